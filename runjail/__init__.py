@@ -1,0 +1,3 @@
+"""runjail: OCI containers as FreeBSD jails."""
+
+__version__ = "0.1.0"

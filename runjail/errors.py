@@ -1,0 +1,109 @@
+"""Every error that runjail raises on purpose.
+
+    RunjailError                     exit 1
+    ├── UsageError                   a wrong command line
+    ├── InvalidConfig                config.json: all problems, each with its JSON path
+    ├── ContainerNotFound            "container does not exist"     (callers grep these texts:
+    ├── ContainerExists              "container with given ID already exists"   docs/architecture.md)
+    ├── NotRunning                   "container not running"
+    ├── WrongStatus                  the container is in a state in which the verb makes no sense
+    ├── Busy                         another runjail holds the container for too long
+    ├── ProgramNotFound              "... not found in $PATH: No such file or directory"
+    ├── ProgramDenied                "...: Permission denied"
+    ├── HookError                    a hook failed or ran out of time
+    ├── HostError                    the kernel or a system program refused
+    └── LeftBehind                   clean-up could not remove everything; names what stayed
+
+An error carries one line of text: what we were doing and why it failed. It never prints itself; `cli` reports it
+once. `hint` is a second line for people. The words "permission denied", "operation not permitted" and "no such
+file or directory" decide the exit code that podman and docker show, so only the two Program errors may lead with them.
+"""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class RunjailError(Exception):
+    """Base of the family: `str(error)` is one line, `hint` is None or a second one, `code` the exit code."""
+
+    code = 1
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class UsageError(RunjailError):
+    """The command line is wrong."""
+
+
+class InvalidConfig(RunjailError):
+    """config.json (or a process document) is not acceptable.
+
+    problems: one `path: what is wrong` each, e.g. `process.cwd: must be an absolute path`.
+    """
+
+    def __init__(self, problems: "Sequence[str]", what: str = "config.json") -> None:
+        self.problems = tuple(problems)
+        super().__init__(f"invalid {what}: " + "; ".join(self.problems))
+
+
+class ContainerNotFound(RunjailError):
+    """No container has this id."""
+
+    def __init__(self, container_id: str) -> None:
+        super().__init__(f"container does not exist: {container_id}")
+
+
+class ContainerExists(RunjailError):
+    """The id is taken."""
+
+    def __init__(self, container_id: str) -> None:
+        super().__init__(f"container with given ID already exists: {container_id}")
+
+
+class NotRunning(RunjailError):
+    """The container's init process is gone."""
+
+    def __init__(self, container_id: str) -> None:
+        super().__init__(f"container not running: {container_id}")
+
+
+class WrongStatus(RunjailError):
+    """The verb does not apply to the container's present status."""
+
+
+class Busy(RunjailError):
+    """Another runjail process works on the container and does not let go."""
+
+
+class ProgramNotFound(RunjailError):
+    """The program to run does not exist in the container."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"executable file `{name}` not found in $PATH: No such file or directory")
+
+
+class ProgramDenied(RunjailError):
+    """The program to run exists and may not be executed."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"exec `{name}`: Permission denied")
+
+
+class HookError(RunjailError):
+    """A hook failed."""
+
+
+class HostError(RunjailError):
+    """A system call or a system program failed."""
+
+
+class LeftBehind(RunjailError):
+    """Undoing was not complete."""
+
+
+def reason(error: OSError) -> str:
+    """Return the bare cause of an OSError, without numbers and paths: `Device busy`."""
+    return error.strerror or str(error)

@@ -1,0 +1,106 @@
+"""What the engine asks of an operating system. `freebsd` and `linux` answer; `cli` chooses one, once."""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Protocol
+
+    from runjail.spec.model import Process
+    from runjail.steps import Plan, Step
+
+    Note = dict[str, Any]  # {"undo": kind, ...facts}: how to take a step back
+    Noting = Callable[[Note], None]
+else:
+    Protocol = object
+
+
+class Box:
+    """One container as its host sees it: identities that later verbs need, kept in state.json.
+
+    id: container id. name: jail name. state: the container's state directory. source, root: directories.
+    jid: jail id (FreeBSD, 0 before the jail exists). pid, started: init and its start time, 0 and "" before it is
+    forked. namespaces (Linux): type to inode of init's namespaces, known once init runs. cgroup: its path or "".
+    """
+
+    FIELDS = ("id", "name", "state", "source", "root", "jid", "pid", "started", "namespaces", "cgroup")
+
+    def __init__(self, id: str, name: str, state: str, source: str, root: str) -> None:
+        self.id, self.name, self.state, self.source, self.root = id, name, state, source, root
+        self.jid = 0
+        self.pid = 0
+        self.started = ""
+        self.namespaces: dict[str, int] = {}
+        self.cgroup = ""
+
+    def to_data(self) -> "dict[str, Any]":
+        """Return the fields as JSON data."""
+        return {name: getattr(self, name) for name in self.FIELDS}
+
+    @classmethod
+    def from_data(cls, data: "dict[str, Any]") -> "Box":
+        """Rebuild a box that to_data wrote. Raises KeyError when a field is missing."""
+        box = cls(data["id"], data["name"], data["state"], data["source"], data["root"])
+        for name in cls.FIELDS[5:]:
+            setattr(box, name, data[name])
+        return box
+
+
+class Host(Protocol):
+    """One operating system.
+
+    Every method raises HostError (or an OSError, which the caller words) when the kernel refuses. Methods marked
+    *child* run in a forked child that never returns to Python code it did not load before.
+    """
+
+    os: str
+
+    def boot(self) -> str:
+        """Return a text that differs between two boots of this machine."""
+
+    def started(self, pid: int) -> str:
+        """Return the start time of a live process, "" when there is none or it is a zombie."""
+
+    def apply(self, step: "Step", box: Box, note: "Noting") -> None:
+        """Note the way back, then perform one step. Fills in what it learns (box.jid, box.cgroup)."""
+
+    def undo(self, note: "Note", box: Box) -> None:
+        """Take one noted change back; success when it is not there. Raises HostError when something stays."""
+
+    def fork_init(self, box: Box, plan: "Plan") -> int:
+        """Fork the process that will become the container's init. Returns its pid, 0 in the child."""
+
+    def confine(self, box: Box, keep: "list[int]") -> None:
+        """*child* Enter the container for good: close every descriptor above 2 except `keep`, forbid tracing, jail_attach or pivot_root."""
+
+    def fork_inside(self, box: Box) -> int:
+        """Fork a process that will join a running container. Returns its pid, 0 in the child."""
+
+    def enter(self, box: Box, keep: "list[int]") -> None:
+        """*child* of fork_inside (or the runtime itself, about to exec in place): join the container as confine does."""
+
+    def become(self, process: "Process") -> None:
+        """*child* Take on limits, ids and privileges of `process`; after it nothing privileged works."""
+
+    def open_console(self, process: "Process") -> "tuple[int, int]":
+        """*child* Return (master, slave) of a new terminal, owned by the process's user and of its console size."""
+
+    def kill(self, box: Box, pid: int, started: str, signal: int) -> bool:
+        """Signal one process of the container. False when it is gone or the pid belongs to somebody else now."""
+
+    def kill_all(self, box: Box, signal: int) -> None:
+        """Signal every process of the container; nobody there is success."""
+
+    def processes(self, box: Box) -> "list[int]":
+        """Return the pids of all live processes of the container, sorted."""
+
+    def freeze(self, box: Box) -> None:
+        """Stop every process of the container."""
+
+    def thaw(self, box: Box) -> None:
+        """Let them run again."""
+
+    def usage(self, box: Box) -> "dict[str, Any]":
+        """Return runc's `stats` document for `events --stats`."""
+
+    def check(self) -> "list[tuple[str, bool, str, str]]":
+        """Return rows for `runjail check`: what, whether it works, what was found, the command that mends it."""

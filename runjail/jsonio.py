@@ -1,0 +1,84 @@
+"""JSON for the hot path.
+
+`import json` brings re and enum along: 8 ms, more than a bare interpreter start. The C scanner and encoder behind
+it need neither, so they are used directly where CPython has them; the results are json's own.
+"""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+MAX_DEPTH = 200  # nesting a document may have; the C scanner recurses, and config.json needs about eight
+
+
+class _Context:
+    """What the C scanner reads from a JSONDecoder."""
+
+    strict = True
+    object_hook = None
+    object_pairs_hook = None
+    parse_float = float
+    parse_int = int
+    memo: "dict[str, str]" = {}
+
+    @staticmethod
+    def parse_constant(name: str) -> object:
+        raise ValueError(f"{name} is not JSON")
+
+
+def _refuse(value: object) -> object:
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def loads(text: "str | bytes") -> "Any":
+    """Parse one JSON document.
+
+    Raises ValueError with a short text for anything that is not one: bad syntax, bad UTF-8, NaN, too deep.
+    """
+    if isinstance(text, bytes):
+        text = text.decode("utf-8")
+    if text.count("[") + text.count("{") > MAX_DEPTH:
+        _check_depth(text)
+    try:
+        from _json import make_scanner
+
+        stripped = text.strip(" \t\n\r")
+        value, end = make_scanner(_Context)(stripped, 0)
+        if end == len(stripped):
+            return value
+    except (ImportError, StopIteration, SystemError):  # the scanner can only word its errors once json is loaded
+        pass
+    import json
+
+    return json.loads(text, parse_constant=_Context.parse_constant)
+
+
+def _check_depth(text: str) -> None:
+    depth, quoted, escaped = 0, False, False
+    for character in text:
+        if quoted:
+            escaped, quoted = (character == "\\" and not escaped), (character != '"' or escaped)
+        elif character == '"':
+            quoted = True
+        elif character in "[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
+        elif character in "]}":
+            depth -= 1
+
+
+def dumps(value: object, indent: int | None = None) -> str:
+    """Write one JSON document: ASCII only, keys in their order. `indent` is for people and costs an import."""
+    if indent is not None:
+        import json
+
+        return json.dumps(value, indent=indent)
+    try:
+        from _json import encode_basestring_ascii, make_encoder
+    except ImportError:
+        import json
+
+        return json.dumps(value)
+    encode = make_encoder({}, _refuse, encode_basestring_ascii, None, ": ", ", ", False, False, False)
+    return "".join(encode(value, 0))

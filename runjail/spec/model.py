@@ -1,0 +1,187 @@
+"""What config.json says, as immutable values: runtime-spec 1.3 with FreeBSD's section, checked and normalised.
+
+Names are the specification's, in snake_case. `None` means "not said": the host's or kernel's default applies.
+Nothing here depends on where the bundle lies or which host runs it.
+"""
+
+from runjail.record import Record
+
+
+class Rlimit(Record):
+    """process.rlimits[]: `type` is `RLIMIT_NOFILE` and so on; -1 stands for unlimited."""
+
+    type: str
+    soft: int
+    hard: int
+
+
+class User(Record):
+    """process.user: numeric ids 0 to 2**32-2; umask 0 to 0o777."""
+
+    uid: int = 0
+    gid: int = 0
+    umask: int | None = None
+    additional_gids: tuple[int, ...] = ()
+
+
+class Capabilities(Record):
+    """process.capabilities (Linux): sets of `CAP_*` names."""
+
+    bounding: tuple[str, ...] = ()
+    effective: tuple[str, ...] = ()
+    inheritable: tuple[str, ...] = ()
+    permitted: tuple[str, ...] = ()
+    ambient: tuple[str, ...] = ()
+
+
+class Process(Record):
+    """config.json's process, or the document of `exec --process`. env: `NAME=value` strings; console_size: rows, columns."""
+
+    args: tuple[str, ...]
+    cwd: str = "/"
+    env: tuple[str, ...] = ()
+    terminal: bool = False
+    console_size: tuple[int, int] | None = None
+    user: User = User()
+    rlimits: tuple[Rlimit, ...] = ()
+    no_new_privileges: bool = False
+    capabilities: Capabilities | None = None
+    oom_score_adj: int | None = None
+
+
+class Mount(Record):
+    """mounts[]: as written; the planner translates types and options."""
+
+    destination: str
+    type: str = ""
+    source: str = ""
+    options: tuple[str, ...] = ()
+
+
+class Hook(Record):
+    """One hook: `path` absolute, `args` a whole argv (argv[0] included), `timeout` in seconds or None."""
+
+    path: str
+    args: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+    timeout: int | None = None
+
+
+class Hooks(Record):
+    """hooks: six lists, run in listed order."""
+
+    prestart: tuple[Hook, ...] = ()
+    create_runtime: tuple[Hook, ...] = ()
+    create_container: tuple[Hook, ...] = ()
+    start_container: tuple[Hook, ...] = ()
+    poststart: tuple[Hook, ...] = ()
+    poststop: tuple[Hook, ...] = ()
+
+
+class Root(Record):
+    """root: `path` as written (absolute, or relative to the bundle)."""
+
+    path: str = "rootfs"
+    readonly: bool = False
+
+
+class Device(Record):
+    """freebsd.devices[]: `path` below /dev; `mode` permission bits or None."""
+
+    path: str
+    mode: int | None = None
+
+
+class Jail(Record):
+    """freebsd.jail with the `org.freebsd.*` annotations merged in.
+
+    allow: kernel parameter names below `allow.` with what was said of each, e.g. (("raw_sockets", True),);
+    allow_mount: file system names of `allow.mount.*`.
+    """
+
+    parent: str | None = None
+    host: str | None = None
+    ip4: str | None = None
+    ip4_addr: tuple[str, ...] = ()
+    ip6: str | None = None
+    ip6_addr: tuple[str, ...] = ()
+    vnet: str | None = None
+    interface: str | None = None
+    vnet_interfaces: tuple[str, ...] = ()
+    sysvmsg: str | None = None
+    sysvsem: str | None = None
+    sysvshm: str | None = None
+    enforce_statfs: int | None = None
+    allow: tuple[tuple[str, bool], ...] = ()
+    allow_mount: tuple[str, ...] = ()
+
+
+class FreeBSD(Record):
+    """The freebsd section."""
+
+    devices: tuple[Device, ...] = ()
+    jail: Jail = Jail()
+
+
+class Resources(Record):
+    """linux.resources, and the document of `update`: sizes in bytes, -1 for "no limit"; quota and period in microseconds."""
+
+    memory_limit: int | None = None
+    memory_reservation: int | None = None
+    memory_swap: int | None = None
+    cpu_shares: int | None = None
+    cpu_quota: int | None = None
+    cpu_period: int | None = None
+    cpus: str | None = None
+    mems: str | None = None
+    pids_limit: int | None = None
+
+
+class Namespace(Record):
+    """linux.namespaces[]: `path` is "" for a new namespace."""
+
+    type: str
+    path: str = ""
+
+
+class LinuxDevice(Record):
+    """linux.devices[]: `type` is c, b, u or p; mode None means 0666."""
+
+    path: str
+    type: str
+    major: int = 0
+    minor: int = 0
+    mode: int | None = None
+    uid: int = 0
+    gid: int = 0
+
+
+class Linux(Record):
+    """The linux section: honoured on the Linux host; on FreeBSD only resources have a meaning.
+
+    namespaces: None when the section does not name any, so that the host chooses.
+    """
+
+    namespaces: tuple[Namespace, ...] | None = None
+    cgroups_path: str = ""
+    resources: Resources = Resources()
+    devices: tuple[LinuxDevice, ...] = ()
+    masked_paths: tuple[str, ...] = ()
+    readonly_paths: tuple[str, ...] = ()
+    sysctl: tuple[tuple[str, str], ...] = ()
+    rootfs_propagation: str = ""
+
+
+class Spec(Record):
+    """A whole config.json."""
+
+    oci_version: str
+    root: Root
+    process: Process | None = None
+    hostname: str | None = None
+    domainname: str | None = None
+    mounts: tuple[Mount, ...] = ()
+    hooks: Hooks = Hooks()
+    annotations: tuple[tuple[str, str], ...] = ()
+    freebsd: FreeBSD = FreeBSD()
+    linux: Linux = Linux()

@@ -1,0 +1,152 @@
+"""The steps of a plan: plain data, made by `jail`, performed by `host`, undone from notes on disk.
+
+A host writes a note (a dict that JSON can hold, with the key `undo` naming what to take back) *before* it changes
+anything, and may write a second one with facts it only learns afterwards. `delete` and every failure replay the
+notes backwards; undoing something that is not there is success.
+
+Steps with `inside = True` are performed by the container's own init, in its new namespaces (Linux only: a jail's
+mounts are made from the host).
+"""
+
+from runjail.record import Record
+from runjail.spec.model import Resources
+
+
+class Step(Record):
+    """Base of all steps."""
+
+    inside = False
+
+
+class Limits(Step):
+    """rctl(8) rules of one jail: subject `web`, rules `maxproc:deny=20`; removed: rules to drop, `maxproc:deny`."""
+
+    subject: str
+    rules: tuple[str, ...]
+    removed: tuple[str, ...] = ()
+
+
+class Cgroup(Step):
+    """A Linux control group at `path` (relative to every hierarchy, no leading slash) with these limits."""
+
+    path: str
+    resources: Resources
+
+
+class ReadonlyRoot(Step):
+    """A read-only view of the root directory `source`, shown at `target`, which becomes the container's root."""
+
+    source: str
+    target: str
+
+
+class Mount(Step):
+    """One mount below the container's root.
+
+    fstype: the kernel's word (nullfs, tmpfs, devfs, bind, proc, ...). source: absolute path, dataset or word.
+    destination: absolute in the container, not yet resolved. flags: mount flag words that the host knows (ro, nosuid,
+    noexec, nodev, noatime, ...). data: file system options in order. propagation (Linux): private, rslave, ...
+    ruleset: devfs ruleset to start from (0: every device), None when fstype is not devfs.
+    rules: extra devfs rules, in rule words, e.g. `path shm unhide mode 1777`.
+    copy_up: fill a tmpfs with what it covers. recursive: a bind that brings submounts along.
+    create: make the mount point when it is missing.
+    """
+
+    fstype: str
+    source: str
+    destination: str
+    flags: tuple[str, ...] = ()
+    data: tuple[tuple[str, str], ...] = ()
+    propagation: str = ""
+    ruleset: int | None = None
+    rules: tuple[str, ...] = ()
+    copy_up: bool = False
+    recursive: bool = False
+    create: bool = True
+    inside: bool = False
+
+
+class Alias(Step):
+    """An address put on a host interface for the jail: family inet or inet6, address with prefix length."""
+
+    interface: str
+    family: str
+    address: str
+
+
+class CreateJail(Step):
+    """jail(8) -c: parameters in order; a value of None is a boolean parameter (`persist`, `allow.nochflags`)."""
+
+    name: str
+    params: tuple[tuple[str, str | None], ...]
+
+
+class Cpus(Step):
+    """cpuset(1) -l CPUS on the jail: a list such as `0-2,5`."""
+
+    cpus: str
+
+
+class Loopback(Step):
+    """Bring lo0 up in a jail that has its own network stack: without it even 127.0.0.1 fails."""
+
+
+class MoveInterface(Step):
+    """Move a host interface into the jail's network stack."""
+
+    interface: str
+
+
+class CreateNamespaces(Step):
+    """The Linux form of a jail. new: namespace types to create; join: (type, path) to enter.
+
+    pid is entered by fork, the rest by the child itself. propagation: of the root mount ("" is private).
+    """
+
+    inside = True
+    new: tuple[str, ...]
+    join: tuple[tuple[str, str], ...] = ()
+    hostname: str | None = None
+    domainname: str | None = None
+    propagation: str = ""
+    readonly: bool = False
+
+
+class Nodes(Step):
+    """Device nodes and symbolic links below a /dev that is ours (Linux).
+
+    nodes: (path, type c|b|p, major, minor, mode, uid, gid). links: (path, target).
+    """
+
+    inside = True
+    nodes: tuple[tuple[str, str, int, int, int, int, int], ...]
+    links: tuple[tuple[str, str], ...] = ()
+
+
+class Conceal(Step):
+    """linux.maskedPaths and linux.readonlyPaths; a path that does not exist is skipped."""
+
+    inside = True
+    masked: tuple[str, ...] = ()
+    readonly: tuple[str, ...] = ()
+
+
+class Sysctls(Step):
+    """linux.sysctl: namespaced kernel settings as (key, value)."""
+
+    inside = True
+    values: tuple[tuple[str, str], ...]
+
+
+class Plan(Record):
+    """All that create does to the system before hooks run, in order.
+
+    name: the jail's full name (parent included). source: the bundle's root directory. root: what becomes the
+    container's root (differs from source when a read-only view is made).
+    """
+
+    os: str
+    name: str
+    source: str
+    root: str
+    steps: tuple[Step, ...]
