@@ -1,0 +1,111 @@
+"""Make .venv and the program in it; a second run finds everything in place and changes nothing.
+
+Third-party packages come from pip where there is pip and a network. Elsewhere the virtual environment shows the
+system's own packages, and this program says what is missing and what that costs. runjail itself is never installed
+with pip: the boot script runs the checkout, so there is no build step and no network needed for it.
+"""
+
+import compileall
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+import tomllib
+
+import boot
+
+TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+VENV = os.path.join(TOP, ".venv")
+PYTHON = os.path.join(VENV, "bin", "python")
+STAMP = os.path.join(VENV, "requirements")
+COSTS = {
+    "click": "no --help texts and no completion",
+    "jsonschema": "`runjail validate` explains less",
+    "psutil": "`runjail ps` and `events` show less",
+    "pytest": "no tests",
+    "hypothesis": "property tests are skipped",
+    "mypy": "types are not checked",
+    "ruff": "style is not checked",
+}
+
+
+def requirements() -> list[str]:
+    """Return what pyproject.toml asks for, tests included."""
+    with open(os.path.join(TOP, "pyproject.toml"), "rb") as file:
+        project = tomllib.load(file)["project"]
+    return [*project["dependencies"], *project["optional-dependencies"]["test"]]
+
+
+def ready(wanted: str) -> bool:
+    """Whether .venv works with this interpreter and was completed for the same requirements."""
+    try:
+        with open(STAMP, encoding="utf-8") as file:
+            if file.read() != wanted:
+                return False
+        return os.path.realpath(PYTHON) == boot.interpreter() and os.access(PYTHON, os.X_OK)
+    except OSError:
+        return False
+
+
+def make(wanted: list[str]) -> list[str]:
+    """Create .venv and fill it. Returns the names of packages that are not to be had."""
+    has_pip = importlib.util.find_spec("ensurepip") is not None
+    options = [] if has_pip else ["--without-pip", "--system-site-packages"]
+    subprocess.run([boot.interpreter(), "-m", "venv", "--clear", *options, VENV], check=True)
+    if has_pip and not install(wanted):
+        print("pip could not install the packages: going on with what this system has")
+        subprocess.run([boot.interpreter(), "-m", "venv", "--clear", "--system-site-packages", VENV], check=True)
+        install(missing(wanted))
+    return missing(wanted)
+
+
+def install(wanted: list[str]) -> bool:
+    """Install packages with the virtual environment's pip; False when it fails."""
+    command = [PYTHON, "-m", "pip", "install", "-qq", "--disable-pip-version-check", *wanted]
+    return not wanted or subprocess.run(command, check=False).returncode == 0
+
+
+def missing(wanted: list[str]) -> list[str]:
+    """Return those requirements whose module the virtual environment cannot import."""
+    check = "import importlib.util, sys; sys.exit(importlib.util.find_spec(sys.argv[1]) is None)"
+    return [item for item in wanted if subprocess.run([PYTHON, "-c", check, name(item)], check=False).returncode]
+
+
+def name(requirement: str) -> str:
+    """Return the bare name: `click>=8.1` is `click`."""
+    return re.split(r"[^A-Za-z0-9_-]", requirement, maxsplit=1)[0]
+
+
+def site_directories() -> list[str]:
+    """Return where the virtual environment's Python finds third-party packages, the standard library left out."""
+    code = "import sys, site; print(*(p for p in sys.path if p.endswith('-packages')), sep='\\n')"
+    found = subprocess.run([PYTHON, "-c", code], check=True, capture_output=True, text=True)
+    return found.stdout.split("\n")[:-1]
+
+
+def program() -> bool:
+    """Write .venv/bin/runjail and let the virtual environment's Python import the checkout. True when it is new."""
+    found = site_directories()
+    with open(os.path.join(found[0], "runjail.pth"), "w", encoding="utf-8") as file:
+        file.write(TOP + "\n")
+    return boot.write(os.path.join(VENV, "bin", "runjail"), boot.text(TOP, found))
+
+
+def main() -> None:
+    """Make what is not there yet."""
+    wanted = requirements()
+    text = "\n".join([boot.interpreter(), TOP, *wanted]) + "\n"
+    if not ready(text):
+        print(f"making .venv with {boot.interpreter()}", flush=True)
+        for item in make(wanted):
+            print(f"  missing: {name(item)} ({COSTS.get(name(item), 'unknown use')})")
+        program()
+        with open(STAMP, "w", encoding="utf-8") as file:
+            file.write(text)
+    # Callers may forbid writing bytecode in their environment, and compiling at each start costs 50 ms.
+    compileall.compile_dir(os.path.join(TOP, "runjail"), quiet=2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+# Works with GNU make and BSD make: plain POSIX, one shell line per step.
+#
+#   make venv      the program as .venv/bin/runjail         make test      everything that can be checked here
+#   make demo      a container, step by step (root)         make lint      style and types only
+#   make bench     start-up and life cycle next to runc     make clean     remove what the targets above made
+#   make install   into PREFIX (/usr/local)                 DESTDIR is honoured
+
+PREFIX = /usr/local
+DESTDIR =
+PYTEST_ARGS =
+
+all: venv
+
+.PHONY: all setup venv demo test lint bench install uninstall clean
+
+setup:
+	@sh .ci/setup
+
+venv:
+	@python=$$(sh .ci/python) && "$$python" .ci/make_venv.py
+
+demo: setup venv
+	@.venv/bin/python tests/demo/demo.py
+
+test: setup venv
+	.venv/bin/python -m pytest $(PYTEST_ARGS)
+
+lint: venv
+	.venv/bin/python -m pytest -q tests/test_lint.py tests/test_imports.py
+
+bench: setup venv
+	.venv/bin/python tests/bench/bench.py
+
+install:
+	sh .ci/install "$(DESTDIR)" "$(PREFIX)"
+
+uninstall:
+	rm -rf "$(DESTDIR)$(PREFIX)/lib/runjail"
+	rm -f "$(DESTDIR)$(PREFIX)/bin/runjail" "$(DESTDIR)$(PREFIX)/share/man/man8/runjail.8"
+
+clean:
+	rm -rf .venv .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist runjail.egg-info
+	find runjail tests .ci -name __pycache__ -type d -prune -exec rm -rf {} +
