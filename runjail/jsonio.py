@@ -43,7 +43,7 @@ def loads(text: "str | bytes") -> "Any":
         from _json import make_scanner
 
         stripped = text.strip(" \t\n\r")
-        value, end = make_scanner(_Context)(stripped, 0)
+        value, end = make_scanner(_Context)(stripped, 0)  # type: ignore[arg-type]  # any object with these fields will do
         if end == len(stripped):
             return value
     except (ImportError, StopIteration, SystemError):  # the scanner can only word its errors once json is loaded
