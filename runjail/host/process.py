@@ -1,0 +1,64 @@
+"""What every child does last, on any host: resource limits and identity (runtime-spec config.md, "POSIX process")."""
+
+import os
+import resource
+
+from runjail.errors import HostError, reason
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from runjail.spec.model import Rlimit, User
+
+NOBODY_AT_ALL = 2**32 - 1  # setuid(2) and setgid(2) accept it and leave the process with id -1
+ENDLESS = 2**63 - 1  # RLIM_INFINITY on FreeBSD; nothing above it fits the kernels' signed limits
+
+
+def set_rlimits(rlimits: "tuple[Rlimit, ...]", numbers: "Mapping[str, int]") -> None:
+    """Set resource limits and check that the kernel took them as they are.
+
+    numbers: the limits this system has, by name (`RLIMIT_NOFILE`). A value of -1, or of 2**63-1 and more, is unlimited.
+    Raises HostError naming the type: unknown here, refused, or changed by the kernel, which lowers some silently.
+    """
+    for rlimit in rlimits:
+        if rlimit.type not in numbers:
+            raise HostError(f"set {rlimit.type}: this system has no such limit")
+        wanted = _limit(rlimit.soft), _limit(rlimit.hard)
+        try:
+            resource.setrlimit(numbers[rlimit.type], wanted)
+            got = resource.getrlimit(numbers[rlimit.type])
+        except OSError as error:
+            raise HostError(f"set {rlimit.type}: {reason(error)}") from error
+        except ValueError as error:  # how Python words EINVAL and EPERM here
+            raise HostError(f"set {rlimit.type}: {error}") from error
+        if got != wanted:
+            raise HostError(f"set {rlimit.type} to {_text(wanted)}: the kernel made it {_text(got)}")
+
+
+def _limit(value: int) -> int:
+    return resource.RLIM_INFINITY if value < 0 or value >= ENDLESS else value
+
+
+def _text(limits: tuple[int, int]) -> str:
+    return ":".join("unlimited" if value == resource.RLIM_INFINITY else str(value) for value in limits)
+
+
+def set_ids(user: "User", gid_first: bool = False) -> None:
+    """Become `user`: supplementary groups, group, user, in this order, for good.
+
+    The groups are set even when the list is empty, or the process would keep root's. gid_first is for kernels on
+    which element 0 of setgroups(2) is the effective group: FreeBSD before 15.0.
+    Raises HostError; refuses 2**32-1, which the kernels take for "unchanged" or -1.
+    """
+    if NOBODY_AT_ALL in (user.uid, user.gid, *user.additional_gids):
+        raise HostError(f"become user {user.uid}:{user.gid}: {NOBODY_AT_ALL} is no user and no group")
+    groups = list(user.additional_gids)
+    try:
+        os.setgroups([user.gid, *groups] if gid_first and groups else groups)
+        os.setgid(user.gid)
+        os.setuid(user.uid)
+    except OSError as error:
+        raise HostError(f"become user {user.uid}:{user.gid}: {reason(error)}") from error
+    except (ValueError, OverflowError) as error:  # more groups than the kernel takes, an id beyond 32 bits
+        raise HostError(f"become user {user.uid}:{user.gid}: {error}") from error
