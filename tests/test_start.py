@@ -1,0 +1,99 @@
+"""The boot script: callers start it with no environment, from anywhere, with descriptors of their own left open."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).resolve().parent.parent
+PROGRAM = TOP / ".venv" / "bin" / "runjail"
+
+pytestmark = pytest.mark.skipif(not PROGRAM.exists(), reason="needs the program: make venv")
+
+
+def version(program: Path, **how: object) -> str:
+    """Return the first word of what --version prints, insisting on a silent success."""
+    done = subprocess.run([str(program), "--version"], capture_output=True, text=True, check=False, timeout=60, **how)  # type: ignore[call-overload]
+    assert (done.returncode, done.stderr) == (0, ""), done
+    return str(done.stdout.split()[0])
+
+
+def test_empty_environment_and_strange_directory(tmp_path: Path) -> None:
+    """Neither PATH nor HOME is needed, and modules in the working directory are not looked at."""
+    for name in ("os", "json", "stat", "runjail", "errno"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('taken from the working directory')\n")
+
+    assert version(PROGRAM, env={}, cwd=tmp_path) == "runjail"
+
+
+def test_python_variables_do_not_reach_it(tmp_path: Path) -> None:
+    """PYTHONPATH, PYTHONSTARTUP and the like are somebody else's."""
+    (tmp_path / "stat.py").write_text("raise SystemExit('taken from PYTHONPATH')\n")
+    env = {"PYTHONPATH": str(tmp_path), "PYTHONHOME": str(tmp_path), "PYTHONVERBOSE": "1", "PYTHONIOENCODING": "ascii"}
+
+    assert version(PROGRAM, env=env) == "runjail"
+
+
+def test_directory_that_is_gone(tmp_path: Path) -> None:
+    """A caller may have removed the directory it stands in."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    command = f'cd "{gone}" && rmdir "{gone}" && exec "{PROGRAM}" --version'
+    done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_leaked_descriptors(tmp_path: Path) -> None:
+    """Descriptors that callers forgot to close do no harm, a directory among them."""
+    directory = os.open(tmp_path, os.O_RDONLY)
+    try:
+        assert version(PROGRAM, pass_fds=[directory]) == "runjail"
+    finally:
+        os.close(directory)
+
+
+def test_closed_standard_streams() -> None:
+    """Without any of the standard descriptors it still ends, and with success."""
+    done = subprocess.run(["/bin/sh", "-c", f'exec "{PROGRAM}" --version 0<&- 1>&- 2>&-'], check=False, timeout=60)
+
+    assert done.returncode in (0, 1)
+
+
+def test_first_line_is_a_real_interpreter() -> None:
+    """Not a link of the virtual environment, which costs a search at every start, and isolated."""
+    line = PROGRAM.read_text(encoding="utf-8").split("\n", 1)[0]
+    python, options = line.removeprefix("#!").split()
+
+    assert os.path.realpath(python) == python
+    assert options == "-IS"
+
+
+def test_features_is_a_document() -> None:
+    """Standard output is the document and nothing else, standard error is empty."""
+    done = subprocess.run([str(PROGRAM), "features"], capture_output=True, text=True, check=False, env={})
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["ociVersionMin"] == "1.0.0"
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_install_below_a_prefix(tmp_path: Path) -> None:
+    """`make install` gives a program that needs nothing of the checkout, and uninstall leaves no file."""
+    prefix = tmp_path / "usr"
+    how = {"cwd": TOP, "check": True, "capture_output": True, "env": {**os.environ, "PYTHON": sys.executable}}
+    subprocess.run(["make", "install", f"PREFIX={prefix}"], **how)  # type: ignore[call-overload]
+    program = prefix / "bin" / "runjail"
+
+    assert str(TOP) not in program.read_text(encoding="utf-8").replace(sys.prefix, "")
+    assert version(program, env={}) == "runjail"
+    assert (prefix / "share" / "man" / "man8" / "runjail.8").exists()
+    assert list((prefix / "lib" / "runjail" / "runjail" / "__pycache__").iterdir())
+
+    subprocess.run(["make", "uninstall", f"PREFIX={prefix}"], **how)  # type: ignore[call-overload]
+
+    assert [path for path in prefix.rglob("*") if path.is_file()] == []
