@@ -1,5 +1,9 @@
 """What the engine asks of an operating system. `freebsd` and `linux` answer; `cli` chooses one, once."""
 
+import os
+
+MAX_DESCRIPTOR = 2**31 - 1  # os.closerange hands the range to close_range(2) or closefrom(2): its size costs nothing
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,6 +73,9 @@ class Host(Protocol):
     def fork_init(self, box: Box, plan: "Plan") -> int:
         """Fork the process that will become the container's init. Returns its pid, 0 in the child."""
 
+    def identify(self, box: Box) -> None:
+        """Record in the box what tells init's fellow processes from others, once init has its namespaces."""
+
     def confine(self, box: Box, keep: "list[int]") -> None:
         """*child* Enter the container for good: close every descriptor above 2 except `keep`, forbid tracing, jail_attach or pivot_root."""
 
@@ -81,7 +88,7 @@ class Host(Protocol):
     def become(self, process: "Process") -> None:
         """*child* Take on limits, ids and privileges of `process`; after it nothing privileged works."""
 
-    def open_console(self, process: "Process") -> "tuple[int, int]":
+    def open_console(self, process: "Process", box: Box) -> "tuple[int, int]":
         """*child* Return (master, slave) of a new terminal, owned by the process's user and of its console size."""
 
     def kill(self, box: Box, pid: int, started: str, signal: int) -> bool:
@@ -104,3 +111,13 @@ class Host(Protocol):
 
     def check(self) -> "list[tuple[str, bool, str, str]]":
         """Return rows for `runjail check`: what, whether it works, what was found, the command that mends it."""
+
+
+def close_others(keep: "list[int]") -> None:
+    """Close every descriptor above 2 except `keep`: whatever callers leaked into us must not reach a container."""
+    low = 3
+    for descriptor in sorted(set(keep)):
+        if descriptor >= low:
+            os.closerange(low, descriptor)
+            low = descriptor + 1
+    os.closerange(low, MAX_DESCRIPTOR)

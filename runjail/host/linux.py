@@ -1,0 +1,332 @@
+"""The Linux host: a container is a set of namespaces that live exactly as long as its init.
+
+For development and CI, but real: pid, mount, uts, ipc, network and cgroup namespaces, pivot_root, control groups.
+There is no persistent object like a jail, hence nothing to leak: when init dies, its mounts and namespaces are gone.
+ctypes is imported by the verbs that need more than /proc and kill(2).
+"""
+
+import os
+
+from runjail.errors import HostError, reason
+from runjail.host.base import Box, close_others
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from runjail.host.base import Note, Noting
+    from runjail.spec.model import Process
+    from runjail.steps import Plan, Step
+
+NAMESPACES = ("cgroup", "ipc", "uts", "net", "pid", "mnt")  # mnt last: it changes what paths mean
+_SPEC_NAMES = {"network": "net", "mount": "mnt"}
+SIGKILL, SIGSTOP, SIGCONT = 9, 19, 18
+KILL_ROUNDS = 200
+
+
+class LinuxHost:
+    """`Host` for Linux. State that spans one child's life: whether its root turns read-only when it is confined."""
+
+    os = "linux"
+
+    def __init__(self) -> None:
+        self._readonly = False
+
+    def boot(self) -> str:
+        """Return the kernel's boot id."""
+        return _read("/proc/sys/kernel/random/boot_id").strip()
+
+    def started(self, pid: int) -> str:
+        """Return field 22 of /proc/PID/stat (proc(5)), "" for zombies and the dead."""
+        try:
+            fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+        except OSError:
+            return ""
+        return "" if fields[0] in ("Z", "X", "x") else fields[19]
+
+    # -- steps ---------------------------------------------------------------------------------------------------
+
+    def apply(self, step: "Step", box: Box, note: "Noting") -> None:
+        """Perform one step; the container's mounts are its own and need no undo, what they leave on disk does."""
+        from runjail import steps
+        from runjail.host import linux_cgroup, linux_mounts
+
+        if isinstance(step, steps.Cgroup):
+            linux_cgroup.create(step, box, note)
+        elif isinstance(step, steps.CreateNamespaces):
+            self._create_namespaces(step, box)
+        elif isinstance(step, steps.Mount):
+            linux_mounts.mount(step, box, note)
+        elif isinstance(step, steps.Nodes):
+            linux_mounts.make_nodes(step, box)
+        elif isinstance(step, steps.Conceal):
+            linux_mounts.conceal(step, box)
+        elif isinstance(step, steps.Sysctls):
+            _write_sysctls(step)
+        else:
+            raise HostError(f"the Linux host has no {type(step).__name__}")
+
+    def _create_namespaces(self, step: "Any", box: Box) -> None:
+        import _socket
+
+        from runjail.host import libc_linux as libc
+
+        flags = _flags(libc)
+        for kind, path in step.join:
+            if kind != "pid":
+                _join(libc, path, flags[_SPEC_NAMES.get(kind, kind)], kind)
+        new = 0
+        for kind in step.new:
+            new |= flags[_SPEC_NAMES.get(kind, kind)] if kind != "pid" else 0
+        libc.unshare(new)
+        propagation = {"shared": libc.MS_SHARED, "rshared": libc.MS_SHARED, "slave": libc.MS_SLAVE, "rslave": libc.MS_SLAVE}
+        libc.mount(None, "/", None, libc.MS_REC | propagation.get(step.propagation, libc.MS_PRIVATE))
+        if step.propagation:
+            _private_parent(libc, box.root)
+        libc.mount(box.root, box.root, None, libc.MS_BIND | libc.MS_REC)
+        self._readonly = step.readonly
+        if step.hostname is not None:
+            _socket.sethostname(step.hostname)
+        if step.domainname is not None:
+            libc.setdomainname(step.domainname)
+
+    def undo(self, note: "Note", box: Box) -> None:
+        """Take back a mount point that was made, or a control group."""
+        if note["undo"] == "made":
+            from runjail import rootfs
+
+            try:
+                root = rootfs.open_root(note["root"])
+            except OSError:  # the root directory itself is gone
+                return
+            rootfs.remove_made(root, note["path"])
+            os.close(root)
+        elif note["undo"] == "cgroup":
+            from runjail.host import linux_cgroup
+
+            linux_cgroup.remove(note)
+
+    # -- processes -----------------------------------------------------------------------------------------------
+
+    def fork_init(self, box: Box, plan: "Plan") -> int:
+        """Fork pid 1 of a new pid namespace (or of the one to join, or of ours), already in the control group."""
+        from runjail import steps
+        from runjail.host import libc_linux as libc
+
+        step = next(step for step in plan.steps if isinstance(step, steps.CreateNamespaces))
+        path = dict(step.join).get("pid", "")
+        return self._fork(libc, box, path, "pid" in step.new)
+
+    def _fork(self, libc: "Any", box: Box, path: str, new: bool) -> int:
+        """Fork with another pid namespace for the child only: ours is entered again at once for later children."""
+        own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC) if path or new else -1
+        try:
+            if path:
+                _join(libc, path, libc.CLONE_NEWPID, "pid")
+            elif new:
+                libc.unshare(libc.CLONE_NEWPID)
+            pid = os.fork()
+            if pid and own >= 0:
+                libc.setns(own, libc.CLONE_NEWPID)
+        finally:
+            if own >= 0:
+                os.close(own)
+        if pid and box.cgroup:
+            from runjail.host import linux_cgroup
+
+            linux_cgroup.join(box.cgroup, pid)
+        return pid
+
+    def identify(self, box: Box) -> None:
+        """Record the inodes of init's namespaces: how its processes are told from others."""
+        for kind in NAMESPACES:
+            box.namespaces[kind] = os.stat(f"/proc/{box.pid}/ns/{kind}").st_ino
+
+    def confine(self, box: Box, keep: list[int]) -> None:
+        """Make box.root the root of this mount namespace and forget the old one."""
+        from runjail.host import libc_linux as libc
+
+        if self._readonly:
+            libc.mount(None, box.root, None, libc.MS_REMOUNT | libc.MS_BIND | libc.MS_RDONLY)
+        os.chdir(box.root)
+        libc.pivot_root(".", ".")
+        libc.umount(".", libc.MNT_DETACH)
+        os.chdir("/")
+        self._shut(libc, keep)
+
+    def fork_inside(self, box: Box) -> int:
+        """Fork into init's pid namespace."""
+        from runjail.host import libc_linux as libc
+
+        shared = box.namespaces["pid"] == os.stat("/proc/self/ns/pid").st_ino
+        return self._fork(libc, box, "" if shared else f"/proc/{box.pid}/ns/pid", False)
+
+    def enter(self, box: Box, keep: list[int]) -> None:
+        """Join init's other namespaces; its root directory comes with the mount namespace."""
+        from runjail.host import libc_linux as libc
+
+        flags = _flags(libc)
+        opened: list[tuple[int, int]] = []
+        for kind in NAMESPACES:
+            path = f"/proc/{box.pid}/ns/{kind}"
+            if kind != "pid" and box.namespaces[kind] != os.stat(f"/proc/thread-self/ns/{kind}").st_ino:
+                opened.append((os.open(path, os.O_RDONLY | os.O_CLOEXEC), flags[kind]))
+        if self.started(box.pid) != box.started:  # only now are the descriptors known to be of our init
+            raise HostError("joining the container: its init is gone")
+        for descriptor, flag in opened:
+            libc.setns(descriptor, flag)
+        os.chdir("/")
+        self._shut(libc, keep)
+
+    def _shut(self, libc: "Any", keep: list[int]) -> None:
+        close_others(keep)
+        libc.prctl(libc.PR_SET_DUMPABLE, 0)  # nobody inside may trace us or open /proc/PID/exe before we exec
+
+    def become(self, process: "Process") -> None:
+        """Take on limits, ids and capabilities (setpriv(1)'s order: bounding set, ids, then the rest)."""
+        from runjail.host import linux_identity
+
+        linux_identity.become(process)
+
+    def open_console(self, process: "Process", box: Box) -> tuple[int, int]:
+        """Open a terminal of the container's own devpts, or of the host's when it has none."""
+        from runjail.host import linux_identity
+
+        return linux_identity.open_console(process, box)
+
+    def kill(self, box: Box, pid: int, started: str, signal: int) -> bool:
+        """Signal through a pidfd, whose owner is compared first: a reused pid is never hit."""
+        import _signal
+
+        try:
+            descriptor = os.pidfd_open(pid)
+        except OSError:
+            return False
+        try:
+            if self.started(pid) != started:
+                return False
+            _signal.pidfd_send_signal(descriptor, signal)
+        except ProcessLookupError:
+            return False
+        finally:
+            os.close(descriptor)
+        return True
+
+    def kill_all(self, box: Box, signal: int) -> None:
+        """Signal everybody; a KILL is repeated until nobody is left, since the killed may just have forked."""
+        for round_ in range(KILL_ROUNDS if signal == SIGKILL else 1):
+            pids = self.processes(box)
+            for pid in pids:
+                self.kill(box, pid, self.started(pid), signal)
+            if not pids or signal != SIGKILL:
+                return
+            if round_:
+                import time
+
+                time.sleep(0.005)
+        raise HostError(f"processes survive SIGKILL: {' '.join(map(str, pids))}")
+
+    def processes(self, box: Box) -> list[int]:
+        """Return who shares init's pid namespace, or its mount namespace where the pid namespace is the host's."""
+        if not box.namespaces:
+            return [box.pid] if box.pid and self.started(box.pid) == box.started else []
+        private = box.namespaces["pid"] != os.stat("/proc/self/ns/pid").st_ino
+        kind = "pid" if private else "mnt"
+        return sorted(pid for pid in _all_pids() if self._shares(pid, kind, box.namespaces[kind]))
+
+    def _shares(self, pid: int, kind: str, inode: int) -> bool:
+        try:
+            return os.stat(f"/proc/{pid}/ns/{kind}").st_ino == inode and self.started(pid) != ""
+        except OSError:
+            return False
+
+    def freeze(self, box: Box) -> None:
+        """Freeze the control group, or stop every process."""
+        self._hold(box, True, SIGSTOP)
+
+    def thaw(self, box: Box) -> None:
+        """Undo freeze."""
+        self._hold(box, False, SIGCONT)
+
+    def _hold(self, box: Box, frozen: bool, signal: int) -> None:
+        from runjail.host import linux_cgroup
+
+        if not (box.cgroup and linux_cgroup.freeze(box.cgroup, frozen)):
+            for pid in self.processes(box):
+                self.kill(box, pid, self.started(pid), signal)
+
+    def usage(self, box: Box) -> "dict[str, Any]":
+        """Return runc's stats document from the control group; empty numbers without one."""
+        from runjail.host import linux_cgroup
+
+        return linux_cgroup.usage(box.cgroup, len(self.processes(box)))
+
+    def check(self) -> list[tuple[str, bool, str, str]]:
+        """Return what of this machine matters to containers."""
+        from runjail.host import linux_cgroup
+
+        root = os.geteuid() == 0
+        return [
+            ("root", root, f"euid {os.geteuid()}", "" if root else "run as root"),
+            ("namespaces", all(os.path.exists(f"/proc/self/ns/{kind}") for kind in NAMESPACES), " ".join(NAMESPACES), ""),
+            linux_cgroup.check(),
+            ("product", False, "Linux is for development and CI", "run on FreeBSD 14.2 or later"),
+        ]
+
+
+def _read(path: str) -> str:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, 65536).decode("utf-8", "replace")
+    finally:
+        os.close(descriptor)
+
+
+def _flags(libc: "Any") -> dict[str, int]:
+    return {
+        "mnt": libc.CLONE_NEWNS,
+        "uts": libc.CLONE_NEWUTS,
+        "ipc": libc.CLONE_NEWIPC,
+        "net": libc.CLONE_NEWNET,
+        "pid": libc.CLONE_NEWPID,
+        "cgroup": libc.CLONE_NEWCGROUP,
+    }
+
+
+def _join(libc: "Any", path: str, flag: int, kind: str) -> None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            libc.setns(descriptor, flag)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise HostError(f"joining the {kind} namespace {path}: {reason(error)}") from error
+
+
+def _private_parent(libc: "Any", root: str) -> None:
+    """pivot_root refuses a shared parent mount: make the one that holds the root private (pivot_root(2) EINVAL)."""
+    path = root
+    while path != "/":
+        try:
+            libc.mount(None, path, None, libc.MS_PRIVATE)
+            return
+        except OSError:
+            path = os.path.dirname(path)
+    libc.mount(None, "/", None, libc.MS_PRIVATE)
+
+
+def _write_sysctls(step: "Any") -> None:
+    for key, value in step.values:
+        try:
+            descriptor = os.open("/proc/sys/" + key.replace(".", "/"), os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                os.write(descriptor, value.encode())
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise HostError(f"setting sysctl {key}: {reason(error)}") from error
+
+
+def _all_pids() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]

@@ -1,0 +1,125 @@
+"""What a process becomes inside a Linux container: its limits, ids, capabilities and terminal."""
+
+import fcntl
+import os
+import resource
+import struct
+import termios
+
+from runjail import rootfs
+from runjail.errors import HostError, reason
+from runjail.host import libc_linux as libc
+from runjail.host import process as common
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runjail.host.base import Box
+    from runjail.spec.model import Capabilities, Process
+
+# capability(7), by bit number
+CAPABILITIES = (
+    "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE "
+    "NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN "
+    "SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE "
+    "MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE"
+).split()
+RLIMITS = {
+    "RLIMIT_LOCKS": 10,
+    "RLIMIT_SIGPENDING": 11,
+    "RLIMIT_MSGQUEUE": 12,
+    "RLIMIT_NICE": 13,
+    "RLIMIT_RTPRIO": 14,
+    "RLIMIT_RTTIME": 15,
+} | {
+    f"RLIMIT_{name}": getattr(resource, f"RLIMIT_{name}")
+    for name in ("CPU", "FSIZE", "DATA", "STACK", "CORE", "RSS", "NPROC", "NOFILE", "MEMLOCK", "AS")
+}
+TIOCGPTPEER = 0x5441
+TIOCSPTLCK = 0x40045431
+
+
+def become(process: "Process") -> None:
+    """Take on what `process` says; bounding capabilities and limits need the privileges that the ids then take away."""
+    common.set_rlimits(process.rlimits, RLIMITS)
+    if process.oom_score_adj is not None:
+        _set_oom_score(process.oom_score_adj)
+    wanted = process.capabilities
+    if wanted:
+        _drop_bounding(_mask(wanted.bounding))
+        libc.prctl(libc.PR_SET_KEEPCAPS, 1)
+    common.set_ids(process.user)
+    if wanted:
+        _set_capabilities(wanted)
+    if process.no_new_privileges:
+        libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1)
+
+
+def _set_oom_score(score: int) -> None:
+    try:
+        descriptor = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+    except OSError:  # a container without /proc keeps its caller's score
+        return
+    try:
+        os.write(descriptor, str(score).encode())
+    except OSError as error:
+        raise HostError(f"setting oom_score_adj to {score}: {reason(error)}") from error
+    finally:
+        os.close(descriptor)
+
+
+def _mask(names: tuple[str, ...]) -> int:
+    bits = 0
+    for name in names:
+        if name.removeprefix("CAP_") in CAPABILITIES:  # a name this kernel does not have cannot be given
+            bits |= 1 << CAPABILITIES.index(name.removeprefix("CAP_"))
+    return bits
+
+
+def _drop_bounding(allowed: int) -> None:
+    for number in range(len(CAPABILITIES)):
+        if not allowed >> number & 1:
+            try:
+                libc.prctl(libc.PR_CAPBSET_DROP, number)
+            except OSError:  # beyond this kernel's last capability
+                break
+
+
+def _set_capabilities(wanted: "Capabilities") -> None:
+    inheritable = _mask(wanted.inheritable)
+    libc.capset(_mask(wanted.effective), _mask(wanted.permitted), inheritable)
+    libc.prctl(libc.PR_CAP_AMBIENT, libc.PR_CAP_AMBIENT_CLEAR_ALL)
+    for number in range(len(CAPABILITIES)):
+        if _mask(wanted.ambient) >> number & 1:
+            try:
+                libc.prctl(libc.PR_CAP_AMBIENT, libc.PR_CAP_AMBIENT_RAISE, number)
+            except OSError:  # not permitted or not inheritable: ambient cannot exceed them, as runc warns
+                continue
+
+
+def open_console(process: "Process", box: "Box") -> tuple[int, int]:
+    """Return (master, slave). The slave is taken from the master itself, never by a path inside the container."""
+    master = _open_ptmx(box)
+    fcntl.ioctl(master, TIOCSPTLCK, struct.pack("i", 0))
+    slave = fcntl.ioctl(master, TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    os.fchown(slave, process.user.uid, -1)
+    if process.console_size:
+        fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", *process.console_size, 0, 0))
+    return master, slave
+
+
+def _open_ptmx(box: "Box") -> int:
+    """Open the multiplexer of the container's devpts when it has one, else the host's."""
+    flags = os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC
+    root = rootfs.open_root(box.root)
+    try:
+        place = rootfs.resolve(root, "/dev/pts/ptmx")
+        try:
+            if os.stat(place.name, dir_fd=place.parent, follow_symlinks=False).st_rdev == os.makedev(5, 2):
+                return os.open(place.name, flags | os.O_NOFOLLOW, dir_fd=place.parent)
+        finally:
+            place.close()
+    except OSError:  # no devpts in there
+        pass
+    finally:
+        os.close(root)
+    return os.open("/dev/ptmx", flags)

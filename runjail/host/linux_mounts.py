@@ -1,0 +1,209 @@
+"""Mounts, device nodes and hidden paths of a Linux container, made by its init before pivot_root.
+
+Every target is resolved by `rootfs` and mounted on through /proc/self/fd, so that no link in the image can lead a
+mount astray.
+"""
+
+import os
+import stat
+
+from runjail import rootfs
+from runjail.errors import HostError, reason
+from runjail.host import libc_linux as libc
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runjail import steps
+    from runjail.host.base import Box, Noting
+
+FLAGS = {
+    "ro": libc.MS_RDONLY,
+    "nosuid": libc.MS_NOSUID,
+    "nodev": libc.MS_NODEV,
+    "noexec": libc.MS_NOEXEC,
+    "sync": libc.MS_SYNCHRONOUS,
+    "dirsync": libc.MS_DIRSYNC,
+    "mand": libc.MS_MANDLOCK,
+    "noatime": libc.MS_NOATIME,
+    "nodiratime": libc.MS_NODIRATIME,
+    "relatime": libc.MS_RELATIME,
+    "strictatime": libc.MS_STRICTATIME,
+    "nosymfollow": libc.MS_NOSYMFOLLOW,
+}
+PROPAGATION = {"private": libc.MS_PRIVATE, "slave": libc.MS_SLAVE, "shared": libc.MS_SHARED, "unbindable": libc.MS_UNBINDABLE}
+PATH_ONLY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+CGROUPS = "/sys/fs/cgroup"
+
+
+def mount(step: "steps.Mount", box: "Box", note: "Noting") -> None:
+    """Perform one Mount step below box.root."""
+    try:
+        root = rootfs.open_root(box.root)
+        try:
+            directory = step.fstype != "bind" or os.path.isdir(step.source)
+            place = rootfs.mount_point(root, step.destination, directory, lambda path: _note_made(box, path, note))
+            try:
+                _mount_at(place, step, box)
+            finally:
+                place.close()
+        finally:
+            os.close(root)
+    except OSError as error:
+        what = f"{step.source} " if step.fstype == "bind" else ""
+        raise HostError(f"mounting {what}({step.fstype}) on {step.destination}: {_worded(error)}") from error
+
+
+def _worded(error: OSError) -> str:
+    """Word an error without the phrases from which podman derives exit codes (see errors)."""
+    return "it does not exist" if isinstance(error, FileNotFoundError) else reason(error)
+
+
+def _note_made(box: "Box", path: str, note: "Noting") -> None:
+    note({"undo": "made", "root": box.source, "path": path})
+
+
+def _mount_at(place: rootfs.Place, step: "steps.Mount", box: "Box") -> None:
+    covered = place.open_directory() if step.copy_up else -1
+    if step.fstype.startswith("cgroup"):
+        _mount_cgroups(place, box)
+    elif step.fstype == "bind":
+        _on(place, step.source, None, libc.MS_BIND | (libc.MS_REC if step.recursive else 0))
+    else:
+        data = ",".join(f"{key}={value}" if value else key for key, value in step.data)
+        _on(place, step.source or step.fstype, step.fstype, _flag_bits(step), data)
+    if step.copy_up:
+        filled = place.open_directory()
+        rootfs.copy_tree(covered, filled)
+        os.close(filled)
+        os.close(covered)
+    if _flag_bits(step) and (step.fstype == "bind" or step.fstype.startswith("cgroup")):
+        _on(place, None, None, libc.MS_REMOUNT | libc.MS_BIND | _flag_bits(step))
+    if step.propagation:
+        word = step.propagation.removeprefix("r")
+        _on(place, None, None, PROPAGATION[word] | (libc.MS_REC if word != step.propagation else 0))
+
+
+def _flag_bits(step: "steps.Mount") -> int:
+    bits = 0
+    for word in step.flags:
+        bits |= FLAGS[word]
+    return bits
+
+
+def _on(place: rootfs.Place, source: str | None, fstype: str | None, flags: int, data: str | None = None) -> None:
+    """mount(2) on a resolved place; opened anew each time, since each mount covers the one before."""
+    descriptor = os.open(place.name, PATH_ONLY, dir_fd=place.parent)
+    try:
+        libc.mount(source, f"/proc/self/fd/{descriptor}", fstype, flags, data)
+    finally:
+        os.close(descriptor)
+
+
+def _mount_cgroups(place: rootfs.Place, box: "Box") -> None:
+    """Show the container its own control group: one tree (v2), or a tmpfs with one bind mount each (v1)."""
+    from runjail.host import linux_cgroup
+
+    if linux_cgroup.unified():
+        _on(place, f"{CGROUPS}/{box.cgroup}", None, libc.MS_BIND)
+        return
+    _on(place, "tmpfs", "tmpfs", libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC, "mode=755")
+    top = place.open_directory()
+    try:
+        for directory in linux_cgroup.directories(box.cgroup) if box.cgroup else []:
+            name = directory[len(CGROUPS) + 1 :].split("/")[0]
+            os.mkdir(name, 0o755, dir_fd=top)
+            _on(rootfs.Place(top, name, name), directory, None, libc.MS_BIND)
+    finally:
+        os.close(top)
+
+
+def make_nodes(step: "steps.Nodes", box: "Box") -> None:
+    """Create device nodes and links; what is already there stays."""
+    root = rootfs.open_root(box.root)
+    kinds = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
+    try:
+        for path, kind, major, minor, mode, uid, gid in step.nodes:
+            place = rootfs.resolve(root, path, lambda made: None)
+            try:
+                if not place.mode():
+                    os.mknod(place.name, kinds[kind] | mode, os.makedev(major, minor), dir_fd=place.parent)
+                    os.chown(place.name, uid, gid, dir_fd=place.parent, follow_symlinks=False)
+                    os.chmod(place.name, mode, dir_fd=place.parent)
+            finally:
+                place.close()
+        for path, target in step.links:
+            _make_link(root, path, target)
+    except OSError as error:
+        raise HostError(f"making {path}: {_worded(error)}") from error
+    finally:
+        os.close(root)
+
+
+def _make_link(root: int, path: str, target: str) -> None:
+    directory, _, name = path.rpartition("/")
+    place = rootfs.resolve(root, directory, lambda made: None)
+    try:
+        parent = place.open_directory()
+        try:
+            os.symlink(target, name, dir_fd=parent)
+        except FileExistsError:
+            pass
+        finally:
+            os.close(parent)
+    finally:
+        place.close()
+
+
+def conceal(step: "steps.Conceal", box: "Box") -> None:
+    """Cover masked paths with nothing and make others read-only; what does not exist needs neither."""
+    root = rootfs.open_root(box.root)
+    try:
+        for path in step.masked:
+            _cover(root, path)
+        for path in step.readonly:
+            _make_readonly(root, path)
+    finally:
+        os.close(root)
+
+
+def _cover(root: int, path: str) -> None:
+    place = _existing(root, path)
+    if not place:
+        return
+    try:
+        if stat.S_ISDIR(place.mode()):
+            _on(place, "tmpfs", "tmpfs", libc.MS_RDONLY, "size=0k")
+        else:
+            _on(place, "/dev/null", None, libc.MS_BIND)  # the host's: pivot_root is still to come
+    except OSError as error:
+        raise HostError(f"masking {path}: {reason(error)}") from error
+    finally:
+        place.close()
+
+
+def _make_readonly(root: int, path: str) -> None:
+    place = _existing(root, path)
+    if not place:
+        return
+    try:
+        descriptor = os.open(place.name, PATH_ONLY, dir_fd=place.parent)
+        try:
+            libc.mount(f"/proc/self/fd/{descriptor}", f"/proc/self/fd/{descriptor}", None, libc.MS_BIND | libc.MS_REC)
+        finally:
+            os.close(descriptor)
+        _on(place, None, None, libc.MS_REMOUNT | libc.MS_BIND | libc.MS_RDONLY)
+    except OSError as error:
+        raise HostError(f"making {path} read-only: {reason(error)}") from error
+    finally:
+        place.close()
+
+
+def _existing(root: int, path: str) -> "rootfs.Place | None":
+    try:
+        place = rootfs.resolve(root, path)
+    except OSError:
+        return None
+    if not place.mode():
+        place.close()
+        return None
+    return place

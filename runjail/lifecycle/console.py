@@ -1,0 +1,54 @@
+"""Terminals that leave the runtime: the console socket of OCI callers (runtime-cli contract: one message, one descriptor)."""
+
+import _socket
+import os
+import struct
+
+from runjail.errors import HostError, reason
+
+NAME = b"/dev/ptmx\0"  # what receivers log as the terminal's name; conmon wants at least one byte
+
+
+def connect(path: str) -> "_socket.socket":
+    """Connect to the caller's console socket. A path longer than sun_path is reached by its last component."""
+    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    directory, _, name = path.rpartition("/")
+    before = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.chdir(directory or ".")
+        connection.connect(name)
+    except OSError as error:
+        connection.close()
+        # "no such file" would read as a missing program to podman
+        cause = "it does not exist" if error.errno == 2 else reason(error)
+        raise HostError(f"connecting to console socket {path}: {cause}") from error
+    finally:
+        os.fchdir(before)
+        os.close(before)
+    return connection
+
+
+def send(connection: "_socket.socket", master: int) -> None:
+    """Send the terminal's master and close both: the receiver owns it now."""
+    try:
+        rights = struct.pack("i", master)
+        connection.sendmsg([NAME], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
+    except OSError as error:
+        raise HostError(f"sending the terminal: {reason(error)}") from error
+    finally:
+        connection.close()
+        os.close(master)
+
+
+def receive(connection: "_socket.socket") -> int:
+    """Return a terminal's master that `send` sent. Raises HostError when none came.
+
+    The buffer has CMSG_SPACE for the descriptor: with CMSG_LEN FreeBSD drops it.
+    """
+    _, ancillary, _, _ = connection.recvmsg(4096, _socket.CMSG_SPACE(struct.calcsize("i")))
+    for level, kind, data in ancillary:
+        if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
+            (master,) = struct.unpack("i", data[: struct.calcsize("i")])
+            os.set_inheritable(master, False)
+            return int(master)
+    raise HostError("no terminal came from the container")

@@ -1,0 +1,162 @@
+"""create: from a bundle to a container whose init waits for `start` (runtime-spec, Create)."""
+
+import os
+import time
+
+from runjail import log
+from runjail.errors import ContainerNotFound, HostError, InvalidConfig, UsageError
+from runjail.jail.plan import make_plan
+from runjail.lifecycle import console, hooks, init
+from runjail.lifecycle.delete import destroy
+from runjail.lifecycle.link import Link, pair
+from runjail.lifecycle.state import write_file
+from runjail.lifecycle.status import document
+from runjail.record import Record, to_data
+from runjail.spec.parse import parse, read
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+    from collections.abc import Callable
+    from typing import Any
+
+    from runjail.host.base import Host
+    from runjail.lifecycle.state import Container, Store
+    from runjail.spec.model import Hooks, Spec
+    from runjail.steps import Plan
+
+
+class Request(Record):
+    """What `create` was asked for; paths are absolute. preserve: inherited descriptors from 3 on, listen of them systemd's."""
+
+    id: str
+    bundle: str
+    pid_file: str = ""
+    console_socket: str = ""
+    preserve: int = 0
+    listen: int = 0
+
+
+def create(
+    request: Request,
+    host: "Host",
+    store: "Store",
+    terminal: "_socket.socket | None" = None,
+    adjust: "Callable[[Any], None] | None" = None,
+) -> "Container":
+    """Create a container, or fail and leave nothing behind.
+
+    terminal: a connected socket for the terminal's master, instead of request.console_socket. adjust: changes the
+    parsed config.json in place before it is validated (`run`'s options).
+    """
+    container = store.container(request.id)
+    raw = read(f"{request.bundle}/config.json")
+    if adjust:
+        adjust(raw)
+    spec = parse(raw, host.os)
+    _check(request, spec, terminal)
+    plan = make_plan(spec, container_id=request.id, bundle=request.bundle, state=container.path, os=host.os)
+    if not os.path.isdir(plan.source):
+        raise InvalidConfig([f"root.path: {plan.source} is not a directory"])
+    if request.console_socket:
+        terminal = console.connect(request.console_socket)
+    container = store.reserve(request.id)
+    try:
+        _record(container, request, spec, plan, host)
+        write_file(f"{container.path}/config.json", _text(raw), 0o600)
+        _build(container, request, spec, plan, host, terminal)
+    except BaseException as error:  # also an interrupt: a half-made container is of no use to anybody
+        _take_back(container, host, error)
+        raise
+    finally:
+        if terminal:
+            terminal.close()
+    return container
+
+
+def _text(raw: object) -> bytes:
+    from runjail import jsonio
+
+    return jsonio.dumps(raw).encode()
+
+
+def _check(request: Request, spec: "Spec", terminal: object) -> None:
+    if spec.process is None:
+        raise InvalidConfig(["process: is required to create a container"])
+    if spec.process.terminal and not (request.console_socket or terminal):
+        raise UsageError("cannot allocate a terminal for a detached container: --console-socket is missing")
+    if request.console_socket and not spec.process.terminal:
+        raise UsageError("--console-socket is of no use: process.terminal is not true")
+
+
+def _record(container: "Container", request: Request, spec: "Spec", plan: "Plan", host: "Host") -> None:
+    """Write down what is known before anything is done."""
+    box = container.box
+    box.name, box.source, box.root = plan.name, plan.source, plan.root
+    hooks_later = {"startContainer": spec.hooks.start_container, "poststart": spec.hooks.poststart, "poststop": spec.hooks.poststop}
+    container.data = {
+        "ociVersion": spec.oci_version,
+        "bundle": request.bundle,
+        "created": log.timestamp(time.time_ns()),
+        "owner": str(os.geteuid()),
+        "annotations": dict(spec.annotations),
+        "hooks": {kind: to_data(listed) for kind, listed in hooks_later.items() if listed},
+        "boot": host.boot(),
+        "creator": [os.getpid(), host.started(os.getpid())],
+    }
+    container.save()
+
+
+def _build(
+    container: "Container", request: Request, spec: "Spec", plan: "Plan", host: "Host", terminal: "_socket.socket | None"
+) -> None:
+    box = container.box
+    for step in plan.steps:
+        if not step.inside:
+            host.apply(step, box, container.note)
+    gate = init.listen_at_gate(container)
+    link, theirs = pair()
+    box.pid = host.fork_init(box, plan)
+    if not box.pid:
+        link.close()
+        init.run(host, container, plan, spec, theirs, gate, terminal, request.preserve, request.listen)
+    theirs.close()
+    gate.close()
+    box.started = host.started(box.pid)
+    container.save()
+    link.say(go=True)
+    link.expect("isolated")
+    host.identify(box)
+    container.save()
+    _run_hooks_and_park(container, spec.hooks, host, link)
+    if request.pid_file:
+        write_file(request.pid_file, b"%d" % box.pid, 0o644)
+    container.data["creator"] = None
+    container.save()
+    container.unlock()
+
+
+def _run_hooks_and_park(container: "Container", listed: "Hooks", host: "Host", link: Link) -> None:
+    """Let the hooks of create run, without our lock, and init go on to its place before the gate."""
+    state = document(container, host, "creating")
+    any_hooks = listed.prestart or listed.create_runtime or listed.create_container
+    if any_hooks:
+        container.unlock()
+    hooks.run("prestart", listed.prestart, state, container.data["bundle"])
+    hooks.run("createRuntime", listed.create_runtime, state, container.data["bundle"])
+    link.say(confine=state)
+    link.expect("parked")
+    if any_hooks:
+        container.lock()
+
+
+def _take_back(container: "Container", host: "Host", error: BaseException) -> None:
+    """Undo a failed creation. What could not be undone is added to the error."""
+    try:
+        container.unlock()
+        container.lock()
+        destroy(container, host)
+    except ContainerNotFound:  # deleted by somebody else, who undid everything
+        pass
+    except HostError as left:
+        error.args = (f"{error}; undoing it failed: {left}",)

@@ -1,0 +1,105 @@
+"""delete: take a container back, completely (runtime-spec, Delete)."""
+
+import os
+import time
+
+from runjail import log
+from runjail.errors import ContainerNotFound, HostError, LeftBehind, RunjailError, WrongStatus, reason
+from runjail.lifecycle.state import stored_hooks
+from runjail.lifecycle.status import alive, document, status
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runjail.host.base import Host
+    from runjail.lifecycle.state import Container, Store
+
+SIGKILL = 9
+DEATH_SECONDS = 10.0
+
+
+def delete(container_id: str, force: bool, host: "Host", store: "Store") -> None:
+    """Delete a stopped or created container, with `force` also a running one; force accepts an unknown id."""
+    container = store.container(container_id)
+    try:
+        container.lock()
+        try:
+            container.load()
+        except ContainerNotFound:
+            _remove_remnant(container, force)
+            raise
+        except HostError:
+            if not force:
+                raise
+            log.warning(f"container {container_id}: state is damaged; undoing what was noted")
+    except ContainerNotFound:
+        if force:
+            return
+        raise
+    now = status(container, host) if container.data else "stopped"
+    if not force and now not in ("stopped", "created"):
+        raise WrongStatus(f"cannot delete container {container_id} that is not stopped: {now}")
+    destroy(container, host)
+
+
+def _remove_remnant(container: "Container", force: bool) -> None:
+    """A directory without facts: its creator died before it did anything else."""
+    if force:
+        container.remove()
+
+
+def destroy(container: "Container", host: "Host") -> None:
+    """Kill, undo, run the poststop hooks, remove. The caller holds the lock.
+
+    Raises LeftBehind naming what stayed; the state directory stays with it, for another try.
+    """
+    kill_everything(container, host)
+    failures = []
+    for note in reversed(container.notes()):
+        try:
+            host.undo(note, container.box)
+        except RunjailError as error:
+            failures.append(str(error))
+        except OSError as error:
+            failures.append(f"undoing {note['undo']}: {reason(error)}")
+    if failures:
+        raise LeftBehind("; ".join(dict.fromkeys(failures)), "runjail delete --force tries again")
+    listed = stored_hooks(container, "poststop") if container.data else ()
+    if listed:
+        _run_poststop(container, host, listed)
+    container.remove()
+
+
+def _run_poststop(container: "Container", host: "Host", listed: "tuple[object, ...]") -> None:
+    from runjail.lifecycle import hooks
+
+    state = document(container, host, "stopped")
+    container.data["hooks"] = {}  # nobody else runs them again while we run them unlocked
+    container.save()
+    container.unlock()
+    bundle = container.data["bundle"]
+    hooks.run_all("poststop", listed, state, bundle if os.path.isdir(bundle) else "/", log.warning)  # type: ignore[arg-type]
+    container.lock()
+
+
+def kill_everything(container: "Container", host: "Host") -> None:
+    """Leave no process of the container alive. Raises HostError when init does not die."""
+    if not container.data or container.data["boot"] != host.boot():
+        return
+    if os.path.exists(f"{container.path}/paused"):
+        host.thaw(container.box)
+    host.kill_all(container.box, SIGKILL)
+    deadline = time.monotonic() + DEATH_SECONDS
+    while alive(container, host):
+        if time.monotonic() > deadline:
+            raise HostError(f"init (pid {container.box.pid}) does not die")
+        time.sleep(0.001)
+    _reap(container.box.pid)
+
+
+def _reap(pid: int) -> None:
+    """Collect init where we are its parent: a creation that failed."""
+    if pid:
+        try:
+            os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:
+            pass

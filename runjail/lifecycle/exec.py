@@ -1,0 +1,145 @@
+"""exec: one more process in a running container."""
+
+import os
+
+from runjail.errors import RunjailError, UsageError, WrongStatus
+from runjail.lifecycle import console, program
+from runjail.lifecycle.link import Link, pair, rebuilt
+from runjail.lifecycle.state import write_file
+from runjail.lifecycle.status import status
+from runjail.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+    from collections.abc import Callable
+
+    from runjail.host.base import Host
+    from runjail.lifecycle.state import Container, Store
+    from runjail.spec.model import Process
+
+REFUSALS = {
+    "creating": "cannot exec in a container that is still being created",
+    "paused": "cannot exec in a paused container (use --ignore-paused to override)",
+    "stopped": "cannot exec in a stopped container",
+}
+
+
+class Request(Record):
+    """What `exec` was asked for. in_place: become the process instead of forking it (runj's dialect)."""
+
+    id: str
+    process: "Process"
+    detach: bool = False
+    pid_file: str = ""
+    console_socket: str = ""
+    preserve: int = 0
+    listen: int = 0
+    ignore_paused: bool = False
+    in_place: bool = False
+
+
+def execute(
+    request: Request,
+    host: "Host",
+    store: "Store",
+    terminal: "_socket.socket | None" = None,
+    before: "Callable[[], None]" = lambda: None,
+) -> int:
+    """Start the process and return its pid once it runs the program; it is our child until we exit.
+
+    terminal: a connected socket for the terminal's master, instead of request.console_socket. before: called when the
+    terminal was sent and the program does not run yet.
+    """
+    container = store.find(request.id)
+    now = status(container, host)
+    if now in REFUSALS and not (now == "paused" and request.ignore_paused):
+        raise WrongStatus(REFUSALS[now])
+    _check(request, terminal)
+    if request.console_socket:
+        terminal = console.connect(request.console_socket)
+    link, theirs = pair()
+    pid = 0 if request.in_place else host.fork_inside(container.box)
+    if not pid:
+        if request.in_place:
+            _become(request, container, host, None, terminal)
+        link.close()
+        _child(request, container, host, theirs, terminal)
+    theirs.close()
+    if terminal:
+        terminal.close()
+    try:
+        _see_off(request, pid, link, before)
+    except BaseException:
+        link.close()  # the child ends at end-of-file
+        os.waitpid(pid, 0)
+        raise
+    return pid
+
+
+def _check(request: Request, terminal: object) -> None:
+    if request.process.terminal and not (request.console_socket or terminal):
+        raise UsageError("cannot allocate a terminal for a detached process: --console-socket is missing")
+    if request.console_socket and not request.process.terminal:
+        raise UsageError("--console-socket is of no use: the process has no terminal")
+
+
+def _see_off(request: Request, pid: int, link: Link, before: "Callable[[], None]") -> None:
+    """Let the child go on once its pid is written down, and wait until execve has closed its end."""
+    link.say(go=True)
+    link.expect("ready")
+    before()
+    if request.pid_file:
+        write_file(request.pid_file, b"%d" % pid, 0o644)
+    try:
+        link.say(exec=True)
+        link.expect("exec")
+        failure = link.receive()
+        if failure:
+            raise rebuilt(failure)
+    except RunjailError:
+        if request.pid_file:
+            os.unlink(request.pid_file)
+        raise
+    link.close()
+
+
+def _child(
+    request: Request, container: "Container", host: "Host", link: Link, terminal: "_socket.socket | None"
+) -> None:
+    try:
+        link.expect("go")
+        _become(request, container, host, link, terminal)
+    except BaseException as error:
+        link.report(error)
+        os._exit(program.exit_code(error))
+    os._exit(1)
+
+
+def _become(
+    request: Request, container: "Container", host: "Host", link: "Link | None", terminal: "_socket.socket | None"
+) -> None:
+    """Enter the container and execve. Returns only by raising."""
+    process = request.process
+    if link:
+        os.setsid()
+    master, slave = host.open_console(process, container.box) if terminal else (-1, -1)
+    keep = [*([link.fileno()] if link else []), *range(3, 3 + request.preserve)]
+    if terminal:
+        keep += [terminal.fileno(), master, slave]
+    host.enter(container.box, keep)
+    if terminal:
+        console.send(terminal, master)
+        program.take_terminal(slave)
+    program.settle(process, make_cwd=False)
+    host.become(process)
+    program.go_to(process.cwd)
+    path = program.find(process)
+    env = program.environment(process, request.listen)
+    if link:
+        link.say(ready=True)
+        link.expect("exec")
+    program.reset_signals()
+    if link:
+        link.say(exec=True)
+    program.execute(path, process, env)

@@ -1,0 +1,60 @@
+"""Hooks: programs that config.json asks to be run at six points (runtime-spec, POSIX-platform Hooks)."""
+
+import os
+
+from runjail import jsonio
+from runjail.errors import HookError, reason
+from runjail.host import programs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from runjail.spec.model import Hook
+
+FOREVER = 365 * 86400.0  # a hook without a timeout may take as long as it likes
+
+
+def run(kind: str, hooks: "tuple[Hook, ...]", state: "dict[str, Any]", directory: str) -> None:
+    """Run one list of hooks in order, the state document on their standard input.
+
+    directory: their working directory. Raises HookError at the first that cannot start, fails or takes too long.
+    No lock of ours may be held: a hook may call runjail for the same container.
+    """
+    for index, _ in enumerate(hooks):
+        _run_one(f"hooks.{kind}[{index}]", hooks[index], jsonio.dumps(state).encode(), directory)
+
+
+def run_all(kind: str, hooks: "tuple[Hook, ...]", state: "dict[str, Any]", directory: str, warn: "Callable[[str], None]") -> None:
+    """Run a list whose failures only warn (poststop): every hook gets its turn."""
+    for index, hook in enumerate(hooks):
+        try:
+            _run_one(f"hooks.{kind}[{index}]", hook, jsonio.dumps(state).encode(), directory)
+        except HookError as error:
+            warn(str(error))
+
+
+def _run_one(name: str, hook: "Hook", state: bytes, directory: str) -> None:
+    before = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.chdir(directory)
+        result = programs.run(
+            hook.args or (hook.path,),
+            path=hook.path,
+            env=dict(entry.partition("=")[::2] for entry in hook.env),
+            input=state,
+            timeout=hook.timeout or FOREVER,
+        )
+    except OSError as error:
+        # worded without the phrases from which podman derives "the container's program is missing"
+        cause = {2: "the program is missing", 13: "the program may not be executed"}.get(error.errno or 0, reason(error))
+        raise HookError(f"{name} ({hook.path}): {cause}") from error
+    finally:
+        os.fchdir(before)
+        os.close(before)
+    if result.timed_out:
+        raise HookError(f"{name} ({hook.path}): no end after {hook.timeout} s")
+    if result.status:
+        said = (result.stderr or result.stdout).decode("utf-8", "replace").strip().replace("\n", " / ")
+        raise HookError(f"{name} ({hook.path}): exit status {result.status}" + (f": {said[:2000]}" if said else ""))

@@ -1,0 +1,123 @@
+"""The container's init between fork and execve.
+
+It talks to `create` over a link (go, isolated, confine, parked), then waits at the gate for `start`. Once it is inside
+the container it runs only code that is loaded already. Its pid is the container's pid from its first instant.
+"""
+
+import _signal
+import _socket
+import os
+
+from runjail.errors import RunjailError
+from runjail.lifecycle import console, hooks, program
+from runjail.lifecycle.link import Link
+from runjail.lifecycle.state import GATE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from runjail.host.base import Host
+    from runjail.lifecycle.state import Container
+    from runjail.spec.model import Process, Spec
+    from runjail.steps import Plan
+
+
+def listen_at_gate(container: "Container") -> "_socket.socket":
+    """Return the socket on which init will wait; bound by a short name, since sun_path holds about 100 bytes."""
+    gate = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    before = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.chdir(container.path)
+        gate.bind(GATE)
+        gate.listen(1)
+    finally:
+        os.fchdir(before)
+        os.close(before)
+    return gate
+
+
+def run(
+    host: "Host",
+    container: "Container",
+    plan: "Plan",
+    spec: "Spec",
+    link: Link,
+    gate: "_socket.socket",
+    terminal: "_socket.socket | None",
+    preserve: int,
+    listen: int,
+) -> "NoReturn":
+    """Be init. terminal: where the terminal's master goes; preserve: descriptors from 3 on that the program inherits."""
+    container.unlock()  # our copy of the lock would outlive the creator
+    process = spec.process
+    assert process
+    try:
+        _enter(host, container, plan, spec, process, link, gate, terminal, preserve)
+        path = program.find(process)
+        env = program.environment(process, listen)
+        _exit_on_signals()
+        link.say(parked=True)
+    except BaseException as error:  # whatever it is, the creator must hear of it and this process must end here
+        link.report(error)
+        os._exit(1)
+    link.close()
+    starter = _wait_for_start(gate)
+    try:
+        program.reset_signals()
+        starter.say(exec=True)
+        program.execute(path, process, env)
+    except RunjailError as error:
+        starter.report(error)
+        os._exit(program.exit_code(error))
+    os._exit(1)
+
+
+def _enter(
+    host: "Host",
+    container: "Container",
+    plan: "Plan",
+    spec: "Spec",
+    process: "Process",
+    link: Link,
+    gate: "_socket.socket",
+    terminal: "_socket.socket | None",
+    preserve: int,
+) -> None:
+    link.expect("go")
+    os.setsid()
+    for step in plan.steps:
+        if step.inside:
+            host.apply(step, container.box, container.note)
+    link.say(isolated=True)
+    state = link.expect("confine")["confine"]
+    hooks.run("createContainer", spec.hooks.create_container, state, container.box.root)
+    master, slave = host.open_console(process, container.box) if terminal else (-1, -1)
+    keep = [link.fileno(), gate.fileno(), *range(3, 3 + preserve)]
+    if terminal:
+        keep += [terminal.fileno(), master, slave]
+    host.confine(container.box, keep)
+    if terminal:
+        console.send(terminal, master)
+        program.take_terminal(slave)
+    program.settle(process, make_cwd=True)
+    host.become(process)
+    program.go_to(process.cwd)
+
+
+def _exit_on_signals() -> None:
+    """While parked, die of what would kill the program: pid 1 of a namespace ignores signals without a handler."""
+    for number in (_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM, _signal.SIGUSR1, _signal.SIGUSR2):
+        _signal.signal(number, lambda received, _frame: os._exit(128 + received))
+
+
+def _wait_for_start(gate: "_socket.socket") -> Link:
+    """Wait for a starter that says go; one that dies before it does leaves a container that cannot be started."""
+    while True:
+        descriptor, _ = gate._accept()
+        starter = Link(_socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, descriptor))
+        os.set_inheritable(descriptor, False)
+        if starter.receive() is not None:
+            gate.close()
+            return starter
+        starter.close()

@@ -1,0 +1,84 @@
+"""Questions about containers that change nothing: list, ps, events."""
+
+import os
+import time
+
+from runjail import log
+from runjail.errors import RunjailError, WrongStatus
+from runjail.lifecycle.status import document, status
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from runjail.host.base import Host
+    from runjail.lifecycle.state import Store
+
+
+def documents(host: "Host", store: "Store") -> "list[dict[str, Any]]":
+    """Return the state documents of all containers; a directory that cannot be read is named in the log."""
+    found = []
+    for container_id in store.ids():
+        try:
+            found.append(document(store.find(container_id), host))
+        except RunjailError as error:
+            log.info(f"container {container_id} is left out: {error}")
+    return found
+
+
+def owner_name(owner: str) -> str:
+    """Return a user id's name, or the id where it has none."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(int(owner)).pw_name
+    except (KeyError, ValueError):
+        return owner
+
+
+def pids(container_id: str, host: "Host", store: "Store") -> list[int]:
+    """Return the pids of all processes of a container that has any."""
+    container = store.find(container_id)
+    if status(container, host) == "stopped":
+        raise WrongStatus(f"container not running: {container_id}")
+    return host.processes(container.box)
+
+
+def process_rows(numbers: list[int]) -> list[tuple[str, ...]]:
+    """Return what ps shows of each process, a heading first: user, pid, parent, start, time, command."""
+    import psutil
+
+    rows = [("UID", "PID", "PPID", "STIME", "TIME", "CMD")]
+    for number in numbers:
+        try:
+            with psutil.Process(number).oneshot():
+                rows.append(_row(psutil.Process(number)))
+        except psutil.NoSuchProcess:
+            continue
+    return rows
+
+
+def _row(process: "Any") -> tuple[str, ...]:
+    used = process.cpu_times()
+    seconds = int(used.user + used.system)
+    clock = f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+    begun = time.strftime("%H:%M", time.localtime(process.create_time()))
+    command = " ".join(process.cmdline()) or f"[{process.name()}]"
+    return (owner_name(str(process.uids().real)), str(process.pid), str(process.ppid()), begun, clock, command)
+
+
+def events(container_id: str, interval: float, once: bool, host: "Host", store: "Store") -> "Iterator[dict[str, Any]]":
+    """Yield a stats event now, and then every `interval` seconds until the container stops."""
+    container = store.find(container_id)
+    if status(container, host) in ("stopped", "creating"):
+        raise WrongStatus(f"container with id {container_id} is not running")
+    while True:
+        yield {"type": "stats", "id": container_id, "data": host.usage(container.box)}
+        if once:
+            return
+        deadline = time.monotonic() + interval
+        while time.monotonic() < deadline:
+            time.sleep(min(0.1, interval))
+            if not os.path.exists(container.path) or status(container, host) == "stopped":
+                return

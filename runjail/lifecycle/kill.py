@@ -1,0 +1,90 @@
+"""kill, pause, resume: signals for a container's processes (runtime-spec, Kill)."""
+
+import os
+
+from runjail.errors import NotRunning, UsageError, WrongStatus
+from runjail.lifecycle.status import status
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runjail.host.base import Host
+    from runjail.lifecycle.state import Container, Store
+
+SIGTERM, SIGKILL = 15, 9
+
+
+def signal_number(text: str) -> int:
+    """Return the number of `9`, `KILL`, `SIGKILL`, `sigkill`, `RTMIN+3` on this system. Raises UsageError."""
+    import _signal
+
+    if text.isascii() and text.isdigit() and len(text) < 4:
+        if int(text) < _signal.NSIG:
+            return int(text)
+        raise UsageError(f"unknown signal {ascii(text)}")
+    name, plus, offset = text.upper().removeprefix("SIG").partition("+")
+    number = getattr(_signal, f"SIG{name}", None)
+    if isinstance(number, int) and name.isalnum() and not plus:
+        return number
+    if name == "RTMIN" and offset.isdigit() and isinstance(number, int) and number + int(offset) < _signal.NSIG:
+        return number + int(offset)
+    raise UsageError(f'unknown signal "{text[:40]}"')
+
+
+def kill(container_id: str, signal: int, everyone: bool, pid: int, host: "Host", store: "Store") -> None:
+    """Send a signal to init, to one process of the container, or to all of them.
+
+    A stopped container is an error for one signal and success for `everyone`, who are gone already.
+    """
+    container = store.find(container_id)
+    now = status(container, host)
+    if now == "stopped" and not everyone:
+        raise NotRunning(container_id)
+    if now == "creating" and not container.box.pid:
+        raise NotRunning(container_id)
+    if everyone:
+        host.kill_all(container.box, signal)
+    else:
+        _kill_one(container, pid, signal, host)
+    if now == "paused" and signal == SIGKILL:  # what is frozen does not die
+        _thaw(container, host)
+
+
+def _kill_one(container: "Container", pid: int, signal: int, host: "Host") -> None:
+    box = container.box
+    target = pid or box.pid
+    if target != box.pid and target not in host.processes(box):
+        raise NotRunning(f"{container.id}: it has no process {target}")
+    started = host.started(target) if target != box.pid else box.started
+    if not host.kill(box, target, started, signal):
+        raise NotRunning(container.id)
+
+
+def pause(container_id: str, host: "Host", store: "Store") -> None:
+    """Stop every process of a running container until `resume`."""
+    container = store.find(container_id)
+    container.lock()
+    now = status(container, host)
+    if now != "running":
+        raise WrongStatus(f"cannot pause a container that is not running: {now}")
+    os.close(os.open(f"{container.path}/paused", os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    host.freeze(container.box)
+    container.unlock()
+
+
+def resume(container_id: str, host: "Host", store: "Store") -> None:
+    """Let a paused container run again."""
+    container = store.find(container_id)
+    container.lock()
+    now = status(container, host)
+    if now != "paused":
+        raise WrongStatus(f"cannot resume a container that is not paused: {now}")
+    _thaw(container, host)
+    container.unlock()
+
+
+def _thaw(container: "Container", host: "Host") -> None:
+    host.thaw(container.box)
+    try:
+        os.unlink(f"{container.path}/paused")
+    except FileNotFoundError:
+        pass

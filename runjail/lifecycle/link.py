@@ -1,0 +1,89 @@
+"""Lines of JSON between a verb and the process it forked, over a socket pair or the gate.
+
+Every wait ends: a dead peer is an end-of-file. `_socket` is the C half of socket, without the enums that cost 5 ms.
+"""
+
+import _socket
+
+from runjail import errors, jsonio
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+MAX_MESSAGE = 16 << 20  # a state document with its annotations; config.json itself is at most 4 MiB
+
+
+class Link:
+    """One end of a connection."""
+
+    def __init__(self, connection: "_socket.socket") -> None:
+        self.connection = connection
+        self._pending = b""
+
+    def fileno(self) -> int:
+        """Return the descriptor, to keep it open."""
+        return self.connection.fileno()
+
+    def say(self, **message: "Any") -> None:
+        """Send one message. A peer that is gone is noticed by the next receive, not here."""
+        data = jsonio.dumps(message).encode() + b"\n"
+        try:
+            while data:
+                data = data[self.connection.send(data) :]
+        except OSError:
+            pass
+
+    def receive(self) -> "dict[str, Any] | None":
+        """Return the next message, None at end-of-file."""
+        while b"\n" not in self._pending:
+            try:
+                block = self.connection.recv(1 << 16)
+            except ConnectionResetError:
+                block = b""
+            if not block or len(self._pending) > MAX_MESSAGE:
+                return None
+            self._pending += block
+        line, _, self._pending = self._pending.partition(b"\n")
+        message: dict[str, Any] = jsonio.loads(line)
+        return message
+
+    def expect(self, word: str) -> "dict[str, Any]":
+        """Return the next message, which must carry `word`.
+
+        Raises what the peer reports, or HostError when it died without a word.
+        """
+        message = self.receive()
+        if message is None:
+            raise errors.HostError("the container's process died before it was ready")
+        if "error" in message:
+            raise rebuilt(message)
+        if word not in message:
+            raise errors.HostError(f"unexpected answer from the container's process: {sorted(message)}")
+        return message
+
+    def report(self, error: BaseException) -> None:
+        """Send an error for the peer to raise."""
+        if isinstance(error, OSError):
+            text = errors.reason(error) + (f": {error.filename}" if error.filename else "")
+            error = errors.HostError(text)
+        kind = type(error).__name__ if isinstance(error, errors.RunjailError) else "HostError"
+        self.say(error=kind, text=str(error) or type(error).__name__, hint=getattr(error, "hint", None))
+
+    def close(self) -> None:
+        """Close this end."""
+        self.connection.close()
+
+
+def rebuilt(message: "dict[str, Any]") -> errors.RunjailError:
+    """Turn a reported error back into one of our classes, with its text as it was."""
+    found = getattr(errors, message["error"], errors.HostError)
+    error: errors.RunjailError = found.__new__(found)
+    errors.RunjailError.__init__(error, message["text"], message.get("hint"))
+    return error
+
+
+def pair() -> tuple[Link, Link]:
+    """Return two connected ends."""
+    ours, theirs = _socket.socketpair()
+    return Link(ours), Link(theirs)

@@ -1,0 +1,135 @@
+"""The last steps of every process we start in a container: find the program, tidy up, become it.
+
+Runs inside the container. Nothing here may import: an import now would load the container's files.
+"""
+
+import _signal
+import errno
+import fcntl
+import os
+import termios
+
+from runjail import rootfs
+from runjail.errors import HostError, ProgramDenied, ProgramNotFound, reason
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runjail.spec.model import Process
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # execvp(3) without PATH
+SHELL = b"/bin/sh"
+
+
+def take_terminal(slave: int) -> None:
+    """Make an open terminal the controlling one and standard input, output and error. The caller leads a session."""
+    fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+    for standard in (0, 1, 2):
+        os.dup2(slave, standard)
+    if slave > 2:
+        os.close(slave)
+
+
+def settle(process: "Process", make_cwd: bool) -> None:
+    """Set umask and working directory; make_cwd creates a missing one (needs privileges, so before ids change)."""
+    if process.user.umask is not None:
+        os.umask(process.user.umask)
+    if make_cwd:
+        try:
+            rootfs.make_directories(process.cwd)
+        except OSError:  # a read-only root, or a file in the way: chdir says which
+            pass
+
+
+def go_to(directory: str) -> None:
+    """chdir(2), by the new identity: a directory it may not enter is an error."""
+    try:
+        os.chdir(directory)
+    except OSError as error:
+        raise HostError(f'chdir to cwd ("{directory}") set in config.json failed: {reason(error)}') from error
+
+
+def find(process: "Process") -> str:
+    """Return the path of the program as execvp(3) would find it.
+
+    Raises ProgramNotFound or ProgramDenied. A script whose interpreter is missing is only found out by execve.
+    """
+    name = process.args[0]
+    if "/" in name:
+        return _executable(name, name)
+    denied = False
+    for directory in _variable(process.env, "PATH", DEFAULT_PATH).split(":"):
+        candidate = f"{directory or '.'}/{name}"
+        try:
+            return _executable(candidate, name)
+        except ProgramDenied:
+            denied = True
+        except ProgramNotFound:
+            continue
+    raise ProgramDenied(name) if denied else ProgramNotFound(name)
+
+
+def _variable(env: tuple[str, ...], name: str, default: str) -> str:
+    value = default
+    for entry in env:
+        if entry.startswith(name + "="):
+            value = entry[len(name) + 1 :]
+    return value
+
+
+def _executable(path: str, name: str) -> str:
+    try:
+        mode = os.stat(path).st_mode
+    except PermissionError:
+        raise ProgramDenied(name) from None
+    except OSError:
+        raise ProgramNotFound(name) from None
+    if mode & 0o170000 == 0o040000 or not os.access(path, os.X_OK):
+        raise ProgramDenied(name)
+    return path
+
+
+def environment(process: "Process", listen: int) -> dict[bytes, bytes]:
+    """Return the environment: process.env, HOME where it is missing, and systemd's LISTEN_ variables."""
+    pairs = [entry.encode("utf-8", "surrogateescape").partition(b"=") for entry in process.env]
+    result = {name: value for name, _, value in pairs}
+    result.setdefault(b"HOME", b"/")
+    if listen:
+        result |= {b"LISTEN_FDS": b"%d" % listen, b"LISTEN_PID": b"%d" % os.getpid()}
+    return result
+
+
+def reset_signals() -> None:
+    """Default actions and an empty mask: Python ignores SIGPIPE and SIGXFSZ, and our caller may ignore more."""
+    for number in range(1, _signal.NSIG):
+        try:
+            if _signal.getsignal(number) is not _signal.SIG_DFL:
+                _signal.signal(number, _signal.SIG_DFL)
+        except (OSError, ValueError):  # KILL, STOP and the ones libc keeps for itself
+            continue
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+
+
+def execute(path: str, process: "Process", env: dict[bytes, bytes]) -> None:
+    """execve(2), with execvp's fallback to the shell for a file without a known format. Returns only by raising.
+
+    Raises ProgramNotFound (also for a missing interpreter), ProgramDenied, HostError.
+    """
+    args = [argument.encode("utf-8", "surrogateescape") for argument in process.args]
+    try:
+        try:
+            os.execve(path, args, env)
+        except OSError as error:
+            if error.errno != errno.ENOEXEC:
+                raise
+            os.execve(SHELL, [SHELL, os.fsencode(path), *args[1:]], env)
+    except (FileNotFoundError, NotADirectoryError):
+        raise ProgramNotFound(process.args[0]) from None
+    except PermissionError:
+        raise ProgramDenied(process.args[0]) from None
+    except OSError as error:
+        raise HostError(f"exec `{process.args[0]}`: {reason(error)}") from error
+
+
+def exit_code(error: BaseException) -> int:
+    """Return what a shell would exit with for a program that could not be executed."""
+    return 127 if isinstance(error, ProgramNotFound) else 126

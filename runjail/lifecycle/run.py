@@ -1,0 +1,58 @@
+"""run: create, start, and in the foreground wait and clean up."""
+
+from runjail.lifecycle.create import Request, create
+from runjail.lifecycle.delete import delete
+from runjail.lifecycle.start import start
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from runjail.host.base import Host
+    from runjail.lifecycle.state import Store
+
+    Adjust = Callable[[Any], None]
+
+
+def run(
+    request: Request, host: "Host", store: "Store", *, detach: bool, keep: bool, wants_terminal: bool, adjust: "Adjust"
+) -> int:
+    """Run a bundle. Returns the program's exit status, 0 when detached.
+
+    In the foreground the container is deleted when its program ends, unless `keep`. wants_terminal: give it ours.
+    """
+    if detach or not wants_terminal:
+        container = create(request, host, store, adjust=adjust)
+        return _started(container.id, host, store) if detach else _waited(container.id, container.box.pid, keep, host, store)
+    from runjail.lifecycle.foreground import Terminal
+
+    terminal = Terminal()
+    container = create(request, host, store, terminal.theirs, adjust)
+    try:
+        terminal.show()
+        _started(container.id, host, store)
+        return terminal.relay(container.box.pid)
+    finally:
+        if not keep:
+            delete(container.id, True, host, store)
+
+
+def _started(container_id: str, host: "Host", store: "Store") -> int:
+    try:
+        start(container_id, host, store)
+    except BaseException:
+        delete(container_id, True, host, store)
+        raise
+    return 0
+
+
+def _waited(container_id: str, pid: int, keep: bool, host: "Host", store: "Store") -> int:
+    from runjail.lifecycle.foreground import wait
+
+    _started(container_id, host, store)
+    try:
+        return wait(pid)
+    finally:
+        if not keep:
+            delete(container_id, True, host, store)

@@ -1,0 +1,133 @@
+"""start: let a created container's init become the user's program (runtime-spec, Start)."""
+
+import _socket
+import os
+
+from runjail.errors import HostError, NotRunning, RunjailError, WrongStatus
+from runjail.lifecycle.link import Link, rebuilt
+from runjail.lifecycle.state import GATE, stored_hooks
+from runjail.lifecycle.status import document, status
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from runjail.host.base import Host
+    from runjail.lifecycle.state import Container, Store
+    from runjail.spec.model import Hook
+
+REFUSALS = {
+    "creating": "cannot start a container that is still being created",
+    "running": "cannot start an already running container",
+    "paused": "cannot start an already running container",
+    "stopped": "cannot start a container that has stopped",
+}
+
+
+def start(container_id: str, host: "Host", store: "Store") -> None:
+    """Run the startContainer hooks inside, open the gate, run the poststart hooks.
+
+    A hook that fails undoes the whole container. Returns once the program has replaced init.
+    """
+    container = store.find(container_id)
+    container.lock()
+    container.load()
+    _require_created(container, host)
+    listed = stored_hooks(container, "startContainer")
+    if listed:
+        _claim(container, host)
+        _or_undo(container, host, lambda: _run_inside(container, host, listed))
+        container.lock()
+        _require_created(container, host)
+    open_gate(container)
+    container.unlock()
+    listed = stored_hooks(container, "poststart")
+    if listed:
+        _or_undo(container, host, lambda: _run_poststart(container, host, listed))
+
+
+def _require_created(container: "Container", host: "Host") -> None:
+    now = status(container, host)
+    if now != "created":
+        raise WrongStatus(REFUSALS[now])
+
+
+def _claim(container: "Container", host: "Host") -> None:
+    """Write down who starts the container, so that its hooks run once; then let go of the lock for them."""
+    starter = container.data.get("starter")
+    if starter and host.started(starter[0]) == starter[1]:
+        raise WrongStatus(REFUSALS["running"])
+    container.data["starter"] = [os.getpid(), host.started(os.getpid())]
+    container.save()
+    container.unlock()
+
+
+def _or_undo(container: "Container", host: "Host", hooks_run: "Callable[[], None]") -> None:
+    try:
+        hooks_run()
+    except RunjailError as error:
+        from runjail.lifecycle.delete import destroy
+
+        container.lock()
+        try:
+            destroy(container, host)
+        except HostError as left:
+            error.args = (f"{error}; undoing it failed: {left}",)
+        raise
+
+
+def _run_poststart(container: "Container", host: "Host", listed: "tuple[Hook, ...]") -> None:
+    from runjail.lifecycle import hooks
+
+    hooks.run("poststart", listed, document(container, host, "running"), container.data["bundle"])
+
+
+def _run_inside(container: "Container", host: "Host", listed: "tuple[Hook, ...]") -> None:
+    """Run hooks in the container: a child enters it, with everything it needs already imported."""
+    from runjail.lifecycle import hooks
+    from runjail.lifecycle.link import pair
+
+    state = document(container, host, "created")
+    link, theirs = pair()
+    pid = host.fork_inside(container.box)
+    if not pid:
+        try:
+            host.enter(container.box, [theirs.fileno()])
+            hooks.run("startContainer", listed, state, "/")
+            theirs.say(done=True)
+        except BaseException as error:
+            theirs.report(error)
+        os._exit(0)
+    theirs.close()
+    try:
+        link.expect("done")
+    finally:
+        link.close()
+        os.waitpid(pid, 0)
+
+
+def open_gate(container: "Container") -> None:
+    """Tell init to go on, and wait until it has become the program.
+
+    The gate is removed first: from here on the container cannot be started again, whoever dies. Raises what init
+    reports when the program cannot be executed.
+    """
+    starter = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    before = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.chdir(container.path)
+        starter.connect(GATE)
+        os.unlink(GATE)
+    except (ConnectionRefusedError, FileNotFoundError):
+        raise WrongStatus(REFUSALS["stopped"]) from None
+    finally:
+        os.fchdir(before)
+        os.close(before)
+    link = Link(starter)
+    link.say(go=True)
+    if link.receive() is None:
+        raise NotRunning(container.id)
+    failure = link.receive()  # end-of-file: execve closed init's end
+    link.close()
+    if failure:
+        raise rebuilt(failure)

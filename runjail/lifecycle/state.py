@@ -1,0 +1,227 @@
+"""The state directory: facts about each container, one directory an id.
+
+    ROOT/ID/state.json    facts (written beside, then renamed)
+    ROOT/ID/config.json   the config as it was at create
+    ROOT/ID/undo          notes, one JSON line each, written before the step they take back
+    ROOT/ID/gate          socket on which a created container's init waits; gone once it was started
+    ROOT/ID/paused        exists while paused
+
+mkdir(2) reserves an id; flock(2) on the directory serialises verbs. Nothing is synced to disk: a crash of a process
+loses nothing, and after a crash of the machine the jails and mounts are gone anyway and status says so.
+"""
+
+import fcntl
+import os
+import time
+
+from runjail import jsonio, rootfs
+from runjail.errors import Busy, ContainerExists, ContainerNotFound, HostError, UsageError, reason
+from runjail.host.base import Box
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from runjail.host.base import Note
+    from runjail.spec.model import Hook
+
+GATE = "gate"
+ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+.-")
+ID_LENGTH = 255
+LOCK_SECONDS = 30.0
+LOCK_POLL = 0.005
+
+
+def check_id(container_id: str) -> str:
+    """Return the id if it may be one: `[A-Za-z0-9_+.-]{1,255}`, not `.` or `..`. Raises UsageError."""
+    if not 1 <= len(container_id) <= ID_LENGTH or not ID_CHARACTERS.issuperset(container_id) or container_id in (".", ".."):
+        raise UsageError(f"invalid container ID format: {ascii(container_id)[:80]}")
+    return container_id
+
+
+def default_root(os_name: str) -> str:
+    """Return where state lives when nobody says: below a non-empty XDG_RUNTIME_DIR for users other than root."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    if os.geteuid() and runtime:
+        return f"{runtime}/runjail"
+    return "/var/run/runjail" if os_name == "freebsd" else "/run/runjail"
+
+
+class Container:
+    """One container's directory. `data` holds state.json's facts, `box` the host's part of them."""
+
+    def __init__(self, container_id: str, path: str) -> None:
+        self.id = container_id
+        self.path = path
+        self.data: dict[str, Any] = {}
+        self.box = Box(container_id, "", path, "", "")
+        self._lock = -1
+
+    # -- facts
+
+    def load(self) -> None:
+        """Read state.json. Raises ContainerNotFound when there is none, HostError when it is damaged."""
+        try:
+            text = read_file(f"{self.path}/state.json")
+        except (FileNotFoundError, NotADirectoryError):
+            raise ContainerNotFound(self.id) from None
+        try:
+            self.data = jsonio.loads(text)
+            self.box = Box.from_data(self.data["box"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise HostError(f"state of {self.id} is damaged: {error}", "runjail delete --force removes it") from None
+
+    def save(self) -> None:
+        """Write state.json beside its place and rename it there."""
+        self.data["box"] = self.box.to_data()
+        write_file(f"{self.path}/state.json", jsonio.dumps(self.data).encode(), 0o600)
+
+    def config(self) -> bytes:
+        """Return config.json as create kept it."""
+        return read_file(f"{self.path}/config.json")
+
+    # -- notes
+
+    def note(self, note: "Note") -> None:
+        """Append one undo note: a single write, so that it is there whole or not at all."""
+        descriptor = os.open(f"{self.path}/undo", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(descriptor, jsonio.dumps(note).encode() + b"\n")
+        finally:
+            os.close(descriptor)
+
+    def notes(self) -> "list[Note]":
+        """Return the notes, oldest first."""
+        try:
+            lines = read_file(f"{self.path}/undo").splitlines()
+        except FileNotFoundError:
+            return []
+        return [jsonio.loads(line) for line in lines if line.endswith(b"}")]
+
+    # -- the lock
+
+    def lock(self, seconds: float = LOCK_SECONDS) -> None:
+        """Take the container for this process.
+
+        Raises Busy after `seconds`, ContainerNotFound when the container was deleted while we waited.
+        """
+        descriptor = self._open()
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    os.close(descriptor)
+                    raise Busy(f"another runjail works on container {self.id}") from None
+                time.sleep(LOCK_POLL)
+        self._lock = descriptor
+        if not self._still_there():
+            self.unlock()
+            raise ContainerNotFound(self.id)
+
+    def _open(self) -> int:
+        try:
+            return os.open(self.path, rootfs.DIRECTORY)
+        except (FileNotFoundError, NotADirectoryError):
+            raise ContainerNotFound(self.id) from None
+
+    def _still_there(self) -> bool:
+        try:
+            return os.path.samestat(os.fstat(self._lock), os.stat(self.path, follow_symlinks=False))
+        except FileNotFoundError:
+            return False
+
+    def unlock(self) -> None:
+        """Let others work on the container; done before anything foreign runs."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def remove(self) -> None:
+        """Delete the directory, lock and all. Raises HostError when a mount is left in it."""
+        try:
+            rootfs.remove_tree(self.path)
+        except OSError as error:
+            raise HostError(f"removing {error.filename or self.path}: {reason(error)}") from error
+        self.unlock()
+
+
+class Store:
+    """All containers below one root directory."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+
+    def container(self, container_id: str) -> Container:
+        """Return a handle on an id, whether or not it exists. Raises UsageError for an id that cannot be one."""
+        return Container(check_id(container_id), f"{self.root}/{container_id}")
+
+    def find(self, container_id: str) -> Container:
+        """Return an existing container with its facts. Raises ContainerNotFound."""
+        container = self.container(container_id)
+        container.load()
+        return container
+
+    def reserve(self, container_id: str) -> Container:
+        """Make the directory of a new container and lock it. Raises ContainerExists."""
+        container = self.container(container_id)
+        try:
+            os.makedirs(self.root, 0o700, exist_ok=True)
+            os.mkdir(container.path, 0o700)
+        except FileExistsError:
+            raise ContainerExists(container_id) from None
+        except OSError as error:
+            raise HostError(f"making {container.path}: {reason(error)}") from error
+        container.lock()
+        return container
+
+    def ids(self) -> "Iterator[str]":
+        """Yield the ids of all directories, sorted."""
+        try:
+            names = sorted(os.listdir(self.root))
+        except FileNotFoundError:
+            return
+        for name in names:
+            if ID_CHARACTERS.issuperset(name) and os.path.isdir(f"{self.root}/{name}"):
+                yield name
+
+
+def read_file(path: str) -> bytes:
+    """Return a file's content."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        content = b""
+        while block := os.read(descriptor, 1 << 16):
+            content += block
+        return content
+    finally:
+        os.close(descriptor)
+
+
+def write_file(path: str, content: bytes, mode: int) -> None:
+    """Write a file so that readers see the old content or the new one, whole."""
+    beside = f"{path}.{os.getpid()}"
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    try:
+        written = 0
+        while written < len(content):
+            written += os.write(descriptor, content[written:])
+    except OSError:
+        os.unlink(beside)
+        raise
+    finally:
+        os.close(descriptor)
+    os.rename(beside, path)
+
+
+def stored_hooks(container: Container, kind: str) -> "tuple[Hook, ...]":
+    """Return the hooks of one kind as create stored them, without parsing config.json again."""
+    listed = container.data["hooks"].get(kind)
+    if not listed:
+        return ()
+    from runjail.spec.model import Hook
+
+    return tuple(Hook(hook["path"], tuple(hook["args"]), tuple(hook["env"]), hook["timeout"]) for hook in listed)

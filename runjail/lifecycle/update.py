@@ -1,0 +1,31 @@
+"""update: change the limits of a live container."""
+
+from runjail import jsonio
+from runjail.errors import WrongStatus
+from runjail.jail.limits import limit_steps
+from runjail.lifecycle.status import status
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runjail.host.base import Host
+    from runjail.lifecycle.state import Store
+    from runjail.spec.model import Resources
+
+
+def update(container_id: str, resources: "Resources", host: "Host", store: "Store") -> None:
+    """Apply what `resources` names and leave the rest as it is."""
+    container = store.find(container_id)
+    container.lock()
+    if status(container, host) in ("stopped", "creating"):
+        raise WrongStatus(f"cannot update a container that is not running: {container_id}")
+    box = container.box
+    known = {jsonio.dumps(note) for note in container.notes()}
+
+    def note_once(note: "dict[str, object]") -> None:
+        if jsonio.dumps(note) not in known:
+            container.note(note)
+
+    for step in limit_steps(resources, os=host.os, name=box.name, container_id=box.id, cgroup=box.cgroup):
+        host.apply(step, box, note_once)
+    container.save()
+    container.unlock()

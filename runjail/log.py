@@ -1,0 +1,87 @@
+"""The log that `--log`, `--log-format` and `--log-level` describe: one line per event, one write per line.
+
+Callers parse it. containerd wants a stream of JSON objects with RFC 3339 times; podman wants the whole file to be
+one object; so the JSON log gets errors only unless a lower level is asked for. Without --log, warnings go to stderr.
+"""
+
+import os
+import time
+
+LEVELS = ("debug", "info", "warning", "error")
+
+
+class _Log:
+    descriptor = -1  # of --log; -1: stderr
+    json = False
+    level = LEVELS.index("warning")
+
+
+def set_up(path: str = "", form: str = "text", level: str = "") -> None:
+    """Open the log. path: a file, `file:PATH`, or "" for stderr. Raises OSError when it cannot be opened."""
+    _Log.json = form == "json"
+    _Log.level = LEVELS.index(level or ("error" if _Log.json else "warning"))
+    path = path.removeprefix("file:")
+    if path:
+        _Log.descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+
+
+def descriptors() -> list[int]:
+    """Return the descriptors that must survive a clean-up of leaked ones."""
+    return [_Log.descriptor] if _Log.descriptor >= 0 else []
+
+
+def debug(message: str) -> None:
+    """Log what helps to follow a run."""
+    _write("debug", message)
+
+
+def info(message: str) -> None:
+    """Log what is ignored on purpose."""
+    _write("info", message)
+
+
+def warning(message: str) -> None:
+    """Log what an administrator should see although the verb succeeds."""
+    _write("warning", message)
+
+
+def error(message: str, hint: str | None = None) -> None:
+    """Report the failure of a verb: once on stderr for people, and once in the log when there is one."""
+    text = f"runjail: {message}\n" + (f"hint: {hint}\n" if hint else "")
+    _put(2, text.encode("utf-8", "replace")[:8000])
+    if _Log.descriptor >= 0:
+        _write("error", message)
+
+
+def _write(level: str, message: str) -> None:
+    if LEVELS.index(level) < _Log.level:
+        return
+    stamp = _now()
+    if _Log.json:
+        from runjail import jsonio
+
+        line = jsonio.dumps({"level": level, "msg": message, "time": stamp})
+    else:
+        line = f'time="{stamp}" level={level} msg="{_escaped(message)}"'
+    _put(_Log.descriptor if _Log.descriptor >= 0 else 2, line.encode() + b"\n")
+
+
+def _escaped(message: str) -> str:
+    return message.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def _put(descriptor: int, line: bytes) -> None:
+    try:
+        os.write(descriptor, line)
+    except OSError:  # a reader that went away (podman closes the stderr pipe early) must not fail the verb
+        pass
+
+
+def _now() -> str:
+    return timestamp(time.time_ns())
+
+
+def timestamp(nanoseconds: int) -> str:
+    """Return a time since the epoch as RFC 3339 in UTC with microseconds."""
+    whole, rest = divmod(nanoseconds, 1_000_000_000)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole)) + f".{rest // 1000:06d}Z"
