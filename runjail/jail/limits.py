@@ -1,0 +1,160 @@
+"""linux.resources and `org.runjail.rctl.*` annotations as rctl(8) rules and a CPU set, or as one control group.
+
+| config.json                       | FreeBSD                                    |
+| memory.limit                      | memoryuse:sigkill (deny would stop nothing) |
+| memory.swap less memory.limit     | swapuse:deny                               |
+| pids.limit                        | maxproc:deny                               |
+| cpu.quota / cpu.period            | pcpu:deny, in percent of one CPU           |
+| cpu.cpus                          | cpuset -l                                  |
+
+cpu.shares, cpu.mems and memory.reservation are wishes without a counterpart in FreeBSD and change nothing there.
+A limit of 0 is what clients send for "not said"; a negative one takes the limit away.
+"""
+
+from runjail import steps
+from runjail.errors import InvalidConfig
+from runjail.jail import options
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runjail.spec.model import Resources
+
+ANNOTATION = "org.runjail.rctl."
+PERIOD = 100_000  # microseconds: what the kernels and every client take when only a quota is given
+IO = ("readbps", "writebps", "readiops", "writeiops")
+COUNTERS = ("cputime", "wallclock", *IO)  # used up, not held: nothing to refuse
+RESOURCES = (
+    *COUNTERS, "datasize", "stacksize", "coredumpsize", "memoryuse", "memorylocked", "maxproc", "openfiles",
+    "vmemoryuse", "pseudoterminals", "swapuse", "nthr", "msgqqueued", "msgqsize", "nmsgq", "nsem", "nsemop", "nshm",
+    "shmsize", "pcpu",
+)  # fmt: skip
+SIGNALS = (
+    "hup int quit ill trap abrt emt fpe kill bus segv sys pipe alrm term urg stop tstp cont chld ttin ttou io xcpu "
+    "xfsz vtalrm prof winch info usr1 usr2 thr"
+)
+ACTIONS = ("deny", "throttle", "log", "devctl", *(f"sig{name}" for name in SIGNALS.split()))
+
+
+def limit_steps(
+    resources: "Resources", *, os: str, name: str, container_id: str, cgroup: str = ""
+) -> tuple[steps.Step, ...]:
+    """Return the steps that put `resources` into force, for `create` and `update` alike.
+
+    name: the jail's full name. cgroup: path of the control group, "" for the usual one (Linux); with no path and no
+    limit there is no step. Raises InvalidConfig.
+    """
+    problems: list[str] = []
+    made = plan_limits(resources, (), problems, os=os, name=name, container_id=container_id, cgroup=cgroup)
+    if problems:
+        raise InvalidConfig(problems)
+    return made
+
+
+def plan_limits(
+    resources: "Resources",
+    annotations: "Sequence[tuple[str, str]]",
+    problems: list[str],
+    *,
+    os: str,
+    name: str,
+    container_id: str,
+    cgroup: str = "",
+) -> tuple[steps.Step, ...]:
+    """Do as limit_steps does, with annotations, and add what is wrong to problems."""
+    for word, value in (("cpus", resources.cpus), ("mems", resources.mems)):
+        if value and not _is_list(value):
+            problems.append(f"linux.resources.cpu.{word}: {value!r} is not a list such as 0-2,5")
+    if os == "linux":
+        wanted = cgroup or any(value is not None for value in resources._values())
+        return (steps.Cgroup(cgroup or f"runjail/{container_id}", resources),) if wanted else ()
+    rules, removed = _rules(resources, problems)
+    rules |= _annotated(annotations, problems)
+    made: list[steps.Step] = []
+    if rules or removed:
+        amounts = tuple(f"{rule}={amount}" for rule, amount in rules.items())
+        made.append(steps.Limits(name, amounts, tuple(rule for rule in removed if rule not in rules)))
+    if resources.cpus:
+        made.append(steps.Cpus(resources.cpus))
+    return tuple(made)
+
+
+def cgroup_path(text: str, problems: list[str]) -> str:
+    """Return linux.cgroupsPath as a path below every hierarchy; systemd's `slice:prefix:name` is spelled out."""
+    if text.count(":") == 2 and "/" not in text:
+        parent, prefix, unit = text.split(":")
+        text = f"{parent or 'system.slice'}/{prefix}-{unit}.scope"
+    names = [name for name in text.split("/") if name not in ("", ".")]
+    if ".." in names or "\0" in text:
+        problems.append(f"linux.cgroupsPath: {text!r} leads out of the control groups")
+    return "/".join(names)
+
+
+def _rules(resources: "Resources", problems: list[str]) -> tuple[dict[str, int], list[str]]:
+    """Return rules with their amounts, and rules to drop."""
+    rules: dict[str, int] = {}
+    removed: list[str] = []
+    _set("memoryuse:sigkill", resources.memory_limit, rules, removed)
+    _set("maxproc:deny", resources.pids_limit, rules, removed)
+    quota, period = resources.cpu_quota, resources.cpu_period or PERIOD
+    # rctl counts whole percents, and 0 would stop the container for good.
+    _set("pcpu:deny", max(1, 100 * quota // period) if quota and quota > 0 else quota, rules, removed)
+    limit, both = resources.memory_limit or 0, resources.memory_swap or 0
+    if both < 0 or limit < 0:
+        removed.append("swapuse:deny")  # swap can only be counted beyond a memory limit
+    elif both and both < limit:
+        problems.append("linux.resources.memory.swap: counts memory and swap, so it cannot be below memory.limit")
+    elif both and not limit:
+        problems.append("linux.resources.memory.swap: needs memory.limit beside it")
+    elif both:
+        rules["swapuse:deny"] = both - limit
+    return rules, removed
+
+
+def _set(rule: str, amount: int | None, rules: dict[str, int], removed: list[str]) -> None:
+    if amount and amount > 0:
+        rules[rule] = amount
+    elif amount:
+        removed.append(rule)
+
+
+def _annotated(annotations: "Sequence[tuple[str, str]]", problems: list[str]) -> dict[str, int]:
+    """Return the rules of annotations such as `org.runjail.rctl.openfiles: deny=1024,log=1000`."""
+    rules: dict[str, int] = {}
+    for key, text in annotations:
+        if not key.startswith(ANNOTATION):
+            continue
+        resource = key.removeprefix(ANNOTATION)
+        for part in text.split(","):
+            action, _, amount = part.strip().partition("=")
+            try:
+                _check(resource, action)
+                rules[f"{resource}:{action}"] = options.expand(amount)  # the kernel itself refuses suffixes
+            except ValueError as error:
+                problems.append(f"annotations[{key}]: {part!r}: {error}")
+    return rules
+
+
+def _check(resource: str, action: str) -> None:
+    """Refuse what rctl would answer with "Operation not supported" or "Invalid argument"."""
+    if resource not in RESOURCES:
+        raise ValueError(f"rctl has no resource {resource!r}")
+    if action not in ACTIONS:
+        raise ValueError(f"rctl has no action {action!r}; write ACTION=AMOUNT, for example deny=100")
+    if action == "deny" and resource in COUNTERS:
+        raise ValueError(f"{resource} cannot be denied; use {'throttle' if resource in IO else 'sigkill'}")
+    if action == "throttle" and resource not in IO:
+        raise ValueError(f"{resource} cannot be throttled")
+
+
+def _is_list(text: str) -> bool:
+    """Tell whether text is a list of numbers and ranges."""
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        numbers = (first, last) if dash else (first,)
+        if not all(number.isascii() and number.isdecimal() and len(number) < 6 for number in numbers):
+            return False
+        if dash and int(first) > int(last):
+            return False
+    return True

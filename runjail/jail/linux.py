@@ -1,0 +1,124 @@
+"""A Spec as a set of Linux namespaces: for development and CI.
+
+What FreeBSD's section says is taken where Linux has the same thing; what would leave a container without a network
+that it was promised, or with one that it was denied, is an error.
+"""
+
+from runjail import steps
+from runjail.jail import linux_mounts
+from runjail.jail.limits import cgroup_path, plan_limits
+from runjail.spec.model import Namespace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runjail.spec.model import Linux, Spec
+
+NAMESPACES = ("pid", "network", "mount", "ipc", "uts", "cgroup")
+USUAL = ("pid", "mount", "uts", "ipc")
+NODES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
+LINKS = (
+    ("/dev/fd", "/proc/self/fd"),
+    ("/dev/stdin", "/proc/self/fd/0"),
+    ("/dev/stdout", "/proc/self/fd/1"),
+    ("/dev/stderr", "/proc/self/fd/2"),
+    ("/dev/ptmx", "pts/ptmx"),
+)
+# Settings that belong to a namespace, by the namespace that must then be the container's own.
+SYSCTLS = {
+    "ipc": ("kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax",
+            "kernel.shmmni", "kernel.shm_rmid_forced", "fs.mqueue."),
+    "network": ("net.",),
+    "uts": ("kernel.domainname", "kernel.hostname"),
+}  # fmt: skip
+
+
+def plan_steps(spec: "Spec", name: str, container_id: str, bundle: str, problems: list[str]) -> tuple[steps.Step, ...]:
+    """Return the steps: the control group first, the rest inside the new namespaces."""
+    _refuse_jail(spec, problems)
+    linux = spec.linux
+    limits = plan_limits(
+        linux.resources,
+        (),
+        problems,
+        os="linux",
+        name=name,
+        container_id=container_id,
+        cgroup=cgroup_path(linux.cgroups_path, problems),
+    )
+    namespaces = _namespaces(spec, problems)
+    mounted = linux_mounts.translate(spec.mounts, bundle, problems)
+    made: list[steps.Step] = [*limits, namespaces, *mounted]
+    if linux_mounts.device_directory(mounted):
+        made.append(_nodes(linux, problems))
+    elif linux.devices:
+        problems.append("linux.devices: need a tmpfs on /dev to be made in")
+    if linux.sysctl:
+        made.append(_sysctls(linux, namespaces, problems))
+    if linux.masked_paths or linux.readonly_paths:
+        made.append(steps.Conceal(linux.masked_paths, linux.readonly_paths))
+    return tuple(made)
+
+
+def _refuse_jail(spec: "Spec", problems: list[str]) -> None:
+    jail = spec.freebsd.jail
+    fields = {
+        "parent": jail.parent, "interface": jail.interface, "vnetInterfaces": jail.vnet_interfaces,
+        "ip4Addr": jail.ip4_addr, "ip6Addr": jail.ip6_addr,
+    }  # fmt: skip
+    for field, value in fields.items():
+        if value:
+            problems.append(f"freebsd.jail.{field}: the Linux host cannot do this")
+
+
+def _namespaces(spec: "Spec", problems: list[str]) -> steps.CreateNamespaces:
+    listed = spec.linux.namespaces
+    if listed is None:
+        jail = spec.freebsd.jail
+        isolated = jail.vnet == "new" or (jail.ip4 == "disable" and jail.ip6 == "disable")
+        listed = tuple(Namespace(kind) for kind in (*USUAL, *(("network",) if isolated else ())))
+    # The mount namespace is always ours: every mount of the container is made in it.
+    new = {"mount", *(namespace.type for namespace in listed if not namespace.path)}
+    join = {namespace.type: namespace.path for namespace in listed if namespace.path}
+    for i, namespace in enumerate(listed):
+        if namespace.type not in NAMESPACES:
+            problems.append(f"linux.namespaces[{i}].type: {namespace.type!r} namespaces are not supported")
+        elif namespace.type == "mount" and namespace.path:
+            problems.append(f"linux.namespaces[{i}].path: a mount namespace cannot be shared")
+        elif namespace.path and not namespace.path.startswith("/"):
+            problems.append(f"linux.namespaces[{i}].path: must be an absolute path")
+    for field, value in (("hostname", spec.hostname), ("domainname", spec.domainname)):
+        if value and "uts" not in new and "uts" not in join:
+            problems.append(f"{field}: needs an uts namespace, or it would change the host's")
+    return steps.CreateNamespaces(
+        tuple(kind for kind in NAMESPACES if kind in new),
+        tuple((kind, join[kind]) for kind in NAMESPACES if kind in join),
+        hostname=spec.hostname or None,
+        domainname=spec.domainname or None,
+        propagation=spec.linux.rootfs_propagation,
+        readonly=spec.root.readonly,
+    )
+
+
+def _nodes(linux: "Linux", problems: list[str]) -> steps.Nodes:
+    """Return the devices every container has, those that linux.devices adds or changes, and the usual links."""
+    nodes = {f"/dev/{name}": (f"/dev/{name}", "c", major, minor, 0o666, 0, 0) for name, major, minor in NODES}
+    for i, device in enumerate(linux.devices):
+        path = device.path
+        if not path.startswith("/dev/") or ".." in path.split("/") or path.endswith("/"):
+            problems.append(f"linux.devices[{i}].path: must be a path below /dev")
+        mode = 0o666 if device.mode is None else device.mode
+        nodes[path] = (path, device.type, device.major, device.minor, mode, device.uid, device.gid)
+    return steps.Nodes(tuple(nodes.values()), LINKS)
+
+
+def _sysctls(linux: "Linux", namespaces: steps.CreateNamespaces, problems: list[str]) -> steps.Sysctls:
+    """Return the settings; one that belongs to no namespace of the container would change the host."""
+    own = {*namespaces.new, *(kind for kind, _ in namespaces.join)}
+    for key, _ in linux.sysctl:
+        dotted = key.replace("/", ".")
+        owner = [kind for kind, names in SYSCTLS.items() if dotted.startswith(names)]
+        if not owner or ".." in dotted:
+            problems.append(f"linux.sysctl.{key}: not a setting of a namespace")
+        elif owner[0] not in own:
+            problems.append(f"linux.sysctl.{key}: needs a {owner[0]} namespace of the container's own")
+    return steps.Sysctls(linux.sysctl)

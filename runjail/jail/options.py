@@ -1,0 +1,77 @@
+"""The words of mounts[].options, and what becomes of each.
+
+A word sets or clears a mount flag, names a propagation, is a file system's own `key` or `key=value`, or belongs to the
+other operating system. Of words that contradict each other the later one wins, as mount(8) has it.
+"""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    Check = Callable[[str], str]  # the value as the kernel wants it; raises ValueError with a short reason
+
+FREEBSD_FLAGS = frozenset(("ro", "nosuid", "noexec", "noatime", "nosymfollow", "sync"))
+LINUX_FLAGS = FREEBSD_FLAGS | {"nodev", "dirsync", "mand", "nodiratime", "relatime", "strictatime"}
+CLEARS = {
+    "rw": "ro", "suid": "nosuid", "dev": "nodev", "exec": "noexec", "async": "sync", "nomand": "mand",
+    "atime": "noatime", "diratime": "nodiratime", "norelatime": "relatime", "nostrictatime": "strictatime",
+    "symfollow": "nosymfollow",
+}  # fmt: skip
+PROPAGATION = frozenset(f"{deep}{word}" for deep in ("", "r") for word in ("private", "shared", "slave", "unbindable"))
+BINDS = frozenset(("bind", "rbind", "nullfs"))  # any of them makes a mount a bind, whatever its type says
+NEUTRAL = frozenset(("defaults", "silent", "loud"))
+# Clients written for Linux send these to every host. FreeBSD has nothing they could change: devices outside devfs
+# never work, access times are on or off, and mounts do not propagate.
+FOREIGN = PROPAGATION | frozenset((
+    "nodev", "dev", "relatime", "norelatime", "strictatime", "nostrictatime", "nodiratime", "diratime", "lazytime",
+    "nolazytime", "dirsync", "mand", "nomand", "iversion", "noiversion", "noswap",
+))  # fmt: skip
+
+
+def switch(word: str, known: "Iterable[str]", flags: list[str]) -> bool:
+    """Set or clear the flag that `word` stands for. False when it stands for none of `known`."""
+    flag = CLEARS.get(word, word)
+    if flag not in known:
+        return False
+    if flag in flags:
+        flags.remove(flag)
+    if flag == word:
+        flags.append(flag)
+    return True
+
+
+def bare(value: str) -> str:
+    """Check a word that takes no value."""
+    if value:
+        raise ValueError("takes no value")
+    return ""
+
+
+def size(value: str) -> str:
+    """Check a number of bytes such as `65536k`: tmpfs reads everything else as "unlimited"."""
+    expand(value)
+    return value
+
+
+def octal(value: str) -> str:
+    """Check permission bits such as `1777`: tmpfs ignores what it cannot read."""
+    if not value or value.strip("01234567") or int(value, 8) > 0o7777:
+        raise ValueError("must be an octal mode such as 1777")
+    return value
+
+
+def number(value: str) -> str:
+    """Check a plain decimal number below 2**32 - 1 (which the kernel reads as -1)."""
+    if not (value.isascii() and value.isdecimal()) or int(value) >= 2**32 - 1:
+        raise ValueError("must be a decimal number")
+    return value
+
+
+def expand(value: str) -> int:
+    """Return the bytes meant by `64m`, `1G` or `4096`. Raises ValueError."""
+    digits, power = (value[:-1], "kmgtp".find(value[-1].lower()) + 1) if value else ("", 0)
+    if not power:
+        digits = value
+    if not (digits.isascii() and digits.isdecimal()) or len(digits) > 20:
+        raise ValueError("must be a number of bytes such as 65536, 64k, 512m or 1g")
+    return int(digits) << 10 * power
