@@ -78,7 +78,7 @@ def test_a_refused_limit_is_named(monkeypatch: pytest.MonkeyPatch, refusal: Exce
 
     monkeypatch.setattr(resource, "setrlimit", refuse)
 
-    with pytest.raises(HostError, match="^set RLIMIT_NOFILE: "):
+    with pytest.raises(HostError, match=r"^set RLIMIT_NOFILE: "):
         set_rlimits((Rlimit("RLIMIT_NOFILE", 1, 1),), NUMBERS)
 
 
@@ -130,5 +130,5 @@ def test_refused_ids_are_one_clear_error(monkeypatch: pytest.MonkeyPatch, refusa
 
     monkeypatch.setattr(os, "setgroups", refuse)
 
-    with pytest.raises(HostError, match="^become user 1:2: "):
+    with pytest.raises(HostError, match=r"^become user 1:2: "):
         set_ids(User(1, 2))

@@ -1,0 +1,264 @@
+"""Starting programs: what reaches them, what comes back, and what never hangs."""
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from runjail.errors import HostError
+from runjail.host import programs
+
+SH = "/bin/sh"
+
+
+def sh(script: str, **options: object) -> programs.Result:
+    return programs.run([SH, "-c", script], **options)  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True)
+def no_descriptor_stays() -> Iterator[None]:
+    """Every test here must leave as many descriptors open as it found."""
+    before = open_descriptors()
+    yield
+    assert open_descriptors() == before
+
+
+def open_descriptors() -> list[int]:
+    found = []
+    for descriptor in range(256):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            continue
+        found.append(descriptor)
+    return found
+
+
+def test_output_and_exit_code_come_back() -> None:
+    result = sh("echo out; echo err >&2; exit 7")
+
+    assert result == programs.Result(7, b"out\n", b"err\n", False)
+
+
+def test_death_by_signal_is_128_and_the_signal() -> None:
+    assert sh("kill -TERM $$").status == 128 + 15
+
+
+def test_the_environment_is_exactly_the_given_one() -> None:
+    """Nothing of ours leaks: podman calls us with next to nothing and a shell with everything."""
+    result = programs.run(["/usr/bin/env"], env={"A": "1"})
+
+    assert result.stdout == b"A=1\n"
+
+
+def test_the_default_environment_is_minimal() -> None:
+    lines = programs.run(["/usr/bin/env"]).stdout.split()
+
+    assert sorted(lines) == [b"LC_ALL=C", b"PATH=/sbin:/bin:/usr/sbin:/usr/bin"]
+
+
+def test_path_may_differ_from_argv0() -> None:
+    """Hooks choose their own argv[0]."""
+    result = programs.run(["own-name", "-c", "echo $0"], path=SH)
+
+    assert result.stdout == b"own-name\n"
+
+
+@pytest.mark.parametrize(("path", "error"), [("/nonexistent", FileNotFoundError), ("/etc/passwd", PermissionError)])
+def test_a_program_that_cannot_start_is_an_os_error(path: str, error: type[OSError]) -> None:
+    with pytest.raises(error):
+        programs.run([path])
+
+
+def test_big_input_and_big_output_do_not_block_each_other() -> None:
+    """Both are larger than a pipe holds, so writing first and reading later would hang for ever."""
+    data = os.urandom(1 << 20)
+
+    result = programs.run(["/bin/cat"], input=data, limit=1 << 20)
+
+    assert result.stdout == data
+
+
+def test_output_beyond_the_limit_is_read_and_dropped() -> None:
+    result = programs.run(["/bin/cat"], input=b"x" * (1 << 20), limit=100)
+
+    assert (result.status, result.stdout) == (0, b"x" * 100)
+
+
+def test_input_nobody_reads_is_no_error() -> None:
+    assert sh("exec <&-; sleep 0.1; exit 3", input=b"x" * (1 << 20)).status == 3
+
+
+def test_the_deadline_kills_the_whole_group() -> None:
+    """A shell that is killed alone would leave its child running."""
+    started = time.monotonic()
+
+    result = sh("echo before; sleep 77 & echo $!; wait", timeout=0.3)
+
+    said = result.stdout.split()
+    assert (result.status, result.timed_out, said[0]) == (137, True, b"before")
+    assert time.monotonic() - started < 10
+    assert wait_gone(int(said[1]))
+
+
+def wait_gone(pid: int) -> bool:
+    """Say whether the process disappears: it is not our child, so somebody else reaps it, if anybody does."""
+    for _ in range(200):
+        try:
+            os.kill(pid, 0)
+            with open(f"/proc/{pid}/stat") as stat:
+                if stat.read().rpartition(")")[2].split()[0] == "Z":
+                    return True
+        except OSError:
+            return True
+        time.sleep(0.01)
+    return False
+
+
+@pytest.mark.parametrize("orphan", ["sleep 3 &", "(while sleep 0.01; do echo noise; done) & echo $! >&2;"])
+def test_an_orphan_that_keeps_the_pipe_is_not_waited_for(orphan: str) -> None:
+    """Hooks start daemons; neither a silent nor a talkative one may hold us."""
+    started = time.monotonic()
+
+    result = sh(f"{orphan} echo ready", timeout=30)
+
+    assert (result.status, result.timed_out) == (0, False)
+    assert b"ready" in result.stdout
+    assert time.monotonic() - started < 2
+    if result.stderr:
+        os.kill(int(result.stderr), 9)
+
+
+def test_a_program_that_closes_its_outputs_is_waited_for() -> None:
+    assert sh("exec >&- 2>&-; sleep 0.2; exit 4").status == 4
+
+
+def test_a_program_that_closes_its_outputs_meets_the_deadline_too() -> None:
+    result = sh("exec >&- 2>&-; sleep 77", timeout=0.2)
+
+    assert (result.status, result.timed_out) == (137, True)
+
+
+def test_ignored_and_blocked_signals_are_not_inherited() -> None:
+    """Python ignores SIGPIPE; a hook that inherited that would spin on a closed pipe."""
+    import signal
+
+    old = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    try:
+        statuses = [sh(f"kill -{name} $$; exit 0").status for name in ("INT", "TERM", "PIPE")]
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+        signal.signal(signal.SIGINT, old)
+
+    assert statuses == [130, 143, 141]
+
+
+def test_descriptors_leaked_into_us_stop_here() -> None:
+    """A caller's descriptor 7 must not reach ifconfig, nor a hook."""
+    descriptor = os.open("/dev/null", os.O_RDONLY)
+    os.set_inheritable(descriptor, True)
+    try:
+        result = sh(f"echo x <&{descriptor}")
+    finally:
+        os.close(descriptor)
+
+    assert result.status != 0
+
+
+def test_it_works_without_standard_descriptors() -> None:
+    """Daemons close 0 to 2; then our pipes would get those numbers and vanish at execve."""
+    pid = os.fork()
+    if not pid:
+        status = 1
+        try:
+            for descriptor in (0, 1, 2):
+                os.close(descriptor)
+            status = 0 if programs.run(["/bin/cat"], input=b"yes").stdout == b"yes" else 2
+        finally:
+            os._exit(status)
+
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+def test_the_program_leads_its_own_group() -> None:
+    script = "import os, sys; sys.exit(os.getpgid(0) != os.getpid())"
+
+    assert programs.run([sys.executable, "-c", script], env={}).status == 0
+
+
+def test_a_lost_exit_status_is_said() -> None:
+    """With SIGCHLD ignored the kernel throws statuses away."""
+    import signal
+
+    old = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        with pytest.raises(HostError, match="exit status was lost"):
+            sh("exit 0")
+    finally:
+        signal.signal(signal.SIGCHLD, old)
+
+
+def test_an_interrupted_conversation_leaves_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is raised between start and end, the program is killed and collected."""
+
+    def interrupt(talk: object, descriptor: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(programs._Talk, "_move", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        sh("echo x; sleep 77")
+
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+@pytest.mark.parametrize(
+    ("argv", "text"),
+    [
+        (["/sbin/ifconfig", "lo0", "inet", "10.0.0.1/32"], "/sbin/ifconfig lo0 inet 10.0.0.1/32"),
+        (["a b", "", "it's"], "'a b' '' 'it'\"'\"'s'"),
+    ],
+)
+def test_commands_can_be_pasted_into_a_shell(argv: list[str], text: str) -> None:
+    assert programs.command(argv) == text
+    assert sh(f"printf '%s\\n' {text}").stdout.decode().splitlines() == argv
+
+
+def test_check_names_the_command_its_code_and_the_first_line() -> None:
+    with pytest.raises(HostError) as caught:
+        programs.check([SH, "-c", "echo; echo first >&2; echo second >&2; exit 5"])
+
+    assert str(caught.value) == "/bin/sh -c 'echo; echo first >&2; echo second >&2; exit 5' returned 5: first"
+
+
+def test_check_without_a_word_from_the_program() -> None:
+    with pytest.raises(HostError, match=r"returned 1$"):
+        programs.check(["/bin/false" if os.path.exists("/bin/false") else "/usr/bin/false"])
+
+
+def test_check_of_a_missing_tool_does_not_sound_like_a_missing_container_program() -> None:
+    """podman turns "No such file or directory" anywhere into exit code 127."""
+    with pytest.raises(HostError, match=r"/sbin/nonesuch: cannot be run: does not exist"):
+        programs.check(["/sbin/nonesuch"])
+
+
+def test_check_says_when_time_is_up() -> None:
+    with pytest.raises(HostError, match=r"no end after 0.1 s"):
+        programs.check([SH, "-c", "sleep 77"], timeout=0.1)
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("path /x: No such file or directory", "path /x: does not exist"),
+        ("No such file or directory", "does not exist"),
+        ("jail_set: Operation not permitted", "jail_set: not allowed"),
+        ("open: Permission denied", "open: access refused"),
+        ("Device busy", "Device busy"),
+    ],
+)
+def test_causes_are_reworded(said: str, meant: str) -> None:
+    assert programs.plain(said) == meant
