@@ -35,7 +35,10 @@ class Capabilities(Record):
 
 
 class Process(Record):
-    """config.json's process, or the document of `exec --process`. env: `NAME=value` strings; console_size: rows, columns."""
+    """config.json's process, or the document of `exec --process`.
+
+    env: `NAME=value` strings, one per name; console_size: rows, columns.
+    """
 
     args: tuple[str, ...]
     cwd: str = "/"
@@ -124,7 +127,10 @@ class FreeBSD(Record):
 
 
 class Resources(Record):
-    """linux.resources, and the document of `update`: sizes in bytes, -1 for "no limit"; quota and period in microseconds."""
+    """linux.resources, and the document of `update`.
+
+    Sizes in bytes, -1 for "no limit"; quota and period in microseconds.
+    """
 
     memory_limit: int | None = None
     memory_reservation: int | None = None

@@ -1,0 +1,121 @@
+"""The freebsd section, joined with the annotations that mean the same, and the kernel's rules between parameters."""
+
+from runjail.spec.annotations import say_annotations
+from runjail.spec.model import Device, FreeBSD
+from runjail.spec.sayings import Sayings, file_system_fault
+from runjail.spec.wording import shown
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runjail.spec.section import Section
+
+# Words of freebsd.jail and the fields they fill, by how they are read
+PLAIN = {
+    "host": "host",
+    "ip4": "ip4",
+    "ip6": "ip6",
+    "vnet": "vnet",
+    "sysvmsg": "sysvmsg",
+    "sysvsem": "sysvsem",
+    "sysvshm": "sysvshm",
+    "enforceStatfs": "enforce_statfs",
+}
+PERMISSIONS = {
+    "setHostname": "set_hostname",
+    "rawSockets": "raw_sockets",
+    "chflags": "chflags",
+    "quotas": "quotas",
+    "socketAf": "socket_af",
+    "mlock": "mlock",
+    "reservedPorts": "reserved_ports",
+    "suser": "suser",
+}
+OWN_STACK_EXCLUDES = ("ip4", "ip6", "ip4_addr", "ip6_addr", "interface")
+
+# devfs(8) rules are words that match by pattern: blanks end the path, a star would unhide every device
+PATTERN = frozenset("*?[]\\")
+
+
+def read_freebsd(config: "Section") -> FreeBSD:
+    """Read and check the freebsd section and the `org.freebsd.*` annotations of a whole config.json."""
+    section = config.section("freebsd")
+    said = Sayings(config.report)
+    _say_jail(section.section("jail"), said)
+    say_annotations(config.section("annotations"), said)
+    if config.report.clean("freebsd", "jail") and config.report.clean("annotations"):
+        _refuse_conflicts(config, said)
+    return FreeBSD(devices=tuple(_read_device(item) for item in section.sections("devices")), jail=said.jail())
+
+
+def _read_device(device: "Section") -> Device:
+    path = device.text("path")
+    if path.startswith("/"):
+        device.refuse(f"must be relative to /dev, not {shown(path)}", "path")
+    elif device.has("path") and not _names_device(path):
+        device.refuse(f"must name one device below /dev, not {shown(path)}", "path")
+    return Device(path, device.number("mode"))
+
+
+def _names_device(path: str) -> bool:
+    if not path.isascii() or not path.isprintable() or " " in path or not PATTERN.isdisjoint(path):
+        return False
+    return all(name not in ("", ".", "..") for name in path.split("/"))
+
+
+def _say_jail(jail: "Section", said: Sayings) -> None:
+    for key, field in PLAIN.items():
+        if jail.has(key):
+            said.say(field, jail.values[key], (*jail.path, key))
+    said.say_name("parent", jail.text("parent"), (*jail.path, "parent"))
+    said.say_name("interface", jail.text("interface"), (*jail.path, "interface"))
+    for key, field in (("ip4Addr", "ip4_addr"), ("ip6Addr", "ip6_addr")):
+        said.say_addresses(field, _placed(jail, key), (*jail.path, key))
+    said.say_interfaces("vnet_interfaces", _placed(jail, "vnetInterfaces"), (*jail.path, "vnetInterfaces"))
+    _say_permissions(jail.section("allow"), said)
+
+
+def _say_permissions(allow: "Section", said: Sayings) -> None:
+    for key, name in PERMISSIONS.items():
+        if allow.has(key):
+            said.say(f"allow.{name}", allow.flag(key), (*allow.path, key))
+    for index, name in allow.texts("mount"):
+        if fault := file_system_fault(name):
+            allow.refuse(fault, "mount", index)
+        said.say(f"allow.mount.{name}", True, (*allow.path, "mount"))
+
+
+def _placed(section: "Section", key: str) -> "list[tuple[tuple[str | int, ...], str]]":
+    return [((*section.path, key, index), text) for index, text in section.texts(key)]
+
+
+def _refuse_conflicts(config: "Section", said: Sayings) -> None:
+    """Refuse what the kernel would refuse without a word about why, or would silently decide itself."""
+    values, refuse = said.values, config.report.add
+    if values.get("vnet") == "new":
+        for field in OWN_STACK_EXCLUDES:
+            if field in values:
+                refuse(said.places[field], 'cannot be combined with vnet "new"')
+    elif "vnet_interfaces" in values:
+        refuse(said.places["vnet_interfaces"], 'needs vnet "new"')
+    for family in ("ip4", "ip6"):
+        if values.get(family) == "disable" and f"{family}_addr" in values:
+            refuse(said.places[f"{family}_addr"], f'cannot be combined with {family} "disable"')
+    if values.get("host") == "inherit":
+        for key in ("hostname", "domainname"):
+            if config.values.get(key):
+                refuse((key,), 'cannot be set when freebsd.jail.host is "inherit"')
+    _refuse_vain_mounts(config, said)
+
+
+def _refuse_vain_mounts(config: "Section", said: Sayings) -> None:
+    """Mounting inside needs enforce_statfs below 2, the default; annotations cannot set it, so they imply 1."""
+    mounts = [field for field, allowed in said.values.items() if field.startswith("allow.mount") and allowed]
+    if not mounts:
+        return
+    if said.values.get("allow.mount") is False:
+        config.refuse("cannot be false while file systems are allowed", *said.places["allow.mount"])
+    written = [said.places[field] for field in mounts if said.places[field][0] == "freebsd"]
+    if "enforce_statfs" not in said.values and not written:
+        said.say("enforce_statfs", 1, said.places[mounts[0]])
+    elif said.values.get("enforce_statfs", 2) == 2:
+        config.refuse("needs freebsd.jail.enforceStatfs 0 or 1", *(written or [said.places[mounts[0]]])[0])

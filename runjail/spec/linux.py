@@ -1,0 +1,181 @@
+"""The linux section: resources for every host, the rest for the Linux development host.
+
+Go clients write 0 for "no number given" in memory and cpu, so there 0 counts as silence, as runc has it.
+"""
+
+from runjail.spec.model import Linux, LinuxDevice, Namespace, Resources
+from runjail.spec.wording import any_of, shown
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runjail.spec.section import Section
+
+NAMESPACES = ("pid", "network", "mount", "ipc", "uts", "cgroup")
+OUT_OF_REACH = ("user", "time")
+PROPAGATION = ("private", "shared", "slave", "unbindable", "rprivate", "rshared", "rslave", "runbindable")
+
+# Known properties that this host does not apply: a value other than nothing is an error (runtime-spec, create)
+UNSUPPORTED = ("uidMappings", "gidMappings", "timeOffsets", "netDevices", "memoryPolicy")
+
+# Beginnings of the kernel settings that belong to one namespace; any other would change the whole machine
+SETTINGS = {
+    "network": ("net.",),
+    "ipc": ("kernel.msg", "kernel.sem", "kernel.shm", "fs.mqueue."),
+    "uts": ("kernel.domainname",),
+}
+LAST_CPU = 65535
+
+
+def read_linux(linux: "Section") -> Linux:
+    """Read and check the whole section, for the Linux host."""
+    for key in UNSUPPORTED:
+        if linux.values.get(key):
+            linux.refuse("is not supported", key)
+    if linux.section("personality").values.get("domain", "LINUX") != "LINUX":
+        linux.refuse("only LINUX is supported", "personality", "domain")
+    namespaces = _read_namespaces(linux)
+    return Linux(
+        namespaces=namespaces,
+        cgroups_path=_read_cgroups_path(linux),
+        resources=read_resources(linux.section("resources")),
+        devices=tuple(_read_device(item) for item in linux.sections("devices")),
+        masked_paths=_read_paths(linux, "maskedPaths"),
+        readonly_paths=_read_paths(linux, "readonlyPaths"),
+        sysctl=_read_sysctl(linux, namespaces),
+        rootfs_propagation=_read_propagation(linux),
+    )
+
+
+def read_resources(resources: "Section") -> Resources:
+    """Read and check linux.resources or the document of `update`."""
+    memory, cpu, pids = resources.section("memory"), resources.section("cpu"), resources.section("pids")
+    limit, swap = _read_size(memory, "limit"), _read_size(memory, "swap")
+    if limit is not None and swap is not None and 0 < swap < limit:
+        memory.refuse(f"counts memory too, so it must be at least the limit {limit}, not {swap}", "swap")
+    period = cpu.number("period") or None
+    if period is not None and not 1000 <= period <= 1_000_000:
+        cpu.refuse(f"must be between 1000 and 1000000 microseconds, not {period}", "period")
+    quota = cpu.number("quota") or None
+    return Resources(
+        memory_limit=limit,
+        memory_reservation=_read_size(memory, "reservation"),
+        memory_swap=swap,
+        cpu_shares=cpu.number("shares") or None,
+        cpu_quota=quota if quota is None else max(quota, -1),
+        cpu_period=period,
+        cpus=_read_numbers(cpu, "cpus"),
+        mems=_read_numbers(cpu, "mems"),
+        pids_limit=_at_least_minus_one(pids, "limit", pids.number("limit")),
+    )
+
+
+def _read_size(memory: "Section", key: str) -> "int | None":
+    return _at_least_minus_one(memory, key, memory.number(key) or None)
+
+
+def _at_least_minus_one(section: "Section", key: str, value: "int | None") -> "int | None":
+    if value is not None and value < -1:
+        section.refuse(f"must be -1 for no limit, or not negative, not {value}", key)
+    return value
+
+
+def _read_numbers(cpu: "Section", key: str) -> "str | None":
+    """Return a list of CPUs or memory nodes, `0-2,5`, as written."""
+    text = cpu.text(key)
+    for piece in text.split(",") if text else ():
+        first, dash, last = piece.partition("-")
+        if not _is_number(first) or (dash and not (_is_number(last) and int(first) <= int(last))):
+            cpu.refuse(f"must be a list such as 0-2,5, not {shown(text)}", key)
+            break
+    return text or None
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= 5 and int(text) <= LAST_CPU
+
+
+def _read_namespaces(linux: "Section") -> "tuple[Namespace, ...] | None":
+    if not linux.has("namespaces"):
+        return None
+    found: dict[str, Namespace] = {}
+    for item in linux.sections("namespaces"):
+        kind = item.text("type")
+        if kind in OUT_OF_REACH:
+            item.refuse(f"{kind} namespaces are not supported", "type")
+        elif kind not in NAMESPACES and item.has("type"):
+            item.refuse(f"must be {any_of(NAMESPACES)}, not {shown(kind)}", "type")
+        elif kind in found:
+            item.refuse(f"{kind} is listed twice", "type")
+        path = item.absolute("path") if item.values.get("path") else ""
+        found[kind] = Namespace(kind, path)
+    return tuple(found.values())
+
+
+def _read_cgroups_path(linux: "Section") -> str:
+    path = linux.text("cgroupsPath")
+    if ".." in path.split("/"):
+        linux.refuse("must not lead upwards with ..", "cgroupsPath")
+    return path
+
+
+def _read_device(device: "Section") -> LinuxDevice:
+    mode = device.number("fileMode")
+    kind = device.text("type")
+    numbers = []
+    for key, most in (("major", 4095), ("minor", 1048575)):  # the widths of dev_t in mknod(2)
+        value = device.number(key) or 0
+        if kind != "p" and not 0 <= value <= most:
+            device.refuse(f"must be between 0 and {most}, not {value}", key)
+        numbers.append(value)
+    return LinuxDevice(
+        path=device.absolute("path"),
+        type=kind,
+        major=numbers[0],
+        minor=numbers[1],
+        mode=None if mode is None else mode & 0o7777,
+        uid=device.number("uid") or 0,
+        gid=device.number("gid") or 0,
+    )
+
+
+def _read_paths(linux: "Section", key: str) -> "tuple[str, ...]":
+    paths = []
+    for index, path in linux.texts(key):
+        if not path.startswith("/"):
+            linux.refuse(f"must be an absolute path, not {shown(path)}", key, index)
+        paths.append(path)
+    return tuple(paths)
+
+
+def _read_sysctl(linux: "Section", namespaces: "tuple[Namespace, ...] | None") -> "tuple[tuple[str, str], ...]":
+    settings = linux.section("sysctl")
+    own = None if namespaces is None else {namespace.type for namespace in namespaces}
+    found = []
+    for key in settings.values:
+        if not settings.has(key):
+            continue
+        owner = _owner(key)
+        if owner is None:
+            settings.refuse("is not a setting that a container can have of its own", key)
+        elif own is not None and owner not in own:
+            settings.refuse(f"needs a {owner} namespace", key)
+        found.append((key, settings.text(key)))
+    return tuple(found)
+
+
+def _owner(key: str) -> "str | None":
+    """Return the namespace a kernel setting belongs to; a key that could leave /proc/sys belongs to none."""
+    plain = all(character.isalnum() or character in "._-/" for character in key) and key.isascii()
+    if not plain or "" in key.replace("/", ".").split("."):
+        return None
+    for owner, settings in SETTINGS.items():
+        if key.startswith(settings):
+            return owner
+    return None
+
+
+def _read_propagation(linux: "Section") -> str:
+    word = linux.text("rootfsPropagation")
+    if word and word not in PROPAGATION:
+        linux.refuse(f"must be {any_of(PROPAGATION[:4])}, not {shown(word)}", "rootfsPropagation")
+    return word

@@ -1,0 +1,234 @@
+"""From the bytes of config.json to a checked `Spec`, or to one error that lists every problem with its JSON path.
+
+First the shape is judged by the schema; what fails there is reported and replaced by null, so that the rules below
+still speak about the rest. os is always the system that will run the container, "freebsd" or "linux".
+"""
+
+import errno
+import os as system
+import stat
+
+from runjail import jsonio
+from runjail.errors import InvalidConfig, reason
+from runjail.spec import validate
+from runjail.spec.freebsd import read_freebsd
+from runjail.spec.linux import read_linux, read_resources
+from runjail.spec.model import FreeBSD, Hook, Hooks, Linux, Mount, Process, Resources, Root, Spec
+from runjail.spec.process import read_environment, read_process
+from runjail.spec.section import Report, Section
+from runjail.spec.wording import shown
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from runjail.spec.wording import Path
+
+LARGEST = 4 * 1024 * 1024  # bytes of a document; podman's are about 10 KiB
+MOUNTS = 1000
+HOSTNAME = {"freebsd": 255, "linux": 64}  # bytes: MAXHOSTNAMELEN less one, __NEW_UTS_LEN
+HOOKS = {
+    "prestart": "prestart",
+    "createRuntime": "create_runtime",
+    "createContainer": "create_container",
+    "startContainer": "start_container",
+    "poststart": "poststart",
+    "poststop": "poststop",
+}
+
+# The words of strerror(3) for these decide exit codes of podman and docker, where they mean the user's program
+PLAIN_WORDS = {errno.ENOENT: "is missing", errno.ENOTDIR: "is missing", errno.EACCES: "may not be read"}
+
+
+def read(path: str, what: str = "config.json") -> object:
+    """Read one JSON document of at most 4 MiB from a file or named pipe; `what` is its name in errors.
+
+    Raises InvalidConfig for everything: no file, no JSON, no UTF-8, too large.
+    """
+    try:
+        descriptor = system.open(path, system.O_RDONLY | system.O_CLOEXEC | system.O_NOCTTY)
+    except (OSError, ValueError) as error:
+        words = PLAIN_WORDS.get(error.errno or 0) or reason(error) if isinstance(error, OSError) else "is no path"
+        raise InvalidConfig([f"{_printable(path)} {words}"], what) from None
+    try:
+        mode = system.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISFIFO(mode):
+            raise InvalidConfig([f"{_printable(path)} is not a regular file"], what)
+        return read_descriptor(descriptor, what)
+    finally:
+        system.close(descriptor)
+
+
+def read_descriptor(descriptor: int, what: str = "config.json") -> object:
+    """Read one JSON document from an open file, pipe or terminal up to its end. Raises InvalidConfig."""
+    pieces, size = [], 0
+    try:
+        while piece := system.read(descriptor, 65536):
+            pieces.append(piece)
+            size += len(piece)
+            if size > LARGEST:
+                raise InvalidConfig([f"is larger than {LARGEST} bytes"], what)
+    except OSError as error:
+        raise InvalidConfig([f"cannot be read: {reason(error)}"], what) from None
+    return decode(b"".join(pieces), what)
+
+
+def decode(data: bytes, what: str = "config.json") -> object:
+    """Decode one JSON document. Raises InvalidConfig with the position of the mistake."""
+    try:
+        return jsonio.loads(data)
+    except UnicodeDecodeError as error:
+        raise InvalidConfig([f"byte {error.start + 1}: is not UTF-8"], what) from None
+    except ValueError as error:
+        line, column = getattr(error, "lineno", 0), getattr(error, "colno", 0)
+        where = f"line {line} column {column}: " if line else ""
+        raise InvalidConfig([where + getattr(error, "msg", str(error))], what) from None
+
+
+def parse(document: object, os: str) -> Spec:
+    """Check a whole config.json. Raises InvalidConfig with every problem."""
+    report = Report()
+    config = _shaped(document, f"{os}-config", report, "config.json")
+    process = config.section("process")
+    spec = Spec(
+        oci_version=_read_version(config),
+        root=_read_root(config.section("root")),
+        process=read_process(process, os) if config.has("process") else None,
+        hostname=_read_hostname(config, "hostname", os),
+        domainname=_read_hostname(config, "domainname", os),
+        mounts=_read_mounts(config, os),
+        hooks=_read_hooks(config.section("hooks")),
+        annotations=_read_annotations(config.section("annotations")),
+        freebsd=read_freebsd(config) if os == "freebsd" else FreeBSD(),
+        linux=_read_linux(config, os),
+    )
+    report.settle("config.json")
+    return spec
+
+
+def parse_process(document: object, os: str) -> Process:
+    """Check the document of `exec --process`. Raises InvalidConfig with every problem."""
+    report = Report()
+    process = read_process(_shaped(document, "process", report, "process document"), os)
+    report.settle("process document")
+    return process
+
+
+def parse_resources(document: object) -> Resources:
+    """Check the document of `update --resources`. Raises InvalidConfig with every problem."""
+    report = Report()
+    resources = read_resources(_shaped(document, "resources", report, "resources document"))
+    report.settle("resources document")
+    return resources
+
+
+def _shaped(document: object, definition: str, report: Report, what: str) -> Section:
+    """Return the document as a section, with everything of a wrong shape reported and gone."""
+    if isinstance(document, dict) and validate.conforms(document, definition):
+        return Section(document, (), report)
+    faults, complete = validate.faults(document, definition)
+    for path, text in faults:
+        report.add(path, text)
+    mended = _mended(document, (), {path for path, _ in faults})
+    if not complete or not isinstance(mended, dict):
+        report.settle(what)  # always raises: there are faults
+    return Section(mended, (), report)
+
+
+def _mended(value: "Any", path: "Path", wrong: "set[Path]") -> "Any":
+    if path in wrong:
+        return None
+    if isinstance(value, dict):
+        return {key: _mended(item, (*path, key), wrong) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_mended(item, (*path, index), wrong) for index, item in enumerate(value)]
+    return value
+
+
+def _printable(path: str) -> str:
+    return path if path.isprintable() and path.isascii() else shown(path)
+
+
+def _read_version(config: Section) -> str:
+    """Anything 1.x.y is compatible (runtime-spec, versioning); clients add suffixes such as -dev."""
+    version = config.text("ociVersion")
+    core = version.replace("+", "-").partition("-")[0].split(".")
+    known = len(core) == 3 and core[0] == "1" and all(part.isascii() and part.isdecimal() for part in core)
+    if not known and config.has("ociVersion"):
+        config.refuse(f"must be version 1.x.y of the runtime specification, not {shown(version)}", "ociVersion")
+    return version
+
+
+def _read_root(root: Section) -> Root:
+    path = root.text("path")
+    if not path and root.has("path") and root.report.clean("root"):
+        root.refuse("must not be empty", "path")
+    return Root(path, root.flag("readonly"))
+
+
+def _read_hostname(config: Section, key: str, os: str) -> "str | None":
+    name = config.text(key)
+    if len(name) > HOSTNAME[os]:
+        config.refuse(f"must be at most {HOSTNAME[os]} characters long, not {len(name)}", key)
+    elif not name.isascii() or not name.isprintable() or " " in name:
+        config.refuse(f"must be printable ASCII without blanks, not {shown(name)}", key)
+    return name or None
+
+
+def _read_mounts(config: Section, os: str) -> "tuple[Mount, ...]":
+    mounts = tuple(_read_mount(item, os) for item in config.sections("mounts"))
+    if len(mounts) > MOUNTS:
+        config.refuse(f"must hold at most {MOUNTS} mounts, not {len(mounts)}", "mounts")
+    return mounts
+
+
+def _read_mount(mount: Section, os: str) -> Mount:
+    destination = mount.text("destination")
+    if os == "linux" and destination:
+        destination = "/" + destination.removeprefix("/")  # relative is deprecated, but Linux bundles may be
+    else:
+        destination = mount.absolute("destination")
+    for key in ("uidMappings", "gidMappings"):
+        if mount.values.get(key):
+            mount.refuse("is not supported", key)
+    return Mount(destination, mount.text("type"), mount.text("source"), _read_options(mount))
+
+
+def _read_options(mount: Section) -> "tuple[str, ...]":
+    options = []
+    for index, option in mount.texts("options"):
+        if option in ("idmap", "ridmap"):
+            mount.refuse(f"{option} is not supported", "options", index)
+        elif any(character < " " for character in option):
+            mount.refuse(f"must not contain control characters: {shown(option)}", "options", index)
+        if option:
+            options.append(option)
+    return tuple(options)
+
+
+def _read_hooks(hooks: Section) -> Hooks:
+    return Hooks(**{field: tuple(_read_hook(item) for item in hooks.sections(key)) for key, field in HOOKS.items()})
+
+
+def _read_hook(hook: Section) -> Hook:
+    args = tuple(text for _, text in hook.texts("args"))
+    return Hook(hook.absolute("path"), args, read_environment(hook), hook.number("timeout"))
+
+
+def _read_annotations(annotations: Section) -> "tuple[tuple[str, str], ...]":
+    if "" in annotations.values:
+        annotations.refuse("keys must not be empty")
+    return tuple((key, value) for key, value in annotations.values.items() if value is not None)
+
+
+def _read_linux(config: Section, os: str) -> Linux:
+    """On FreeBSD only the limits of the Linux section mean something; podman and containerd always send all of it."""
+    section = config.section("linux")
+    if os == "freebsd":
+        return Linux(resources=read_resources(section.section("resources")))
+    linux = read_linux(section)
+    if linux.namespaces is not None and not any(namespace.type == "uts" for namespace in linux.namespaces):
+        for key in ("hostname", "domainname"):
+            if config.text(key):
+                config.refuse("needs a uts namespace", key)
+    return linux

@@ -1,0 +1,114 @@
+"""config.json's process, which is also the document of `exec --process`: identity, limits, environment."""
+
+from runjail.spec.model import Capabilities, Process, Rlimit, User
+from runjail.spec.wording import shown
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runjail.spec.section import Section
+
+NAMES = {"freebsd": "FreeBSD", "linux": "Linux"}
+
+# getrlimit(2) of either system; VMEM is FreeBSD's name of AS
+LIMITS = {
+    "freebsd": frozenset(
+        "CPU FSIZE DATA STACK CORE RSS MEMLOCK NPROC NOFILE SBSIZE AS VMEM NPTS SWAP KQUEUES UMTXP PIPEBUF".split()
+    ),
+    "linux": frozenset(
+        "CPU FSIZE DATA STACK CORE RSS NPROC NOFILE MEMLOCK AS LOCKS SIGPENDING MSGQUEUE NICE RTPRIO RTTIME".split()
+    ),
+}
+INFINITY = 2**63  # and above; FreeBSD's RLIM_INFINITY is 2**63-1, Go clients write Linux's 2**64-1
+
+# setgroups(2) takes 1023 on FreeBSD, one of which is the gid itself
+MOST_GROUPS = {"freebsd": 1022, "linux": 65535}
+
+# Known properties that no host of ours applies
+UNSUPPORTED = ("scheduler", "ioPriority", "execCPUAffinity")
+
+
+def read_process(process: "Section", os: str) -> Process:
+    """Read and check one process object; `os` is freebsd or linux."""
+    terminal = process.flag("terminal")
+    linux = os == "linux"
+    if linux:
+        _refuse_unsupported(process)
+    return Process(
+        args=_read_args(process),
+        cwd=process.absolute("cwd"),
+        env=read_environment(process),
+        terminal=terminal,
+        console_size=_read_console_size(process.section("consoleSize")) if terminal else None,
+        user=_read_user(process.section("user"), os),
+        rlimits=_read_rlimits(process, os),
+        no_new_privileges=process.flag("noNewPrivileges"),
+        capabilities=_read_capabilities(process) if linux else None,
+        oom_score_adj=process.number("oomScoreAdj") if linux else None,
+    )
+
+
+def read_environment(section: "Section") -> "tuple[str, ...]":
+    """Return `env`; of several entries for one name the last counts, as getenv(3) would find the first."""
+    found: dict[str, str] = {}
+    for index, entry in section.texts("env"):
+        name, equals, _ = entry.partition("=")
+        if not name or not equals:
+            section.refuse(f"must be NAME=VALUE, not {shown(entry)}", "env", index)
+        found[name] = entry
+    return tuple(found.values())
+
+
+def _read_args(process: "Section") -> "tuple[str, ...]":
+    args = list(process.texts("args"))
+    if args and args[0] == (0, ""):
+        process.refuse("must name a program", "args", 0)
+    return tuple(text for _, text in args)
+
+
+def _read_console_size(size: "Section") -> "tuple[int, int] | None":
+    """Return (rows, columns); docker writes 0 by 0 for a terminal whose size it does not know."""
+    rows, columns = size.number("height") or 0, size.number("width") or 0
+    if not rows and not columns:
+        return None
+    for key, value in (("height", rows), ("width", columns)):
+        if size.has(key) and not 1 <= value <= 65535:
+            size.refuse(f"must be between 1 and 65535, not {shown(value)}", key)
+    return rows, columns
+
+
+def _read_user(user: "Section", os: str) -> User:
+    groups = tuple(gid for gid in user.values.get("additionalGids") or () if gid is not None)
+    if len(groups) > MOST_GROUPS[os]:
+        user.refuse(f"must hold at most {MOST_GROUPS[os]} groups, not {len(groups)}", "additionalGids")
+    return User(user.number("uid") or 0, user.number("gid") or 0, user.number("umask"), groups)
+
+
+def _read_rlimits(process: "Section", os: str) -> "tuple[Rlimit, ...]":
+    found: dict[str, Rlimit] = {}
+    for item in process.sections("rlimits"):
+        name = item.text("type")
+        resource = name.removeprefix("RLIMIT_")
+        if item.has("type") and (resource == name or resource not in LIMITS[os]):
+            item.refuse(f"{shown(name)} is not a limit of {NAMES[os]}", "type")
+            continue
+        key = "AS" if resource == "VMEM" else resource
+        if key in found:
+            item.refuse(f"{name} limits the same as an earlier entry", "type")
+        soft, hard = item.number("soft") or 0, item.number("hard") or 0
+        if soft > hard and item.has("hard"):
+            item.refuse(f"must be at most the hard limit {hard}, not {soft}", "soft")
+        found[key] = Rlimit(name, *(-1 if value >= INFINITY else value for value in (soft, hard)))
+    return tuple(found.values())
+
+
+def _read_capabilities(process: "Section") -> "Capabilities | None":
+    if not process.has("capabilities"):
+        return None
+    sets = process.section("capabilities")
+    return Capabilities(**{name: tuple(text for _, text in sets.texts(name)) for name in Capabilities._fields})
+
+
+def _refuse_unsupported(process: "Section") -> None:
+    for key in UNSUPPORTED:
+        if process.values.get(key):
+            process.refuse("is not supported", key)

@@ -1,0 +1,265 @@
+"""The shapes of config.json, as one JSON Schema (draft 2020-12) of our own writing.
+
+The single source for shapes: `conforms` walks it, `explain` hands it to jsonschema, docs/spec-coverage.md is tested
+against it. A Python value rather than a .json file because a compiled module loads faster than JSON parses.
+What a value means, and whether the kernel would take it, is for parse; here is only what may stand where.
+
+Conventions: unknown properties are always allowed, and so are the windows, solaris, vm and zos sections. Go clients
+write null for an empty list, map or pointer, hence null is allowed wherever such a property is optional. `integer`
+means a number written without fraction and exponent. The root schema describes config.json; its `$defs` hold the
+parts: `config` (every section), `freebsd-config` and `linux-config` (what that operating system looks at),
+`process` (also exec's document) and `resources` (also update's).
+"""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Schema = dict[str, Any]
+
+STRING: "Schema" = {"type": "string"}
+FLAG: "Schema" = {"type": "boolean"}
+COUNT: "Schema" = {"type": "integer", "minimum": 0, "maximum": 2**64 - 1}
+NUMBER: "Schema" = {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1}
+ID: "Schema" = {"type": "integer", "minimum": 0, "maximum": 2**32 - 2}  # 2**32-1 means "leave as it is" to setuid(2)
+
+
+def _object(properties: "Schema", required: "tuple[str, ...]" = ()) -> "Schema":
+    return {"type": "object", "properties": properties, "required": list(required)}
+
+
+def _optional(schema: "Schema") -> "Schema":
+    return schema | {"type": [schema["type"], "null"]}
+
+
+def _list(items: "Schema") -> "Schema":
+    return {"type": ["array", "null"], "items": items}
+
+
+def _map(values: "Schema") -> "Schema":
+    return {"type": ["object", "null"], "additionalProperties": values}
+
+
+def _one_of(*words: str) -> "Schema":
+    return {"enum": list(words)}
+
+
+HOOK = _object(
+    {
+        "path": STRING,
+        "args": _list(STRING),
+        "env": _list(STRING),
+        "timeout": {"type": ["integer", "null"], "minimum": 1, "maximum": 86400},
+    },
+    required=("path",),
+)
+
+HOOK_KINDS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
+
+ID_MAPPINGS = _list(
+    _object({"containerID": ID, "hostID": ID, "size": COUNT}, required=("containerID", "hostID", "size"))
+)
+
+MOUNT = _object(
+    {
+        "destination": STRING,
+        "type": STRING,
+        "source": STRING,
+        "options": _list(STRING),
+        "uidMappings": ID_MAPPINGS,
+        "gidMappings": ID_MAPPINGS,
+    },
+    required=("destination",),
+)
+
+USER = _object(
+    {
+        "uid": ID,
+        "gid": ID,
+        "umask": {"type": ["integer", "null"], "minimum": 0, "maximum": 0o777},
+        "additionalGids": _list(ID),
+        "username": STRING,
+    }
+)
+
+PROCESS = _object(
+    {
+        "args": {"type": "array", "minItems": 1, "items": STRING},
+        "commandLine": STRING,
+        "cwd": STRING,
+        "env": _list(STRING),
+        "terminal": FLAG,
+        "consoleSize": _optional(_object({"height": COUNT, "width": COUNT}, required=("height", "width"))),
+        "user": _optional(USER),
+        "rlimits": _list(_object({"type": STRING, "soft": COUNT, "hard": COUNT}, required=("type", "soft", "hard"))),
+        "noNewPrivileges": FLAG,
+        "capabilities": _optional(
+            _object(
+                {
+                    "bounding": _list(STRING),
+                    "effective": _list(STRING),
+                    "inheritable": _list(STRING),
+                    "permitted": _list(STRING),
+                    "ambient": _list(STRING),
+                }
+            )
+        ),
+        "oomScoreAdj": {"type": ["integer", "null"], "minimum": -1000, "maximum": 1000},
+        "apparmorProfile": STRING,
+        "selinuxLabel": STRING,
+        "scheduler": {"type": ["object", "null"]},
+        "ioPriority": {"type": ["object", "null"]},
+        "execCPUAffinity": {"type": ["object", "null"]},
+    },
+    required=("args", "cwd"),
+)
+
+SHARING = _one_of("disable", "new", "inherit")
+SHARED_OR_OWN = _one_of("new", "inherit")
+
+JAIL = _object(
+    {
+        "parent": STRING,
+        "host": SHARED_OR_OWN,
+        "ip4": SHARING,
+        "ip4Addr": _list(STRING),
+        "ip6": SHARING,
+        "ip6Addr": _list(STRING),
+        "vnet": SHARED_OR_OWN,
+        "interface": STRING,
+        "vnetInterfaces": _list(STRING),
+        "sysvmsg": SHARING,
+        "sysvsem": SHARING,
+        "sysvshm": SHARING,
+        "enforceStatfs": {"type": ["integer", "null"], "minimum": 0, "maximum": 2},
+        "allow": _optional(
+            _object(
+                {
+                    "setHostname": FLAG,
+                    "rawSockets": FLAG,
+                    "chflags": FLAG,
+                    "mount": _list(STRING),
+                    "quotas": FLAG,
+                    "socketAf": FLAG,
+                    "mlock": FLAG,
+                    "reservedPorts": FLAG,
+                    "suser": FLAG,
+                }
+            )
+        ),
+    }
+)
+
+DEVICE = _object(
+    {"path": STRING, "mode": {"type": ["integer", "null"], "minimum": 0, "maximum": 0o777}}, required=("path",)
+)
+
+FREEBSD = _object({"devices": _list(DEVICE), "jail": _optional(JAIL)})
+
+RESOURCES = _object(
+    {
+        "memory": _optional(
+            _object(
+                {
+                    "limit": _optional(NUMBER),
+                    "reservation": _optional(NUMBER),
+                    "swap": _optional(NUMBER),
+                    "kernel": _optional(NUMBER),
+                    "kernelTCP": _optional(NUMBER),
+                    "swappiness": _optional(COUNT),
+                    "disableOOMKiller": _optional(FLAG),
+                    "useHierarchy": _optional(FLAG),
+                    "checkBeforeUpdate": _optional(FLAG),
+                }
+            )
+        ),
+        "cpu": _optional(
+            _object(
+                {
+                    "shares": _optional(COUNT),
+                    "quota": _optional(NUMBER),
+                    "burst": _optional(COUNT),
+                    "period": _optional(COUNT),
+                    "realtimeRuntime": _optional(NUMBER),
+                    "realtimePeriod": _optional(COUNT),
+                    "cpus": STRING,
+                    "mems": STRING,
+                    "idle": _optional(NUMBER),
+                }
+            )
+        ),
+        "pids": _optional(_object({"limit": _optional(NUMBER)})),
+        "devices": {"type": ["array", "null"]},
+        "blockIO": {"type": ["object", "null"]},
+        "hugepageLimits": {"type": ["array", "null"]},
+        "network": {"type": ["object", "null"]},
+        "rdma": {"type": ["object", "null"]},
+        "unified": _map(STRING),
+    }
+)
+
+# fileMode carries the file type bits when it comes from podman (8612 is a character device of mode 0644)
+LINUX_DEVICE = _object(
+    {
+        "path": STRING,
+        "type": _one_of("c", "b", "u", "p"),
+        "major": NUMBER,
+        "minor": NUMBER,
+        "fileMode": {"type": ["integer", "null"], "minimum": 0, "maximum": 2**32 - 1},
+        "uid": _optional(ID),
+        "gid": _optional(ID),
+    },
+    required=("path", "type"),
+)
+
+LINUX = _object(
+    {
+        "namespaces": _list(_object({"type": STRING, "path": STRING}, required=("type",))),
+        "uidMappings": ID_MAPPINGS,
+        "gidMappings": ID_MAPPINGS,
+        "timeOffsets": {"type": ["object", "null"]},
+        "devices": _list(LINUX_DEVICE),
+        "netDevices": {"type": ["object", "null"]},
+        "cgroupsPath": STRING,
+        "resources": _optional(RESOURCES),
+        "rootfsPropagation": STRING,
+        "seccomp": {"type": ["object", "null"]},
+        "sysctl": _map(STRING),
+        "maskedPaths": _list(STRING),
+        "readonlyPaths": _list(STRING),
+        "mountLabel": STRING,
+        "intelRdt": {"type": ["object", "null"]},
+        "memoryPolicy": {"type": ["object", "null"]},
+        "personality": {"type": ["object", "null"]},
+    }
+)
+
+COMMON: "Schema" = {
+    "ociVersion": STRING,
+    "root": _object({"path": STRING, "readonly": FLAG}, required=("path",)),
+    "process": _optional(PROCESS),
+    "hostname": STRING,
+    "domainname": STRING,
+    "mounts": _list(MOUNT),
+    "hooks": _optional(_object({kind: _list(HOOK) for kind in HOOK_KINDS})),
+    "annotations": _map(STRING),
+}
+NEEDED = ("ociVersion", "root")
+LIMITS_ONLY = _optional(_object({"resources": _optional(RESOURCES)}))
+
+SCHEMA: "Schema" = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "title": "config.json of an OCI bundle, as runjail reads it",
+    "$ref": "#/$defs/config",
+    "$defs": {
+        "config": _object(COMMON | {"freebsd": _optional(FREEBSD), "linux": _optional(LINUX)}, required=NEEDED),
+        "freebsd-config": _object(COMMON | {"freebsd": _optional(FREEBSD), "linux": LIMITS_ONLY}, required=NEEDED),
+        "linux-config": _object(COMMON | {"linux": _optional(LINUX)}, required=NEEDED),
+        "process": PROCESS,
+        "hook": HOOK,
+        "mount": MOUNT,
+        "freebsd": FREEBSD,
+        "linux": LINUX,
+        "resources": RESOURCES,
+    },
+}
