@@ -1,0 +1,91 @@
+"""The documents say what the program does: names, tables, links and error texts are compared."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from runjail import errors
+from runjail.cli.table import GLOBALS, VERBS
+
+TOP = Path(__file__).resolve().parent.parent
+PAGES = sorted([*TOP.glob("*.md"), *TOP.glob("docs/*.md"), *TOP.glob("bundles/**/*.md")])
+MANUAL = (TOP / "docs" / "runjail.8").read_text(encoding="utf-8")
+ARCHITECTURE = (TOP / "docs" / "architecture.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(TOP)))
+def test_links_lead_somewhere(page: Path) -> None:
+    """Every relative link names a file of the repository."""
+    links = re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8"))
+    broken = [link for link in links if not link.startswith(("http:", "https:")) and not (page.parent / link).exists()]
+
+    assert broken == []
+
+
+def test_every_room_is_described() -> None:
+    """The table of rooms is complete and names nothing that is not there."""
+    described = set(re.findall(r"^\| `([a-z]+)(?:/|\.py)` \|", ARCHITECTURE, re.MULTILINE))
+    rooms = {path.stem for path in (TOP / "runjail").iterdir() if not path.name.startswith("_")}
+
+    assert described == rooms
+
+
+def test_error_texts_are_what_callers_look_for() -> None:
+    """Each class of the table really says the text next to it."""
+    rows = re.findall(r"^\| `([^`]+)` \| `([A-Z]\w+)` \|", ARCHITECTURE, re.MULTILINE)
+    assert len(rows) >= 5
+
+    for text, name in rows:
+        said = str(getattr(errors, name)("web"))
+        for part in text.split("..."):
+            assert part.strip() in said, name
+
+
+def test_diagnostics_of_the_manual_page() -> None:
+    """The manual page quotes error texts letter by letter."""
+    quoted = re.findall(r'^\.It "(.+)"$', MANUAL, re.MULTILINE)
+    kinds = [errors.ContainerNotFound, errors.ContainerExists, errors.NotRunning]
+    kinds += [errors.ProgramNotFound, errors.ProgramDenied]
+    said = {str(kind("%s")).replace("`%s`", "`%s'") for kind in kinds}
+
+    assert set(quoted) == said
+
+
+def test_version_is_in_the_changelog() -> None:
+    """There is always a section for what comes next."""
+    assert "## [Unreleased]" in (TOP / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_no_unfinished_claims() -> None:
+    """No page promises what is not there yet."""
+    for page in [*PAGES, TOP / "docs" / "runjail.8"]:
+        words = re.findall(r"\b(TODO|FIXME|TBD|coming soon|not yet)\b", page.read_text(encoding="utf-8"))
+
+        assert words == [], page
+
+
+def described_options() -> dict[str, set[str]]:
+    """Return the long options that the manual page gives each verb, and "global" for those of all."""
+    found: dict[str, set[str]] = {}
+    verbs = ["global"]
+    for line in MANUAL.split(".Ss Global options", 1)[1].split(".Sh ENVIRONMENT")[0].splitlines():
+        if line.startswith(".It Cm "):
+            verbs = re.findall(r"\b[a-z]+\b", line.removeprefix(".It Cm"))
+        for verb in verbs:
+            found.setdefault(verb, set())
+            if line.startswith(".It Fl "):
+                found[verb] |= set(re.findall(r"(?:Fl|,) -([a-z][a-z-]+)", line))
+    return found
+
+
+def test_manual_page_has_every_verb_and_option() -> None:
+    """The page describes what the verb table explains, no more and no less; ignored options have no explanation."""
+    explained = {"global": {name for name, _short, _value, text in GLOBALS if text}}
+    for verb, (_function, _positionals, options, about) in VERBS.items():
+        if about:
+            explained[verb] = {name for name, _short, _value, text in options if text}
+    described = described_options()
+    described["run"] |= described["create"]  # the page says that these work as well
+
+    assert described == explained
