@@ -1,6 +1,7 @@
 """What the engine asks of an operating system. `freebsd` and `linux` answer; `cli` chooses one, once."""
 
 import os
+import sys
 
 MAX_DESCRIPTOR = 2**31 - 1  # os.closerange hands the range to close_range(2) or closefrom(2): its size costs nothing
 
@@ -121,3 +122,8 @@ def close_others(keep: "list[int]") -> None:
             os.closerange(low, descriptor)
             low = descriptor + 1
     os.closerange(low, MAX_DESCRIPTOR)
+
+
+def seal_imports() -> None:
+    """Make every further import fail: inside a container it would load the container's files with our privileges."""
+    sys.meta_path.clear()

@@ -119,6 +119,8 @@ class LinuxHost:
 
     def _fork(self, libc: "Any", box: Box, path: str, new: bool) -> int:
         """Fork with another pid namespace for the child only: ours is entered again at once for later children."""
+        from runjail.host import linux_identity  # noqa: F401 - the child needs it where it cannot import any more
+
         own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC) if path or new else -1
         try:
             if path:

@@ -3,23 +3,20 @@
 import os
 import time
 
-from runjail import log
+from runjail import jsonio, log
 from runjail.errors import ContainerNotFound, HostError, InvalidConfig, UsageError
 from runjail.jail.plan import make_plan
 from runjail.lifecycle import console, hooks, init
 from runjail.lifecycle.delete import destroy
 from runjail.lifecycle.link import Link, pair
 from runjail.lifecycle.state import write_file
-from runjail.lifecycle.status import document
+from runjail.lifecycle.status import document as state_document
 from runjail.record import Record, to_data
 from runjail.spec.parse import parse, read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
-    from collections.abc import Callable
-    from typing import Any
-
     from runjail.host.base import Host
     from runjail.lifecycle.state import Container, Store
     from runjail.spec.model import Hooks, Spec
@@ -42,17 +39,15 @@ def create(
     host: "Host",
     store: "Store",
     terminal: "_socket.socket | None" = None,
-    adjust: "Callable[[Any], None] | None" = None,
+    document: object = None,
 ) -> "Container":
     """Create a container, or fail and leave nothing behind.
 
-    terminal: a connected socket for the terminal's master, instead of request.console_socket. adjust: changes the
-    parsed config.json in place before it is validated (`run`'s options).
+    terminal: a connected socket for the terminal's master, instead of request.console_socket. document: the parsed
+    config.json where the caller has read it already.
     """
     container = store.container(request.id)
-    raw = read(f"{request.bundle}/config.json")
-    if adjust:
-        adjust(raw)
+    raw = document or read(f"{request.bundle}/config.json")
     spec = parse(raw, host.os)
     _check(request, spec, terminal)
     plan = make_plan(spec, container_id=request.id, bundle=request.bundle, state=container.path, os=host.os)
@@ -63,7 +58,7 @@ def create(
     container = store.reserve(request.id)
     try:
         _record(container, request, spec, plan, host)
-        write_file(f"{container.path}/config.json", _text(raw), 0o600)
+        write_file(f"{container.path}/config.json", jsonio.dumps(raw).encode(), 0o600)
         _build(container, request, spec, plan, host, terminal)
     except BaseException as error:  # also an interrupt: a half-made container is of no use to anybody
         _take_back(container, host, error)
@@ -72,12 +67,6 @@ def create(
         if terminal:
             terminal.close()
     return container
-
-
-def _text(raw: object) -> bytes:
-    from runjail import jsonio
-
-    return jsonio.dumps(raw).encode()
 
 
 def _check(request: Request, spec: "Spec", terminal: object) -> None:
@@ -138,7 +127,7 @@ def _build(
 
 def _run_hooks_and_park(container: "Container", listed: "Hooks", host: "Host", link: Link) -> None:
     """Let the hooks of create run, without our lock, and init go on to its place before the gate."""
-    state = document(container, host, "creating")
+    state = state_document(container, host, "creating")
     any_hooks = listed.prestart or listed.create_runtime or listed.create_container
     if any_hooks:
         container.unlock()

@@ -3,6 +3,7 @@
 import os
 
 from runjail.errors import RunjailError, UsageError, WrongStatus
+from runjail.host.base import seal_imports
 from runjail.lifecycle import console, program
 from runjail.lifecycle.link import Link, pair, rebuilt
 from runjail.lifecycle.state import write_file
@@ -26,17 +27,15 @@ REFUSALS = {
 
 
 class Request(Record):
-    """What `exec` was asked for. in_place: become the process instead of forking it (runj's dialect)."""
+    """What `exec` was asked for; paths are absolute. preserve: inherited descriptors from 3 on, listen of them systemd's."""
 
     id: str
     process: "Process"
-    detach: bool = False
     pid_file: str = ""
     console_socket: str = ""
     preserve: int = 0
     listen: int = 0
     ignore_paused: bool = False
-    in_place: bool = False
 
 
 def execute(
@@ -59,10 +58,8 @@ def execute(
     if request.console_socket:
         terminal = console.connect(request.console_socket)
     link, theirs = pair()
-    pid = 0 if request.in_place else host.fork_inside(container.box)
+    pid = host.fork_inside(container.box)
     if not pid:
-        if request.in_place:
-            _become(request, container, host, None, terminal)
         link.close()
         _child(request, container, host, theirs, terminal)
     theirs.close()
@@ -117,16 +114,16 @@ def _child(
 
 
 def _become(
-    request: Request, container: "Container", host: "Host", link: "Link | None", terminal: "_socket.socket | None"
+    request: Request, container: "Container", host: "Host", link: Link, terminal: "_socket.socket | None"
 ) -> None:
     """Enter the container and execve. Returns only by raising."""
     process = request.process
-    if link:
-        os.setsid()
+    os.setsid()
     master, slave = host.open_console(process, container.box) if terminal else (-1, -1)
-    keep = [*([link.fileno()] if link else []), *range(3, 3 + request.preserve)]
+    keep = [link.fileno(), *range(3, 3 + request.preserve)]
     if terminal:
         keep += [terminal.fileno(), master, slave]
+    seal_imports()
     host.enter(container.box, keep)
     if terminal:
         console.send(terminal, master)
@@ -136,10 +133,8 @@ def _become(
     program.go_to(process.cwd)
     path = program.find(process)
     env = program.environment(process, request.listen)
-    if link:
-        link.say(ready=True)
-        link.expect("exec")
+    link.say(ready=True)
+    link.expect("exec")
     program.reset_signals()
-    if link:
-        link.say(exec=True)
+    link.say(exec=True)
     program.execute(path, process, env)

@@ -9,6 +9,7 @@ import _socket
 import os
 
 from runjail.errors import RunjailError
+from runjail.host.base import seal_imports
 from runjail.lifecycle import console, hooks, program
 from runjail.lifecycle.link import Link
 from runjail.lifecycle.state import GATE
@@ -96,6 +97,7 @@ def _enter(
     keep = [link.fileno(), gate.fileno(), *range(3, 3 + preserve)]
     if terminal:
         keep += [terminal.fileno(), master, slave]
+    seal_imports()
     host.confine(container.box, keep)
     if terminal:
         console.send(terminal, master)

@@ -6,29 +6,23 @@ from runjail.lifecycle.start import start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
     from runjail.host.base import Host
     from runjail.lifecycle.state import Store
 
-    Adjust = Callable[[Any], None]
 
+def run(request: Request, document: object, host: "Host", store: "Store", *, detach: bool, keep: bool, ours: bool) -> int:
+    """Run a bundle whose config.json is `document`. Returns the program's exit status, 0 when detached.
 
-def run(
-    request: Request, host: "Host", store: "Store", *, detach: bool, keep: bool, wants_terminal: bool, adjust: "Adjust"
-) -> int:
-    """Run a bundle. Returns the program's exit status, 0 when detached.
-
-    In the foreground the container is deleted when its program ends, unless `keep`. wants_terminal: give it ours.
+    In the foreground the container is deleted when its program ends, unless `keep`. ours: the program's terminal is
+    shown on ours.
     """
-    if detach or not wants_terminal:
-        container = create(request, host, store, adjust=adjust)
+    if detach or not ours:
+        container = create(request, host, store, document=document)
         return _started(container.id, host, store) if detach else _waited(container.id, container.box.pid, keep, host, store)
     from runjail.lifecycle.foreground import Terminal
 
     terminal = Terminal()
-    container = create(request, host, store, terminal.theirs, adjust)
+    container = create(request, host, store, terminal.theirs, document)
     try:
         terminal.show()
         _started(container.id, host, store)

@@ -4,6 +4,7 @@ import _socket
 import os
 
 from runjail.errors import HostError, NotRunning, RunjailError, WrongStatus
+from runjail.host.base import seal_imports
 from runjail.lifecycle.link import Link, rebuilt
 from runjail.lifecycle.state import GATE, stored_hooks
 from runjail.lifecycle.status import document, status
@@ -92,6 +93,7 @@ def _run_inside(container: "Container", host: "Host", listed: "tuple[Hook, ...]"
     pid = host.fork_inside(container.box)
     if not pid:
         try:
+            seal_imports()
             host.enter(container.box, [theirs.fileno()])
             hooks.run("startContainer", listed, state, "/")
             theirs.say(done=True)

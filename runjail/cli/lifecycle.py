@@ -1,0 +1,212 @@
+"""The verbs that container engines call. Each imports only what it runs: see the import budget in the tests."""
+
+import os
+
+from runjail.cli.main import Context, put
+from runjail.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from runjail.cli.parse import Given
+    from runjail.lifecycle import create as creating
+
+MAX_ID = 2**32 - 2  # 2**32 - 1 means "no change" to the kernel
+
+
+def create(given: "Given", context: Context) -> int:
+    """Create a container."""
+    from runjail.lifecycle.create import create as do
+
+    host = context.host()
+    do(_request(given, context), host, context.store(host))
+    return 0
+
+
+def _request(given: "Given", context: Context) -> "creating.Request":
+    from runjail.lifecycle.create import Request
+
+    return Request(
+        given.words[0],
+        os.path.abspath(given.text("bundle") or "."),
+        _absolute(given.text("pid-file")),
+        _absolute(given.text("console-socket")),
+        context.preserve,
+        context.listen,
+    )
+
+
+def _absolute(path: str) -> str:
+    """Paths are the caller's, relative to its directory, whatever directory we work in later."""
+    return os.path.abspath(path) if path else ""
+
+
+def start(given: "Given", context: Context) -> int:
+    """Start a created container."""
+    from runjail.lifecycle.start import start as do
+
+    host = context.host()
+    do(given.words[0], host, context.store(host))
+    return 0
+
+
+def state(given: "Given", context: Context) -> int:
+    """Print a state document."""
+    from runjail import jsonio
+    from runjail.lifecycle.status import document
+
+    host = context.host()
+    return put(jsonio.dumps(document(context.store(host).find(given.words[0]), host)) + "\n")
+
+
+def kill(given: "Given", context: Context) -> int:
+    """Send a signal."""
+    from runjail.lifecycle.kill import SIGTERM, signal_number
+    from runjail.lifecycle.kill import kill as do
+
+    host = context.host()
+    signal = signal_number(given.words[1]) if len(given.words) > 1 else SIGTERM
+    pid = _number(given.text("pid") or "0", "--pid", 2**31 - 1)
+    do(given.words[0], signal, given.flag("all"), pid, host, context.store(host))
+    return 0
+
+
+def delete(given: "Given", context: Context) -> int:
+    """Delete a container."""
+    from runjail.lifecycle.delete import delete as do
+
+    host = context.host()
+    do(given.words[0], given.flag("force"), host, context.store(host))
+    return 0
+
+
+def pause(given: "Given", context: Context) -> int:
+    """Pause a container."""
+    from runjail.lifecycle.kill import pause as do
+
+    host = context.host()
+    do(given.words[0], host, context.store(host))
+    return 0
+
+
+def resume(given: "Given", context: Context) -> int:
+    """Resume a container."""
+    from runjail.lifecycle.kill import resume as do
+
+    host = context.host()
+    do(given.words[0], host, context.store(host))
+    return 0
+
+
+def run(given: "Given", context: Context) -> int:
+    """Create, start, wait, delete."""
+    from runjail.lifecycle.run import run as do
+
+    from runjail.spec.parse import read
+
+    host = context.host()
+    request = _request(given, context)
+    document = read(f"{request.bundle}/config.json")
+    detach, ours = given.flag("detach"), False
+    if isinstance(document, dict):
+        _change_process(document, given, context.rest)
+        _add_volumes(document, given.many("volume"))
+        ours = document["process"].get("terminal") is True and not (detach or request.console_socket)
+    return do(request, document, host, context.store(host), detach=detach, keep=given.flag("keep"), ours=ours)
+
+
+def _change_process(document: "dict[str, Any]", given: "Given", command: list[str]) -> None:
+    process = document.get("process")
+    if not isinstance(process, dict):
+        process = document["process"] = {"cwd": "/", "args": []}
+    if command:
+        process["args"] = command
+    if given.flag("tty"):
+        process["terminal"] = True
+    if given.many("env"):
+        process["env"] = [*(process.get("env") or []), *given.many("env")]
+
+
+def _add_volumes(document: "dict[str, Any]", volumes: list[str]) -> None:
+    for volume in volumes:
+        source, _, rest = volume.partition(":")
+        destination, _, options = rest.partition(":")
+        if not source or not destination.startswith("/"):
+            raise UsageError(f"--volume: not SRC:DST[:ro]: {volume[:200]!r}")
+        words = ["rbind", *[word for word in options.split(",") if word]]
+        mounts = document.get("mounts") or []
+        document["mounts"] = [*mounts, {"type": "bind", "source": os.path.abspath(source), "destination": destination, "options": words}]
+
+
+def execute(given: "Given", context: Context) -> int:
+    """Run one more process in a container: detached, or in the foreground with its exit status as ours."""
+    from runjail.lifecycle.exec import Request
+    from runjail.lifecycle.exec import execute as do
+
+    host = context.host()
+    store = context.store(host)
+    process = _process(given, context, host.os, store)
+    request = Request(
+        given.words[0],
+        process,
+        _absolute(given.text("pid-file")),
+        _absolute(given.text("console-socket")),
+        context.preserve,
+        context.listen,
+        given.flag("ignore-paused"),
+    )
+    if given.flag("detach") or request.console_socket:
+        pid = do(request, host, store)
+        if given.flag("detach"):
+            return 0
+        from runjail.lifecycle.foreground import wait
+
+        return wait(pid)
+    from runjail.lifecycle.foreground import Terminal, wait
+
+    if not process.terminal:
+        return wait(do(request, host, store))
+    terminal = Terminal()
+    return terminal.relay(do(request, host, store, terminal.theirs, terminal.show))
+
+
+def _process(given: "Given", context: Context, os_name: str, store: "Any") -> "Any":
+    """Return the process to run: of --process, or config.json's with another command."""
+    from runjail import jsonio
+    from runjail.spec.parse import parse_process, read
+
+    if given.text("process"):
+        if context.rest:
+            raise UsageError("exec takes --process or a command, not both")
+        document = read(_absolute(given.text("process")))
+        if isinstance(document, dict) and given.flag("tty"):
+            document["terminal"] = True
+        return parse_process(document, os_name)
+    if not context.rest:
+        raise UsageError("exec needs --process or a command", "usage: runjail exec [OPTIONS] ID CMD...")
+    config = jsonio.loads(store.find(given.words[0]).config())
+    document = {**config["process"], "terminal": given.flag("tty")}
+    _change_process({"process": document}, given, context.rest)
+    if given.text("cwd"):
+        document["cwd"] = given.text("cwd")
+    if given.text("user"):
+        uid, _, gid = given.text("user").partition(":")
+        document["user"] = {"uid": _number(uid, "--user", MAX_ID), "gid": _number(gid or "0", "--user", MAX_ID)}
+    if given.many("additional-gids"):
+        numbers = [_number(gid, "--additional-gids", MAX_ID) for gid in given.many("additional-gids")]
+        document["user"] = {**(document.get("user") or {}), "additionalGids": numbers}
+    if given.flag("no-new-privs"):
+        document["noNewPrivileges"] = True
+    return parse_process(document, os_name)
+
+
+def _number(text: str, option: str, maximum: int) -> int:
+    if not (text.isascii() and text.isdigit()) or len(text) > 20 or int(text) > maximum:
+        raise UsageError(f"{option}: not a number from 0 to {maximum}: {text[:40]!r}")
+    return int(text)
+
+
+def unsupported(_given: "Given", _context: Context) -> int:
+    """Refuse checkpoint and restore."""
+    raise UsageError("checkpoint and restore are not supported: a jail cannot be frozen to disk")

@@ -1,0 +1,171 @@
+"""From argv to a verb and from errors to exit codes; the only place that decides how the process ends."""
+
+import os
+import sys
+
+from runjail import log
+from runjail.cli import parse
+from runjail.cli.table import GLOBALS, VERBS
+from runjail.errors import RunjailError, UsageError, reason
+from runjail.host.base import MAX_DESCRIPTOR
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from runjail.cli.parse import Given
+    from runjail.host.base import Host
+    from runjail.lifecycle.state import Store
+
+OWN_FAILURE = {"exec": 255}  # runc's: 1 and up may be the program's
+MAX_PRESERVED = 1024
+
+
+class Context:
+    """What every verb gets besides its own options. host and store are made when asked for."""
+
+    def __init__(self, given: "Given") -> None:
+        root = given.text("root") or os.environ.get("RUNJAIL_ROOT", "")
+        self.root = os.path.abspath(root) if root else ""
+        self.rest: list[str] = []
+        self.preserve = 0
+        self.listen = 0
+
+    def host(self) -> "Host":
+        """Return the host of this machine."""
+        if sys.platform.startswith("freebsd"):
+            from runjail.host.freebsd import FreeBSDHost
+
+            return FreeBSDHost()
+        from runjail.host.linux import LinuxHost
+
+        return LinuxHost()
+
+    def store(self, host: "Host") -> "Store":
+        """Return the state directories."""
+        from runjail.lifecycle.state import Store, default_root
+
+        return Store(self.root or default_root(host.os))
+
+
+def run(argv: "Sequence[str]") -> int:
+    """Run one command line. Returns the exit code."""
+    verb = ""
+    debug = False
+    try:
+        given, rest = parse.parse(argv[1:], GLOBALS, stop_after=1)
+        debug = given.flag("debug")
+        verb = given.words[0] if given.words else ""
+        return _dispatch(given, verb, rest)
+    except RunjailError as error:
+        log.error(str(error), error.hint)
+    except KeyboardInterrupt:
+        log.error("interrupted")
+        return 130
+    except BrokenPipeError:
+        return 1
+    except OSError as error:
+        log.error(f"{verb}: {reason(error)}" + (f": {error.filename}" if error.filename else ""))
+    except Exception as error:
+        if debug:
+            raise
+        log.error(f"internal error in {verb}: {type(error).__name__}: {error}", "run with --debug and report what it prints")
+    return OWN_FAILURE.get(verb, 1)
+
+
+def _dispatch(given: "Given", verb: str, rest: list[str]) -> int:
+    if given.flag("version"):
+        return _version(given)
+    if given.flag("help") or not verb or verb == "help":
+        return _help(rest[:1])
+    if verb not in VERBS:
+        _open_log(given)
+        raise UsageError(f"unknown command {verb[:80]!r}")
+    context = Context(given)
+    function, positionals, options, _ = VERBS[verb]
+    trailing = bool(positionals) and positionals[-1].endswith("...")
+    problem: UsageError | None = None
+    try:
+        wanted, context.rest = parse.parse(rest, (*options, *GLOBALS), _stop(verb, positionals, rest) if trailing else -1)
+        context.preserve, context.listen = _preserved(wanted)
+    except UsageError as error:  # reported once the log is open
+        problem, wanted = error, given
+    if wanted.flag("help"):
+        return _help([verb])
+    os.closerange(3 + context.preserve, MAX_DESCRIPTOR)  # whatever leaked into us (see host.base.close_others)
+    _open_log(given)
+    if problem:
+        raise problem
+    _check_words(verb, wanted.words, positionals)
+    return _function(function)(wanted, context)
+
+
+def _stop(verb: str, positionals: tuple[str, ...], rest: list[str]) -> int:
+    """`exec ID` and `ps ID` end option parsing; run's options may follow its id, so its command needs a `--`."""
+    if verb == "run" and "--" not in rest:
+        return -1
+    return len(positionals) - 1
+
+
+def _check_words(verb: str, words: list[str], positionals: tuple[str, ...]) -> None:
+    named = [name for name in positionals if not name.endswith("...")]
+    needed = [name for name in named if not name.startswith("[")]
+    if not len(needed) <= len(words) <= len(named):
+        usage = " ".join(["runjail", verb, *positionals])
+        raise UsageError(f"{verb} takes {' '.join(positionals) or 'no words'}, got {len(words)}", f"usage: {usage}")
+
+
+def _preserved(given: "Given") -> tuple[int, int]:
+    """Return how many descriptors from 3 on go to the program, and how many of them are systemd's (sd_listen_fds(3))."""
+    asked = given.text("preserve-fds") or "0"
+    if not (asked.isascii() and asked.isdigit()) or int(asked) > MAX_PRESERVED:
+        raise UsageError(f"--preserve-fds: not a number of descriptors: {asked[:40]!r}")
+    announced = os.environ.get("LISTEN_FDS", "")
+    listen = int(announced) if announced.isascii() and announced.isdigit() and len(announced) < 4 else 0
+    for descriptor in range(3, 3 + listen + int(asked)):
+        try:
+            os.set_inheritable(descriptor, True)
+        except OSError:
+            raise UsageError(f"--preserve-fds: descriptor {descriptor} is not open") from None
+    return listen + int(asked), listen
+
+
+def _open_log(given: "Given") -> None:
+    form = given.text("log-format", "text")
+    level = "debug" if given.flag("debug") else given.text("log-level")
+    level = {"warn": "warning"}.get(level, level)
+    if form not in ("text", "json"):
+        raise UsageError(f"--log-format: not text or json: {form[:40]!r}")
+    if level and level not in log.LEVELS:
+        raise UsageError(f"--log-level: not one of {', '.join(log.LEVELS)}: {level[:40]!r}")
+    try:
+        log.set_up(given.text("log"), form, level)
+    except OSError as error:
+        raise UsageError(f"opening log {given.text('log')}: {reason(error)}") from error
+
+
+def _function(path: str) -> "Callable[[Given, Context], int]":
+    module, _, name = path.partition(":")
+    __import__(module)
+    function: Callable[[Given, Context], int] = getattr(sys.modules[module], name)
+    return function
+
+
+def _version(given: "Given") -> int:
+    from runjail.cli.reports import version
+
+    return version(Context(given))
+
+
+def _help(words: list[str]) -> int:
+    from runjail.cli.help import show
+
+    return show(words)
+
+
+def put(text: str) -> int:
+    """Write to standard output, whole. Returns exit code 0."""
+    data = text.encode("utf-8", "surrogateescape")
+    while data:
+        data = data[os.write(1, data) :]
+    return 0

@@ -1,0 +1,226 @@
+"""The verbs that people and scripts call: lists, documents, explanations, limits."""
+
+import os
+import sys
+
+from runjail import jsonio
+from runjail.cli.main import Context, put
+from runjail.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from runjail.cli.parse import Given
+
+UNITS = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+DURATIONS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+MAX_SIZE = 2**63 - 1
+MAX_INTERVAL = 86400.0
+UPDATES = {
+    "memory": ("memory", "limit"),
+    "memory-reservation": ("memory", "reservation"),
+    "memory-swap": ("memory", "swap"),
+    "cpu-period": ("cpu", "period"),
+    "cpu-quota": ("cpu", "quota"),
+    "cpu-share": ("cpu", "shares"),
+    "cpuset-cpus": ("cpu", "cpus"),
+    "cpuset-mems": ("cpu", "mems"),
+    "pids-limit": ("pids", "limit"),
+}
+
+
+def _table(rows: "Sequence[Sequence[str]]") -> str:
+    """Return columns as wide as their widest cell, without trailing blanks."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return "\n".join(lines) + "\n"
+
+
+def _form(given: "Given", default: str, other: str) -> str:
+    form = given.text("format", default)
+    if form not in (default, other):
+        raise UsageError(f"--format: not {default} or {other}: {form[:40]!r}")
+    return form
+
+
+def version(context: Context) -> int:
+    """Print the version; the words `runjail version`, `commit:` and `spec:` are what callers look for."""
+    from runjail import __version__
+
+    host = context.host()
+    return put(f"runjail version {__version__}\ncommit: v{__version__}\nspec: 1.3.0\nrundir: {context.store(host).root}\n")
+
+
+def list_(given: "Given", context: Context) -> int:
+    """List containers."""
+    from runjail.lifecycle.inspect import documents, owner_name
+
+    host = context.host()
+    form = _form(given, "table", "json")
+    store = context.store(host)
+    if given.flag("quiet"):
+        return put("".join(f"{container_id}\n" for container_id in store.ids()))
+    found = documents(host, store)
+    for document in found:
+        document["owner"] = owner_name(document["owner"])
+    if form == "json":
+        return put(jsonio.dumps(found) + "\n")
+    heading = ("ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER")
+    return put(_table([heading, *[tuple(str(row[name.lower()]) for name in heading) for row in found]]))
+
+
+def ps(given: "Given", context: Context) -> int:
+    """List the processes of a container: as a JSON array of pids, or as a table."""
+    from runjail.lifecycle import inspect
+
+    host = context.host()
+    form = _form(given, "table", "json")
+    pids = inspect.pids(given.words[0], host, context.store(host))
+    if form == "json":
+        return put(jsonio.dumps(pids) + "\n")
+    return put(_table(inspect.process_rows(pids)))
+
+
+def events(given: "Given", context: Context) -> int:
+    """Print stats events, one JSON object a line."""
+    from runjail.lifecycle import inspect
+
+    host = context.host()
+    interval = _duration(given.text("interval") or "5s")
+    for event in inspect.events(given.words[0], interval, given.flag("stats"), host, context.store(host)):
+        put(jsonio.dumps(event) + "\n")
+    return 0
+
+
+def _duration(text: str) -> float:
+    """Return the seconds of a Go duration such as `1m30s` or `100ms`."""
+    seconds, rest = 0.0, text
+    while rest:
+        digits = len(rest) - len(rest.lstrip("0123456789."))
+        number, rest = rest[:digits], rest[digits:]
+        unit = "ms" if rest.startswith("ms") else rest[:1]
+        try:
+            seconds += float(number) * DURATIONS[unit]
+        except (ValueError, KeyError):
+            raise UsageError(f"not a duration such as 5s or 100ms: {text[:40]!r}") from None
+        rest = rest[len(unit) :]
+    if not 0 < seconds <= MAX_INTERVAL:
+        raise UsageError(f"the interval must be above 0 and at most 24h: {text[:40]!r}")
+    return seconds
+
+
+def update(given: "Given", context: Context) -> int:
+    """Change limits, from a document, from options, or both (options win)."""
+    from runjail.lifecycle.update import update as do
+    from runjail.spec.parse import parse_resources
+
+    document = _resources_document(given.text("resources"))
+    for option, (section, name) in UPDATES.items():
+        if option in given.options:
+            text = given.text(option)
+            part = document.setdefault(section, {})
+            if not isinstance(part, dict):
+                raise UsageError(f"--resources: {section} is not an object")
+            part[name] = text if option.startswith("cpuset") else _size(text, option)
+    host = context.host()
+    do(given.words[0], parse_resources(document), host, context.store(host))
+    return 0
+
+
+def _resources_document(path: str) -> "dict[str, Any]":
+    from runjail.spec.parse import read
+
+    if not path:
+        return {}
+    document = read("/dev/stdin" if path == "-" else os.path.abspath(path))
+    if not isinstance(document, dict):
+        raise UsageError("--resources: not a JSON object")
+    return document
+
+
+def _size(text: str, option: str) -> int:
+    """Return `-1`, a number, or a number with a unit: 64m."""
+    number, unit = text, 1
+    if text[-1:].lower() in UNITS:
+        number, unit = text[:-1], UNITS[text[-1].lower()]
+    digits = number.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit()) or len(digits) > 20 or not -1 <= int(number) * unit <= MAX_SIZE:
+        raise UsageError(f"--{option}: not a size: {text[:40]!r}")
+    return int(number) * unit
+
+
+def features(_given: "Given", context: Context) -> int:
+    """Print the features document (runtime-spec, features.md)."""
+    from runjail.lifecycle.features import document
+
+    return put(jsonio.dumps(document(context.host().os), indent=4) + "\n")
+
+
+def spec(given: "Given", _context: Context) -> int:
+    """Write an example config.json."""
+    from runjail.lifecycle.features import example
+
+    path = os.path.join(given.text("bundle") or ".", "config.json")
+    try:
+        with open(path, "x", encoding="utf-8") as file:
+            file.write(jsonio.dumps(example(), indent=4) + "\n")
+    except FileExistsError:
+        raise UsageError("File config.json exists. Remove it first") from None
+    return 0
+
+
+def plan(given: "Given", context: Context) -> int:
+    """Print what create would do on FreeBSD (or Linux)."""
+    from runjail.jail.plan import make_plan
+    from runjail.jail.render import as_data, as_text
+    from runjail.lifecycle.state import check_id, default_root
+    from runjail.spec.parse import parse, read
+
+    form = _form(given, "text", "json")
+    bundle = os.path.abspath(given.text("bundle") or ".")
+    system = _system(given, "freebsd")
+    container_id = check_id(given.words[0] if given.words else os.path.basename(bundle))
+    parsed = parse(read(f"{bundle}/config.json"), system)
+    root = context.root or default_root(system)
+    made = make_plan(parsed, container_id=container_id, bundle=bundle, state=f"{root}/{container_id}", os=system)
+    return put(as_text(made, parsed) if form == "text" else jsonio.dumps(as_data(made, parsed), indent=2) + "\n")
+
+
+def _system(given: "Given", default: str) -> str:
+    system = given.text("os", default)
+    if system not in ("freebsd", "linux"):
+        raise UsageError(f"--os: not freebsd or linux: {system[:40]!r}")
+    return system
+
+
+def validate(given: "Given", context: Context) -> int:
+    """Explain all that is wrong with config.json, one problem a line."""
+    from runjail.errors import InvalidConfig
+    from runjail.jail.plan import make_plan
+    from runjail.spec.parse import parse, read
+
+    bundle = os.path.abspath(given.text("bundle") or ".")
+    system = _system(given, context.host().os)
+    try:
+        parsed = parse(read(f"{bundle}/config.json"), system)
+        make_plan(parsed, container_id="validate", bundle=bundle, state="/var/run/runjail/validate", os=system)
+    except InvalidConfig as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        return 1
+    return put(f"{bundle}/config.json is valid for {system}\n")
+
+
+def check(given: "Given", context: Context) -> int:
+    """Print what this machine can do. Exit code 1 when something that has a remedy is missing."""
+    form = _form(given, "table", "json")
+    rows = context.host().check()
+    if form == "json":
+        names = ("what", "works", "found", "remedy")
+        put(jsonio.dumps([dict(zip(names, row, strict=True)) for row in rows]) + "\n")
+    else:
+        heading = ("WHAT", "WORKS", "FOUND", "REMEDY")
+        put(_table([heading, *[(what, "yes" if works else "no", found, remedy) for what, works, found, remedy in rows]]))
+    return 0 if all(works for _, works, _, _ in rows) else 1

@@ -1,0 +1,50 @@
+"""The features document and the example config.json: constants of this version."""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+HOOKS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
+LINUX_OPTIONS = (
+    "async atime bind defaults dev diratime dirsync exec mand noatime nodev nodiratime noexec nomand norelatime "
+    "nostrictatime nosuid nosymfollow private ro rbind relatime rprivate rshared rslave runbindable rw shared slave "
+    "strictatime suid sync tmpcopyup unbindable"
+).split()
+FREEBSD_OPTIONS = (
+    "bind exec linrdlnk noatime nodup noexec nosuid nosymfollow notmpcopyup nullfs rbind rdlnk ro rule ruleset rw suid "
+    "tmpcopyup"
+).split()
+
+
+def document(os: str) -> "dict[str, Any]":
+    """Return what `runjail features` prints (runtime-spec 1.3, features.md)."""
+    return {
+        "ociVersionMin": "1.0.0",
+        "ociVersionMax": "1.3.0",
+        "hooks": list(HOOKS),
+        "mountOptions": FREEBSD_OPTIONS if os == "freebsd" else LINUX_OPTIONS,
+        "annotations": {},
+        "potentiallyUnsafeConfigAnnotations": ["org.freebsd.", "org.runjail."],
+    }
+
+
+def example() -> "dict[str, Any]":
+    """Return the config.json of `runjail spec`: a shell in a jail, also good for the Linux host."""
+    return {
+        "ociVersion": "1.3.0",
+        "process": {
+            "terminal": True,
+            "user": {"uid": 0, "gid": 0},
+            "args": ["sh"],
+            "env": ["PATH=/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin", "TERM=xterm"],
+            "cwd": "/",
+        },
+        "root": {"path": "rootfs", "readonly": True},
+        "hostname": "runjail",
+        "mounts": [
+            {"destination": "/dev", "type": "devfs", "source": "devfs", "options": ["ruleset=4"]},
+            {"destination": "/dev/fd", "type": "fdescfs", "source": "fdesc"},
+            {"destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=1777", "size=64m"]},
+        ],
+        "freebsd": {"jail": {"ip4": "inherit", "ip6": "inherit"}},
+    }
