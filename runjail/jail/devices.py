@@ -37,15 +37,11 @@ def check_rule(text: str) -> tuple[str, ...]:
     return (*_parents(pattern if "unhide" in words else ""), text)
 
 
-def rule(device: "model.Device", where: str, problems: list[str]) -> tuple[str, ...]:
+def rule(device: "model.Device") -> tuple[str, ...]:
     """Return the rules that show one entry of freebsd.devices."""
-    path = device.path
-    if not path.isprintable() or len(path.split()) != 1 or normalised(path) != f"/{path}":
-        problems.append(f"{where}.path: {path!r} is not a path relative to /dev")
-        return ()
     # The document has a number, devfs(8) reads octal digits.
     mode = "" if device.mode is None else f" mode {device.mode:o}"
-    return (*_parents(path), f"path {path} unhide{mode}")
+    return (*_parents(device.path), f"path {device.path} unhide{mode}")
 
 
 def _parents(path: str) -> list[str]:
@@ -57,17 +53,21 @@ def _parents(path: str) -> list[str]:
 def show(
     mounts: "Sequence[steps.Mount]", devices: "Sequence[model.Device]", problems: list[str]
 ) -> tuple[steps.Mount, ...]:
-    """Add to every devfs on /dev the rules for freebsd.devices, and for what is mounted inside it later."""
-    rules = [text for i, device in enumerate(devices) for text in rule(device, f"freebsd.devices[{i}]", problems)]
-    places = {normalised(mount.destination) for mount in mounts}
-    changed = []
-    for mount in mounts:
-        if mount.fstype == "devfs" and normalised(mount.destination) == "/dev":
-            extra = list(rules)
-            if "/dev/shm" in places and not any(text.startswith("path shm unhide") for text in mount.rules):
-                extra.append("path shm unhide")  # the usual rulesets hide it, and devfs has no mkdir
-            mount = mount.replace(rules=mount.rules + tuple(extra) if mount.ruleset else mount.rules + tuple(rules))
-        changed.append(mount)
-    if devices and "/dev" not in {normalised(mount.destination) for mount in mounts if mount.fstype == "devfs"}:
+    """Return the mounts, each devfs on /dev with rules for freebsd.devices and for what is mounted inside it later."""
+    ours = [mount for mount in mounts if on_dev(mount)]
+    if devices and not ours:
         problems.append("freebsd.devices: no devfs is mounted on /dev to show them in")
-    return tuple(changed)
+    rules = tuple(text for device in devices for text in rule(device))
+    shm = any(normalised(mount.destination) == "/dev/shm" for mount in mounts)
+    return tuple(mount.replace(rules=_with_rules(mount, rules, shm)) if mount in ours else mount for mount in mounts)
+
+
+def on_dev(mount: steps.Mount) -> bool:
+    """Tell whether this is the container's own devfs."""
+    return mount.fstype == "devfs" and normalised(mount.destination) == "/dev"
+
+
+def _with_rules(mount: steps.Mount, rules: tuple[str, ...], shm: bool) -> tuple[str, ...]:
+    said = any(text.startswith("path shm ") for text in mount.rules)
+    # The usual rulesets hide shm, and devfs has no mkdir: without this nothing can be mounted there.
+    return mount.rules + rules + (("path shm unhide",) if shm and mount.ruleset and not said else ())

@@ -65,8 +65,7 @@ class _Entry:
     def step(self, bundle: str) -> steps.Mount | None:
         """Return the step, None when nothing has to be mounted or there are problems."""
         mount = self.mount
-        # The specification lets Linux configurations leave the first slash out.
-        place = destination(mount.replace(destination=f"/{mount.destination}"), self.where, self.problems)
+        place = destination(mount, self.where, self.problems)
         if mount.type == "zfs" and not self.bind:
             self.problems.append(f"{self.where}.type: datasets are mounted by the FreeBSD host only")
         if mount.type == FDESCFS and not self.bind:

@@ -50,8 +50,6 @@ def kind(mount: "model.Mount") -> str:
 
 def destination(mount: "model.Mount", where: str, problems: list[str]) -> str:
     """Return the mount point, absolute in the container; it may not be the root itself."""
-    if not mount.destination.startswith("/"):
-        problems.append(f"{where}.destination: must be an absolute path")
     if normalised(mount.destination) == "/":
         problems.append(f"{where}.destination: nothing can be mounted on the root itself")
     # `..` stays: what it means depends on links, which are resolved when the mount is made.
