@@ -6,7 +6,7 @@ import resource
 import struct
 import termios
 
-from runjail import rootfs
+from runjail import log, rootfs
 from runjail.errors import HostError, reason
 from runjail.host import libc_linux as libc
 from runjail.host import process as common
@@ -14,7 +14,7 @@ from runjail.host import process as common
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runjail.host.base import Box
-    from runjail.spec.model import Capabilities, Process
+    from runjail.spec.model import Capabilities, Process, Rlimit
 
 # capability(7), by bit number
 CAPABILITIES = (
@@ -40,7 +40,7 @@ TIOCSPTLCK = 0x40045431
 
 def become(process: "Process") -> None:
     """Take on what `process` says; bounding capabilities and limits need the privileges that the ids then take away."""
-    common.set_rlimits(process.rlimits, RLIMITS)
+    common.set_rlimits(_attainable(process.rlimits), RLIMITS)
     if process.oom_score_adj is not None:
         _set_oom_score(process.oom_score_adj)
     wanted = process.capabilities
@@ -52,6 +52,21 @@ def become(process: "Process") -> None:
         _set_capabilities(wanted)
     if process.no_new_privileges:
         libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1)
+
+
+def _attainable(rlimits: "tuple[Rlimit, ...]") -> "tuple[Rlimit, ...]":
+    """Where even root may not raise limits (a container without CAP_SYS_RESOURCE, as CI machines are), stop at ours."""
+    if libc.prctl(libc.PR_CAPBSET_READ, CAPABILITIES.index("SYS_RESOURCE")):
+        return rlimits
+    result = []
+    for rlimit in rlimits:
+        most = resource.getrlimit(RLIMITS[rlimit.type])[1] if rlimit.type in RLIMITS else resource.RLIM_INFINITY
+        if most != resource.RLIM_INFINITY and not 0 <= rlimit.hard <= most:
+            log.info(f"{rlimit.type} stays at {most}: this machine does not let us raise it to {rlimit.hard}")
+            soft = rlimit.soft if 0 <= rlimit.soft <= most else most
+            rlimit = rlimit.replace(hard=most, soft=soft)
+        result.append(rlimit)
+    return tuple(result)
 
 
 def _set_oom_score(score: int) -> None:

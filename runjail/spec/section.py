@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from runjail.spec.wording import Path
 
-MOST_SHOWN = 20  # problems in one error: callers read at most 8 KiB of it
+MOST_SHOWN = 20  # problems in one error
+LONGEST = 6000  # characters of one error: callers read at most 8 KiB
 
 
 class Report:
@@ -37,9 +38,12 @@ class Report:
             return
         ordered = sorted(self._problems, key=lambda problem: order(problem[0]))
         lines = [f"{place(path)}: {text}" for path, text in ordered]
-        if len(lines) > MOST_SHOWN:
-            lines[MOST_SHOWN:] = [f"and {len(lines) - MOST_SHOWN} more problems"]
-        raise InvalidConfig(lines, what)
+        kept = lines[:MOST_SHOWN]
+        while sum(map(len, kept)) > LONGEST:
+            kept.pop()
+        if len(kept) < len(lines):
+            kept.append(f"and {len(lines) - len(kept)} more")
+        raise InvalidConfig(kept, what)
 
 
 class Section:

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
     Path = tuple[str | int, ...]
 
-LONGEST = 60  # characters of a value or key that a message repeats
+LONGEST = 80  # characters that a repeated value or key may take in a message
 
 WORDS = {
     "object": "an object",
@@ -39,12 +39,22 @@ def order(path: "Path") -> "list[tuple[bool, int, str]]":
 
 
 def shown(value: object) -> str:
-    """Repeat a value from the document: as JSON when it is short enough, a string cut, anything else by its kind."""
+    """Repeat a value from the document: as ASCII JSON, long strings cut, lists and objects by their kind."""
     if isinstance(value, str):
-        return dumps(value if len(value) <= LONGEST else value[:LONGEST] + "...")
-    if value is None or isinstance(value, (bool, float)) or (isinstance(value, int) and value.bit_length() < 128):
+        return _quoted(value)
+    if isinstance(value, float):
+        return repr(value)  # 1e999 is infinite here, which JSON cannot write
+    if value is None or isinstance(value, bool) or (isinstance(value, int) and value.bit_length() < 128):
         return dumps(value)
     return "a number of that size" if isinstance(value, int) else WORDS[KINDS[type(value)]]
+
+
+def _quoted(text: str) -> str:
+    quoted = dumps(text)
+    for length in (60, 30, 5):  # one character may take twelve when it is escaped
+        if len(quoted) > LONGEST:
+            quoted = dumps(text[:length] + "...")
+    return quoted.replace("\x7f", "\\u007f")
 
 
 def any_of(words: "list[str] | tuple[str, ...]") -> str:

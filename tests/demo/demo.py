@@ -192,9 +192,7 @@ def main() -> int:
         return 1
     finally:
         clean_up()
-    show(
-        f"Done. `runjail plan -b {os.path.relpath(os.path.join(TOP, 'bundles', 'hello'))}` shows what create did, as commands."
-    )
+    show("Done. `.venv/bin/runjail plan -b bundles/hello` prints what create does to the system, as commands.")
     return 0
 
 
