@@ -21,7 +21,7 @@ STAMP = os.path.join(VENV, "requirements")
 COSTS = {
     "click": "no --help texts and no completion",
     "jsonschema": "`runjail validate` explains less",
-    "psutil": "`runjail ps` and `events` show less",
+    "psutil": "no `runjail ps` table",
     "pytest": "no tests",
     "hypothesis": "property tests are skipped",
     "mypy": "types are not checked",
