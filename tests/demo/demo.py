@@ -4,6 +4,7 @@ Everything lives in .demo/, which is made anew and removed afterwards. Ends with
 said of it.
 """
 
+import contextlib
 import json
 import os
 import shlex
@@ -103,8 +104,8 @@ def read(path: str) -> str:
         return file.read()
 
 
-def look_from_outside(pid: int) -> None:
-    """Show the container with the system's own tools."""
+def look_from_outside(pid: int) -> str:
+    """Show the container with the system's own tools. Returns what its processes have in common (Linux)."""
     if FREEBSD:
         run("jls", "-j", ID, "jid", "name", "host.hostname", "path")
         run("ps", "-o", "pid,jid,state,command", "-J", ID)
@@ -128,7 +129,7 @@ def steps() -> None:
     show("create makes everything the container needs and parks its first process before the program.")
     create()
     pid = int(read(os.path.join(DEMO, "pid")))
-    look_from_outside(pid)
+    namespace = look_from_outside(pid)
 
     show("state: 'created'. The pid is that of the parked process, the same as in the pid file.")
     runjail("state", ID)
@@ -159,9 +160,10 @@ def steps() -> None:
 
     show("delete takes back what create made: processes, mounts, jail or namespaces, limits, and last the state.")
     runjail("delete", ID)
-    left = Leftovers(DEMO).find() + os.listdir(STATE)
-    expect(not left, f"left behind: {left}")
     expect(ID not in runjail("list", "-q"), "still in the list")
+    left = left_behind(namespace)
+    expect(not left, f"left behind: {', '.join(left)}")
+    print("    left behind: nothing")
 
 
 def clean_up() -> None:
