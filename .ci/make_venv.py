@@ -47,28 +47,38 @@ def ready(wanted: str) -> bool:
         return False
 
 
-def make(wanted: list[str]) -> list[str]:
-    """Create .venv and fill it. Returns the names of packages that are not to be had."""
-    has_pip = importlib.util.find_spec("ensurepip") is not None
-    options = [] if has_pip else ["--without-pip", "--system-site-packages"]
-    subprocess.run([boot.interpreter(), "-m", "venv", "--clear", *options, VENV], check=True)
-    if has_pip and not install(wanted):
+def make(wanted: list[str]) -> bool:
+    """Create .venv and fill it; False when another try, with a network, may get further."""
+    whole = importlib.util.find_spec("ensurepip") is not None
+    create([] if whole else ["--without-pip", "--system-site-packages"])
+    lacking = missing(wanted)
+    tried = bool(lacking) and not missing(["pip"])
+    installed = tried and install(lacking)
+    if tried and not installed:
         print("pip could not install the packages: going on with what this system has")
-        subprocess.run([boot.interpreter(), "-m", "venv", "--clear", "--system-site-packages", VENV], check=True)
-        install(missing(wanted))
-    return missing(wanted)
+        create(["--without-pip", "--system-site-packages"])
+    for item in missing(wanted):
+        print(f"  missing: {item} ({COSTS.get(name(item), 'unknown use')})")
+    return installed or not tried
+
+
+def create(options: list[str]) -> None:
+    """Make an empty virtual environment in place of the present one."""
+    subprocess.run([boot.interpreter(), "-m", "venv", "--clear", *options, VENV], check=True)
 
 
 def install(wanted: list[str]) -> bool:
     """Install packages with the virtual environment's pip; False when it fails."""
-    command = [PYTHON, "-m", "pip", "install", "-qq", "--disable-pip-version-check", *wanted]
-    return not wanted or subprocess.run(command, check=False).returncode == 0
+    pip = [PYTHON, "-m", "pip", "-qq", "--disable-pip-version-check", "--retries", "1", "install"]
+    return subprocess.run([*pip, *wanted], check=False).returncode == 0
 
 
 def missing(wanted: list[str]) -> list[str]:
     """Return those requirements whose module the virtual environment cannot import."""
-    check = "import importlib.util, sys; sys.exit(importlib.util.find_spec(sys.argv[1]) is None)"
-    return [item for item in wanted if subprocess.run([PYTHON, "-c", check, name(item)], check=False).returncode]
+    check = "import importlib.util as u, sys; print(*(n for n in sys.argv[1:] if u.find_spec(n) is None))"
+    names = {name(item): item for item in wanted}
+    found = subprocess.run([PYTHON, "-c", check, *names], check=True, capture_output=True, text=True)
+    return [names[absent] for absent in found.stdout.split()]
 
 
 def name(requirement: str) -> str:
@@ -97,11 +107,11 @@ def main() -> None:
     text = "\n".join([boot.interpreter(), TOP, *wanted]) + "\n"
     if not ready(text):
         print(f"making .venv with {boot.interpreter()}", flush=True)
-        for item in make(wanted):
-            print(f"  missing: {name(item)} ({COSTS.get(name(item), 'unknown use')})")
+        complete = make(wanted)
         program()
-        with open(STAMP, "w", encoding="utf-8") as file:
-            file.write(text)
+        if complete:
+            with open(STAMP, "w", encoding="utf-8") as file:
+                file.write(text)
     # Callers may forbid writing bytecode in their environment, and compiling at each start costs 50 ms.
     compileall.compile_dir(os.path.join(TOP, "runjail"), quiet=2)
 

@@ -109,15 +109,23 @@ def look_from_outside(pid: int) -> str:
     if FREEBSD:
         run("jls", "-j", ID, "jid", "name", "host.hostname", "path")
         run("ps", "-o", "pid,jid,state,command", "-J", ID)
-    else:
-        kinds = ["pid", "mnt", "uts", "ipc", "net"]
-        links = [f"/proc/{pid}/ns/{kind}" for kind in kinds]
-        run("readlink", *links)
-        other = [
-            kind for kind in kinds if os.readlink(f"/proc/{pid}/ns/{kind}") != os.readlink(f"/proc/self/ns/{kind}")
-        ]
-        print(f"    of its own: {' '.join(other)}; shared with the host: {' '.join(set(kinds) - set(other)) or 'none'}")
-        expect({"pid", "mnt"} <= set(other), "the container shares the host's processes or mounts")
+        return ""
+    kinds = ["pid", "mnt", "uts", "ipc", "net"]
+    run("readlink", *[f"/proc/{pid}/ns/{kind}" for kind in kinds])
+    own = [kind for kind in kinds if os.readlink(f"/proc/{pid}/ns/{kind}") != os.readlink(f"/proc/self/ns/{kind}")]
+    print(f"    of its own: {' '.join(own)}; shared with the host: {' '.join(set(kinds) - set(own)) or 'none'}")
+    expect({"pid", "mnt"} <= set(own), "the container shares the host's processes or mounts")
+    return os.readlink(f"/proc/{pid}/ns/mnt")
+
+
+def left_behind(namespace: str) -> list[str]:
+    """Return what of the container is still there."""
+    left = Leftovers(DEMO).find() + [f"state of {name}" for name in os.listdir(STATE)]
+    for number in filter(str.isdigit, os.listdir("/proc") if namespace else []):
+        with contextlib.suppress(OSError):
+            if os.readlink(f"/proc/{number}/ns/mnt") == namespace:
+                left.append(f"process {number}")
+    return left
 
 
 def steps() -> None:
