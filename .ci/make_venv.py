@@ -47,6 +47,12 @@ def ready(wanted: str) -> bool:
         return False
 
 
+def usable() -> bool:
+    """Whether .venv has this interpreter and a pip of its own: then new requirements go on top, in use or not."""
+    pip = os.path.join(VENV, "bin", "pip")
+    return os.access(pip, os.X_OK) and os.path.realpath(PYTHON) == boot.interpreter()
+
+
 def make(wanted: list[str]) -> bool:
     """Create .venv and fill it; False when another try, with a network, may get further."""
     whole = importlib.util.find_spec("ensurepip") is not None
@@ -106,8 +112,8 @@ def main() -> None:
     wanted = requirements()
     text = "\n".join([boot.interpreter(), TOP, *wanted]) + "\n"
     if not ready(text):
-        print(f"making .venv with {boot.interpreter()}", flush=True)
-        complete = make(wanted)
+        print(f"setting up .venv with {boot.interpreter()}", flush=True)
+        complete = (usable() and install(wanted)) or make(wanted)
         program()
         if complete:
             with open(STAMP, "w", encoding="utf-8") as file:
