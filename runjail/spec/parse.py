@@ -229,6 +229,6 @@ def _read_linux(config: Section, os: str) -> Linux:
     linux = read_linux(section)
     if linux.namespaces is not None and not any(namespace.type == "uts" for namespace in linux.namespaces):
         for key in ("hostname", "domainname"):
-            if config.text(key):
+            if config.text(key) and config.report.clean(key):
                 config.refuse("needs a uts namespace", key)
     return linux
