@@ -53,6 +53,7 @@ SIGNATURES: "dict[str, tuple[Any, ...]]" = {
     "rctl_add_rule": (_text, _size, _out, _size),
     "rctl_remove_rule": (_text, _size, _out, _size),
     "rctl_get_racct": (_text, _size, _out, _size),
+    "rctl_get_rules": (_text, _size, _out, _size),
     "cpuset_setaffinity": (_number, _number, ctypes.c_int64, _size, _out),
     "posix_openpt": (_number,),
     "grantpt": (_number,),
@@ -79,14 +80,18 @@ class Mounted(Record):
 
 
 class Proc(Record):
-    """What we read of struct kinfo_proc. start: microseconds of the real-time clock; state: ki_stat."""
+    """What we read of struct kinfo_proc. state: ki_stat.
+
+    start: microseconds of the real-time clock; runtime: microseconds of CPU time; resident: pages.
+    """
 
     pid: int
-    ppid: int
     start: int
     state: int
     jid: int
     command: str
+    runtime: int = 0
+    resident: int = 0
 
 
 class Libc:
@@ -155,9 +160,10 @@ class Libc:
 
     def set_jail_cpus(self, jid: int, cpus: "Sequence[int]") -> None:
         """Restrict a jail to these CPUs, numbers below CPU_SETSIZE. EINVAL, EDEADLK when the machine lacks them."""
-        mask = ctypes.create_string_buffer(CPU_SETSIZE // 8)
+        words = [0] * (CPU_SETSIZE // 64)  # struct cpuset: an array of long, lowest CPUs first
         for cpu in cpus:
-            mask[cpu // 8] = mask.raw[cpu // 8] | 1 << cpu % 8
+            words[cpu // 64] |= 1 << cpu % 64
+        mask = ctypes.create_string_buffer(struct.pack(f"{len(words)}Q", *words), CPU_SETSIZE // 8)
         self._call("cpuset_setaffinity", CPU_LEVEL_WHICH, CPU_WHICH_JAIL, jid, len(mask), mask)
 
     # -- mounts
@@ -245,10 +251,17 @@ class Libc:
 
     def rctl_get_racct(self, subject: str) -> dict[str, int]:
         """Return what `jail:NAME` uses; all zeros when there is no such jail."""
-        buffer = ctypes.create_string_buffer(4096)
-        self._rctl("rctl_get_racct", subject, buffer)
+        return self._rctl_read("rctl_get_racct", subject)
+
+    def rctl_get_rules(self, subject: str) -> dict[str, int]:
+        """Return the rules of `jail:NAME` with their amounts."""
+        return self._rctl_read("rctl_get_rules", subject)
+
+    def _rctl_read(self, name: str, subject: str) -> dict[str, int]:
+        buffer = ctypes.create_string_buffer(65536)
+        self._rctl(name, subject, buffer)
         pairs = (entry.partition("=") for entry in buffer.value.decode().split(",") if entry)
-        return {name: int(amount) for name, _, amount in pairs}
+        return {key: int(amount.partition("/")[0]) for key, _, amount in pairs}
 
     def _rctl(self, name: str, text: str, out: "ctypes.Array[ctypes.c_char] | None") -> None:
         data = text.encode()
@@ -323,8 +336,9 @@ def _proc(data: bytes, start: int) -> Proc:
     (size,) = struct.unpack_from("i", data, start)
     if size != KINFO_SIZE:
         raise OSError(errno.EINVAL, f"struct kinfo_proc has {size} bytes, not {KINFO_SIZE}")
-    pid, ppid = struct.unpack_from("ii", data, start + 72)
-    seconds, micros = struct.unpack_from("qq", data, start + 336)
+    (pid,) = struct.unpack_from("i", data, start + 72)
+    (resident,) = struct.unpack_from("q", data, start + 264)
+    runtime, seconds, micros = struct.unpack_from("Qqq", data, start + 328)
     (jid,) = struct.unpack_from("i", data, start + 592)
     command = _decode(data[start + 447 : start + 467])
-    return Proc(pid, ppid, seconds * 1000000 + micros, data[start + 388], jid, command)
+    return Proc(pid, seconds * 1000000 + micros, data[start + 388], jid, command, runtime, resident)

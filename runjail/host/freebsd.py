@@ -1,0 +1,157 @@
+"""The FreeBSD host: a container is a jail that persists, with mounts, limits and addresses made around it.
+
+What a verb does not need is not imported: `state` loads this module, freebsd_processes and ctypes. Children that enter
+a jail run only what fork_init and fork_inside loaded: afterwards /usr/local/lib is the container's.
+"""
+
+import os
+
+from runjail.errors import HostError
+from runjail.host import freebsd_processes as processes
+from runjail.host import libc_freebsd
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from runjail.host.base import Box, Note, Noting
+    from runjail.host.libc_freebsd import Libc
+    from runjail.spec.model import Process
+    from runjail.steps import Plan, Step
+
+
+class FreeBSDHost:
+    """`Host` for FreeBSD 14.2 and later. libc: another kernel to talk to, for tests."""
+
+    os = "freebsd"
+
+    def __init__(self, libc: "Libc | None" = None) -> None:
+        self._libc = libc or libc_freebsd.load()
+
+    def boot(self) -> str:
+        """Return when the kernel started its syncer: the clock may be set, this stays."""
+        return processes.boot(self._libc)
+
+    def started(self, pid: int) -> str:
+        """Return the microseconds of uptime at which a process was forked, "" for zombies and the dead."""
+        return processes.started(self._libc, pid)
+
+    # -- steps
+
+    def apply(self, step: "Step", box: "Box", note: "Noting") -> None:
+        """Perform one step. Every undo that would hit somebody else's object after a reboot notes the boot."""
+        from runjail import steps
+        from runjail.host import freebsd_jails, freebsd_limits, freebsd_mounts, freebsd_network
+
+        libc = self._libc
+        if isinstance(step, steps.Mount):
+            freebsd_mounts.mount(libc, step, box, note)
+        elif isinstance(step, steps.ReadonlyRoot):
+            freebsd_mounts.make_view(libc, step, note)
+        elif isinstance(step, steps.Limits):
+            freebsd_limits.limit(libc, step, note)
+        elif isinstance(step, steps.Alias):
+            freebsd_network.add_alias(step, note)
+        elif isinstance(step, steps.CreateJail):
+            freebsd_jails.create(libc, step, box, note)
+        elif isinstance(step, steps.Cpus):
+            freebsd_jails.set_cpus(libc, step, box)
+        elif isinstance(step, steps.MoveInterface):
+            freebsd_network.move_interface(step, box, self.boot(), note)
+        elif isinstance(step, steps.Loopback):
+            freebsd_network.raise_loopback(box)
+        else:
+            raise HostError(f"the FreeBSD host has no {type(step).__name__}")
+
+    def undo(self, note: "Note", box: "Box") -> None:
+        """Take back one noted change; what is gone already is success."""
+        from runjail.host import freebsd_devfs, freebsd_jails, freebsd_limits, freebsd_network, freebsd_unmount
+
+        libc, kind = self._libc, note["undo"]
+        if "boot" in note and note["boot"] != self.boot():
+            return  # mounts, jails and rulesets end with the kernel; what has their numbers now is not ours
+        if kind == "mounts":
+            freebsd_unmount.sweep(libc, note["below"], note["keep"])
+        elif kind == "made":
+            freebsd_unmount.remove_mount_point(note)
+        elif kind == "view":
+            freebsd_unmount.remove_view(libc, note)
+        elif kind == "ruleset":
+            freebsd_devfs.remove_ruleset(note)
+        elif kind == "limits":
+            freebsd_limits.lift(libc, note)
+        elif kind == "alias":
+            freebsd_network.remove_alias(note)
+        elif kind == "jail":
+            freebsd_jails.remove(libc, note)
+        elif kind == "interface":
+            freebsd_network.return_interface(note)
+        else:
+            raise HostError(f"undoing {kind!r}: written by another runjail; this one does not know how")
+
+    # -- processes
+
+    def fork_init(self, box: "Box", plan: "Plan") -> int:
+        """Fork. A jail has no pid namespace, so there is nothing to prepare but imports."""
+        return self.fork_inside(box)
+
+    def identify(self, box: "Box") -> None:
+        """The jail says whose processes are whose: there is nothing to record."""
+
+    def fork_inside(self, box: "Box") -> int:
+        """Fork a process that can enter the jail later."""
+        from runjail.host import freebsd_inside  # noqa: F401  the child must not look for it inside the jail
+
+        return os.fork()
+
+    def confine(self, box: "Box", keep: list[int]) -> None:
+        """Enter the jail for good (jail_attach(2)); see freebsd_inside."""
+        from runjail.host import freebsd_inside
+
+        freebsd_inside.confine(self._libc, box, keep)
+
+    enter = confine
+
+    def become(self, process: "Process") -> None:
+        """Take on limits, ids and the promise to gain no privileges."""
+        from runjail.host import freebsd_inside
+
+        freebsd_inside.become(self._libc, process)
+
+    def open_console(self, process: "Process", box: "Box") -> tuple[int, int]:
+        """Return a terminal of the host: inside, only the session that it controls sees it."""
+        from runjail.host import freebsd_inside
+
+        return freebsd_inside.open_console(self._libc, process)
+
+    def kill(self, box: "Box", pid: int, started: str, signal: int) -> bool:
+        """Signal one process, unless it is gone or its number belongs to another one by now."""
+        return processes.kill(self._libc, pid, started, signal)
+
+    def kill_all(self, box: "Box", signal: int) -> None:
+        """Signal everybody inside, child jails included, from a process that is inside too."""
+        processes.kill_all(self._libc, box, signal)
+
+    def processes(self, box: "Box") -> list[int]:
+        """Return who is in the jail or its children, and init even before it enters."""
+        return sorted(proc.pid for proc in processes.members(self._libc, box))
+
+    def freeze(self, box: "Box") -> None:
+        """Stop everybody with SIGSTOP; FreeBSD has no freezer."""
+        processes.freeze(self._libc, box)
+
+    def thaw(self, box: "Box") -> None:
+        """Continue everybody."""
+        processes.kill_all(self._libc, box, processes.SIGCONT)
+
+    def usage(self, box: "Box") -> "dict[str, Any]":
+        """Return runc's stats document from resource accounting, or from the process table where that is off."""
+        from runjail.host import freebsd_limits
+
+        return freebsd_limits.usage(self._libc, box)
+
+    def check(self) -> list[tuple[str, bool, str, str]]:
+        """Return what of this machine matters to containers."""
+        from runjail.host import freebsd_check
+
+        return freebsd_check.check(self._libc)

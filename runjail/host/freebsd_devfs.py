@@ -1,0 +1,67 @@
+"""devfs rulesets: which device nodes a mounted devfs shows. devfs(8) for the words.
+
+A ruleset that is not loaded is an empty one, and an empty one hides nothing: /dev/mem and the disks included. So no
+ruleset is mounted before it was seen to have rules, and none is changed after.
+"""
+
+import fcntl
+import os
+
+from runjail.errors import HostError
+from runjail.host import programs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runjail.host.base import Note, Noting
+    from runjail.steps import Mount
+
+DEVFS = "/sbin/devfs"
+LOCK = "/var/run/runjail-devfs.lock"  # rulesets belong to the machine, whatever --root its runjails use
+FIRST, LAST = 1000, 65535  # ours: those below are for devfs.rules(5)
+LOAD_HINT = "load the rulesets with: service devfs restart"
+
+
+def choose_ruleset(step: "Mount", boot: str, note: "Noting") -> int:
+    """Return the number of a ruleset that has rules, or 0 for one that shows every device, as the step wants it.
+
+    With rules of its own a step gets a private ruleset, which is noted. boot: what the note is valid for.
+    """
+    base = step.ruleset or 0
+    if base:
+        _require(base)
+    return _make_private(base, step.rules, boot, note) if step.rules else base
+
+
+def _rules(number: int) -> bytes:
+    return programs.check([DEVFS, "rule", "-s", str(number), "show"]).stdout.strip()
+
+
+def _require(number: int) -> None:
+    if not _rules(number):
+        raise HostError(f"devfs ruleset {number} is not loaded: it would show every device of the host", LOAD_HINT)
+
+
+def _make_private(base: int, rules: tuple[str, ...], boot: str, note: "Noting") -> int:
+    """Fill a free ruleset: first what `base` hides and shows, then `rules`."""
+    lock = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        taken = programs.check([DEVFS, "rule", "showsets"]).stdout.split()
+        number = next((n for n in range(FIRST, LAST + 1) if b"%d" % n not in taken), 0)
+        if not number:
+            raise HostError(f"make a devfs ruleset: all numbers from {FIRST} to {LAST} are taken")
+        note({"undo": "ruleset", "number": number, "boot": boot})
+        lines = [f"include {base}", *rules] if base else rules
+        text = "".join(f"{line}\n" for line in lines)
+        programs.check([DEVFS, "rule", "-s", str(number), "add", "-"], input=text.encode())
+        _require(number)
+    finally:
+        os.close(lock)
+    return number
+
+
+def remove_ruleset(note: "Note") -> None:
+    """Empty a private ruleset, which makes its number free again. Mounts that used it keep showing what they show."""
+    number = str(note["number"])
+    if number.encode() in programs.check([DEVFS, "rule", "showsets"]).stdout.split():
+        programs.check([DEVFS, "rule", "-s", number, "delset"])

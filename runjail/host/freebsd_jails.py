@@ -1,0 +1,119 @@
+"""Jails: create with jail(8), remove with jail_remove(2).
+
+jail(8) loads the modules behind allow.mount.*, knows every parameter of its release and prints the jid; its argv form
+reads no jail.conf. For removal it is of no use: it waits ten seconds and runs what jail.conf says of that name.
+"""
+
+import errno
+import os
+import time
+
+from runjail.errors import HostError, reason
+from runjail.host import programs
+from runjail.host.freebsd_processes import boot, find_jail
+from runjail.host.freebsd_unmount import fsids_below, sweep
+from runjail.host.libc_freebsd import CPU_SETSIZE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runjail.host.base import Box, Note, Noting
+    from runjail.host.libc_freebsd import Libc
+    from runjail.steps import Cpus, CreateJail
+
+JAIL = "/usr/sbin/jail"
+CREATE_SECONDS = 120.0  # a vnet takes the kernel a while, and so does loading modules
+DYING_SECONDS = 2.0
+
+HINTS = (
+    ("unknown parameter: allow.mount.", "load the file system's module with kldload(8)"),
+    ("unknown parameter: ", "this kernel has no such jail parameter; sysctl -d security.jail.param lists them"),
+    ("IPv4 addresses clash", "an address can only be shared by jails that have no other"),
+    ("prison limit exceeded", "raise children.max of the parent jail"),
+    ("not allowed", "run as root, on the host or in a jail that may have children"),
+)
+
+
+def create(libc: "Libc", step: "CreateJail", box: "Box", note: "Noting") -> None:
+    """Create the jail and learn its jid. Raises HostError with jail(8)'s words."""
+    taken = libc.jail(step.name)
+    if taken:
+        # Before the note: undoing it would remove a jail that somebody else made of the same directory.
+        raise HostError(f"create jail {step.name}: jail {taken.jid} has this name already")
+    path = os.path.realpath(box.root)
+    facts = {
+        "undo": "jail",
+        "name": step.name,
+        "path": path,
+        "keep": fsids_below(libc.mounts(), path),
+        "boot": boot(libc),
+    }
+    note(facts)
+    box.jid = _run_jail(step)
+    note(facts | {"jid": box.jid})
+
+
+def _run_jail(step: "CreateJail") -> int:
+    params = [key if value is None else f"{key}={value}" for key, value in step.params]
+    if not any(key == "name" for key, _ in step.params):
+        params.insert(0, f"name={step.name}")
+    argv = [JAIL, "-q", "-i", "-c", *params]
+    try:
+        result = programs.run(argv, timeout=CREATE_SECONDS)
+    except OSError as error:
+        raise HostError(f"create jail {step.name}: {JAIL} cannot be run: {programs.plain(reason(error))}") from error
+    if result.timed_out:
+        raise HostError(f"create jail {step.name}: no end after {CREATE_SECONDS:g} s")
+    said = programs.first_line(result.stderr).removeprefix("jail: ")
+    jid = result.stdout.strip()
+    if result.status or not jid.isdigit():
+        hint = next((hint for cause, hint in HINTS if cause in said), None)
+        raise HostError(f"create jail {step.name}: {said or programs.command(argv) + ' says nothing'}", hint)
+    return int(jid)
+
+
+def remove(libc: "Libc", note: "Note") -> None:
+    """Remove the jail with all its processes and children, then what it mounted below its root.
+
+    Only a jail of the noted name and root is touched. Waits a while for the kernel to let go of the root directory.
+    """
+    jid = find_jail(libc, note["name"], note["path"], note.get("jid", 0))
+    if jid:
+        try:
+            libc.jail_remove(jid)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # EINVAL: gone meanwhile
+                raise HostError(f"remove jail {note['name']}: {programs.plain(reason(error))}") from error
+    _wait_while_dying(libc, note["name"], jid or note.get("jid", 0))
+    sweep(libc, note["path"], note["keep"])
+
+
+def _wait_while_dying(libc: "Libc", name: str, jid: int) -> None:
+    """A dying jail holds its root directory and interfaces until its last zombie is collected and socket closed."""
+    deadline, pause = time.monotonic() + DYING_SECONDS, 0.0005
+    while jid and time.monotonic() < deadline:
+        prison = libc.jail(jid, dying=True)
+        if not prison or prison.name != name:
+            return
+        time.sleep(pause)
+        pause = min(pause * 2, 0.05)
+
+
+def set_cpus(libc: "Libc", step: "Cpus", box: "Box") -> None:
+    """Restrict the jail to a list of CPUs such as `0-2,5`. It ends with the jail: there is nothing to undo."""
+    try:
+        cpus = _parse_cpus(step.cpus)
+        if not cpus or max(cpus) >= CPU_SETSIZE:
+            raise OSError(errno.EINVAL, "no such CPU")
+        libc.set_jail_cpus(box.jid, cpus)
+    except (OSError, ValueError) as error:
+        numbers = (errno.EINVAL, errno.EDEADLK)
+        why = "this machine does not have all of them" if getattr(error, "errno", 0) in numbers else str(error)
+        raise HostError(f"restrict jail {box.name} to CPUs {step.cpus}: {why}") from error
+
+
+def _parse_cpus(text: str) -> list[int]:
+    cpus: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        cpus += range(int(first), int(last or first) + 1)
+    return cpus
