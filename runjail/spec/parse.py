@@ -37,7 +37,12 @@ HOOKS = {
 }
 
 # The words of strerror(3) for these decide exit codes of podman and docker, where they mean the user's program
-PLAIN_WORDS = {errno.ENOENT: "is missing", errno.ENOTDIR: "is missing", errno.EACCES: "may not be read"}
+PLAIN_WORDS = {
+    errno.ENOENT: "is missing",
+    errno.ENOTDIR: "is missing",
+    errno.EACCES: "may not be read",
+    errno.EISDIR: "is not a regular file",
+}
 
 
 def read(path: str, what: str = "config.json") -> object:
@@ -48,8 +53,7 @@ def read(path: str, what: str = "config.json") -> object:
     try:
         descriptor = system.open(path, system.O_RDONLY | system.O_CLOEXEC | system.O_NOCTTY)
     except (OSError, ValueError) as error:
-        words = PLAIN_WORDS.get(error.errno or 0) or reason(error) if isinstance(error, OSError) else "is no path"
-        raise InvalidConfig([f"{_printable(path)} {words}"], what) from None
+        raise InvalidConfig([f"{_printable(path)} {_in_plain_words(error)}"], what) from None
     try:
         mode = system.fstat(descriptor).st_mode
         if not stat.S_ISREG(mode) and not stat.S_ISFIFO(mode):
@@ -69,7 +73,7 @@ def read_descriptor(descriptor: int, what: str = "config.json") -> object:
             if size > LARGEST:
                 raise InvalidConfig([f"is larger than {LARGEST} bytes"], what)
     except OSError as error:
-        raise InvalidConfig([f"cannot be read: {reason(error)}"], what) from None
+        raise InvalidConfig([_in_plain_words(error)], what) from None
     return decode(b"".join(pieces), what)
 
 
@@ -83,6 +87,12 @@ def decode(data: bytes, what: str = "config.json") -> object:
         line, column = getattr(error, "lineno", 0), getattr(error, "colno", 0)
         where = f"line {line} column {column}: " if line else ""
         raise InvalidConfig([where + getattr(error, "msg", str(error))], what) from None
+
+
+def _in_plain_words(error: "OSError | ValueError") -> str:
+    if isinstance(error, ValueError):
+        return "is no path"
+    return PLAIN_WORDS.get(error.errno or 0) or f"cannot be read: {reason(error)}"
 
 
 def parse(document: object, os: str) -> Spec:

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 
     from runjail.spec.wording import Path
 
-MOST_SHOWN = 20  # problems in one error
-LONGEST = 6000  # characters of one error: callers read at most 8 KiB
+MOST_SHOWN = 20  # problems in one error, at most 200 characters each: callers read 8 KiB and no more
 
 
 class Report:
@@ -38,12 +37,9 @@ class Report:
             return
         ordered = sorted(self._problems, key=lambda problem: order(problem[0]))
         lines = [f"{place(path)}: {text}" for path, text in ordered]
-        kept = lines[:MOST_SHOWN]
-        while sum(map(len, kept)) > LONGEST:
-            kept.pop()
-        if len(kept) < len(lines):
-            kept.append(f"and {len(lines) - len(kept)} more")
-        raise InvalidConfig(kept, what)
+        if len(lines) > MOST_SHOWN:
+            lines[MOST_SHOWN:] = [f"and {len(lines) - MOST_SHOWN} more"]
+        raise InvalidConfig(lines, what)
 
 
 class Section:

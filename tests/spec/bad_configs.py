@@ -135,9 +135,9 @@ COMMON = [
     Bad("annotation without key", {"annotations": {"": "x"}}, "annotations: keys must not be empty"),
     Bad(
         "three mistakes at once",
-        {"root/path": ABSENT, "process/cwd": "tmp", "process/user/uid": -1},
+        {"root/path": "", "process/cwd": "tmp", "process/env": ["HOME"]},
         'process.cwd: must be an absolute path, not "tmp"; '
-        "process.user.uid: must be between 0 and 4294967294, not -1; root.path: is required",
+        'process.env[0]: must be NAME=VALUE, not "HOME"; root.path: must not be empty',
     ),
 ]
 
@@ -589,6 +589,12 @@ LINUX = [
         "linux",
     ),
     Bad(
+        "setting is a number",
+        {"linux/sysctl": {"net.ipv4.ip_forward": 1}},
+        'linux.sysctl["net.ipv4.ip_forward"]: must be a string, not a number',
+        "linux",
+    ),
+    Bad(
         "setting of the whole machine",
         {"linux/sysctl": {"kernel.panic": "1"}},
         'linux.sysctl["kernel.panic"]: is not a setting that a container can have of its own',
@@ -687,7 +693,7 @@ Written by `python -m tests.spec.bad_configs`; a test compares this page with wh
 A bad document is refused before anything is touched, with one line that names every problem and its place, in the
 order of the places:
 
-    invalid config.json: process.cwd: must be an absolute path, not "tmp"; root.path: is required
+    invalid config.json: process.cwd: must be an absolute path, not "tmp"; root.path: must not be empty
 
 The tables show one mistake at a time: a change to a good document, and what follows `invalid config.json: `
 (`invalid process document: ` for `exec --process`, `invalid resources document: ` for `update --resources`). Each was

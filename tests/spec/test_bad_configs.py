@@ -3,8 +3,8 @@
 import os
 
 import pytest
-from runjail.spec.parse import parse, parse_process, parse_resources
 
+from runjail.spec.parse import parse, parse_process, parse_resources
 from tests.spec.bad_configs import BAD, CONFIG, TEXTS, Bad, BadText, page
 
 PAGE = os.path.join(os.path.dirname(__file__), "..", "..", "docs", "bad-input.md")

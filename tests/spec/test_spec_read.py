@@ -1,0 +1,147 @@
+"""Reading a document: bounded, and never in words that callers take for something else."""
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from runjail.errors import InvalidConfig
+from runjail.spec.parse import LARGEST, decode, read, read_descriptor
+
+
+def error_of(path: Path | str) -> str:
+    """Return the error of a document that cannot be read; it never decides podman's and docker's exit code."""
+    with pytest.raises(InvalidConfig) as caught:
+        read(str(path))
+    text = str(caught.value)
+    for word in ("no such file", "not found", "permission denied", "not permitted", "is a directory"):
+        assert word not in text.lower()
+    return text
+
+
+def test_file(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(' {"a": [1, "\u00e9"]}\n', encoding="utf-8")
+
+    assert read(str(tmp_path / "config.json")) == {"a": [1, "\u00e9"]}
+
+
+def test_symbolic_link(tmp_path: Path) -> None:
+    (tmp_path / "real").write_text("5")
+    (tmp_path / "config.json").symlink_to("real")
+
+    assert read(str(tmp_path / "config.json")) == 5
+
+
+def test_named_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_text, args=("[1]",))
+    writer.start()
+
+    assert read(str(tmp_path / "pipe")) == [1]
+    writer.join()
+
+
+def test_standard_input() -> None:
+    """`update --resources -` hands its descriptor over."""
+    reader, writer = os.pipe()
+    os.write(writer, b'{"pids": ')
+    os.write(writer, b'{"limit": 5}}')
+    os.close(writer)
+
+    assert read_descriptor(reader, "resources document") == {"pids": {"limit": 5}}
+    os.close(reader)
+
+
+def test_missing(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+
+    assert error_of(path) == f"invalid config.json: {path} is missing"
+    assert error_of(tmp_path / "a" / "b") == f"invalid config.json: {tmp_path}/a/b is missing"
+
+
+def test_not_a_directory(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    assert error_of(tmp_path / "file" / "x") == f"invalid config.json: {tmp_path}/file/x is missing"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_forbidden(tmp_path: Path) -> None:
+    (tmp_path / "config.json").touch(mode=0)
+
+    assert error_of(tmp_path / "config.json").endswith("config.json may not be read")
+
+
+def test_directory(tmp_path: Path) -> None:
+    assert error_of(tmp_path) == f"invalid config.json: {tmp_path} is not a regular file"
+
+
+def test_standard_input_that_is_a_directory(tmp_path: Path) -> None:
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    with pytest.raises(InvalidConfig, match=r"^invalid config.json: is not a regular file$"):
+        read_descriptor(descriptor)
+    os.close(descriptor)
+
+
+def test_link_to_itself(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+
+    assert "cannot be read: Too many levels of symbolic links" in error_of(tmp_path / "loop")
+
+
+def test_device() -> None:
+    assert error_of("/dev/null") == "invalid config.json: /dev/null is not a regular file"
+
+
+def test_name_that_is_none(tmp_path: Path) -> None:
+    assert error_of("a\0b") == 'invalid config.json: "a\\u0000b" is no path'
+    assert error_of(tmp_path / "a\nb").endswith('a\\nb" is missing')
+
+
+def test_too_large(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_bytes(b" " * (LARGEST + 1))
+
+    assert error_of(tmp_path / "config.json") == f"invalid config.json: is larger than {LARGEST} bytes"
+
+
+def test_largest(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_bytes(b"1" + b" " * (LARGEST - 1))
+
+    assert read(str(tmp_path / "config.json")) == 1
+
+
+def test_endless_pipe_is_left_alone() -> None:
+    """A writer that never stops costs four megabytes, not all memory."""
+    reader, writer = os.pipe()
+
+    def write() -> None:
+        try:
+            while os.write(writer, b" " * 65536):
+                pass
+        except BrokenPipeError:
+            os.close(writer)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    with pytest.raises(InvalidConfig, match="is larger than"):
+        read_descriptor(reader)
+    os.close(reader)
+    thread.join()
+
+
+def test_name_of_the_document_is_told() -> None:
+    with pytest.raises(InvalidConfig, match=r"^invalid process document: line 1 column 1: "):
+        decode(b"", "process document")
+
+
+def test_no_descriptor_stays_open(tmp_path: Path) -> None:
+    (tmp_path / "bad").write_text("{")
+    before = os.open("/dev/null", os.O_RDONLY)
+    os.close(before)
+    for path in (tmp_path, tmp_path / "bad", tmp_path / "missing"):
+        error_of(path)
+    after = os.open("/dev/null", os.O_RDONLY)
+    os.close(after)
+
+    assert after == before
