@@ -28,10 +28,11 @@ def _cgroup(step: steps.Cgroup) -> str:
 
 
 def _namespaces(step: steps.CreateNamespaces) -> str:
-    words = ["new namespaces", *step.new]
-    words += [f"join {kind} {path}" for kind, path in step.join]
-    words += [f"{name} {value}" for name in ("hostname", "domainname") if (value := getattr(step, name))]
-    return ", ".join([" ".join(words), *(["root read-only"] if step.readonly else [])])
+    said = [f"new namespaces {' '.join(step.new)}", *(f"{kind} of {path}" for kind, path in step.join)]
+    said += [f"hostname {step.hostname}"] * bool(step.hostname) + [f"domainname {step.domainname}"] * bool(
+        step.domainname
+    )
+    return ", ".join(said + ["root read-only"] * step.readonly)
 
 
 def _mount(step: steps.Mount) -> str:
@@ -48,7 +49,8 @@ def _nodes(step: steps.Nodes) -> str:
 
 
 def _conceal(step: steps.Conceal) -> str:
-    return " ".join(["hide", *step.masked, "; read-only", *step.readonly])
+    said = [("hide", step.masked), ("read-only", step.readonly)]
+    return "; ".join(" ".join((word, *paths)) for word, paths in said if paths)
 
 
 def _sysctls(step: steps.Sysctls) -> str:
