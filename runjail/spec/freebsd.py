@@ -108,14 +108,11 @@ def _refuse_conflicts(config: "Section", said: Sayings) -> None:
 
 
 def _refuse_vain_mounts(config: "Section", said: Sayings) -> None:
-    """Mounting inside needs enforce_statfs below 2, the default; annotations cannot set it, so they imply 1."""
+    """With enforce_statfs 2 mounting inside fails; where nothing was said the planner chooses a value that works."""
     mounts = [field for field, allowed in said.values.items() if field.startswith("allow.mount") and allowed]
     if not mounts:
         return
     if said.values.get("allow.mount") is False:
         config.refuse("cannot be false while file systems are allowed", *said.places["allow.mount"])
-    written = [said.places[field] for field in mounts if said.places[field][0] == "freebsd"]
-    if "enforce_statfs" not in said.values and not written:
-        said.say("enforce_statfs", 1, said.places[mounts[0]])
-    elif said.values.get("enforce_statfs", 2) == 2:
-        config.refuse("needs freebsd.jail.enforceStatfs 0 or 1", *(written or [said.places[mounts[0]]])[0])
+    if said.values.get("enforce_statfs") == 2:
+        config.refuse("needs freebsd.jail.enforceStatfs 0 or 1", *said.places[mounts[0]])

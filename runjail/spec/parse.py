@@ -13,7 +13,7 @@ from runjail.errors import InvalidConfig, reason
 from runjail.spec import validate
 from runjail.spec.freebsd import read_freebsd
 from runjail.spec.linux import read_linux, read_resources
-from runjail.spec.model import FreeBSD, Hook, Hooks, Linux, Mount, Process, Resources, Root, Spec
+from runjail.spec.model import Hook, Hooks, Linux, Mount, Process, Resources, Root, Spec
 from runjail.spec.process import read_environment, read_process
 from runjail.spec.section import Report, Section
 from runjail.spec.wording import shown
@@ -98,7 +98,7 @@ def _in_plain_words(error: "OSError | ValueError") -> str:
 def parse(document: object, os: str) -> Spec:
     """Check a whole config.json. Raises InvalidConfig with every problem."""
     report = Report()
-    config = _shaped(document, f"{os}-config", report, "config.json")
+    config = _shaped(document, "freebsd-config" if os == "freebsd" else "config", report, "config.json")
     process = config.section("process")
     spec = Spec(
         oci_version=_read_version(config),
@@ -109,7 +109,7 @@ def parse(document: object, os: str) -> Spec:
         mounts=_read_mounts(config, os),
         hooks=_read_hooks(config.section("hooks")),
         annotations=_read_annotations(config.section("annotations")),
-        freebsd=read_freebsd(config) if os == "freebsd" else FreeBSD(),
+        freebsd=read_freebsd(config),  # the Linux host takes from it what Linux has too
         linux=_read_linux(config, os),
     )
     report.settle("config.json")

@@ -7,8 +7,8 @@ What a value means, and whether the kernel would take it, is for parse; here is 
 Conventions: unknown properties are always allowed, and so are the windows, solaris, vm and zos sections. Go clients
 write null for an empty list, map or pointer, hence null is allowed wherever such a property is optional. `integer`
 means a number written without fraction and exponent. The root schema describes config.json; its `$defs` hold the
-parts: `config` (every section), `freebsd-config` and `linux-config` (what that operating system looks at),
-`process` (also exec's document) and `resources` (also update's).
+parts: `config`, which the Linux host goes by, `freebsd-config`, to which nothing but limits matters in the linux
+section, `process` (also exec's document) and `resources` (also update's).
 """
 
 TYPE_CHECKING = False
@@ -243,6 +243,7 @@ COMMON: "Schema" = {
     "mounts": _list(MOUNT),
     "hooks": _optional(_object({kind: _list(HOOK) for kind in HOOK_KINDS})),
     "annotations": _map(STRING),
+    "freebsd": _optional(FREEBSD),
 }
 NEEDED = ("ociVersion", "root")
 LIMITS_ONLY = _optional(_object({"resources": _optional(RESOURCES)}))
@@ -252,9 +253,8 @@ SCHEMA: "Schema" = {
     "title": "config.json of an OCI bundle, as runjail reads it",
     "$ref": "#/$defs/config",
     "$defs": {
-        "config": _object(COMMON | {"freebsd": _optional(FREEBSD), "linux": _optional(LINUX)}, required=NEEDED),
-        "freebsd-config": _object(COMMON | {"freebsd": _optional(FREEBSD), "linux": LIMITS_ONLY}, required=NEEDED),
-        "linux-config": _object(COMMON | {"linux": _optional(LINUX)}, required=NEEDED),
+        "config": _object(COMMON | {"linux": _optional(LINUX)}, required=NEEDED),
+        "freebsd-config": _object(COMMON | {"linux": LIMITS_ONLY}, required=NEEDED),
         "process": PROCESS,
         "hook": HOOK,
         "mount": MOUNT,

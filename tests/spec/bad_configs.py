@@ -437,7 +437,7 @@ JAIL = [
     ),
     Bad(
         "mounting that could never work",
-        {"freebsd/jail/allow/mount": ["tmpfs"]},
+        {"freebsd/jail/enforceStatfs": 2, "freebsd/jail/allow/mount": ["tmpfs"]},
         "freebsd.jail.allow.mount: needs freebsd.jail.enforceStatfs 0 or 1",
     ),
     Bad(

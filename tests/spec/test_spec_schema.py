@@ -36,7 +36,7 @@ def test_schema_is_a_json_schema() -> None:
 
 def test_definitions_are_there() -> None:
     assert set(SCHEMA["$defs"]) == {
-        *("config", "freebsd-config", "linux-config", "process", "hook", "mount", "freebsd", "linux", "resources")
+        *("config", "freebsd-config", "process", "hook", "mount", "freebsd", "linux", "resources")
     }
 
 
