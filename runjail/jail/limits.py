@@ -14,12 +14,11 @@ A limit of 0 is what clients send for "not said"; a negative one takes the limit
 from runjail import steps
 from runjail.errors import InvalidConfig
 from runjail.jail import options
+from runjail.spec.model import Resources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from runjail.spec.model import Resources
 
 ANNOTATION = "org.runjail.rctl."
 PERIOD = 100_000  # microseconds: what the kernels and every client take when only a quota is given
@@ -38,7 +37,7 @@ ACTIONS = ("deny", "throttle", "log", "devctl", *(f"sig{name}" for name in SIGNA
 
 
 def limit_steps(
-    resources: "Resources", *, os: str, name: str, container_id: str, cgroup: str = ""
+    resources: Resources, *, os: str, name: str, container_id: str, cgroup: str = ""
 ) -> tuple[steps.Step, ...]:
     """Return the steps that put `resources` into force, for `create` and `update` alike.
 
@@ -53,7 +52,7 @@ def limit_steps(
 
 
 def plan_limits(
-    resources: "Resources",
+    resources: Resources,
     annotations: "Sequence[tuple[str, str]]",
     problems: list[str],
     *,
@@ -64,7 +63,7 @@ def plan_limits(
 ) -> tuple[steps.Step, ...]:
     """Do as limit_steps does, with annotations, and add what is wrong to problems."""
     if os == "linux":
-        wanted = cgroup or any(value is not None for value in resources._values())
+        wanted = cgroup or resources != Resources()
         return (steps.Cgroup(cgroup or f"runjail/{container_id}", resources),) if wanted else ()
     rules, removed = _rules(resources, problems)
     rules |= _annotated(annotations, problems)
@@ -88,7 +87,7 @@ def cgroup_path(text: str, problems: list[str]) -> str:
     return "/".join(names)
 
 
-def _rules(resources: "Resources", problems: list[str]) -> tuple[dict[str, int], list[str]]:
+def _rules(resources: Resources, problems: list[str]) -> tuple[dict[str, int], list[str]]:
     """Return rules with their amounts, and rules to drop."""
     rules: dict[str, int] = {}
     removed: list[str] = []

@@ -22,7 +22,7 @@ def write_list(plan: steps.Plan, spec: "Spec") -> str:
 
 
 def _cgroup(step: steps.Cgroup) -> str:
-    limits = zip(step.resources._fields, step.resources._values(), strict=True)
+    limits = ((name, getattr(step.resources, name)) for name in step.resources._fields)
     said = [f"{name}={value}" for name, value in limits if value is not None]
     return " ".join(["control group", step.path, *said])
 

@@ -62,11 +62,11 @@ JAILS: list[dict[str, Any]] = [
 ]
 
 
-def _object(**fields: Any) -> st.SearchStrategy[dict[str, Any]]:
+def _object(**fields: Any) -> "st.SearchStrategy[dict[str, Any]]":
     return st.fixed_dictionaries({}, optional=fields)
 
 
-def mounts() -> st.SearchStrategy[list[dict[str, Any]]]:
+def mounts() -> "st.SearchStrategy[list[dict[str, Any]]]":
     """mounts[]."""
     one = st.fixed_dictionaries(
         {"destination": st.sampled_from(PATHS)},
@@ -79,7 +79,7 @@ def mounts() -> st.SearchStrategy[list[dict[str, Any]]]:
     return st.lists(one, max_size=6)
 
 
-def _jail() -> st.SearchStrategy[dict[str, Any]]:
+def _jail() -> "st.SearchStrategy[dict[str, Any]]":
     mode = st.sampled_from(["disable", "new", "inherit"])
     return _object(
         parent=st.sampled_from(["pod", "a.b", "a%2Eb"]),
@@ -101,7 +101,7 @@ def _jail() -> st.SearchStrategy[dict[str, Any]]:
     )
 
 
-def _resources() -> st.SearchStrategy[dict[str, Any]]:
+def _resources() -> "st.SearchStrategy[dict[str, Any]]":
     size = st.sampled_from([-1, 0, 1 << 20, 1 << 30])
     return _object(
         memory=_object(limit=size, swap=size),
@@ -112,7 +112,7 @@ def _resources() -> st.SearchStrategy[dict[str, Any]]:
     )
 
 
-def _document(listed: st.SearchStrategy[Any], jail: st.SearchStrategy[Any], roots: list[str]) -> st.SearchStrategy[Any]:
+def _document(listed: "Any", jail: "Any", roots: list[str]) -> "st.SearchStrategy[Any]":
     names = st.sampled_from(["web", "it.s", "name-1"])
     return st.fixed_dictionaries(
         {
@@ -137,13 +137,13 @@ def _document(listed: st.SearchStrategy[Any], jail: st.SearchStrategy[Any], root
     )
 
 
-def any_documents() -> st.SearchStrategy[dict[str, Any]]:
+def any_documents() -> "st.SearchStrategy[dict[str, Any]]":
     """Documents with any kind of mistake: most are not valid."""
     devices = st.lists(st.sampled_from([{"path": "pf", "mode": 448}, {"path": "input/event0"}]), max_size=2)
     return _document(mounts(), _object(jail=_jail(), devices=devices), ["rootfs", "../r", "/"])
 
 
-def sound_documents() -> st.SearchStrategy[dict[str, Any]]:
+def sound_documents() -> "st.SearchStrategy[dict[str, Any]]":
     """Documents that most hosts could run."""
     listed = st.lists(st.sampled_from(SOUND), max_size=6)
     jails = st.sampled_from(JAILS)
