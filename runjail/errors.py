@@ -41,12 +41,17 @@ class UsageError(RunjailError):
 class InvalidConfig(RunjailError):
     """config.json (or a process document) is not acceptable.
 
-    problems: one `path: what is wrong` each, e.g. `process.cwd: must be an absolute path`.
+    problems: one `path: what is wrong` each, e.g. `process.cwd: must be an absolute path`. The text names the first
+    twenty: callers read 8 KiB of it and no more.
     """
+
+    most_shown = 20
 
     def __init__(self, problems: "Sequence[str]", what: str = "config.json") -> None:
         self.problems = tuple(problems)
-        super().__init__(f"invalid {what}: " + "; ".join(self.problems))
+        more = len(self.problems) - self.most_shown
+        shown = self.problems[: self.most_shown] + ((f"and {more} more",) if more > 0 else ())
+        super().__init__(f"invalid {what}: " + "; ".join(shown))
 
 
 class ContainerNotFound(RunjailError):

@@ -17,9 +17,15 @@ class _Context:
     strict = True
     object_hook = None
     object_pairs_hook = None
-    parse_float = float
     parse_int = int
     memo: "dict[str, str]" = {}
+
+    @staticmethod
+    def parse_float(text: str) -> float:
+        value = float(text)
+        if value - value != 0:  # 1e999 is infinite, which no JSON document could say again
+            raise ValueError(f"number {text[:20]} is too large")
+        return value
 
     @staticmethod
     def parse_constant(name: str) -> object:
@@ -50,7 +56,7 @@ def loads(text: "str | bytes") -> "Any":
         pass
     import json
 
-    return json.loads(text, parse_constant=_Context.parse_constant)
+    return json.loads(text, parse_float=_Context.parse_float, parse_constant=_Context.parse_constant)
 
 
 def _check_depth(text: str) -> None:

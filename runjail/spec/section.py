@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from runjail.spec.wording import Path
 
-MOST_SHOWN = 20  # problems in one error, at most 200 characters each: callers read 8 KiB and no more
-
 
 class Report:
     """All problems of one document, each with its place."""
@@ -36,10 +34,7 @@ class Report:
         if not self._problems:
             return
         ordered = sorted(self._problems, key=lambda problem: order(problem[0]))
-        lines = [f"{place(path)}: {text}" for path, text in ordered]
-        if len(lines) > MOST_SHOWN:
-            lines[MOST_SHOWN:] = [f"and {len(lines) - MOST_SHOWN} more"]
-        raise InvalidConfig(lines, what)
+        raise InvalidConfig([f"{place(path)}: {text}" for path, text in ordered], what)
 
 
 class Section:

@@ -43,7 +43,7 @@ def shown(value: object) -> str:
     if isinstance(value, str):
         return _quoted(value)
     if isinstance(value, float):
-        return repr(value)  # 1e999 is infinite here, which JSON cannot write
+        return repr(value)  # infinity too, which JSON cannot write
     if value is None or isinstance(value, bool) or (isinstance(value, int) and value.bit_length() < 128):
         return dumps(value)
     return "a number of that size" if isinstance(value, int) else WORDS[KINDS[type(value)]]

@@ -682,6 +682,7 @@ TEXTS = [
     BadText("two documents", b"{} {}", "line 1 column 4: Extra data"),
     BadText("line end in a string", b'["a\nb"]', "line 1 column 4: Invalid control character at"),
     BadText("NaN", b"[NaN]", "NaN is not JSON"),
+    BadText("infinite number", b'{"x": -1e999}', "number -1e999 is too large"),
     BadText("Latin-1", b'["caf\xe9"]', "byte 6: is not UTF-8"),
     BadText("too deep", b"[" * 300 + b"]" * 300, "nested deeper than 200 levels"),
 ]

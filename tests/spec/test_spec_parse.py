@@ -115,10 +115,11 @@ def test_without_jsonschema_the_first_problem_is_told(monkeypatch: pytest.Monkey
 
 def test_many_problems_are_cut_short() -> None:
     pytest.importorskip("jsonschema")
-    found = problems(CONFIG | {"mounts": [{}] * 25})
+    with pytest.raises(InvalidConfig) as caught:
+        parse(CONFIG | {"mounts": [{}] * 25}, "freebsd")
 
-    assert len(found) == 21
-    assert found[-1] == "and 5 more"
+    assert len(caught.value.problems) == 25
+    assert str(caught.value).endswith("mounts[19].destination: is required; and 5 more")
 
 
 # process -----------------------------------------------------------------------------------------------------------

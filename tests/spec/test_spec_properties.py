@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runjail.errors import InvalidConfig
+from runjail.jsonio import dumps
 from runjail.record import to_data
 from runjail.spec.model import Process, Resources, Spec
 from runjail.spec.parse import decode, parse, parse_process, parse_resources
@@ -52,7 +53,7 @@ def test_any_json_gives_a_value_or_an_error(document: Any, os: str) -> None:
 @given(data=st.binary(max_size=60) | st.text(alphabet='{}[]",:0.e-1\\ua\n', max_size=40).map(str.encode))
 def test_any_bytes_give_a_value_or_an_error(data: bytes) -> None:
     try:
-        json.dumps(decode(data))
+        assert decode(dumps(decode(data)).encode()) == decode(data)
     except InvalidConfig as error:
         assert "\n" not in str(error)
 
