@@ -40,7 +40,8 @@ def translate(mounts: "Sequence[model.Mount]", bundle: str, problems: list[str])
         step = _Entry(mount, f"mounts[{i}]", problems).step(bundle)
         if step:
             made.append(step)
-        if mount.type == "devfs" and not any(other.destination.rstrip("/") == "/dev/pts" for other in mounts):
+        ours = step and mount.type == "devfs" and step.fstype == "tmpfs" and normalised(step.destination) == "/dev"
+        if ours and not any(normalised(other.destination) == TERMINALS.destination for other in mounts):
             made.append(TERMINALS)
     return tuple(made)
 

@@ -31,12 +31,12 @@ class Network:
 
     def _share(self, jail: "Jail", family: str, problems: list[str]) -> None:
         """Let the jail use addresses of the network stack that it shares."""
-        mode, addresses, silent = _said(jail, family)
+        mode, addresses = (jail.ip4, jail.ip4_addr) if family == "ip4" else (jail.ip6, jail.ip6_addr)
         if mode == "inherit" and addresses:
             problems.append(
                 f'freebsd.jail.{family}: "inherit" contradicts {family}Addr, of which the kernel takes only one'
             )
-        if silent:
+        if not (jail.ip4 or jail.ip6 or jail.ip4_addr or jail.ip6_addr):
             mode = "inherit"
         if mode:
             self.params.append((family, mode))
@@ -53,9 +53,3 @@ class Network:
         if named or interface:
             self.aliases.append(steps.Alias(named or interface or "", inet, f"{address}/{prefix or bits}"))
         return address
-
-
-def _said(jail: "Jail", family: str) -> tuple[str | None, tuple[str, ...], bool]:
-    """Return mode and addresses of one family, and whether nothing is said about either."""
-    silent = not (jail.ip4 or jail.ip6 or jail.ip4_addr or jail.ip6_addr)
-    return (jail.ip4, jail.ip4_addr, silent) if family == "ip4" else (jail.ip6, jail.ip6_addr, silent)

@@ -105,6 +105,13 @@ def test_terminals_are_not_mounted_twice() -> None:
     assert mounts == ["/dev", "/dev/pts"]
 
 
+@pytest.mark.parametrize("mount", [Mount("/x/dev", "devfs"), Mount("/dev", "devfs", "/dev", ("rbind",))])
+def test_terminals_come_with_a_dev_of_our_own_only(mount: Mount) -> None:
+    mounts = [step.destination for step in plan_of(spec_of(mount), "linux").steps if isinstance(step, steps.Mount)]
+
+    assert mounts == [mount.destination]
+
+
 def test_a_dataset_needs_freebsd() -> None:
     assert problems_of(spec_of(Mount("/x", "zfs", "pool/x")), "linux")[0].startswith("mounts[0].type: datasets")
 
