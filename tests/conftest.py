@@ -42,7 +42,9 @@ def _cgroups() -> str:
 
 
 def _may_unshare() -> bool:
-    return LINUX and os.geteuid() == 0 and subprocess.run(["unshare", "-mpf", "true"], check=False).returncode == 0
+    if not LINUX or os.geteuid() or not shutil.which("unshare"):
+        return False
+    return subprocess.run(["unshare", "-mpf", "true"], capture_output=True, check=False).returncode == 0
 
 
 def pytest_report_header() -> list[str]:
