@@ -65,6 +65,8 @@ def _run_jail(step: "CreateJail") -> int:
         raise HostError(f"create jail {step.name}: no end after {CREATE_SECONDS:g} s")
     said = programs.first_line(result.stderr).removeprefix("jail: ")
     jid = result.stdout.strip()
+    if said.endswith(" already exists"):  # it quotes the jid
+        said = "a jail of this name exists already"
     if result.status or not jid.isdigit():
         hint = next((hint for cause, hint in HINTS if cause in said), None)
         raise HostError(f"create jail {step.name}: {said or programs.command(argv) + ' says nothing'}", hint)

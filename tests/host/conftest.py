@@ -1,0 +1,58 @@
+"""A FreeBSD machine of Python for the tests of the FreeBSD host."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runjail.host import freebsd_devfs, freebsd_jails, freebsd_processes, freebsd_unmount, programs
+from runjail.host.base import Box
+from runjail.host.freebsd import FreeBSDHost
+from runjail.steps import Step
+from tests.host.fake_libc import FakeKernel
+from tests.host.replay import FakePrograms
+
+
+class Machine:
+    """A host on a fake kernel with fake tools, and one container `web` whose root is a real directory."""
+
+    def __init__(self, base: Path) -> None:
+        self.kernel = FakeKernel()
+        self.programs = FakePrograms(self.kernel)
+        self.host = FreeBSDHost(self.kernel.libc())
+        self.base = base
+        self.root = base / "rootfs"
+        self.state = base / "state"
+        self.root.mkdir()
+        self.state.mkdir()
+        self.box = Box("web", "web", str(self.state), str(self.root), str(self.root))
+        self.notes: list[dict[str, Any]] = []
+
+    def apply(self, step: Step) -> None:
+        self.host.apply(step, self.box, self.notes.append)
+
+    def undo(self) -> None:
+        """Take everything back, as delete does."""
+        for note in reversed(self.notes):
+            self.host.undo(note, self.box)
+
+    def kinds(self) -> list[str]:
+        return [note["undo"] for note in self.notes]
+
+    def add_jail(self, jid: int = 7, name: str = "web") -> None:
+        self.kernel.jails[jid] = (name, os.path.realpath(self.root))
+        if name == "web":
+            self.box.jid = jid
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """Return a Machine; nothing waits as long as it would on a real one."""
+    made = Machine(tmp_path)
+    monkeypatch.setattr(programs, "run", made.programs.run)
+    monkeypatch.setattr(freebsd_devfs, "LOCK", str(tmp_path / "devfs.lock"))
+    monkeypatch.setattr(freebsd_unmount, "PATIENCE", (0.0, 0.001, 0.001))
+    monkeypatch.setattr(freebsd_jails, "DYING_SECONDS", 0.05)
+    monkeypatch.setattr(freebsd_processes, "FREEZE_ROUNDS", 3)
+    return made

@@ -1,0 +1,131 @@
+"""devfs rulesets: an empty one shows every device, so none is mounted unseen."""
+
+import errno
+import fcntl
+import os
+
+import pytest
+
+from runjail.errors import HostError
+from runjail.host import freebsd_devfs
+from runjail.host.programs import Result
+from runjail.steps import Mount
+from tests.host.conftest import Machine
+
+
+def devfs(*rules: str, ruleset: int = 4) -> Mount:
+    return Mount("devfs", "devfs", "/dev", ruleset=ruleset, rules=rules)
+
+
+def mounted_ruleset(machine: Machine) -> str | None:
+    (options,) = (call[1] for call in machine.kernel.calls if call[0] == "nmount")
+    found: str | None = options.get("ruleset")
+    return found
+
+
+def test_a_loaded_ruleset_is_seen_before_it_is_mounted(machine: Machine) -> None:
+    machine.apply(devfs())
+
+    assert machine.programs.calls == [["/sbin/devfs", "rule", "-s", "4", "show"]]
+    assert mounted_ruleset(machine) == "4"
+
+
+def test_a_ruleset_that_is_not_loaded_is_refused(machine: Machine) -> None:
+    """The kernel would make an empty one and show /dev/mem."""
+    with pytest.raises(HostError, match="devfs ruleset 99 is not loaded") as caught:
+        machine.apply(devfs(ruleset=99))
+
+    assert "service devfs restart" in str(caught.value.hint)
+    assert machine.kernel.paths() == []
+
+
+def test_ruleset_0_shows_everything_because_somebody_asked(machine: Machine) -> None:
+    machine.apply(devfs(ruleset=0))
+
+    assert machine.programs.calls == []
+    assert mounted_ruleset(machine) is None
+
+
+def test_rules_of_its_own_make_a_private_ruleset(machine: Machine) -> None:
+    machine.apply(devfs("path shm unhide mode 1777"))
+
+    assert machine.programs.rulesets[1000] == ["include 4", "path shm unhide mode 1777"]
+    assert mounted_ruleset(machine) == "1000"
+    machine.undo()
+    assert 1000 not in machine.programs.rulesets
+
+
+def test_the_private_ruleset_is_noted_before_it_is_filled(machine: Machine) -> None:
+    with pytest.raises(HostError, match="invalid mode: 448"):
+        machine.apply(devfs("path a unhide", "path shm unhide mode 448"))
+
+    assert machine.notes[0]["undo"] == "ruleset"
+    assert machine.programs.rulesets[1000] == ["include 4", "path a unhide"], "a half-filled set is left so far"
+    machine.undo()
+    assert 1000 not in machine.programs.rulesets
+
+
+def test_private_rules_on_top_of_everything_have_no_base(machine: Machine) -> None:
+    machine.apply(devfs("path shm unhide", ruleset=0))
+
+    assert machine.programs.rulesets[1000] == ["path shm unhide"]
+
+
+def test_a_private_ruleset_on_an_unloaded_base_is_refused(machine: Machine) -> None:
+    machine.programs.rulesets[7] = []  # somebody mounted with it: it exists, and is empty
+
+    with pytest.raises(HostError, match="devfs ruleset 7 is not loaded"):
+        machine.apply(devfs("path shm unhide", ruleset=7))
+
+
+def test_taken_numbers_are_left_alone(machine: Machine) -> None:
+    machine.programs.rulesets |= {1000: ["hide"], 1001: ["hide"]}
+
+    machine.apply(devfs("path shm unhide"))
+
+    assert mounted_ruleset(machine) == "1002"
+
+
+def test_no_number_is_free(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(freebsd_devfs, "LAST", 1000)
+    machine.programs.rulesets[1000] = ["hide"]
+
+    with pytest.raises(HostError, match="all numbers from 1000 to 1000 are taken"):
+        machine.apply(devfs("path shm unhide"))
+
+
+def test_numbers_are_chosen_under_a_lock(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two creations at once would fill, and later delete, the same ruleset."""
+    held: list[str] = []
+    run = machine.programs.devfs
+
+    def watch(words: list[str], input: bytes) -> Result:
+        other = os.open(freebsd_devfs.LOCK, os.O_RDWR) if os.path.exists(freebsd_devfs.LOCK) else -1
+        if other >= 0:
+            with pytest.raises(OSError, match=os.strerror(errno.EAGAIN)):
+                fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.close(other)
+            held.append(words[-1])
+        return run(words, input)
+
+    monkeypatch.setattr(machine.programs, "devfs", watch)
+
+    machine.apply(devfs("path shm unhide"))
+
+    assert held == ["showsets", "-", "show"]
+
+
+def test_a_ruleset_that_is_gone_is_success(machine: Machine) -> None:
+    machine.apply(devfs("path shm unhide"))
+    del machine.programs.rulesets[1000]
+
+    machine.undo()
+
+
+def test_a_ruleset_of_another_boot_is_not_ours(machine: Machine) -> None:
+    machine.apply(devfs("path shm unhide"))
+    machine.kernel.procs[0]["start"] = 999
+
+    machine.undo()
+
+    assert 1000 in machine.programs.rulesets

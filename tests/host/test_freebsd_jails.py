@@ -1,0 +1,216 @@
+"""Jails: created by jail(8), removed by jid, never somebody else's."""
+
+import errno
+import os
+
+import pytest
+
+from runjail.errors import HostError
+from runjail.host.programs import Result
+from runjail.steps import Cpus, CreateJail, Nodes
+from tests.host.conftest import Machine
+from tests.host.fake_libc import Refusal
+
+
+def step(machine: Machine, **params: str) -> CreateJail:
+    given = tuple((key.replace("__", "."), value) for key, value in params.items())
+    return CreateJail("web", (("name", "web"), ("path", machine.box.root), ("persist", None), *given))
+
+
+def test_a_jail_is_created_with_literal_values_and_its_jid_learned(machine: Machine) -> None:
+    machine.apply(step(machine, host__hostname='a$b "q" x', enforce_statfs="1"))
+
+    wanted = ["name=web", f"path={machine.root}", "persist", 'host.hostname=a$b "q" x', "enforce_statfs=1"]
+    assert machine.programs.calls == [["/usr/sbin/jail", "-q", "-i", "-c", *wanted]]
+    assert machine.box.jid in machine.kernel.jails
+
+
+def test_the_name_is_added_when_the_parameters_lack_it(machine: Machine) -> None:
+    machine.apply(CreateJail("web", (("path", str(machine.root)), ("persist", None))))
+
+    assert machine.programs.calls[0][4] == "name=web"
+
+
+def test_the_way_back_is_noted_before_the_jail_exists(machine: Machine) -> None:
+    machine.programs.answers["/usr/sbin/jail"] = OSError(errno.EIO, "Input/output error")
+
+    with pytest.raises(HostError):
+        machine.apply(step(machine))
+
+    assert [(note["undo"], note["name"], "jid" in note) for note in machine.notes] == [("jail", "web", False)]
+
+
+def test_the_jid_is_noted_afterwards(machine: Machine) -> None:
+    machine.apply(step(machine))
+
+    assert machine.notes[1]["jid"] == machine.box.jid
+
+
+def test_removal_takes_jail_processes_and_what_was_mounted_from_inside(machine: Machine) -> None:
+    ours = machine.kernel.add_mount(f"{machine.root}/volume")
+    machine.apply(step(machine))
+    machine.kernel.add_process(50, jid=machine.box.jid)
+    machine.kernel.add_mount(f"{machine.root}/by-itself")
+
+    machine.undo()
+
+    assert machine.kernel.jails == {}
+    assert [proc["pid"] for proc in machine.kernel.procs] == [9]
+    assert machine.kernel.paths() == [ours.path], "mounts from before are undone by their own notes"
+
+
+def test_removing_twice_is_success(machine: Machine) -> None:
+    machine.apply(step(machine))
+    machine.undo()
+    machine.undo()
+
+    assert [call for call in machine.kernel.calls if call[0] == "jail_remove"] == [("jail_remove", machine.box.jid)]
+
+
+def test_a_jail_without_noted_jid_is_found_by_name_and_root(machine: Machine) -> None:
+    """The creator was killed between jail(8) and its second note."""
+    machine.apply(step(machine))
+    del machine.notes[1]
+
+    machine.undo()
+
+    assert machine.kernel.jails == {}
+
+
+@pytest.mark.parametrize(("name", "path"), [("other", None), ("web", "/elsewhere")])
+def test_a_jail_of_somebody_else_stays(machine: Machine, name: str, path: str | None) -> None:
+    """The jid, or the name, was taken again after ours had gone."""
+    machine.apply(step(machine))
+    machine.kernel.jails[machine.box.jid] = (name, path or str(machine.root))
+
+    machine.undo()
+
+    assert machine.kernel.jails == {machine.box.jid: (name, path or str(machine.root))}
+
+
+def test_nothing_is_removed_after_a_reboot(machine: Machine) -> None:
+    machine.apply(step(machine))
+    machine.kernel.procs[0]["start"] = 999
+
+    machine.undo()
+
+    assert machine.kernel.jails
+
+
+def test_a_jail_that_vanishes_while_it_is_removed_is_success(machine: Machine) -> None:
+    machine.apply(step(machine))
+    machine.kernel.refuse["jail_remove"] = Refusal(errno.EINVAL)
+
+    machine.undo()
+
+
+def test_a_jail_that_cannot_be_removed_is_an_error(machine: Machine) -> None:
+    machine.apply(step(machine))
+    machine.kernel.refuse["jail_remove"] = Refusal(errno.EPERM)
+
+    with pytest.raises(HostError, match="remove jail web: not allowed"):
+        machine.undo()
+
+
+def test_a_jail_that_dies_slowly_is_waited_for_but_not_for_ever(machine: Machine) -> None:
+    """An unreaped zombie of the caller keeps it dying: bounded, and no error."""
+    machine.apply(step(machine))
+    machine.kernel.dying[machine.box.jid] = 10**9
+
+    machine.undo()
+
+    assert machine.kernel.jails, "it is still dying, and that is not ours to mend"
+
+
+def test_a_taken_name_is_refused_before_anything_is_noted(machine: Machine) -> None:
+    """With a note, undoing the failure would remove the other one."""
+    machine.add_jail(3)
+
+    with pytest.raises(HostError, match="create jail web: jail 3 has this name already"):
+        machine.apply(step(machine))
+
+    assert (machine.notes, list(machine.kernel.jails)) == ([], [3])
+
+
+@pytest.mark.parametrize(
+    ("said", "text", "hint"),
+    [
+        ("jail: unknown parameter: allow.mount.fusefs", "unknown parameter: allow.mount.fusefs", "kldload"),
+        ("jail: unknown parameter: bogus", "unknown parameter: bogus", "security.jail.param"),
+        ("jail: path /x: No such file or directory", "path /x: does not exist", None),
+        ("jail: jail_set: Operation not permitted", "jail_set: not allowed", "run as root"),
+        ("jail: jail_set: Invalid argument", "jail_set: Invalid argument", None),
+        ("jail: IPv4 addresses clash", "IPv4 addresses clash", "shared"),
+        ("jail: prison limit exceeded", "prison limit exceeded", "children.max"),
+        ('jail: "7" already exists', "a jail of this name exists already", None),
+        (
+            "ifconfig: interface nosuch0 does not exist\njail: /sbin/ifconfig: failed",
+            "ifconfig: interface nosuch0 does not exist",
+            None,
+        ),
+    ],
+)
+def test_refusals_are_one_line_with_the_cause(machine: Machine, said: str, text: str, hint: str | None) -> None:
+    machine.programs.answers["/usr/sbin/jail"] = Result(1, b"", f"{said}\n".encode())
+
+    with pytest.raises(HostError) as caught:
+        machine.apply(step(machine))
+
+    assert str(caught.value) == f"create jail web: {text}"
+    assert (hint in (caught.value.hint or "")) if hint else caught.value.hint is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        (Result(0, b"", b""), "says nothing"),
+        (Result(137, b"", b"", True), "no end after 120 s"),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory"), "/usr/sbin/jail cannot be run: does not exist"),
+    ],
+)
+def test_a_broken_tool_is_an_error(machine: Machine, answer: Result | OSError, text: str) -> None:
+    machine.programs.answers["/usr/sbin/jail"] = answer
+
+    with pytest.raises(HostError, match=text):
+        machine.apply(step(machine))
+
+
+def test_cpus_are_set_by_number(machine: Machine) -> None:
+    machine.add_jail(7)
+
+    machine.apply(Cpus("0-1,3"))
+
+    assert machine.kernel.calls == [("cpuset", 3, 5, 7, [0, 1, 3])]
+    assert machine.notes == []
+
+
+@pytest.mark.parametrize("cpus", ["9", "5000", "0-1023"])
+def test_cpus_the_machine_lacks_are_an_error(machine: Machine, cpus: str) -> None:
+    machine.add_jail(7)
+
+    with pytest.raises(HostError, match=f"restrict jail web to CPUs {cpus}: this machine does not have all of them"):
+        machine.apply(Cpus(cpus))
+
+
+def test_a_step_for_another_system_is_refused(machine: Machine) -> None:
+    with pytest.raises(HostError, match="the FreeBSD host has no Nodes"):
+        machine.apply(Nodes(()))
+
+
+def test_a_note_of_another_version_is_refused(machine: Machine) -> None:
+    """Skipping it would leave something behind and say nothing."""
+    with pytest.raises(HostError, match="undoing 'teleport'"):
+        machine.host.undo({"undo": "teleport"}, machine.box)
+
+
+def test_the_root_s_real_path_is_noted(machine: Machine) -> None:
+    """The kernel stores the path without links; a comparison with ours would find nothing."""
+    link = machine.base / "link"
+    link.symlink_to(machine.root)
+    machine.box.root = str(link)
+
+    machine.apply(step(machine))
+    machine.undo()
+
+    assert machine.notes[0]["path"] == os.path.realpath(machine.root)
+    assert machine.kernel.jails == {}

@@ -1,0 +1,93 @@
+"""rctl rules and what they count."""
+
+import errno
+
+import pytest
+
+from runjail.errors import HostError
+from runjail.steps import Limits
+from tests.host.conftest import Machine
+from tests.host.fake_libc import Refusal
+
+
+def test_rules_are_added_and_only_they_are_removed(machine: Machine) -> None:
+    machine.kernel.rules["jail:web:openfiles:deny"] = 100  # by the administrator
+
+    machine.apply(Limits("web", ("maxproc:deny=20", "memoryuse:sigkill=1048576")))
+    assert machine.kernel.rules["jail:web:maxproc:deny"] == 20
+    machine.undo()
+    machine.undo()
+
+    assert machine.kernel.rules == {"jail:web:openfiles:deny": 100}
+
+
+def test_an_update_replaces_and_drops(machine: Machine) -> None:
+    machine.apply(Limits("web", ("maxproc:deny=20", "pcpu:deny=50")))
+
+    machine.apply(Limits("web", ("maxproc:deny=30",), removed=("pcpu:deny", "swapuse:deny")))
+
+    assert machine.kernel.rules == {"jail:web:maxproc:deny": 30}
+
+
+def test_accounting_that_is_off_is_explained(machine: Machine) -> None:
+    machine.kernel.accounting = False
+
+    with pytest.raises(HostError, match="jail:web:maxproc:deny=20: the kernel does not account") as caught:
+        machine.apply(Limits("web", ("maxproc:deny=20",), removed=("pcpu:deny",)))
+
+    assert caught.value.hint == "put kern.racct.enable=1 into /boot/loader.conf and reboot"
+    machine.undo()
+
+
+@pytest.mark.parametrize(
+    ("rule", "number"),
+    [("cputime:deny=5", errno.EOPNOTSUPP), ("maxproc:deny=64m", errno.EINVAL), ("nosuch:deny=5", errno.EINVAL)],
+)
+def test_a_refused_rule_is_named(machine: Machine, rule: str, number: int) -> None:
+    import os
+
+    with pytest.raises(HostError) as caught:
+        machine.apply(Limits("web", (rule,)))
+
+    assert str(caught.value) == f"limit resources with jail:web:{rule}: {os.strerror(number)}"
+
+
+def test_a_rule_that_cannot_be_removed_is_an_error(machine: Machine) -> None:
+    machine.apply(Limits("web", ("maxproc:deny=20",)))
+    machine.kernel.refuse["rctl_remove_rule"] = Refusal(errno.EPERM)
+
+    with pytest.raises(HostError, match="remove the limit jail:web:maxproc:deny: not allowed"):
+        machine.undo()
+
+
+def test_usage_comes_from_accounting(machine: Machine) -> None:
+    machine.add_jail(7)
+    machine.kernel.add_process(50, jid=7)
+    machine.kernel.racct["jail:web"] = "cputime=3,memoryuse=4096,maxproc=1,swapuse=512,nthr=2"
+    machine.kernel.rules |= {
+        "jail:web:maxproc:deny": 20,
+        "jail:web:maxproc:log": 10,
+        "jail:web:memoryuse:sigkill": 8192,
+    }
+
+    data = machine.host.usage(machine.box)
+
+    assert data["cpu"]["usage"]["total"] == 3_000_000_000
+    assert data["memory"]["usage"] == {"usage": 4096, "limit": 8192}
+    assert data["memory"]["swap"] == {"usage": 512, "limit": 0}
+    assert data["memory"]["raw"]["nthr"] == 2
+    assert data["pids"] == {"current": 1, "limit": 10}
+
+
+def test_usage_without_accounting_is_that_of_living_processes(machine: Machine) -> None:
+    machine.add_jail(7)
+    machine.kernel.accounting = False
+    machine.kernel.add_process(50, jid=7, runtime=1000, resident=3)
+    machine.kernel.add_process(51, jid=7, runtime=2000, resident=4)
+    machine.kernel.add_process(52, jid=0, runtime=9999, resident=9)
+
+    data = machine.host.usage(machine.box)
+
+    assert data["cpu"]["usage"]["total"] == 3_000_000
+    assert data["memory"]["usage"]["usage"] == 7 * 4096
+    assert data["pids"] == {"current": 2, "limit": 0}
