@@ -1,6 +1,6 @@
 """Whether a document has the shape that the schema asks for, and if not, why.
 
-Good documents are judged by a short walk over the schema (0.1 ms for a config.json that podman wrote), because
+Good documents are judged by a short walk over the schema (0.15 ms for the 10 KiB that podman writes), because
 importing jsonschema takes far longer than the rest of `create`. Only a document that is turned down is worth that
 import: jsonschema then finds every fault. Both read the same schema; a property test holds them to one verdict.
 """
