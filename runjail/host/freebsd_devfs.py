@@ -27,22 +27,25 @@ def choose_ruleset(step: "Mount", boot: str, note: "Noting") -> int:
     With rules of its own a step gets a private ruleset, which is noted. boot: what the note is valid for.
     """
     base = step.ruleset or 0
-    if base:
-        _require(base)
-    return _make_private(base, step.rules, boot, note) if step.rules else base
+    rules = _rules(base) if base else []
+    return _make_private([*rules, *step.rules], boot, note) if step.rules else base
 
 
-def _rules(number: int) -> bytes:
-    return programs.check([DEVFS, "rule", "-s", str(number), "show"]).stdout.strip()
-
-
-def _require(number: int) -> None:
-    if not _rules(number):
+def _rules(number: int) -> list[str]:
+    """Return the rules of a ruleset without their numbers. Raises HostError when there are none."""
+    shown = programs.check([DEVFS, "rule", "-s", str(number), "show"]).stdout.decode("utf-8", "replace")
+    rules = [line.strip().partition(" ")[2] for line in shown.splitlines() if line.strip()]
+    if not rules:
         raise HostError(f"devfs ruleset {number} is not loaded: it would show every device of the host", LOAD_HINT)
+    return rules
 
 
-def _make_private(base: int, rules: tuple[str, ...], boot: str, note: "Noting") -> int:
-    """Fill a free ruleset: first what `base` hides and shows, then `rules`."""
+def _make_private(rules: list[str], boot: str, note: "Noting") -> int:
+    """Fill a free ruleset with rules, those of the base first.
+
+    They are copied, for `include BASE` would lose whatever BASE includes itself: the kernel follows includes one deep
+    (vfs.devfs.rule_depth), and the hiding is done by a ruleset that devfsrules_jail includes.
+    """
     lock = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -51,10 +54,10 @@ def _make_private(base: int, rules: tuple[str, ...], boot: str, note: "Noting") 
         if not number:
             raise HostError(f"make a devfs ruleset: all numbers from {FIRST} to {LAST} are taken")
         note({"undo": "ruleset", "number": number, "boot": boot})
-        lines = [f"include {base}", *rules] if base else rules
-        text = "".join(f"{line}\n" for line in lines)
+        text = "".join(f"{rule}\n" for rule in rules)
         programs.check([DEVFS, "rule", "-s", str(number), "add", "-"], input=text.encode())
-        _require(number)
+        if len(_rules(number)) != len(rules):
+            raise HostError(f"make a devfs ruleset: number {number} does not have the rules it was given")
     finally:
         os.close(lock)
     return number

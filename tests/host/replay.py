@@ -98,6 +98,17 @@ class FakePrograms:
             self.rulesets.setdefault(number, []).append(rule)
         return Result(0)
 
+    def shows(self, number: int, node: str, depth: int = 1) -> bool | None:
+        """Say whether a ruleset shows a node. Includes are followed one deep: vfs.devfs.rule_depth is 1."""
+        shown = None
+        for words in (rule.split() for rule in self.rulesets.get(number, [])):
+            if words[0] == "include":
+                inner = self.shows(int(words[1]), node, depth - 1) if depth else None
+                shown = shown if inner is None else inner
+            elif words[0] != "path" or words[1] == node:
+                shown = "unhide" in words
+        return shown
+
     def _check_rule(self, rule: str) -> str:
         words = rule.split()
         while words:

@@ -49,10 +49,36 @@ def test_ruleset_0_shows_everything_because_somebody_asked(machine: Machine) -> 
 def test_rules_of_its_own_make_a_private_ruleset(machine: Machine) -> None:
     machine.apply(devfs("path shm unhide mode 1777"))
 
-    assert machine.programs.rulesets[1000] == ["include 4", "path shm unhide mode 1777"]
+    assert machine.programs.rulesets[1000] == [*machine.programs.rulesets[4], "path shm unhide mode 1777"]
     assert mounted_ruleset(machine) == "1000"
     machine.undo()
     assert 1000 not in machine.programs.rulesets
+
+
+def test_a_private_ruleset_hides_what_its_base_hides(machine: Machine) -> None:
+    """`include 4` shows /dev/mem: ruleset 4 hides by including 1, and includes are followed one deep only."""
+    machine.apply(devfs("path shm unhide"))
+    machine.programs.rulesets[2000] = ["include 4", "path shm unhide"]
+
+    assert [machine.programs.shows(4, node) for node in ("mem", "null", "shm")] == [False, True, False]
+    assert [machine.programs.shows(1000, node) for node in ("mem", "null", "shm")] == [False, True, True]
+    assert machine.programs.shows(2000, "mem") is None, "what this test is about"
+
+
+def test_a_ruleset_that_lost_rules_is_not_mounted(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another tool that picked the same number emptied it."""
+    run = machine.programs.devfs
+
+    def steal(words: list[str], input: bytes) -> Result:
+        result = run(words, input)
+        if words[-1] == "-":
+            del machine.programs.rulesets[1000][0]
+        return result
+
+    monkeypatch.setattr(machine.programs, "devfs", steal)
+
+    with pytest.raises(HostError, match="number 1000 does not have the rules it was given"):
+        machine.apply(devfs("path shm unhide"))
 
 
 def test_the_private_ruleset_is_noted_before_it_is_filled(machine: Machine) -> None:
@@ -60,7 +86,7 @@ def test_the_private_ruleset_is_noted_before_it_is_filled(machine: Machine) -> N
         machine.apply(devfs("path a unhide", "path shm unhide mode 448"))
 
     assert machine.notes[0]["undo"] == "ruleset"
-    assert machine.programs.rulesets[1000] == ["include 4", "path a unhide"], "a half-filled set is left so far"
+    assert machine.programs.rulesets[1000][-1] == "path a unhide", "a half-filled set is left so far"
     machine.undo()
     assert 1000 not in machine.programs.rulesets
 
