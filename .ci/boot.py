@@ -17,7 +17,7 @@ import sys
 
 sys.path.insert(0, {package!r})
 sys.path += {site!r}
-from runjail.__main__ import main
+from runjail.cli.main import main
 
 main()
 """

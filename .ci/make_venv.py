@@ -110,7 +110,7 @@ def program() -> bool:
 def main() -> None:
     """Make what is not there yet."""
     wanted = requirements()
-    text = "\n".join([boot.interpreter(), TOP, *wanted]) + "\n"
+    text = "\n".join([boot.interpreter(), TOP, boot.TEMPLATE, *wanted]) + "\n"
     if not ready(text):
         print(f"setting up .venv with {boot.interpreter()}", flush=True)
         complete = (usable() and install(wanted)) or make(wanted)

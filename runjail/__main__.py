@@ -1,17 +1,6 @@
-"""The door: `python -m runjail`, the boot script and the console script all come in here."""
+"""`python -m runjail`; the boot script and the console script call cli.main themselves."""
 
-import os
-import sys
-
-
-def main() -> None:
-    """Run one command line and end the process. Skipping Python's own shutdown saves half a millisecond."""
-    from runjail.cli.main import run
-
-    code = run(sys.argv)
-    sys.stdout.flush()
-    os._exit(code)
-
+from runjail.cli.main import main
 
 if __name__ == "__main__":
     main()

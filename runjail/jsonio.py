@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 MAX_DEPTH = 200  # nesting a document may have; the C scanner recurses, and config.json needs about eight
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 class _Context:
@@ -60,18 +61,27 @@ def loads(text: "str | bytes") -> "Any":
 
 
 def _check_depth(text: str) -> None:
-    depth, quoted, escaped = 0, False, False
+    """Refuse what nests too deep. Brackets in strings count too: only a document that fails so far is read exactly."""
+    if _depth(text.encode("utf-8", "surrogatepass").translate(None, _NO_BRACKETS).decode()) <= MAX_DEPTH:
+        return
+    quoted, escaped, outside = False, False, []
     for character in text:
         if quoted:
             escaped, quoted = (character == "\\" and not escaped), (character != '"' or escaped)
         elif character == '"':
             quoted = True
-        elif character in "[{":
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
-        elif character in "]}":
-            depth -= 1
+        elif character in "[{]}":
+            outside.append(character)
+    if _depth("".join(outside)) > MAX_DEPTH:
+        raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
+
+
+def _depth(brackets: str) -> int:
+    deepest = depth = 0
+    for bracket in brackets:
+        depth += 1 if bracket in "[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def dumps(value: object, indent: int | None = None) -> str:

@@ -152,7 +152,7 @@ STARTING = set(
     "_codecs _frozen_importlib _frozen_importlib_external _imp _io _abc _signal _thread _warnings _weakref".split()
 )
 STARTING |= set("abc builtins codecs encodings io marshal posix sys time zipimport winreg _locale".split())
-SMALL = set("os stat _stat posixpath genericpath _collections_abc errno fcntl select _socket _json resource".split())
+SMALL = set("gc os stat _stat posixpath genericpath _collections_abc errno fcntl select _socket _json resource".split())
 SMALL |= set("termios struct _struct ctypes ctypes._endian types _ctypes math _posixsubprocess".split())
 VERBS: list[tuple[str, list[str]]] = [
     ("--version", []),

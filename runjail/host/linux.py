@@ -6,6 +6,7 @@ ctypes is imported by the verbs that need more than /proc and kill(2).
 """
 
 import os
+import time
 
 from runjail.errors import HostError, reason
 from runjail.host.base import Box, close_others
@@ -22,6 +23,7 @@ NAMESPACES = ("cgroup", "ipc", "uts", "net", "pid", "mnt")  # mnt last: it chang
 _SPEC_NAMES = {"network": "net", "mount": "mnt"}
 SIGKILL, SIGSTOP, SIGCONT = 9, 19, 18
 KILL_ROUNDS = 200
+KILL_PAUSE = 0.005  # seconds
 
 
 class LinuxHost:
@@ -215,26 +217,31 @@ class LinuxHost:
         return True
 
     def kill_all(self, box: Box, signal: int) -> None:
-        """Signal everybody; a KILL is repeated until nobody is left, since the killed may just have forked."""
-        for round_ in range(KILL_ROUNDS if signal == SIGKILL else 1):
+        """Signal everybody; a KILL is repeated until nobody is left, since the killed may just have forked.
+
+        The kernel kills a private pid namespace together with its init, so there nobody needs to be looked for.
+        """
+        if signal == SIGKILL and self._private(box):
+            self.kill(box, box.pid, box.started, signal)
+            return
+        for _ in range(KILL_ROUNDS if signal == SIGKILL else 1):
             pids = self.processes(box)
             for pid in pids:
                 self.kill(box, pid, self.started(pid), signal)
             if not pids or signal != SIGKILL:
                 return
-            if round_:
-                import time
-
-                time.sleep(0.005)
-        raise HostError(f"processes survive SIGKILL: {' '.join(map(str, pids))}")
+            time.sleep(KILL_PAUSE)
+        raise HostError(f"processes survive SIGKILL: {' '.join(map(str, self.processes(box)))}")
 
     def processes(self, box: Box) -> list[int]:
         """Return who shares init's pid namespace, or its mount namespace where the pid namespace is the host's."""
         if not box.namespaces:
             return [box.pid] if box.pid and self.started(box.pid) == box.started else []
-        private = box.namespaces["pid"] != os.stat("/proc/self/ns/pid").st_ino
-        kind = "pid" if private else "mnt"
+        kind = "pid" if self._private(box) else "mnt"
         return sorted(pid for pid in _all_pids() if self._shares(pid, kind, box.namespaces[kind]))
+
+    def _private(self, box: Box) -> bool:
+        return bool(box.namespaces) and box.namespaces["pid"] != os.stat("/proc/self/ns/pid").st_ino
 
     def _shares(self, pid: int, kind: str, inode: int) -> bool:
         try:
