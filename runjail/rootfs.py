@@ -155,7 +155,7 @@ def remove_made(root: int, path: str) -> None:
 
 
 def make_directories(path: str) -> None:
-    """Create `path` and its missing parents with mode 0755 relative to our own root: for use after entering a container."""
+    """Create `path` and its missing parents, mode 0755, below our own root: for use inside a container."""
     root = open_root("/")
     try:
         place = resolve(root, path, lambda made: None)

@@ -21,7 +21,9 @@ def _options(rows: "Sequence[tuple[str, str, str, str]]") -> list[click.Paramete
 
 def _positionals(names: tuple[str, ...]) -> list[click.Parameter]:
     return [
-        click.Argument([name.strip("[].").lower()], required=not name.startswith("[") and not name.endswith("..."), metavar=name)
+        click.Argument(
+            [name.strip("[].").lower()], required=not name.startswith("[") and not name.endswith("..."), metavar=name
+        )
         for name in names
     ]
 

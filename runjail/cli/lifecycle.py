@@ -102,7 +102,6 @@ def resume(given: "Given", context: Context) -> int:
 def run(given: "Given", context: Context) -> int:
     """Create, start, wait, delete."""
     from runjail.lifecycle.run import run as do
-
     from runjail.spec.parse import read
 
     host = context.host()
@@ -136,7 +135,10 @@ def _add_volumes(document: "dict[str, Any]", volumes: list[str]) -> None:
             raise UsageError(f"--volume: not SRC:DST[:ro]: {volume[:200]!r}")
         words = ["rbind", *[word for word in options.split(",") if word]]
         mounts = document.get("mounts") or []
-        document["mounts"] = [*mounts, {"type": "bind", "source": os.path.abspath(source), "destination": destination, "options": words}]
+        document["mounts"] = [
+            *mounts,
+            {"type": "bind", "source": os.path.abspath(source), "destination": destination, "options": words},
+        ]
 
 
 def execute(given: "Given", context: Context) -> int:

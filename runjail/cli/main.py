@@ -82,7 +82,9 @@ def run(argv: "Sequence[str]") -> int:
     except Exception as error:
         if debug:
             raise
-        log.error(f"internal error in {verb}: {type(error).__name__}: {error}", "run with --debug and report what it prints")
+        log.error(
+            f"internal error in {verb}: {type(error).__name__}: {error}", "run with --debug and report what it prints"
+        )
     return OWN_FAILURE.get(verb, 1)
 
 
@@ -99,7 +101,9 @@ def _dispatch(given: "Given", verb: str, rest: list[str]) -> int:
     trailing = bool(positionals) and positionals[-1].endswith("...")
     problem: UsageError | None = None
     try:
-        wanted, context.rest = parse.parse(rest, (*options, *GLOBALS), _stop(verb, positionals, rest) if trailing else -1)
+        wanted, context.rest = parse.parse(
+            rest, (*options, *GLOBALS), _stop(verb, positionals, rest) if trailing else -1
+        )
         context.preserve, context.listen = _preserved(wanted)
     except UsageError as error:  # reported once the log is open
         problem, wanted = error, given

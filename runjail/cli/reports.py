@@ -50,7 +50,9 @@ def version(context: Context) -> int:
     from runjail import __version__
 
     host = context.host()
-    return put(f"runjail version {__version__}\ncommit: v{__version__}\nspec: 1.3.0\nrundir: {context.store(host).root}\n")
+    return put(
+        f"runjail version {__version__}\ncommit: v{__version__}\nspec: 1.3.0\nrundir: {context.store(host).root}\n"
+    )
 
 
 def list_(given: "Given", context: Context) -> int:
@@ -222,5 +224,7 @@ def check(given: "Given", context: Context) -> int:
         put(jsonio.dumps([dict(zip(names, row, strict=True)) for row in rows]) + "\n")
     else:
         heading = ("WHAT", "WORKS", "FOUND", "REMEDY")
-        put(_table([heading, *[(what, "yes" if works else "no", found, remedy) for what, works, found, remedy in rows]]))
+        put(
+            _table([heading, *[(what, "yes" if works else "no", found, remedy) for what, works, found, remedy in rows]])
+        )
     return 0 if all(works for _, works, _, _ in rows) else 1

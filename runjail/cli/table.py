@@ -26,7 +26,15 @@ _CONSOLE = ("console-socket", "", "PATH", "Unix socket that receives the termina
 _PRESERVE = ("preserve-fds", "", "N", "pass N more descriptors on to the program, from 3")
 _DETACH = ("detach", "d", "", "do not wait for the program")
 _HELP = ("help", "h", "", "print help")
-_CREATE = (_BUNDLE, _PID_FILE, _CONSOLE, _PRESERVE, ("no-pivot", "", "", ""), ("no-new-keyring", "", "", ""), ("pidfd-socket", "", "X", ""))
+_CREATE = (
+    _BUNDLE,
+    _PID_FILE,
+    _CONSOLE,
+    _PRESERVE,
+    ("no-pivot", "", "", ""),
+    ("no-new-keyring", "", "", ""),
+    ("pidfd-socket", "", "X", ""),
+)
 _TABLE = ("format", "f", "table|json", "form of the output")
 _OS = ("os", "", "freebsd|linux", "for which system")
 
@@ -122,7 +130,10 @@ VERBS = {
     "events": (
         "runjail.cli.reports:events",
         ("ID",),
-        (("stats", "", "", "print one event and end"), ("interval", "", "DURATION", "time between events (default: 5s)")),
+        (
+            ("stats", "", "", "print one event and end"),
+            ("interval", "", "DURATION", "time between events (default: 5s)"),
+        ),
         "print the resource usage of a container",
     ),
     "features": ("runjail.cli.reports:features", (), (), "print what this runtime can do"),
@@ -133,7 +144,12 @@ VERBS = {
         (_BUNDLE, ("format", "f", "text|json", "form of the output"), _OS),
         "print what create would do: jail.conf and commands",
     ),
-    "validate": ("runjail.cli.reports:validate", (), (_BUNDLE, _OS), "explain everything that is wrong with config.json"),
+    "validate": (
+        "runjail.cli.reports:validate",
+        (),
+        (_BUNDLE, _OS),
+        "explain everything that is wrong with config.json",
+    ),
     "check": ("runjail.cli.reports:check", (), (_TABLE,), "say what this machine can and cannot do, and what mends it"),
     "checkpoint": ("runjail.cli.lifecycle:unsupported", ("WORD...",), (), ""),
     "restore": ("runjail.cli.lifecycle:unsupported", ("WORD...",), (), ""),

@@ -1,0 +1,1 @@
+"""Operating systems: what the engine asks of one is in `base`."""

@@ -78,13 +78,16 @@ if TYPE_CHECKING:  # a start without this class is 20 us shorter
             """Record in the box what tells init's fellow processes from others, once init has its namespaces."""
 
         def confine(self, box: Box, keep: "list[int]") -> None:
-            """*child* Enter the container for good: close every descriptor above 2 except `keep`, forbid tracing, jail_attach or pivot_root."""
+            """*child* Enter the container for good: jail_attach or pivot_root.
+
+            Closes every descriptor above 2 except `keep` and forbids tracing.
+            """
 
         def fork_inside(self, box: Box) -> int:
             """Fork a process that will join a running container. Returns its pid, 0 in the child."""
 
         def enter(self, box: Box, keep: "list[int]") -> None:
-            """*child* of fork_inside (or the runtime itself, about to exec in place): join the container as confine does."""
+            """*child* of fork_inside: join the container, with confine's care."""
 
         def become(self, process: "Process") -> None:
             """*child* Take on limits, ids and privileges of `process`; after it nothing privileged works."""

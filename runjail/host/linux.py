@@ -81,7 +81,12 @@ class LinuxHost:
         for kind in step.new:
             new |= flags[_SPEC_NAMES.get(kind, kind)] if kind != "pid" else 0
         libc.unshare(new)
-        propagation = {"shared": libc.MS_SHARED, "rshared": libc.MS_SHARED, "slave": libc.MS_SLAVE, "rslave": libc.MS_SLAVE}
+        propagation = {
+            "shared": libc.MS_SHARED,
+            "rshared": libc.MS_SHARED,
+            "slave": libc.MS_SLAVE,
+            "rslave": libc.MS_SLAVE,
+        }
         libc.mount(None, "/", None, libc.MS_REC | propagation.get(step.propagation, libc.MS_PRIVATE))
         if step.propagation:
             _private_parent(libc, box.root)
@@ -277,7 +282,12 @@ class LinuxHost:
         root = os.geteuid() == 0
         return [
             ("root", root, f"euid {os.geteuid()}", "" if root else "run as root"),
-            ("namespaces", all(os.path.exists(f"/proc/self/ns/{kind}") for kind in NAMESPACES), " ".join(NAMESPACES), ""),
+            (
+                "namespaces",
+                all(os.path.exists(f"/proc/self/ns/{kind}") for kind in NAMESPACES),
+                " ".join(NAMESPACES),
+                "",
+            ),
             linux_cgroup.check(),
             ("product", False, "Linux is for development and CI", "run on FreeBSD 14.2 or later"),
         ]

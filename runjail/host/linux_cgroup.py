@@ -5,6 +5,7 @@ itself. Then a warning names what is not enforced.
 """
 
 import os
+import time
 
 from runjail import log
 from runjail.errors import HostError, reason
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 TOP = "/sys/fs/cgroup"
 CONTROLLERS = ("memory", "cpu", "cpuacct", "cpuset", "pids", "freezer")
 REMOVE_ROUNDS = 200
+REMOVE_PAUSE = 0.005  # seconds
 
 
 def unified() -> bool:
@@ -46,7 +48,9 @@ def create(step: "Cgroup", box: "Box", note: "Noting") -> None:
                 _inherit(directory)
         except OSError as error:
             names = ", ".join(file for _, file, _ in wanted)
-            log.warning(f"control groups cannot be written ({reason(error)})" + (f"; not enforced: {names}" if names else ""))
+            log.warning(
+                f"control groups cannot be written ({reason(error)})" + (f"; not enforced: {names}" if names else "")
+            )
             return
         box.cgroup = step.path
     for controller, file, value in wanted:
@@ -145,20 +149,22 @@ def remove(note: "Note") -> None:
     """Remove the directories that create made, children first, waiting for the last process to be gone."""
     for directory in reversed(note["made"]):
         for _ in range(REMOVE_ROUNDS):
-            try:
-                _remove_below(directory)
-            except OSError as error:
-                if error.errno == 2:
-                    break
-                busy: OSError = error
-                import time
-
-                time.sleep(0.005)
-                continue
-            break
+            if _removed(directory):
+                break
+            time.sleep(REMOVE_PAUSE)
         else:
-            if _read(f"{directory}/cgroup.procs"):
-                raise HostError(f"removing control group {directory}: {reason(busy)}")
+            if _read(f"{directory}/cgroup.procs"):  # an empty one that others keep busy is theirs by now
+                raise HostError(f"removing control group {directory}: it still has processes")
+
+
+def _removed(directory: str) -> bool:
+    try:
+        _remove_below(directory)
+    except FileNotFoundError:
+        return True
+    except OSError:  # busy until the last process has been reaped
+        return False
+    return True
 
 
 def _remove_below(directory: str) -> None:
@@ -170,7 +176,9 @@ def _remove_below(directory: str) -> None:
 
 def freeze(path: str, frozen: bool) -> bool:
     """Freeze or thaw the group. False when this machine has no freezer."""
-    file, word = ("cgroup.freeze", str(int(frozen))) if unified() else ("freezer.state", "FROZEN" if frozen else "THAWED")
+    file, word = (
+        ("cgroup.freeze", str(int(frozen))) if unified() else ("freezer.state", "FROZEN" if frozen else "THAWED")
+    )
     target = f"{TOP}/{path}/{file}" if unified() else f"{TOP}/freezer/{path}/{file}"
     try:
         _write(target, word)
@@ -210,7 +218,12 @@ def check() -> tuple[str, bool, str, str]:
     """Return the row of `runjail check` about control groups."""
     version = "v2" if unified() else "v1"
     writable = all(os.access(directory, os.W_OK) for directory in directories("")) and bool(directories(""))
-    return ("control groups", writable, f"{version}, {'writable' if writable else 'read-only'}", "" if writable else f"mount -o remount,rw {TOP}")
+    return (
+        "control groups",
+        writable,
+        f"{version}, {'writable' if writable else 'read-only'}",
+        "" if writable else f"mount -o remount,rw {TOP}",
+    )
 
 
 def _number(path: str) -> int:

@@ -30,8 +30,14 @@ FLAGS = {
     "strictatime": libc.MS_STRICTATIME,
     "nosymfollow": libc.MS_NOSYMFOLLOW,
 }
-PROPAGATION = {"private": libc.MS_PRIVATE, "slave": libc.MS_SLAVE, "shared": libc.MS_SHARED, "unbindable": libc.MS_UNBINDABLE}
+PROPAGATION = {
+    "private": libc.MS_PRIVATE,
+    "slave": libc.MS_SLAVE,
+    "shared": libc.MS_SHARED,
+    "unbindable": libc.MS_UNBINDABLE,
+}
 PATH_ONLY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+NODES = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
 CGROUPS = "/sys/fs/cgroup"
 
 
@@ -120,23 +126,26 @@ def _mount_cgroups(place: rootfs.Place, box: "Box") -> None:
 def make_nodes(step: "steps.Nodes", box: "Box") -> None:
     """Create device nodes and links; what is already there stays."""
     root = rootfs.open_root(box.root)
-    kinds = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
     try:
-        for path, kind, major, minor, mode, uid, gid in step.nodes:
-            place = rootfs.resolve(root, path, lambda made: None)
-            try:
-                if not place.mode():
-                    os.mknod(place.name, kinds[kind] | mode, os.makedev(major, minor), dir_fd=place.parent)
-                    os.chown(place.name, uid, gid, dir_fd=place.parent, follow_symlinks=False)
-                    os.chmod(place.name, mode, dir_fd=place.parent)
-            finally:
-                place.close()
+        for node in step.nodes:
+            _make_node(root, *node)
         for path, target in step.links:
             _make_link(root, path, target)
     except OSError as error:
-        raise HostError(f"making {path}: {_worded(error)}") from error
+        raise HostError(f"making devices below /dev: {_worded(error)}") from error
     finally:
         os.close(root)
+
+
+def _make_node(root: int, path: str, kind: str, major: int, minor: int, mode: int, uid: int, gid: int) -> None:
+    place = rootfs.resolve(root, path, lambda made: None)
+    try:
+        if not place.mode():
+            os.mknod(place.name, NODES[kind] | mode, os.makedev(major, minor), dir_fd=place.parent)
+            os.chown(place.name, uid, gid, dir_fd=place.parent, follow_symlinks=False)
+            os.chmod(place.name, mode, dir_fd=place.parent)
+    finally:
+        place.close()
 
 
 def _make_link(root: int, path: str, target: str) -> None:

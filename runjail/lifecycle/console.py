@@ -1,4 +1,4 @@
-"""Terminals that leave the runtime: the console socket of OCI callers (runtime-cli contract: one message, one descriptor)."""
+"""Terminals that leave the runtime through a caller's console socket: one message with one descriptor."""
 
 import _socket
 import os

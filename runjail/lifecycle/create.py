@@ -4,10 +4,10 @@ import os
 import time
 
 from runjail import jsonio, log
-from runjail.errors import ContainerNotFound, HostError, InvalidConfig, UsageError
+from runjail.errors import InvalidConfig, UsageError
 from runjail.jail.plan import make_plan
 from runjail.lifecycle import console, hooks, init
-from runjail.lifecycle.delete import destroy
+from runjail.lifecycle.delete import take_back
 from runjail.lifecycle.link import Link, pair
 from runjail.lifecycle.state import write_file
 from runjail.lifecycle.status import document as state_document
@@ -17,6 +17,7 @@ from runjail.spec.parse import parse, read
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
+
     from runjail.host.base import Host
     from runjail.lifecycle.state import Container, Store
     from runjail.spec.model import Hooks, Spec
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
 
 
 class Request(Record):
-    """What `create` was asked for; paths are absolute. preserve: inherited descriptors from 3 on, listen of them systemd's."""
+    """What `create` was asked for; paths are absolute.
+
+    preserve: how many descriptors from 3 on the program inherits; listen: how many of them are systemd's.
+    """
 
     id: str
     bundle: str
@@ -61,7 +65,7 @@ def create(
         write_file(f"{container.path}/config.json", jsonio.dumps(raw).encode(), 0o600)
         _build(container, request, spec, plan, host, terminal)
     except BaseException as error:  # also an interrupt: a half-made container is of no use to anybody
-        _take_back(container, host, error)
+        take_back(container, host, error)
         raise
     finally:
         if terminal:
@@ -82,7 +86,11 @@ def _record(container: "Container", request: Request, spec: "Spec", plan: "Plan"
     """Write down what is known before anything is done."""
     box = container.box
     box.name, box.source, box.root = plan.name, plan.source, plan.root
-    hooks_later = {"startContainer": spec.hooks.start_container, "poststart": spec.hooks.poststart, "poststop": spec.hooks.poststop}
+    hooks_later = {
+        "startContainer": spec.hooks.start_container,
+        "poststart": spec.hooks.poststart,
+        "poststop": spec.hooks.poststop,
+    }
     container.data = {
         "ociVersion": spec.oci_version,
         "bundle": request.bundle,
@@ -97,7 +105,12 @@ def _record(container: "Container", request: Request, spec: "Spec", plan: "Plan"
 
 
 def _build(
-    container: "Container", request: Request, spec: "Spec", plan: "Plan", host: "Host", terminal: "_socket.socket | None"
+    container: "Container",
+    request: Request,
+    spec: "Spec",
+    plan: "Plan",
+    host: "Host",
+    terminal: "_socket.socket | None",
 ) -> None:
     box = container.box
     for step in plan.steps:
@@ -113,6 +126,7 @@ def _build(
     gate.close()
     box.started = host.started(box.pid)
     container.save()
+    container.note({"undo": "init", "pid": box.pid, "started": box.started, "boot": container.data["boot"]})
     link.say(go=True)
     link.expect("isolated")
     host.identify(box)
@@ -137,15 +151,3 @@ def _run_hooks_and_park(container: "Container", listed: "Hooks", host: "Host", l
     link.expect("parked")
     if any_hooks:
         container.lock()
-
-
-def _take_back(container: "Container", host: "Host", error: BaseException) -> None:
-    """Undo a failed creation. What could not be undone is added to the error."""
-    try:
-        container.unlock()
-        container.lock()
-        destroy(container, host)
-    except ContainerNotFound:  # deleted by somebody else, who undid everything
-        pass
-    except HostError as left:
-        error.args = (f"{error}; undoing it failed: {left}",)

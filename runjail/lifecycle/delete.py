@@ -21,30 +21,50 @@ def delete(container_id: str, force: bool, host: "Host", store: "Store") -> None
     """Delete a stopped or created container, with `force` also a running one; force accepts an unknown id."""
     container = store.container(container_id)
     try:
-        container.lock()
-        try:
-            container.load()
-        except ContainerNotFound:
-            _remove_remnant(container, force)
-            raise
-        except HostError:
-            if not force:
-                raise
-            log.warning(f"container {container_id}: state is damaged; undoing what was noted")
+        with container:
+            _load(container, force)
+            now = status(container, host) if container.data else "stopped"
+            if not force and now not in ("stopped", "created"):
+                raise WrongStatus(f"cannot delete container {container_id} that is not stopped: {now}")
+            destroy(container, host)
     except ContainerNotFound:
-        if force:
-            return
-        raise
-    now = status(container, host) if container.data else "stopped"
-    if not force and now not in ("stopped", "created"):
-        raise WrongStatus(f"cannot delete container {container_id} that is not stopped: {now}")
-    destroy(container, host)
+        if not force:
+            raise
 
 
-def _remove_remnant(container: "Container", force: bool) -> None:
-    """A directory without facts: its creator died before it did anything else."""
-    if force:
-        container.remove()
+def _load(container: "Container", force: bool) -> None:
+    """Load the facts. With `force` a container is also deleted without them, by its notes alone."""
+    try:
+        container.load()
+    except ContainerNotFound:  # a directory without facts: its creator died before it did anything else
+        if not force:
+            raise
+    except HostError as error:
+        if not force:
+            raise
+        log.warning(f"{error}; undoing what was noted")
+        _recover(container)
+
+
+def _recover(container: "Container") -> None:
+    """Take from the notes what it takes to kill init, when the facts are damaged."""
+    for note in container.notes():
+        if note["undo"] == "init":
+            container.box.pid, container.box.started = note["pid"], note["started"]
+            container.data = {"boot": note["boot"], "creator": None, "hooks": {}}
+
+
+def take_back(container: "Container", host: "Host", error: BaseException) -> None:
+    """Undo all of a container because of `error`. Raises LeftBehind, with both causes, when something stays."""
+    try:
+        container.unlock()
+        with container:
+            destroy(container, host)
+    except ContainerNotFound:  # deleted by somebody else, who undid everything
+        pass
+    except (RunjailError, OSError) as left:
+        cause, more = (reason(each) if isinstance(each, OSError) else str(each) for each in (error, left))
+        raise LeftBehind(f"{cause}; undoing it failed: {more}", getattr(left, "hint", None)) from error
 
 
 def destroy(container: "Container", host: "Host") -> None:
@@ -55,6 +75,8 @@ def destroy(container: "Container", host: "Host") -> None:
     kill_everything(container, host)
     failures = []
     for note in reversed(container.notes()):
+        if note["undo"] == "init":  # killed already
+            continue
         try:
             host.undo(note, container.box)
         except RunjailError as error:
@@ -74,7 +96,10 @@ def _run_poststop(container: "Container", host: "Host", listed: "tuple[object, .
 
     state = document(container, host, "stopped")
     container.data["hooks"] = {}  # nobody else runs them again while we run them unlocked
-    container.save()
+    try:
+        container.save()
+    except OSError as error:  # a full disk: rather run them twice than not at all
+        log.debug(f"container {container.id}: {reason(error)}")
     container.unlock()
     bundle = container.data["bundle"]
     hooks.run_all("poststop", listed, state, bundle if os.path.isdir(bundle) else "/", log.warning)  # type: ignore[arg-type]

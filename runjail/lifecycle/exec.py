@@ -27,7 +27,7 @@ REFUSALS = {
 
 
 class Request(Record):
-    """What `exec` was asked for; paths are absolute. preserve: inherited descriptors from 3 on, listen of them systemd's."""
+    """What `exec` was asked for; paths are absolute, preserve and listen as in create."""
 
     id: str
     process: "Process"

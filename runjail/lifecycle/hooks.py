@@ -26,7 +26,9 @@ def run(kind: str, hooks: "tuple[Hook, ...]", state: "dict[str, Any]", directory
         _run_one(f"hooks.{kind}[{index}]", hooks[index], jsonio.dumps(state).encode(), directory)
 
 
-def run_all(kind: str, hooks: "tuple[Hook, ...]", state: "dict[str, Any]", directory: str, warn: "Callable[[str], None]") -> None:
+def run_all(
+    kind: str, hooks: "tuple[Hook, ...]", state: "dict[str, Any]", directory: str, warn: "Callable[[str], None]"
+) -> None:
     """Run a list whose failures only warn (poststop): every hook gets its turn."""
     for index, hook in enumerate(hooks):
         try:
@@ -48,7 +50,9 @@ def _run_one(name: str, hook: "Hook", state: bytes, directory: str) -> None:
         )
     except OSError as error:
         # worded without the phrases from which podman derives "the container's program is missing"
-        cause = {2: "the program is missing", 13: "the program may not be executed"}.get(error.errno or 0, reason(error))
+        cause = {2: "the program is missing", 13: "the program may not be executed"}.get(
+            error.errno or 0, reason(error)
+        )
         raise HookError(f"{name} ({hook.path}): {cause}") from error
     finally:
         os.fchdir(before)

@@ -49,7 +49,7 @@ def process_rows(numbers: list[int]) -> list[tuple[str, ...]]:
     """Return what ps shows of each process, a heading first: user, pid, parent, start, time, command."""
     import psutil
 
-    rows = [("UID", "PID", "PPID", "STIME", "TIME", "CMD")]
+    rows: list[tuple[str, ...]] = [("UID", "PID", "PPID", "STIME", "TIME", "CMD")]
     for number in numbers:
         try:
             with psutil.Process(number).oneshot():

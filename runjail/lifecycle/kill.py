@@ -20,7 +20,7 @@ def signal_number(text: str) -> int:
     if text.isascii() and text.isdigit() and len(text) < 4:
         if int(text) < _signal.NSIG:
             return int(text)
-        raise UsageError(f"unknown signal {ascii(text)}")
+        raise UsageError(f"unknown signal {text!a}")
     name, plus, offset = text.upper().removeprefix("SIG").partition("+")
     number = getattr(_signal, f"SIG{name}", None)
     if isinstance(number, int) and name.isalnum() and not plus:
@@ -61,25 +61,23 @@ def _kill_one(container: "Container", pid: int, signal: int, host: "Host") -> No
 
 def pause(container_id: str, host: "Host", store: "Store") -> None:
     """Stop every process of a running container until `resume`."""
-    container = store.find(container_id)
-    container.lock()
-    now = status(container, host)
-    if now != "running":
-        raise WrongStatus(f"cannot pause a container that is not running: {now}")
-    os.close(os.open(f"{container.path}/paused", os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
-    host.freeze(container.box)
-    container.unlock()
+    with store.container(container_id) as container:
+        container.load()
+        now = status(container, host)
+        if now != "running":
+            raise WrongStatus(f"cannot pause a container that is not running: {now}")
+        os.close(os.open(f"{container.path}/paused", os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        host.freeze(container.box)
 
 
 def resume(container_id: str, host: "Host", store: "Store") -> None:
     """Let a paused container run again."""
-    container = store.find(container_id)
-    container.lock()
-    now = status(container, host)
-    if now != "paused":
-        raise WrongStatus(f"cannot resume a container that is not paused: {now}")
-    _thaw(container, host)
-    container.unlock()
+    with store.container(container_id) as container:
+        container.load()
+        now = status(container, host)
+        if now != "paused":
+            raise WrongStatus(f"cannot resume a container that is not paused: {now}")
+        _thaw(container, host)
 
 
 def _thaw(container: "Container", host: "Host") -> None:

@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from runjail.lifecycle.state import Store
 
 
-def run(request: Request, document: object, host: "Host", store: "Store", *, detach: bool, keep: bool, ours: bool) -> int:
+def run(
+    request: Request, document: object, host: "Host", store: "Store", *, detach: bool, keep: bool, ours: bool
+) -> int:
     """Run a bundle whose config.json is `document`. Returns the program's exit status, 0 when detached.
 
     In the foreground the container is deleted when its program ends, unless `keep`. ours: the program's terminal is
@@ -18,7 +20,11 @@ def run(request: Request, document: object, host: "Host", store: "Store", *, det
     """
     if detach or not ours:
         container = create(request, host, store, document=document)
-        return _started(container.id, host, store) if detach else _waited(container.id, container.box.pid, keep, host, store)
+        return (
+            _started(container.id, host, store)
+            if detach
+            else _waited(container.id, container.box.pid, keep, host, store)
+        )
     from runjail.lifecycle.foreground import Terminal
 
     terminal = Terminal()

@@ -3,7 +3,7 @@
 import _socket
 import os
 
-from runjail.errors import HostError, NotRunning, RunjailError, WrongStatus
+from runjail.errors import NotRunning, RunjailError, WrongStatus
 from runjail.host.base import seal_imports
 from runjail.lifecycle.link import Link, rebuilt
 from runjail.lifecycle.state import GATE, stored_hooks
@@ -30,18 +30,17 @@ def start(container_id: str, host: "Host", store: "Store") -> None:
 
     A hook that fails undoes the whole container. Returns once the program has replaced init.
     """
-    container = store.find(container_id)
-    container.lock()
-    container.load()
-    _require_created(container, host)
-    listed = stored_hooks(container, "startContainer")
-    if listed:
-        _claim(container, host)
-        _or_undo(container, host, lambda: _run_inside(container, host, listed))
-        container.lock()
+    container = store.container(container_id)
+    with container:
+        container.load()
         _require_created(container, host)
-    open_gate(container)
-    container.unlock()
+        inside = stored_hooks(container, "startContainer")
+        if inside:
+            _claim(container, host)
+            _or_undo(container, host, lambda: _run_inside(container, host, inside))
+            container.lock()
+            _require_created(container, host)
+        open_gate(container)
     listed = stored_hooks(container, "poststart")
     if listed:
         _or_undo(container, host, lambda: _run_poststart(container, host, listed))
@@ -67,13 +66,9 @@ def _or_undo(container: "Container", host: "Host", hooks_run: "Callable[[], None
     try:
         hooks_run()
     except RunjailError as error:
-        from runjail.lifecycle.delete import destroy
+        from runjail.lifecycle.delete import take_back
 
-        container.lock()
-        try:
-            destroy(container, host)
-        except HostError as left:
-            error.args = (f"{error}; undoing it failed: {left}",)
+        take_back(container, host, error)
         raise
 
 

@@ -18,7 +18,7 @@ def status(container: "Container", host: "Host") -> str:
     A reused pid has another start time and a reboot another boot text, so both read as stopped, as does a zombie.
     A creation whose runjail died is stopped too: nothing will ever finish it.
     """
-    data, box = container.data, container.box
+    data = container.data
     if data["boot"] != host.boot():
         return "stopped"
     if data["creator"]:

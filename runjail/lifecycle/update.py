@@ -14,18 +14,17 @@ if TYPE_CHECKING:
 
 def update(container_id: str, resources: "Resources", host: "Host", store: "Store") -> None:
     """Apply what `resources` names and leave the rest as it is."""
-    container = store.find(container_id)
-    container.lock()
-    if status(container, host) in ("stopped", "creating"):
-        raise WrongStatus(f"cannot update a container that is not running: {container_id}")
-    box = container.box
-    known = {jsonio.dumps(note) for note in container.notes()}
+    with store.container(container_id) as container:
+        container.load()
+        if status(container, host) in ("stopped", "creating"):
+            raise WrongStatus(f"cannot update a container that is not running: {container_id}")
+        box = container.box
+        known = {jsonio.dumps(note) for note in container.notes()}
 
-    def note_once(note: "dict[str, object]") -> None:
-        if jsonio.dumps(note) not in known:
-            container.note(note)
+        def note_once(note: "dict[str, object]") -> None:
+            if jsonio.dumps(note) not in known:
+                container.note(note)
 
-    for step in limit_steps(resources, os=host.os, name=box.name, container_id=box.id, cgroup=box.cgroup):
-        host.apply(step, box, note_once)
-    container.save()
-    container.unlock()
+        for step in limit_steps(resources, os=host.os, name=box.name, container_id=box.id, cgroup=box.cgroup):
+            host.apply(step, box, note_once)
+        container.save()
