@@ -10,7 +10,7 @@ import os
 
 from runjail.errors import RunjailError
 from runjail.host.base import seal_imports
-from runjail.lifecycle import console, hooks, program
+from runjail.lifecycle import program
 from runjail.lifecycle.link import Link
 from runjail.lifecycle.state import GATE
 
@@ -50,7 +50,7 @@ def run(
     listen: int,
 ) -> "NoReturn":
     """Be init. terminal: where the terminal's master goes; preserve: descriptors from 3 on that the program inherits."""
-    container.unlock()  # our copy of the lock would outlive the creator
+    container.forget()
     process = spec.process
     assert process
     try:
@@ -92,10 +92,15 @@ def _enter(
             host.apply(step, container.box, container.note)
     link.say(isolated=True)
     state = link.expect("confine")["confine"]
-    hooks.run("createContainer", spec.hooks.create_container, state, container.box.root)
+    if spec.hooks.create_container:
+        from runjail.lifecycle import hooks
+
+        hooks.run("createContainer", spec.hooks.create_container, state, container.box.root)
     master, slave = host.open_console(process, container.box) if terminal else (-1, -1)
     keep = [link.fileno(), gate.fileno(), *range(3, 3 + preserve)]
     if terminal:
+        from runjail.lifecycle import console
+
         keep += [terminal.fileno(), master, slave]
     seal_imports()
     host.confine(container.box, keep)

@@ -10,6 +10,7 @@ mkdir(2) reserves an id; flock(2) on the directory serialises verbs. Nothing is 
 loses nothing, and after a crash of the machine the jails and mounts are gone anyway and status says so.
 """
 
+import errno
 import fcntl
 import os
 import time
@@ -31,6 +32,17 @@ ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0
 ID_LENGTH = 255
 LOCK_SECONDS = 30.0
 LOCK_POLL = 0.005
+FACTS = {
+    "ociVersion": str,
+    "bundle": str,
+    "created": str,
+    "owner": str,
+    "annotations": dict,
+    "hooks": dict,
+    "boot": str,
+    "creator": (list, type(None)),
+    "box": dict,
+}
 
 
 def check_id(container_id: str) -> str:
@@ -56,7 +68,7 @@ class Container:
         self.path = path
         self.data: dict[str, Any] = {}
         self.box = Box(container_id, "", path, "", "")
-        self._lock = -1
+        self._directory = -1
 
     # -- facts
 
@@ -66,11 +78,20 @@ class Container:
             text = read_file(f"{self.path}/state.json")
         except (FileNotFoundError, NotADirectoryError):
             raise ContainerNotFound(self.id) from None
+        except OSError as error:
+            raise HostError(f"reading the state of {self.id}: {reason(error)}") from error
         try:
-            self.data = jsonio.loads(text)
-            self.box = Box.from_data(self.data["box"])
+            data = jsonio.loads(text)
+            wrong = [name for name, kind in FACTS.items() if not isinstance(data[name], kind)]
+            box = Box.from_data(data["box"])
         except (ValueError, KeyError, TypeError) as error:
-            raise HostError(f"state of {self.id} is damaged: {error}", "runjail delete --force removes it") from None
+            raise self._damaged(str(error)) from None
+        if wrong or not isinstance(box.pid, int):
+            raise self._damaged(", ".join(wrong or ["pid"]))
+        self.data, self.box = data, box
+
+    def _damaged(self, how: str) -> HostError:
+        return HostError(f"state of {self.id} is damaged: {how}", "runjail delete --force removes it")
 
     def save(self) -> None:
         """Write state.json beside its place and rename it there."""
@@ -84,40 +105,42 @@ class Container:
     # -- notes
 
     def note(self, note: "Note") -> None:
-        """Append one undo note: a single write, so that it is there whole or not at all."""
+        """Append one undo note. It begins a new line, so that one that was cut off (a full disk) spoils no other."""
+        line = b"\n" + jsonio.dumps(note).encode()
         descriptor = os.open(f"{self.path}/undo", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
-            os.write(descriptor, jsonio.dumps(note).encode() + b"\n")
+            if os.write(descriptor, line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), f"{self.path}/undo")
         finally:
             os.close(descriptor)
 
     def notes(self) -> "list[Note]":
-        """Return the notes, oldest first."""
+        """Return the notes, oldest first; one that was cut off belongs to a step that was never done."""
         try:
             lines = read_file(f"{self.path}/undo").splitlines()
         except FileNotFoundError:
             return []
-        return [jsonio.loads(line) for line in lines if line.endswith(b"}")]
+        return [note for note in map(_parsed, lines) if isinstance(note, dict) and "undo" in note]
 
     # -- the lock
 
     def lock(self, seconds: float = LOCK_SECONDS) -> None:
         """Take the container for this process.
 
-        Raises Busy after `seconds`, ContainerNotFound when the container was deleted while we waited.
+        The directory stays open between two locks, so a container that was deleted meanwhile and created again under
+        the same id is not taken for ours. Raises Busy after `seconds`, ContainerNotFound when ours was deleted.
         """
-        descriptor = self._open()
+        if self._directory < 0:
+            self._directory = self._open()
         deadline = time.monotonic() + seconds
         while True:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(self._directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    os.close(descriptor)
                     raise Busy(f"another runjail works on container {self.id}") from None
                 time.sleep(LOCK_POLL)
-        self._lock = descriptor
         if not self._still_there():
             self.unlock()
             raise ContainerNotFound(self.id)
@@ -130,15 +153,27 @@ class Container:
 
     def _still_there(self) -> bool:
         try:
-            return os.path.samestat(os.fstat(self._lock), os.stat(self.path, follow_symlinks=False))
+            return os.path.samestat(os.fstat(self._directory), os.stat(self.path, follow_symlinks=False))
         except FileNotFoundError:
             return False
 
     def unlock(self) -> None:
         """Let others work on the container; done before anything foreign runs."""
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        if self._directory >= 0:
+            fcntl.flock(self._directory, fcntl.LOCK_UN)
+
+    def __enter__(self) -> "Container":
+        self.lock()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.unlock()
+
+    def forget(self) -> None:
+        """Close the directory. A forked child calls this: its copy of our lock would outlive us."""
+        if self._directory >= 0:
+            os.close(self._directory)
+            self._directory = -1
 
     def remove(self) -> None:
         """Delete the directory, lock and all. Raises HostError when a mount is left in it."""
@@ -146,7 +181,7 @@ class Container:
             rootfs.remove_tree(self.path)
         except OSError as error:
             raise HostError(f"removing {error.filename or self.path}: {reason(error)}") from error
-        self.unlock()
+        self.forget()
 
 
 class Store:
@@ -187,6 +222,13 @@ class Store:
         for name in names:
             if ID_CHARACTERS.issuperset(name) and os.path.isdir(f"{self.root}/{name}"):
                 yield name
+
+
+def _parsed(line: bytes) -> object:
+    try:
+        return jsonio.loads(line)
+    except ValueError:
+        return None
 
 
 def read_file(path: str) -> bytes:
