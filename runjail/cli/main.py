@@ -133,7 +133,7 @@ def _check_words(verb: str, words: list[str], positionals: tuple[str, ...]) -> N
 
 
 def _preserved(given: "Given") -> tuple[int, int]:
-    """Return how many descriptors from 3 on go to the program, and how many of them are systemd's (sd_listen_fds(3))."""
+    """Return how many descriptors from 3 on go to the program, and how many systemd passed (sd_listen_fds(3))."""
     asked = given.text("preserve-fds") or "0"
     if not (asked.isascii() and asked.isdigit()) or int(asked) > MAX_PRESERVED:
         raise UsageError(f"--preserve-fds: not a number of descriptors: {asked[:40]!r}")

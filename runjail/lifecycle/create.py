@@ -6,8 +6,7 @@ import time
 from runjail import jsonio, log
 from runjail.errors import InvalidConfig, UsageError
 from runjail.jail.plan import make_plan
-from runjail.lifecycle import console, hooks, init
-from runjail.lifecycle.delete import take_back
+from runjail.lifecycle import init
 from runjail.lifecycle.link import Link, pair
 from runjail.lifecycle.state import write_file
 from runjail.lifecycle.status import document as state_document
@@ -58,6 +57,8 @@ def create(
     if not os.path.isdir(plan.source):
         raise InvalidConfig([f"root.path: {plan.source} is not a directory"])
     if request.console_socket:
+        from runjail.lifecycle import console
+
         terminal = console.connect(request.console_socket)
     container = store.reserve(request.id)
     try:
@@ -65,6 +66,8 @@ def create(
         write_file(f"{container.path}/config.json", jsonio.dumps(raw).encode(), 0o600)
         _build(container, request, spec, plan, host, terminal)
     except BaseException as error:  # also an interrupt: a half-made container is of no use to anybody
+        from runjail.lifecycle.delete import take_back
+
         take_back(container, host, error)
         raise
     finally:
@@ -144,9 +147,11 @@ def _run_hooks_and_park(container: "Container", listed: "Hooks", host: "Host", l
     state = state_document(container, host, "creating")
     any_hooks = listed.prestart or listed.create_runtime or listed.create_container
     if any_hooks:
+        from runjail.lifecycle import hooks
+
         container.unlock()
-    hooks.run("prestart", listed.prestart, state, container.data["bundle"])
-    hooks.run("createRuntime", listed.create_runtime, state, container.data["bundle"])
+        hooks.run("prestart", listed.prestart, state, container.data["bundle"])
+        hooks.run("createRuntime", listed.create_runtime, state, container.data["bundle"])
     link.say(confine=state)
     link.expect("parked")
     if any_hooks:

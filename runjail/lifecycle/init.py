@@ -121,7 +121,7 @@ def _exit_on_signals() -> None:
 def _wait_for_start(gate: "_socket.socket") -> Link:
     """Wait for a starter that says go; one that dies before it does leaves a container that cannot be started."""
     while True:
-        descriptor, _ = gate._accept()
+        descriptor, _ = gate._accept()  # type: ignore[attr-defined]  # what socket.socket.accept calls
         starter = Link(_socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, descriptor))
         os.set_inheritable(descriptor, False)
         if starter.receive() is not None:
