@@ -10,7 +10,7 @@ import os
 
 from runjail.errors import RunjailError
 from runjail.host.base import seal_imports
-from runjail.lifecycle import program
+from runjail.lifecycle import console, program
 from runjail.lifecycle.link import Link
 from runjail.lifecycle.state import GATE
 
@@ -99,8 +99,6 @@ def _enter(
     master, slave = host.open_console(process, container.box) if terminal else (-1, -1)
     keep = [link.fileno(), gate.fileno(), *range(3, 3 + preserve)]
     if terminal:
-        from runjail.lifecycle import console
-
         keep += [terminal.fileno(), master, slave]
     seal_imports()
     host.confine(container.box, keep)
