@@ -125,7 +125,8 @@ def open_console(process: "Process", box: "Box") -> tuple[int, int]:
 def _open_ptmx(box: "Box") -> int:
     """Open the multiplexer of the container's devpts when it has one, else the host's."""
     flags = os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC
-    root = rootfs.open_root(box.root)
+    # Only init, which has no pid to itself, sees the container's mounts by their paths; exec sees them through init.
+    root = rootfs.open_root(f"/proc/{box.pid}/root/." if box.pid else box.root)
     try:
         place = rootfs.resolve(root, "/dev/pts/ptmx")
         try:
