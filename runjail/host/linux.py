@@ -54,7 +54,11 @@ class LinuxHost:
         from runjail.host import linux_cgroup, linux_mounts
 
         if isinstance(step, steps.Cgroup):
+            joined = box.cgroup
             linux_cgroup.create(step, box, note)
+            if box.pid and box.cgroup and not joined:  # `update` gave a running container its first limits
+                for pid in self.processes(box):
+                    linux_cgroup.join(box.cgroup, pid)
         elif isinstance(step, steps.CreateNamespaces):
             self._create_namespaces(step, box)
         elif isinstance(step, steps.Mount):
@@ -135,7 +139,9 @@ class LinuxHost:
             elif new:
                 libc.unshare(libc.CLONE_NEWPID)
             pid = os.fork()
-            if pid and own >= 0:
+            if not pid:
+                from runjail.host import linux_mounts  # noqa: F401 - while our parent writes down who we are
+            elif own >= 0:
                 libc.setns(own, libc.CLONE_NEWPID)
         finally:
             if own >= 0:
@@ -143,11 +149,17 @@ class LinuxHost:
         if pid and box.cgroup:
             from runjail.host import linux_cgroup
 
-            linux_cgroup.join(box.cgroup, pid)
+            try:
+                linux_cgroup.join(box.cgroup, pid)
+            except HostError:
+                os.kill(pid, SIGKILL)
+                os.waitpid(pid, 0)
+                raise
         return pid
 
     def identify(self, box: Box) -> None:
-        """Record the inodes of init's namespaces: how its processes are told from others."""
+        """Record the inodes of init's namespaces and of its root: how its processes are told from others."""
+        box.namespaces["root"] = os.stat(box.root).st_ino
         for kind in NAMESPACES:
             box.namespaces[kind] = os.stat(f"/proc/{box.pid}/ns/{kind}").st_ino
 
@@ -239,18 +251,24 @@ class LinuxHost:
         raise HostError(f"processes survive SIGKILL: {' '.join(map(str, self.processes(box)))}")
 
     def processes(self, box: Box) -> list[int]:
-        """Return who shares init's pid namespace, or its mount namespace where the pid namespace is the host's."""
+        """Return who shares init's pid namespace, or its mount namespace where the pid namespace is the host's.
+
+        The kernel gives the number of a namespace that ended to the next one. A private pid namespace ends with its
+        init; a mount namespace may outlive it, so who shares its number must have the container's root directory too.
+        """
+        init_lives = bool(box.pid) and self.started(box.pid) == box.started
         if not box.namespaces:
-            return [box.pid] if box.pid and self.started(box.pid) == box.started else []
-        kind = "pid" if self._private(box) else "mnt"
-        return sorted(pid for pid in _all_pids() if self._shares(pid, kind, box.namespaces[kind]))
+            return [box.pid] if init_lives else []
+        if not self._private(box):
+            return [pid for pid in _all_pids() if self._shares(box, pid, "mnt") and _has_root(pid, box)]
+        return [pid for pid in _all_pids() if self._shares(box, pid, "pid")] if init_lives else []
 
     def _private(self, box: Box) -> bool:
         return bool(box.namespaces) and box.namespaces["pid"] != os.stat("/proc/self/ns/pid").st_ino
 
-    def _shares(self, pid: int, kind: str, inode: int) -> bool:
+    def _shares(self, box: Box, pid: int, kind: str) -> bool:
         try:
-            return os.stat(f"/proc/{pid}/ns/{kind}").st_ino == inode and self.started(pid) != ""
+            return os.stat(f"/proc/{pid}/ns/{kind}").st_ino == box.namespaces[kind] and self.started(pid) != ""
         except OSError:
             return False
 
@@ -348,4 +366,11 @@ def _write_sysctls(step: "Any") -> None:
 
 
 def _all_pids() -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    return sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
+
+
+def _has_root(pid: int, box: Box) -> bool:
+    try:
+        return os.stat(f"/proc/{pid}/root").st_ino == box.namespaces["root"]
+    except OSError:
+        return False

@@ -41,11 +41,10 @@ def create(step: "Cgroup", box: "Box", note: "Noting") -> None:
     wanted = _settings(step.resources)
     if not box.cgroup:
         missing = [made for directory in directories(step.path) for made in _missing(directory)]
-        note({"undo": "cgroup", "made": missing})
+        note({"undo": "cgroup", "path": step.path, "made": missing})
         try:
-            for directory in missing:
-                os.mkdir(directory, 0o755)
-                _inherit(directory)
+            for directory in directories(step.path):
+                _make(directory)
         except OSError as error:
             names = ", ".join(file for _, file, _ in wanted)
             log.warning(
@@ -65,12 +64,31 @@ def _missing(directory: str) -> list[str]:
     return parts
 
 
+def _make(directory: str) -> None:
+    """Make a group and what is missing above it; others may make and remove the same parents at this moment."""
+    for attempt in range(REMOVE_ROUNDS):
+        for path in _missing(directory):
+            try:
+                os.mkdir(path, 0o755)
+            except FileExistsError:
+                pass
+            except FileNotFoundError:  # a parent was removed between our look and our mkdir
+                if attempt == REMOVE_ROUNDS - 1:
+                    raise
+                break
+            _inherit(path)
+        else:
+            return
+
+
 def _inherit(directory: str) -> None:
     """A new v1 cpuset is empty and takes no process; a v2 group has no controllers until its parent passes them on."""
     parent = os.path.dirname(directory)
     if directory.startswith(f"{TOP}/cpuset/"):
         for file in ("cpuset.cpus", "cpuset.mems"):
-            _write(f"{directory}/{file}", _read(f"{parent}/{file}"))
+            if not _read(f"{directory}/{file}").strip():
+                _inherit(parent)  # whoever makes it at this moment may not have come so far yet
+                _write(f"{directory}/{file}", _read(f"{parent}/{file}"))
     elif unified():
         for controller in _read(f"{parent}/cgroup.controllers").split():
             if controller in CONTROLLERS:
@@ -108,7 +126,7 @@ def _settings_v2(resources: "Resources") -> list[tuple[str, str, str]]:
     if swap is not None and swap > 0 and resources.memory_limit is not None:
         swap = max(swap - resources.memory_limit, 0)  # v1 counts memory and swap together, v2 swap alone
     maximum = None if quota is None and period is None else f"{_maximum(quota) or 'max'} {period or 100000}"
-    shares = resources.cpu_shares
+    shares = min(max(resources.cpu_shares, 2), 262144) if resources.cpu_shares else 0  # as v1 does
     rows: list[tuple[str, str, str | None]] = [
         ("memory", "memory.max", _maximum(resources.memory_limit)),
         ("memory", "memory.swap.max", _maximum(swap)),
@@ -146,15 +164,24 @@ def join(path: str, pid: int) -> None:
 
 
 def remove(note: "Note") -> None:
-    """Remove the directories that create made, children first, waiting for the last process to be gone."""
+    """Remove what create made: the group, with what is below it, once its last process is gone; then unused parents."""
     for directory in reversed(note["made"]):
+        if not directory.endswith("/" + note["path"]):
+            _remove_parent(directory)
+            continue
         for _ in range(REMOVE_ROUNDS):
             if _removed(directory):
                 break
             time.sleep(REMOVE_PAUSE)
         else:
-            if _read(f"{directory}/cgroup.procs"):  # an empty one that others keep busy is theirs by now
-                raise HostError(f"removing control group {directory}: it still has processes")
+            raise HostError(f"removing control group {directory}: it still has processes")
+
+
+def _remove_parent(directory: str) -> None:
+    try:
+        os.rmdir(directory)
+    except OSError:  # gone, or others have groups in it by now
+        pass
 
 
 def _removed(directory: str) -> bool:
@@ -188,8 +215,10 @@ def freeze(path: str, frozen: bool) -> bool:
 
 
 def usage(path: str, processes: int) -> "dict[str, Any]":
-    """Return the numbers of runc's stats document that this machine knows."""
-    if unified():
+    """Return the numbers of runc's stats document that this machine knows; a container without a group has none."""
+    if not path:
+        cpu, memory, limit, pids = {"total": 0, "user": 0, "kernel": 0}, 0, 0, 0
+    elif unified():
         times = dict(line.split() for line in _number_lines(f"{TOP}/{path}/cpu.stat"))
         cpu = {"total": int(times.get("usage_usec", 0)) * 1000, "user": int(times.get("user_usec", 0)) * 1000}
         cpu["kernel"] = int(times.get("system_usec", 0)) * 1000
