@@ -7,6 +7,7 @@ one object; so the JSON log gets errors only unless a lower level is asked for. 
 import os
 import time
 
+MAX_SAID = 8000  # bytes of an error on stderr; callers read 8 KiB of it, once
 LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -47,8 +48,10 @@ def warning(message: str) -> None:
 
 def error(message: str, hint: str | None = None) -> None:
     """Report the failure of a verb: once on stderr for people, and once in the log when there is one."""
-    text = f"runjail: {message}\n" + (f"hint: {hint}\n" if hint else "")
-    _put(2, text.encode("utf-8", "replace")[:8000])
+    message = _one_line(message)
+    text = f"runjail: {message}\n" + (f"hint: {_one_line(hint)}\n" if hint else "")
+    data = text.encode("utf-8", "replace")
+    _put(2, data if len(data) <= MAX_SAID else data[:MAX_SAID] + b"\n")
     if _Log.descriptor >= 0:
         _write("error", message)
 
@@ -63,11 +66,18 @@ def _write(level: str, message: str) -> None:
         line = jsonio.dumps({"level": level, "msg": message, "time": stamp})
     else:
         line = f'time="{stamp}" level={level} msg="{_escaped(message)}"'
-    _put(_Log.descriptor if _Log.descriptor >= 0 else 2, line.encode() + b"\n")
+    _put(_Log.descriptor if _Log.descriptor >= 0 else 2, line.encode("utf-8", "replace") + b"\n")
 
 
 def _escaped(message: str) -> str:
-    return message.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return _one_line(message.replace("\\", "\\\\").replace('"', '\\"'))
+
+
+def _one_line(message: str) -> str:
+    """Spell control characters out: names come from config.json, and a line or a terminal must not be faked by one."""
+    if message.isprintable():
+        return message
+    return "".join(letter if letter.isprintable() or letter == " " else ascii(letter)[1:-1] for letter in message)
 
 
 def _put(descriptor: int, line: bytes) -> None:

@@ -1,5 +1,6 @@
 """From argv to a verb and from errors to exit codes; the only place that decides how the process ends."""
 
+import _signal
 import gc
 import os
 import sys
@@ -21,17 +22,18 @@ if TYPE_CHECKING:
 
 OWN_FAILURE = {"exec": 255}  # runc's: 1 and up may be the program's
 MAX_PRESERVED = 1024
+_GLOBAL = frozenset(option[0] for option in GLOBALS) - {"help", "version"}
 
 
 class Context:
     """What every verb gets besides its own options. host and store are made when asked for."""
 
-    def __init__(self, given: "Given") -> None:
+    def __init__(self, given: "Given", rest: list[str] | None = None, preserve: int = 0, listen: int = 0) -> None:
         root = given.text("root") or os.environ.get("RUNJAIL_ROOT", "")
         self.root = os.path.abspath(root) if root else ""
-        self.rest: list[str] = []
-        self.preserve = 0
-        self.listen = 0
+        self.rest = rest or []
+        self.preserve = preserve
+        self.listen = listen
 
     def host(self) -> "Host":
         """Return the host of this machine."""
@@ -56,9 +58,21 @@ def main() -> "NoReturn":
     A verb is too short-lived for the garbage collector, and Python's shutdown would only tidy what exit(2) drops.
     """
     gc.disable()
+    _open_standard()
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # a caller that ignores it would take our children's ends from us
     code = run(sys.argv)
-    sys.stdout.flush()
+    if sys.stdout:  # None when our caller closed it
+        sys.stdout.flush()
     os._exit(code)
+
+
+def _open_standard() -> None:
+    """Open what our caller closed of 0, 1 and 2, or the next file we open gets its number and our error message."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.get_inheritable(descriptor)
+        except OSError:
+            os.set_inheritable(os.open("/dev/null", os.O_RDWR), True)  # the lowest free number: this one
 
 
 def run(argv: "Sequence[str]") -> int:
@@ -66,7 +80,7 @@ def run(argv: "Sequence[str]") -> int:
     verb = ""
     debug = False
     try:
-        given, rest = parse.parse(argv[1:], GLOBALS, stop_after=1)
+        given, rest = _globals(argv)
         debug = given.flag("debug")
         verb = given.words[0] if given.words else ""
         return _dispatch(given, verb, rest)
@@ -88,6 +102,15 @@ def run(argv: "Sequence[str]") -> int:
     return OWN_FAILURE.get(verb, 1)
 
 
+def _globals(argv: "Sequence[str]") -> "tuple[Given, list[str]]":
+    given = parse.Given()
+    try:
+        return given, parse.parse(argv[1:], GLOBALS, given, stop_after=1)
+    except UsageError:  # belongs into the log, if that was named before the mistake
+        _open_log(given)
+        raise
+
+
 def _dispatch(given: "Given", verb: str, rest: list[str]) -> int:
     if given.flag("version"):
         return _version(given)
@@ -96,25 +119,32 @@ def _dispatch(given: "Given", verb: str, rest: list[str]) -> int:
     if verb not in VERBS:
         _open_log(given)
         raise UsageError(f"unknown command {verb[:80]!r}")
-    context = Context(given)
     function, positionals, options, _ = VERBS[verb]
     trailing = bool(positionals) and positionals[-1].endswith("...")
+    wanted, words, preserve, listen = parse.Given(), [], 0, 0
     problem: UsageError | None = None
     try:
-        wanted, context.rest = parse.parse(
-            rest, (*options, *GLOBALS), _stop(verb, positionals, rest) if trailing else -1
-        )
-        context.preserve, context.listen = _preserved(wanted)
+        stop = _stop(verb, positionals, rest) if trailing else -1
+        words = parse.parse(rest, (*options, *GLOBALS), wanted, stop)
+        if any(option[0] == "preserve-fds" for option in options):
+            preserve, listen = _preserved(wanted)
     except UsageError as error:  # reported once the log is open
-        problem, wanted = error, given
+        problem = error
     if wanted.flag("help"):
         return _help([verb])
-    os.closerange(3 + context.preserve, MAX_DESCRIPTOR)  # whatever leaked into us (see host.base.close_others)
+    _adopt(given, wanted, options)
+    os.closerange(3 + preserve, MAX_DESCRIPTOR)  # whatever leaked into us (see host.base.close_others)
     _open_log(given)
     if problem:
         raise problem
     _check_words(verb, wanted.words, positionals)
-    return _function(function)(wanted, context)
+    return _function(function)(wanted, Context(given, words, preserve, listen))
+
+
+def _adopt(given: "Given", wanted: "Given", options: "Sequence[parse.Option]") -> None:
+    """Global options may also follow the verb, where the verb has no option of that name."""
+    own = {option[0] for option in options}
+    given.options |= {name: value for name, value in wanted.options.items() if name in _GLOBAL and name not in own}
 
 
 def _stop(verb: str, positionals: tuple[str, ...], rest: list[str]) -> int:
@@ -135,13 +165,14 @@ def _check_words(verb: str, words: list[str], positionals: tuple[str, ...]) -> N
 def _preserved(given: "Given") -> tuple[int, int]:
     """Return how many descriptors from 3 on go to the program, and how many systemd passed (sd_listen_fds(3))."""
     asked = given.text("preserve-fds") or "0"
-    if not (asked.isascii() and asked.isdigit()) or int(asked) > MAX_PRESERVED:
+    if not (asked.isascii() and asked.isdigit()) or len(asked) > 4 or int(asked) > MAX_PRESERVED:
         raise UsageError(f"--preserve-fds: not a number of descriptors: {asked[:40]!r}")
-    announced = os.environ.get("LISTEN_FDS", "")
+    for_us = os.environ.get("LISTEN_PID") in (None, str(os.getpid()))  # or they were another process's
+    announced = os.environ.get("LISTEN_FDS", "") if for_us else ""
     listen = int(announced) if announced.isascii() and announced.isdigit() and len(announced) < 4 else 0
     for descriptor in range(3, 3 + listen + int(asked)):
         try:
-            os.set_inheritable(descriptor, True)
+            os.get_inheritable(descriptor)
         except OSError:
             raise UsageError(f"--preserve-fds: descriptor {descriptor} is not open") from None
     return listen + int(asked), listen

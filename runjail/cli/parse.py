@@ -34,29 +34,28 @@ class Given:
         return value if isinstance(value, list) else []
 
 
-def parse(arguments: "Sequence[str]", options: "Sequence[Option]", stop_after: int = -1) -> "tuple[Given, list[str]]":
-    """Read options and positionals. Returns them and, once `stop_after` positionals were read, the words that follow.
+def parse(arguments: "Sequence[str]", options: "Sequence[Option]", given: Given, stop_after: int = -1) -> list[str]:
+    """Read options and positionals into `given`. Returns the words that follow the first `stop_after` positionals.
 
-    stop_after -1 reads everything. Raises UsageError.
+    stop_after -1 reads everything. Raises UsageError; `given` then has what came before the mistake.
     """
-    given = Given()
     pending = list(arguments)
     while pending:
         if len(given.words) == stop_after:
-            return given, pending[1:] if pending[0] == "--" else pending
+            return pending[1:] if pending[0] == "--" else pending
         word = pending.pop(0)
         if word == "--":
             if stop_after >= 0:
                 rest = stop_after - len(given.words)
                 given.words += pending[:rest]
-                return given, pending[rest:]
+                return pending[rest:]
             given.words += pending
             break
         if not word.startswith("-") or word == "-":
             given.words.append(word)
             continue
         _take(word, pending, options, given)
-    return given, []
+    return []
 
 
 def _take(word: str, pending: list[str], options: "Sequence[Option]", given: Given) -> None:
