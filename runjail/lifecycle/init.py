@@ -49,7 +49,7 @@ def run(
     preserve: int,
     listen: int,
 ) -> "NoReturn":
-    """Be init. terminal: where the terminal's master goes; preserve: descriptors from 3 on that the program inherits."""
+    """Be init. terminal: where its master goes; preserve: how many descriptors from 3 on the program inherits."""
     container.forget()
     process = spec.process
     assert process

@@ -32,22 +32,26 @@ ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0
 ID_LENGTH = 255
 LOCK_SECONDS = 30.0
 LOCK_POLL = 0.005
-FACTS = {
-    "ociVersion": str,
-    "bundle": str,
-    "created": str,
-    "owner": str,
-    "annotations": dict,
-    "hooks": dict,
-    "boot": str,
+FACTS: "dict[str, tuple[type, ...]]" = {
+    "ociVersion": (str,),
+    "bundle": (str,),
+    "created": (str,),
+    "owner": (str,),
+    "annotations": (dict,),
+    "hooks": (dict,),
+    "boot": (str,),
     "creator": (list, type(None)),
-    "box": dict,
+    "box": (dict,),
 }
 
 
 def check_id(container_id: str) -> str:
     """Return the id if it may be one: `[A-Za-z0-9_+.-]{1,255}`, not `.` or `..`. Raises UsageError."""
-    if not 1 <= len(container_id) <= ID_LENGTH or not ID_CHARACTERS.issuperset(container_id) or container_id in (".", ".."):
+    if (
+        not 1 <= len(container_id) <= ID_LENGTH
+        or not ID_CHARACTERS.issuperset(container_id)
+        or container_id in (".", "..")
+    ):
         raise UsageError(f"invalid container ID format: {ascii(container_id)[:80]}")
     return container_id
 
@@ -120,7 +124,7 @@ class Container:
             lines = read_file(f"{self.path}/undo").splitlines()
         except FileNotFoundError:
             return []
-        return [note for note in map(_parsed, lines) if isinstance(note, dict) and "undo" in note]
+        return [note for note in map(_parsed, filter(None, lines)) if isinstance(note, dict) and "undo" in note]
 
     # -- the lock
 
