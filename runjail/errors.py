@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+REWORDED = {1: "not allowed", 2: "does not exist", 13: "access refused"}  # EPERM, ENOENT, EACCES
+
+
 class RunjailError(Exception):
     """Base of the family: `str(error)` is one line, `hint` is None or a second one, `code` the exit code."""
 
@@ -110,5 +113,8 @@ class LeftBehind(RunjailError):
 
 
 def reason(error: OSError) -> str:
-    """Return the bare cause of an OSError, without numbers and paths: `Device busy`."""
-    return error.strerror or str(error)
+    """Return the bare cause of an OSError, without numbers and paths: `Device busy`.
+
+    The three causes that podman and docker would take for a verdict on the container's program are worded anew.
+    """
+    return REWORDED.get(error.errno or 0) or error.strerror or str(error)

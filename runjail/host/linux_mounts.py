@@ -56,12 +56,7 @@ def mount(step: "steps.Mount", box: "Box", note: "Noting") -> None:
             os.close(root)
     except OSError as error:
         what = f"{step.source} " if step.fstype == "bind" else ""
-        raise HostError(f"mounting {what}({step.fstype}) on {step.destination}: {_worded(error)}") from error
-
-
-def _worded(error: OSError) -> str:
-    """Word an error without the phrases from which podman derives exit codes (see errors)."""
-    return "it does not exist" if isinstance(error, FileNotFoundError) else reason(error)
+        raise HostError(f"mounting {what}({step.fstype}) on {step.destination}: {reason(error)}") from error
 
 
 def _note_made(box: "Box", path: str, note: "Noting") -> None:
@@ -132,7 +127,7 @@ def make_nodes(step: "steps.Nodes", box: "Box") -> None:
         for path, target in step.links:
             _make_link(root, path, target)
     except OSError as error:
-        raise HostError(f"making devices below /dev: {_worded(error)}") from error
+        raise HostError(f"making devices below /dev: {reason(error)}") from error
     finally:
         os.close(root)
 

@@ -19,9 +19,7 @@ def connect(path: str) -> "_socket.socket":
         connection.connect(name)
     except OSError as error:
         connection.close()
-        # "no such file" would read as a missing program to podman
-        cause = "it does not exist" if error.errno == 2 else reason(error)
-        raise HostError(f"connecting to console socket {path}: {cause}") from error
+        raise HostError(f"connecting to console socket {path}: {reason(error)}") from error
     finally:
         os.fchdir(before)
         os.close(before)

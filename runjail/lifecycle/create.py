@@ -8,7 +8,7 @@ from runjail.errors import InvalidConfig, UsageError
 from runjail.jail.plan import make_plan
 from runjail.lifecycle import init
 from runjail.lifecycle.link import Link, pair
-from runjail.lifecycle.state import write_file
+from runjail.lifecycle.state import write_file, write_pid
 from runjail.lifecycle.status import document as state_document
 from runjail.record import Record, to_data
 from runjail.spec.parse import parse, read
@@ -136,7 +136,7 @@ def _build(
     container.save()
     _run_hooks_and_park(container, spec.hooks, host, link)
     if request.pid_file:
-        write_file(request.pid_file, b"%d" % box.pid, 0o644)
+        write_pid(request.pid_file, box.pid)
     container.data["creator"] = None
     container.save()
     container.unlock()

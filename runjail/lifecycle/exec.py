@@ -6,7 +6,7 @@ from runjail.errors import RunjailError, UsageError, WrongStatus
 from runjail.host.base import seal_imports
 from runjail.lifecycle import console, program
 from runjail.lifecycle.link import Link, pair, rebuilt
-from runjail.lifecycle.state import write_file
+from runjail.lifecycle.state import write_pid
 from runjail.lifecycle.status import status
 from runjail.record import Record
 
@@ -83,22 +83,29 @@ def _check(request: Request, terminal: object) -> None:
 
 def _see_off(request: Request, pid: int, link: Link, before: "Callable[[], None]") -> None:
     """Let the child go on once its pid is written down, and wait until execve has closed its end."""
-    link.say(go=True)
-    link.expect("ready")
-    before()
-    if request.pid_file:
-        write_file(request.pid_file, b"%d" % pid, 0o644)
     try:
+        link.say(go=True)
+        link.expect("ready")
+        before()
+        if request.pid_file:
+            write_pid(request.pid_file, pid)
         link.say(exec=True)
         link.expect("exec")
         failure = link.receive()
         if failure:
             raise rebuilt(failure)
     except RunjailError:
-        if request.pid_file:
-            os.unlink(request.pid_file)
+        _remove_pid_file(request.pid_file)
         raise
     link.close()
+
+
+def _remove_pid_file(path: str) -> None:
+    """Remove it, even an old one: to conmon a pid file means success, whatever our exit code."""
+    try:
+        os.unlink(path)
+    except OSError:  # there is none
+        pass
 
 
 def _child(

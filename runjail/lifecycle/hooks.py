@@ -49,7 +49,6 @@ def _run_one(name: str, hook: "Hook", state: bytes, directory: str) -> None:
             timeout=hook.timeout or FOREVER,
         )
     except OSError as error:
-        # worded without the phrases from which podman derives "the container's program is missing"
         cause = {2: "the program is missing", 13: "the program may not be executed"}.get(
             error.errno or 0, reason(error)
         )
@@ -60,5 +59,5 @@ def _run_one(name: str, hook: "Hook", state: bytes, directory: str) -> None:
     if result.timed_out:
         raise HookError(f"{name} ({hook.path}): no end after {hook.timeout} s")
     if result.status:
-        said = (result.stderr or result.stdout).decode("utf-8", "replace").strip().replace("\n", " / ")
+        said = programs.plain((result.stderr or result.stdout).decode("utf-8", "replace")).strip().replace("\n", " / ")
         raise HookError(f"{name} ({hook.path}): exit status {result.status}" + (f": {said[:2000]}" if said else ""))
