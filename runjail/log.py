@@ -52,8 +52,13 @@ def error(message: str, hint: str | None = None) -> None:
     text = f"runjail: {message}\n" + (f"hint: {_one_line(hint)}\n" if hint else "")
     data = text.encode("utf-8", "replace")
     _put(2, data if len(data) <= MAX_SAID else data[:MAX_SAID] + b"\n")
+    record(message)
+
+
+def record(message: str) -> None:
+    """Write an error that people have been told already into the log, when there is one."""
     if _Log.descriptor >= 0:
-        _write("error", message)
+        _write("error", _one_line(message))
 
 
 def _write(level: str, message: str) -> None:

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from runjail import jsonio
+from runjail import jsonio, log
 from runjail.cli.main import Context, put
 from runjail.errors import UsageError
 
@@ -211,6 +211,7 @@ def validate(given: "Given", context: Context) -> int:
     except InvalidConfig as error:
         for problem in error.problems:
             print(problem, file=sys.stderr)
+        log.record(str(error))
         return 1
     return put(f"{bundle}/config.json is valid for {system}\n")
 

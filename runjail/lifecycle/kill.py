@@ -25,8 +25,10 @@ def signal_number(text: str) -> int:
     number = getattr(_signal, f"SIG{name}", None)
     if isinstance(number, int) and name.isalnum() and not plus:
         return number
-    if name == "RTMIN" and offset.isdigit() and isinstance(number, int) and number + int(offset) < _signal.NSIG:
-        return number + int(offset)
+    if name == "RTMIN" and isinstance(number, int) and offset.isascii() and offset.isdigit() and len(offset) < 4:
+        number += int(offset)
+        if number < _signal.NSIG:
+            return number
     raise UsageError(f'unknown signal "{text[:40]}"')
 
 
@@ -41,12 +43,12 @@ def kill(container_id: str, signal: int, everyone: bool, pid: int, host: "Host",
         raise NotRunning(container_id)
     if now == "creating" and not container.box.pid:
         raise NotRunning(container_id)
+    if now == "paused" and signal == SIGKILL:  # what is frozen does not die
+        _thaw(container, host)
     if everyone:
         host.kill_all(container.box, signal)
     else:
         _kill_one(container, pid, signal, host)
-    if now == "paused" and signal == SIGKILL:  # what is frozen does not die
-        _thaw(container, host)
 
 
 def _kill_one(container: "Container", pid: int, signal: int, host: "Host") -> None:

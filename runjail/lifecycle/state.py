@@ -207,15 +207,22 @@ class Store:
     def reserve(self, container_id: str) -> Container:
         """Make the directory of a new container and lock it. Raises ContainerExists."""
         container = self.container(container_id)
-        try:
-            os.makedirs(self.root, 0o700, exist_ok=True)
-            os.mkdir(container.path, 0o700)
-        except FileExistsError:
-            raise ContainerExists(container_id) from None
-        except OSError as error:
-            raise HostError(f"making {container.path}: {reason(error)}") from error
-        container.lock()
-        return container
+        while True:
+            try:
+                if not os.path.isdir(self.root):
+                    os.makedirs(self.root, 0o700, exist_ok=True)
+                os.mkdir(container.path, 0o700)
+            except FileExistsError as error:
+                if error.filename == self.root:
+                    raise HostError(f"making {self.root}: it is not a directory") from None
+                raise ContainerExists(container_id) from None
+            except OSError as error:
+                raise HostError(f"making {container.path}: {reason(error)}") from error
+            try:
+                container.lock()
+                return container
+            except ContainerNotFound:  # a `delete --force` took it before our lock
+                container.forget()
 
     def ids(self) -> "Iterator[str]":
         """Yield the ids of all directories, sorted."""
@@ -261,6 +268,14 @@ def write_file(path: str, content: bytes, mode: int) -> None:
     finally:
         os.close(descriptor)
     os.rename(beside, path)
+
+
+def write_pid(path: str, pid: int) -> None:
+    """Write a pid file: the number and nothing else. Raises HostError with the path as the caller gave it."""
+    try:
+        write_file(path, b"%d" % pid, 0o644)
+    except OSError as error:
+        raise HostError(f"writing pid file {path}: {reason(error)}") from error
 
 
 def stored_hooks(container: Container, kind: str) -> "tuple[Hook, ...]":
