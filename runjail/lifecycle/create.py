@@ -130,11 +130,7 @@ def _build(
     box.started = host.started(box.pid)
     container.save()
     container.note({"undo": "init", "pid": box.pid, "started": box.started, "boot": container.data["boot"]})
-    link.say(go=True)
-    link.expect("isolated")
-    host.identify(box)
-    container.save()
-    _run_hooks_and_park(container, spec.hooks, host, link)
+    _let_in(container, spec.hooks, host, link)
     if request.pid_file:
         write_pid(request.pid_file, box.pid)
     container.data["creator"] = None
@@ -142,17 +138,23 @@ def _build(
     container.unlock()
 
 
-def _run_hooks_and_park(container: "Container", listed: "Hooks", host: "Host", link: Link) -> None:
-    """Let the hooks of create run, without our lock, and init go on to its place before the gate."""
+def _let_in(container: "Container", listed: "Hooks", host: "Host", link: Link) -> None:
+    """Let init go to its place before the gate; hooks run on its way, without our lock."""
     state = state_document(container, host, "creating")
-    any_hooks = listed.prestart or listed.create_runtime or listed.create_container
-    if any_hooks:
+    hooked = listed.prestart or listed.create_runtime or listed.create_container
+    link.say(go=True)
+    if not hooked:
+        link.say(confine=state)  # it need not wait for us
+    link.expect("isolated")
+    host.identify(container.box)
+    container.save()
+    if hooked:
         from runjail.lifecycle import hooks
 
         container.unlock()
         hooks.run("prestart", listed.prestart, state, container.data["bundle"])
         hooks.run("createRuntime", listed.create_runtime, state, container.data["bundle"])
-    link.say(confine=state)
+        link.say(confine=state)
     link.expect("parked")
-    if any_hooks:
+    if hooked:
         container.lock()
