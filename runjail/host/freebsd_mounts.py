@@ -40,6 +40,8 @@ CAUSES = {
     errno.EROFS: "the mount point does not exist and cannot be made, the file system is read-only",
     errno.EOPNOTSUPP: "the mount point does not exist and cannot be made there",
 }
+# devfs has no mkdir: what is mounted in it needs a directory that a driver made and a rule shows.
+DEVFS_HINT = "in /dev: /dev/shm comes with kldload linux_common, and a directory must be shown by a devfs rule"
 
 
 def mount(libc: "Libc", step: "Mount", box: "Box", note: "Noting") -> None:
@@ -50,8 +52,8 @@ def mount(libc: "Libc", step: "Mount", box: "Box", note: "Noting") -> None:
         for inner in _submounts(libc, step, box):
             mount(libc, inner, box, note)
     except OSError as error:
-        known = CAUSES.get(error.errno or 0)
-        raise HostError(f"{what}: {known or plain(reason(error))}") from error
+        hint = DEVFS_HINT if error.errno == errno.EOPNOTSUPP else None
+        raise HostError(f"{what}: {CAUSES.get(error.errno or 0) or plain(reason(error))}", hint) from error
     except HostError as error:
         raise HostError(f"{what}: {error}", error.hint) from error
 

@@ -233,6 +233,21 @@ def test_an_unreadable_working_directory_is_left_for_the_root(monkeypatch: pytes
     assert freebsd_mounts._working_directory() == -1
 
 
+def test_a_missing_directory_in_devfs_is_explained(
+    machine: Machine, volume: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """devfs has no mkdir, and /dev/shm exists only while linux_common is loaded."""
+
+    def refuse(root: int, path: str, directory: bool, making: Callable[[str], None]) -> rootfs.Place:
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr(rootfs, "mount_point", refuse)
+
+    with pytest.raises(HostError, match="cannot be made there") as caught:
+        machine.apply(Mount("tmpfs", "tmpfs", "/dev/shm"))
+    assert "kldload linux_common" in str(caught.value.hint)
+
+
 # Recursive binds ----------------------------------------------------------------------------------------------------
 
 
