@@ -10,6 +10,7 @@ import importlib.util
 import os
 import re
 import subprocess
+import sys
 import tomllib
 
 import boot
@@ -18,6 +19,7 @@ TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 VENV = os.path.join(TOP, ".venv")
 PYTHON = os.path.join(VENV, "bin", "python")
 STAMP = os.path.join(VENV, "requirements")
+ESSENTIAL = ("click", "jsonschema", "psutil", "pytest")  # with these the program is whole and its tests run
 COSTS = {
     "click": "no --help texts",
     "jsonschema": "only the first fault of a config.json is found",
@@ -55,9 +57,10 @@ def usable() -> bool:
 
 def make(wanted: list[str]) -> bool:
     """Create .venv and fill it; False when another try, with a network, may get further."""
-    whole = importlib.util.find_spec("ensurepip") is not None
+    ours = sys.platform.startswith("freebsd") and all(map(importlib.util.find_spec, ESSENTIAL))  # pkg's, not pip's
+    whole = not ours and importlib.util.find_spec("ensurepip") is not None
     create([] if whole else ["--without-pip", "--system-site-packages"])
-    lacking = missing(wanted)
+    lacking = [] if ours else missing(wanted)
     tried = bool(lacking) and not missing(["pip"])
     installed = tried and install(lacking)
     if tried and not installed:
