@@ -121,10 +121,13 @@ def _build(
             host.apply(step, box, container.note)
     gate = init.listen_at_gate(container)
     link, theirs = pair()
+    process, inner = spec.process, spec.hooks.create_container
+    assert process, "_check has seen to it"
     box.pid = host.fork_init(box, plan)
     if not box.pid:
         link.close()
-        init.run(host, container, plan, spec, theirs, gate, terminal, request.preserve, request.listen)
+        preserve, listen = request.preserve, request.listen
+        init.run(init.Launch(host, container, plan, process, inner, theirs, gate, terminal, preserve, listen))
     theirs.close()
     gate.close()
     box.started = host.started(box.pid)

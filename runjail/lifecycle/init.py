@@ -13,6 +13,7 @@ from runjail.host.base import seal_imports
 from runjail.lifecycle import console, program
 from runjail.lifecycle.link import Link
 from runjail.lifecycle.state import GATE
+from runjail.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from runjail.host.base import Host
     from runjail.lifecycle.state import Container
-    from runjail.spec.model import Process, Spec
+    from runjail.spec.model import Hook, Process
     from runjail.steps import Plan
 
 
@@ -38,32 +39,40 @@ def listen_at_gate(container: "Container") -> "_socket.socket":
     return gate
 
 
-def run(
-    host: "Host",
-    container: "Container",
-    plan: "Plan",
-    spec: "Spec",
-    link: Link,
-    gate: "_socket.socket",
-    terminal: "_socket.socket | None",
-    preserve: int,
-    listen: int,
-) -> "NoReturn":
-    """Be init. terminal: where its master goes; preserve: how many descriptors from 3 on the program inherits."""
-    container.forget()
-    process = spec.process
-    assert process
+class Launch(Record):
+    """What init is to become and by whom it is watched.
+
+    terminal: socket to which its terminal's master goes, None without one. preserve: how many descriptors from 3 on
+    the program inherits; listen: how many of them are systemd's.
+    """
+
+    host: "Host"
+    container: "Container"
+    plan: "Plan"
+    process: "Process"
+    hooks: "tuple[Hook, ...]"
+    link: Link
+    gate: "_socket.socket"
+    terminal: "_socket.socket | None"
+    preserve: int
+    listen: int
+
+
+def run(launch: Launch) -> "NoReturn":
+    """Be init: go in, wait at the gate, become the program. For a forked child."""
+    launch.container.forget()
+    process, link = launch.process, launch.link
     try:
-        _enter(host, container, plan, spec, process, link, gate, terminal, preserve)
+        _enter(launch)
         path = program.find(process)
-        env = program.environment(process, listen)
+        env = program.environment(process, launch.listen)
         _exit_on_signals()
         link.say(parked=True)
     except BaseException as error:  # whatever it is, the creator must hear of it and this process must end here
         link.report(error)
         os._exit(1)
     link.close()
-    starter = _wait_for_start(gate)
+    starter = _wait_for_start(launch.gate)
     try:
         program.reset_signals()
         starter.say(exec=True)
@@ -74,36 +83,28 @@ def run(
     os._exit(1)
 
 
-def _enter(
-    host: "Host",
-    container: "Container",
-    plan: "Plan",
-    spec: "Spec",
-    process: "Process",
-    link: Link,
-    gate: "_socket.socket",
-    terminal: "_socket.socket | None",
-    preserve: int,
-) -> None:
+def _enter(launch: Launch) -> None:
+    """Build what is built inside, run the createContainer hooks, confine ourselves, take on the identity."""
+    host, box, process, link = launch.host, launch.container.box, launch.process, launch.link
     link.expect("go")
     os.setsid()
-    for step in plan.steps:
+    for step in launch.plan.steps:
         if step.inside:
-            host.apply(step, container.box, container.note)
+            host.apply(step, box, launch.container.note)
     link.say(isolated=True)
     state = link.expect("confine")["confine"]
-    if spec.hooks.create_container:
+    if launch.hooks:
         from runjail.lifecycle import hooks
 
-        hooks.run("createContainer", spec.hooks.create_container, state, container.box.root)
-    master, slave = host.open_console(process, container.box) if terminal else (-1, -1)
-    keep = [link.fileno(), gate.fileno(), *range(3, 3 + preserve)]
-    if terminal:
-        keep += [terminal.fileno(), master, slave]
+        hooks.run("createContainer", launch.hooks, state, box.root)
+    keep = [link.fileno(), launch.gate.fileno(), *range(3, 3 + launch.preserve)]
+    master, slave = host.open_console(process, box) if launch.terminal else (-1, -1)
+    if launch.terminal:
+        keep += [launch.terminal.fileno(), master, slave]
     seal_imports()
-    host.confine(container.box, keep)
-    if terminal:
-        console.send(terminal, master)
+    host.confine(box, keep)
+    if launch.terminal:
+        console.send(launch.terminal, master)
         program.take_terminal(slave)
     program.settle(process, make_cwd=True)
     host.become(process)
