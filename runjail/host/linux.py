@@ -158,10 +158,15 @@ class LinuxHost:
         return pid
 
     def identify(self, box: Box) -> None:
-        """Record the inodes of init's namespaces and of its root: how its processes are told from others."""
-        box.namespaces["root"] = os.stat(box.root).st_ino
-        for kind in NAMESPACES:
-            box.namespaces[kind] = os.stat(f"/proc/{box.pid}/ns/{kind}").st_ino
+        """Record the inodes of init's namespaces and of its root: how its processes are told from others.
+
+        An init that died on its way in has none any more: of what, it has said over its link.
+        """
+        try:
+            found = {kind: os.stat(f"/proc/{box.pid}/ns/{kind}").st_ino for kind in NAMESPACES}
+        except FileNotFoundError:
+            return
+        box.namespaces = {"root": os.stat(box.root).st_ino, **found}
 
     def confine(self, box: Box, keep: list[int]) -> None:
         """Make box.root the root of this mount namespace and forget the old one."""
