@@ -111,20 +111,25 @@ def run(given: "Given", context: Context) -> int:
     if isinstance(document, dict):
         _change_process(document, given, context.rest)
         _add_volumes(document, given.many("volume"))
-        ours = document["process"].get("terminal") is True and not (detach or request.console_socket)
+        process = document["process"]
+        wants = isinstance(process, dict) and process.get("terminal") is True
+        ours = wants and not (detach or request.console_socket)
     return do(request, document, host, context.store(host), detach=detach, keep=given.flag("keep"), ours=ours)
 
 
 def _change_process(document: "dict[str, Any]", given: "Given", command: list[str]) -> None:
+    """Put options into the document; what is malformed stays as it is, for the parser to explain."""
     process = document.get("process")
-    if not isinstance(process, dict):
+    if process is None:
         process = document["process"] = {"cwd": "/", "args": []}
+    if not isinstance(process, dict):
+        return
     if command:
         process["args"] = command
     if given.flag("tty"):
         process["terminal"] = True
     if given.many("env"):
-        process["env"] = [*(process.get("env") or []), *given.many("env")]
+        _extend(process, "env", given.many("env"))
 
 
 def _add_volumes(document: "dict[str, Any]", volumes: list[str]) -> None:
@@ -134,11 +139,14 @@ def _add_volumes(document: "dict[str, Any]", volumes: list[str]) -> None:
         if not source or not destination.startswith("/"):
             raise UsageError(f"--volume: not SRC:DST[:ro]: {volume[:200]!r}")
         words = ["rbind", *[word for word in options.split(",") if word]]
-        mounts = document.get("mounts") or []
-        document["mounts"] = [
-            *mounts,
-            {"type": "bind", "source": os.path.abspath(source), "destination": destination, "options": words},
-        ]
+        mount = {"type": "bind", "source": os.path.abspath(source), "destination": destination, "options": words}
+        _extend(document, "mounts", [mount])
+
+
+def _extend(document: "dict[str, Any]", name: str, more: "list[Any]") -> None:
+    there = document.get(name) or []
+    if isinstance(there, list):
+        document[name] = [*there, *more]
 
 
 def execute(given: "Given", context: Context) -> int:

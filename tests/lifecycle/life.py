@@ -28,6 +28,10 @@ class Life:
         self.runjail.ok("start", id)
         return created
 
+    def sleep(self) -> None:
+        """Start a container that only sleeps: to exec into."""
+        self.start("/bin/sleep", "600")
+
     def run(self, script: str, id: str = "c", **process: Any) -> Result:
         """Run a shell script in the foreground, in a container that is gone afterwards."""
         return self.runjail("run", "-b", self.bundle.write("/bin/sh", "-c", script, **process), id)
