@@ -29,7 +29,7 @@ class FreeBSDHost:
         self._libc = libc or libc_freebsd.load()
 
     def boot(self) -> str:
-        """Return when the kernel started its syncer: the clock may be set, this stays."""
+        """Return when the kernel started its own processes: the clock may be set, this stays."""
         return processes.boot(self._libc)
 
     def started(self, pid: int) -> str:

@@ -51,7 +51,7 @@ def confine(libc: "Libc", box: "Box", keep: list[int]) -> None:
     try:
         libc.jail_attach(jid)
     except OSError as error:
-        why = {errno.EINVAL: "it is gone", errno.EPERM: "not allowed"}.get(error.errno or 0, reason(error))
+        why = "it is gone" if error.errno == errno.EINVAL else reason(error)
         raise HostError(f"enter jail {box.name}: {why}") from error
     os.chdir("/")
 

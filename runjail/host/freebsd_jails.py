@@ -60,7 +60,7 @@ def _run_jail(step: "CreateJail") -> int:
     try:
         result = programs.run(argv, timeout=CREATE_SECONDS)
     except OSError as error:
-        raise HostError(f"create jail {step.name}: {JAIL} cannot be run: {programs.plain(reason(error))}") from error
+        raise HostError(f"create jail {step.name}: {JAIL} cannot be run: {reason(error)}") from error
     if result.timed_out:
         raise HostError(f"create jail {step.name}: no end after {CREATE_SECONDS:g} s")
     said = programs.first_line(result.stderr).removeprefix("jail: ")
@@ -84,7 +84,7 @@ def remove(libc: "Libc", note: "Note") -> None:
             libc.jail_remove(jid)
         except OSError as error:
             if error.errno != errno.EINVAL:  # EINVAL: gone meanwhile
-                raise HostError(f"remove jail {note['name']}: {programs.plain(reason(error))}") from error
+                raise HostError(f"remove jail {note['name']}: {reason(error)}") from error
     _wait_while_dying(libc, note["name"], jid or note.get("jid", 0))
     sweep(libc, note["path"], note["keep"])
 

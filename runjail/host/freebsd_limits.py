@@ -4,11 +4,9 @@ Rules hang on the jail's name: they may be there before the jail, and stay behin
 """
 
 import errno
-import os
 
-from runjail.errors import HostError
+from runjail.errors import HostError, reason
 from runjail.host.freebsd_processes import members
-from runjail.host.programs import plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,7 +51,7 @@ def _remove(libc: "Libc", text: str) -> None:
 def _refused(what: str, error: OSError) -> HostError:
     if error.errno == errno.ENOSYS:
         return HostError(f"{what}: the kernel does not account for resources", OFF_HINT)
-    return HostError(f"{what}: {plain(os.strerror(error.errno or 0))}")
+    return HostError(f"{what}: {reason(error)}")
 
 
 def usage(libc: "Libc", box: "Box") -> "dict[str, Any]":

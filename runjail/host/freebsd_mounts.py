@@ -14,12 +14,12 @@ from runjail.errors import HostError, reason
 from runjail.host import libc_freebsd as c
 from runjail.host.freebsd_processes import boot
 from runjail.host.freebsd_unmount import fsids_below, is_below
-from runjail.host.programs import plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runjail.host.base import Box, Noting
-    from runjail.host.libc_freebsd import Libc, Mounted
+    from runjail.host.freebsd_structs import Mounted
+    from runjail.host.libc_freebsd import Libc
     from runjail.steps import Mount, ReadonlyRoot
 
 BITS = {
@@ -53,7 +53,7 @@ def mount(libc: "Libc", step: "Mount", box: "Box", note: "Noting") -> None:
             mount(libc, inner, box, note)
     except OSError as error:
         hint = DEVFS_HINT if error.errno == errno.EOPNOTSUPP else None
-        raise HostError(f"{what}: {CAUSES.get(error.errno or 0) or plain(reason(error))}", hint) from error
+        raise HostError(f"{what}: {CAUSES.get(error.errno or 0) or reason(error)}", hint) from error
     except HostError as error:
         raise HostError(f"{what}: {error}", error.hint) from error
 
@@ -258,4 +258,4 @@ def make_view(libc: "Libc", step: "ReadonlyRoot", note: "Noting") -> None:
         if not libc.statfs(step.target).flags & c.MNT_RDONLY:
             raise HostError(f"{what}: the kernel ignored ro")
     except OSError as error:
-        raise HostError(f"{what}: {CAUSES.get(error.errno or 0) or plain(reason(error))}") from error
+        raise HostError(f"{what}: {CAUSES.get(error.errno or 0) or reason(error)}") from error

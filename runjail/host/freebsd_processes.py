@@ -5,31 +5,37 @@ import os
 import time
 
 from runjail.errors import HostError
-from runjail.host.libc_freebsd import PROC_TRACE_CTL, PROC_TRACE_CTL_DISABLE, SSTOP, SZOMB
+from runjail.host.freebsd_structs import SSTOP, SZOMB
+from runjail.host.libc_freebsd import PROC_TRACE_CTL, PROC_TRACE_CTL_DISABLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runjail.host.base import Box
-    from runjail.host.libc_freebsd import Libc, Proc
+    from runjail.host.freebsd_structs import Proc
+    from runjail.host.libc_freebsd import Libc
 
 SIGKILL, SIGSTOP, SIGCONT = 9, 17, 19
 KILL_ROUNDS = 1000  # a millisecond each: who forks faster than we kill is left to jail_remove(2)
 FREEZE_ROUNDS = 20
 HELPERS = 5  # tries to send a signal from inside before another killer of the same jail hits our helper
 LAST_KERNEL_PID = 100  # kernel processes that start with the kernel have lower numbers
+LASTING = ("pagedaemon", "bufdaemon", "vnlru", "syncer")  # those that never end, in the order of their start
 
 
 def boot(libc: "Libc") -> str:
     """Return a text that differs between two boots.
 
     kern.boottime alone will not do: setting the clock moves it, which would make every running container look like
-    one from before a reboot. Its distance from the start of the syncer, a process of the kernel, is fixed.
+    one from before a reboot. Its distance from the start of the kernel's own processes is fixed, to the microsecond.
     """
     since = libc.boottime()
+    starts = []
     for pid in range(2, LAST_KERNEL_PID):
         proc = libc.process(pid)
-        if proc and proc.command == "syncer":
-            return f"syncer {pid} at {proc.start - since}"
+        if proc and proc.command in LASTING:
+            starts.append(str(proc.start - since))
+            if proc.command == LASTING[-1]:
+                return "kernel " + " ".join(starts)
     return f"boottime {since}"  # inside a jail, where nobody sets the clock
 
 

@@ -6,12 +6,12 @@ import time
 
 from runjail import rootfs
 from runjail.errors import HostError, reason
-from runjail.host.programs import plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runjail.host.base import Note
-    from runjail.host.libc_freebsd import Libc, Mounted
+    from runjail.host.freebsd_structs import Mounted
+    from runjail.host.libc_freebsd import Libc
 
 PATIENCE = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8)  # seconds before each try to unmount; then by force
 
@@ -53,7 +53,7 @@ def _unmount(libc: "Libc", mounted: "Mounted", force: bool) -> str:
         libc.unmount(mounted.fsid, force)
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.EINVAL):  # not mounted any more
-            return f"unmount {mounted.path}: {plain(reason(error))}"
+            return f"unmount {mounted.path}: {reason(error)}"
     return ""
 
 

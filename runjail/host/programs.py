@@ -27,13 +27,12 @@ BLOCK = 65536
 STRAYS = 256  # descriptors below this are looked at; callers pass what they leak by the lowest numbers
 PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@%+=:,./-_")
 
-# What callers take for a verdict on the container's program (errors.py) when they find it anywhere in a message.
-REWORDED = (
-    (": No such file or directory", ": does not exist"),
-    ("No such file or directory", "does not exist"),
-    ("Permission denied", "access refused"),
-    ("Operation not permitted", "not allowed"),
-)
+# What callers take for a verdict on the container's program when they find it anywhere in a message: errors.reason.
+REWORDED = {
+    "No such file or directory": "does not exist",
+    "Permission denied": "access refused",
+    "Operation not permitted": "not allowed",
+}
 
 
 class Result(Record):
@@ -56,7 +55,7 @@ def _quote(text: str) -> str:
 
 def plain(text: str) -> str:
     """Return a cause in words that nobody mistakes for "the container's program is missing"."""
-    for phrase, instead in REWORDED:
+    for phrase, instead in REWORDED.items():
         text = text.replace(phrase, instead)
     return text
 
@@ -74,7 +73,7 @@ def check(
     try:
         result = run(argv, env=env, input=input, timeout=timeout)
     except OSError as error:
-        raise HostError(f"{command(argv)}: cannot be run: {plain(reason(error))}") from error
+        raise HostError(f"{command(argv)}: cannot be run: {reason(error)}") from error
     if result.timed_out:
         raise HostError(f"{command(argv)}: no end after {timeout:g} s")
     if result.status:

@@ -1,6 +1,6 @@
 """A FreeBSD kernel of Python, called through the real C calling convention.
 
-`FakeKernel.library()` is what ctypes.CDLL(None) would be there: functions with the argument types that libc_freebsd
+`FakeKernel.find` is what dlsym(3) would be there: addresses of functions with the argument types that libc_freebsd
 declares. They read iovecs and write struct statfs and struct kinfo_proc by address, so a wrong layout fails here too.
 What is answered is what FreeBSD 15.1 answered: errno values, texts and side effects as observed there.
 """
@@ -12,9 +12,14 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
+from runjail.host import freebsd_structs as structs
 from runjail.host import libc_freebsd as c
 
 NO_TEXT = ""
+LETTERS = {
+    "i": ctypes.c_int, "I": ctypes.c_uint, "l": ctypes.c_long, "q": ctypes.c_int64, "N": ctypes.c_size_t,
+    "z": ctypes.c_char_p, "P": ctypes.c_void_p,
+}  # fmt: skip
 UNKNOWN_TO_TMPFS = {"nodev", "relatime", "noatime", "sync", "rprivate"}
 
 
@@ -40,6 +45,7 @@ class FakeKernel:
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
+        self._made: dict[str, Any] = {}  # functions must live as long as somebody may call them
         self.jails: dict[int, tuple[str, str]] = {}
         self.dying: dict[int, int] = {}  # jid to how many looks it takes until it is gone
         self.mounts = [Mount((1, 1), "ufs", "/dev/vtbd0p2", "/"), Mount((2, 2), "devfs", "devfs", "/dev")]
@@ -75,22 +81,15 @@ class FakeKernel:
 
     # -- libc
 
-    def library(self) -> Any:
-        """Return an object with libc's functions."""
-
-        class Library:
-            pass
-
-        library = Library()
-        for name, arguments in c.SIGNATURES.items():
-            setattr(library, name, self._function(name, arguments, ctypes.c_int))
-        library.ptsname = self._function("ptsname", (ctypes.c_int,), ctypes.c_void_p)
-        return library
+    def find(self, name: str) -> int:
+        """Return the address of a function."""
+        function = self._made[name] = self._function(name, [LETTERS[letter] for letter in c.SIGNATURES[name]])
+        return ctypes.cast(function, ctypes.c_void_p).value or 0
 
     def libc(self) -> c.Libc:
-        return c.Libc(self.library())
+        return c.Libc(self.find)
 
-    def _function(self, name: str, arguments: Any, result: Any) -> Any:
+    def _function(self, name: str, arguments: Any) -> Any:
         method: Callable[..., int] = getattr(self, f"_{name}")
 
         def entered(*values: Any) -> int:
@@ -104,6 +103,7 @@ class FakeKernel:
                     _write_text(_pairs(values[0], values[1])["errmsg"], refusal.text)
                 return -1
 
+        result = ctypes.c_void_p if name == "ptsname" else ctypes.c_int
         return ctypes.CFUNCTYPE(result, *arguments, use_errno=True)(entered)
 
     # -- jails
@@ -200,8 +200,8 @@ class FakeKernel:
         assert mode == c.MNT_NOWAIT
         if buffer is None:
             return len(self.mounts)
-        fitting = self.mounts[: size // c.STATFS_SIZE]
-        ctypes.memmove(buffer, b"".join(_statfs(mount) for mount in fitting), len(fitting) * c.STATFS_SIZE)
+        fitting = self.mounts[: size // structs.STATFS_SIZE]
+        ctypes.memmove(buffer, b"".join(_statfs(mount) for mount in fitting), len(fitting) * structs.STATFS_SIZE)
         return len(fitting)
 
     def _statfs(self, path: bytes, buffer: int) -> None:
@@ -209,11 +209,13 @@ class FakeKernel:
         if self.moved:
             place = self.moved
         found = [mount for mount in self.mounts if mount.path in (place, "/") or place.startswith(mount.path + "/")]
-        ctypes.memmove(buffer, _statfs(max(found, key=lambda mount: (len(mount.path), mount.fsid[0]))), c.STATFS_SIZE)
+        ctypes.memmove(
+            buffer, _statfs(max(found, key=lambda mount: (len(mount.path), mount.fsid[0]))), structs.STATFS_SIZE
+        )
 
     # -- processes and variables
 
-    def _sysctl(self, mib: int, count: int, out: int | None, size: Any, _new: Any, _length: int) -> None:
+    def _sysctl(self, mib: int, count: int, out: int | None, size: int, _new: Any, _length: int) -> None:
         names = struct.unpack(f"{count}i", ctypes.string_at(mib, 4 * count))
         if names[:3] == c.KERN_PROC_PID:
             procs = [proc for proc in self.procs if proc["pid"] == names[3]]
@@ -224,15 +226,16 @@ class FakeKernel:
             procs = self.procs
         self._answer(b"".join(self._kinfo(proc) for proc in procs), out, size)
 
-    def _sysctlbyname(self, name: bytes, out: int | None, size: Any, _new: Any, _length: int) -> None:
+    def _sysctlbyname(self, name: bytes, out: int | None, size: int, _new: Any, _length: int) -> None:
         values = self.sysctls | {"kern.boottime": struct.pack("qq", *divmod(self.boottime, 1000000))}
         if name.decode() not in values:
             raise Refusal(errno.ENOENT)
         self._answer(values[name.decode()], out, size)
 
-    def _answer(self, data: bytes, out: int | None, size: Any) -> None:
-        room = size[0]
-        size[0] = len(data)
+    def _answer(self, data: bytes, out: int | None, size: int) -> None:
+        length = ctypes.c_size_t.from_address(size)
+        room = length.value
+        length.value = len(data)
         if out is None:
             return
         if room < len(data):
@@ -240,8 +243,8 @@ class FakeKernel:
         ctypes.memmove(out, data, len(data))
 
     def _kinfo(self, proc: dict[str, Any]) -> bytes:
-        data = bytearray(c.KINFO_SIZE)
-        struct.pack_into("i", data, 0, c.KINFO_SIZE)
+        data = bytearray(structs.KINFO_SIZE)
+        struct.pack_into("i", data, 0, structs.KINFO_SIZE)
         struct.pack_into("i", data, 72, proc["pid"])
         struct.pack_into("q", data, 264, proc.get("resident", 0))
         struct.pack_into("Qqq", data, 328, proc.get("runtime", 0), *divmod(self.boottime + proc["start"], 1000000))
@@ -311,12 +314,13 @@ class FakeKernel:
         return None if self.pts == "none" else ctypes.addressof(self._pts)
 
 
-def _pairs(vector: Any, count: int) -> dict[str, tuple[int, int]]:
+def _pairs(vector: int, count: int) -> dict[str, tuple[int, int]]:
     """Return name to (address, length) of an iovec array; a name given twice hides its first value."""
-    entries = [vector[i] for i in range(count)]
+    numbers = struct.unpack("PN" * count, ctypes.string_at(vector, 16 * count))
+    entries = list(zip(numbers[::2], numbers[1::2], strict=True))
     return {
-        ctypes.string_at(name.base).decode(): (value.base or 0, value.len)
-        for name, value in zip(entries[::2], entries[1::2], strict=True)
+        ctypes.string_at(address).decode(): value
+        for (address, _), value in zip(entries[::2], entries[1::2], strict=True)
     }
 
 
@@ -333,8 +337,8 @@ def _write_text(value: tuple[int, int], text: str, needed: int = 0) -> None:
 
 
 def _statfs(mount: Mount) -> bytes:
-    data = bytearray(c.STATFS_SIZE)
-    struct.pack_into("IIQ", data, 0, c.STATFS_VERSION, 0, mount.flags)
+    data = bytearray(structs.STATFS_SIZE)
+    struct.pack_into("IIQ", data, 0, structs.STATFS_VERSION, 0, mount.flags)
     struct.pack_into("ii", data, 192, *mount.fsid)
     for at, text in ((280, mount.fstype), (296, mount.source), (1320, mount.path)):
         data[at : at + len(text.encode())] = text.encode()

@@ -3,10 +3,14 @@
 import errno
 import os
 import struct
+import subprocess
+import sys
 
 import pytest
 
+from runjail.host import freebsd_structs as structs
 from runjail.host import libc_freebsd as c
+from runjail.host.freebsd_structs import Mounted, Prison, Proc
 from tests.host.fake_libc import FakeKernel, Refusal
 
 
@@ -23,7 +27,7 @@ def libc(kernel: FakeKernel) -> c.Libc:
 
 
 def test_jails_are_found_by_name_and_by_jid(libc: c.Libc) -> None:
-    assert libc.jail("web") == libc.jail(7) == c.Prison(7, "web", "/jr")
+    assert libc.jail("web") == libc.jail(7) == Prison(7, "web", "/jr")
 
 
 @pytest.mark.parametrize("which", ["nosuch", 99, "7"])
@@ -37,7 +41,7 @@ def test_dying_jails_are_hidden_unless_asked_for(libc: c.Libc, kernel: FakeKerne
 
     assert libc.jail(7) is None
     assert libc.jail("web") is None
-    assert libc.jail(7, dying=True) == c.Prison(7, "web", "/jr")
+    assert libc.jail(7, dying=True) == Prison(7, "web", "/jr")
 
 
 def test_all_jails_are_listed(libc: c.Libc) -> None:
@@ -84,7 +88,7 @@ def test_the_mount_table_is_read_whole(libc: c.Libc, kernel: FakeKernel) -> None
     table = libc.mounts()
 
     assert [mounted.path for mounted in table] == ["/", "/dev", *(f"/m/{number}" for number in range(40))]
-    assert table[2] == c.Mounted((102, -102), "nullfs", "/src", "/m/0", 0)
+    assert table[2] == Mounted((102, -102), "nullfs", "/src", "/m/0", 0)
 
 
 def test_a_table_that_grows_meanwhile_is_read_again(kernel: FakeKernel, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +110,7 @@ def test_a_table_that_grows_meanwhile_is_read_again(kernel: FakeKernel, monkeypa
 def test_another_layout_of_statfs_is_refused() -> None:
     """Reading ids from the wrong place would unmount somebody else's file system."""
     with pytest.raises(OSError, match="struct statfs has version 0x20200101, not 0x20140518"):
-        c._mounted(struct.pack("I", 0x20200101) + bytes(c.STATFS_SIZE - 4), 0)
+        structs.read_statfs(struct.pack("I", 0x20200101) + bytes(structs.STATFS_SIZE - 4))
 
 
 def test_unmount_is_by_file_system_id(libc: c.Libc, kernel: FakeKernel) -> None:
@@ -122,7 +126,7 @@ def test_unmount_is_by_file_system_id(libc: c.Libc, kernel: FakeKernel) -> None:
 def test_processes_are_read_with_start_state_and_jid(libc: c.Libc, kernel: FakeKernel) -> None:
     kernel.add_process(50, jid=7, start=77, state=5, command="sleep", runtime=11, resident=12)
 
-    wanted = c.Proc(50, kernel.boottime + 77, 5, 7, "sleep", 11, 12)
+    wanted = Proc(50, kernel.boottime + 77, 5, 7, "sleep", 11, 12)
     assert libc.process(50) == wanted
     assert libc.processes()[-1] == wanted
 
@@ -143,7 +147,7 @@ def test_a_process_table_that_grows_meanwhile_is_read_again(
 ) -> None:
     answer, asked = FakeKernel._answer, []
 
-    def shrink(fake: FakeKernel, data: bytes, out: int | None, size: object) -> None:
+    def shrink(fake: FakeKernel, data: bytes, out: int | None, size: int) -> None:
         asked.append(out)
         if out is not None and len(asked) < 5:
             raise Refusal(errno.ENOMEM)
@@ -157,7 +161,7 @@ def test_a_process_table_that_grows_meanwhile_is_read_again(
 def test_sysctl_failing_for_lack_of_right_is_an_error_too(
     libc: c.Libc, kernel: FakeKernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(fake: FakeKernel, data: bytes, out: int | None, size: object) -> None:
+    def refuse(fake: FakeKernel, data: bytes, out: int | None, size: int) -> None:
         if out is not None:
             raise Refusal(errno.EPERM)
 
@@ -169,7 +173,7 @@ def test_sysctl_failing_for_lack_of_right_is_an_error_too(
 
 def test_another_layout_of_kinfo_proc_is_refused() -> None:
     with pytest.raises(OSError, match="struct kinfo_proc has 1096 bytes, not 1088"):
-        c._proc(struct.pack("i", 1096) + bytes(1092), 0)
+        structs.read_kinfo(struct.pack("i", 1096) + bytes(1092))
 
 
 def test_boottime_is_in_microseconds(libc: c.Libc) -> None:
@@ -209,6 +213,21 @@ def test_a_terminal_without_a_name_is_closed_again(libc: c.Libc, kernel: FakeKer
     assert not before or len(os.listdir("/dev/fd")) == len(before)
 
 
-def test_nothing_is_loaded_at_import() -> None:
-    """The module is imported by tests and tools on any system."""
-    assert not any(isinstance(value, c.Libc) for value in vars(c).values())
+def test_nothing_is_loaded_before_it_is_needed() -> None:
+    """Tools and tests import this on any system, and each verb pays only for the calls it makes."""
+
+    def find(name: str) -> int:
+        raise AssertionError(f"{name} was looked up")
+
+    c.Libc(find)
+
+
+def test_the_expensive_half_of_ctypes_stays_out() -> None:
+    """It would cost `state` a fifth of its time."""
+    script = "import sys, runjail.host.freebsd; sys.exit('ctypes' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_load_finds_functions_of_this_process() -> None:
+    assert c.load()._find("getpid") > 0
