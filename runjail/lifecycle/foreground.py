@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 FORWARDED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGCONT")
 BLOCK = 1 << 16
 DRAIN_SECONDS = 1.0
+NO_SIZE = struct.pack("HHHH", 0, 0, 0, 0)
 
 
 def wait(pid: int) -> int:
@@ -99,8 +100,9 @@ class Terminal:
     def _follow_size(self) -> None:
         def resize(_number: int = 0, _frame: object = None) -> None:
             try:
-                size = fcntl.ioctl(0, termios.TIOCGWINSZ, struct.pack("HHHH", 0, 0, 0, 0))
-                fcntl.ioctl(self._master, termios.TIOCSWINSZ, size)
+                size = fcntl.ioctl(0, termios.TIOCGWINSZ, NO_SIZE)
+                if size != NO_SIZE:  # ours has none (script(1) without a terminal): consoleSize stays
+                    fcntl.ioctl(self._master, termios.TIOCSWINSZ, size)
             except OSError:  # no terminal on our side: the container's keeps its size
                 pass
 
