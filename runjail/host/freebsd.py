@@ -27,10 +27,12 @@ class FreeBSDHost:
 
     def __init__(self, libc: "Libc | None" = None) -> None:
         self._libc = libc or libc_freebsd.load()
+        self._boot = ""
 
     def boot(self) -> str:
         """Return when the kernel started its own processes: the clock may be set, this stays."""
-        return processes.boot(self._libc)
+        self._boot = self._boot or processes.boot(self._libc)
+        return self._boot
 
     def started(self, pid: int) -> str:
         """Return the microseconds of uptime at which a process was forked, "" for zombies and the dead."""
@@ -45,7 +47,7 @@ class FreeBSDHost:
 
         libc = self._libc
         if isinstance(step, steps.Mount):
-            freebsd_mounts.mount(libc, step, box, note)
+            freebsd_mounts.mount(libc, step, box, self.boot(), note)
         elif isinstance(step, steps.ReadonlyRoot):
             freebsd_mounts.make_view(libc, step, note)
         elif isinstance(step, steps.Limits):
@@ -53,7 +55,7 @@ class FreeBSDHost:
         elif isinstance(step, steps.Alias):
             freebsd_network.add_alias(step, note)
         elif isinstance(step, steps.CreateJail):
-            freebsd_jails.create(libc, step, box, note)
+            freebsd_jails.create(libc, step, box, self.boot(), note)
         elif isinstance(step, steps.Cpus):
             freebsd_jails.set_cpus(libc, step, box)
         elif isinstance(step, steps.MoveInterface):
@@ -143,6 +145,10 @@ class FreeBSDHost:
     def thaw(self, box: "Box") -> None:
         """Continue everybody."""
         processes.kill_all(self._libc, box, processes.SIGCONT)
+
+    def regroup(self, path: str, box: "Box", note: "Noting") -> None:
+        """Remember the path: rctl knows no groups but the jail itself."""
+        box.cgroup = path
 
     def usage(self, box: "Box") -> "dict[str, Any]":
         """Return runc's stats document from resource accounting, or from the process table where that is off."""

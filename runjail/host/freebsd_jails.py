@@ -10,7 +10,7 @@ import time
 
 from runjail.errors import HostError, reason
 from runjail.host import programs
-from runjail.host.freebsd_processes import boot, find_jail
+from runjail.host.freebsd_processes import find_jail
 from runjail.host.freebsd_unmount import fsids_below, sweep
 from runjail.host.libc_freebsd import CPU_SETSIZE
 
@@ -33,20 +33,16 @@ HINTS = (
 )
 
 
-def create(libc: "Libc", step: "CreateJail", box: "Box", note: "Noting") -> None:
-    """Create the jail and learn its jid. Raises HostError with jail(8)'s words."""
+def create(libc: "Libc", step: "CreateJail", box: "Box", boot: str, note: "Noting") -> None:
+    """Create the jail and learn its jid. boot: what the notes are valid for. Raises HostError with jail(8)'s words."""
     taken = libc.jail(step.name)
     if taken:
         # Before the note: undoing it would remove a jail that somebody else made of the same directory.
         raise HostError(f"create jail {step.name}: jail {taken.jid} has this name already")
     path = os.path.realpath(box.root)
-    facts = {
-        "undo": "jail",
-        "name": step.name,
-        "path": path,
-        "keep": fsids_below(libc.mounts(), path),
-        "boot": boot(libc),
-    }
+    facts: Note = {"undo": "jail", "name": step.name, "path": path, "boot": boot}
+    if path != "/" and any(key.startswith("allow.mount") for key, _ in step.params):
+        facts["keep"] = fsids_below(libc.mounts(), path)
     note(facts)
     box.jid = _run_jail(step)
     note(facts | {"jid": box.jid})
@@ -74,7 +70,7 @@ def _run_jail(step: "CreateJail") -> int:
 
 
 def remove(libc: "Libc", note: "Note") -> None:
-    """Remove the jail with all its processes and children, then what it mounted below its root.
+    """Remove the jail with all its processes and children, then what it mounted itself where it was allowed to.
 
     Only a jail of the noted name and root is touched. Waits a while for the kernel to let go of the root directory.
     """
@@ -86,7 +82,8 @@ def remove(libc: "Libc", note: "Note") -> None:
             if error.errno != errno.EINVAL:  # EINVAL: gone meanwhile
                 raise HostError(f"remove jail {note['name']}: {reason(error)}") from error
     _wait_while_dying(libc, note["name"], jid or note.get("jid", 0))
-    sweep(libc, note["path"], note["keep"])
+    if "keep" in note:
+        sweep(libc, note["path"], note["keep"])
 
 
 def _wait_while_dying(libc: "Libc", name: str, jid: int) -> None:

@@ -12,7 +12,6 @@ import stat
 from runjail import rootfs
 from runjail.errors import HostError, reason
 from runjail.host import libc_freebsd as c
-from runjail.host.freebsd_processes import boot
 from runjail.host.freebsd_unmount import fsids_below, is_below
 
 TYPE_CHECKING = False
@@ -44,13 +43,16 @@ CAUSES = {
 DEVFS_HINT = "in /dev: /dev/shm comes with kldload linux_common, and a directory must be shown by a devfs rule"
 
 
-def mount(libc: "Libc", step: "Mount", box: "Box", note: "Noting") -> None:
-    """Perform one Mount step, with the submounts of its source when it is recursive. Raises HostError."""
+def mount(libc: "Libc", step: "Mount", box: "Box", boot: str, note: "Noting") -> None:
+    """Perform one Mount step, with the submounts of its source when it is recursive.
+
+    boot: what the notes are valid for. Raises HostError.
+    """
     what = f"mount {step.source} ({step.fstype}) on {step.destination}"
     try:
-        _Mounting(libc, step, box, note).run()
+        _Mounting(libc, step, box, boot, note).run()
         for inner in _submounts(libc, step, box):
-            mount(libc, inner, box, note)
+            mount(libc, inner, box, boot, note)
     except OSError as error:
         hint = DEVFS_HINT if error.errno == errno.EOPNOTSUPP else None
         raise HostError(f"{what}: {CAUSES.get(error.errno or 0) or reason(error)}", hint) from error
@@ -75,8 +77,8 @@ def _submounts(libc: "Libc", step: "Mount", box: "Box") -> "list[Mount]":
 class _Mounting:
     """One mount(2) in the making."""
 
-    def __init__(self, libc: "Libc", step: "Mount", box: "Box", note: "Noting") -> None:
-        self.libc, self.step, self.box, self.note = libc, step, box, note
+    def __init__(self, libc: "Libc", step: "Mount", box: "Box", boot: str, note: "Noting") -> None:
+        self.libc, self.step, self.box, self.boot, self.note = libc, step, box, boot, note
         self.root = os.path.realpath(box.root)
         self.known: set[tuple[int, int]] = set()
         self.source, self.directory = step.source, True
@@ -96,7 +98,7 @@ class _Mounting:
             mounts = self.libc.mounts()
             self.known = {mounted.fsid for mounted in mounts}
             keep = fsids_below(mounts, self.root)
-            self.note({"undo": "mounts", "below": self.root, "keep": keep, "boot": boot(self.libc)})
+            self.note({"undo": "mounts", "below": self.root, "keep": keep, "boot": self.boot})
             self._mount_on(place, [(key, value or None) for key, value in data.items()])
         finally:
             place.close()
@@ -106,7 +108,7 @@ class _Mounting:
             return 0
         from runjail.host import freebsd_devfs
 
-        return freebsd_devfs.choose_ruleset(self.step, boot(self.libc), self.note)
+        return freebsd_devfs.choose_ruleset(self.step, self.boot, self.note)
 
     # -- the mount point
 

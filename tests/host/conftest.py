@@ -37,6 +37,11 @@ class Machine:
         for note in reversed(self.notes):
             self.host.undo(note, self.box)
 
+    def reboot(self) -> None:
+        """Let everything look as it did, to another runjail, on a kernel that was started at another time."""
+        self.kernel.procs[0]["start"] = 999
+        self.host = FreeBSDHost(self.kernel.libc())
+
     def kinds(self) -> list[str]:
         return [note["undo"] for note in self.notes]
 

@@ -150,7 +150,7 @@ def test_a_ruleset_that_is_gone_is_success(machine: Machine) -> None:
 
 def test_a_ruleset_of_another_boot_is_not_ours(machine: Machine) -> None:
     machine.apply(devfs("path shm unhide"))
-    machine.kernel.procs[0]["start"] = 999
+    machine.reboot()
 
     machine.undo()
 

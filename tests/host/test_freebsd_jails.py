@@ -48,7 +48,7 @@ def test_the_jid_is_noted_afterwards(machine: Machine) -> None:
 
 def test_removal_takes_jail_processes_and_what_was_mounted_from_inside(machine: Machine) -> None:
     ours = machine.kernel.add_mount(f"{machine.root}/volume")
-    machine.apply(step(machine))
+    machine.apply(step(machine, allow__mount="", allow__mount__tmpfs=""))
     machine.kernel.add_process(50, jid=machine.box.jid)
     machine.kernel.add_mount(f"{machine.root}/by-itself")
 
@@ -57,6 +57,18 @@ def test_removal_takes_jail_processes_and_what_was_mounted_from_inside(machine: 
     assert machine.kernel.jails == {}
     assert [proc["pid"] for proc in machine.kernel.procs] == [9]
     assert machine.kernel.paths() == [ours.path], "mounts from before are undone by their own notes"
+
+
+@pytest.mark.parametrize(("root", "allowed"), [("/", True), ("", False)])
+def test_what_others_mount_below_stays(machine: Machine, root: str, allowed: bool) -> None:
+    """Where the jail cannot mount, or shares its root with the host, a later mount is somebody else's."""
+    machine.box.root = root or machine.box.root
+    machine.apply(step(machine, **({"allow__mount": ""} if allowed else {})))
+    later = machine.kernel.add_mount(f"{machine.root}/usb-stick")
+
+    machine.undo()
+
+    assert machine.kernel.paths() == [later.path]
 
 
 def test_removing_twice_is_success(machine: Machine) -> None:
@@ -90,7 +102,7 @@ def test_a_jail_of_somebody_else_stays(machine: Machine, name: str, path: str | 
 
 def test_nothing_is_removed_after_a_reboot(machine: Machine) -> None:
     machine.apply(step(machine))
-    machine.kernel.procs[0]["start"] = 999
+    machine.reboot()
 
     machine.undo()
 

@@ -472,7 +472,7 @@ def test_a_root_that_is_gone_is_success(machine: Machine, volume: str) -> None:
 
 def test_mounts_of_another_boot_are_not_ours(machine: Machine, volume: str) -> None:
     machine.apply(Mount("nullfs", volume, "/a"))
-    machine.kernel.procs[0]["start"] = 999
+    machine.reboot()
 
     machine.undo()
 

@@ -86,7 +86,7 @@ def test_a_jid_of_another_boot_is_not_ours(machine: Machine) -> None:
     machine.programs.interfaces["epair0b"] = []
     machine.add_jail(7)
     machine.apply(MoveInterface("epair0b"))
-    machine.kernel.procs[0]["start"] = 999
+    machine.reboot()
 
     machine.undo()
 

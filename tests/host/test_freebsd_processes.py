@@ -9,6 +9,7 @@ import pytest
 
 from runjail.errors import HostError
 from runjail.host import freebsd_processes as processes
+from runjail.host.freebsd import FreeBSDHost
 from runjail.host.libc_freebsd import Libc
 from tests.host.conftest import Machine
 from tests.host.fake_libc import Refusal
@@ -20,6 +21,7 @@ def test_setting_the_clock_is_no_reboot(machine: Machine) -> None:
     before = machine.host.boot(), machine.host.started(50)
 
     machine.kernel.boottime += 3600_000_000
+    machine.host = FreeBSDHost(machine.kernel.libc())
 
     assert (machine.host.boot(), machine.host.started(50)) == before
 
@@ -27,7 +29,7 @@ def test_setting_the_clock_is_no_reboot(machine: Machine) -> None:
 def test_a_reboot_is_noticed(machine: Machine) -> None:
     before = machine.host.boot()
 
-    machine.kernel.procs[0]["start"] = 1_234_568
+    machine.reboot()
 
     assert machine.host.boot() != before
 
