@@ -1,12 +1,13 @@
-"""make bench: start-up and life cycle next to runc and crun, as ratios.
+"""make bench: what runjail costs next to runc and crun, measured in one run.
 
-All runtimes take turns in one run, so that what else the machine does hits them alike; medians are compared. The goal
-that decides the exit status: `state` at most 2.5 times runc's, and create, start, kill and delete together at most 1.2
-times. On FreeBSD, or without runc, the times are printed alone.
+All runtimes get the same bundle, the one that `runc spec` writes, and take turns verb by verb, so that whatever else
+the machine does hits them alike. Times are wall clock of the called process, started by posix_spawn(3) with /dev/null
+for standard input and output. Two goals are judged, by medians: `state` at most 2.5 times runc's, and create, start,
+kill and delete together at most 1.2 times runc's. A missed goal is printed and is no failure: machines differ. Where
+there is no runc, as on FreeBSD, the times stand alone.
 """
 
 import argparse
-import contextlib
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from typing import Any
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, TOP)
@@ -23,8 +25,10 @@ from tests.demo.leftovers import Leftovers  # noqa: E402  # this program may be 
 from tests.demo.machine_root import make_root, missing  # noqa: E402
 
 FREEBSD = sys.platform.startswith("freebsd")
+RUNJAIL = os.path.join(TOP, ".venv", "bin", "runjail")
 GOALS = {"state": 2.5, "life": 1.2}
 LIFE = ("create", "start", "kill", "delete")
+ENV = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 
 
 class Refused(Exception):
@@ -32,42 +36,101 @@ class Refused(Exception):
 
 
 class Runtime:
-    """One runtime with its own state directory and bundle."""
+    """One runtime with a state directory and bundle of its own. times: milliseconds by what was measured."""
 
-    def __init__(self, name: str, path: str, directory: str) -> None:
-        self.name, self.path = name, path
+    def __init__(self, name: str, path: str, directory: str, ours: Leftovers) -> None:
+        self.name, self.path, self._ours = name, path, ours
         self.state, self.bundle = os.path.join(directory, name), os.path.join(directory, f"{name}-bundle")
+        self._errors = os.path.join(directory, f"{name}-errors")
         self.times: dict[str, list[float]] = {}
+        self.peak = self.parked = 0
         os.makedirs(self.state)
 
-    def run(self, verb: str, *args: str) -> None:
-        """Run one verb and keep its time in milliseconds. Raises Refused."""
-        command = [self.path, "--root", self.state, verb, *args]
-        with open(os.path.join(self.state, "..", "errors"), "wb") as errors:
-            begun = time.perf_counter()
-            done = subprocess.run(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors, check=False
-            )
-            self.times.setdefault(verb, []).append((time.perf_counter() - begun) * 1000)
-        if done.returncode:
-            with open(errors.name, encoding="utf-8", errors="replace") as said:
-                raise Refused(f"{self.name} {verb}: {said.read().strip()}")
+    def words(self, verb: str, *args: str) -> list[str]:
+        """Return a whole command line."""
+        return [self.path, "--root", self.state, verb, *args]
 
-    def live(self, id: str) -> None:
-        """One life of a container; waiting for its death is not measured."""
-        pid_file = os.path.join(self.bundle, "pid")
-        self.run("create", "--bundle", self.bundle, "--pid-file", pid_file, id)
-        self.run("start", id)
-        self.run("kill", id, "KILL")
-        with open(pid_file, encoding="ascii") as file:
-            wait_for_death(int(file.read()))
-        self.run("delete", id)
+    def call(self, what: str, words: list[str]) -> None:
+        """Run a command and keep its time as `what`. Raises Refused."""
+        begun = time.perf_counter()
+        pid = self.spawn(words)
+        status = os.waitpid(pid, 0)[1]
+        self.times.setdefault(what, []).append((time.perf_counter() - begun) * 1000)
+        if status:
+            with open(self._errors, encoding="utf-8", errors="replace") as said:
+                raise Refused(f"{self.name} {words[3]}: {said.read().strip()}")
 
-    def median(self, what: str) -> float:
-        """Return the median of one verb, or of a whole life."""
-        if what == "life":
-            return statistics.median(map(sum, zip(*(self.times[verb] for verb in LIFE), strict=True)))
-        return statistics.median(self.times[what])
+    def spawn(self, words: list[str]) -> int:
+        """Start a command. Returns its pid."""
+        actions = [
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 2, self._errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
+        ]
+        return os.posix_spawn(self.path, words, ENV, file_actions=actions)
+
+    def verb(self, verb: str, id: str, what: str = "") -> None:
+        """Run one verb of a container's life; after `kill`, wait for the death, which is not measured."""
+        if verb == "create":
+            self.configure(id)
+        more = {"create": ["--bundle", self.bundle, "--pid-file", self._pid_file()]}.get(verb, [])
+        self.call(what or verb, self.words(verb, *more, id, *(["KILL"] if verb == "kill" else [])))
+        if verb == "kill":
+            wait_for_death(self.pid())
+
+    def configure(self, id: str) -> None:
+        """Write config.json: as `spec` made it, with a process that sleeps and a control group of its own."""
+        with open(os.path.join(self.bundle, "spec.json"), encoding="utf-8") as file:
+            config: dict[str, Any] = json.load(file)
+        mark = f"{self._ours.MARK}={self._ours.base}"
+        config["process"] |= {"terminal": False, "args": ["/bin/sleep", "600"], "env": ["PATH=/bin", mark]}
+        if "linux" in config:
+            config["linux"]["cgroupsPath"] = f"/{self._ours.group}/{self.name}-{id}"
+        with open(os.path.join(self.bundle, "config.json"), "w", encoding="utf-8") as file:
+            json.dump(config, file)
+
+    def prepare(self) -> None:
+        """Make the bundle. `spec` is runc's own wherever there is a runc."""
+        make_root(os.path.join(self.bundle, "rootfs"))
+        spec = [shutil.which("runc") or RUNJAIL, "spec", "--bundle", self.bundle]
+        subprocess.run(spec, check=True, env=ENV, timeout=60)
+        os.rename(os.path.join(self.bundle, "config.json"), os.path.join(self.bundle, "spec.json"))
+
+    def weigh(self) -> None:
+        """Measure memory: the peak of `create`, and what init holds while it waits for `start`. In kilobytes."""
+        self.configure("weight")
+        called = self.spawn(self.words("create", "--bundle", self.bundle, "--pid-file", self._pid_file(), "weight"))
+        while peak := memory(called, "VmHWM"):  # it only grows, so the last look before the end is the peak
+            self.peak = peak
+        os.waitpid(called, 0)
+        self.parked = memory(self.pid(), "VmRSS")
+        self.verb("delete", "weight", "-")
+
+    def pid(self) -> int:
+        """Return the pid of the container that was created last."""
+        with open(self._pid_file(), encoding="ascii") as file:
+            return int(file.read())
+
+    def _pid_file(self) -> str:
+        return os.path.join(self.bundle, "pid")
+
+    def sums(self) -> list[float]:
+        """Return the times of whole lives."""
+        return list(map(sum, zip(*(self.times[verb] for verb in LIFE), strict=True)))
+
+    def remove_everything(self) -> None:
+        """Delete what an interrupted run left."""
+        for id in os.listdir(self.state):
+            subprocess.run([*self.words("delete", "--force"), id], check=False, capture_output=True, timeout=60)
+
+
+def memory(pid: int, kind: str) -> int:
+    """Return kilobytes from /proc/PID/status, 0 for a process that has ended and on systems without it."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="utf-8") as file:
+            return next((int(line.split()[1]) for line in file if line.startswith(kind)), 0)
+    except OSError:
+        return 0
 
 
 def wait_for_death(pid: int) -> None:
@@ -81,33 +144,7 @@ def wait_for_death(pid: int) -> None:
                         return
         except OSError:
             return
-        time.sleep(0.005)
-
-
-def config(name: str, ours: Leftovers) -> dict[str, object]:
-    """Return a config.json that all runtimes take: one sleeping process with /proc and /dev."""
-    document: dict[str, object] = {
-        "ociVersion": "1.0.2",
-        "process": {
-            "user": {"uid": 0, "gid": 0},
-            "args": ["/bin/sleep", "600"],
-            "env": ["PATH=/bin", f"{ours.MARK}={ours.base}"],
-            "cwd": "/",
-        },
-        "root": {"path": "rootfs"},
-        "hostname": "bench",
-        "mounts": [{"destination": "/dev", "type": "devfs", "source": "devfs", "options": ["ruleset=4"]}],
-    }
-    if not FREEBSD:
-        document["mounts"] = [
-            {"destination": "/proc", "type": "proc", "source": "proc"},
-            {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755", "size=64k"]},
-        ]
-        document["linux"] = {
-            "namespaces": [{"type": kind} for kind in ("pid", "mount", "uts", "ipc")],
-            "cgroupsPath": f"/{ours.group}-{name}",
-        }
-    return document
+        time.sleep(0.001)
 
 
 def able(runtimes: list[Runtime]) -> list[Runtime]:
@@ -115,89 +152,129 @@ def able(runtimes: list[Runtime]) -> list[Runtime]:
     found = []
     for runtime in runtimes:
         try:
-            runtime.live("warm-up")
+            for verb in LIFE:
+                runtime.verb(verb, "warm-up")
         except Refused as error:
             if runtime is runtimes[0]:
                 raise
-            print(f"left out: {error}")
+            print(f"left out: {error}\n")
             continue
         runtime.times.clear()
         found.append(runtime)
     return found
 
 
-def measure(runtimes: list[Runtime], rounds: int) -> None:
-    """Let all runtimes take turns."""
+def take_turns(runtimes: list[Runtime], rounds: int, *verbs: str, id: str = "", what: str = "") -> None:
+    """Let each runtime run each verb, in turns, once a round; each round has a container of its own unless `id`."""
     for number in range(rounds):
-        for runtime in runtimes:
-            runtime.live(f"bench-{number}")
-    for runtime in runtimes:
-        runtime.run("create", "--bundle", runtime.bundle, "probe")
-    for _ in range(rounds * 2):
-        for runtime in runtimes:
-            runtime.run("state", "probe")
-    for runtime in runtimes:
-        del runtime.times["create"][-1]
-        times = runtime.times
-        runtime.times = {}
-        runtime.run("delete", "--force", "probe")
-        runtime.times = times
+        for verb in verbs:
+            for runtime in runtimes:
+                runtime.verb(verb, id or f"bench-{number}", what)
 
 
-def report(runtimes: list[Runtime]) -> bool:
-    """Print medians and ratios. Returns whether the goals are met."""
-    met = True
-    columns = ("state", *LIFE, "life")
-    print(f"{'ms, median':<12}" + "".join(f"{column:>10}" for column in columns))
+def measure(runtimes: list[Runtime], rounds: int) -> None:
+    """Measure --version, whole lives, the state of a running container, and memory."""
+    for _ in range(rounds):
+        for runtime in runtimes:
+            runtime.call("--version", [runtime.path, "--version"])
+    take_turns(runtimes, rounds, *LIFE)
+    take_turns(runtimes, 1, "create", "start", id="probe", what="-")
+    take_turns(runtimes, rounds * 3, "state", id="probe")
+    take_turns(runtimes, 1, "kill", "delete", id="probe", what="-")
     for runtime in runtimes:
-        print(f"{runtime.name:<12}" + "".join(f"{runtime.median(column):>10.1f}" for column in columns))
+        runtime.weigh()
+
+
+def crowd(runtimes: list[Runtime], count: int) -> None:
+    """Create and start many containers next to each other, list them, remove them."""
+    for number in range(count):
+        take_turns(runtimes, 1, "create", id=f"crowd-{number}", what="crowd")
+        take_turns(runtimes, 1, "start", id=f"crowd-{number}", what="-")
+    for runtime in runtimes:
+        runtime.call("list", runtime.words("list"))
+    for number in range(count):
+        for runtime in runtimes:
+            runtime.call("remove", runtime.words("delete", "--force", f"crowd-{number}"))
+
+
+def report(runtimes: list[Runtime], count: int) -> None:
+    """Print minimum, median and the ratio of medians for everything that was measured, then the goals."""
     ours, *others = runtimes
+    print(f"{'':<26}" + "".join(f"{runtime.name:>20}" for runtime in runtimes))
+    ratios = "".join(f"{'/ ' + other.name:>10}" for other in others)
+    print(f"{'milliseconds':<26}" + f"{'min':>10}{'median':>10}" * len(runtimes) + ratios)
+    rows = {what: [runtime.times[what] for runtime in runtimes] for what in ("--version", "state", *LIFE)}
+    rows["create+start+kill+delete"] = [runtime.sums() for runtime in runtimes]
+    if count:
+        tenth = max(count // 10, 1)
+        rows[f"create, the first {tenth}"] = [runtime.times["crowd"][:tenth] for runtime in runtimes]
+        rows[f"create, last {tenth} of {count}"] = [runtime.times["crowd"][-tenth:] for runtime in runtimes]
+        rows[f"list of {count}"] = [runtime.times["list"] for runtime in runtimes]
+        rows["delete --force, running"] = [runtime.times["remove"] for runtime in runtimes]
+    for what, measured in rows.items():
+        medians = list(map(statistics.median, measured))
+        cells = "".join(f"{min(times):>10.1f}{statistics.median(times):>10.1f}" for times in measured)
+        print(f"{what:<26}{cells}" + "".join(f"{medians[0] / median:>10.2f}" for median in medians[1:]))
+    print_memory("create, peak MB", [runtime.peak for runtime in runtimes])
+    print_memory("init before start, MB", [runtime.parked for runtime in runtimes])
+    print()
     for other in others:
-        ratios = {column: ours.median(column) / other.median(column) for column in columns}
-        print(f"{'/ ' + other.name:<12}" + "".join(f"{ratios[column]:>10.2f}" for column in columns))
         if other.name == "runc":
-            for goal, limit in GOALS.items():
-                met = met and ratios[goal] <= limit
-                print(f"  {goal}: {ratios[goal]:.2f} times runc's, the goal is at most {limit}")
-    return met
+            judge("state", statistics.median(ours.times["state"]) / statistics.median(other.times["state"]))
+            judge("life", statistics.median(ours.sums()) / statistics.median(other.sums()))
+
+
+def print_memory(what: str, kilobytes: list[int]) -> None:
+    """Print one row; 0 was not measured."""
+    if all(kilobytes):
+        cells = "".join(f"{'':>10}{value / 1024:>10.1f}" for value in kilobytes)
+        print(f"{what:<26}{cells}" + "".join(f"{kilobytes[0] / value:>10.2f}" for value in kilobytes[1:]))
+
+
+def judge(goal: str, ratio: float) -> None:
+    """Print whether a goal is met."""
+    what = {"state": "state", "life": "create+start+kill+delete"}[goal]
+    verdict = "pass" if ratio <= GOALS[goal] else "MISS"
+    print(f"{verdict}: {what} takes {ratio:.2f} times as long as runc's; the goal is at most {GOALS[goal]}")
+
+
+def load() -> str:
+    """Return the load average: times of a busy machine mean little, their ratios a bit more."""
+    return " ".join(f"{number:.2f}" for number in os.getloadavg())
 
 
 def main() -> int:
-    """Measure and print; 1 when a goal is missed."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=int, default=20)
-    rounds = parser.parse_args().rounds
+    """Measure and print; 1 only when nothing could be measured."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=30, help="lives of a container (default: 30)")
+    parser.add_argument("--crowd", type=int, default=200, help="containers side by side, 0 for none (default: 200)")
+    options = parser.parse_args()
     if os.geteuid() or missing():
         print(f"make bench: {missing() or 'it makes containers, which takes root: run it as root'}", file=sys.stderr)
         return 1
     directory = tempfile.mkdtemp(prefix="runjail-bench-")
     ours = Leftovers(directory)
     found = {name: shutil.which(name) for name in ("runc", "crun") if not FREEBSD}
-    paths = {
-        "runjail": os.path.join(TOP, ".venv", "bin", "runjail"),
-        **{name: path for name, path in found.items() if path},
-    }
-    runtimes = [Runtime(name, path, directory) for name, path in paths.items()]
+    paths = {"runjail": RUNJAIL, **{name: path for name, path in found.items() if path}}
+    runtimes = [Runtime(name, path, directory, ours) for name, path in paths.items()]
+    before = load()
     try:
         for runtime in runtimes:
-            make_root(os.path.join(runtime.bundle, "rootfs"))
-            with open(os.path.join(runtime.bundle, "config.json"), "w", encoding="utf-8") as file:
-                json.dump(config(runtime.name, ours), file)
+            runtime.prepare()
         taking_part = able(runtimes)
-        measure(taking_part, rounds)
-        return 0 if report(taking_part) else 1
-    except Refused as error:
+        measure(taking_part, options.rounds)
+        crowd(taking_part, options.crowd)
+        report(taking_part, options.crowd)
+        print(f"load average: {before} before, {load()} after; {os.cpu_count()} processors")
+        return 0
+    except (Refused, subprocess.SubprocessError) as error:
         print(f"make bench: {error}", file=sys.stderr)
         return 1
     finally:
         for runtime in runtimes:
-            for id in os.listdir(runtime.state):
-                subprocess.run(
-                    [runtime.path, "--root", runtime.state, "delete", "--force", id], check=False, capture_output=True
-                )
+            runtime.remove_everything()
         ours.sweep()
-        with contextlib.suppress(OSError):
-            shutil.rmtree(directory)
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 if __name__ == "__main__":
