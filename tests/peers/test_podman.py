@@ -107,11 +107,13 @@ def make_podman(tmp_path: Path, machine_rootfs: Path, leftovers: Leftovers) -> I
         return made[-1]
 
     yield make
-    for podman in made:
-        podman("rm", "--force", "--time=0", "--all")
-        podman("umount", "--all", "--force")
-        Tidiness([tmp_path, run], podman.state, leftovers, ("conmon",)).check()
-    shutil.rmtree(run)
+    try:
+        for podman in made:
+            podman("rm", "--force", "--time=0", "--all")
+            podman("umount", "--all", "--force")
+            Tidiness([tmp_path, run], podman.state, leftovers, ("conmon",)).check()
+    finally:
+        shutil.rmtree(run, ignore_errors=True)
 
 
 @pytest.fixture
