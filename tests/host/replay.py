@@ -1,17 +1,18 @@
 """devfs(8), ifconfig(8) and jail(8) of FreeBSD 15.1, in the words they used when they were recorded.
 
 `FakePrograms.run` takes the place of programs.run. It keeps just enough state for the answers to follow each other;
-test_freebsd_replay.py holds its answers against recordings/freebsd-15.1.json.
+test_freebsd_replay.py holds its answers against what was recorded.
 """
 
 import json
 import os
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from runjail.host.programs import Result
 from tests.host.fake_libc import FakeKernel
 
-RECORDED = os.path.join(os.path.dirname(__file__), "recordings", "freebsd-15.1.json")
+RECORDINGS = os.path.join(os.path.dirname(__file__), "recordings")
 RULE_WORDS = {"path": 1, "type": 1, "include": 1, "mode": 1, "user": 1, "group": 1, "hide": 0, "unhide": 0}
 PARAMETERS = {
     "name", "path", "persist", "host", "host.hostname", "host.domainname", "vnet", "ip4", "ip4.addr", "ip6", "ip6.addr",
@@ -20,13 +21,18 @@ PARAMETERS = {
 }  # fmt: skip
 
 
-def recorded() -> list[tuple[list[str], Result]]:
-    """Return the recorded commands of the tools we use, with what came back."""
-    with open(RECORDED, encoding="utf-8") as file:
+def recorded(name: str = "freebsd-15.1") -> list[tuple[list[str], bytes, Result]]:
+    """Return commands that were recorded, in order: argv, standard input, what came back.
+
+    `freebsd-15.1` was typed by hand to see what the tools say, `host-15.1` is what the host ran in tests/freebsd.
+    """
+    with open(os.path.join(RECORDINGS, f"{name}.json"), encoding="utf-8") as file:
         entries = json.load(file)["entries"]
-    return [
-        (entry["argv"], Result(entry["rc"], entry["stdout"].encode(), entry["stderr"].encode())) for entry in entries
-    ]
+    return [(entry["argv"], entry.get("stdin", "").encode(), _result(entry)) for entry in entries]
+
+
+def _result(entry: dict[str, Any]) -> Result:
+    return Result(entry["rc"], entry["stdout"].encode(), entry["stderr"].encode())
 
 
 def failure(text: str, status: int = 1) -> Result:
@@ -126,7 +132,7 @@ class FakePrograms:
 
     def ifconfig(self, words: list[str], input: bytes) -> Result:
         if words[0] == "-j":
-            return Result(0) if self._jid(words[1]) else failure(f'ifconfig: jail "{words[1]}" not found')
+            return Result(0) if self._jid(words[1]) else failure("ifconfig: jail not found: No such file or directory")
         name, rest = words[0], words[1:]
         if rest[:1] == ["-vnet"]:
             return self._fetch(name, rest[1])
@@ -155,7 +161,7 @@ class FakePrograms:
     def _fetch(self, name: str, jail: str) -> Result:
         jid = self._jid(jail)
         if not jid:
-            return failure(f'ifconfig: jail "{jail}" not found')
+            return failure(f"ifconfig: jail {jail} not found")
         if self.inside.pop(name, 0) != jid:
             return failure(f"ifconfig: SIOCSIFRVNET({jid}, {name}): Device not configured")
         return Result(0)
