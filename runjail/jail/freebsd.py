@@ -45,10 +45,7 @@ def _params(spec: "Spec", name: str, root: str, mounted: tuple[steps.Mount, ...]
         *network.params,
         ("enforce_statfs", str(_enforce_statfs(jail))),
         *_devfs_ruleset(mounted),
-        # The specification's default is "new"; the kernel's would be to refuse all System V calls.
-        ("sysvmsg", jail.sysvmsg or "new"),
-        ("sysvsem", jail.sysvsem or "new"),
-        ("sysvshm", jail.sysvshm or "new"),
+        *_system_v(jail),
         *_allow(jail),
     ]
 
@@ -72,6 +69,17 @@ def _devfs_ruleset(mounted: tuple[steps.Mount, ...]) -> Params:
     rulesets = [step.ruleset for step in mounted if devices.on_dev(step)]
     ruleset = rulesets[-1] if rulesets else mounts.DEFAULT_RULESET
     return [("devfs_ruleset", str(ruleset))] if ruleset else []
+
+
+def _system_v(jail: "Jail") -> Params:
+    """Return sysvmsg, sysvsem and sysvshm. The specification's default is "new", the kernel's is to refuse all calls.
+
+    Below a parent only what was said: one that has no System V of its own (podman's network jails) refuses it with
+    "Operation not permitted", and a plan cannot know.
+    """
+    default = None if jail.parent else "new"
+    said = [("sysvmsg", jail.sysvmsg), ("sysvsem", jail.sysvsem), ("sysvshm", jail.sysvshm)]
+    return [(name, value or default) for name, value in said if value or default]
 
 
 def _allow(jail: "Jail") -> Params:

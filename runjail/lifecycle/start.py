@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from runjail.host.base import Host
     from runjail.lifecycle.state import Container, Store
+    from runjail.nri.chain import Chain
     from runjail.spec.model import Hook
 
 REFUSALS = {
@@ -26,18 +27,18 @@ REFUSALS = {
 
 
 def start(container_id: str, host: "Host", store: "Store") -> None:
-    """Run the startContainer hooks inside, open the gate, run the poststart hooks.
+    """Ask the NRI plugins, run the startContainer hooks inside, open the gate, run the poststart hooks.
 
-    A hook that fails undoes the whole container. Returns once the program has replaced init.
+    A plugin or hook that fails undoes the whole container. Returns once the program has replaced init.
     """
     container = store.container(container_id)
     with container:
         container.load()
         _require_created(container, host)
-        inside = stored_hooks(container, "startContainer")
-        if inside:
-            _claim(container, host)
-            _or_undo(container, host, lambda: _run_inside(container, host, inside))
+        plugins, inside = container.plugins(), stored_hooks(container, "startContainer")
+        if plugins or inside:
+            _claim(container, host, bool(plugins))
+            _or_undo(container, host, lambda: _prepare(container, host, plugins, inside))
             container.lock()
             _require_created(container, host)
         open_gate(container)
@@ -52,12 +53,16 @@ def _require_created(container: "Container", host: "Host") -> None:
         raise WrongStatus(REFUSALS[now])
 
 
-def _claim(container: "Container", host: "Host") -> None:
-    """Write down who starts the container, so that its hooks run once; then let go of the lock for them."""
+def _claim(container: "Container", host: "Host", plugins: bool) -> None:
+    """Write down who starts the container, so that its hooks run once, and that `delete` has to tell plugins.
+
+    Then let go of the lock for them.
+    """
     starter = container.data.get("starter")
     if starter and host.started(starter[0]) == starter[1]:
         raise WrongStatus(REFUSALS["running"])
     container.data["starter"] = [os.getpid(), host.started(os.getpid())]
+    container.data["nri"] = plugins
     container.save()
     container.unlock()
 
@@ -70,6 +75,16 @@ def _or_undo(container: "Container", host: "Host", hooks_run: "Callable[[], None
 
         take_back(container, host, error)
         raise
+
+
+def _prepare(container: "Container", host: "Host", asked: "Chain | None", inside: "tuple[Hook, ...]") -> None:
+    """Do what comes before the gate is opened. No lock is held."""
+    if asked:
+        from runjail.lifecycle import plugins
+
+        plugins.run(asked, "create", container, host)
+    if inside:
+        _run_inside(container, host, inside)
 
 
 def _run_poststart(container: "Container", host: "Host", listed: "tuple[Hook, ...]") -> None:
@@ -90,6 +105,7 @@ def _run_inside(container: "Container", host: "Host", listed: "tuple[Hook, ...]"
         try:
             seal_imports()
             host.enter(container.box, [theirs.fileno()])
+            os.setgroups([])  # our caller's groups mean something else in there
             hooks.run("startContainer", listed, state, "/")
             theirs.say(done=True)
         except BaseException as error:

@@ -78,6 +78,13 @@ def test_a_parent_makes_a_child_jail() -> None:
     assert params_of(spec_of(jail=Jail(parent="pod")))["name"] == "pod.web"
 
 
+def test_a_parent_may_have_no_system_v_to_give() -> None:
+    """15.1 refuses sysvmsg=new and =inherit below a jail whose own is disabled, podman's network jails for one."""
+    params = params_of(spec_of(jail=Jail(parent="pod", sysvshm="inherit")))
+
+    assert {name: value for name, value in params.items() if name.startswith("sysv")} == {"sysvshm": "inherit"}
+
+
 def test_a_name_too_long_below_its_parent_is_refused() -> None:
     spec = spec_of(jail=Jail(parent="p" * 250))
     with pytest.raises(UsageError, match="256 bytes"):
