@@ -4,6 +4,7 @@
 #   make demo      a container, step by step (root)         make lint      style and types only
 #   make bench     start-up and life cycle next to runc     make clean     remove what the targets above made
 #   make install   into PREFIX (/usr/local)                 DESTDIR is honoured
+#   make vagrant-test   make test in a FreeBSD virtual machine: vagrant/test.sh
 
 PREFIX = /usr/local
 DESTDIR =
@@ -11,7 +12,7 @@ PYTEST_ARGS =
 
 all: venv
 
-.PHONY: all setup venv demo test lint bench install uninstall clean
+.PHONY: all setup venv demo test lint bench vagrant-test install uninstall clean
 
 setup:
 	@sh .ci/setup
@@ -31,6 +32,9 @@ lint: venv
 bench: setup venv
 	.venv/bin/python tests/bench/bench.py
 
+vagrant-test:
+	@sh vagrant/test.sh
+
 install:
 	sh .ci/install "$(DESTDIR)" "$(PREFIX)"
 
@@ -39,5 +43,5 @@ uninstall:
 	rm -f "$(DESTDIR)$(PREFIX)/bin/runjail" "$(DESTDIR)$(PREFIX)/share/man/man8/runjail.8"
 
 clean:
-	rm -rf .venv .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist runjail.egg-info
+	rm -rf .venv .demo .vagrant-results .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist runjail.egg-info
 	find runjail tests .ci -name __pycache__ -type d -prune -exec rm -rf {} +
