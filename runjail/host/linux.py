@@ -229,7 +229,7 @@ class LinuxHost:
         except OSError:
             return False
         try:
-            if self.started(pid) != started:
+            if not started or self.started(pid) != started:
                 return False
             _signal.pidfd_send_signal(descriptor, signal)
         except ProcessLookupError:
@@ -261,7 +261,7 @@ class LinuxHost:
         The kernel gives the number of a namespace that ended to the next one. A private pid namespace ends with its
         init; a mount namespace may outlive it, so who shares its number must have the container's root directory too.
         """
-        init_lives = bool(box.pid) and self.started(box.pid) == box.started
+        init_lives = bool(box.pid and box.started) and self.started(box.pid) == box.started
         if not box.namespaces:
             return [box.pid] if init_lives else []
         if not self._private(box):

@@ -34,7 +34,7 @@ def status(container: "Container", host: "Host") -> str:
 def alive(container: "Container", host: "Host") -> bool:
     """Say whether init is the process that was started, and no zombie."""
     box = container.box
-    return bool(box.pid) and host.started(box.pid) == box.started
+    return bool(box.pid and box.started) and host.started(box.pid) == box.started
 
 
 def document(container: "Container", host: "Host", said: str = "") -> "dict[str, Any]":
