@@ -1,6 +1,6 @@
-"""Write the boot script: the file that people and container engines start as `runjail`.
+"""Write the boot script: the file that people and container engines start as `runjail`; and those of our NRI plugins.
 
-    python3 boot.py --package DIR --to FILE [--site DIR]...
+    python3 boot.py --package DIR --to FILE [--site DIR]... [--plugins DIR]
 
 A script that pip generates starts Python with `site` and imports `re`, which doubles the time `runjail state` takes.
 Ours runs the real interpreter isolated and without `site` (-IS): nothing from the environment, the working directory or
@@ -17,10 +17,12 @@ import sys
 
 sys.path.insert(0, {package!r})
 sys.path += {site!r}
-from runjail.cli.main import main
+from {module} import main
 
 main()
 """
+
+PLUGINS = ("clearcfs", "konfine")
 
 
 def interpreter() -> str:
@@ -28,12 +30,22 @@ def interpreter() -> str:
     return os.path.realpath(sys.executable)
 
 
-def text(package: str, site: list[str]) -> str:
-    """Return a boot script. package: the directory that holds `runjail/`; site: where third-party packages are."""
+def text(package: str, site: list[str], module: str = "runjail.cli.main") -> str:
+    """Return a script that runs main() of a module.
+
+    package: the directory that holds `runjail/`; site: where third-party packages are.
+    """
     python = interpreter()
     if " " in python or len(python) > 100:
         raise SystemExit(f"cannot make a script that starts with {python!r}: too long, or it holds a space")
-    return TEMPLATE.format(python=python, package=package, site=site)
+    return TEMPLATE.format(python=python, package=package, site=site, module=module)
+
+
+def write_plugins(package: str, directory: str) -> None:
+    """Write the programs of the NRI plugins that come with runjail, which finds them next to its own: ../libexec."""
+    os.makedirs(directory, exist_ok=True)
+    for name in PLUGINS:
+        write(os.path.join(directory, name), text(package, [], f"runjail.nri.plugins.{name}"))
 
 
 def write(path: str, content: str) -> bool:
@@ -60,8 +72,11 @@ def main() -> None:
     parser.add_argument("--package", required=True)
     parser.add_argument("--to", required=True)
     parser.add_argument("--site", action="append", default=[])
+    parser.add_argument("--plugins", default="")
     options = parser.parse_args()
     write(options.to, text(options.package, options.site))
+    if options.plugins:
+        write_plugins(options.package, options.plugins)
 
 
 if __name__ == "__main__":

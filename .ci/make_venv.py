@@ -121,6 +121,7 @@ def main() -> None:
         if complete:
             with open(STAMP, "w", encoding="utf-8") as file:
                 file.write(text)
+    boot.write_plugins(TOP, os.path.join(VENV, "libexec", "runjail", "nri"))
     # Callers may forbid writing bytecode in their environment, and compiling at each start costs 50 ms.
     compileall.compile_dir(os.path.join(TOP, "runjail"), quiet=2)
 

@@ -11,6 +11,7 @@
     ├── ProgramNotFound              "... not found in $PATH: No such file or directory"
     ├── ProgramDenied                "...: Permission denied"
     ├── HookError                    a hook failed or ran out of time
+    ├── PluginError                  an NRI plugin failed, or refused the container
     ├── HostError                    the kernel or a system program refused
     └── LeftBehind                   clean-up could not remove everything; names what stayed
 
@@ -102,6 +103,10 @@ class ProgramDenied(RunjailError):
 
 class HookError(RunjailError):
     """A hook failed."""
+
+
+class PluginError(RunjailError):
+    """An NRI plugin failed, or refused the container."""
 
 
 class HostError(RunjailError):

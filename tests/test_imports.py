@@ -28,12 +28,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "steps": {"record", "spec"},
     "jail": {"errors", "record", "spec", "steps"},
     "host": {"errors", "jsonio", "log", "record", "rootfs", "spec", "steps"},
-    "lifecycle": {"", "errors", "host", "jail", "jsonio", "log", "record", "rootfs", "spec", "steps"},
-    "cli": {"", "errors", "host", "jail", "jsonio", "lifecycle", "log", "record", "spec", "steps"},
+    "settings": {"errors"},
+    "nri": {"errors", "host", "jsonio", "log", "record", "settings"},
+    "lifecycle": {"", "errors", "host", "jail", "jsonio", "log", "nri", "record", "rootfs", "spec", "steps"},
+    "cli": {"", "errors", "host", "jail", "jsonio", "lifecycle", "log", "nri", "record", "spec", "steps"},
     "__main__": {"cli"},
 }
 # Modules of a room that only some rooms may know: which operating system this is, is decided once.
-PRIVATE = {"host": {"lifecycle": {"base", "programs"}}}
+PRIVATE = {"host": {"lifecycle": {"base", "programs"}, "nri": {"programs"}}}
 # What the pure rooms must not touch. Type-only imports do not count here: they are not there when the program runs.
 FORBIDDEN = {
     "jail": {"os", "subprocess", "ctypes", "socket", "fcntl", "resource"},  # _socket.inet_pton reads addresses

@@ -19,9 +19,13 @@ if TYPE_CHECKING:
     from runjail.cli.parse import Given
     from runjail.host.base import Host
     from runjail.lifecycle.state import Store
+    from runjail.nri.chain import Chain
 
 OWN_FAILURE = {"exec": 255}  # runc's: 1 and up may be the program's
 MAX_PRESERVED = 1024
+SETTINGS = ("/usr/local/etc/runjail.toml", "/etc/runjail.toml")  # the first that exists, without $RUNJAIL_CONFIG
+NRI = ("/etc/nri", "/usr/local/etc/nri")  # configuration of plugins; the second on FreeBSD only
+NRI_BIN = ("/opt/nri/bin", "/usr/local/libexec/nri")  # the plugins themselves; likewise
 _GLOBAL = frozenset(option[0] for option in GLOBALS) - {"help", "version"}
 
 
@@ -31,6 +35,7 @@ class Context:
     def __init__(self, given: "Given", rest: list[str] | None = None, preserve: int = 0, listen: int = 0) -> None:
         root = given.text("root") or os.environ.get("RUNJAIL_ROOT", "")
         self.root = os.path.abspath(root) if root else ""
+        self.nri_bin = os.path.abspath(given.text("nri-bin")) if given.text("nri-bin") else ""
         self.rest = rest or []
         self.preserve = preserve
         self.listen = listen
@@ -49,7 +54,25 @@ class Context:
         """Return the state directories."""
         from runjail.lifecycle.state import Store, default_root
 
-        return Store(self.root or default_root(host.os))
+        return Store(self.root or default_root(host.os), lambda: self.plugins(host))
+
+    def settings(self) -> str:
+        """Return the path of runjail.toml, "" when there is none."""
+        return os.environ.get("RUNJAIL_CONFIG") or next((path for path in SETTINGS if os.path.exists(path)), "")
+
+    def plugins(self, host: "Host") -> "Chain | None":
+        """Return the NRI plugins that are configured. Where nothing is, this costs a look at a few names."""
+        settings = self.settings()
+        places = NRI if host.os == "freebsd" else NRI[:1]
+        names = [f"{place}/{name}" for place in places for name in ("conf.json", "resource.d")]
+        if not settings and not any(map(os.path.exists, names)):
+            return None
+        from runjail.nri.chain import configured
+
+        ours = os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(sys.argv[0]))), "libexec/runjail/nri")
+        programs = (*(NRI_BIN if host.os == "freebsd" else NRI_BIN[:1]), ours)
+        chain = configured(places, programs, settings, self.nri_bin)
+        return chain if chain.plugins else None
 
 
 def main() -> "NoReturn":

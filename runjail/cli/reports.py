@@ -31,14 +31,15 @@ UPDATES = {
 }
 
 
-def _table(rows: "Sequence[Sequence[str]]") -> str:
+def table(rows: "Sequence[Sequence[str]]") -> str:
     """Return columns as wide as their widest cell, without trailing blanks."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
     return "\n".join(lines) + "\n"
 
 
-def _form(given: "Given", default: str, other: str) -> str:
+def choice(given: "Given", default: str, other: str) -> str:
+    """Return which of two forms of the output was asked for."""
     form = given.text("format", default)
     if form not in (default, other):
         raise UsageError(f"--format: not {default} or {other}: {form[:40]!r}")
@@ -60,7 +61,7 @@ def list_(given: "Given", context: Context) -> int:
     from runjail.lifecycle.inspect import documents, owner_name
 
     host = context.host()
-    form = _form(given, "table", "json")
+    form = choice(given, "table", "json")
     store = context.store(host)
     if given.flag("quiet"):
         return put("".join(f"{container_id}\n" for container_id in store.ids()))
@@ -70,7 +71,7 @@ def list_(given: "Given", context: Context) -> int:
     if form == "json":
         return put(jsonio.dumps(found) + "\n")
     heading = ("ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER")
-    return put(_table([heading, *[tuple(str(row[name.lower()]) for name in heading) for row in found]]))
+    return put(table([heading, *[tuple(str(row[name.lower()]) for name in heading) for row in found]]))
 
 
 def ps(given: "Given", context: Context) -> int:
@@ -78,11 +79,11 @@ def ps(given: "Given", context: Context) -> int:
     from runjail.lifecycle import inspect
 
     host = context.host()
-    form = _form(given, "table", "json")
+    form = choice(given, "table", "json")
     pids = inspect.pids(given.words[0], host, context.store(host))
     if form == "json":
         return put(jsonio.dumps(pids) + "\n")
-    return put(_table(inspect.process_rows(pids)))
+    return put(table(inspect.process_rows(pids)))
 
 
 def events(given: "Given", context: Context) -> int:
@@ -180,7 +181,7 @@ def plan(given: "Given", context: Context) -> int:
     from runjail.lifecycle.state import check_id, default_root
     from runjail.spec.parse import parse, read
 
-    form = _form(given, "text", "json")
+    form = choice(given, "text", "json")
     bundle = os.path.abspath(given.text("bundle") or ".")
     system = _system(given, "freebsd")
     container_id = check_id(given.words[0] if given.words else os.path.basename(bundle))
@@ -218,14 +219,12 @@ def validate(given: "Given", context: Context) -> int:
 
 def check(given: "Given", context: Context) -> int:
     """Print what this machine can do. Exit code 1 when something that has a remedy is missing."""
-    form = _form(given, "table", "json")
+    form = choice(given, "table", "json")
     rows = context.host().check()
     if form == "json":
         names = ("what", "works", "found", "remedy")
         put(jsonio.dumps([dict(zip(names, row, strict=True)) for row in rows]) + "\n")
     else:
         heading = ("WHAT", "WORKS", "FOUND", "REMEDY")
-        put(
-            _table([heading, *[(what, "yes" if works else "no", found, remedy) for what, works, found, remedy in rows]])
-        )
+        put(table([heading, *[(what, "yes" if works else "no", found, remedy) for what, works, found, remedy in rows]]))
     return 0 if all(works for _, works, _, _ in rows) else 1

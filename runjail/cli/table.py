@@ -12,6 +12,7 @@ GLOBALS = (
     ("log-format", "", "text|json", "form of the log"),
     ("log-level", "", "LEVEL", "debug, info, warning or error"),
     ("debug", "", "", "the same as --log-level debug"),
+    ("nri-bin", "", "DIR", "the directory of NRI plugins"),
     ("version", "vV", "", "print the version"),
     ("help", "h", "", "print help"),
     ("systemd-cgroup", "", "", ""),
@@ -151,6 +152,12 @@ VERBS = {
         "explain everything that is wrong with config.json",
     ),
     "check": ("runjail.cli.reports:check", (), (_TABLE,), "say what this machine can and cannot do, and what mends it"),
+    "nri": (
+        "runjail.cli.plugins:nri",
+        ("ls|check",),
+        (_TABLE,),
+        "list the NRI plugins that are configured (ls), or try each with a sample request (check)",
+    ),
     "checkpoint": ("runjail.cli.lifecycle:unsupported", ("WORD...",), (), ""),
     "restore": ("runjail.cli.lifecycle:unsupported", ("WORD...",), (), ""),
 }

@@ -110,6 +110,9 @@ if TYPE_CHECKING:  # a start without this class is 20 us shorter
         def thaw(self, box: Box) -> None:
             """Let them run again."""
 
+        def regroup(self, path: str, box: Box, note: "Noting") -> None:
+            """Move the container to the resource group `path`, limits and processes, noting the way back first."""
+
         def usage(self, box: Box) -> "dict[str, Any]":
             """Return runc's `stats` document for `events --stats`."""
 

@@ -292,6 +292,12 @@ class LinuxHost:
             for pid in self.processes(box):
                 self.kill(box, pid, self.started(pid), signal)
 
+    def regroup(self, path: str, box: Box, note: "Noting") -> None:
+        """Make another control group with the same limits and move every process there."""
+        from runjail.host import linux_regroup
+
+        linux_regroup.move(path, box, note, lambda: self.processes(box))
+
     def usage(self, box: Box) -> "dict[str, Any]":
         """Return runc's stats document from the control group; empty numbers without one."""
         from runjail.host import linux_cgroup
@@ -311,7 +317,7 @@ class LinuxHost:
                 " ".join(NAMESPACES),
                 "",
             ),
-            linux_cgroup.check(),
+            *linux_cgroup.check(),
             ("product", False, "Linux is for development and CI", "run on FreeBSD 14.2 or later"),
         ]
 

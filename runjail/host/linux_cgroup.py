@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 TOP = "/sys/fs/cgroup"
 CONTROLLERS = ("memory", "cpu", "cpuacct", "cpuset", "pids", "freezer")
+MEMORY, MEMORY_AND_SWAP = "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"  # v1
+ENFORCING = ("memory", "cpu", "cpuset", "pids")
 REMOVE_ROUNDS = 200
 REMOVE_PAUSE = 0.005  # seconds
 
@@ -40,11 +42,11 @@ def create(step: "Cgroup", box: "Box", note: "Noting") -> None:
     """Make the group where it is missing, then set its limits."""
     wanted = _settings(step.resources)
     if not box.cgroup:
-        missing = [made for directory in directories(step.path) for made in _missing(directory)]
-        note({"undo": "cgroup", "path": step.path, "made": missing})
+        made = [above for directory in directories(step.path) for above in missing(directory)]
+        note({"undo": "cgroup", "path": step.path, "made": made})
         try:
             for directory in directories(step.path):
-                _make(directory)
+                make(directory)
         except OSError as error:
             names = ", ".join(file for _, file, _ in wanted)
             log.warning(
@@ -52,11 +54,21 @@ def create(step: "Cgroup", box: "Box", note: "Noting") -> None:
             )
             return
         box.cgroup = step.path
-    for controller, file, value in wanted:
+    for controller, file, value in _in_order(step.path, wanted):
         _set(step.path, controller, file, value)
 
 
-def _missing(directory: str) -> list[str]:
+def _in_order(path: str, wanted: list[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+    """In v1 memory alone may never be allowed more than memory and swap together: who grows, moves the sum first."""
+    files = [file for _, file, _ in wanted]
+    if files[:2] != [MEMORY, MEMORY_AND_SWAP] or wanted[0][2] == "-1":
+        return wanted
+    grows = int(wanted[0][2]) > _number(f"{TOP}/memory/{path}/{MEMORY_AND_SWAP}")
+    return [wanted[1], wanted[0], *wanted[2:]] if grows else wanted
+
+
+def missing(directory: str) -> list[str]:
+    """Return what has to be made for a group to exist, from above."""
     parts: list[str] = []
     while not os.path.isdir(directory):
         parts.insert(0, directory)
@@ -64,10 +76,10 @@ def _missing(directory: str) -> list[str]:
     return parts
 
 
-def _make(directory: str) -> None:
+def make(directory: str) -> None:
     """Make a group and what is missing above it; others may make and remove the same parents at this moment."""
     for attempt in range(REMOVE_ROUNDS):
-        for path in _missing(directory):
+        for path in missing(directory):
             try:
                 os.mkdir(path, 0o755)
             except FileExistsError:
@@ -86,14 +98,14 @@ def _inherit(directory: str) -> None:
     parent = os.path.dirname(directory)
     if directory.startswith(f"{TOP}/cpuset/"):
         for file in ("cpuset.cpus", "cpuset.mems"):
-            if not _read(f"{directory}/{file}").strip():
+            if not content(f"{directory}/{file}").strip():
                 _inherit(parent)  # whoever makes it at this moment may not have come so far yet
-                _write(f"{directory}/{file}", _read(f"{parent}/{file}"))
+                write(f"{directory}/{file}", content(f"{parent}/{file}"))
     elif unified():
-        for controller in _read(f"{parent}/cgroup.controllers").split():
+        for controller in content(f"{parent}/cgroup.controllers").split():
             if controller in CONTROLLERS:
                 try:
-                    _write(f"{parent}/cgroup.subtree_control", f"+{controller}")
+                    write(f"{parent}/cgroup.subtree_control", f"+{controller}")
                 except OSError as error:  # a parent with processes of its own passes nothing on
                     log.debug(f"control group {parent}: {controller}: {reason(error)}")
 
@@ -105,8 +117,8 @@ def _settings(resources: "Resources") -> list[tuple[str, str, str]]:
 
 def _settings_v1(resources: "Resources") -> list[tuple[str, str, str]]:
     swap_first = resources.memory_swap == -1  # raising: the sum of memory and swap must move before memory does
-    memory = [("memory", "memory.limit_in_bytes", resources.memory_limit)]
-    swap = [("memory", "memory.memsw.limit_in_bytes", resources.memory_swap)]
+    memory = [("memory", MEMORY, resources.memory_limit)]
+    swap = [("memory", MEMORY_AND_SWAP, resources.memory_swap)]
     rows: list[tuple[str, str, int | str | None]] = [
         *(swap + memory if swap_first else memory + swap),
         ("memory", "memory.soft_limit_in_bytes", resources.memory_reservation),
@@ -115,7 +127,7 @@ def _settings_v1(resources: "Resources") -> list[tuple[str, str, str]]:
         ("cpu", "cpu.cfs_quota_us", resources.cpu_quota),
         ("cpuset", "cpuset.cpus", resources.cpus),
         ("cpuset", "cpuset.mems", resources.mems),
-        ("pids", "pids.max", "max" if (resources.pids_limit or 1) <= 0 else resources.pids_limit),
+        ("pids", "pids.max", _maximum(resources.pids_limit)),
     ]
     return [(controller, file, str(value)) for controller, file, value in rows if value not in (None, "")]
 
@@ -135,7 +147,7 @@ def _settings_v2(resources: "Resources") -> list[tuple[str, str, str]]:
         ("cpu", "cpu.weight", str(1 + (shares - 2) * 9999 // 262142) if shares else None),
         ("cpuset", "cpuset.cpus", resources.cpus),
         ("cpuset", "cpuset.mems", resources.mems),
-        ("pids", "pids.max", _maximum(resources.pids_limit or None)),
+        ("pids", "pids.max", _maximum(resources.pids_limit)),
     ]
     return [(controller, file, value) for controller, file, value in rows if value]
 
@@ -147,7 +159,7 @@ def _maximum(value: int | None) -> str | None:
 def _set(path: str, controller: str, file: str, value: str) -> None:
     target = f"{TOP}/{path}/{file}" if unified() else f"{TOP}/{controller}/{path}/{file}"
     try:
-        _write(target, value)
+        write(target, value)
     except FileNotFoundError:
         log.warning(f"not enforced: {file} (no such file in this kernel's control groups)")
     except OSError as error:
@@ -158,7 +170,7 @@ def join(path: str, pid: int) -> None:
     """Put a process into the group."""
     for directory in directories(path):
         try:
-            _write(f"{directory}/cgroup.procs", str(pid))
+            write(f"{directory}/cgroup.procs", str(pid))
         except OSError as error:
             raise HostError(f"joining control group {directory}: {reason(error)}") from error
 
@@ -208,7 +220,7 @@ def freeze(path: str, frozen: bool) -> bool:
     )
     target = f"{TOP}/{path}/{file}" if unified() else f"{TOP}/freezer/{path}/{file}"
     try:
-        _write(target, word)
+        write(target, word)
     except OSError:
         return False
     return True
@@ -232,7 +244,7 @@ def usage(path: str, processes: int) -> "dict[str, Any]":
         limit = _number(f"{TOP}/memory/{path}/memory.limit_in_bytes")
         pids = _number(f"{TOP}/pids/{path}/pids.max")
     return {
-        "cpu": {"usage": {**cpu, "percpu": []}, "throttling": {}},
+        "cpu": {"usage": {**cpu, "percpu": []}, "throttling": _throttling(path)},
         "cpuset": {},
         "memory": {"usage": {"usage": memory, "limit": limit}, "swap": {}, "kernel": {}, "kernelTCP": {}, "raw": {}},
         "pids": {"current": processes, "limit": pids},
@@ -243,16 +255,36 @@ def usage(path: str, processes: int) -> "dict[str, Any]":
     }
 
 
-def check() -> tuple[str, bool, str, str]:
-    """Return the row of `runjail check` about control groups."""
+def _throttling(path: str) -> dict[str, int]:
+    """Return how often, and for how many nanoseconds, the CPU quota held the container back."""
+    if not path:
+        return {}
+    said = dict(line.split() for line in _number_lines(f"{TOP}/{path if unified() else f'cpu/{path}'}/cpu.stat"))
+    nanoseconds = int(said.get("throttled_usec", 0)) * 1000 or int(said.get("throttled_time", 0))
+    periods, throttled = int(said.get("nr_periods", 0)), int(said.get("nr_throttled", 0))
+    return {"periods": periods, "throttledPeriods": throttled, "throttledTime": nanoseconds}
+
+
+def check() -> "list[tuple[str, bool, str, str]]":
+    """Return the rows of `runjail check` about control groups and the limits they enforce."""
     version = "v2" if unified() else "v1"
     writable = all(os.access(directory, os.W_OK) for directory in directories("")) and bool(directories(""))
-    return (
-        "control groups",
-        writable,
-        f"{version}, {'writable' if writable else 'read-only'}",
-        "" if writable else f"mount -o remount,rw {TOP}",
-    )
+    if unified():
+        there = content(f"{TOP}/cgroup.controllers").split()
+    else:
+        there = [name for name in ENFORCING if os.path.isdir(f"{TOP}/{name}")]
+    lacking = [name for name in ENFORCING if name not in there]
+    remedy = "" if writable else f"mount -o remount,rw {TOP}"
+    found = f"no controller for {', '.join(lacking)}" if lacking else f"{', '.join(ENFORCING)} can be limited"
+    return [
+        ("control groups", writable, f"{version}, {'writable' if writable else 'read-only'}", remedy),
+        (
+            "resource limits",
+            writable and not lacking,
+            found if writable else "not enforced: control groups are read-only",
+            remedy or ("enable these cgroup controllers in the kernel" if lacking else ""),
+        ),
+    ]
 
 
 def _number(path: str) -> int:
@@ -261,10 +293,11 @@ def _number(path: str) -> int:
 
 
 def _number_lines(path: str) -> list[str]:
-    return _read(path).splitlines()
+    return content(path).splitlines()
 
 
-def _read(path: str) -> str:
+def content(path: str) -> str:
+    """Return what a control file says, "" when it cannot be read."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -275,7 +308,8 @@ def _read(path: str) -> str:
         os.close(descriptor)
 
 
-def _write(path: str, value: str) -> None:
+def write(path: str, value: str) -> None:
+    """Say something to a control file."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.write(descriptor, value.encode())

@@ -8,7 +8,8 @@
 | cpu.cpus                          | cpuset -l                                  |
 
 cpu.shares, cpu.mems and memory.reservation are wishes without a counterpart in FreeBSD and change nothing there.
-A limit of 0 is what clients send for "not said"; a negative one takes the limit away.
+A limit of 0 on memory or CPU is what clients send for "not said"; on pids it is a limit (runtime-spec 1.3): the program
+runs, and cannot fork. A negative limit takes the limit away.
 """
 
 from runjail import steps
@@ -91,11 +92,11 @@ def _rules(resources: Resources, problems: list[str]) -> tuple[dict[str, int], l
     """Return rules with their amounts, and rules to drop."""
     rules: dict[str, int] = {}
     removed: list[str] = []
-    _set("memoryuse:sigkill", resources.memory_limit, rules, removed)
+    _set("memoryuse:sigkill", resources.memory_limit or None, rules, removed)
     _set("maxproc:deny", resources.pids_limit, rules, removed)
     quota, period = resources.cpu_quota, resources.cpu_period or PERIOD
     # rctl counts whole percents, and 0 would stop the container for good.
-    _set("pcpu:deny", max(1, 100 * quota // period) if quota and quota > 0 else quota, rules, removed)
+    _set("pcpu:deny", max(1, 100 * quota // period) if quota and quota > 0 else quota or None, rules, removed)
     limit, both = resources.memory_limit or 0, resources.memory_swap or 0
     if both < 0 or limit < 0:
         removed.append("swapuse:deny")  # swap can only be counted beyond a memory limit
@@ -107,9 +108,9 @@ def _rules(resources: Resources, problems: list[str]) -> tuple[dict[str, int], l
 
 
 def _set(rule: str, amount: int | None, rules: dict[str, int], removed: list[str]) -> None:
-    if amount and amount > 0:
+    if amount is not None and amount >= 0:
         rules[rule] = amount
-    elif amount:
+    elif amount is not None:
         removed.append(rule)
 
 

@@ -10,6 +10,8 @@ from runjail.lifecycle.status import alive, document, status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from runjail.host.base import Host
     from runjail.lifecycle.state import Container, Store
 
@@ -68,7 +70,7 @@ def take_back(container: "Container", host: "Host", error: BaseException) -> Non
 
 
 def destroy(container: "Container", host: "Host") -> None:
-    """Kill, undo, run the poststop hooks, remove. The caller holds the lock.
+    """Kill, undo, tell NRI plugins, run the poststop hooks, remove. The caller holds the lock.
 
     Raises LeftBehind naming what stayed; the state directory stays with it, for another try.
     """
@@ -86,24 +88,34 @@ def destroy(container: "Container", host: "Host") -> None:
     if failures:
         raise LeftBehind("; ".join(dict.fromkeys(failures)), "runjail delete --force tries again")
     listed = stored_hooks(container, "poststop") if container.data else ()
-    if listed:
-        _run_poststop(container, host, listed)
+    if listed or container.data.get("nri"):
+        _take_leave(container, host, listed)
     container.remove()
 
 
-def _run_poststop(container: "Container", host: "Host", listed: "tuple[object, ...]") -> None:
-    from runjail.lifecycle import hooks
-
-    state = document(container, host, "stopped")
-    container.data["hooks"] = {}  # nobody else runs them again while we run them unlocked
+def _take_leave(container: "Container", host: "Host", listed: "tuple[object, ...]") -> None:
+    """Tell NRI plugins, run the poststop hooks: foreign programs, for which the lock is let go."""
+    state, told = document(container, host, "stopped"), container.data.get("nri")
+    container.data["hooks"], container.data["nri"] = {}, False  # nobody else does it again while we are unlocked
     try:
         container.save()
     except OSError as error:  # a full disk: rather run them twice than not at all
         log.debug(f"container {container.id}: {reason(error)}")
     container.unlock()
+    if told:
+        from runjail.lifecycle import plugins
+
+        plugins.say_goodbye(container, host)
+    if listed:
+        _run_poststop(container, state, listed)
+    container.lock()
+
+
+def _run_poststop(container: "Container", state: "dict[str, Any]", listed: "tuple[object, ...]") -> None:
+    from runjail.lifecycle import hooks
+
     bundle = container.data["bundle"]
     hooks.run_all("poststop", listed, state, bundle if os.path.isdir(bundle) else "/", log.warning)  # type: ignore[arg-type]
-    container.lock()
 
 
 def kill_everything(container: "Container", host: "Host") -> None:

@@ -65,9 +65,10 @@ def pause(container_id: str, host: "Host", store: "Store") -> None:
     """Stop every process of a running container until `resume`."""
     with store.container(container_id) as container:
         container.load()
-        now = status(container, host)
-        if now != "running":
-            raise WrongStatus(f"cannot pause a container that is not running: {now}")
+        _require(container, host, "running", "pause")
+        if container.data.get("nri"):
+            _ask_plugins(container, host, "pause")
+            _require(container, host, "running", "pause")
         os.close(os.open(f"{container.path}/paused", os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
         host.freeze(container.box)
 
@@ -76,10 +77,23 @@ def resume(container_id: str, host: "Host", store: "Store") -> None:
     """Let a paused container run again."""
     with store.container(container_id) as container:
         container.load()
-        now = status(container, host)
-        if now != "paused":
-            raise WrongStatus(f"cannot resume a container that is not paused: {now}")
+        _require(container, host, "paused", "resume")
+        if container.data.get("nri"):
+            _ask_plugins(container, host, "resume")
+            _require(container, host, "paused", "resume")
         _thaw(container, host)
+
+
+def _require(container: "Container", host: "Host", wanted: str, verb: str) -> None:
+    now = status(container, host)
+    if now != wanted:
+        raise WrongStatus(f"cannot {verb} a container that is not {wanted}: {now}")
+
+
+def _ask_plugins(container: "Container", host: "Host", state: str) -> None:
+    from runjail.lifecycle import plugins
+
+    plugins.ask(state, container, host)
 
 
 def _thaw(container: "Container", host: "Host") -> None:

@@ -21,10 +21,11 @@ from runjail.host.base import Box
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from runjail.host.base import Note
+    from runjail.nri.chain import Chain
     from runjail.spec.model import Hook
 
 GATE = "gate"
@@ -64,12 +65,21 @@ def default_root(os_name: str) -> str:
     return "/var/run/runjail" if os_name == "freebsd" else "/run/runjail"
 
 
-class Container:
-    """One container's directory. `data` holds state.json's facts, `box` the host's part of them."""
+def no_plugins() -> "Chain | None":
+    """Say that no NRI plugins are configured."""
+    return None
 
-    def __init__(self, container_id: str, path: str) -> None:
+
+class Container:
+    """One container's directory. `data` holds state.json's facts, `box` the host's part of them.
+
+    plugins: returns the NRI plugins that are configured, None for none. Raises InvalidConfig.
+    """
+
+    def __init__(self, container_id: str, path: str, plugins: "Callable[[], Chain | None]" = no_plugins) -> None:
         self.id = container_id
         self.path = path
+        self.plugins = plugins
         self.data: dict[str, Any] = {}
         self.box = Box(container_id, "", path, "", "")
         self._directory = -1
@@ -189,14 +199,14 @@ class Container:
 
 
 class Store:
-    """All containers below one root directory."""
+    """All containers below one root directory; `plugins` as each container has it."""
 
-    def __init__(self, root: str) -> None:
-        self.root = root
+    def __init__(self, root: str, plugins: "Callable[[], Chain | None]" = no_plugins) -> None:
+        self.root, self.plugins = root, plugins
 
     def container(self, container_id: str) -> Container:
         """Return a handle on an id, whether or not it exists. Raises UsageError for an id that cannot be one."""
-        return Container(check_id(container_id), f"{self.root}/{container_id}")
+        return Container(check_id(container_id), f"{self.root}/{container_id}", self.plugins)
 
     def find(self, container_id: str) -> Container:
         """Return an existing container with its facts. Raises ContainerNotFound."""

@@ -4,6 +4,7 @@ from runjail import jsonio
 from runjail.errors import WrongStatus
 from runjail.jail.limits import limit_steps
 from runjail.lifecycle.status import status
+from runjail.record import to_data
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def update(container_id: str, resources: "Resources", host: "Host", store: "Store") -> None:
-    """Apply what `resources` names and leave the rest as it is."""
+    """Apply what `resources` names and leave the rest as it is; then ask the NRI plugins, who may change it again."""
     with store.container(container_id) as container:
         container.load()
         if status(container, host) in ("stopped", "creating"):
@@ -27,4 +28,10 @@ def update(container_id: str, resources: "Resources", host: "Host", store: "Stor
 
         for step in limit_steps(resources, os=host.os, name=box.name, container_id=box.id, cgroup=box.cgroup):
             host.apply(step, box, note_once)
+        said = {name: value for name, value in to_data(resources).items() if value is not None}  # type: ignore[attr-defined]
+        container.data["updates"] = {**container.data.get("updates", {}), **said}
         container.save()
+        if container.data.get("nri"):
+            from runjail.lifecycle import plugins
+
+            plugins.ask("update", container, host)

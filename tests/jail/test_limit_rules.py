@@ -20,6 +20,7 @@ def limits(os: str = "freebsd", **said: object) -> tuple[steps.Step, ...]:
         ({"memory_limit": 100, "memory_swap": 150}, ("memoryuse:sigkill=100", "swapuse:deny=50")),
         ({"memory_limit": 100, "memory_swap": 100}, ("memoryuse:sigkill=100", "swapuse:deny=0")),
         ({"pids_limit": 20}, ("maxproc:deny=20",)),
+        ({"pids_limit": 0}, ("maxproc:deny=0",)),
         ({"cpu_quota": 50_000, "cpu_period": 100_000}, ("pcpu:deny=50",)),
         ({"cpu_quota": 250_000}, ("pcpu:deny=250",)),
         ({"cpu_quota": 10, "cpu_period": 100_000}, ("pcpu:deny=1",)),
@@ -29,9 +30,7 @@ def test_limits_are_rctl_rules(said: dict[str, int], rules: tuple[str, ...]) -> 
     assert limits(**said) == (steps.Limits("web", rules),)
 
 
-@pytest.mark.parametrize(
-    "said", [{}, {"memory_limit": 0, "pids_limit": 0, "cpu_quota": 0}, {"cpu_shares": 2, "mems": "0"}]
-)
+@pytest.mark.parametrize("said", [{}, {"memory_limit": 0, "cpu_quota": 0}, {"cpu_shares": 2, "mems": "0"}])
 def test_what_says_nothing_makes_no_rule(said: dict[str, object]) -> None:
     assert limits(**said) == ()
 

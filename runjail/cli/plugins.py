@@ -1,0 +1,73 @@
+"""nri: which plugins would run, and whether they do."""
+
+import time
+
+from runjail import jsonio
+from runjail.cli.main import Context, put
+from runjail.cli.reports import choice, table
+from runjail.errors import PluginError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runjail.cli.parse import Given
+    from runjail.nri.chain import Chain
+    from runjail.nri.configuration import Plugin
+
+SAMPLE = "nri-check"  # the id in sample requests: no container, so no pid and no resource group
+
+
+def nri(given: "Given", context: Context) -> int:
+    """List the plugins, or try them. Exit code 1 when one cannot run or fails."""
+    form = choice(given, "table", "json")
+    word = given.words[0]
+    if word not in ("ls", "check"):
+        raise UsageError(f"nri takes ls or check, not {word[:80]!r}")
+    chain = context.plugins(context.host())
+    plugins = chain.plugins if chain else ()
+    rows = [_listed(chain, plugin) if word == "ls" else _tried(chain, plugin) for plugin in plugins if chain]
+    if form == "json":
+        put(jsonio.dumps(rows) + "\n")
+    elif not rows:
+        put("no NRI plugins are configured\n")
+    else:
+        put(table([tuple(name.upper() for name in rows[0]), *[tuple(map(_cell, row.values())) for row in rows]]))
+    return 0 if all(row["works"] for row in rows) else 1
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    text = value if isinstance(value, str) else "" if value is None else jsonio.dumps(value)
+    return text if text.isprintable() else ascii(text)[1:-1]
+
+
+def _listed(chain: "Chain", plugin: "Plugin") -> dict[str, object]:
+    """Return what would run; `found` is its path, or what is wrong with it."""
+    import os
+
+    try:
+        path = chain.find(plugin)
+        works = os.path.isfile(path) and os.access(path, os.X_OK)
+        found = path if works else f"{path} may not be executed"
+    except PluginError as error:
+        works, found = False, _cause(error, plugin)
+    conf = jsonio.loads(plugin.conf) if plugin.conf else None
+    return {"type": plugin.type, "works": works, "found": found, "file": plugin.file, "conf": conf}
+
+
+def _tried(chain: "Chain", plugin: "Plugin") -> dict[str, object]:
+    """Send a `create` for a container that does not exist."""
+    from runjail.nri.messages import Subject
+
+    before = time.monotonic()
+    try:
+        result = chain.call(plugin, "create", Subject(SAMPLE, annotations={"org.runjail.nri.check": "true"}))
+        works, said = True, ", ".join(f"{key}={value}" for key, value in result.metadata.items())
+    except PluginError as error:
+        works, said = False, _cause(error, plugin)
+    spent = f"{(time.monotonic() - before) * 1000:.0f} ms"
+    return {"type": plugin.type, "works": works, "time": spent, "said": said, "file": plugin.file}
+
+
+def _cause(error: PluginError, plugin: "Plugin") -> str:
+    return str(error).removeprefix(f"NRI plugin {plugin.type}: ")

@@ -1,0 +1,59 @@
+"""clearcfs: take the CPU quota off latency-sensitive containers, those with the annotation `qos.class: ls`.
+
+FreeBSD: the jail's pcpu rules are removed with rctl(8). Linux: the quota of the control group is lifted. What else
+shares the CPU out (weights, CPU sets) stays.
+"""
+
+import os
+
+from runjail.errors import HostError
+from runjail.host import programs
+from runjail.nri.messages import JAIL_NAME
+from runjail.nri.plugins import answer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runjail.nri.plugins.answer import Metadata, Request
+
+RCTL = "/usr/bin/rctl"
+TOP = "/sys/fs/cgroup"
+ANNOTATION, CLASS = "qos.class", "ls"
+NOTHING = ("No such process", "disabled")  # rctl(8)'s words for: no rule of the kind, and no rules at all
+
+
+def invoke(request: "Request") -> "Metadata":
+    """Lift the quota of a container that is created, or whose limits were changed."""
+    said = answer.annotations(request)
+    if request["state"] not in ("create", "update") or said.get(ANNOTATION) != CLASS or not request.get("pid"):
+        return {}
+    jail = said.get(JAIL_NAME, "")
+    cleared = _clear_jail(jail) if jail else _clear_group(answer.group(request))
+    return {"cpu.quota": "none"} if cleared else {}
+
+
+def _clear_jail(name: str) -> bool:
+    argv = [RCTL, "-r", f"jail:{name}:pcpu"]
+    result = programs.run(argv)
+    said = programs.first_line(result.stderr)
+    if result.status and not any(words in said for words in NOTHING):
+        raise HostError(f"{programs.command(argv)} returned {result.status}: {said}")
+    return not result.status
+
+
+def _clear_group(group: str) -> bool:
+    if not group:
+        return False
+    for path, value in (
+        (f"{TOP}/{group}/cpu.max", "max"),
+        (f"{TOP}/cpu/{group}/cpu.cfs_quota_us", "-1"),
+    ):
+        if os.path.exists(path):
+            with open(path, "w", encoding="ascii") as file:
+                file.write(value)
+            return True
+    return False
+
+
+def main() -> None:
+    """Answer one request."""
+    answer.main("clearcfs", invoke)

@@ -1,0 +1,77 @@
+"""runjail.toml: what an administrator settles once for this machine. Only read where it exists: tomllib is slow."""
+
+from runjail.errors import InvalidConfig, reason
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+LARGEST = 1 << 20  # bytes
+# What may be said: section, key, and its type. A path is a string that starts with a slash.
+KEYS = {"nri": {"config": "path", "bin": "path", "timeout": "number"}}
+
+
+def read(path: str) -> "dict[str, dict[str, Any]]":
+    """Return every known section, an empty one where the file does not have it.
+
+    Raises InvalidConfig naming the file, with the line and column of each mistake.
+    """
+    import tomllib
+
+    try:
+        with open(path, "rb") as file:
+            text = file.read(LARGEST).decode()
+        document = tomllib.loads(text)
+    except OSError as error:
+        raise InvalidConfig([f"cannot be read: {reason(error)}"], path) from None
+    except ValueError as error:  # bad UTF-8 and bad TOML, the latter with its position
+        raise InvalidConfig([str(error)], path) from None
+    problems: list[str] = []
+    for section, said in document.items():
+        _check(section, said, text, problems)
+    if problems:
+        raise InvalidConfig(problems, path)
+    return {section: document.get(section, {}) for section in KEYS}
+
+
+def _check(section: str, said: object, text: str, problems: list[str]) -> None:
+    known = KEYS.get(section)
+    if known is None:
+        problems.append(f"{_position(text, section)}: unknown key {section}")
+    elif not isinstance(said, dict):
+        problems.append(f"{_position(text, section)}: {section} must be a table")
+    else:
+        for key, value in said.items():
+            if key not in known:
+                problems.append(f"{_position(text, section, key)}: unknown key {section}.{key}")
+            elif not _is(value, known[key]):
+                problems.append(f"{_position(text, section, key)}: {section}.{key} must be {_named(known[key])}")
+
+
+def _is(value: object, kind: str) -> bool:
+    if kind == "path":
+        return isinstance(value, str) and value.startswith("/") and "\0" not in value
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _named(kind: str) -> str:
+    return "an absolute path" if kind == "path" else "a number"
+
+
+def _position(text: str, *keys: str) -> str:
+    """Return where a key is first said, found by reading ever more lines until it is there: tomllib does not tell."""
+    import tomllib
+
+    lines = text.splitlines(keepends=True)
+    start = 0  # of the statement that the next line belongs to
+    for end in range(1, len(lines) + 1):
+        try:
+            document: Any = tomllib.loads("".join(lines[:end]))
+        except ValueError:  # in the middle of a value that spans lines
+            continue
+        for key in keys:
+            document = document.get(key) if isinstance(document, dict) else None
+        if document is not None:
+            return f"line {start + 1} column {lines[start].find(keys[-1]) + 1}"
+        start = end
+    return "line 1 column 1"
