@@ -42,6 +42,12 @@ class FreeBSDHost:
 
     def apply(self, step: "Step", box: "Box", note: "Noting") -> None:
         """Perform one step. Every undo that would hit somebody else's object after a reboot notes the boot."""
+        from runjail.host.leash import Leash
+
+        with Leash(box.state):
+            self._apply(step, box, note)
+
+    def _apply(self, step: "Step", box: "Box", note: "Noting") -> None:
         from runjail import steps
         from runjail.host import freebsd_jails, freebsd_limits, freebsd_mounts, freebsd_network
 
@@ -66,9 +72,14 @@ class FreeBSDHost:
             raise HostError(f"the FreeBSD host has no {type(step).__name__}")
 
     def undo(self, note: "Note", box: "Box") -> None:
-        """Take back one noted change; what is gone already is success."""
-        from runjail.host import freebsd_devfs, freebsd_jails, freebsd_limits, freebsd_network, freebsd_unmount
+        """Take back one noted change; what is gone already is success.
 
+        Waits for programs of a killed creator first: the jail that one of them is about to make must not escape.
+        """
+        from runjail.host import freebsd_devfs, freebsd_jails, freebsd_limits, freebsd_network, freebsd_unmount
+        from runjail.host.leash import wait_for_programs
+
+        wait_for_programs(box.state)
         libc, kind = self._libc, note["undo"]
         if "boot" in note and note["boot"] != self.boot():
             return  # mounts, jails and rulesets end with the kernel; what has their numbers now is not ours

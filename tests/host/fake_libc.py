@@ -146,7 +146,7 @@ class FakeKernel:
         if jid not in self.jails:
             raise Refusal(errno.EINVAL)
         if jid not in self.dying:
-            self.dying[jid] = 2
+            self.dying[jid] = 0
         self.procs = [proc for proc in self.procs if proc["jid"] != jid]
 
     def _cpuset_setaffinity(self, level: int, which: int, jid: int, size: int, mask: int) -> None:
