@@ -41,6 +41,7 @@ def _load(container: "Container", force: bool) -> None:
     except ContainerNotFound:  # a directory without facts: its creator died before it did anything else
         if not force:
             raise
+        _recover(container)
     except HostError as error:
         if not force:
             raise
@@ -49,7 +50,7 @@ def _load(container: "Container", force: bool) -> None:
 
 
 def _recover(container: "Container") -> None:
-    """Take from the notes what it takes to kill init, when the facts are damaged."""
+    """Take from the notes what it takes to kill init, when the facts are damaged or gone."""
     for note in container.notes():
         if note["undo"] == "init":
             container.box.pid, container.box.started = note["pid"], note["started"]

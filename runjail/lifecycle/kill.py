@@ -46,7 +46,8 @@ def kill(container_id: str, signal: int, everyone: bool, pid: int, host: "Host",
     if now == "paused" and signal == SIGKILL:  # what is frozen does not die
         _thaw(container, host)
     if everyone:
-        host.kill_all(container.box, signal)
+        if container.data["boot"] == host.boot():
+            host.kill_all(container.box, signal)
     else:
         _kill_one(container, pid, signal, host)
 
