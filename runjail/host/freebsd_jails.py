@@ -11,6 +11,7 @@ import time
 from runjail.errors import HostError, reason
 from runjail.host import programs
 from runjail.host.freebsd_processes import find_jail
+from runjail.host.freebsd_structs import SZOMB
 from runjail.host.freebsd_unmount import fsids_below, sweep
 from runjail.host.libc_freebsd import CPU_SETSIZE
 
@@ -72,7 +73,7 @@ def _run_jail(step: "CreateJail") -> int:
 def remove(libc: "Libc", note: "Note") -> None:
     """Remove the jail with all its processes and children, then what it mounted itself where it was allowed to.
 
-    Only a jail of the noted name and root is touched. Waits a while for the kernel to let go of the root directory.
+    Only a jail of the noted name and root is touched. Waits a while for the kernel to kill who was inside.
     """
     jid = find_jail(libc, note["name"], note["path"], note.get("jid", 0))
     if jid:
@@ -81,17 +82,23 @@ def remove(libc: "Libc", note: "Note") -> None:
         except OSError as error:
             if error.errno != errno.EINVAL:  # EINVAL: gone meanwhile
                 raise HostError(f"remove jail {note['name']}: {reason(error)}") from error
-    _wait_while_dying(libc, note["name"], jid or note.get("jid", 0))
+    _wait_for_deaths(libc, note["name"], jid or note.get("jid", 0))
     if "keep" in note:
         sweep(libc, note["path"], note["keep"])
 
 
-def _wait_while_dying(libc: "Libc", name: str, jid: int) -> None:
-    """A dying jail holds its root directory and interfaces until its last zombie is collected and socket closed."""
+def _wait_for_deaths(libc: "Libc", name: str, jid: int) -> None:
+    """Wait until nobody lives in a dying jail: jail_remove(2) kills, but does not wait.
+
+    Zombies are not waited for. They keep the jail dying until our caller collects them, which may be after we end, and
+    hold nothing but its root directory.
+    """
     deadline, pause = time.monotonic() + DYING_SECONDS, 0.0005
     while jid and time.monotonic() < deadline:
         prison = libc.jail(jid, dying=True)
         if not prison or prison.name != name:
+            return
+        if not any(proc.jid == jid and proc.state != SZOMB for proc in libc.processes()):
             return
         time.sleep(pause)
         pause = min(pause * 2, 0.05)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from runjail.host.freebsd_structs import Mounted
     from runjail.host.libc_freebsd import Libc
 
-PATIENCE = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8)  # seconds before each try to unmount; then by force
+PATIENCE = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)  # seconds before each try to unmount; then by force
 
 
 def is_below(path: str, directory: str) -> bool:
