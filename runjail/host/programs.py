@@ -37,12 +37,16 @@ REWORDED = {
 
 
 class Result(Record):
-    """How a program ended. status: exit code, or 128 + signal; stdout, stderr: cut off at the limit."""
+    """How a program ended. status: exit code, or 128 + signal; stdout, stderr: cut off at the limit.
+
+    left: it was not to leave processes behind, and left some that hold its outputs open.
+    """
 
     status: int
     stdout: bytes = b""
     stderr: bytes = b""
     timed_out: bool = False
+    left: bool = False
 
 
 def command(argv: "Sequence[str]") -> str:
@@ -91,11 +95,13 @@ def run(
     input: bytes = b"",
     timeout: float = 30.0,
     limit: int = 65536,
+    leave: bool = True,
 ) -> Result:
     """Run one program to its end, feeding it `input` and collecting up to `limit` bytes of each output.
 
     path: the file to execute, argv[0] when it is None; there is no search. env: the whole environment, None for a
-    minimal one. After `timeout` seconds its process group is killed. A process it leaves behind is not waited for.
+    minimal one. After `timeout` seconds its process group is killed. A process it leaves behind is not waited for; with
+    leave=False its group is killed when it ends, and as soon as it writes more than `limit` to its standard output.
     Raises OSError when the program cannot be started, HostError when somebody else collected its exit status.
     """
     pipes = [_pipe() for _ in range(3)]
@@ -108,7 +114,7 @@ def run(
         raise
     finally:
         _close(theirs)
-    talk = _Talk(pid, ours, input, limit, time.monotonic() + timeout)
+    talk = _Talk(pid, ours, input, limit, time.monotonic() + timeout, leave)
     try:
         return talk.finish()
     except BaseException:
@@ -158,12 +164,15 @@ def _strays() -> list[int]:
 class _Talk:
     """The conversation with one running program."""
 
-    def __init__(self, pid: int, pipes: list[int], input: bytes, limit: int, deadline: float) -> None:
-        self.pid, self.limit, self.deadline = pid, limit, deadline
+    def __init__(
+        self, pid: int, pipes: list[int], input: bytes, limit: int, deadline: float, leave: bool = True
+    ) -> None:
+        self.pid, self.limit, self.deadline, self.leave = pid, limit, deadline, leave
         self.stdin, self.stdout, self.stderr = pipes
         self.pending = memoryview(input)
         self.said: dict[int, bytearray] = {self.stdout: bytearray(), self.stderr: bytearray()}
         self.status: int | None = None
+        self.collected = False
         self.poll = select.poll()
         self.open = set(pipes)
         for descriptor in pipes:
@@ -174,22 +183,25 @@ class _Talk:
 
     def finish(self) -> Result:
         """Drain the pipes, wait for the end, kill at the deadline."""
-        timed_out = False
+        timed_out = left = False
         self._exchange()
-        if self.status is None:
+        if self.status is None and not self._too_much():
             timed_out = not self._wait()
-        if timed_out:
+        if timed_out or self._too_much():
             self.kill()
             self._drain()
+        elif not self.leave:
+            left = bool(self.said.keys() & self.open)
+            self._kill_group()
         outputs = (bytes(self.said[self.stdout]), bytes(self.said[self.stderr]))
-        return Result(self.status or 0, *outputs, timed_out)
+        return Result(self.status or 0, *outputs, timed_out, left)
 
     def _exchange(self) -> None:
         """Move bytes until both outputs end, the program is gone and had its grace, or time is up."""
         stop, look = self.deadline, time.monotonic() + TICK
         while self.said.keys() & self.open:
             now = time.monotonic()
-            if now >= stop:
+            if now >= stop or self._too_much():
                 return
             for descriptor, _ in self.poll.poll(min(TICK, stop - now) * 1000):
                 self._move(descriptor)
@@ -238,21 +250,37 @@ class _Talk:
             pause = min(pause * 2, TICK)
         return True
 
+    def _too_much(self) -> bool:
+        return not self.leave and len(self.said[self.stdout]) >= self.limit
+
     def _gone(self, options: int = os.WNOHANG) -> bool:
         try:
+            if not self.leave and options:  # uncollected, it keeps its number from others until its group is killed
+                ended = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | options)
+                if ended:
+                    self.status = ended.si_status + (0 if ended.si_code == os.CLD_EXITED else 128)
+                return bool(ended)
             pid, status = os.waitpid(self.pid, options)
         except ChildProcessError:
-            self.status = 0
+            self.status, self.collected = 0, True
             raise HostError(f"process {self.pid}: its exit status was lost, SIGCHLD is ignored") from None
         if pid:
+            self.collected = True
             code = os.waitstatus_to_exitcode(status)
             self.status = code if code >= 0 else 128 - code
         return bool(pid)
 
     def kill(self) -> None:
         """Kill the program and its process group, and collect it."""
-        if self.status is None:
-            os.killpg(self.pid, _signal.SIGKILL)
+        if self.status is None or not self.leave:
+            self._kill_group()
+
+    def _kill_group(self) -> None:
+        if not self.collected:
+            try:
+                os.killpg(self.pid, _signal.SIGKILL)
+            except (PermissionError, ProcessLookupError):  # FreeBSD, when nobody but the zombie is left
+                pass
             self._gone(0)
 
     def _shut(self, descriptor: int) -> None:
