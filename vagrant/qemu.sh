@@ -15,7 +15,8 @@
 # With any other image log in on the console and type those lines. Then: vagrant/test.sh -p 2222 root@127.0.0.1
 #
 # Environment: RUNJAIL_CPUS (2), RUNJAIL_MEMORY in MiB (4096), RUNJAIL_DISK (20G), RUNJAIL_SSH_PORT (2222),
-# RUNJAIL_HEADLESS=1 for no window: then only images with a serial console can be watched.
+# RUNJAIL_ACCELERATOR (kvm where it can be used, else the slow tcg), RUNJAIL_HEADLESS=1 for no window: then only images
+# with a serial console can be watched.
 set -eu
 
 fail() {
@@ -47,6 +48,7 @@ fi
 
 accelerator=tcg
 [ ! -w /dev/kvm ] || accelerator=kvm
+accelerator=${RUNJAIL_ACCELERATOR:-$accelerator}
 port=${RUNJAIL_SSH_PORT:-2222}
 echo "qemu: $image with $accelerator; ssh -p $port root@127.0.0.1"
 set -- -machine q35 -accel "$accelerator" -cpu max -smp "${RUNJAIL_CPUS:-2}" -m "${RUNJAIL_MEMORY:-4096}" \

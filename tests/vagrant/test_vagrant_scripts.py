@@ -53,6 +53,7 @@ class Stubs:
         return subprocess.run(
             ["/bin/sh", str(self.checkout / "vagrant" / script), *args],
             env={"PATH": path, "LOG": str(self.log), **env},
+            cwd=self.directory,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
