@@ -4,6 +4,7 @@ A hierarchy that cannot be written is not an error: the Linux host is for develo
 itself. Then a warning names what is not enforced.
 """
 
+import errno
 import os
 import time
 
@@ -22,6 +23,7 @@ TOP = "/sys/fs/cgroup"
 CONTROLLERS = ("memory", "cpu", "cpuacct", "cpuset", "pids", "freezer")
 MEMORY, MEMORY_AND_SWAP = "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"  # v1
 ENFORCING = ("memory", "cpu", "cpuset", "pids")
+MARK = "trusted.runjail"  # extended attribute of the groups that we made
 REMOVE_ROUNDS = 200
 REMOVE_PAUSE = 0.005  # seconds
 
@@ -81,16 +83,25 @@ def make(directory: str) -> None:
     for attempt in range(REMOVE_ROUNDS):
         for path in missing(directory):
             try:
-                os.mkdir(path, 0o755)
-            except FileExistsError:
-                pass
+                _make_one(path)
             except FileNotFoundError:  # a parent was removed between our look and our mkdir
                 if attempt == REMOVE_ROUNDS - 1:
                     raise
                 break
-            _inherit(path)
         else:
             return
+
+
+def _make_one(path: str) -> None:
+    try:
+        os.mkdir(path, 0o755)
+        os.setxattr(path, MARK, b"")
+    except FileExistsError:
+        pass
+    except OSError as error:
+        if error.errno != errno.EOPNOTSUPP:  # without marks each container removes only the parents it made itself
+            raise
+    _inherit(path)
 
 
 def _inherit(directory: str) -> None:
@@ -179,7 +190,7 @@ def remove(note: "Note") -> None:
     """Remove what create made: the group, with what is below it, once its last process is gone; then unused parents."""
     for directory in reversed(note["made"]):
         if not directory.endswith("/" + note["path"]):
-            _remove_parent(directory)
+            _remove_unused(directory)
             continue
         for _ in range(REMOVE_ROUNDS):
             if _removed(directory):
@@ -187,13 +198,24 @@ def remove(note: "Note") -> None:
             time.sleep(REMOVE_PAUSE)
         else:
             raise HostError(f"removing control group {directory}: it still has processes")
+        _remove_marked(os.path.dirname(directory))
 
 
-def _remove_parent(directory: str) -> None:
+def _remove_marked(directory: str) -> None:
+    """Remove the groups above a container's that some container made, unless another one uses them."""
+    try:
+        while os.getxattr(directory, MARK) is not None and _remove_unused(directory):
+            directory = os.path.dirname(directory)
+    except OSError:  # not marked: not ours
+        pass
+
+
+def _remove_unused(directory: str) -> bool:
     try:
         os.rmdir(directory)
     except OSError:  # gone, or others have groups in it by now
-        pass
+        return False
+    return True
 
 
 def _removed(directory: str) -> bool:
