@@ -26,7 +26,7 @@ def check(libc: "Libc") -> "list[Row]":
             libc,
             "resource limits (racct)",
             "kern.racct.enable",
-            "sysrc -f /boot/loader.conf kern.racct.enable=1 && shutdown -r now",
+            "echo kern.racct.enable=1 >> /boot/loader.conf && shutdown -r now",
         ),
         _devfs(),
         _switch(libc, "own network stacks (vnet)", "kern.features.vimage", "build a kernel with options VIMAGE"),

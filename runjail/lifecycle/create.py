@@ -150,10 +150,10 @@ def _let_in(container: "Container", listed: "Hooks", host: "Host", link: Link) -
         link.say(confine=state)  # it need not wait for us
     link.expect("isolated")
     host.identify(container.box)
-    container.save()
     if hooked:
         from runjail.lifecycle import hooks
 
+        container.save()
         container.unlock()
         hooks.run("prestart", listed.prestart, state, container.data["bundle"])
         hooks.run("createRuntime", listed.create_runtime, state, container.data["bundle"])

@@ -15,7 +15,7 @@ import fcntl
 import os
 import time
 
-from runjail import jsonio, rootfs
+from runjail import jsonio
 from runjail.errors import Busy, ContainerExists, ContainerNotFound, HostError, UsageError, reason
 from runjail.host.base import Box
 
@@ -161,7 +161,7 @@ class Container:
 
     def _open(self) -> int:
         try:
-            return os.open(self.path, rootfs.DIRECTORY)
+            return os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except (FileNotFoundError, NotADirectoryError):
             raise ContainerNotFound(self.id) from None
 
@@ -191,6 +191,8 @@ class Container:
 
     def remove(self) -> None:
         """Delete the directory, lock and all. Raises HostError when a mount is left in it."""
+        from runjail import rootfs
+
         try:
             rootfs.remove_tree(self.path)
         except OSError as error:
