@@ -46,7 +46,7 @@ def test_accounting_that_is_off_names_the_loader_setting(machine: Machine, monke
     works, found, mend = rows(machine, monkeypatch)["resource limits (racct)"]
 
     assert (works, found) == (False, "kern.racct.enable=0")
-    assert "loader.conf kern.racct.enable=1" in mend
+    assert "kern.racct.enable=1 >> /boot/loader.conf" in mend
 
 
 def test_a_kernel_without_vimage(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
