@@ -205,14 +205,17 @@ def _open_log(given: "Given") -> None:
     form = given.text("log-format", "text")
     level = "debug" if given.flag("debug") else given.text("log-level")
     level = {"warn": "warning"}.get(level, level)
+    wrong = ""
     if form not in ("text", "json"):
-        raise UsageError(f"--log-format: not text or json: {form[:40]!r}")
+        wrong, form = f"--log-format: not text or json: {form[:40]!r}", "text"
     if level and level not in log.LEVELS:
-        raise UsageError(f"--log-level: not one of {', '.join(log.LEVELS)}: {level[:40]!r}")
+        wrong, level = f"--log-level: not one of {', '.join(log.LEVELS)}: {level[:40]!r}", ""
     try:
         log.set_up(given.text("log"), form, level)
     except OSError as error:
         raise UsageError(f"opening log {given.text('log')}: {reason(error)}") from error
+    if wrong:
+        raise UsageError(wrong)
 
 
 def _function(path: str) -> "Callable[[Given, Context], int]":
