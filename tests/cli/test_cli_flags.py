@@ -1,0 +1,170 @@
+"""The union of what callers pass: flags of other runtimes are accepted, output is what they parse."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Runjail
+from tests.lifecycle.life import Life
+
+GLOBAL_FLAGS = [
+    ["--systemd-cgroup"],
+    ["--systemd-cgroup=true"],
+    ["--systemd-cgroup=false"],
+    ["--cgroup-manager", "disabled"],
+    ["--cgroup-manager=cgroupfs"],
+    ["--rootless"],
+    ["--rootless=true"],
+    ["--rootless=auto"],
+    ["--criu", "/usr/sbin/criu"],
+    ["--debug"],
+    ["--log-level", "info"],
+    ["--log-format=text"],
+]
+
+
+@pytest.mark.parametrize("flags", GLOBAL_FLAGS, ids=" ".join)
+def test_global_flags(runjail: Runjail, flags: list[str]) -> None:
+    """Before the verb, as engines pass them, and after it."""
+    assert runjail.ok(*flags, "list", "-q").stdout == ""
+    assert runjail.ok("list", *flags, "-q").stdout == ""
+    assert runjail.ok("delete", "-f", "nobody", *flags).stderr == ""
+
+
+def test_the_flags_of_create_and_exec(life: Life) -> None:
+    """All that containerd, podman and cri-o add."""
+    bundle = life.bundle.write("/bin/sleep", "600")
+    life.runjail.ok("create", "--no-pivot", "--no-new-keyring", "--bundle", bundle, "--pidfd-socket", "", "c")
+    life.runjail.ok("start", "c")
+    exec_flags = ["--process-label", "x", "--apparmor=y", "--cap", "CAP_CHOWN", "-c", "CAP_KILL", "--cgroup", "z", "-i"]
+    result = life.runjail.ok("exec", *exec_flags, "--no-new-privs", "c", "/bin/echo", "hello")
+
+    assert (result.stdout, result.stderr) == ("hello\n", "")
+    result = life.runjail.ok("run", "-no-subreaper", "-b", life.bundle.write("/bin/echo", "ran"), "--rm", "d")
+    assert result.stdout == "ran\n"
+
+
+def test_restore_and_checkpoint(runjail: Runjail) -> None:
+    """Refused in words, with their flags."""
+    words = ["--image-path", "/i", "--work-path", "/w", "--detach", "-no-subreaper", "--bundle", "/b", "c"]
+    for verb in ("restore", "checkpoint"):
+        result = runjail(verb, *words)
+        assert result.returncode == 1
+        assert result.stderr.startswith("runjail: ")
+
+
+@pytest.mark.parametrize("spelling", ["--version", "-v", "-V", "-version"])
+def test_what_this_is(runjail: Runjail, spelling: str) -> None:
+    """docker looks for one line with `version`, go-runc for `commit: ` and `spec: `."""
+    lines = runjail.ok(spelling).stdout.splitlines()
+
+    assert lines[0].startswith("runjail version ")
+    assert lines[1].startswith("commit: ")
+    assert lines[2] == "spec: 1.3.0"
+    assert sum("version" in line for line in lines) == 1
+
+
+def test_features(runjail: Runjail) -> None:
+    """Needs no root, no state, and prints the same document every time."""
+    first, second = runjail.ok("features"), runjail.ok("features", env={"XDG_RUNTIME_DIR": ""})
+    document = json.loads(first.stdout)
+
+    assert first.stdout == second.stdout
+    assert first.stderr == ""
+    assert document["ociVersionMin"] == "1.0.0"
+    assert document["ociVersionMax"] == "1.3.0"
+    assert len(document["hooks"]) == 6
+    assert len(document["mountOptions"]) == len(set(document["mountOptions"]))
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["-h"], ["help"], [], ["create", "--help"], ["exec", "-h"], ["help", "kill"]]
+)
+def test_help(runjail: Runjail, words: list[str]) -> None:
+    """On stdout, exit code 0."""
+    result = runjail.ok(*words)
+
+    assert result.stdout.startswith("Usage: runjail")
+    assert result.stderr == ""
+
+
+def test_options_after_the_verb(life: Life, tmp_path: Path) -> None:
+    """--root is heard wherever it stands."""
+    life.create("/bin/sleep", "600")
+    there = life.runjail("state", "c", "--root", str(life.runjail.root), root=False)
+    elsewhere = life.runjail("state", f"--root={tmp_path}/none", "c")
+
+    assert json.loads(there.stdout)["id"] == "c"
+    assert elsewhere.stderr == "runjail: container does not exist: c\n"
+
+
+def test_the_root_of_the_environment(life: Life) -> None:
+    """RUNJAIL_ROOT where no --root is given."""
+    life.create("/bin/sleep", "600")
+
+    result = life.runjail.ok("list", "-q", root=False, env={"RUNJAIL_ROOT": str(life.runjail.root)})
+    assert result.stdout == "c\n"
+
+
+def test_the_example_config(runjail: Runjail, tmp_path: Path) -> None:
+    """spec writes one that validate accepts, and does not overwrite."""
+    runjail.ok("spec", "-b", str(tmp_path))
+    before = (tmp_path / "config.json").read_text()
+    result = runjail("spec", "--bundle", str(tmp_path))
+
+    assert result.returncode == 1
+    assert result.stderr == "runjail: File config.json exists. Remove it first\n"
+    assert (tmp_path / "config.json").read_text() == before
+    for system in ("freebsd", "linux"):
+        assert "is valid" in runjail.ok("validate", "-b", str(tmp_path), "--os", system).stdout
+
+
+def test_validate_says_everything(runjail: Runjail, tmp_path: Path) -> None:
+    """One problem a line."""
+    (tmp_path / "config.json").write_text(json.dumps({"ociVersion": 1, "process": {"args": [], "cwd": "x"}}))
+    result = runjail("validate", "-b", str(tmp_path))
+
+    assert result.returncode == 1
+    assert len(result.stderr.splitlines()) >= 3
+
+
+def test_plan_is_for_both_systems(runjail: Runjail, tmp_path: Path) -> None:
+    """And needs neither root nor that system."""
+    (tmp_path / "config.json").write_text(
+        json.dumps({"ociVersion": "1.0.0", "process": {"args": ["x"], "cwd": "/"}, "root": {"path": "r"}})
+    )
+    for system in ("freebsd", "linux"):
+        assert runjail.ok("plan", "-b", str(tmp_path), "--os", system, "web").stdout
+        document = json.loads(runjail.ok("plan", "-b", str(tmp_path), "--os", system, "-f", "json", "web").stdout)
+        assert document["os"] == system
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["plan", "--os", "windows"], ["list", "-f", "xml"], ["ps", "-f", "xml", "c"], ["check", "-f", "xml"],
+        ["update", "--resources", "/nonexistent", "c"], ["update", "--resources", "/etc/passwd", "c"],
+        ["update", "--pids-limit", "x", "c"], ["events", "--interval", "0s", "c"], ["kill"], ["kill", "a", "b", "c"],
+        ["state", "a", "b"], ["list", "a"], ["create", "-b"], ["features", "x"], ["kill", "--pid", "x", "c"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_wrong_values(runjail: Runjail, words: list[str]) -> None:
+    """One line and exit code 1."""
+    result = runjail(*words)
+
+    assert result.returncode == 1
+    assert result.stderr.startswith("runjail: ")
+    assert "internal error" not in result.stderr
+
+
+def test_update_takes_a_document_from_stdin(life: Life) -> None:
+    """`--resources -`, as cri-o and containerd pass it."""
+    life.start("/bin/sleep", "600")
+    life.runjail.ok("update", "--resources", "-", "c", stdin='{"pids": {"limit": 77}}')
+    life.runjail.ok("update", "--resources=-", "c", stdin="{}")
+    for broken in ("[]", "{", '{"pids": 5}', '{"pids": {"limit": "x"}}'):
+        result = life.runjail("update", "-r", "-", "c", stdin=broken)
+        assert result.returncode == 1
+        assert "internal error" not in result.stderr
