@@ -106,7 +106,9 @@ class HookError(RunjailError):
 
 
 class PluginError(RunjailError):
-    """An NRI plugin failed, or refused the container."""
+    """An NRI plugin failed, or refused the container. answered: the plugins that answered before."""
+
+    answered: "tuple[str, ...]" = ()
 
 
 class HostError(RunjailError):

@@ -97,7 +97,7 @@ def destroy(container: "Container", host: "Host") -> None:
 def _take_leave(container: "Container", host: "Host", listed: "tuple[object, ...]") -> None:
     """Tell NRI plugins, run the poststop hooks: foreign programs, for which the lock is let go."""
     state, told = document(container, host, "stopped"), container.data.get("nri")
-    container.data["hooks"], container.data["nri"] = {}, False  # nobody else does it again while we are unlocked
+    container.data["hooks"], container.data["nri"] = {}, []  # nobody else does it again while we are unlocked
     try:
         container.save()
     except OSError as error:  # a full disk: rather run them twice than not at all
@@ -106,7 +106,7 @@ def _take_leave(container: "Container", host: "Host", listed: "tuple[object, ...
     if told:
         from runjail.lifecycle import plugins
 
-        plugins.say_goodbye(container, host)
+        plugins.say_goodbye(told, container, host)
     if listed:
         _run_poststop(container, state, listed)
     container.lock()

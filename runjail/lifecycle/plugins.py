@@ -1,13 +1,13 @@
 """NRI plugins at the points of a container's life: this module knows containers, `nri` knows messages and programs.
 
-`create` is sent by `start`, and from then on the container's facts say so (`nri`): only what plugins were told of is
-updated, paused, resumed and deleted for them.
+`create` is sent by `start`, and from then on the container's facts name who was told (`nri`): only those plugins hear
+of its updates, its pauses and its end.
 """
 
 import os
 
 from runjail import jsonio, log
-from runjail.errors import RunjailError, reason
+from runjail.errors import PluginError, RunjailError, reason
 from runjail.nri.messages import Subject
 
 TYPE_CHECKING = False
@@ -39,7 +39,12 @@ def run(plugins: "Chain", state: str, container: "Container", host: "Host") -> N
     No lock of ours may be held: a plugin may call runjail for the same container.
     """
     subject = describe(container, host, state)
-    plugins.run(state, subject, os.path.dirname(container.path), lambda path: _regroup(container, host, path))
+    try:
+        plugins.run(state, subject, os.path.dirname(container.path), lambda path: _regroup(container, host, path))
+    except PluginError as error:
+        if state == "create":  # who failed has nothing to take back, and would only fail once more
+            container.data["nri"] = list(error.answered)
+        raise
 
 
 def ask(state: str, container: "Container", host: "Host") -> None:
@@ -47,18 +52,18 @@ def ask(state: str, container: "Container", host: "Host") -> None:
     plugins = container.plugins()
     if plugins:
         container.unlock()
-        run(plugins, state, container, host)
+        run(plugins.only(container.data["nri"]), state, container, host)
         container.lock()
         container.load()
 
 
-def say_goodbye(container: "Container", host: "Host") -> None:
-    """Tell every plugin that the container is gone. Nothing that goes wrong stops `delete`. No lock is held."""
+def say_goodbye(told: list[str], container: "Container", host: "Host") -> None:
+    """Tell these plugins that the container is gone. Nothing that goes wrong stops `delete`. No lock is held."""
     try:
         plugins = container.plugins()
         if plugins:
             subject = describe(container, host, "delete")
-            plugins.run_all("delete", subject, os.path.dirname(container.path), log.warning)
+            plugins.only(told).run_all("delete", subject, os.path.dirname(container.path), log.warning)
     except (RunjailError, ValueError) as error:
         log.warning(f"NRI plugins of container {container.id}: {error}")
     except OSError as error:

@@ -37,7 +37,7 @@ def start(container_id: str, host: "Host", store: "Store") -> None:
         _require_created(container, host)
         plugins, inside = container.plugins(), stored_hooks(container, "startContainer")
         if plugins or inside:
-            _claim(container, host, bool(plugins))
+            _claim(container, host, plugins.names() if plugins else [])
             _or_undo(container, host, lambda: _prepare(container, host, plugins, inside))
             container.lock()
             _require_created(container, host)
@@ -53,8 +53,8 @@ def _require_created(container: "Container", host: "Host") -> None:
         raise WrongStatus(REFUSALS[now])
 
 
-def _claim(container: "Container", host: "Host", plugins: bool) -> None:
-    """Write down who starts the container, so that its hooks run once, and that `delete` has to tell plugins.
+def _claim(container: "Container", host: "Host", plugins: list[str]) -> None:
+    """Write down who starts the container, so that its hooks run once, and which plugins `delete` has to tell.
 
     Then let go of the lock for them.
     """

@@ -39,6 +39,15 @@ class Chain:
         self.directories = tuple(directories)
         self.timeout = timeout
 
+    def names(self) -> list[str]:
+        """Return the plugins' names, in order."""
+        return [plugin.type for plugin in self.plugins]
+
+    def only(self, names: "Iterable[str]") -> "Chain":
+        """Return a chain of those plugins that are among `names`."""
+        wanted = set(names)
+        return Chain([plugin for plugin in self.plugins if plugin.type in wanted], self.directories, self.timeout)
+
     def run(self, state: str, subject: "Subject", root: str, move: "Callable[[str], None]") -> None:
         """Ask every plugin until one fails; each sees the results of those before it.
 
@@ -46,11 +55,17 @@ class Chain:
         group; later plugins are told the new one. Raises PluginError naming the plugin that failed, and why.
         """
         results: list[Result] = []
+        answered: list[str] = []
         for plugin in self.plugins:
-            result = self.call(plugin, state, subject, root, results)
+            try:
+                result = self.call(plugin, state, subject, root, results)
+                answered.append(plugin.type)
+                if result.cgroups_path:
+                    subject = _moved(plugin, subject, result.cgroups_path, move)
+            except PluginError as error:
+                error.answered = tuple(answered)
+                raise
             results.append(result)
-            if result.cgroups_path:
-                subject = _moved(plugin, subject, result.cgroups_path, move)
 
     def run_all(self, state: str, subject: "Subject", root: str, warn: "Callable[[str], None]") -> None:
         """Ask every plugin, whatever the others do: failures only warn."""

@@ -84,8 +84,8 @@ def _spec(subject: Subject) -> "dict[str, Any]":
         spec["namespaces"] = {**subject.namespaces, **short}
     if subject.cgroups_path:
         spec["cgroupsPath"] = subject.cgroups_path
-    annotations = dict(subject.annotations)
-    if subject.jail:
+    annotations = {key: value for key, value in subject.annotations.items() if key not in (JAIL_NAME, JAIL_ID)}
+    if subject.jail:  # who writes config.json does not say which jail this is
         annotations |= {JAIL_NAME: subject.jail, JAIL_ID: str(subject.jid)}
     if annotations:
         spec["annotations"] = annotations
