@@ -4,11 +4,9 @@ A ruleset that is not loaded is an empty one, and an empty one hides nothing: /d
 ruleset is mounted before it was seen to have rules, and none is changed after.
 """
 
-import fcntl
-import os
-
 from runjail.errors import HostError
 from runjail.host import programs
+from runjail.host.freebsd_lock import MachineLock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +14,6 @@ if TYPE_CHECKING:
     from runjail.steps import Mount
 
 DEVFS = "/sbin/devfs"
-LOCK = "/var/run/runjail-devfs.lock"  # rulesets belong to the machine, whatever --root its runjails use
 FIRST, LAST = 1000, 65535  # ours: those below are for devfs.rules(5)
 LOAD_HINT = "load the rulesets with: service devfs restart"
 
@@ -46,9 +43,7 @@ def _make_private(rules: list[str], boot: str, note: "Noting") -> int:
     They are copied, for `include BASE` would lose whatever BASE includes itself: the kernel follows includes one deep
     (vfs.devfs.rule_depth), and the hiding is done by a ruleset that devfsrules_jail includes.
     """
-    lock = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with MachineLock("devfs"):
         taken = programs.check([DEVFS, "rule", "showsets"]).stdout.split()
         number = next((n for n in range(FIRST, LAST + 1) if b"%d" % n not in taken), 0)
         if not number:
@@ -58,8 +53,6 @@ def _make_private(rules: list[str], boot: str, note: "Noting") -> int:
         programs.check([DEVFS, "rule", "-s", str(number), "add", "-"], input=text.encode())
         if len(_rules(number)) != len(rules):
             raise HostError(f"make a devfs ruleset: number {number} does not have the rules it was given")
-    finally:
-        os.close(lock)
     return number
 
 

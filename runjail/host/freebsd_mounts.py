@@ -12,6 +12,7 @@ import stat
 from runjail import rootfs
 from runjail.errors import HostError, reason
 from runjail.host import libc_freebsd as c
+from runjail.host.freebsd_lock import MachineLock
 from runjail.host.freebsd_unmount import fsids_below, is_below
 
 TYPE_CHECKING = False
@@ -87,19 +88,20 @@ class _Mounting:
         self.flags = sum(BITS[flag] for flag in dict.fromkeys(step.flags) if flag in BITS)
 
     def run(self) -> None:
-        """Find the mount point, note the way back, mount, look where the mount went."""
+        """Find the mount point, and mount on it."""
         data = dict(self.step.data)
         ruleset = self._ruleset()
         if ruleset:
             data["ruleset"] = str(ruleset)
+        options = [(key, value or None) for key, value in data.items()]
         place = self._find_place()
         try:
             self._check_place(place)
-            mounts = self.libc.mounts()
-            self.known = {mounted.fsid for mounted in mounts}
-            keep = fsids_below(mounts, self.root)
-            self.note({"undo": "mounts", "below": self.root, "keep": keep, "boot": self.boot})
-            self._mount_on(place, [(key, value or None) for key, value in data.items()])
+            if self.directory:
+                self._mount_on(place, options)
+            else:
+                with MachineLock("mounts"):  # what appears elsewhere meanwhile is then ours, and not another runjail's
+                    self._mount_on(place, options)
         finally:
             place.close()
 
@@ -171,6 +173,11 @@ class _Mounting:
     # -- the mount
 
     def _mount_on(self, place: rootfs.Place, data: "list[tuple[str, str | None]]") -> None:
+        """Note the way back, mount, look where the mount went."""
+        mounts = self.libc.mounts()
+        self.known = {mounted.fsid for mounted in mounts}
+        keep = fsids_below(mounts, self.root)
+        self.note({"undo": "mounts", "below": self.root, "keep": keep, "boot": self.boot})
         before = _working_directory()
         covered = place.open_directory() if self.directory else -1
         try:
@@ -205,9 +212,10 @@ class _Mounting:
                 return
             missing = [flag for flag in self.step.flags if BITS.get(flag, 0) & wanted & ~mounted.flags]
             raise HostError(f"the kernel ignored {', '.join(missing)}")
-        if mounted.fsid not in self.known:
-            os.chdir("/")
-            self.libc.unmount(mounted.fsid, force=True)
+        os.chdir("/")
+        for stray in [mounted] if self.directory else self.libc.mounts():
+            if stray.fsid not in self.known and (self.directory or stray.source == self.source):
+                self.libc.unmount(stray.fsid, force=True)
         raise HostError(f"the mount point moved away while it was mounted: not at {expected}")
 
     def _fill(self, covered: int, data: "list[tuple[str, str | None]]") -> None:

@@ -2,6 +2,7 @@
 
 import ctypes
 import fcntl
+import itertools
 import os
 import signal
 import struct
@@ -409,6 +410,40 @@ def test_links_in_the_image_stay_inside_it(real: Real) -> None:
 
     assert real.mounts() == [str(target)[1:]]
     assert not os.path.ismount(target)
+
+
+def test_a_file_that_is_swapped_for_a_link_all_the_time(real: Real) -> None:
+    """HOST PATH WAS MOUNTED ON! is what this must never say."""
+    outside, source, target = real.base / "outside", real.base / "source", real.root / "etc/file"
+    outside.write_text("host")
+    source.write_text("volume")
+    pid = os.fork()
+    if not pid:
+        for number in itertools.cycle("ab"):
+            if number == "a":
+                (real.root / "etc/new").write_text("")
+            else:
+                os.symlink(outside, real.root / "etc/new")
+            try:
+                os.rename(real.root / "etc/new", target)
+            except OSError:  # it is mounted on just now
+                os.unlink(real.root / "etc/new")
+    mounted = 0
+    try:
+        for _ in range(60):
+            try:
+                real.apply(Mount("nullfs", str(source), "/etc/file"))
+                mounted += 1
+            except HostError:
+                pass
+            assert outside.read_text() == "host", "HOST PATH WAS MOUNTED ON!"
+            while real.notes:
+                real.host.undo(real.notes.pop(), real.box)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+    assert mounted
 
 
 def test_what_is_mounted_below_later_goes_too(real: Real) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from runjail.host import freebsd_devfs, freebsd_jails, freebsd_processes, freebsd_unmount, programs
+from runjail.host import freebsd_jails, freebsd_lock, freebsd_processes, freebsd_unmount, programs
 from runjail.host.base import Box
 from runjail.host.freebsd import FreeBSDHost
 from runjail.steps import Step
@@ -56,7 +56,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """Return a Machine; nothing waits as long as it would on a real one."""
     made = Machine(tmp_path)
     monkeypatch.setattr(programs, "run", made.programs.run)
-    monkeypatch.setattr(freebsd_devfs, "LOCK", str(tmp_path / "devfs.lock"))
+    monkeypatch.setattr(freebsd_lock, "DIRECTORY", str(tmp_path))
     monkeypatch.setattr(freebsd_unmount, "PATIENCE", (0.0, 0.001, 0.001))
     monkeypatch.setattr(freebsd_jails, "DYING_SECONDS", 0.05)
     monkeypatch.setattr(freebsd_processes, "FREEZE_ROUNDS", 3)

@@ -11,6 +11,7 @@ from runjail import rootfs
 from runjail.errors import HostError
 from runjail.host import freebsd_mounts
 from runjail.host import libc_freebsd as c
+from runjail.host.freebsd import FreeBSDHost
 from runjail.steps import Mount, ReadonlyRoot
 from tests.host.conftest import Machine
 from tests.host.fake_libc import FakeKernel, Refusal
@@ -196,6 +197,30 @@ def test_a_mount_that_landed_elsewhere_is_taken_away(machine: Machine, volume: s
         machine.apply(Mount(fstype, volume, "/data"))
 
     assert machine.kernel.paths() == []
+
+
+def test_a_file_that_was_swapped_for_a_link_is_found_where_the_link_led(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The link is gone again when we look: only the mount table tells where the mount went."""
+    source = machine.base / "source"
+    source.write_text("")
+    machine.kernel.add_mount("/other", source="/else")
+    real = FakeKernel._nmount
+
+    def follow(kernel: FakeKernel, vector: int, count: int, flags: int) -> None:
+        kernel.moved = "/etc/passwd"
+        real(kernel, vector, count, flags)
+        kernel.moved = ""
+        kernel.add_mount("/meanwhile", source="/else")
+
+    monkeypatch.setattr(FakeKernel, "_nmount", follow)
+    machine.host = FreeBSDHost(machine.kernel.libc())
+
+    with pytest.raises(HostError, match="moved away"):
+        machine.apply(Mount("nullfs", str(source), "/etc/file"))
+
+    assert machine.kernel.paths() == ["/other", "/meanwhile"]
 
 
 def test_somebody_else_s_mount_is_not_taken_away(machine: Machine, volume: str) -> None:
