@@ -1,0 +1,146 @@
+"""jsonio reads and writes what json does, without loading it, and refuses what is no JSON."""
+
+import json
+import math
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runjail import jsonio
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(), inner, max_size=5),
+    max_leaves=25,
+)
+
+
+def theirs(text: str) -> Any:
+    """What json makes of a text, with the numbers that are no JSON refused."""
+
+    def refuse(name: str) -> None:
+        raise ValueError(name)
+
+    def finite(text: str) -> float:
+        if math.isinf(float(text)):
+            raise ValueError(text)
+        return float(text)
+
+    return json.loads(text, parse_constant=refuse, parse_float=finite)
+
+
+@given(VALUES)
+def test_what_is_written_can_be_read(value: Any) -> None:
+    """By us and by everybody else; it is ASCII and one line."""
+    text = jsonio.dumps(value)
+
+    assert json.loads(text) == jsonio.loads(text) == jsonio.loads(text.encode()) == value
+    assert text.isascii()
+    assert "\n" not in text
+    assert json.loads(jsonio.dumps(value, indent=2)) == value
+
+
+@given(VALUES, st.sampled_from(["", " ", "\n\t "]))
+def test_what_json_writes_can_be_read(value: Any, space: str) -> None:
+    assert jsonio.loads(space + json.dumps(value) + space) == value
+    assert jsonio.loads(json.dumps(value, indent=4, ensure_ascii=False)) == value
+
+
+@given(st.one_of(st.text(max_size=20), st.text('[]{}",:0123456789.eE+-truefalsn \\u', max_size=30)))
+def test_any_text_is_read_as_json_does_or_refused(text: str) -> None:
+    """ValueError and nothing else."""
+    try:
+        expected = theirs(text)
+    except ValueError:
+        with pytest.raises(ValueError):
+            jsonio.loads(text)
+        return
+    assert jsonio.loads(text) == expected
+
+
+@given(st.binary(max_size=30))
+def test_any_bytes_are_read_or_refused(data: bytes) -> None:
+    try:
+        jsonio.loads(data)
+    except ValueError:
+        return
+    json.loads(data.decode())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " ",
+        "{",
+        "[1,]",
+        '{"a":1,}',
+        "NaN",
+        "-Infinity",
+        "[Infinity]",
+        "1e999",
+        "-1e999",
+        "01",
+        "'a'",
+        "\ufeff{}",
+        "{}x",
+        "1 2",
+        '"\n"',
+    ],
+)
+def test_what_is_no_json(text: str) -> None:
+    with pytest.raises(ValueError):
+        jsonio.loads(text)
+
+
+@pytest.mark.parametrize("brackets", ["[]", '{"a":}'], ids=["lists", "objects"])
+def test_depth_is_bounded(brackets: str) -> None:
+    """The C scanner recurses: a hundred thousand brackets must be a ValueError, not a dead process."""
+    opening, closing = brackets[:-1], brackets[-1]
+    for depth in (201, 5_000, 200_000):
+        with pytest.raises(ValueError, match="nested deeper than 200 levels"):
+            jsonio.loads(opening * depth + closing * depth)
+        with pytest.raises(ValueError):
+            jsonio.loads(opening * depth)
+    deep = opening * 199 + "[]" + closing * 199
+    assert jsonio.loads(deep) == json.loads(deep)
+
+
+def test_brackets_in_strings_are_not_depth() -> None:
+    """Escaped quotes do not end a string."""
+    value = ["[" * 1000, '\\"' + "{" * 1000, "]"]
+
+    assert jsonio.loads(json.dumps(value)) == value
+
+
+@pytest.mark.parametrize("value", [{1, 2}, object(), b"x", {"a": {1}}], ids=str)
+def test_what_cannot_be_written(value: Any) -> None:
+    with pytest.raises(TypeError, match="is not JSON"):
+        jsonio.dumps(value)
+
+
+def test_json_is_not_loaded() -> None:
+    """Not for reading and not for writing; only for wording an error and for indenting."""
+    script = (
+        "import sys; sys.path.insert(0, '.')\n"
+        "from runjail import jsonio\n"
+        "assert jsonio.loads(jsonio.dumps({'a': [1, 2.5, None, 'x']})) == {'a': [1, 2.5, None, 'x']}\n"
+        "sys.exit('json' in sys.modules or 're' in sys.modules)"
+    )
+
+    assert subprocess.run([sys.executable, "-IS", "-c", script], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("blocked", ["_json"])
+def test_a_python_without_the_c_half(blocked: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slower, with the same results."""
+    monkeypatch.setitem(sys.modules, blocked, None)
+
+    assert jsonio.loads('{"a": [1, "x"]}') == {"a": [1, "x"]}
+    assert jsonio.dumps({"a": [1]}) == '{"a": [1]}'
+    with pytest.raises(ValueError):
+        jsonio.loads("[1e999]")
