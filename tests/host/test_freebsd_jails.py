@@ -6,10 +6,11 @@ import os
 import pytest
 
 from runjail.errors import HostError
+from runjail.host.freebsd import FreeBSDHost
 from runjail.host.programs import Result
 from runjail.steps import Cpus, CreateJail, Nodes
 from tests.host.conftest import Machine
-from tests.host.fake_libc import Refusal
+from tests.host.fake_libc import FakeKernel, Refusal
 
 
 def step(machine: Machine, **params: str) -> CreateJail:
@@ -132,6 +133,32 @@ def test_a_jail_that_dies_slowly_is_waited_for_but_not_for_ever(machine: Machine
     machine.undo()
 
     assert machine.kernel.jails, "it is still dying, and that is not ours to mend"
+
+
+def test_the_killed_are_waited_for_until_they_are_dead(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """jail_remove(2) returns before its victims are gone, and they hold mounts."""
+    machine.apply(step(machine))
+    machine.kernel.add_process(50, jid=machine.box.jid)
+    looks: list[int] = []
+    real = FakeKernel._sysctl
+
+    def die_slowly(kernel: FakeKernel, mib: int, count: int, *rest: int) -> None:
+        looks.append(count)
+        kernel.procs[-1]["state"] = 5 if len(looks) > 6 else 3
+        real(kernel, mib, count, *rest)
+
+    def remove(kernel: FakeKernel, jid: int) -> None:
+        kernel.dying[jid] = 100
+
+    monkeypatch.setattr(FakeKernel, "_sysctl", die_slowly)
+    monkeypatch.setattr(FakeKernel, "_jail_remove", remove)
+    machine.host = FreeBSDHost(machine.kernel.libc())
+    boot = machine.host.boot()
+    looks.clear()
+
+    machine.undo()
+
+    assert (boot == machine.notes[0]["boot"], len(looks) > 6) == (True, True)
 
 
 def test_a_taken_name_is_refused_before_anything_is_noted(machine: Machine) -> None:
