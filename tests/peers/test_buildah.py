@@ -14,6 +14,8 @@ from tests.peers.calls import PATH, RUNJAIL, Finished, Tidiness, call, in_its_ow
 
 pytestmark = [pytest.mark.peers("buildah"), pytest.mark.linux]
 
+RUNTIME = "--isolation=oci --runtime={program} --network=host"
+
 
 class Buildah:
     """buildah with its storage below one directory, and one working container made from scratch."""
@@ -41,8 +43,8 @@ class Buildah:
     def words(self, options: str, *command: str) -> list[str]:
         """Return the words of a RUN step after buildah's global options."""
         mark = f"--env={self.ours.MARK}={self.ours.base}"
-        ours = ["--isolation=oci", f"--runtime={self.program}", "--network=host", mark]
-        return ["run", *ours, *shlex.split(options), self.container, "--", *command]
+        ours = RUNTIME.format(program=self.program).split()
+        return ["run", *ours, mark, *shlex.split(options), self.container, "--", *command]
 
     def run(self, options: str, *command: str, **more: Any) -> Finished:
         """Run a RUN step."""
@@ -134,8 +136,18 @@ def test_a_containerfile(buildah: Buildah) -> None:
     buildah.ok("commit", "--quiet", buildah.container, "base")
     recipe = buildah.directory / "Containerfile"
     recipe.write_text("FROM base\nENV NAME=value\nUSER web\nRUN echo $NAME $(id -un) >/tmp/made\n", encoding="ascii")
-    ours = ["--isolation=oci", f"--runtime={buildah.program}", "--network=host", "--pull=never"]
-    buildah.ok("build", "--quiet", *ours, "--tag", "made", "--file", str(recipe), str(buildah.directory / "work"))
+    ours = RUNTIME.format(program=buildah.program).split()
+    buildah.ok(
+        "build",
+        "--quiet",
+        "--pull=never",
+        *ours,
+        "--tag",
+        "made",
+        "--file",
+        str(recipe),
+        str(buildah.directory / "work"),
+    )
     buildah.ok("from", "--name", "look", "--pull-never", "made")
     mounted = buildah.ok("mount", "look").out.strip()
 

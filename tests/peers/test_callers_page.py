@@ -1,0 +1,25 @@
+"""docs/callers.md shows the options that the tests here really use."""
+
+from pathlib import Path
+
+from tests.peers import test_buildah, test_containerd, test_podman
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "callers.md").read_text(encoding="utf-8")
+WORDS = " ".join(PAGE.replace("\\\n", " ").split())
+
+
+def test_podman_lines() -> None:
+    assert f"podman {test_podman.GLOBALS} run {test_podman.THIN} --rootfs" in WORDS
+
+
+def test_containerd_lines() -> None:
+    words = test_containerd.RUNTIME.format(program="/usr/local/bin/runjail", state="/run/runjail")
+
+    assert f"ctr run --rm {words} --net-host --rootfs DIR web" in WORDS
+
+
+def test_buildah_lines() -> None:
+    words = test_buildah.RUNTIME.format(program="/usr/local/bin/runjail")
+
+    assert f"buildah run {words} $container --" in WORDS
+    assert f"buildah build {words} --tag" in WORDS
