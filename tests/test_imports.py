@@ -165,8 +165,14 @@ VERBS: list[tuple[str, list[str]]] = [
     ("delete", ["-f", "ID"]),
     ("exec", ["ID", "true"]),
 ]
-QUICK = {"jail", "spec"}  # rooms that a quick verb must not load
-NEVER = {"exec": {"jail"}, **dict.fromkeys(("--version", "features", "state", "start", "kill", "delete"), QUICK)}
+# Rooms that a quick verb must not load; plugins and settings nobody, where none are configured
+ABSENT = {"nri", "settings"}
+QUICK = {"jail", "spec"} | ABSENT
+NEVER = {
+    "create": ABSENT,
+    "exec": {"jail"} | ABSENT,
+    **dict.fromkeys(("--version", "features", "state", "start", "kill", "delete"), QUICK),
+}
 # A document that people read too is indented, and only json does that; engines ask for it once, when they start.
 MAY_USE_JSON = {"features"}
 

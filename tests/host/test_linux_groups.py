@@ -1,0 +1,162 @@
+"""Control groups of both kinds, on a tree of plain files: what is written where, and in which order."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runjail.host import linux_cgroup, linux_regroup
+from runjail.host.base import Box
+from runjail.spec.model import Resources
+from runjail.steps import Cgroup
+
+Notes = list[dict[str, Any]]
+V2 = "cgroup.procs memory.max memory.swap.max memory.low cpu.max cpu.weight cpuset.cpus cpuset.mems pids.max".split()
+V1 = {
+    "memory": "memory.limit_in_bytes memory.memsw.limit_in_bytes memory.soft_limit_in_bytes".split(),
+    "cpu": "cpu.shares cpu.cfs_period_us cpu.cfs_quota_us".split(),
+    "pids": ["pids.max"],
+}
+
+
+class Tree:
+    """A hierarchy below `top` in which a new group gets its files at once, as in the kernel's."""
+
+    def __init__(self, top: Path, unified: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.top, self.unified = top, unified
+        self.written: list[str] = []
+        mkdir = os.mkdir
+
+        def make(path: str, mode: int = 0o777) -> None:
+            mkdir(path, mode)
+            relative = os.path.relpath(path, top)
+            for name in V2 if unified else ["cgroup.procs", *V1[relative.split("/")[0]]]:
+                (Path(path) / name).touch()
+
+        def record(path: str, value: str) -> None:
+            self.written.append(f"{os.path.relpath(path, top)}={value}")
+            Path(path).stat()
+            Path(path).write_text(value, encoding="ascii")
+
+        monkeypatch.setattr(linux_cgroup, "TOP", str(top))
+        monkeypatch.setattr(linux_cgroup, "write", record)
+        monkeypatch.setattr(os, "mkdir", make)
+        if unified:
+            (top / "cgroup.controllers").write_text("cpuset cpu memory pids", encoding="ascii")
+        else:
+            for controller in V1:
+                mkdir(top / controller)
+
+    def apply(self, box: Box, notes: Notes, **limits: int | str) -> None:
+        resources = Resources(**limits)  # type: ignore[arg-type]
+        linux_cgroup.create(Cgroup("a/web", resources), box, notes.append)
+
+    def limits(self) -> list[str]:
+        """Return the limits written since the last time this was asked."""
+        found = [line for line in self.written if "procs" not in line and "subtree" not in line]
+        self.written.clear()
+        return found
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Box:
+    return Box("web", "web", str(tmp_path), "", "")
+
+
+@pytest.fixture
+def v2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tree:
+    (tmp_path / "v2").mkdir()
+    return Tree(tmp_path / "v2", True, monkeypatch)
+
+
+@pytest.fixture
+def v1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tree:
+    (tmp_path / "v1").mkdir()
+    return Tree(tmp_path / "v1", False, monkeypatch)
+
+
+def test_limits_of_v2(v2: Tree, box: Box) -> None:
+    v2.apply(box, [], memory_limit=100, memory_swap=150, cpu_quota=50_000, pids_limit=0, cpus="0-1")
+
+    assert v2.limits() == [
+        "a/web/memory.max=100",
+        "a/web/memory.swap.max=50",
+        "a/web/cpu.max=50000 100000",
+        "a/web/cpuset.cpus=0-1",
+        "a/web/pids.max=0",
+    ]
+
+
+def test_limits_of_v1(v1: Tree, box: Box) -> None:
+    v1.apply(box, [], memory_limit=100, memory_swap=150, cpu_quota=50_000, pids_limit=0)
+
+    assert v1.limits() == [
+        "memory/a/web/memory.memsw.limit_in_bytes=150",
+        "memory/a/web/memory.limit_in_bytes=100",
+        "cpu/a/web/cpu.cfs_quota_us=50000",
+        "pids/a/web/pids.max=0",
+    ]
+
+
+def test_memory_never_exceeds_memory_and_swap(v1: Tree, box: Box) -> None:
+    """The kernel of v1 refuses any order in which it would, for an instant."""
+    for limit, first in ((100, "memory.memsw"), (200, "memory.memsw"), (50, "memory.limit")):
+        v1.apply(box, [], memory_limit=limit, memory_swap=limit)
+        assert v1.limits()[0].startswith(f"memory/a/web/{first}")
+    v1.apply(box, [], memory_limit=100, memory_swap=-1)
+    assert v1.limits()[0] == "memory/a/web/memory.memsw.limit_in_bytes=-1"
+
+
+def test_minus_one_takes_the_limit_of_processes_away(v1: Tree, box: Box) -> None:
+    v1.apply(box, [], pids_limit=-1)
+
+    assert v1.limits() == ["pids/a/web/pids.max=max"]
+
+
+@pytest.mark.parametrize("kind", ["v1", "v2"])
+def test_a_move_takes_limits_and_processes_along(kind: str, box: Box, request: pytest.FixtureRequest) -> None:
+    tree: Tree = request.getfixturevalue(kind)
+    notes: Notes = []
+    tree.apply(box, notes, memory_limit=100, pids_limit=7)
+    tree.limits()
+    rounds = [[10, 11], [10, 11, 12], [10, 11, 12]]
+
+    linux_regroup.move("b/new", box, notes.append, lambda: rounds.pop(0))
+
+    assert box.cgroup == "b/new"
+    joined = [line for line in tree.written if "cgroup.procs" in line]
+    assert {line.split("=")[1] for line in joined} == {"10", "11", "12"}
+    assert all("b/new/cgroup.procs" in line for line in joined)
+    memory = "b/new/memory.max" if kind == "v2" else "memory/b/new/memory.limit_in_bytes"
+    pids = "b/new/pids.max" if kind == "v2" else "pids/b/new/pids.max"
+    assert sorted(tree.limits()) == sorted([f"{memory}=100", f"{pids}=7"])
+    assert notes[-1]["path"] == "b/new" and len(notes[-1]["made"]) == (2 if kind == "v2" else 6)
+
+
+def test_a_group_that_exists_keeps_its_limits(v2: Tree, box: Box) -> None:
+    v2.apply(box, [], pids_limit=7)
+    v2.limits()
+    os.mkdir(v2.top / "qos")
+    notes: Notes = []
+
+    linux_regroup.move("qos", box, notes.append, list)
+
+    assert v2.limits() == [] and notes == [{"undo": "cgroup", "path": "qos", "made": []}]
+
+
+def test_check_names_what_cannot_be_limited(v1: Tree) -> None:
+    groups, limits = linux_cgroup.check()
+
+    assert groups[0] == "control groups" and limits[0] == "resource limits"
+    assert limits[1:3] == (False, "no controller for cpuset") and limits[3]
+
+
+def test_usage_counts_throttling(v2: Tree, box: Box) -> None:
+    v2.apply(box, [], pids_limit=7)
+    said = "usage_usec 5\nuser_usec 3\nsystem_usec 2\nnr_periods 9\nnr_throttled 4\nthrottled_usec 70\n"
+    (v2.top / "a/web/cpu.stat").write_text(said, encoding="ascii")
+
+    cpu = linux_cgroup.usage("a/web", 1)["cpu"]
+    assert cpu["throttling"] == {"periods": 9, "throttledPeriods": 4, "throttledTime": 70_000}
+    assert cpu["usage"]["total"] == 5000

@@ -1,0 +1,122 @@
+"""What plugins are told of a container: from its facts, its config.json and its host."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runjail import jsonio
+from runjail.lifecycle import plugins as glue
+from runjail.lifecycle.state import Store
+from runjail.nri.messages import Subject
+
+RESOURCES = {"cpu": {"quota": 5, "shares": 2}}
+
+
+class Host:
+    def __init__(self, os: str) -> None:
+        self.os = os
+
+    def regroup(self, path: str, box: Any, _note: Any) -> None:
+        box.cgroup = path
+
+
+def container(tmp_path: Path, config: dict[str, Any], **data: Any) -> Any:
+    made = Store(str(tmp_path / "state")).reserve("a.b")
+    (Path(made.path) / "config.json").write_text(jsonio.dumps(config), encoding="ascii")
+    made.box.name, made.box.jid, made.box.pid = "a%2Eb", 7, 99
+    made.data = {"annotations": {"x": "y"}, "ociVersion": "1.3.0", "bundle": "/b", "created": "", "owner": "0"}
+    made.data |= {"hooks": {}, "boot": "b", "creator": None, **data}
+    made.save()
+    made.unlock()
+    return made
+
+
+def test_a_jail(tmp_path: Path) -> None:
+    """A Linux section means nothing to FreeBSD but its resources, and the path that plugins talk about."""
+    linux = {"namespaces": [{"type": "pid"}], "cgroupsPath": "/x/y", "resources": RESOURCES}
+    made = container(tmp_path, {"linux": linux})
+
+    assert glue.describe(made, Host("freebsd"), "create") == Subject(
+        "a.b", 99, {"x": "y"}, RESOURCES, {}, "/x/y", "a%2Eb", 7
+    )
+
+
+def test_a_jail_without_a_linux_section(tmp_path: Path) -> None:
+    subject = glue.describe(container(tmp_path, {}), Host("freebsd"), "delete")
+
+    assert (subject.pid, subject.resources, subject.cgroups_path) == (0, None, "")
+
+
+def test_namespaces_are_paths(tmp_path: Path) -> None:
+    listed = [{"type": "mount"}, {"type": "network", "path": "/run/netns/x"}]
+    made = container(tmp_path, {"linux": {"namespaces": listed}})
+
+    told = glue.describe(made, Host("linux"), "create").namespaces
+    assert told == {"mount": "/proc/99/ns/mnt", "network": "/run/netns/x"}
+    assert glue.describe(made, Host("linux"), "delete").namespaces == {"mount": "", "network": "/run/netns/x"}
+
+
+def test_namespaces_that_the_host_chose(tmp_path: Path) -> None:
+    made = container(tmp_path, {})
+    made.box.namespaces = {"root": 1, "pid": 2, "mnt": 3, "net": 4}
+
+    told = glue.describe(made, Host("linux"), "create").namespaces
+    assert told == {"pid": "/proc/99/ns/pid", "mount": "/proc/99/ns/mnt", "network": "/proc/99/ns/net"}
+
+
+@pytest.mark.parametrize(
+    ("said", "real", "told"),
+    [
+        ("/a//b", "a/b", "/a//b"),
+        ("/a/b", "moved/b", "moved/b"),
+        ("system.slice:runjail:web", "system.slice/runjail-web.scope", "system.slice/runjail-web.scope"),
+        ("", "runjail/web", "runjail/web"),
+        ("/a", "", "/a"),
+    ],
+)
+def test_the_group_is_where_the_container_is(tmp_path: Path, said: str, real: str, told: str) -> None:
+    made = container(tmp_path, {"linux": {"cgroupsPath": said}})
+    made.box.cgroup = real
+
+    assert glue.describe(made, Host("linux"), "create").cgroups_path == told
+
+
+def test_updates_are_laid_over_the_resources(tmp_path: Path) -> None:
+    updates = {"cpu_quota": 9, "pids_limit": 4, "cpus": "0-1"}
+    made = container(tmp_path, {"linux": {"resources": RESOURCES}}, updates=updates)
+
+    told = glue.describe(made, Host("linux"), "update").resources
+    assert told == {"cpu": {"quota": 9, "shares": 2, "cpus": "0-1"}, "pids": {"limit": 4}}
+    assert RESOURCES == {"cpu": {"quota": 5, "shares": 2}}
+
+
+def test_a_move_is_remembered_and_told(tmp_path: Path) -> None:
+    """On FreeBSD that is all there is to a group."""
+    made = container(tmp_path, {"linux": {"cgroupsPath": "/old"}})
+
+    class Mover:
+        def run(self, _state: str, subject: Subject, root: str, move: Any) -> None:
+            assert (subject.cgroups_path, root) == ("/old", str(tmp_path / "state"))
+            move("qos/new")
+
+    mover: Any = Mover()
+    glue.run(mover, "create", made, Host("freebsd"))
+
+    assert made.box.cgroup == "qos/new" == Store(str(tmp_path / "state")).find("a.b").box.cgroup
+    assert glue.describe(made, Host("freebsd"), "update").cgroups_path == "qos/new"
+
+
+def test_a_damaged_copy_of_the_config_does_not_stop_delete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(glue.log, "warning", said.append)
+    made = container(tmp_path, {})
+    made.plugins = lambda: glue
+    for damage in ("{", None):
+        if damage:
+            (Path(made.path) / "config.json").write_text(damage, encoding="ascii")
+        else:
+            (Path(made.path) / "config.json").unlink()
+        glue.say_goodbye(["x"], made, Host("linux"))
+
+    assert len(said) == 2 and said[1] == "NRI plugins of container a.b: does not exist"
