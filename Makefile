@@ -39,7 +39,7 @@ install:
 	sh .ci/install "$(DESTDIR)" "$(PREFIX)"
 
 uninstall:
-	rm -rf "$(DESTDIR)$(PREFIX)/lib/runjail"
+	rm -rf "$(DESTDIR)$(PREFIX)/lib/runjail" "$(DESTDIR)$(PREFIX)/libexec/runjail"
 	rm -f "$(DESTDIR)$(PREFIX)/bin/runjail" "$(DESTDIR)$(PREFIX)/share/man/man8/runjail.8"
 
 clean:
