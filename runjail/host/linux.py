@@ -77,6 +77,7 @@ class LinuxHost:
 
         from runjail.host import libc_linux as libc
 
+        self._enter_cgroup(box)
         flags = _flags(libc)
         for kind, path in step.join:
             if kind != "pid":
@@ -120,7 +121,7 @@ class LinuxHost:
     # -- processes -----------------------------------------------------------------------------------------------
 
     def fork_init(self, box: Box, plan: "Plan") -> int:
-        """Fork pid 1 of a new pid namespace (or of the one to join, or of ours), already in the control group."""
+        """Fork pid 1 of a new pid namespace (or of the one to join, or of ours)."""
         from runjail import steps
         from runjail.host import libc_linux as libc
 
@@ -132,6 +133,8 @@ class LinuxHost:
         """Fork with another pid namespace for the child only: ours is entered again at once for later children."""
         from runjail.host import linux_identity  # noqa: F401 - the child needs it where it cannot import any more
 
+        if box.cgroup:
+            from runjail.host import linux_cgroup  # noqa: F401 - likewise
         own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC) if path or new else -1
         try:
             if path:
@@ -146,15 +149,6 @@ class LinuxHost:
         finally:
             if own >= 0:
                 os.close(own)
-        if pid and box.cgroup:
-            from runjail.host import linux_cgroup
-
-            try:
-                linux_cgroup.join(box.cgroup, pid)
-            except HostError:
-                os.kill(pid, SIGKILL)
-                os.waitpid(pid, 0)
-                raise
         return pid
 
     def identify(self, box: Box) -> None:
@@ -199,10 +193,17 @@ class LinuxHost:
                 opened.append((os.open(path, os.O_RDONLY | os.O_CLOEXEC), flags[kind]))
         if self.started(box.pid) != box.started:  # only now are the descriptors known to be of our init
             raise HostError("joining the container: its init is gone")
+        self._enter_cgroup(box)
         for descriptor, flag in opened:
             libc.setns(descriptor, flag)
         os.chdir("/")
         self._shut(libc, keep)
+
+    def _enter_cgroup(self, box: Box) -> None:
+        if box.cgroup:
+            from runjail.host import linux_cgroup
+
+            linux_cgroup.enter(box.cgroup)
 
     def _shut(self, libc: "Any", keep: list[int]) -> None:
         close_others(keep)

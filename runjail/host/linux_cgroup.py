@@ -186,6 +186,19 @@ def join(path: str, pid: int) -> None:
             raise HostError(f"joining control group {directory}: {reason(error)}") from error
 
 
+def enter(path: str) -> None:
+    """Put the calling process, which has one thread, into the group.
+
+    On v1 through `tasks`: a thread that moves itself needs no grace period of the kernel's, which costs 10 ms.
+    """
+    file = "cgroup.procs" if unified() else "tasks"
+    for directory in directories(path):
+        try:
+            write(f"{directory}/{file}", "0")
+        except OSError as error:
+            raise HostError(f"joining control group {directory}: {reason(error)}") from error
+
+
 def remove(note: "Note") -> None:
     """Remove what create made: the group, with what is below it, once its last process is gone; then unused parents."""
     for directory in reversed(note["made"]):
