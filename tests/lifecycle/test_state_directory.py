@@ -1,0 +1,330 @@
+"""The state directory: facts, notes, undoing; with a host of Python where one is asked."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from runjail import steps
+from runjail.errors import ContainerNotFound, HostError, LeftBehind, RunjailError
+from runjail.host.base import Box
+from runjail.lifecycle import delete, start, status
+from runjail.lifecycle.state import FACTS, Container, Store, default_root, write_file, write_pid
+
+
+class FakeHost:
+    """A host that only remembers. Each step makes a thing; undoing a note removes it."""
+
+    os = "linux"
+
+    def __init__(self) -> None:
+        self.things: list[str] = []
+        self.undone: list[str] = []
+        self.failing: set[str] = set()
+        self.crash_before_step = False
+        self.alive: dict[int, str] = {}
+        self.killed: list[int] = []
+
+    def boot(self) -> str:
+        return "this boot"
+
+    def started(self, pid: int) -> str:
+        return self.alive.get(pid, "")
+
+    def apply(self, step: Any, box: Box, note: Any) -> None:
+        note({"undo": "thing", "name": step.path})
+        if self.crash_before_step:
+            raise HostError("crashed")
+        if step.path not in self.things:
+            self.things.append(step.path)
+
+    def undo(self, note: dict[str, Any], box: Box) -> None:
+        self.undone.append(note["name"])
+        if note["name"] in self.failing:
+            raise HostError(f"{note['name']} is stuck")
+        if note["name"] in self.things:
+            self.things.remove(note["name"])
+
+    def kill_all(self, box: Box, signal: int) -> None:
+        self.killed.append(box.pid)
+        self.alive.pop(box.pid, None)
+
+    def thaw(self, box: Box) -> None:
+        pass
+
+
+def facts(**changes: Any) -> dict[str, Any]:
+    """Return facts of a container whose creation is done."""
+    return {
+        "ociVersion": "1.3.0", "bundle": "/b", "created": "2026-01-01T00:00:00.000000Z", "owner": "0",
+        "annotations": {}, "hooks": {}, "boot": "this boot", "creator": None, **changes,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def host() -> Any:
+    return FakeHost()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(str(tmp_path / "state"))
+
+
+def made(store: Store, **changes: Any) -> Container:
+    """Return a new container with facts on disk, locked."""
+    container = store.reserve("c")
+    container.data = facts(**changes)
+    container.save()
+    return container
+
+
+PLANS = st.lists(st.text("abcdef", min_size=1, max_size=3), max_size=12)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(names=PLANS, crash=st.integers(0, 12))
+def test_notes_are_undone_backwards_whatever_was_done(tmp_path_factory: Any, names: list[str], crash: int) -> None:
+    """Any plan, a crash at any step: undoing is the reverse of noting, removes everything, and can be repeated."""
+    host: Any = FakeHost()
+    store = Store(str(tmp_path_factory.mktemp("state")))
+    container = made(store)
+    for index, name in enumerate(names):
+        host.crash_before_step = index == crash
+        try:
+            host.apply(steps.Cgroup(name, None), container.box, container.note)  # type: ignore[arg-type]
+        except HostError:
+            break
+    noted = names[: crash + 1]
+    assert [note["name"] for note in container.notes()] == noted
+    twice = container.notes()
+    delete.destroy(container, host)
+    assert host.undone == noted[::-1]
+    assert host.things == []
+    for note in reversed(twice):
+        host.undo(note, container.box)
+    assert host.things == []
+    assert list(store.ids()) == []
+
+
+def test_what_cannot_be_undone_is_named_and_kept(store: Store, host: Any) -> None:
+    """The others are undone; the directory stays for another try, which then works."""
+    container = made(store)
+    for name in ("a", "b", "c"):
+        host.apply(steps.Cgroup(name, None), container.box, container.note)
+    host.failing = {"b"}
+    with pytest.raises(LeftBehind, match="b is stuck"):
+        delete.destroy(container, host)
+    assert host.things == ["b"]
+    assert list(store.ids()) == ["c"]
+    container.unlock()
+    host.failing = set()
+    delete.delete("c", True, host, store)
+
+    assert host.things == []
+    assert list(store.ids()) == []
+
+
+def test_a_failed_creation_tells_both_causes(store: Store, host: Any) -> None:
+    container = made(store)
+    host.apply(steps.Cgroup("a", None), container.box, container.note)
+    host.failing = {"a"}
+    with pytest.raises(LeftBehind, match=r"^the first cause; undoing it failed: a is stuck$"):
+        delete.take_back(container, host, HostError("the first cause"))
+    with pytest.raises(LeftBehind, match=r"^No space left on device; undoing it failed: a is stuck$"):
+        delete.take_back(container, host, OSError(28, "No space left on device"))
+
+
+def test_taking_back_what_somebody_else_deleted(store: Store, host: Any) -> None:
+    """It is gone: nothing to do, and the new container of that name is left alone."""
+    container = made(store)
+    container.unlock()
+    delete.delete("c", True, host, store)
+    other = store.reserve("c")
+    other.data = facts()
+    other.save()
+    other.note({"undo": "thing", "name": "other"})
+    other.unlock()
+    delete.take_back(container, host, HostError("x"))
+
+    assert list(store.ids()) == ["c"]
+    assert "other" not in host.undone
+
+
+def test_status(store: Store, host: Any) -> None:
+    """From facts at every question."""
+    container = made(store)
+    box = container.box
+    assert status.status(container, host) == "stopped"
+    box.pid, box.started = 7, "early"
+    host.alive = {7: "early", os.getpid(): "now"}
+    assert status.status(container, host) == "running"
+    Path(container.path, "paused").touch()
+    assert status.status(container, host) == "paused"
+    Path(container.path, "gate").touch()
+    assert status.status(container, host) == "created"
+    container.data["creator"] = [os.getpid(), "now"]
+    assert status.status(container, host) == "creating"
+    container.data["creator"] = [os.getpid(), "before"]
+    assert status.status(container, host) == "stopped"
+    container.data["creator"] = None
+    host.alive = {7: "late"}
+    assert status.status(container, host) == "stopped"
+    host.alive = {7: "early"}
+    container.data["boot"] = "another"
+    assert status.status(container, host) == "stopped"
+
+
+def test_an_init_without_a_start_time_is_dead(store: Store, host: Any) -> None:
+    """It died before anybody could look: "" must not equal "", or it would live for ever."""
+    container = made(store)
+    container.box.pid, container.box.started = 7, ""
+
+    assert not status.alive(container, host)
+    assert status.status(container, host) == "stopped"
+
+
+def test_another_boot_is_not_killed(store: Store, host: Any) -> None:
+    container = made(store, boot="another")
+    container.box.pid, container.box.started = 7, "early"
+    host.alive = {7: "early"}
+    container.save()
+    container.unlock()
+    delete.delete("c", False, host, store)
+
+    assert host.killed == []
+
+
+@pytest.mark.parametrize("missing", [*FACTS, "box.pid", "box.namespaces"])
+def test_facts_are_checked(store: Store, missing: str) -> None:
+    """Each one that is missing, or of another type, is damage."""
+    container = made(store)
+    path = Path(container.path, "state.json")
+    document = json.loads(path.read_text())
+    section, _, name = missing.rpartition(".")
+    part = document["box"] if section else document
+    for value in (None, 5.5):
+        if name == "creator" and value is None:
+            continue
+        changed = {**part, name: value}
+        path.write_text(json.dumps({**document, "box": changed} if section else changed))
+        if section and name == "namespaces":
+            continue
+        with pytest.raises(HostError, match="state of c is damaged"):
+            store.find("c")
+    del part[name]
+    path.write_text(json.dumps(document))
+    with pytest.raises(HostError, match="state of c is damaged"):
+        store.find("c")
+
+
+def test_facts_survive_a_round_trip(store: Store) -> None:
+    container = made(store, annotations={"ü": "\n", "": "x"})
+    container.box.pid, container.box.namespaces = 5, {"pid": 1}
+    container.save()
+    found = store.find("c")
+
+    assert found.data == container.data
+    assert found.box.to_data() == container.box.to_data()
+
+
+def test_notes_are_kept_in_order(store: Store) -> None:
+    container = made(store)
+    notes = [{"undo": "thing", "name": name, "more": ["\n", "ü", None, 1.5]} for name in "abc"]
+    for note in notes:
+        container.note(note)
+
+    assert container.notes() == notes
+
+
+def test_a_note_that_does_not_fit_is_an_error(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step whose note is not on disk must not be done."""
+    container = made(store)
+    real = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: real(descriptor, data[: len(data) // 2]))
+    with pytest.raises(OSError, match="No space left on device"):
+        container.note({"undo": "thing", "name": "a"})
+    monkeypatch.undo()
+    container.note({"undo": "thing", "name": "b"})
+
+    assert [note["name"] for note in container.notes()] == ["b"]
+
+
+def test_ids_are_those_of_directories(store: Store, tmp_path: Path) -> None:
+    """Sorted; files and names that no container can have are not ours."""
+    assert list(store.ids()) == []
+    for name in ("b", "a", "with space", "ü"):
+        (tmp_path / "state" / name).mkdir(parents=True)
+    (tmp_path / "state" / "file").touch()
+
+    assert list(store.ids()) == ["a", "b"]
+    with pytest.raises(ContainerNotFound):
+        store.find("nobody")
+
+
+def test_a_file_is_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failure leaves the old one, and nothing beside it; no link is followed."""
+    path = tmp_path / "file"
+    write_file(str(path), b"old", 0o600)
+    real = os.write
+
+    def full(descriptor: int, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(OSError):
+        write_file(str(path), b"new", 0o600)
+    monkeypatch.setattr(os, "write", lambda descriptor, data: real(descriptor, data[:1]))
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["file"]
+    write_file(str(path), b"piece by piece", 0o600)
+    assert path.read_bytes() == b"piece by piece"
+    (tmp_path / f"target.{os.getpid()}").symlink_to(path)
+    with pytest.raises(OSError):
+        write_file(str(tmp_path / "target"), b"x", 0o600)
+    assert path.read_bytes() == b"piece by piece"
+
+
+def test_a_pid_file_error_names_the_callers_path(tmp_path: Path) -> None:
+    with pytest.raises(HostError, match=f"^writing pid file {tmp_path}/none/pid: does not exist$"):
+        write_pid(str(tmp_path / "none" / "pid"), 5)
+
+
+@pytest.mark.parametrize(
+    ("euid", "env", "system", "root"),
+    [
+        (0, {}, "freebsd", "/var/run/runjail"),
+        (0, {}, "linux", "/run/runjail"),
+        (0, {"XDG_RUNTIME_DIR": "/run/user/0"}, "linux", "/run/runjail"),
+        (1000, {"XDG_RUNTIME_DIR": "/run/user/1000"}, "linux", "/run/user/1000/runjail"),
+        (1000, {"XDG_RUNTIME_DIR": ""}, "linux", "/run/runjail"),
+        (1000, {}, "freebsd", "/var/run/runjail"),
+    ],
+)
+def test_the_default_root(
+    euid: int, env: dict[str, str], system: str, root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the user and a non-empty XDG_RUNTIME_DIR decide."""
+    monkeypatch.setattr(os, "geteuid", lambda: euid)
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+
+    assert default_root(system) == root
+
+
+def test_a_dead_starter_does_not_block(store: Store, host: Any) -> None:
+    """Who claimed the start and died leaves it to the next; who lives keeps it."""
+    container = made(store)
+    host.alive = {os.getpid(): "now", 99: "now"}
+    container.data["starter"] = [99, "now"]
+    with pytest.raises(RunjailError, match="already running"):
+        start._claim(container, host, [])
+    host.alive = {os.getpid(): "now"}
+    start._claim(container, host, [])
+
+    assert store.find("c").data["starter"] == [os.getpid(), "now"]
