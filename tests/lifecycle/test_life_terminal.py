@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import LINUX
-from tests.lifecycle.life import Life
+from tests.lifecycle.life import Life, until
 
 
 class Console:
@@ -205,15 +205,22 @@ class Screen:
     """A program on a terminal of ours."""
 
     def __init__(self, *command: str) -> None:
-        self.master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 21, 43, 0, 0))
-        self.before = termios.tcgetattr(slave)
-        self.slave = slave
-        self.process = subprocess.Popen(
-            command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True, env={}
-        )
+        self.master, self.slave = pty.openpty()
+        fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", 21, 43, 0, 0))
+        self.before = termios.tcgetattr(self.slave)
+        streams = {"stdin": self.slave, "stdout": self.slave, "stderr": self.slave}
+        self.process = subprocess.Popen(command, start_new_session=True, env={}, **streams)
 
-    def close(self) -> None:
+    def raw(self) -> None:
+        """Wait until the runtime passes every key on."""
+        until(lambda: not termios.tcgetattr(self.slave)[3] & termios.ISIG)
+
+    def __enter__(self) -> "Screen":
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.process.kill()
+        self.process.wait()
         os.close(self.master)
         os.close(self.slave)
 
@@ -225,13 +232,20 @@ def test_a_foreground_terminal(life: Life, verb: str) -> None:
     program = [life.runjail.program, "--root", str(life.runjail.root)]
     if verb == "exec":
         life.sleep()
-        screen = Screen(*program, "exec", "-t", "c", "/bin/sh", "-c", script)
+        words = ["exec", "-t", "c", "/bin/sh", "-c", script]
     else:
-        screen = Screen(*program, "run", "-t", "-b", life.bundle.write("/bin/sh", "-c", script), "c")
+        words = ["run", "-t", "-b", life.bundle.write("/bin/sh", "-c", script), "c"]
+    with Screen(*program, *words) as screen:
+        _talk(screen)
+    if verb == "run":
+        life.gone()
+
+
+def _talk(screen: Screen) -> None:
     shown = read_until(screen.master, b"is-a-tty")
+    screen.raw()
     os.write(screen.master, b"word\r")
     shown += read_until(screen.master, b"got word")
-    assert not termios.tcgetattr(screen.slave)[3] & termios.ICANON
     fcntl.ioctl(screen.slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 60, 0, 0))
     os.kill(screen.process.pid, 28)  # SIGWINCH: our terminal is nobody's controlling one
     time.sleep(0.2)
@@ -241,50 +255,34 @@ def test_a_foreground_terminal(life: Life, verb: str) -> None:
     assert b"21 43" in shown
     assert screen.process.wait(10) == 6
     assert termios.tcgetattr(screen.slave) == screen.before
-    screen.close()
-    if verb == "run":
-        life.gone()
+
+
+def showing(life: Life, *args: str) -> Screen:
+    """Run a container in the foreground on a terminal of ours."""
+    program = [life.runjail.program, "--root", str(life.runjail.root)]
+    return Screen(*program, "run", "-t", "-b", life.bundle.write(*args), "c")
 
 
 def test_all_output_arrives(life: Life) -> None:
     """What the program printed last is shown, also when it ends at once."""
     script = "i=0; while test $i -lt 2000; do echo line $i; i=$((i+1)); done; echo end"
-    screen = Screen(
-        life.runjail.program,
-        "--root",
-        str(life.runjail.root),
-        "run",
-        "-t",
-        "-b",
-        life.bundle.write("/bin/sh", "-c", script),
-        "c",
-    )
-    shown = read_until(screen.master, b"end\r\n")
+    with showing(life, "/bin/sh", "-c", script) as screen:
+        shown = read_until(screen.master, b"end\r\n")
 
-    assert screen.process.wait(10) == 0
-    assert b"line 1999" in shown
-    screen.close()
+        assert screen.process.wait(10) == 0
+        assert b"line 1999" in shown
 
 
 def test_interrupt_goes_to_the_program(life: Life) -> None:
     """Ctrl-C is a character to the container's terminal, which makes it a signal for the program."""
     script = "trap 'echo interrupted; exit 3' INT; echo ready; while :; do sleep 0.05; done"
-    screen = Screen(
-        life.runjail.program,
-        "--root",
-        str(life.runjail.root),
-        "run",
-        "-t",
-        "-b",
-        life.bundle.write("/bin/sh", "-c", script),
-        "c",
-    )
-    read_until(screen.master, b"ready")
-    os.write(screen.master, b"\x03")
-    read_until(screen.master, b"interrupted")
+    with showing(life, "/bin/sh", "-c", script) as screen:
+        read_until(screen.master, b"ready")
+        screen.raw()
+        os.write(screen.master, b"\x03")
+        read_until(screen.master, b"interrupted")
 
-    assert screen.process.wait(10) == 3
-    screen.close()
+        assert screen.process.wait(10) == 3
 
 
 def test_a_terminal_without_one_on_our_side(life: Life) -> None:
@@ -298,12 +296,9 @@ def test_a_terminal_without_one_on_our_side(life: Life) -> None:
 
 def test_a_terminal_failure_leaves_nothing(life: Life) -> None:
     """A program that does not exist, with a terminal: the error, the usual mode, no container."""
-    screen = Screen(
-        life.runjail.program, "--root", str(life.runjail.root), "run", "-t", "-b", life.bundle.write("/nope"), "c"
-    )
-    read_until(screen.master, b"executable file `/nope` not found")
+    with showing(life, "/nope") as screen:
+        read_until(screen.master, b"executable file `/nope` not found")
 
-    assert screen.process.wait(10) == 1
-    assert termios.tcgetattr(screen.slave) == screen.before
-    screen.close()
+        assert screen.process.wait(10) == 1
+        assert termios.tcgetattr(screen.slave) == screen.before
     life.gone()
