@@ -167,16 +167,16 @@ def execute(given: "Given", context: Context) -> int:
         given.flag("ignore-paused"),
     )
     if given.flag("detach") or request.console_socket:
-        pid = do(request, host, store)
         if given.flag("detach"):
+            do(request, host, store)
             return 0
-        from runjail.lifecycle.foreground import wait
+        from runjail.lifecycle.foreground import forward_signals, wait
 
-        return wait(pid)
-    from runjail.lifecycle.foreground import Terminal, wait
+        return wait(do(request, host, store, before=forward_signals))
+    from runjail.lifecycle.foreground import Terminal, forward_signals, wait
 
     if not process.terminal:
-        return wait(do(request, host, store))
+        return wait(do(request, host, store, before=forward_signals))
     terminal = Terminal()
     return terminal.relay(do(request, host, store, terminal.theirs, terminal.show))
 

@@ -43,12 +43,12 @@ def execute(
     host: "Host",
     store: "Store",
     terminal: "_socket.socket | None" = None,
-    before: "Callable[[], None]" = lambda: None,
+    before: "Callable[[int], None]" = lambda pid: None,
 ) -> int:
     """Start the process and return its pid once it runs the program; it is our child until we exit.
 
-    terminal: a connected socket for the terminal's master, instead of request.console_socket. before: called when the
-    terminal was sent and the program does not run yet.
+    terminal: a connected socket for the terminal's master, instead of request.console_socket. before: called with
+    the pid when the terminal was sent and the program does not run yet.
     """
     container = store.find(request.id)
     now = status(container, host)
@@ -81,12 +81,12 @@ def _check(request: Request, terminal: object) -> None:
         raise UsageError("--console-socket is of no use: the process has no terminal")
 
 
-def _see_off(request: Request, pid: int, link: Link, before: "Callable[[], None]") -> None:
+def _see_off(request: Request, pid: int, link: Link, before: "Callable[[int], None]") -> None:
     """Let the child go on once its pid is written down, and wait until execve has closed its end."""
     try:
         link.say(go=True)
         link.expect("ready")
-        before()
+        before(pid)
         if request.pid_file:
             write_pid(request.pid_file, pid)
         link.say(exec=True)

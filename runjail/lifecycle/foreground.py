@@ -23,9 +23,23 @@ NO_SIZE = struct.pack("HHHH", 0, 0, 0, 0)
 
 
 def wait(pid: int) -> int:
-    """Wait for a child, passing our signals on to it. Returns its exit status, 128+n for signal n."""
-    forward_signals(pid)
+    """Wait for a child. Returns its exit status, 128+n for signal n."""
     return exit_status(os.waitpid(pid, 0)[1])
+
+
+def cancel_on_signals() -> None:
+    """As long as there is nobody to send them on to, let signals end us as ctrl-C does: everything is taken back."""
+
+    def cancel(_number: int, _frame: object) -> None:
+        _handle(_signal.SIG_IGN)  # the next one would interrupt the taking back
+        raise KeyboardInterrupt
+
+    _handle(cancel)
+
+
+def _handle(action: "Any") -> None:
+    for name in FORWARDED:
+        _signal.signal(getattr(_signal, name), action)
 
 
 def forward_signals(pid: int) -> None:
@@ -37,8 +51,7 @@ def forward_signals(pid: int) -> None:
         except ProcessLookupError:
             pass
 
-    for name in FORWARDED:
-        _signal.signal(getattr(_signal, name), forward)
+    _handle(forward)
 
 
 def exit_status(status: int) -> int:
@@ -60,12 +73,17 @@ class Terminal:
         self._reader = 0
         self._saved: list[Any] | None = None
 
-    def show(self) -> None:
-        """Take the terminal that the container has sent and begin to show it. Raises HostError when none came."""
+    def show(self, pid: int) -> None:
+        """Take the terminal that the container has sent and begin to show it; signals go to `pid` from now on.
+
+        Raises HostError when none came.
+        """
+        forward_signals(pid)
         self._master = console.receive(self._ours)
         self._ours.close()
         self._reader = os.fork()
         if not self._reader:
+            _handle(_signal.SIG_IGN)  # those of a whole process group reach the program through our parent
             close_others([self._master])
             while block := _read(self._master):
                 _write_all(1, block)
@@ -73,7 +91,6 @@ class Terminal:
 
     def relay(self, pid: int) -> int:
         """Pass input and window sizes on until the process has ended. Returns its exit status."""
-        forward_signals(pid)
         self._follow_size()
         self._go_raw()
         try:

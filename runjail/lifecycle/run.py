@@ -18,21 +18,22 @@ def run(
     In the foreground the container is deleted when its program ends, unless `keep`. ours: the program's terminal is
     shown on ours.
     """
-    if detach or not ours:
-        container = create(request, host, store, document=document)
-        return (
-            _started(container.id, host, store)
-            if detach
-            else _waited(container.id, container.box.pid, keep, host, store)
-        )
-    from runjail.lifecycle.foreground import Terminal
+    if detach:
+        return _started(create(request, host, store, document=document).id, host, store)
+    from runjail.lifecycle import foreground
 
-    terminal = Terminal()
-    container = create(request, host, store, terminal.theirs, document)
+    foreground.cancel_on_signals()
+    terminal = foreground.Terminal() if ours else None
+    container = create(request, host, store, terminal.theirs if terminal else None, document)
+    pid = container.box.pid
     try:
-        terminal.show()
+        if terminal:
+            terminal.show(pid)
+            _started(container.id, host, store)
+            return terminal.relay(pid)
+        foreground.forward_signals(pid)
         _started(container.id, host, store)
-        return terminal.relay(container.box.pid)
+        return foreground.wait(pid)
     finally:
         if not keep:
             delete(container.id, True, host, store)
@@ -45,14 +46,3 @@ def _started(container_id: str, host: "Host", store: "Store") -> int:
         delete(container_id, True, host, store)
         raise
     return 0
-
-
-def _waited(container_id: str, pid: int, keep: bool, host: "Host", store: "Store") -> int:
-    from runjail.lifecycle.foreground import wait
-
-    _started(container_id, host, store)
-    try:
-        return wait(pid)
-    finally:
-        if not keep:
-            delete(container_id, True, host, store)
