@@ -30,7 +30,9 @@ def wait(pid: int) -> int:
 def cancel_on_signals() -> None:
     """As long as there is nobody to send them on to, let signals end us as ctrl-C does: everything is taken back."""
 
-    def cancel(_number: int, _frame: object) -> None:
+    def cancel(number: int, _frame: object) -> None:
+        if number == _signal.SIGCONT:
+            return
         _handle(_signal.SIG_IGN)  # the next one would interrupt the taking back
         raise KeyboardInterrupt
 
