@@ -323,3 +323,24 @@ def test_run_with_options_and_a_bad_document(life: Life, bundle: Bundle, broken:
 
     assert result.returncode == 1
     assert result.stderr.startswith("runjail: invalid config.json: process"), result
+
+
+@pytest.mark.parametrize("moment", ["creating", "starting"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_before_the_program_runs(life: Life, moment: str, number: signal.Signals) -> None:
+    """run ends without a word about internals, and takes everything back."""
+    kind = "createRuntime" if moment == "creating" else "startContainer"
+    where = life.path / "there" if moment == "creating" else life.bundle.rootfs / "var" / "there"
+    inside = str(where) if moment == "creating" else "/var/there"
+    script = f"touch {inside}; sleep 1"
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"]}
+    life.bundle.config["hooks"] = {kind: [hook]}
+    command = [life.runjail.program, "--root", str(life.runjail.root), "run", "-b", life.bundle.write(), "c"]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    until(where.exists)
+    process.send_signal(number)
+    said = process.communicate(timeout=20)[1]
+
+    assert process.returncode in (1, 130)
+    assert said.startswith(b"runjail: ") and b"internal" not in said
+    life.gone()
