@@ -82,6 +82,7 @@ class Terminal:
         """
         forward_signals(pid)
         self._master = console.receive(self._ours)
+        self._follow_size()  # now: the program may ask for it first of all
         self._ours.close()
         self._reader = os.fork()
         if not self._reader:
@@ -92,8 +93,7 @@ class Terminal:
             os._exit(0)
 
     def relay(self, pid: int) -> int:
-        """Pass input and window sizes on until the process has ended. Returns its exit status."""
-        self._follow_size()
+        """Pass input on until the process has ended. Returns its exit status."""
         self._go_raw()
         try:
             status = self._pass_input(pid)
