@@ -133,3 +133,22 @@ def close_others(keep: "list[int]") -> None:
 def seal_imports() -> None:
     """Make every further import fail: inside a container it would load the container's files with our privileges."""
     sys.meta_path.clear()
+
+
+class WorkingIn:
+    """Stand in a directory for the length of a `with`: for programs, and for names too long to spell out."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory, self._before = directory, -1
+
+    def __enter__(self) -> None:
+        self._before = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.chdir(self._directory)
+        except OSError:
+            os.close(self._before)
+            raise
+
+    def __exit__(self, *_raised: object) -> None:
+        os.fchdir(self._before)
+        os.close(self._before)

@@ -5,6 +5,7 @@ import os
 import struct
 
 from runjail.errors import HostError, reason
+from runjail.host.base import WorkingIn
 
 NAME = b"/dev/ptmx\0"  # what receivers log as the terminal's name; conmon wants at least one byte
 
@@ -13,16 +14,12 @@ def connect(path: str) -> "_socket.socket":
     """Connect to the caller's console socket. A path longer than sun_path is reached by its last component."""
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     directory, _, name = path.rpartition("/")
-    before = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.chdir(directory or ".")
-        connection.connect(name)
+        with WorkingIn(directory or "/"):
+            connection.connect(name)
     except OSError as error:
         connection.close()
         raise HostError(f"connecting to console socket {path}: {reason(error)}") from error
-    finally:
-        os.fchdir(before)
-        os.close(before)
     return connection
 
 

@@ -1,10 +1,9 @@
 """Hooks: programs that config.json asks to be run at six points (runtime-spec, POSIX-platform Hooks)."""
 
-import os
-
 from runjail import jsonio
 from runjail.errors import HookError, reason
 from runjail.host import programs
+from runjail.host.base import WorkingIn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,24 +37,20 @@ def run_all(
 
 
 def _run_one(name: str, hook: "Hook", state: bytes, directory: str) -> None:
-    before = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.chdir(directory)
-        result = programs.run(
-            hook.args or (hook.path,),
-            path=hook.path,
-            env=dict(entry.partition("=")[::2] for entry in hook.env),
-            input=state,
-            timeout=hook.timeout or FOREVER,
-        )
+        with WorkingIn(directory):
+            result = programs.run(
+                hook.args or (hook.path,),
+                path=hook.path,
+                env=dict(entry.partition("=")[::2] for entry in hook.env),
+                input=state,
+                timeout=hook.timeout or FOREVER,
+            )
     except OSError as error:
         cause = {2: "the program is missing", 13: "the program may not be executed"}.get(
             error.errno or 0, reason(error)
         )
         raise HookError(f"{name} ({hook.path}): {cause}") from error
-    finally:
-        os.fchdir(before)
-        os.close(before)
     if result.timed_out:
         raise HookError(f"{name} ({hook.path}): no end after {hook.timeout} s")
     if result.status:

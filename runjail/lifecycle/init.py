@@ -9,7 +9,7 @@ import _socket
 import os
 
 from runjail.errors import RunjailError
-from runjail.host.base import seal_imports
+from runjail.host.base import WorkingIn, seal_imports
 from runjail.lifecycle import console, program
 from runjail.lifecycle.link import Link
 from runjail.lifecycle.state import GATE
@@ -28,14 +28,9 @@ if TYPE_CHECKING:
 def listen_at_gate(container: "Container") -> "_socket.socket":
     """Return the socket on which init will wait; bound by a short name, since sun_path holds about 100 bytes."""
     gate = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
-    before = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.chdir(container.path)
+    with WorkingIn(container.path):
         gate.bind(GATE)
         gate.listen(1)
-    finally:
-        os.fchdir(before)
-        os.close(before)
     return gate
 
 

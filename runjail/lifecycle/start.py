@@ -4,7 +4,7 @@ import _socket
 import os
 
 from runjail.errors import NotRunning, RunjailError, WrongStatus
-from runjail.host.base import seal_imports
+from runjail.host.base import WorkingIn, seal_imports
 from runjail.lifecycle.link import Link, rebuilt
 from runjail.lifecycle.state import GATE, stored_hooks
 from runjail.lifecycle.status import document, status
@@ -126,16 +126,12 @@ def open_gate(container: "Container") -> None:
     reports when the program cannot be executed.
     """
     starter = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
-    before = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.chdir(container.path)
-        starter.connect(GATE)
-        os.unlink(GATE)
+        with WorkingIn(container.path):
+            starter.connect(GATE)
+            os.unlink(GATE)
     except (ConnectionRefusedError, FileNotFoundError):
         raise WrongStatus(REFUSALS["stopped"]) from None
-    finally:
-        os.fchdir(before)
-        os.close(before)
     link = Link(starter)
     link.say(go=True)
     if link.receive() is None:
