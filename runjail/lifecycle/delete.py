@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from runjail.host.base import Host
     from runjail.lifecycle.state import Container, Store
+    from runjail.spec.model import Hook
 
 SIGKILL = 9
 DEATH_SECONDS = 10.0
@@ -50,11 +51,13 @@ def _load(container: "Container", force: bool) -> None:
 
 
 def _recover(container: "Container") -> None:
-    """Take from the notes what it takes to kill init, when the facts are damaged or gone."""
+    """Take from the notes what it takes to thaw and kill init, when the facts are damaged or gone."""
     for note in container.notes():
         if note["undo"] == "init":
             container.box.pid, container.box.started = note["pid"], note["started"]
             container.data = {"boot": note["boot"], "creator": None, "hooks": {}}
+        elif note["undo"] == "cgroup":  # frozen, when the container was paused
+            container.box.cgroup = note["path"]
 
 
 def take_back(container: "Container", host: "Host", error: BaseException) -> None:
@@ -94,7 +97,7 @@ def destroy(container: "Container", host: "Host") -> None:
     container.remove()
 
 
-def _take_leave(container: "Container", host: "Host", listed: "tuple[object, ...]") -> None:
+def _take_leave(container: "Container", host: "Host", listed: "tuple[Hook, ...]") -> None:
     """Tell NRI plugins, run the poststop hooks: foreign programs, for which the lock is let go."""
     state, told = document(container, host, "stopped"), container.data.get("nri")
     container.data["hooks"], container.data["nri"] = {}, []  # nobody else does it again while we are unlocked
@@ -112,11 +115,11 @@ def _take_leave(container: "Container", host: "Host", listed: "tuple[object, ...
     container.lock()
 
 
-def _run_poststop(container: "Container", state: "dict[str, Any]", listed: "tuple[object, ...]") -> None:
+def _run_poststop(container: "Container", state: "dict[str, Any]", listed: "tuple[Hook, ...]") -> None:
     from runjail.lifecycle import hooks
 
     bundle = container.data["bundle"]
-    hooks.run_all("poststop", listed, state, bundle if os.path.isdir(bundle) else "/", log.warning)  # type: ignore[arg-type]
+    hooks.run_all("poststop", listed, state, bundle if os.path.isdir(bundle) else "/", log.warning)
 
 
 def kill_everything(container: "Container", host: "Host") -> None:

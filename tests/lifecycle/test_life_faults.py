@@ -70,6 +70,17 @@ def test_damaged_facts(life: Life, damage: bytes) -> None:
     deleted_by_force(life, before, pid)
 
 
+def test_damaged_facts_of_a_paused_container(life: Life) -> None:
+    """What is frozen does not die: the notes say what to thaw."""
+    before = tree(life.bundle.rootfs)
+    life.start("/bin/sleep", "600")
+    pid = life.runjail.state("c")["pid"]
+    life.runjail.ok("pause", "c")
+    state_file(life).write_bytes(b"")
+
+    deleted_by_force(life, before, pid)
+
+
 def test_facts_that_are_a_directory_or_gone(life: Life) -> None:
     """Other damage than content."""
     before = tree(life.bundle.rootfs)
