@@ -1,5 +1,6 @@
 """How these tests call other programs: with a time limit, on a terminal when asked, with proof that nothing stays."""
 
+import abc
 import contextlib
 import fcntl
 import os
@@ -11,6 +12,7 @@ import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tests.demo.leftovers import Leftovers
 
@@ -128,6 +130,31 @@ def processes_naming(text: str) -> list[str]:
             if text in line and int(pid) != os.getpid():
                 found.append(f"{pid} {line}")
     return found
+
+
+class Caller(abc.ABC):
+    """A container engine: `command` with its global options, `env`, and `words` of the call that runs a program."""
+
+    command: list[str]
+    env: dict[str, str]
+
+    def __call__(self, *args: str, **more: Any) -> Finished:
+        """Run one command of the engine's."""
+        return call([*self.command, *args], self.env, **more)
+
+    def ok(self, *args: str, **more: Any) -> Finished:
+        """Run it and insist on success."""
+        done = self(*args, **more)
+        assert done.code == 0, done
+        return done
+
+    @abc.abstractmethod
+    def words(self, options: str, *command: str) -> list[str]:
+        """Return the words after the global options that run `command` in a container."""
+
+    def run(self, options: str, *command: str, **more: Any) -> Finished:
+        """Run a program in a container and wait for what the engine says."""
+        return self(*self.words(options, *command), **more)
 
 
 def in_its_own_state(directory: Path, state: Path) -> Path:

@@ -5,19 +5,18 @@ import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.demo.leftovers import Leftovers
-from tests.peers.calls import PATH, RUNJAIL, Finished, Tidiness, call, in_its_own_state, on_terminal
+from tests.peers.calls import PATH, RUNJAIL, Caller, Tidiness, in_its_own_state, on_terminal
 
 pytestmark = [pytest.mark.peers("buildah"), pytest.mark.linux]
 
 RUNTIME = "--isolation=oci --runtime={program} --network=host"
 
 
-class Buildah:
+class Buildah(Caller):
     """buildah with its storage below one directory, and one working container made from scratch."""
 
     def __init__(self, directory: Path, ours: Leftovers) -> None:
@@ -30,25 +29,11 @@ class Buildah:
         self.env = {"PATH": PATH, "HOME": str(directory), "TMPDIR": str(work)}
         self.container = ""
 
-    def __call__(self, *args: str, **more: Any) -> Finished:
-        """Run one command of buildah's."""
-        return call([*self.command, *args], self.env, **more)
-
-    def ok(self, *args: str, **more: Any) -> Finished:
-        """Run it and insist on success."""
-        done = self(*args, **more)
-        assert done.code == 0, done
-        return done
-
     def words(self, options: str, *command: str) -> list[str]:
         """Return the words of a RUN step after buildah's global options."""
         mark = f"--env={self.ours.MARK}={self.ours.base}"
         ours = RUNTIME.format(program=self.program).split()
         return ["run", *ours, mark, *shlex.split(options), self.container, "--", *command]
-
-    def run(self, options: str, *command: str, **more: Any) -> Finished:
-        """Run a RUN step."""
-        return self(*self.words(options, *command), **more)
 
 
 @pytest.fixture

@@ -16,9 +16,8 @@ from tests.demo.leftovers import Leftovers
 from tests.peers.calls import (
     PATH,
     RUNJAIL,
-    Finished,
+    Caller,
     Tidiness,
-    call,
     eventually,
     finish,
     in_its_own_state,
@@ -46,7 +45,7 @@ THIN = (
 )
 
 
-class Podman:
+class Podman(Caller):
     """podman with everything it keeps below one directory, and one root file system."""
 
     def __init__(
@@ -63,23 +62,9 @@ class Podman:
         self.command = ["podman", *places, *GLOBALS.split()]
         self.options = [*THIN.split(), f"--cgroup-parent=/{ours.group}", f"--env={ours.MARK}={ours.base}"]
 
-    def __call__(self, *args: str, **more: Any) -> Finished:
-        """Run one command of podman's."""
-        return call([*self.command, *args], self.env, **more)
-
-    def ok(self, *args: str, **more: Any) -> Finished:
-        """Run it and insist on success."""
-        done = self(*args, **more)
-        assert done.code == 0, done
-        return done
-
     def words(self, options: str, *command: str) -> list[str]:
         """Return the words of `run` after podman's global options."""
         return ["run", *self.options, *shlex.split(options), "--rootfs", str(self.rootfs), *command]
-
-    def run(self, options: str, *command: str, **more: Any) -> Finished:
-        """Run a container and wait for what podman says."""
-        return self(*self.words(options, *command), **more)
 
     def detached(self, name: str, *command: str, options: str = "") -> str:
         """Run a container in the background. Returns its id."""
