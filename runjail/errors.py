@@ -12,6 +12,13 @@
     ├── ProgramDenied                "...: Permission denied"
     ├── HookError                    a hook failed or ran out of time
     ├── PluginError                  an NRI plugin failed, or refused the container
+    ├── ImageError                   an image, or a source of images, is not what it should be
+    │   ├── ImageNotFound            "image does not exist: ..."
+    │   ├── Corrupt                  content does not match its digest, size or HMAC
+    │   ├── Unauthorized             "you are not authorized to use this image: ..." (imgcrypt's words)
+    │   └── RegistryError            a registry refused, or could not be reached
+    ├── StorageError                 the store of layers and roots cannot do it
+    │   └── InUse                    a layer or root that is in use is not destroyed
     ├── HostError                    the kernel or a system program refused
     └── LeftBehind                   clean-up could not remove everything; names what stayed
 
@@ -109,6 +116,46 @@ class PluginError(RunjailError):
     """An NRI plugin failed, or refused the container. answered: the plugins that answered before."""
 
     answered: "tuple[str, ...]" = ()
+
+
+class ImageError(RunjailError):
+    """An image, or a place that images come from, is not what it should be."""
+
+
+class ImageNotFound(ImageError):
+    """There is no such image, tag, manifest or blob."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"image does not exist: {name}")
+
+
+class Corrupt(ImageError):
+    """Content does not match its digest, its size or its HMAC, or cannot be read as what it claims to be."""
+
+
+class Unauthorized(ImageError):
+    """No key opens an encrypted layer."""
+
+    most_important = "missing private key needed for decryption"
+
+    def __init__(self, why: str = most_important, hint: str | None = None) -> None:
+        super().__init__(f"you are not authorized to use this image: {why}", hint)
+
+
+class RegistryError(ImageError):
+    """A registry refused, answered nonsense or could not be reached. status: of its last answer, 0 without one."""
+
+    def __init__(self, message: str, hint: str | None = None, status: int = 0) -> None:
+        super().__init__(message, hint)
+        self.status = status
+
+
+class StorageError(RunjailError):
+    """The store of layers and roots cannot do what was asked."""
+
+
+class InUse(StorageError):
+    """What is in use is not destroyed."""
 
 
 class HostError(RunjailError):

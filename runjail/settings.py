@@ -7,8 +7,15 @@ if TYPE_CHECKING:
     from typing import Any
 
 LARGEST = 1 << 20  # bytes
-# What may be said: section, key, and its type. A path is a string that starts with a slash.
-KEYS = {"nri": {"config": "path", "bin": "path", "timeout": "number"}}
+# What may be said: section, key, and its type. A path is a string that starts with a slash; words separated by | are
+# the values there are. The keys of a section `*` stand in a table below a name that is free: [registries."host"].
+KEYS = {
+    "nri": {"config": "path", "bin": "path", "timeout": "number"},
+    "store": {"location": "string", "encrypt": "boolean"},
+    "keys": {"directories": "paths"},
+    "registries.*": {"insecure": "boolean", "mirror": "string"},
+    "shim": {"share": "pod|namespace"},
+}
 
 
 def read(path: str) -> "dict[str, dict[str, Any]]":

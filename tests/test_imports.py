@@ -30,12 +30,25 @@ MAY_IMPORT: dict[str, set[str]] = {
     "host": {"errors", "jsonio", "log", "record", "rootfs", "spec", "steps"},
     "settings": {"errors"},
     "nri": {"errors", "host", "jsonio", "log", "record", "settings"},
+    "storage": {"errors", "host", "jsonio", "log", "record", "rootfs"},
+    "image": {"", "errors", "host", "jsonio", "log", "record", "rootfs", "settings", "spec", "storage"},
     "lifecycle": {"", "errors", "host", "jail", "jsonio", "log", "nri", "record", "rootfs", "spec", "steps"},
-    "cli": {"", "errors", "host", "jail", "jsonio", "lifecycle", "log", "nri", "record", "spec", "steps"},
+    "shim": {"", "errors", "host", "jsonio", "lifecycle", "log", "nri", "record", "settings", "spec"},
+    "cli": {
+        *("", "errors", "host", "image", "jail", "jsonio", "lifecycle", "log", "nri", "record", "settings", "shim"),
+        *("spec", "steps", "storage"),
+    },
     "__main__": {"cli"},
 }
 # Modules of a room that only some rooms may know: which operating system this is, is decided once.
-PRIVATE = {"host": {"lifecycle": {"base", "programs"}, "nri": {"programs"}}}
+PRIVATE = {
+    "host": {
+        "image": {"programs"},
+        "nri": {"programs"},
+        "storage": {"programs"},
+        "lifecycle": {"base", "programs"},
+    }
+}
 # What the pure rooms must not touch. Type-only imports do not count here: they are not there when the program runs.
 FORBIDDEN = {
     "jail": {"os", "subprocess", "ctypes", "socket", "fcntl", "resource"},  # _socket.inet_pton reads addresses
@@ -166,7 +179,7 @@ VERBS: list[tuple[str, list[str]]] = [
     ("exec", ["ID", "true"]),
 ]
 # Rooms that a quick verb must not load; plugins and settings nobody, where none are configured
-ABSENT = {"nri", "settings"}
+ABSENT = {"image", "nri", "settings", "shim", "storage"}
 QUICK = {"jail", "spec"} | ABSENT
 NEVER = {
     "create": ABSENT,

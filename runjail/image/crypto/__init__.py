@@ -1,0 +1,1 @@
+"""OCI crypt: encrypted layers and the keys that open them (containers/ocicrypt is the definition)."""

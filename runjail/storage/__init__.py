@@ -1,0 +1,1 @@
+"""Layers by chain ID and the roots of containers, kept in ZFS datasets or in directories."""
