@@ -19,7 +19,7 @@ KEYS = {
 
 
 def read(path: str) -> "dict[str, dict[str, Any]]":
-    """Return every known section, an empty one where the file does not have it.
+    """Return every known section, an empty one where the file does not have it; [registries."host"] by its host.
 
     Raises InvalidConfig naming the file, with the line and column of each mistake.
     """
@@ -38,31 +38,50 @@ def read(path: str) -> "dict[str, dict[str, Any]]":
         _check(section, said, text, problems)
     if problems:
         raise InvalidConfig(problems, path)
-    return {section: document.get(section, {}) for section in KEYS}
+    return {section: document.get(section, {}) for section in (key.removesuffix(".*") for key in KEYS)}
 
 
 def _check(section: str, said: object, text: str, problems: list[str]) -> None:
-    known = KEYS.get(section)
-    if known is None:
+    if section in KEYS:
+        _check_table((section,), KEYS[section], said, text, problems)
+    elif f"{section}.*" not in KEYS:
         problems.append(f"{_position(text, section)}: unknown key {section}")
     elif not isinstance(said, dict):
         problems.append(f"{_position(text, section)}: {section} must be a table")
     else:
-        for key, value in said.items():
-            if key not in known:
-                problems.append(f"{_position(text, section, key)}: unknown key {section}.{key}")
-            elif not _is(value, known[key]):
-                problems.append(f"{_position(text, section, key)}: {section}.{key} must be {_named(known[key])}")
+        for name, table in said.items():
+            _check_table((section, name), KEYS[f"{section}.*"], table, text, problems)
+
+
+def _check_table(where: tuple[str, ...], known: dict[str, str], said: object, text: str, problems: list[str]) -> None:
+    """Look at one table; where: the keys that lead to it."""
+    name = ".".join(where)
+    if not isinstance(said, dict):
+        problems.append(f"{_position(text, *where)}: {name} must be a table")
+        return
+    for key, value in said.items():
+        if key not in known:
+            problems.append(f"{_position(text, *where, key)}: unknown key {name}.{key}")
+        elif not _is(value, known[key]):
+            problems.append(f"{_position(text, *where, key)}: {name}.{key} must be {_named(known[key])}")
 
 
 def _is(value: object, kind: str) -> bool:
-    if kind == "path":
-        return isinstance(value, str) and value.startswith("/") and "\0" not in value
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    if kind == "boolean":
+        return isinstance(value, bool)
+    if kind == "number":
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if kind == "paths":
+        return isinstance(value, list) and all(_is(each, "path") for each in value)
+    if not isinstance(value, str) or not value or not value.isprintable():
+        return False
+    return kind == "string" or (value.startswith("/") if kind == "path" else value in kind.split("|"))
 
 
 def _named(kind: str) -> str:
-    return "an absolute path" if kind == "path" else "a number"
+    words = {"boolean": "true or false", "number": "a number", "string": "a text", "path": "an absolute path"}
+    words["paths"] = "a list of absolute paths"
+    return words.get(kind) or " or ".join(kind.split("|"))
 
 
 def _position(text: str, *keys: str) -> str:
