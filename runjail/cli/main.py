@@ -7,14 +7,14 @@ import sys
 
 from runjail import log
 from runjail.cli import parse
-from runjail.cli.table import GLOBALS, VERBS
+from runjail.cli.table import GLOBALS, GROUPS, VERBS
 from runjail.errors import RunjailError, UsageError, reason
 from runjail.host.base import MAX_DESCRIPTOR
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
     from runjail.cli.parse import Given
     from runjail.host.base import Host
@@ -35,6 +35,7 @@ class Context:
     def __init__(self, given: "Given", rest: list[str] | None = None, preserve: int = 0, listen: int = 0) -> None:
         root = given.text("root") or os.environ.get("RUNJAIL_ROOT", "")
         self.root = os.path.abspath(root) if root else ""
+        self.location = given.text("store") or os.environ.get("RUNJAIL_STORE", "")
         self.nri_bin = os.path.abspath(given.text("nri-bin")) if given.text("nri-bin") else ""
         self.rest = rest or []
         self.preserve = preserve
@@ -138,11 +139,17 @@ def _dispatch(given: "Given", verb: str, rest: list[str]) -> int:
     if given.flag("version"):
         return _version(given)
     if given.flag("help") or not verb or verb == "help":
-        return _help(rest[:1])
-    if verb not in VERBS:
+        return _help(rest[:2])
+    verbs = VERBS
+    if verb in GROUPS:
+        verbs, word, rest = _enter(verb, given, rest)
+        if given.flag("help") or not word:
+            return _help([verb])
+        verb = f"{verb} {word}"
+    if verb not in verbs:
         _open_log(given)
         raise UsageError(f"unknown command {verb[:80]!r}")
-    function, positionals, options, _ = VERBS[verb]
+    function, positionals, options, _ = verbs[verb]
     trailing = bool(positionals) and positionals[-1].endswith("...")
     wanted, words, preserve, listen = parse.Given(), [], 0, 0
     problem: UsageError | None = None
@@ -154,14 +161,33 @@ def _dispatch(given: "Given", verb: str, rest: list[str]) -> int:
     except UsageError as error:  # reported once the log is open
         problem = error
     if wanted.flag("help"):
-        return _help([verb])
+        return _help(verb.split())
     _adopt(given, wanted, options)
-    os.closerange(3 + preserve, MAX_DESCRIPTOR)  # whatever leaked into us (see host.base.close_others)
+    _close_leaked(3 + preserve, wanted.many("key"))
     _open_log(given)
     if problem:
         raise problem
     _check_words(verb, wanted.words, positionals)
     return _function(function)(wanted, Context(given, words, preserve, listen))
+
+
+def _enter(group: str, given: "Given", rest: list[str]) -> "tuple[dict[str, Any], str, list[str]]":
+    """Return the verbs of a verb that has verbs, each with its whole name, which one is asked for, and what follows."""
+    more = parse.Given()
+    rest = parse.parse(rest, GLOBALS, more, stop_after=1)
+    given.options |= more.options
+    verbs = _load(GROUPS[group][0]).VERBS
+    return {f"{group} {word}": row for word, row in verbs.items()}, more.words[0] if more.words else "", rest
+
+
+def _close_leaked(first: int, keys: list[str]) -> None:
+    """Close whatever leaked into us (see host.base.close_others), but not where `--key FILE:fd=N` has its password."""
+    said = {key.rpartition(":fd=")[2] for key in keys if ":fd=" in key}
+    for kept in sorted(int(word) for word in said if word.isascii() and word.isdigit() and len(word) < 7):
+        if kept >= first:
+            os.closerange(first, kept)
+            first = kept + 1
+    os.closerange(first, MAX_DESCRIPTOR)
 
 
 def _adopt(given: "Given", wanted: "Given", options: "Sequence[parse.Option]") -> None:
@@ -220,9 +246,13 @@ def _open_log(given: "Given") -> None:
 
 def _function(path: str) -> "Callable[[Given, Context], int]":
     module, _, name = path.partition(":")
-    __import__(module)
-    function: Callable[[Given, Context], int] = getattr(sys.modules[module], name)
+    function: Callable[[Given, Context], int] = getattr(_load(module), name)
     return function
+
+
+def _load(module: str) -> "Any":
+    __import__(module)
+    return sys.modules[module]
 
 
 def _version(given: "Given") -> int:

@@ -13,6 +13,7 @@ GLOBALS = (
     ("log-level", "", "LEVEL", "debug, info, warning or error"),
     ("debug", "", "", "the same as --log-level debug"),
     ("nri-bin", "", "DIR", "the directory of NRI plugins"),
+    ("store", "", "STORE", "where images and layers are kept: zfs:DATASET, dir:PATH or auto"),
     ("version", "vV", "", "print the version"),
     ("help", "h", "", "print help"),
     ("systemd-cgroup", "", "", ""),
@@ -36,8 +37,28 @@ _CREATE = (
     ("no-new-keyring", "", "", ""),
     ("pidfd-socket", "", "X", ""),
 )
+_IMAGE = (
+    ("image", "", "REF", "run this image instead of a bundle"),
+    (
+        "key",
+        "",
+        "FILE[:pass=…|:file=…|:fd=N]...",
+        "with --image: private key of an encrypted image; also provider:NAME",
+    ),
+    ("platform", "", "OS/ARCH", "with --image: run the image of this platform"),
+    ("user", "u", "USER[:GROUP]", "with --image: run as this user, by name or number"),
+    ("workdir", "w", "DIR", "with --image: working directory"),
+    ("hostname", "", "NAME", "with --image: the container's name for itself (default: ID)"),
+    ("network", "", "host|none", "with --image: the host's network (default) or none"),
+    ("read-only", "", "", "with --image: the root file system cannot be written"),
+    ("storage-opt", "", "size=BYTES...", "with --image: limit of what the container may write"),
+    ("quiet", "q", "", "with --image: no progress"),
+)
 _TABLE = ("format", "f", "table|json", "form of the output")
 _OS = ("os", "", "freebsd|linux", "for which system")
+
+# Verbs that have verbs: the module whose VERBS they are, and what they are about.
+GROUPS = {"image": ("runjail.cli.image_table", "work with images: pull, push, encrypt, unpack and more")}
 
 VERBS = {
     "create": ("runjail.cli.lifecycle:create", ("ID",), _CREATE, "create a container whose program waits for start"),
@@ -54,6 +75,7 @@ VERBS = {
             ("interactive", "i", "", "keep standard input open (it always is)"),
             ("env", "e", "NAME=VALUE...", "add to the environment"),
             ("volume", "v", "SRC:DST[:ro]...", "mount a directory or file of the host"),
+            *_IMAGE,
             ("no-subreaper", "", "", ""),
         ),
         "create and start a container; without -d wait for it and delete it",
