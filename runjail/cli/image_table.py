@@ -42,7 +42,7 @@ VERBS = {
             ("env", "e", "NAME=VALUE...", "with rootfs: the environment of the image"),
             *_COMPRESSION,
         ),
-        "take in an image from oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:TAG], or make one of rootfs:PATH",
+        "take one from oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:TAG]; make one of rootfs:PATH",
     ),
     "export": (
         "runjail.cli.image_transfer:export",

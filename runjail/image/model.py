@@ -124,7 +124,8 @@ def get(document: "Mapping[str, Any]", name: str) -> "Any":
     """Return a member by its name, the exact one first, then one that differs only in case; None without."""
     if document.get(name) is not None:
         return document[name]
-    return next((value for key, value in document.items() if key.lower() == name.lower()), None)
+    like = (value for key, value in document.items() if key.lower() == name.lower() and value is not None)
+    return next(like, None)
 
 
 def parse_document(content: bytes, what: str) -> "dict[str, Any]":
