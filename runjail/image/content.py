@@ -1,0 +1,228 @@
+"""The store's content: an OCI layout of our own, which several processes and threads use at once.
+
+Locks are flock(2), so that they end with their holder, and on what a layout has anyway: on the directory while
+index.json is replaced, on `blobs` (shared) while an image comes in, on a partial file by who writes it. A blob appears
+by rename(2) when it is whole and on disk; a name appears last. So what a crash leaves is at most unreferenced.
+"""
+
+import fcntl
+import os
+import time
+
+from runjail.errors import ImageError, ImageNotFound, reason
+from runjail.image import digest as digests
+from runjail.image import media, model
+from runjail.image.blobs import Blobs
+from runjail.image.ingest import Ingest, Temporary, sync_directory, write_all
+from runjail.image.model import Descriptor, Index
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+GRACE = 3600.0  # seconds that something new may be unreferenced while other images come in
+
+
+class Content(Blobs):
+    """An OCI layout to write to; it is made when it does not exist. mode: of its directory then."""
+
+    def __init__(self, directory: str, mode: int = 0o700) -> None:
+        super().__init__(directory)
+        try:
+            os.makedirs(os.path.dirname(os.path.abspath(directory)), exist_ok=True)
+            if not os.path.isdir(directory):
+                os.mkdir(directory, mode)
+        except FileExistsError:
+            pass  # by another process, or it is no directory, which comes to light below
+        except OSError as error:
+            raise ImageError(f"cannot make {directory}: {reason(error)}") from error
+        with self._locked():
+            self._complete()
+        self.index()
+
+    def _complete(self) -> None:
+        """Write what a layout needs and this one does not have yet."""
+        try:
+            os.makedirs(f"{self.directory}/blobs", exist_ok=True)
+            os.makedirs(f"{self.directory}/ingest", exist_ok=True)
+            if not os.path.lexists(f"{self.directory}/index.json"):
+                self._replace("index.json", Index(()).document())
+            if not os.path.lexists(f"{self.directory}/oci-layout"):
+                self._replace("oci-layout", {"imageLayoutVersion": "1.0.0"})
+        except OSError as error:
+            raise ImageError(f"cannot write to {self.directory}: {reason(error)}") from error
+
+    def ingest(self, descriptor: Descriptor, check: "Callable[[], None] | None" = None) -> Ingest:
+        """Return a context in which a blob is written; see Ingest. check: raises when waiting makes no sense."""
+        return Ingest(self, descriptor, check)
+
+    def temporary(self) -> Temporary:
+        """Return a context with an empty file on the same file system: what `adopt` can make a blob of."""
+        return Temporary(self)
+
+    def add(self, content: bytes, media_type: str = "") -> Descriptor:
+        """Store a small blob. Return its descriptor."""
+        descriptor = Descriptor(media_type, digests.of(content), len(content))
+        with self.ingest(descriptor) as blob:
+            if not blob.complete:
+                blob.write(content[blob.offset :])
+        return descriptor
+
+    def adopt(self, file: Temporary, digest: str) -> None:
+        """Make a blob of a file that we wrote and whose digest we computed while writing."""
+        self.place(file.fd, file.path, digest)
+        file.path = ""
+
+    def place(self, fd: int, path: str, digest: str) -> None:
+        """Turn a whole file into a blob: sync it, then rename it."""
+        target = self.path(digest)
+        try:
+            os.fsync(fd)
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            os.rename(path, target)
+            sync_directory(os.path.dirname(target))
+        except OSError as error:
+            raise ImageError(f"cannot store blob {digest}: {reason(error)}") from error
+
+    def claim(self, digest: str) -> bool:
+        """Whether a blob is there; if so it counts as new, so that nobody collects it before it gets a name."""
+        with self._locked(fcntl.LOCK_SH):
+            if not self.has(digest):
+                return False
+            os.utime(self.path(digest))
+            return True
+
+    def tag(self, name: str, descriptor: Descriptor) -> None:
+        """Give content a name, which it may take from other content. Raises ImageNotFound when it is not there."""
+        with self._locked():
+            if not self.has(descriptor.digest):
+                raise ImageNotFound(f"{self.directory}: blob {descriptor.digest}")
+            named = descriptor.replace(annotations=dict(descriptor.annotations) | {model.REF_NAME: name})
+            self._write_entries([*self._others(name), named])
+
+    def untag(self, name: str) -> None:
+        """Take a name away; the content stays until `collect`. Raises ImageNotFound."""
+        with self._locked():
+            others = self._others(name)
+            if len(others) == len(self.index().manifests):
+                raise ImageNotFound(name)
+            self._write_entries(others)
+
+    def _others(self, name: str) -> list[Descriptor]:
+        return [entry for entry in self.index().manifests if entry.annotations.get(model.REF_NAME) != name]
+
+    def _write_entries(self, entries: list[Descriptor]) -> None:
+        self._replace("index.json", self.index().replace(manifests=tuple(entries)).document())
+
+    def _replace(self, name: str, document: "dict[str, object]") -> None:
+        """Write one of our two documents: beside, to disk, renamed."""
+        beside = f"{self.directory}/.{name}.new"  # one at a time: the lock is held
+        try:
+            file = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+            try:
+                write_all(file, model.encode(document))
+                os.fsync(file)
+            finally:
+                os.close(file)
+            os.rename(beside, f"{self.directory}/{name}")
+            sync_directory(self.directory)
+        except OSError as error:
+            unlink(beside)
+            raise ImageError(f"cannot write {self.directory}/{name}: {reason(error)}") from error
+
+    def collect(self, keep: "Iterable[Descriptor]" = (), grace: float = GRACE) -> tuple[list[str], int]:
+        """Remove blobs that neither names nor `keep` lead to. Return their digests and how many bytes that freed.
+
+        While other images come in, what is younger than `grace` seconds stays, because it may belong to them. Partial
+        files stay as long in any case: they are what a pull resumes.
+        """
+        with self._locked(), Lock(f"{self.directory}/blobs", fcntl.LOCK_EX, wait=False) as alone:
+            before = time.time() - grace
+            reachable = self.reachable([*self.index().manifests, *keep])
+            removed, freed = [], 0
+            for digest in self.digests():
+                found = os.lstat(self.path(digest))
+                if digest not in reachable and (alone.held or found.st_mtime < before):
+                    os.unlink(self.path(digest))
+                    removed.append(digest)
+                    freed += found.st_size
+            return removed, freed + self._sweep(before)
+
+    def _sweep(self, before: float) -> int:
+        """Remove old partial files that nobody writes. Return their bytes."""
+        freed = 0
+        for name in os.listdir(f"{self.directory}/ingest"):
+            path = f"{self.directory}/ingest/{name}"
+            try:
+                with Lock(path, fcntl.LOCK_EX, wait=False) as lock:
+                    found = os.lstat(path)
+                    if lock.held and found.st_mtime < before:
+                        os.unlink(path)
+                        freed += found.st_size
+            except (OSError, ImageError):  # finished meanwhile
+                continue
+        return freed
+
+    def digests(self) -> list[str]:
+        """Return the digests of all blobs."""
+        return [
+            f"{algorithm}:{encoded}"
+            for algorithm in digests.LENGTHS
+            if os.path.isdir(f"{self.directory}/blobs/{algorithm}")
+            for encoded in os.listdir(f"{self.directory}/blobs/{algorithm}")
+            if len(encoded) == digests.LENGTHS[algorithm] and digests.HEXADECIMAL.issuperset(encoded)
+        ]
+
+    def reachable(self, roots: "Iterable[Descriptor]") -> set[str]:
+        """Return the digests that documents lead to. What is not here leads nowhere: one platform of many is enough."""
+        found: set[str] = set()
+        pending = list(roots)
+        while pending:
+            entry = pending.pop()
+            if entry.digest in found:
+                continue
+            found.add(entry.digest)
+            if entry.media_type in media.INDEXES + media.MANIFESTS and self.has(entry.digest):
+                document = model.parse_manifest(self.read(entry), entry.media_type, f"blob {entry.digest}")
+                pending += document.manifests if isinstance(document, Index) else (document.config, *document.layers)
+        return found
+
+    def lease(self) -> "Lock":
+        """Return a context in which new blobs are safe from `collect` though nothing names them yet."""
+        return Lock(f"{self.directory}/blobs", fcntl.LOCK_SH)
+
+    def _locked(self, kind: int = fcntl.LOCK_EX) -> "Lock":
+        return Lock(self.directory, kind)
+
+
+class Lock:
+    """A lock on a file or directory that is there. held: whether we got it. wait: until we get it."""
+
+    def __init__(self, path: str, kind: int, *, wait: bool = True) -> None:
+        self.path, self.kind, self.wait, self.held = path, kind, wait, False
+
+    def __enter__(self) -> "Lock":
+        try:
+            self.fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise ImageError(f"cannot open {self.path}: {reason(error)}") from error
+        try:
+            fcntl.flock(self.fd, self.kind if self.wait else self.kind | fcntl.LOCK_NB)
+            self.held = True
+        except BlockingIOError:
+            pass
+        except BaseException:
+            os.close(self.fd)
+            raise
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        os.close(self.fd)
+
+
+def unlink(path: str) -> None:
+    """Remove a file that may be gone."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
