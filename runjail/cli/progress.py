@@ -1,0 +1,86 @@
+"""Progress of transfers: lines that are redrawn on a terminal, nothing in a pipe."""
+
+import os
+import sys
+import threading
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runjail.image.model import Descriptor
+
+TICK = 0.1  # seconds between two drawings
+BAR = 24
+UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+def size(count: float) -> str:
+    """Return a number of bytes for people, in powers of a thousand: `1.5 MB`."""
+    unit = 0
+    while count >= 999.5 and unit < len(UNITS) - 1:
+        count /= 1000
+        unit += 1
+    return f"{count:.0f} {UNITS[unit]}" if unit == 0 or count >= 99.95 else f"{count:.1f} {UNITS[unit]}"
+
+
+class Progress:
+    """One line for each blob: how much of it has arrived, and how fast. Call it from any thread with what came.
+
+    As a context it leaves the last picture on the screen. show: None for "when standard error is a terminal".
+    """
+
+    def __init__(self, show: bool | None = None) -> None:
+        self.show = sys.stderr is not None and os.isatty(2) if show is None else show
+        self._lock = threading.Lock()
+        self._blobs: dict[str, tuple[Descriptor, int, float]] = {}  # what, bytes so far, since when
+        self._lines = 0
+        self._next = 0.0
+
+    def __call__(self, descriptor: "Descriptor", count: int) -> None:
+        """Take note of `count` more bytes of a blob."""
+        if not self.show:
+            return
+        now = time.monotonic()
+        with self._lock:
+            what, before, since = self._blobs.get(descriptor.digest, (descriptor, 0, now))
+            self._blobs[descriptor.digest] = (what, before + count, since)
+            if now >= self._next:
+                self._next = now + TICK
+                self._draw(now)
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        with self._lock:
+            if self._blobs:
+                self._draw(time.monotonic())
+            self._blobs.clear()
+            self._lines = 0
+
+    def _draw(self, now: float) -> None:
+        columns, rows = _screen()
+        shown = list(self._blobs.values())[-max(1, rows - 2) :]
+        lines = [_line(*blob, now)[: columns - 1] for blob in shown]
+        back = f"\x1b[{self._lines}A" if self._lines else ""
+        text = back + "".join(f"\r{line}\x1b[K\n" for line in lines)
+        self._lines = len(lines)
+        try:
+            os.write(2, text.encode())
+        except OSError:  # the terminal is gone; the transfer is not
+            self.show = False
+
+
+def _screen() -> tuple[int, int]:
+    try:
+        return os.get_terminal_size(2)
+    except OSError:
+        return 80, 24
+
+
+def _line(descriptor: "Descriptor", done: int, since: float, now: float) -> str:
+    short = descriptor.digest.partition(":")[2][:12]
+    whole = max(descriptor.size, 1)
+    filled = min(BAR, done * BAR // whole)
+    rate = f"{size(done / (now - since))}/s" if now - since > TICK else ""
+    return f"{short} [{'=' * filled}{' ' * (BAR - filled)}] {size(done):>8} of {size(descriptor.size):>8}  {rate}"
