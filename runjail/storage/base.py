@@ -1,0 +1,252 @@
+"""What the image half and the command line know of a store: layers by chain ID, and the roots of containers.
+
+A layer is committed in one step (ZFS: the snapshot `@ready`; directories: a rename), so it is there whole or not at
+all. Whoever dies on the way, at whatever instant, leaves something that the next `draft` of the same layer or `sweep`
+removes: work is under flock(2), which ends with its holder.
+
+Promises of whoever fills a draft: an entry that is there already is replaced and never written to. Only a directory
+may get new attributes; every other entry may share its inode with lower layers, hard links included.
+"""
+
+import os
+import re
+
+from runjail import log
+from runjail.errors import StorageError
+from runjail.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from types import TracebackType
+    from typing import Protocol, Self
+
+    from runjail.storage.lock import Lock
+
+    Say = Callable[[str], None]
+
+KEY_SIZE = 32  # bytes of an AES-256 key
+HEX_DIGITS = {"sha256": 64, "sha512": 128}
+_ROOT_NAME = re.compile(r"[A-Za-z0-9_+.-]{1,255}")
+_SEAL_NAME = re.compile(r"[0-9a-f]{4,40}")
+_PROPERTY = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+RESERVED = frozenset(("name", "chain", "seal"))  # properties that the store itself keeps
+
+
+class Seal(Record):
+    """Under which key layers are encrypted at rest. name: 4 to 40 hexadecimal digits; key: 32 bytes."""
+
+    name: str
+    key: bytes
+
+    def __repr__(self) -> str:
+        return f"Seal({self.name!r})"  # the key belongs into no log
+
+
+class LayerInfo(Record):
+    """A committed layer.
+
+    chain, parent: chainIDs, parent is "" for a lowest layer. size: bytes that it adds to its parent; total: bytes of
+    the whole tree. seal: name of its seal or "". created: seconds since the epoch. users: roots made of it.
+    name: dataset or directory.
+    """
+
+    chain: str
+    parent: str
+    size: int
+    total: int
+    seal: str
+    created: int
+    users: "tuple[str, ...]"
+    name: str
+
+
+class RootInfo(Record):
+    """A container's root. size: bytes it adds to its layer; quota: most bytes it may add, 0 without; created: seconds.
+
+    path: the directory. dataset: of ZFS, or "". properties: as make_root got them.
+    """
+
+    name: str
+    chain: str
+    path: str
+    size: int
+    quota: int
+    properties: "Mapping[str, str]"
+    created: int
+    dataset: str
+
+
+class Draft:
+    """A layer in the making. path: the directory to apply it in, which shows the parent's whole tree.
+
+    A context manager: leaving it without `commit` is `abort`. Nobody else makes this layer meanwhile.
+    """
+
+    def __init__(self, path: str, lock: "Lock") -> None:
+        self.path, self._lock, self._open = path, lock, True
+
+    def commit(self) -> None:
+        """Make the layer exist. Raises StorageError, and the layer does not exist then."""
+        if not self._open:
+            raise StorageError("this layer has been committed or given up already")
+        self._keep()
+        self._close()
+
+    def abort(self) -> None:
+        """Take everything back. Raises StorageError when something stays; sweep tries again."""
+        if self._open:
+            try:
+                self._drop()
+            finally:
+                self._close()
+
+    def _close(self) -> None:
+        self._open = False
+        self._lock.release()
+
+    def _keep(self) -> None:
+        raise NotImplementedError
+
+    def _drop(self) -> None:
+        raise NotImplementedError
+
+    def __enter__(self) -> "Self":
+        return self
+
+    def __exit__(self, kind: object, error: "BaseException | None", trace: "TracebackType | None") -> None:
+        try:
+            self.abort()
+        except StorageError as failure:
+            if error is None:
+                raise
+            log.debug(f"{failure}")  # the reason for giving up is what people should read
+
+
+if TYPE_CHECKING:
+
+    class Store(Protocol):
+        """Where layers and roots are. Every method raises StorageError when the storage cannot do it.
+
+        Chains are chainIDs (`sha256:HEX`), names of roots are container IDs; what is neither is a StorageError.
+        """
+
+        kind: str  # "zfs" or "dir"
+        location: str  # what open_store takes: "zfs:tank/runjail", "dir:/var/db/runjail"
+
+        def content(self) -> str:
+            """Return the directory for blobs and documents; mode 0700, made when missing."""
+
+        def bundles(self) -> str:
+            """Return the directory for the bundles of `run --image`; mode 0700, made when missing."""
+
+        def has_layer(self, chain: str, seal: Seal | None = None) -> bool:
+            """Whether this layer is committed."""
+
+        def draft(self, chain: str, parent: str | None, seal: Seal | None = None) -> Draft | None:
+            """Begin a layer on top of `parent`, which must be committed under the same seal.
+
+            None: it is there. Waits while another process makes it. What a process that died has left is removed.
+            """
+
+        def layers(self) -> list[LayerInfo]:
+            """Return all committed layers, sorted by name; parents need not come first."""
+
+        def remove_layer(self, info: LayerInfo) -> None:
+            """Remove a layer; one that is gone is success. Raises InUse while a root or a higher layer is on it."""
+
+        def make_root(
+            self,
+            name: str,
+            chain: str,
+            *,
+            seal: Seal | None = None,
+            size: int = 0,
+            properties: "Mapping[str, str]" = ...,
+        ) -> str:
+            """Make a container's root out of a layer and return its path, mounted. size: quota in bytes, 0 for none.
+
+            properties: texts without control characters by name ([a-z0-9._-], but for name, chain and seal).
+            Raises StorageError when there is such a root already.
+            """
+
+        def remove_root(self, name: str) -> None:
+            """Remove a root; one that is gone is success. Raises InUse when something in it stays mounted or busy."""
+
+        def root(self, name: str) -> RootInfo | None:
+            """Return one root."""
+
+        def roots(self) -> list[RootInfo]:
+            """Return all roots, sorted by name."""
+
+        def sweep(self) -> list[str]:
+            """Remove half-made layers and roots whose makers died. Returns the datasets or directories removed."""
+
+
+def open_store(location: str, *, default: str, warn: "Say" = log.warning, info: "Say" = log.info) -> "Store":
+    """Open a store, making what is missing of it.
+
+    location: "zfs:DATASET", "dir:PATH" or "auto", which takes ZFS where there is a dataset `runjail` or where `default`
+    lies on ZFS, and otherwise the directory `default`, and says through `info` which and why.
+    Raises StorageError with a hint that names the command to give.
+    """
+    kind, _, place = location.partition(":")
+    if kind == "zfs" and place:
+        from runjail.storage.zfs import open_zfs
+
+        return open_zfs(place, warn=warn)
+    if kind == "dir" and os.path.isabs(place):
+        from runjail.storage.directory import DirectoryStore
+
+        return DirectoryStore(place, warn=warn)
+    if location == "auto":
+        from runjail.storage.choose import choose
+
+        chosen, why = choose(default)
+        info(f"store {chosen}: {why}")
+        return open_store(chosen, default=default, warn=warn, info=info)
+    raise StorageError(f"{location}: not a store", "a store is zfs:DATASET, dir:/ABSOLUTE/PATH or auto")
+
+
+def chain_name(chain: str) -> str:
+    """Return the bare hexadecimal digits of a chainID. Raises StorageError for anything else."""
+    algorithm, _, digits = chain.partition(":")
+    if len(digits) != HEX_DIGITS.get(algorithm) or not set(digits) <= set("0123456789abcdef"):
+        raise StorageError(f"{chain!r} is not a chain ID")
+    return digits
+
+
+def chain_of(digits: str) -> str:
+    """Return the chainID whose chain_name this is, "" when it is none."""
+    for algorithm in HEX_DIGITS:
+        try:
+            return f"{algorithm}:{chain_name(f'{algorithm}:{digits}')}"
+        except StorageError:
+            pass
+    return ""
+
+
+def check_root_name(name: str) -> str:
+    """Return the name of a root. Raises StorageError when it is not a container ID."""
+    if not _ROOT_NAME.fullmatch(name) or name in (".", ".."):
+        raise StorageError(f"{name!r} cannot be the name of a root")
+    return name
+
+
+def check_seal(seal: Seal) -> Seal:
+    """Return the seal. Raises StorageError when its name or key is not of the right form."""
+    if not _SEAL_NAME.fullmatch(seal.name):
+        raise StorageError(f"{seal.name!r} cannot be the name of a seal")
+    if len(seal.key) != KEY_SIZE:
+        raise StorageError(f"the key of seal {seal.name} must have {KEY_SIZE} bytes")
+    return seal
+
+
+def check_properties(properties: "Mapping[str, str]") -> "dict[str, str]":
+    """Return a copy. Raises StorageError for names and values that ZFS would not give back as they are."""
+    for name, value in properties.items():
+        if not _PROPERTY.fullmatch(name) or name in RESERVED:
+            raise StorageError(f"{name!r} cannot be the name of a property")
+        if any(ord(letter) < 32 or ord(letter) == 127 for letter in value) or len(value.encode()) > 4096:
+            raise StorageError(f"property {name} has control characters or is too long")
+    return dict(properties)

@@ -1,0 +1,140 @@
+"""Locks that end with their holder, and the directories that every store has.
+
+A lock is flock(2) on a file. The file comes into being locked and goes with its last holder, so a file that is there
+and that nobody holds tells of a holder that died.
+"""
+
+import fcntl
+import os
+
+from runjail.errors import StorageError, reason
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Self
+
+
+class Lock:
+    """A lock that is held. abandoned: its last holder died with it. Use `release`, or `with`."""
+
+    def __init__(self, path: str, descriptor: int, abandoned: bool) -> None:
+        self._path, self._descriptor, self.abandoned = path, descriptor, abandoned
+
+    def release(self) -> None:
+        """Let go; the last holder takes the file away."""
+        if self._descriptor < 0:
+            return
+        descriptor, self._descriptor = self._descriptor, -1
+        try:
+            # A shared lock becomes an exclusive one if nobody else has it; only the holder of that may unlink.
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(self._path, descriptor):
+                os.unlink(self._path)
+        except BlockingIOError:
+            pass
+        finally:
+            os.close(descriptor)
+
+    def __enter__(self) -> "Self":
+        return self
+
+    def __exit__(self, *_raised: object) -> None:
+        self.release()
+
+
+class Home:
+    """The directories of a store: content, bundles, and locks by kind. All have mode 0700."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._locks = self.directory("locks")
+
+    def directory(self, *names: str) -> str:
+        """Return a directory below the store, made when missing. Raises StorageError."""
+        path = os.path.join(self.path, *names)
+        try:
+            os.makedirs(path, 0o700, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"{path}: cannot be made: {reason(error)}") from error
+        return path
+
+    def lock(self, kind: str, name: str, *, shared: bool = False) -> Lock:
+        """Wait for a lock. Raises StorageError when the file system refuses."""
+        return self._acquire(kind, name, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+
+    def try_lock(self, kind: str, name: str) -> Lock | None:
+        """Take a lock exclusively; None when somebody has it."""
+        try:
+            return self._acquire(kind, name, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return None
+
+    def abandoned(self, kind: str) -> "Iterator[tuple[str, Lock]]":
+        """Yield names and locks of this kind whose holders died; each is released before the next."""
+        for name in sorted(os.listdir(self.directory("locks", kind))):
+            lock = self.try_lock(kind, name)
+            if lock:
+                with lock:
+                    if lock.abandoned:
+                        yield name, lock
+
+    def _acquire(self, kind: str, name: str, how: int) -> Lock:
+        path = os.path.join(self.directory("locks", kind), name)
+        try:
+            while True:
+                descriptor = _open(path)
+                if descriptor < 0:
+                    if (descriptor := self._create(path, how)) >= 0:
+                        return Lock(path, descriptor, False)
+                    continue
+                try:
+                    fcntl.flock(descriptor, how)
+                    if _is_at(path, descriptor):
+                        return Lock(path, descriptor, True)
+                except BaseException:
+                    os.close(descriptor)
+                    raise
+                os.close(descriptor)  # its holder took it away while we waited
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            raise StorageError(f"{path}: cannot be locked: {reason(error)}") from error
+
+    def _create(self, path: str, how: int) -> int:
+        """Create a lock that is held from the first instant it can be seen; -1 when somebody was faster."""
+        beside = os.path.join(self._locks, f"new-{os.getpid()}-{os.urandom(6).hex()}")
+        descriptor = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, how)
+            os.link(beside, path)
+        except FileExistsError:
+            os.close(descriptor)
+            return -1
+        except BaseException:
+            os.close(descriptor)
+            raise
+        finally:
+            os.unlink(beside)
+        return descriptor
+
+    def sweep_locks(self) -> None:
+        """Remove the files of those that died between making a lock and giving it its name."""
+        for name in os.listdir(self._locks):
+            path = os.path.join(self._locks, name)
+            if name.startswith("new-") and (descriptor := _open(path)) >= 0:
+                Lock(path, descriptor, True).release()
+
+
+def _open(path: str) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return -1
+
+
+def _is_at(path: str, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
