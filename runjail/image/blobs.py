@@ -13,82 +13,72 @@ from runjail.image import model
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from runjail.image.model import Descriptor, Index
 
 VERSION = "1.0.0"  # imageLayoutVersion
+BLOCK = 1 << 20  # bytes read at a time
 READING = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Blobs:
-    """An OCI layout that is there. directory: its path."""
+    """A layout to read, wherever its files are; `Directory` is the usual place. where: what to call it in errors."""
 
-    def __init__(self, directory: str) -> None:
-        self.directory = directory
+    def __init__(self, where: str) -> None:
+        self.where = where
 
-    def path(self, digest: str) -> str:
-        """Return where a blob is, or would be. Raises ImageError for what is no digest."""
-        return "/".join((self.directory, "blobs", *digests.parse(digest)))
+    def part(self, name: str) -> "Part":
+        """Return where a file of the layout can be read. Raises OSError, FileNotFoundError."""
+        raise NotImplementedError
 
-    def has(self, digest: str) -> bool:
-        """Whether a blob is there, as a file."""
+    def _blob(self, digest: str) -> "Part":
+        name = blob_name(digest)
         try:
-            return stat.S_ISREG(os.lstat(self.path(digest)).st_mode)
-        except OSError:
-            return False
-
-    def open(self, digest: str) -> int:
-        """Return a descriptor of a blob's file, to read and close. Raises ImageNotFound, ImageError."""
-        try:
-            return open_file(self.path(digest))
+            return self.part(name)
         except FileNotFoundError:
-            raise ImageNotFound(f"{self.directory}: blob {digest}") from None
+            raise ImageNotFound(f"{self.where}: blob {digest}") from None
         except OSError as error:
-            raise ImageError(f"{self.directory}: cannot read blob {digest}: {reason(error)}") from error
-
-    def size(self, digest: str) -> int:
-        """Return a blob's length in bytes. Raises ImageNotFound."""
-        try:
-            return os.lstat(self.path(digest)).st_size
-        except OSError:
-            raise ImageNotFound(f"{self.directory}: blob {digest}") from None
+            raise ImageError(f"{self.where}: cannot read blob {digest}: {reason(error)}") from error
 
     def read(self, descriptor: "Descriptor") -> bytes:
         """Return a manifest, index or config, size and digest verified. Raises Corrupt, ImageNotFound."""
         if descriptor.size > model.LARGEST:
             raise Corrupt(f"{descriptor.digest}: a document of {descriptor.size} bytes is too long")
-        file = self.open(descriptor.digest)
-        try:
-            content = read_all(file, descriptor.size + 1)
-        finally:
-            os.close(file)
+        content = self._blob(descriptor.digest).all(descriptor.size + 1)
         if len(content) != descriptor.size:
-            raise Corrupt(f"{self.directory}: blob {descriptor.digest} is not {descriptor.size} bytes long")
-        digests.verify(content, descriptor.digest, f"{self.directory}: blob")
+            raise Corrupt(f"{self.where}: blob {descriptor.digest} is not {descriptor.size} bytes long")
+        digests.verify(content, descriptor.digest, f"{self.where}: blob")
         return content
+
+    def blob(self, descriptor: "Descriptor", offset: int = 0) -> "Iterator[bytes]":
+        """Yield a blob's content from an offset on, not verified. Raises ImageError."""
+        part = self._blob(descriptor.digest)
+        try:
+            yield from part.blocks(offset)
+        except OSError as error:
+            raise ImageError(f"{self.where}: cannot read blob {descriptor.digest}: {reason(error)}") from error
+        finally:
+            part.close()
 
     def index(self) -> "Index":
         """Return index.json. Raises ImageError for a directory that is no layout, Corrupt for an unreadable one."""
-        header = model.parse_document(self._file("oci-layout"), f"{self.directory}/oci-layout")
+        header = model.parse_document(self._file("oci-layout"), f"{self.where}/oci-layout")
         if model.get(header, "imageLayoutVersion") != VERSION:
-            raise ImageError(f"{self.directory}: not an OCI layout of version {VERSION}")
-        what = f"{self.directory}/index.json"
+            raise ImageError(f"{self.where}: not an OCI layout of version {VERSION}")
+        what = f"{self.where}/index.json"
         found = model.parse_manifest(self._file("index.json"), what=what)
         if isinstance(found, model.Manifest):
             raise Corrupt(f"{what}: not an index")
         return found
 
     def _file(self, name: str) -> bytes:
-        path = f"{self.directory}/{name}"
         try:
-            file = open_file(path)
+            return self.part(name).all(model.LARGEST + 1)
         except (FileNotFoundError, NotADirectoryError):
-            raise ImageError(f"{self.directory}: not an OCI layout: there is no {name}") from None
+            raise ImageError(f"{self.where}: not an OCI layout: there is no {name}") from None
         except OSError as error:
-            raise ImageError(f"cannot read {path}: {reason(error)}") from error
-        try:
-            return read_all(file, model.LARGEST + 1)
-        finally:
-            os.close(file)
+            raise ImageError(f"{self.where}: cannot read {name}: {reason(error)}") from error
 
     def names(self) -> "dict[str, Descriptor]":
         """Return what has a name, in the order of index.json. Of two with one name the first counts."""
@@ -103,18 +93,89 @@ class Blobs:
         if name:
             names = self.names()
             if name not in names:
-                raise ImageNotFound(f"{self.directory}: {name}")
+                raise ImageNotFound(f"{self.where}: {name}")
             return names[name]
         entries = self.index().manifests
         if len({entry.digest for entry in entries}) == 1:
             return unnamed(entries[0])
         shown = ", ".join(sorted(self.names())[:10])
-        raise ImageError(f"{self.directory} holds {len(entries)} images; name one{': ' if shown else ''}{shown}")
+        raise ImageError(f"{self.where} holds {len(entries)} images; name one{': ' if shown else ''}{shown}")
 
 
 def unnamed(entry: "Descriptor") -> "Descriptor":
     """Return an entry of index.json as it is outside: the name belongs to the layout."""
     return entry.replace(annotations={k: v for k, v in entry.annotations.items() if k != model.REF_NAME})
+
+
+class Directory(Blobs):
+    """An OCI layout in a directory that is there."""
+
+    def __init__(self, directory: str) -> None:
+        super().__init__(directory)
+        self.directory = directory
+
+    def part(self, name: str) -> "Part":
+        """Return a file of the layout."""
+        file = open_file(f"{self.directory}/{name}")
+        return Part(file, 0, os.fstat(file).st_size)
+
+    def path(self, digest: str) -> str:
+        """Return where a blob is, or would be. Raises ImageError for what is no digest."""
+        return f"{self.directory}/{blob_name(digest)}"
+
+    def has(self, digest: str) -> bool:
+        """Whether a blob is there, as a file."""
+        try:
+            return stat.S_ISREG(os.lstat(self.path(digest)).st_mode)
+        except OSError:
+            return False
+
+    def open(self, digest: str) -> int:
+        """Return a descriptor of a blob's file, to read and close. Raises ImageNotFound, ImageError."""
+        return self._blob(digest).fd
+
+    def size(self, digest: str) -> int:
+        """Return a blob's length in bytes. Raises ImageNotFound."""
+        try:
+            return os.lstat(self.path(digest)).st_size
+        except OSError:
+            raise ImageNotFound(f"{self.directory}: blob {digest}") from None
+
+
+class Part:
+    """A stretch of an open file. Others may share the file, so nothing relies on its position; fd is ours to close."""
+
+    def __init__(self, fd: int, start: int, size: int) -> None:
+        self.fd, self.start, self.size = fd, start, size
+
+    def blocks(self, offset: int = 0) -> "Iterator[bytes]":
+        """Yield the content from an offset on. Raises OSError."""
+        while offset < self.size:
+            block = os.pread(self.fd, min(BLOCK, self.size - offset), self.start + offset)
+            if not block:
+                return
+            yield block
+            offset += len(block)
+
+    def all(self, most: int) -> bytes:
+        """Return up to `most` bytes, and close the file. Raises OSError."""
+        try:
+            return Part(self.fd, self.start, min(self.size, most)).join()
+        finally:
+            self.close()
+
+    def join(self) -> bytes:
+        """Return the content. Raises OSError."""
+        return b"".join(self.blocks())
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self.fd)
+
+
+def blob_name(digest: str) -> str:
+    """Return a blob's path in a layout. Raises ImageError for what is no digest."""
+    return "/".join(("blobs", *digests.parse(digest)))
 
 
 def open_file(path: str) -> int:
@@ -124,11 +185,3 @@ def open_file(path: str) -> int:
         os.close(file)
         raise OSError(22, "not a regular file", path)
     return file
-
-
-def read_all(file: int, most: int) -> bytes:
-    """Read up to `most` bytes from where an open file is."""
-    content = bytearray()
-    while len(content) < most and (block := os.read(file, min(1 << 20, most - len(content)))):
-        content += block
-    return bytes(content)

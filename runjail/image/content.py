@@ -12,7 +12,7 @@ import time
 from runjail.errors import ImageError, ImageNotFound, reason
 from runjail.image import digest as digests
 from runjail.image import media, model
-from runjail.image.blobs import Blobs
+from runjail.image.blobs import Directory, unnamed
 from runjail.image.ingest import Ingest, Temporary, sync_directory, write_all
 from runjail.image.model import Descriptor, Index
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 GRACE = 3600.0  # seconds that something new may be unreferenced while other images come in
 
 
-class Content(Blobs):
+class Content(Directory):
     """An OCI layout to write to; it is made when it does not exist. mode: of its directory then."""
 
     def __init__(self, directory: str, mode: int = 0o700) -> None:
@@ -44,7 +44,6 @@ class Content(Blobs):
         """Write what a layout needs and this one does not have yet."""
         try:
             os.makedirs(f"{self.directory}/blobs", exist_ok=True)
-            os.makedirs(f"{self.directory}/ingest", exist_ok=True)
             if not os.path.lexists(f"{self.directory}/index.json"):
                 self._replace("index.json", Index(()).document())
             if not os.path.lexists(f"{self.directory}/oci-layout"):
@@ -93,12 +92,15 @@ class Content(Blobs):
             return True
 
     def tag(self, name: str, descriptor: Descriptor) -> None:
-        """Give content a name, which it may take from other content. Raises ImageNotFound when it is not there."""
+        """Give content a name, which it may take from other content; "" is the one entry that may have none.
+
+        Raises ImageNotFound when the content is not there.
+        """
         with self._locked():
             if not self.has(descriptor.digest):
                 raise ImageNotFound(f"{self.directory}: blob {descriptor.digest}")
-            named = descriptor.replace(annotations=dict(descriptor.annotations) | {model.REF_NAME: name})
-            self._write_entries([*self._others(name), named])
+            named = dict(unnamed(descriptor).annotations) | ({model.REF_NAME: name} if name else {})
+            self._write_entries([*self._others(name), descriptor.replace(annotations=named)])
 
     def untag(self, name: str) -> None:
         """Take a name away; the content stays until `collect`. Raises ImageNotFound."""
@@ -109,7 +111,7 @@ class Content(Blobs):
             self._write_entries(others)
 
     def _others(self, name: str) -> list[Descriptor]:
-        return [entry for entry in self.index().manifests if entry.annotations.get(model.REF_NAME) != name]
+        return [entry for entry in self.index().manifests if entry.annotations.get(model.REF_NAME, "") != name]
 
     def _write_entries(self, entries: list[Descriptor]) -> None:
         self._replace("index.json", self.index().replace(manifests=tuple(entries)).document())
@@ -130,17 +132,19 @@ class Content(Blobs):
             unlink(beside)
             raise ImageError(f"cannot write {self.directory}/{name}: {reason(error)}") from error
 
-    def collect(self, keep: "Iterable[Descriptor]" = (), grace: float = GRACE) -> tuple[list[str], int]:
+    def collect(
+        self, keep: "Iterable[Descriptor]" = (), grace: float = GRACE, among: "Iterable[str] | None" = None
+    ) -> tuple[list[str], int]:
         """Remove blobs that neither names nor `keep` lead to. Return their digests and how many bytes that freed.
 
-        While other images come in, what is younger than `grace` seconds stays, because it may belong to them. Partial
-        files stay as long in any case: they are what a pull resumes.
+        among: the digests in question, None for all. While other images come in, what is younger than `grace` seconds
+        stays, because it may belong to them. Partial files stay as long in any case: they are what a pull resumes.
         """
         with self._locked(), Lock(f"{self.directory}/blobs", fcntl.LOCK_EX, wait=False) as alone:
             before = time.time() - grace
             reachable = self.reachable([*self.index().manifests, *keep])
             removed, freed = [], 0
-            for digest in self.digests():
+            for digest in self.digests() if among is None else filter(self.has, set(among)):
                 found = os.lstat(self.path(digest))
                 if digest not in reachable and (alone.held or found.st_mtime < before):
                     os.unlink(self.path(digest))
@@ -151,7 +155,7 @@ class Content(Blobs):
     def _sweep(self, before: float) -> int:
         """Remove old partial files that nobody writes. Return their bytes."""
         freed = 0
-        for name in os.listdir(f"{self.directory}/ingest"):
+        for name in os.listdir(f"{self.directory}/ingest") if os.path.isdir(f"{self.directory}/ingest") else ():
             path = f"{self.directory}/ingest/{name}"
             try:
                 with Lock(path, fcntl.LOCK_EX, wait=False) as lock:

@@ -51,7 +51,7 @@ class Ingest:
 
     def _open(self) -> int:
         try:
-            return os.open(self.partial, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+            return open_beside(self.partial, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
         except OSError as error:
             raise ImageError(f"cannot write {self.partial}: {reason(error)}") from error
 
@@ -87,7 +87,7 @@ class Ingest:
         try:
             write_all(self.fd, data)
         except OSError as error:
-            self._drop()
+            self.drop()
             raise ImageError(f"cannot store blob {self.descriptor.digest}: {reason(error)}") from error
 
     def __exit__(self, kind: "type[BaseException] | None", *_error: object) -> None:
@@ -97,7 +97,7 @@ class Ingest:
             if kind is None:
                 self._commit()
             elif issubclass(kind, Corrupt):
-                self._drop()
+                self.drop()
         finally:
             os.close(self.fd)
 
@@ -107,12 +107,13 @@ class Ingest:
             raise Corrupt(f"blob {digest}: ends after {self.offset} of {size} bytes")
         found = f"{digests.parse(digest)[0]}:{self.hash.hexdigest()}"
         if found != digest:
-            self._drop()
+            self.drop()
             raise Corrupt(f"blob {digest}: content has digest {found}")
         self.content.place(self.fd, self.partial, digest)
         self.complete = True
 
-    def _drop(self) -> None:
+    def drop(self) -> None:
+        """Give the partial file up."""
         try:
             os.unlink(self.partial)
         except FileNotFoundError:
@@ -128,7 +129,7 @@ class Temporary:
 
     def __enter__(self) -> "Temporary":
         try:
-            self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+            self.fd = open_beside(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         except OSError as error:
             raise ImageError(f"cannot write {self.path}: {reason(error)}") from error
         fcntl.flock(self.fd, fcntl.LOCK_EX)  # `collect` sees that it is being written
@@ -140,6 +141,18 @@ class Temporary:
                 os.unlink(self.path)
         finally:
             os.close(self.fd)
+
+
+def open_beside(path: str, flags: int) -> int:
+    """Open a file in `ingest`, which is made when it is needed: it is no part of a layout. Raises OSError."""
+    while True:
+        try:
+            return os.open(path, flags | os.O_CLOEXEC, 0o644)
+        except FileNotFoundError:
+            try:
+                os.mkdir(os.path.dirname(path), 0o755)
+            except FileExistsError:
+                pass
 
 
 def write_all(file: int, data: "bytes | bytearray | memoryview") -> None:

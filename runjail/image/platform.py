@@ -1,0 +1,168 @@
+"""Platforms: their normal names, this machine's, and which image of an index fits (image-spec, image-index.md).
+
+Names are Go's, normalised as containerd does. `os.version` counts for FreeBSD only, where a userland newer than the
+kernel is not supported; the specification leaves its meaning to implementations.
+"""
+
+import os
+import sys
+
+from runjail.errors import ImageError, UsageError
+from runjail.image import media, model
+from runjail.image.model import Descriptor, Index, Platform
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    Read = Callable[[Descriptor], bytes]
+
+# Other names of (architecture, variant): uname -m and -p of both systems, GNU triplets, Debian.
+ALIASES = {
+    "x86_64": ("amd64", ""),
+    "x86-64": ("amd64", ""),
+    "aarch64": ("arm64", ""),
+    "i386": ("386", ""),
+    "i486": ("386", ""),
+    "i586": ("386", ""),
+    "i686": ("386", ""),
+    "armhf": ("arm", "v7"),
+    "armv7": ("arm", "v7"),
+    "armv7l": ("arm", "v7"),
+    "armel": ("arm", "v6"),
+    "armv6": ("arm", "v6"),
+    "armv6l": ("arm", "v6"),
+    "powerpc64le": ("ppc64le", ""),
+    "powerpc64": ("ppc64", ""),
+    "riscv": ("riscv64", ""),
+}
+LEVELS = {"amd64": 1, "arm64": 8, "arm": 7}  # what the architecture alone stands for: its variants are numbered
+DEEPEST = 4  # indexes in indexes
+
+
+def parse(text: str) -> Platform:
+    """Parse `os/arch[/variant]`. Raises UsageError."""
+    words = text.split("/")
+    if len(words) not in (2, 3) or not all(word.replace("-", "").replace("_", "").isalnum() for word in words):
+        raise UsageError(f"not a platform such as freebsd/amd64: {text[:100]!r}")
+    return normalise(Platform(words[0], words[1], "".join(words[2:])))
+
+
+def describe(platform: Platform) -> str:
+    """Return the text that `parse` reads: `linux/arm/v7`."""
+    return "/".join(word for word in (platform.os, platform.architecture, platform.variant) if word) or "no platform"
+
+
+def normalise(platform: Platform) -> Platform:
+    """Return a platform by its usual names. A variant that the architecture implies is left out, except arm's."""
+    architecture, variant = platform.architecture.lower(), platform.variant.lower()
+    architecture, implied = ALIASES.get(architecture, (architecture, ""))
+    variant = variant or implied
+    if variant.isdecimal():
+        variant = f"v{variant}"
+    if architecture == "arm":
+        variant = variant or "v7"
+    elif variant.removesuffix(".0") == f"v{LEVELS.get(architecture)}":
+        variant = ""
+    return platform.replace(os=platform.os.lower(), architecture=architecture, variant=variant)
+
+
+def host(system: "os.uname_result | None" = None) -> Platform:
+    """Return the platform of this machine; its os.version is the kernel's release."""
+    name = system or os.uname()
+    architecture = name.machine
+    if architecture in ("powerpc", "arm"):  # uname -m on FreeBSD says less than uname -p there
+        architecture = {"arm": "armv7", "powerpc": f"powerpc64{'le' if sys.byteorder == 'little' else ''}"}[
+            architecture
+        ]
+    return normalise(Platform(name.sysname, architecture, os_version=name.release))
+
+
+def accepted(host_platform: Platform) -> list[Platform]:
+    """Return what a host runs, best first: FreeBSD runs Linux images as well."""
+    if host_platform.os != "freebsd":
+        return [host_platform]
+    return [host_platform, host_platform.replace(os="linux", os_version="")]
+
+
+def fits(offered: Platform, wanted: Platform) -> bool:
+    """Whether an image for one platform runs on another."""
+    offered, wanted = normalise(offered), normalise(wanted)
+    return (
+        (offered.os, offered.architecture) == (wanted.os, wanted.architecture)
+        and _variant_fits(offered, wanted)
+        and set(offered.os_features) <= set(wanted.os_features)
+        and not (offered.os == "freebsd" and newer(offered.os_version, wanted.os_version))
+    )
+
+
+def _variant_fits(offered: Platform, wanted: Platform) -> bool:
+    if offered.variant == wanted.variant:
+        return True
+    return -1 < _level(offered) <= _level(wanted)
+
+
+def _level(platform: Platform) -> int:
+    """Return how much an image asks of a processor, -1 when that is no number: amd64/v3 is 3."""
+    digits = platform.variant.removeprefix("v").removesuffix(".0")
+    if not platform.variant:
+        return LEVELS.get(platform.architecture, 0)
+    return int(digits) if digits.isdecimal() and len(digits) < 4 else -1
+
+
+def newer(offered: str, kernel: str) -> bool:
+    """Whether a FreeBSD release such as `15.0` or `14.2-RELEASE-p1` is newer than another; False for other texts."""
+    first, second = _release(offered), _release(kernel)
+    return bool(first and second and first > second)
+
+
+def _release(text: str) -> tuple[int, int] | None:
+    major, _, rest = text.partition("-")[0].partition(".")
+    minor = rest.partition(".")[0] or "0"
+    numbers = (major, minor)
+    if not all(number.isascii() and number.isdecimal() and len(number) < 6 for number in numbers):
+        return None
+    return int(major), int(minor)
+
+
+def select(index: Index, wanted: "Sequence[Platform]", read: "Read") -> Descriptor:
+    """Return the manifest of an index for the first wanted platform that it has.
+
+    Of several the one that asks most of the processor wins, then the first. Nested indexes are looked through; of
+    entries that do not say their platform, the image config does. read: returns a document, verified.
+    Raises ImageError that lists what there is.
+    """
+    offers = list(_offers(index, read, set(), DEEPEST))
+    for platform in wanted:
+        fitting = [(entry, offered) for entry, offered in offers if fits(offered, platform)]
+        if fitting:
+            return max(fitting, key=lambda offer: _level(normalise(offer[1])))[0]
+    asked = " or ".join(describe(platform) for platform in wanted)
+    there = ", ".join(dict.fromkeys(describe(offered) for _entry, offered in offers)) or "none"
+    raise ImageError(f"there is no image for {asked} in the index; there are: {there}")
+
+
+def _offers(index: Index, read: "Read", seen: set[str], depth: int) -> "Iterator[tuple[Descriptor, Platform]]":
+    for entry in index.manifests:
+        if entry.platform and "unknown" in (entry.platform.os, entry.platform.architecture):
+            continue  # attestations: SBOMs and signatures beside the images
+        if entry.digest in seen:
+            continue
+        seen.add(entry.digest)
+        if entry.media_type in media.INDEXES and depth:
+            nested = model.parse_manifest(read(entry), entry.media_type, f"index {entry.digest}")
+            if isinstance(nested, Index):
+                yield from _offers(nested, read, seen, depth - 1)
+        elif entry.media_type in media.MANIFESTS:
+            offered = entry.platform if entry.platform and entry.platform.os else of_manifest(entry, read)
+            if offered:
+                yield entry, offered
+
+
+def of_manifest(entry: Descriptor, read: "Read") -> Platform | None:
+    """Return the platform that a manifest's image config names; None for what is no image."""
+    manifest = model.parse_manifest(read(entry), entry.media_type, f"manifest {entry.digest}")
+    if isinstance(manifest, Index) or manifest.config.media_type not in (media.OCI_CONFIG, media.DOCKER_CONFIG):
+        return None
+    document = model.parse_document(read(manifest.config), "image config")
+    return model.parse_platform(document, "image config")
