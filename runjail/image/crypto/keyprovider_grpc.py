@@ -1,0 +1,90 @@
+"""Key providers that are gRPC services: `keyprovider.KeyProviderService` of ocicrypt's keyprovider.proto.
+
+Its messages have one field, bytes with number 1, that holds the JSON document; so there is no protobuf library here.
+"""
+
+from runjail.errors import RunjailError, reason
+from runjail.image.crypto.keyprovider import Provider, Tls
+from runjail.image.crypto.options import SchemeError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+SERVICE = "/keyprovider.KeyProviderService/"
+TIMEOUT = 60.0  # seconds, for connecting and the answer
+FIELD = 1 << 3 | 2  # number 1, length-delimited: https://protobuf.dev/programming-guides/encoding/
+LIMIT = 4 << 20  # bytes of an answer
+
+
+def ask(provider: Provider, method: str, question: bytes) -> bytes:
+    """Call WrapKey or UnWrapKey. Raises SchemeError with the service's status, RunjailError without grpcio."""
+    try:
+        import grpc
+    except ImportError:
+        hint = "install the port devel/py-grpcio, or runjail[grpc]"
+        raise RunjailError("key providers that are gRPC services need the Python package grpcio", hint) from None
+    channel = _channel(grpc, provider)
+    try:
+        call = channel.unary_unary(SERVICE + method, request_serializer=encode, response_deserializer=decode)
+        answer: bytes | None = call(question, timeout=TIMEOUT)
+    except grpc.RpcError as error:
+        said = str(error.details() or "")[:300].replace("\n", " ")
+        raise SchemeError(f"gRPC {provider.grpc}: {error.code().name}: {said}") from None
+    finally:
+        channel.close()
+    if answer is None:
+        raise SchemeError(f"gRPC {provider.grpc}: the answer is no message of this service")
+    return answer
+
+
+def _channel(grpc: "Any", provider: Provider) -> "Any":
+    options: list[tuple[str, object]] = [("grpc.enable_http_proxy", 0), ("grpc.max_receive_message_length", LIMIT)]
+    if provider.tls is None:
+        return grpc.insecure_channel(provider.grpc, options=options)
+    if provider.tls.server_name:
+        options.append(("grpc.ssl_target_name_override", provider.tls.server_name))
+    return grpc.secure_channel(provider.grpc, _credentials(grpc, provider.tls), options=options)
+
+
+def _credentials(grpc: "Any", tls: Tls) -> "Any":
+    if tls.insecure_skip_verify:
+        raise SchemeError("grpc-tls: insecure-skip-verify is not possible with grpcio: name a root-ca-file")
+    files = (tls.root_ca_file, tls.key_file, tls.cert_file)
+    root, key, certificate = (_content(path) if path else None for path in files)
+    return grpc.ssl_channel_credentials(root, key, certificate)
+
+
+def _content(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise SchemeError(f"grpc-tls: cannot read {path}: {reason(error)}") from None
+
+
+def encode(content: bytes) -> bytes:
+    """Return a message whose field 1 is these bytes."""
+    return bytes([FIELD]) + _varint(len(content)) + content
+
+
+def _varint(number: int) -> bytes:
+    encoded = bytearray()
+    while number > 0x7F:
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    encoded.append(number)
+    return bytes(encoded)
+
+
+def decode(message: bytes) -> bytes | None:
+    """Return field 1 of a message that has nothing else in it, None for any other."""
+    if not message:
+        return b""
+    size = shift = 0
+    for at, byte in enumerate(message[1:6], 2):
+        size |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            return message[at:] if message[0] == FIELD and len(message) - at == size else None
+    return None

@@ -1,0 +1,122 @@
+"""Calling gpg(1) with a home directory of its own, of which nothing stays: no key, no agent, no file.
+
+Secret keys and passwords reach gpg through its standard input. The agent that gpg starts keeps imported keys in its
+home as they came: under their password, or in the clear when they have none, in a directory that only we can enter.
+"""
+
+import os
+import re
+import shutil
+import tempfile
+
+from runjail.errors import HostError, LeftBehind, reason
+from runjail.host import programs
+from runjail.image.crypto.options import SchemeError
+from runjail.image.crypto.which import PATH, which
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Self
+
+TIMEOUT = 60.0  # seconds for one call: keys protected with many iterations on a slow machine take a few
+LIMIT = 1 << 20  # bytes of an answer
+LONGEST = 70  # bytes of the home's path: the names of the agent's sockets, up to 22 bytes, have to fit into sun_path
+# No smart cards: those belong to somebody's own gpg. A fixed count saves the agent a second of measuring how many
+# iterations to protect its copy of a key with, which is removed moments later.
+AGENT = "disable-scdaemon\ns2k-count 1048576\n"
+OPTIONS = tuple(
+    "--batch --no-tty --quiet --no-options --pinentry-mode loopback --trust-model always --disable-dirmngr "
+    "--no-auto-key-retrieve --no-auto-key-locate".split()
+)
+
+
+class Home:
+    """A GNUPGHOME for the time of a `with` block. Raises SchemeError when there is no gpg."""
+
+    def __init__(self) -> None:
+        found = which("gpg2", "gpg")
+        if not found:
+            raise SchemeError("PGP: gpg is not installed", "install the port security/gnupg")
+        self.gpg = found
+
+    def __enter__(self) -> "Self":
+        base = tempfile.gettempdir()
+        try:
+            self.path = tempfile.mkdtemp(
+                prefix="runjail-", dir=base if len(os.fsencode(base)) < LONGEST - 20 else "/tmp"
+            )
+            with open(f"{self.path}/gpg-agent.conf", "w", encoding="ascii") as file:
+                file.write(AGENT)
+        except OSError as error:
+            raise HostError(f"cannot make a directory for gpg: {reason(error)}") from error
+        self.env = {"LC_ALL": "C", "PATH": PATH, "GNUPGHOME": self.path, "HOME": self.path}
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        try:
+            if os.path.exists(f"{self.path}/S.gpg-agent"):
+                self._run([f"{os.path.dirname(self.gpg)}/gpgconf", "--kill", "gpg-agent"])
+        finally:
+            _remove(self.path)
+
+    def __call__(self, *arguments: str, input: bytes = b"") -> bytes:
+        """Return what gpg writes. Raises SchemeError with gpg's own words when it fails or takes too long."""
+        result = self._run([self.gpg, *OPTIONS, *arguments], input)
+        if result.timed_out:
+            raise SchemeError(f"PGP: gpg did not end within {TIMEOUT:g} s")
+        if result.status or len(result.stdout) >= LIMIT:
+            said = programs.first_line(result.stderr).removeprefix("gpg: ")
+            raise SchemeError(f"PGP: gpg failed: {said or f'status {result.status}'}")
+        return result.stdout
+
+    def _run(self, argv: list[str], input: bytes = b"") -> programs.Result:
+        try:
+            return programs.run(argv, env=self.env, input=input, timeout=TIMEOUT, limit=LIMIT, leave=False)
+        except OSError as error:
+            raise SchemeError(f"PGP: cannot start {argv[0]}: {reason(error)}") from error
+
+    def read(self, keyring: bytes) -> None:
+        """Import the keys of a file, public or secret. Raises SchemeError when there are none."""
+        self("--import", input=keyring)
+
+    def decrypt(self, packet: bytes, password: bytes) -> bytes:
+        """Return the plaintext of a message that a key in this home opens. Raises SchemeError when none does."""
+        message = f"{self.path}/message"  # ciphertext; standard input is for the password
+        with open(message, "wb") as file:
+            file.write(packet)
+        return self("--passphrase-fd", "0", "--decrypt", message, input=password + b"\n")
+
+    def encrypt(self, plaintext: bytes, fingerprints: list[str]) -> bytes:
+        """Return a binary message that each of these keys opens, in the form that Go's openpgp reads and writes."""
+        form = ("--rfc4880", "--cipher-algo", "AES256", "--compress-algo", "none", "--set-filename", "", "--textmode")
+        recipients = [word for fingerprint in fingerprints for word in ("--recipient", fingerprint)]
+        return self(*form, *recipients, "--encrypt", input=plaintext)
+
+    def usable(self) -> list[tuple[str, list[str]]]:
+        """Return fingerprint and user ids of every key that can be encrypted to: not expired, not revoked."""
+        found: list[tuple[str, list[str]]] = []
+        fingerprint, usable = "", False
+        for line in self("--with-colons", "--list-keys").decode("utf-8", "replace").splitlines():
+            fields = [*line.split(":"), *[""] * 12]
+            if fields[0] == "pub":
+                fingerprint, usable = "", "E" in fields[11]
+            elif fields[0] == "fpr" and usable and not fingerprint:  # later ones are those of subkeys
+                fingerprint = fields[9]
+                found.append((fingerprint, []))
+            elif fields[0] == "uid" and usable and fields[1] != "r":
+                found[-1][1].append(_unescape(fields[9]))
+        return found
+
+
+def _unescape(field: str) -> str:
+    r"""Return a field of gpg's list as it was: `\x3a` is a colon (doc/DETAILS)."""
+    return re.sub(r"\\x([0-9a-fA-F]{2})", lambda match: chr(int(match[1], 16)), field)
+
+
+def _remove(path: str) -> None:
+    """Remove a home; the agent that is just leaving takes its sockets away at the same time."""
+    for _attempt in range(3):
+        shutil.rmtree(path, ignore_errors=True)
+        if not os.path.lexists(path):
+            return
+    raise LeftBehind(f"{path}: cannot be removed; it may hold secret keys")
