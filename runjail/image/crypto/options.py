@@ -1,7 +1,7 @@
-"""What describes one encrypted layer: private options, which are wrapped for recipients, and public ones, which are not.
+"""What describes one encrypted layer: private options, which are wrapped for recipients, and public ones.
 
-Both are the JSON objects of ocicrypt's blockcipher package. Key material goes around in its parameter maps: a name, e.g.
-`privkeys`, and the values given for it; passwords are a second list of the same length, None where there is none.
+Both are the JSON objects of ocicrypt's blockcipher package. Key material goes around in its parameter maps: a name,
+e.g. `privkeys`, and the values given for it; passwords are a second list of the same length, None where there is none.
 """
 
 import base64
@@ -50,7 +50,7 @@ class SchemeError(ImageError):
 
 
 class Private(Record):
-    """The options that only recipients learn. digest: of the layer before encryption, as its writer says ("" unsaid)."""
+    """The options that only recipients learn. digest: of the layer before encryption, as its writer says, or ""."""
 
     symkey: bytes
     nonce: bytes

@@ -1,0 +1,149 @@
+"""What is in one key file: private and public keys, certificates; PEM, DER or JWK.
+
+A superset of what ocicrypt reads: it knows neither `BEGIN EC PRIVATE KEY` nor encrypted PKCS #8, and only the first
+block of a PEM file. The files are the operator's own, so RSA keys are not validated: that takes 50 times as long as
+using them.
+"""
+
+import re
+from functools import lru_cache
+
+from runjail.errors import Corrupt
+from runjail.image.crypto import der, jwk, pgp, pkcs11
+from runjail.image.crypto.cipher import require
+from runjail.image.crypto.options import SchemeError
+from runjail.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
+    from cryptography.x509 import Certificate
+
+_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----\s.*?-----END \1-----", re.DOTALL)
+
+
+class PublicKey(Record):
+    """A recipient's key, and what its JWK says besides: "" for keys that are none."""
+
+    key: "PublicKeyTypes"
+    algorithm: str = ""
+    key_id: str = ""
+
+
+@lru_cache(maxsize=32)
+def private_key(content: bytes, password: bytes | None = None) -> "PrivateKeyTypes":
+    """Return the private key in a file. Raises SchemeError: no key, or ocicrypt's words for its password.
+
+    Remembered, because every layer asks again and a password may be made to take a second.
+    """
+    require()
+    if block := _pem(content, b"PRIVATE KEY"):
+        return _load(block, password, b"BEGIN ENCRYPTED" in block or b"Proc-Type: 4,ENCRYPTED" in block)
+    if content.lstrip()[:1] == b"{":
+        return _jwk_private(content)
+    return _load(content, password, _is_encrypted_pkcs8(content))
+
+
+def public_key(content: bytes) -> PublicKey:
+    """Return the public key in a file. Raises SchemeError."""
+    require()
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import serialization
+
+    try:
+        if block := _pem(content, b"PUBLIC KEY"):
+            return PublicKey(serialization.load_pem_public_key(block))
+        if content.lstrip()[:1] != b"{":
+            return PublicKey(serialization.load_der_public_key(content))
+        document = jwk.parse(content)
+        if jwk.is_private(document):
+            raise SchemeError("JWK is not a public key")
+        more = (document.get("alg") or "", document.get("kid") or "")
+        return PublicKey(jwk.public_key(document), *(str(value) for value in more))
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise SchemeError("Could not parse public key") from None
+
+
+def certificate(content: bytes) -> "Certificate":
+    """Return the first certificate in a file, PEM or DER. Raises SchemeError."""
+    require()
+    from cryptography import x509
+
+    try:
+        if block := _pem(content, b"CERTIFICATE"):
+            return x509.load_pem_x509_certificate(block)
+        return x509.load_der_x509_certificate(content)
+    except ValueError:
+        raise SchemeError("Could not parse x509 certificate") from None
+
+
+def kinds(content: bytes, password: bytes | None = None) -> tuple[str, ...]:
+    """Return under which parameters a file's content belongs, () when it is nothing we know.
+
+    A PKCS #11 key file, else a private key and a certificate, or both in one PEM file, else an OpenPGP secret key.
+    Raises SchemeError for a private key whose password is missing or wrong.
+    """
+    if pkcs11.is_pkcs11_yaml(content):
+        return ("pkcs11-yamls",)
+    found = [
+        name for name, holds in (("privkeys", _is_private), ("x509s", _is_certificate)) if holds(content, password)
+    ]
+    return tuple(found) or (("gpg-privatekeys",) if pgp.is_secret_keyring(content) else ())
+
+
+def _is_private(content: bytes, password: bytes | None) -> bool:
+    try:
+        private_key(content, password)
+    except SchemeError as error:
+        if "password" in str(error):
+            raise
+        return False
+    return True
+
+
+def _is_certificate(content: bytes, _password: bytes | None) -> bool:
+    try:
+        certificate(content)
+    except SchemeError:
+        return False
+    return True
+
+
+def _pem(content: bytes, label: bytes) -> bytes | None:
+    """Return the first PEM block whose label ends so, without its neighbours."""
+    found = (match for match in _BLOCK.finditer(content) if match[1].endswith(label))
+    return next((match[0] + b"\n" for match in found), None)
+
+
+def _is_encrypted_pkcs8(content: bytes) -> bool:
+    """Whether it is an EncryptedPrivateKeyInfo: an algorithm and octets (RFC 5208 section 6)."""
+    try:
+        parts = [part.tag for part in der.read(content).children(der.SEQUENCE)]
+    except Corrupt:
+        return False
+    return parts == [der.SEQUENCE, der.OCTETS]
+
+
+def _load(content: bytes, password: bytes | None, encrypted: bool) -> "PrivateKeyTypes":
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import serialization
+
+    load = serialization.load_pem_private_key if content[:5] == b"-----" else serialization.load_der_private_key
+    if encrypted and password is None:
+        raise SchemeError("Missing password for encrypted private key")
+    try:
+        return load(content, password if encrypted else None, unsafe_skip_rsa_key_validation=True)
+    except (ValueError, TypeError, UnsupportedAlgorithm):  # of whose texts many depend on the password
+        raise SchemeError(
+            "Wrong password: could not decrypt private key" if encrypted else "Could not parse private key"
+        ) from None
+
+
+def _jwk_private(content: bytes) -> "PrivateKeyTypes":
+    document = jwk.parse(content)
+    if not jwk.is_private(document):
+        raise SchemeError("JWK is not a private key")
+    try:
+        return jwk.private_key(document)
+    except (ValueError, TypeError, ArithmeticError):
+        raise SchemeError("Could not parse private key") from None

@@ -1,0 +1,148 @@
+"""Private keys as the command line and key directories give them, into ocicrypt's parameters.
+
+Two things are stricter than ocicrypt's helper. A file that is no key is an error, as in imgcrypt, and not passed over:
+it is a typing mistake. And a key directory (ctd-decoder's --decryption-keys-path) may hold nothing but keys and
+certificates: ctd-decoder takes an empty file for an empty keyring, and waits for ever at a FIFO.
+"""
+
+import os
+import stat
+
+from runjail import log
+from runjail.errors import ImageError, UsageError, reason
+from runjail.image.crypto import keyfile
+from runjail.image.crypto.options import DECRYPTING, ENCRYPTING
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from runjail.image.crypto.options import Parameters
+
+    Found = dict[str, tuple[bytes | None, ...]]
+
+LARGEST = 8 << 20  # bytes of a key file; keyrings can be large
+PASSWORD = 64  # bytes that are read from a password's descriptor, as in ocicrypt
+SECRET = frozenset(("privkeys", "gpg-privatekeys", "pkcs11-yamls"))
+PROTECTED = frozenset(("privkeys", "gpg-privatekeys"))  # each has a list of passwords beside it
+
+
+def read_keys(specifications: "Iterable[str]") -> "Parameters":
+    """Read what --key gives: FILE, FILE:PASSWORD, FILE:pass=TEXT, FILE:file=PATH, FILE:fd=NUMBER, provider:NAME[:ATTRS].
+
+    The path ends at the first colon; the rest, colons included, is the password. A password file is taken whole, its
+    last newline too. Raises ImageError: not readable, no key, in ocicrypt's words a missing or wrong password.
+    """
+    found: Found = {}
+    for specification in specifications:
+        if specification.startswith("provider:"):
+            found = merge(found, provider(specification.removeprefix("provider:")))
+            continue
+        path, colon, secret = specification.partition(":")
+        content, mode = read_file(path)
+        sorted_out = _sort(path, content, mode, _password(secret) if colon else None)
+        if not sorted_out:
+            raise ImageError(f"unidentified private key in file {path}")
+        found = merge(found, sorted_out)
+    return found
+
+
+def read_directory(path: str) -> "Parameters":
+    """Read every file below a key directory; {} when it is empty. There are no passwords.
+
+    Raises ImageError for what is no key, a symbolic link anywhere, and what cannot be read: a directory with a fault is
+    used not at all. Links are not followed even when they appear meanwhile.
+    """
+    found: Found = {}
+    try:
+        for name, content, mode in _files(path):
+            sorted_out = _sort(name, content, mode, None)
+            if not sorted_out:
+                raise ImageError(f"Unknown decryption key type: {name}")
+            found = merge(found, sorted_out)
+    except OSError as error:
+        raise ImageError(f"unable to get decryption keys in provided key path: {path}: {reason(error)}") from None
+    return found
+
+
+def merge(first: "Parameters", second: "Parameters") -> "Found":
+    """Return the parameters of both, the values of each name one after another."""
+    return {name: (*first.get(name, ()), *second.get(name, ())) for name in [*first, *(set(second) - set(first))]}
+
+
+def provider(text: str) -> "Found":
+    """Return the parameter for a key provider: NAME, or NAME:ATTRIBUTES. Raises UsageError."""
+    name, colon, attributes = text.partition(":")
+    if not name or name in ENCRYPTING | DECRYPTING:
+        raise UsageError(f"not a key provider's name: {name[:40]!r}")
+    return {name: (attributes.encode() if colon else b"Enabled",)}
+
+
+def read_file(path: str, descriptor: int | None = None) -> tuple[bytes, int]:
+    """Return a file's content and mode. descriptor: it is open already, and closed here. Raises ImageError."""
+    try:
+        opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC) if descriptor is None else descriptor
+        with open(opened, "rb") as file:
+            content = file.read(LARGEST + 1)
+            mode = os.fstat(file.fileno()).st_mode
+    except (OSError, ValueError) as error:
+        why = reason(error) if isinstance(error, OSError) else str(error)
+        raise ImageError(f"Unable to read file: {path}: {why}") from None
+    if len(content) > LARGEST:
+        raise ImageError(f"Unable to read file: {path}: longer than {LARGEST >> 20} MiB")
+    return content, mode
+
+
+def _sort(path: str, content: bytes, mode: int, password: bytes | None) -> "Found":
+    """Return a file's content under its names, {} when it is none we know."""
+    try:
+        kinds = keyfile.kinds(content, password)
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from None
+    if SECRET.intersection(kinds) and mode & (stat.S_IRGRP | stat.S_IROTH) and not stat.S_ISFIFO(mode):
+        log.warning(f"others can read the private key in {path}: its mode is {stat.S_IMODE(mode):04o}")
+    found: Found = dict.fromkeys(kinds, (content,))
+    return found | {f"{kind}-passwords": (password,) for kind in kinds if kind in PROTECTED}
+
+
+def _password(text: str) -> bytes:
+    kind, equals, value = text.partition("=")
+    if equals and kind == "pass":
+        return os.fsencode(value)
+    if equals and kind == "file":
+        return read_file(value)[0]
+    return _from_descriptor(value) if equals and kind == "fd" else os.fsencode(text)
+
+
+def _from_descriptor(text: str) -> bytes:
+    """Read a password from an open descriptor, once, and close that, so that no program inherits it."""
+    if not (text.isascii() and text.isdigit()) or len(text) > 6:
+        raise UsageError(f"could not parse file descriptor {text[:20]!r}")
+    try:
+        password = os.read(int(text), PASSWORD)
+        if int(text) > 2:
+            os.close(int(text))
+    except OSError as error:
+        raise ImageError(f"could not read from file descriptor {text}: {reason(error)}") from None
+    return password
+
+
+def _files(path: str) -> "Iterator[tuple[str, bytes, int]]":
+    """Yield path, content and mode of every file below a directory. Raises OSError, ImageError."""
+    if stat.S_ISLNK(os.lstat(path).st_mode):
+        raise ImageError(f"Symbolic links not supported in decryption keys paths: {path}")
+    for directory, directories, files, descriptor in os.fwalk(path, onerror=_raise):
+        directories.sort()
+        for name in sorted(directories + files):
+            where, mode = f"{directory}/{name}", os.lstat(name, dir_fd=descriptor).st_mode
+            if stat.S_ISLNK(mode):
+                raise ImageError(f"Symbolic links not supported in decryption keys paths: {where}")
+            if stat.S_ISREG(mode):
+                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+                yield where, *read_file(where, os.open(name, flags, dir_fd=descriptor))
+            elif not stat.S_ISDIR(mode):
+                raise ImageError(f"Unknown decryption key type: {where} is not a file")
+
+
+def _raise(error: OSError) -> None:
+    raise error
