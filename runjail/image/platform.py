@@ -142,6 +142,12 @@ def select(index: Index, wanted: "Sequence[Platform]", read: "Read") -> Descript
     raise ImageError(f"there is no image for {asked} in the index; there are: {there}")
 
 
+def choose(read: "Read", top: Descriptor, wanted: "Sequence[Platform]") -> Descriptor:
+    """Return the manifest that a name stands for: `select`ed from an index; a manifest is what it is."""
+    document = model.parse_manifest(read(top), top.media_type, f"manifest {top.digest}")
+    return select(document, wanted, read) if isinstance(document, Index) else top
+
+
 def _offers(index: Index, read: "Read", seen: set[str], depth: int) -> "Iterator[tuple[Descriptor, Platform]]":
     for entry in index.manifests:
         if entry.platform and "unknown" in (entry.platform.os, entry.platform.architecture):

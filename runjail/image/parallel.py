@@ -1,0 +1,62 @@
+"""Several things at once, of which the first failure, or Ctrl-C, ends all."""
+
+import threading
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    Check = Callable[[], None]
+
+
+class Stopped(Exception):
+    """The work is being given up."""
+
+
+def run(tasks: "Sequence[Callable[[Check], None]]", jobs: int) -> None:
+    """Run tasks in up to `jobs` threads, and return when all have ended. Raises the first error.
+
+    Each task is given a function to call now and then; it raises Stopped, which the task lets pass, when the others
+    have failed or when the caller was interrupted.
+    """
+    work = _Work(tasks)
+    threads = [threading.Thread(target=work.take, daemon=True) for _ in range(min(jobs, len(tasks)))]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    except BaseException:  # Ctrl-C: the threads are daemons, one that hangs on a network does not hold us
+        work.stop.set()
+        for thread in threads:
+            if thread.is_alive():
+                thread.join(1.0)
+        raise
+    if work.error:
+        raise work.error
+
+
+class _Work:
+    def __init__(self, tasks: "Sequence[Callable[[Check], None]]") -> None:
+        self.waiting = list(reversed(tasks))
+        self.stop = threading.Event()
+        self.error: BaseException | None = None
+
+    def take(self) -> None:
+        """Do one task after the other."""
+        while not self.stop.is_set():
+            try:
+                task = self.waiting.pop()
+            except IndexError:
+                return
+            try:
+                task(self.check)
+            except BaseException as error:
+                if not self.stop.is_set():  # what follows the first failure is its echo
+                    self.error = error
+                    self.stop.set()
+
+    def check(self) -> None:
+        """Raise Stopped when there is no use in going on."""
+        if self.stop.is_set():
+            raise Stopped
