@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["NAME", "is_keyring", "is_secret_keyring", "offered", "recipients", "unwrap", "wrap"]
 
 NAME = "pgp"
-USER_ID = re.compile(r"(?P<name>[^<(]*)(?:\([^()]*\)\s*)?<(?P<address>[^<>]*)>\s*")
+USER_ID = re.compile(r"(?P<name>[^<]*)<(?P<address>[^<>]*)>\s*")
 
 
 def offered(parameters: "Parameters") -> bool:
@@ -45,7 +45,7 @@ def wrap(options: bytes, parameters: "Parameters") -> bytes | None:
 
 
 def _names(user: str) -> tuple[str, ...]:
-    """Return what a user id answers to: `Bob (work) <bob@example.org>` to `Bob` and to the address."""
+    """Return what a user id answers to: `Bob (work) <bob@example.org>` to `Bob (work)` and to the address."""
     match = USER_ID.fullmatch(user)
     return (match["name"].strip('" '), match["address"]) if match else (user,)
 
