@@ -10,8 +10,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runjail.cli.parse import Given
+    from runjail.host.base import Host
     from runjail.lifecycle import create as creating
+    from runjail.lifecycle.state import Store
 
+IMAGE_MARK = "image.json"  # in a bundle that belongs to a store: image.bundles, which costs an import
 MAX_ID = 2**32 - 2  # 2**32 - 1 means "no change" to the kernel
 
 
@@ -77,7 +80,11 @@ def delete(given: "Given", context: Context) -> int:
     from runjail.lifecycle.delete import delete as do
 
     host = context.host()
-    do(given.words[0], given.flag("force"), host, context.store(host))
+    bundle = do(given.words[0], given.flag("force"), host, context.store(host))
+    if bundle and os.path.lexists(f"{bundle}/{IMAGE_MARK}"):
+        from runjail.cli.image_run import release
+
+        release(bundle)
     return 0
 
 
@@ -100,21 +107,34 @@ def resume(given: "Given", context: Context) -> int:
 
 
 def run(given: "Given", context: Context) -> int:
-    """Create, start, wait, delete."""
-    from runjail.lifecycle.run import run as do
-    from runjail.spec.parse import read
-
+    """Create, start, wait, delete: a bundle, or an image of which a bundle is made first."""
     host = context.host()
-    request = _request(given, context)
-    document = read(f"{request.bundle}/config.json")
+    store = context.store(host)
+    if not given.text("image"):
+        from runjail.spec.parse import read
+
+        request = _request(given, context)
+        return _run(request, read(f"{request.bundle}/config.json"), context.rest, given, host, store)
+    from runjail.cli import image_run
+
+    with image_run.bundle_for(given, context, store) as making:
+        document = image_run.fill(making, given, context)
+        return _run(_request(given, context).replace(bundle=making.path), document, [], given, host, store)
+
+
+def _run(
+    request: "creating.Request", document: object, command: list[str], given: "Given", host: "Host", store: "Store"
+) -> int:
+    from runjail.lifecycle.run import run as do
+
     detach, ours = given.flag("detach"), False
     if isinstance(document, dict):
-        _change_process(document, given, context.rest)
+        _change_process(document, given, command)
         _add_volumes(document, given.many("volume"))
         process = document["process"]
         wants = isinstance(process, dict) and process.get("terminal") is True
         ours = wants and not (detach or request.console_socket)
-    return do(request, document, host, context.store(host), detach=detach, keep=given.flag("keep"), ours=ours)
+    return do(request, document, host, store, detach=detach, keep=given.flag("keep"), ours=ours)
 
 
 def _change_process(document: "dict[str, Any]", given: "Given", command: list[str]) -> None:

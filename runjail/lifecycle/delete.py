@@ -20,8 +20,11 @@ SIGKILL = 9
 DEATH_SECONDS = 10.0
 
 
-def delete(container_id: str, force: bool, host: "Host", store: "Store") -> None:
-    """Delete a stopped or created container, with `force` also a running one; force accepts an unknown id."""
+def delete(container_id: str, force: bool, host: "Host", store: "Store") -> str:
+    """Delete a stopped or created container, with `force` also a running one; force accepts an unknown id.
+
+    Returns the path of its bundle, "" when that is not known.
+    """
     container = store.container(container_id)
     try:
         with container:
@@ -33,6 +36,8 @@ def delete(container_id: str, force: bool, host: "Host", store: "Store") -> None
     except ContainerNotFound:
         if not force:
             raise
+    bundle = container.data.get("bundle", "")
+    return bundle if isinstance(bundle, str) else ""
 
 
 def _load(container: "Container", force: bool) -> None:

@@ -1,0 +1,139 @@
+"""tag, rm, unpack, bundle, prune: images in the store."""
+
+import os
+
+from runjail import jsonio
+from runjail.cli.image_half import Half, warn
+from runjail.cli.main import Context, put
+from runjail.cli.progress import size
+from runjail.cli.reports import choice
+from runjail.errors import ImageNotFound, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runjail.cli.parse import Given
+    from runjail.image.images import Image
+    from runjail.image.prune import Pruned
+    from runjail.image.unpack import Unpacked
+
+
+def tag(given: "Given", context: Context) -> int:
+    """Give an image one more name."""
+    half = Half(given, context)
+    name = half.local_name(given.words[1])
+    half.content.tag(name, half.find(given.words[0])[1])
+    return 0
+
+
+def remove(given: "Given", context: Context) -> int:
+    """Take names away, then what only they led to."""
+    from runjail.image.prune import prune
+
+    half = Half(given, context)
+    missing = []
+    for word in [*given.words, *context.rest]:
+        try:
+            half.content.untag(half.find(word)[0])
+        except ImageNotFound as error:
+            missing.append(error)
+    prune(half.content, half.store)
+    if missing and not given.flag("force"):
+        raise missing[0]
+    return 0
+
+
+def unpack(given: "Given", context: Context) -> int:
+    """Unpack an image's layers and say where they are."""
+    half = Half(given, context)
+    form = choice(given, "table", "json")
+    with half.content.lease():
+        image, found = unpacked(half, given.words[0])
+        where = next(layer.name for layer in half.store.layers() if layer.chain == found.chain)
+    if form == "json":
+        return put(jsonio.dumps({"name": image.name, "chainID": found.chain, "dataset": where}) + "\n")
+    return put(f"{found.chain} {where}\n")
+
+
+def unpacked(half: Half, word: str) -> "tuple[Image, Unpacked]":
+    """Prove that the keys open every encrypted layer of an image, and have it in the store. Under the lease."""
+    from runjail.image import unpack as unpacking
+
+    image = half.image(word)
+    opened: unpacking.Opened = [None] * len(image.manifest.layers)
+    if image.manifest.encrypted:
+        opened = unpacking.authorise(image, half.keys(), half.providers())
+    with half.progress() as progress:
+        found = unpacking.unpack(
+            image,
+            opened,
+            half.content,
+            half.store,
+            encrypt=bool(half.setting("store", "encrypt", False)),
+            progress=progress,
+            warn=warn,
+        )
+    return image, found
+
+
+def storage_size(given: "Given") -> int:
+    """Return the bytes of --storage-opt size=, 0 without it."""
+    from runjail.cli.reports import UNITS
+
+    found = 0
+    for option in given.many("storage-opt"):
+        name, _, text = option.partition("=")
+        number = text.lower().removesuffix("b").removesuffix("i")
+        unit = UNITS.get(number[-1:], 0)
+        digits = number[:-1] if unit else number
+        if name != "size" or not (digits.isascii() and digits.isdigit()) or len(digits) > 18:
+            raise UsageError(f"--storage-opt: not size=BYTES, with k, m, g or t: {option[:80]!r}")
+        found = int(digits) * (unit or 1)
+    return found
+
+
+def bundle(given: "Given", context: Context) -> int:
+    """Make a bundle in a new or empty directory: config.json, and a root of its own in the store."""
+    import hashlib
+
+    from runjail.image import bundles
+    from runjail.image.bundle import config
+
+    half = Half(given, context)
+    limit = storage_size(given)
+    path = os.path.abspath(given.words[1])
+    os.makedirs(path, 0o700, exist_ok=True)
+    if os.listdir(path):
+        raise UsageError(f"{path}: not an empty directory")
+    name = f"bundle-{hashlib.sha256(path.encode('utf-8', 'surrogateescape')).hexdigest()[:16]}"
+    with half.content.lease():
+        image, found = unpacked(half, given.words[0])
+        half.store.remove_root(name)  # of a bundle that was here before
+        root = half.store.make_root(name, found.chain, seal=found.seal, size=limit, properties={bundles.BUNDLE: path})
+        try:
+            bundles.write(
+                f"{path}/config.json",
+                config(image.config, root, host=context.host().os, hostname=os.path.basename(path)),
+            )
+        except BaseException:
+            half.store.remove_root(name)
+            raise
+    return put(f"{path}\n")
+
+
+def prune(given: "Given", context: Context) -> int:
+    """Remove what is half-made, unused or left behind, and say what it was."""
+    from runjail.image.prune import prune as do
+    from runjail.record import to_data
+
+    half = Half(given, context)
+    form = choice(given, "table", "json")
+    pruned = do(half.content, half.store, names=given.flag("all"))
+    if pruned.busy:
+        warn("an image is being fetched or unpacked: layers and young blobs stay")
+    return put(jsonio.dumps(to_data(pruned)) + "\n" if form == "json" else _told(pruned))
+
+
+def _told(pruned: "Pruned") -> str:
+    lists = (("half-made", pruned.half_made), ("root", pruned.roots), ("name", pruned.names), ("layer", pruned.layers))
+    lines = [f"{what} {name}\n" for what, names in lists for name in names]
+    return "".join(lines) + f"{len(pruned.blobs)} blobs, {size(pruned.freed)}\n"

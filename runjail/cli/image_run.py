@@ -1,0 +1,79 @@
+"""run --image, and what `delete` has to take back of it."""
+
+import os
+import secrets
+
+from runjail.cli.image import storage_size, unpacked
+from runjail.cli.image_half import Half
+from runjail.cli.main import Context
+from runjail.errors import ContainerExists, UsageError
+from runjail.image import bundles
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from runjail.cli.parse import Given
+    from runjail.image.bundles import Making
+    from runjail.lifecycle.state import Store
+
+
+def bundle_for(given: "Given", context: Context, states: "Store") -> "Making":
+    """Return what makes the bundle of --image; leaving it takes the bundle back unless the container exists."""
+    from runjail.lifecycle.state import check_id
+
+    container_id = check_id(given.words[0])
+    if given.text("bundle"):
+        raise UsageError("run takes --bundle or --image, not both")
+    state = os.path.abspath(f"{states.root}/{container_id}")
+    if os.path.lexists(state):
+        raise ContainerExists(container_id)
+    name = f"{container_id[:200]}-{secrets.token_hex(6)}"  # the same id may exist below another --root
+    return bundles.Making(Half(given, context).store, name, state)
+
+
+def fill(making: "Making", given: "Given", context: Context) -> "dict[str, Any]":
+    """Unpack the image, give the bundle its root, and return its config.json, which is written there as well."""
+    from runjail.image.bundle import config
+
+    half = Half(given, context)
+    limit, network = storage_size(given), _network(given)
+    with half.content.lease():
+        image, found = unpacked(half, given.text("image"))
+        root = half.store.make_root(
+            making.name, found.chain, seal=found.seal, size=limit, properties=making.properties()
+        )
+    document = config(
+        image.config,
+        root,
+        host=context.host().os,
+        args=context.rest,
+        user=given.text("user"),
+        cwd=given.text("workdir"),
+        hostname=given.text("hostname") or given.words[0],
+        network=network,
+        readonly=given.flag("read-only"),
+    )
+    annotations = document.setdefault("annotations", {})
+    annotations["org.runjail.image.name"] = image.name
+    annotations["org.runjail.image.manifest"] = image.descriptor.digest
+    bundles.write(f"{making.path}/config.json", document)
+    return document
+
+
+def _network(given: "Given") -> str:
+    network = given.text("network", "host")
+    if network not in ("host", "none"):
+        raise UsageError(f"--network: not host or none: {network[:40]!r}")
+    return network
+
+
+def release(path: str) -> None:
+    """Take back the bundle of a container that is gone, if the store made it."""
+    from runjail.storage.base import open_store
+
+    location = bundles.location(path)
+    if location:
+        store = open_store(location, default="")
+        if bundles.belongs(store, path):
+            bundles.take_back(store, path)

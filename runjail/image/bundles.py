@@ -1,0 +1,138 @@
+"""Bundles that belong to the store: made for `run --image`, taken back with their container, or by prune.
+
+A bundle and the root that it shows have one name. The root's properties say for which state directory they are, so
+whoever prunes sees whether that container exists. Until it does, its maker holds a lock on the bundle's directory; the
+lock ends with the maker, so what a crash leaves behind is known as such.
+"""
+
+import fcntl
+import os
+import shutil
+
+from runjail import jsonio
+from runjail.errors import StorageError, reason
+from runjail.image.content import Lock
+from runjail.image.model import encode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, Self
+
+    from runjail.storage.base import RootInfo, Store
+
+MARK = "image.json"  # in a bundle: which store it belongs to
+CONTAINER = "container"  # property of a root: the state directory of its container
+BUNDLE = "bundle"  # property of a root that a bundle elsewhere shows: where that is
+
+
+class Making:
+    """A bundle and its container, as a context: leaving it takes everything back unless the container exists by then.
+
+    container: the state directory, which exists exactly while the container does.
+    """
+
+    def __init__(self, store: "Store", name: str, container: str) -> None:
+        self.store, self.name, self.container = store, name, container
+        self.path = f"{store.bundles()}/{name}"
+
+    def __enter__(self) -> "Self":
+        try:
+            with Lock(self.store.bundles(), fcntl.LOCK_EX):  # whoever prunes sees no directory that is not locked yet
+                os.mkdir(self.path, 0o700)
+                self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                fcntl.flock(self._lock, fcntl.LOCK_EX)
+            write(f"{self.path}/{MARK}", {"store": self.store.location, CONTAINER: self.container})
+        except OSError as error:
+            raise StorageError(f"cannot make the bundle {self.path}: {reason(error)}") from error
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        try:
+            if not os.path.lexists(self.container):
+                take_back(self.store, self.path)
+        finally:
+            os.close(self._lock)
+
+    def properties(self) -> "dict[str, str]":
+        """Return what the root has to say."""
+        return {CONTAINER: self.container}
+
+
+def write(path: str, document: "Mapping[str, Any]") -> None:
+    """Write a document that nobody else may read: environments hold secrets."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with open(file, "wb") as stream:
+        stream.write(encode(dict(document)))
+
+
+def location(path: str) -> str:
+    """Return to which store a bundle says that it belongs, "" for one that says nothing of the kind."""
+    try:
+        file = os.open(f"{path}/{MARK}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(file, "rb") as stream:
+            found = jsonio.loads(stream.read(1 << 16)) if os.fstat(file).st_uid == os.geteuid() else {}
+    except (OSError, ValueError):
+        return ""
+    said = found.get("store") if isinstance(found, dict) else None
+    return said if isinstance(said, str) else ""
+
+
+def belongs(store: "Store", path: str) -> bool:
+    """Whether a bundle lies where only the store makes any: what a bundle says of itself is no reason to remove it."""
+    return os.path.realpath(os.path.dirname(path)) == os.path.realpath(store.bundles())
+
+
+def take_back(store: "Store", path: str) -> None:
+    """Remove a bundle of the store, and its root first. What is gone already is success. Raises InUse, StorageError."""
+    store.remove_root(os.path.basename(path))
+    try:
+        shutil.rmtree(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise StorageError(f"cannot remove the bundle {path}: {reason(error)}") from error
+
+
+def orphans(store: "Store") -> list[str]:
+    """Take back every bundle and root whose container is gone. Returns their names."""
+    found = []
+    bundles = store.bundles()
+    for name in sorted(os.listdir(bundles)):
+        with Lock(bundles, fcntl.LOCK_EX):
+            abandoned = _abandoned(f"{bundles}/{name}")
+        if abandoned:
+            take_back(store, f"{bundles}/{name}")
+            found.append(name)
+    for root in store.roots():
+        if root.name not in found and _unused(root, bundles):
+            store.remove_root(root.name)
+            found.append(root.name)
+    return found
+
+
+def _abandoned(path: str) -> bool:
+    """Whether nobody makes this bundle any more, and no container uses it."""
+    try:
+        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:  # gone meanwhile, or nothing of ours
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with open(f"{path}/{MARK}", "rb") as file:
+            container = jsonio.loads(file.read(1 << 16)).get(CONTAINER)
+        return isinstance(container, str) and not os.path.lexists(container)
+    except BlockingIOError:
+        return False
+    except (FileNotFoundError, ValueError, AttributeError):  # its maker died before it had said anything
+        return True
+    finally:
+        os.close(lock)
+
+
+def _unused(root: "RootInfo", bundles: str) -> bool:
+    """Whether a root's bundle is gone: of the store's ones together with the container, of others the config.json."""
+    if CONTAINER in root.properties:
+        return not os.path.lexists(f"{bundles}/{root.name}") and not os.path.lexists(root.properties[CONTAINER])
+    bundle = root.properties.get(BUNDLE)
+    return bundle is not None and not os.path.lexists(f"{bundle}/config.json")
