@@ -64,7 +64,7 @@ class _Recompression:
         config = model.parse_config(self.content.read(manifest.config), len(layers))
 
         def making(number: int) -> "Callable[[parallel.Check], None]":
-            def make(check: parallel.Check) -> None:
+            def make(check: "parallel.Check") -> None:
                 layers[number] = self._layer(manifest.layers[number], config.diff_ids[number], check)
 
             return make
@@ -72,7 +72,7 @@ class _Recompression:
         parallel.run([making(number) for number in range(len(layers))], os.cpu_count() or 1)
         return layers
 
-    def _layer(self, layer: Descriptor, diff_id: str, check: parallel.Check) -> Descriptor:
+    def _layer(self, layer: Descriptor, diff_id: str, check: "parallel.Check") -> Descriptor:
         if layer.encrypted or layer.media_type.startswith((media.OCI_FOREIGN, media.DOCKER_FOREIGN)):
             return layer
         part = Part(self.content.open(layer.digest), 0, layer.size)
@@ -105,7 +105,7 @@ def _oci_type(media_type: str) -> str:
     return media.oci_layer(media.layer_compression(media_type) or "", encrypted=media.is_encrypted(media_type))
 
 
-def _checked(chunks: "Iterator[bytes]", check: parallel.Check) -> "Iterator[bytes]":
+def _checked(chunks: "Iterator[bytes]", check: "parallel.Check") -> "Iterator[bytes]":
     for chunk in chunks:
         check()
         yield chunk

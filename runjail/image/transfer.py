@@ -104,7 +104,7 @@ def _top(source: "Source") -> Descriptor:
 def _fetching(
     source: "Source", content: "Content", blob: Descriptor, progress: "Progress"
 ) -> "Callable[[parallel.Check], None]":
-    def fetch(check: parallel.Check) -> None:
+    def fetch(check: "parallel.Check") -> None:
         resumed = False
         try:
             with content.ingest(blob, check) as file:
@@ -170,7 +170,7 @@ def copy_out(
 def _putting(
     content: "Content", sink: "Sink", blob: Descriptor, progress: "Progress"
 ) -> "Callable[[parallel.Check], None]":
-    def put(check: parallel.Check) -> None:
+    def put(check: "parallel.Check") -> None:
         def told(descriptor: Descriptor, count: int) -> None:
             check()
             progress(descriptor, count)
