@@ -17,7 +17,7 @@ from runjail.host import programs
 from runjail.image.crypto import pgp, pgp_gpg, pgp_packets
 from runjail.image.crypto.options import SchemeError
 from tests.image import sealed
-from tests.peers.calls import processes_naming
+from tests.peers.calls import eventually, processes_naming
 
 needs_gpg = pytest.mark.skipif(not shutil.which("gpg"), reason="needs gpg")
 PASSWORD = b"correct horse battery"
@@ -93,7 +93,7 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         monkeypatch.setattr(tempfile, "tempdir", directory)
         yield Path(directory)
         assert os.listdir(directory) == []
-        assert processes_naming(f"{directory}/") == []
+        eventually(lambda: not processes_naming(f"{directory}/"), "the agent, which was told to end, is gone")
 
 
 # Wrapping and unwrapping ------------------------------------------------------------------------------------------
