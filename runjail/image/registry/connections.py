@@ -1,0 +1,227 @@
+"""The border to urllib3: one request out, one answer in. Its exceptions end here, and no other module imports it."""
+
+import ssl
+import threading
+import time
+from urllib.parse import unquote, urlsplit
+
+from runjail.errors import ImageError, RegistryError, reason
+from runjail.image.registry.proxies import proxy_for
+from runjail.image.registry.retry import Temporary
+from runjail.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from types import ModuleType
+    from typing import Protocol
+
+    from urllib3 import BaseHTTPResponse, PoolManager
+
+    class Content(Protocol):
+        """A body that is read as it is sent, and from its start each time."""
+
+        length: int
+
+        def open(self) -> "Reader":
+            """Start anew."""
+
+    class Reader(Protocol):
+        """What is left of one body."""
+
+        def read(self, size: int = -1, /) -> bytes:
+            """Return up to size bytes, b"" at the end."""
+
+
+BLOCK = 256 << 10  # bytes read at a time
+SPARE = 64 << 10  # bytes of an answer nobody wants that are read to keep its connection
+
+
+class Timeouts(Record):
+    """connect, read: seconds without any progress; slowest: bytes a second, below which an answer counts as stuck.
+
+    stored: seconds a server may take to answer after it has received a blob, which some of them copy once more.
+    """
+
+    connect: float = 30.0
+    read: float = 60.0
+    stored: float = 600.0
+    slowest: int = 1024
+
+
+class Request(Record):
+    """What is asked. url: absolute."""
+
+    method: str
+    url: str
+    headers: "Mapping[str, str]" = {}
+    body: "bytes | Content | None" = None
+
+    def with_header(self, name: str, value: str) -> "Request":
+        """Return the same with one more header, none for an empty value."""
+        return self.replace(headers={**self.headers, name: value}) if value else self
+
+
+class Answer:
+    """A status, headers, and a body that is still on its way. `close` must be called; reading to the end does it."""
+
+    def __init__(self, request: Request, response: "BaseHTTPResponse", timeouts: Timeouts) -> None:
+        self.request, self.status, self.headers = request, response.status, response.headers
+        self._response, self._timeouts = response, timeouts
+
+    def header(self, name: str) -> str:
+        """Return a header, "" when it is absent."""
+        return self.headers.get(name, "")
+
+    def challenges(self) -> list[str]:
+        """Return every WWW-Authenticate header."""
+        return self.headers.getlist("www-authenticate")
+
+    def blocks(self) -> "Iterator[bytes]":
+        """Yield the body as it arrives. Raises Temporary when it breaks or gets stuck."""
+        waited, arrived = 0.0, 0
+        try:
+            while True:
+                start = time.monotonic()
+                block = self._read()
+                if not block:
+                    break
+                waited, arrived = waited + time.monotonic() - start, arrived + len(block)
+                if waited > self._timeouts.read:
+                    if arrived < self._timeouts.slowest * waited:
+                        raise Temporary(_error(self.request, f"stuck: {arrived} bytes in {waited:.0f} s"))
+                    waited, arrived = 0.0, 0
+                yield block
+        finally:
+            self._response.close()
+
+    def _read(self) -> bytes:
+        from urllib3.exceptions import HTTPError
+
+        try:  # read1: whatever there is, so that time can be looked at
+            return self._response.read1(BLOCK, decode_content=False)
+        except (HTTPError, OSError) as error:
+            raise Temporary(_error(self.request, _cause(error))) from None
+
+    def read(self, limit: int) -> bytes:
+        """Return the whole body. Raises RegistryError when it is longer than limit bytes."""
+        body = bytearray()
+        for block in self.blocks():
+            body += block
+            if len(body) > limit:
+                raise _error(self.request, f"the answer is longer than {limit} bytes")
+        return bytes(body)
+
+    def close(self) -> None:
+        """Let go; a short rest is read first, so that the connection serves the next request."""
+        try:
+            if (self._response.length_remaining or 0) <= SPARE:
+                self.read(SPARE)
+        except (Temporary, RegistryError):
+            pass
+        self._response.close()
+
+
+class Connections:
+    """Pools of connections to any server, for several threads."""
+
+    def __init__(self, user_agent: str, timeouts: Timeouts, environ: "Mapping[str, str]") -> None:
+        self._agent, self._timeouts, self._environ = user_agent, timeouts, environ
+        self._managers: dict[tuple[bool, str], PoolManager] = {}
+        self._lock = threading.Lock()
+
+    def send(self, request: Request, *, verify: bool = True) -> Answer:
+        """Send one request and return the head of its answer, whatever its status. verify: check certificates.
+
+        Raises Temporary for a connection that broke, RegistryError for one that cannot be made.
+        """
+        urllib3 = _library()
+        manager = self._manager(verify, proxy_for(request.url, self._environ))
+        headers = {"User-Agent": self._agent, "Accept-Encoding": "identity", **request.headers}
+        patience, body = self._timeouts.read, request.body
+        sent: bytes | Reader | None
+        if body is None or isinstance(body, bytes):
+            sent = body
+        else:
+            sent, patience = body.open(), self._timeouts.stored
+            headers["Content-Length"] = str(body.length)
+        timeout = urllib3.Timeout(connect=self._timeouts.connect, read=patience)
+        try:
+            response = manager.urlopen(
+                request.method, request.url, body=sent, headers=headers,
+                redirect=False, retries=False, timeout=timeout, preload_content=False, decode_content=False,
+            )  # fmt: skip
+        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            raise _failure(request, error) from None
+        return Answer(request, response, self._timeouts)
+
+    def _manager(self, verify: bool, proxy: str) -> "PoolManager":
+        with self._lock:
+            if (verify, proxy) not in self._managers:
+                self._managers[verify, proxy] = _make_manager(verify, proxy)
+            return self._managers[verify, proxy]
+
+    def close(self) -> None:
+        """Close the connections that are not in use."""
+        with self._lock:
+            for manager in self._managers.values():
+                manager.clear()
+            self._managers.clear()
+
+
+def _library() -> "ModuleType":
+    try:
+        import urllib3
+    except ImportError:
+        raise ImageError("registries need urllib3", "install the port net/py-urllib3, or urllib3 with pip") from None
+    return urllib3
+
+
+def _make_manager(verify: bool, proxy: str) -> "PoolManager":
+    """Return a pool. The default context takes certificates from the system, or from $SSL_CERT_FILE."""
+    urllib3 = _library()
+    context = ssl.create_default_context()
+    if not verify:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # the endpoint has said so, once
+    options = {"num_pools": 16, "maxsize": 16, "ssl_context": context, "blocksize": BLOCK}
+    if not proxy:
+        return urllib3.PoolManager(**options)  # type: ignore[no-any-return]
+    parts = urlsplit(proxy)
+    secret = f"{unquote(parts.username)}:{unquote(parts.password or '')}" if parts.username else None
+    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    try:
+        headers = urllib3.make_headers(proxy_basic_auth=secret) if secret else None
+        return urllib3.ProxyManager(bare, proxy_headers=headers, **options)  # type: ignore[no-any-return]
+    except (urllib3.exceptions.HTTPError, ValueError) as error:
+        raise RegistryError(f"proxy {bare}: cannot be used: {error}") from None
+
+
+def _failure(request: Request, error: Exception) -> Exception:
+    """Return what to raise for an exception of urllib3: Temporary for what may pass."""
+    from urllib3 import exceptions
+
+    known = _error(request, _cause(error))
+    broken = (exceptions.ProtocolError, exceptions.ReadTimeoutError, exceptions.ConnectTimeoutError, ConnectionError)
+    final = (exceptions.NewConnectionError, exceptions.ProxyError, exceptions.SSLError)
+    return Temporary(known) if isinstance(error, broken) and not isinstance(error, final) else known
+
+
+def _error(request: Request, why: str) -> RegistryError:
+    parts = urlsplit(request.url)  # without its query: that of a redirect may be a key to the content
+    return RegistryError(f"{request.method} {parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}: {why}")
+
+
+def _cause(error: BaseException) -> str:
+    """Return the innermost cause in a few words: urllib3 wraps, and shows objects with their addresses."""
+    seen = [error]
+    while inner := next((arg for arg in seen[-1].args if isinstance(arg, BaseException)), seen[-1].__cause__):
+        seen.append(inner)
+    innermost = seen[-1]
+    if isinstance(innermost, TimeoutError):
+        return "no answer in time"
+    if isinstance(innermost, ssl.SSLError):
+        return f"TLS: {getattr(innermost, 'verify_message', '') or innermost.reason or innermost}"
+    if isinstance(innermost, OSError):
+        return reason(innermost)
+    return str(innermost).rpartition(">: ")[2] or type(innermost).__name__

@@ -1,0 +1,256 @@
+"""One server that speaks the distribution protocol: its scheme, redirects, authorization, retries and refusals."""
+
+import threading
+import time
+from urllib.parse import urljoin, urlsplit
+
+from runjail import log
+from runjail.errors import ImageNotFound, RegistryError
+from runjail.image.registry.auth import Authenticator, Reply
+from runjail.image.registry.connections import Request
+from runjail.image.registry.failures import said
+from runjail.image.registry.proxies import is_loopback
+from runjail.image.registry.retry import Temporary, parse_retry_after
+from runjail.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from runjail.image.registry.connections import Answer, Connections, Content
+    from runjail.image.registry.credentials import Credentials, Keyring
+    from runjail.image.registry.retry import Retry
+
+DOCKER_SERVER = "registry-1.docker.io"  # where docker.io's registry is
+PASSING = (408, 429, 500, 502, 503, 504)  # statuses that may be gone the next time
+REDIRECTS = (301, 302, 303, 307, 308)
+MOST_REDIRECTS = 10
+LARGEST_REPLY = 256 << 10  # bytes of a refusal, or of a token server's answer
+
+
+class Call(Record):
+    """What is asked of a registry. what: its name for messages, e.g. `web:latest`.
+
+    path: below /v2/REPOSITORY/, or a URL that the registry gave.
+
+    actions: pull, or pull,push; sources: repositories that are pulled from as well; accept: statuses of success.
+    """
+
+    what: str
+    method: str
+    repository: str
+    path: str
+    headers: "Mapping[str, str]" = {}
+    body: "bytes | Content | None" = None
+    actions: str = "pull"
+    sources: "tuple[str, ...]" = ()
+    accept: "tuple[int, ...]" = (200,)
+
+
+class Endpoint:
+    """A server, for several threads. host: HOST[:PORT]; prefix: before every repository, with its slash.
+
+    insecure: certificates are not verified, and plain http will do; for loopback addresses http alone will.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        connections: "Connections",
+        keyring: "Keyring",
+        retry: "Retry",
+        *,
+        prefix: str = "",
+        insecure: bool = False,
+    ) -> None:
+        self.host, self.retry = host, retry
+        self._connections, self._keyring, self._prefix, self._insecure = connections, keyring, prefix, insecure
+        self._authority = DOCKER_SERVER if host == "docker.io" else host
+        self._name = urlsplit(f"//{self._authority}").hostname or ""
+        self._base = "" if insecure or is_loopback(self._name) else f"https://{self._authority}"
+        self._known: dict[str, Authenticator] = {}
+        self._credentials: dict[str, Credentials | None] = {}
+        self._lock = threading.Lock()
+
+    # Calls -------------------------------------------------------------------------------------------------------
+
+    def request(self, call: Call) -> "Answer":
+        """Make a call, again when it fails for reasons that may pass. The answer must be closed.
+
+        Raises RegistryError for a status that is not accepted and for a server that cannot be reached, ImageNotFound
+        when what is to be read does not exist.
+        """
+        return self.retry.run(lambda: self.exchange(call))
+
+    def fetch(self, call: Call, limit: int) -> "tuple[Answer, bytes]":
+        """Make a call and read its whole body, up to limit bytes."""
+
+        def work() -> "tuple[Answer, bytes]":
+            answer = self.exchange(call)
+            return answer, answer.read(limit)
+
+        return self.retry.run(work)
+
+    def finish(self, call: Call) -> "Answer":
+        """Make a call whose answer's body does not matter."""
+        answer = self.request(call)
+        answer.close()
+        return answer
+
+    def exchange(self, call: Call) -> "Answer":
+        """Make a call once. Raises Temporary for what may pass."""
+        url = self._url(call)
+        request = Request(call.method, url, call.headers, call.body)
+        try:
+            ours = _origin(url) == _origin(self._find_base())
+            answer = self._authorized(request, call) if ours else self._follow(request)
+        except RegistryError as error:
+            hint = self._about_credentials(call.repository) if error.status in (401, 403) else error.hint
+            raise RegistryError(f"registry {self.host}: {call.what}: {error}", hint, error.status) from None
+        except Temporary as lost:
+            text = f"registry {self.host}: {call.what}: {lost.error}"
+            raise Temporary(RegistryError(text, status=lost.error.status), lost.wait) from None
+        if answer.status not in call.accept:
+            raise self._refusal(call, answer)
+        if answer.header("content-encoding") not in ("", "identity"):  # digests are those of plain content
+            answer.close()
+            encoding = answer.header("content-encoding")[:40]
+            raise RegistryError(f"registry {self.host}: {call.what}: encoded as {encoding!r}, which nobody asked for")
+        return answer
+
+    def _url(self, call: Call) -> str:
+        base = self._find_base()
+        if "://" not in call.path:
+            return f"{base}/v2/{self._prefix}{call.repository}/{call.path}"
+        if not self._trusts(call.path):
+            raise RegistryError(f"registry {self.host}: {call.what}: sent on to plain http, refused")
+        return call.path
+
+    # Authorization and redirects ---------------------------------------------------------------------------------
+
+    def _authorized(self, request: Request, call: Call) -> "Answer":
+        """Run the authorization's flow and return the answer to its last request."""
+        scopes = [f"repository:{self._prefix}{call.repository}:{call.actions}"]
+        scopes += [f"repository:{self._prefix}{name}:pull" for name in call.sources]
+        flow = self._authenticator(call.repository).flow(request, tuple(scopes))
+        wanted = next(flow)
+        while True:
+            answer = self._follow(wanted)
+            try:
+                if wanted.url == request.url:
+                    reply = Reply(answer.status, tuple(answer.challenges()))
+                else:  # a token server
+                    reply = Reply(answer.status, body=answer.read(LARGEST_REPLY))
+                    self._raise_passing(answer, reply.body)
+                wanted = flow.send(reply)
+            except StopIteration:
+                return answer
+            except BaseException:
+                answer.close()
+                raise
+            answer.close()
+
+    def _authenticator(self, repository: str) -> Authenticator:
+        with self._lock:
+            if repository not in self._known:
+                self._known[repository] = Authenticator(lambda: self._find(repository), self._trusts)
+            return self._known[repository]
+
+    def _find(self, repository: str) -> "Credentials | None":
+        if repository not in self._credentials:
+            self._credentials[repository] = self._keyring.find(self.host, self._prefix + repository)
+        return self._credentials[repository]
+
+    def _follow(self, request: Request) -> "Answer":
+        """Send a request and, when it only reads, follow its redirects; our secrets stay where they belong."""
+        for _ in range(MOST_REDIRECTS):
+            answer = self._connections.send(request, verify=not self._is_unverified(request.url))
+            if answer.status not in REDIRECTS:
+                return answer
+            answer.close()
+            target = urljoin(request.url, answer.header("location"))
+            if request.method not in ("GET", "HEAD") or not self._trusts(target):
+                raise RegistryError(f"redirected to {_origin(target)}, refused", status=answer.status)
+            headers = dict(request.headers)
+            if _origin(target) != _origin(request.url):
+                headers.pop("Authorization", None)
+            request = Request(request.method, target, headers)
+        raise RegistryError(f"more than {MOST_REDIRECTS} redirects")
+
+    def _trusts(self, url: str) -> bool:
+        """Whether we go on at a URL: https, or as close to us as the registry is."""
+        scheme, name = urlsplit(url).scheme, urlsplit(url).hostname or ""
+        near = (is_loopback(name) and is_loopback(self._name)) or (self._insecure and name == self._name)
+        return bool(name) and (scheme == "https" or (scheme == "http" and near))
+
+    def _is_unverified(self, url: str) -> bool:
+        return self._insecure and urlsplit(url).hostname == self._name
+
+    # Scheme ------------------------------------------------------------------------------------------------------
+
+    def _find_base(self) -> str:
+        """Return scheme and host, found out once: https where it works, http only where that may be."""
+        with self._lock:
+            if not self._base:
+                self._base = self._probe()
+            return self._base
+
+    def _probe(self) -> str:
+        failure: Exception = RegistryError("unreachable")
+        for scheme in ("https", "http"):
+            base = f"{scheme}://{self._authority}"
+            try:
+                request = Request("GET", f"{base}/v2/")
+                answer = self._connections.send(request, verify=not self._insecure)
+            except (RegistryError, Temporary) as error:
+                failure = error
+                continue
+            answer.close()
+            if scheme == "http" and answer.status == 400:  # what speaks TLS says so to plain requests: the first failed
+                break
+            self._tell(scheme)
+            return base
+        raise failure
+
+    def _tell(self, scheme: str) -> None:
+        how = "plain http" if scheme == "http" else "its certificate is not verified"
+        if not is_loopback(self._name):
+            log.warning(f"registry {self.host}: {how}, as asked for")
+        elif scheme == "http":
+            log.debug(f"registry {self.host}: {how}, it is this machine")
+
+    # Refusals ----------------------------------------------------------------------------------------------------
+
+    def _refusal(self, call: Call, answer: "Answer") -> Exception:
+        """Return what to raise for a status that is not accepted."""
+        try:
+            body = answer.read(LARGEST_REPLY)
+        except (Temporary, RegistryError):
+            body = b""
+        try:
+            self._raise_passing(answer, body)
+        except Temporary as lost:
+            text = f"registry {self.host}: {call.what}: {lost.error}"
+            return Temporary(RegistryError(text, status=answer.status), lost.wait)
+        if answer.status == 404 and call.method == "GET":
+            return ImageNotFound(f"{self.host}/{call.what}")
+        hint = self._about_credentials(call.repository) if answer.status in (401, 403) else None
+        return RegistryError(f"registry {self.host}: {call.what}: {said(answer.status, body)}", hint, answer.status)
+
+    def _raise_passing(self, answer: "Answer", body: bytes) -> None:
+        if answer.status in PASSING:
+            error = RegistryError(said(answer.status, body), status=answer.status)
+            raise Temporary(error, parse_retry_after(answer.header("retry-after"), time.time()))
+
+    def _about_credentials(self, repository: str) -> str:
+        found = self._find(repository)
+        if found:
+            return f"the credentials are those of {found.origin}"
+        return f"there are no credentials for {self.host} in {', '.join(self._keyring.files)}"
+
+
+def _origin(url: str) -> str:
+    """Return what secrets are bound to: scheme, host and port."""
+    parts = urlsplit(url)
+    port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+    return f"{parts.scheme}://{parts.hostname}:{port}"

@@ -1,0 +1,46 @@
+"""Which proxy the environment names for a URL: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, in either case."""
+
+import ipaddress
+from urllib.parse import urlsplit
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def proxy_for(url: str, environ: "Mapping[str, str]") -> str:
+    """Return the proxy's URL that the environment names for a URL, "" for none. Loopback is always reached directly."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    names = (f"{parts.scheme}_proxy", "all_proxy")
+    proxy = next((environ[key] for name in names for key in (name, name.upper()) if environ.get(key)), "")
+    if not proxy or is_loopback(host) or _bypassed(host, parts.port, environ):
+        return ""
+    return proxy if "://" in proxy else f"http://{proxy}"
+
+
+def _bypassed(host: str, port: int | None, environ: "Mapping[str, str]") -> bool:
+    """Whether NO_PROXY lists a host: `*`, names with all below them and perhaps a port, addresses, networks."""
+    for word in (environ.get("no_proxy") or environ.get("NO_PROXY") or "").replace(",", " ").split():
+        if word == "*" or _is_in(host, word):
+            return True
+        name, _, only = word.lower().partition(":")
+        name = name.removeprefix("*").removeprefix(".")
+        if name and only in ("", str(port)) and (host == name or host.endswith(f".{name}")):
+            return True
+    return False
+
+
+def _is_in(host: str, network: str) -> bool:
+    try:
+        return ipaddress.ip_address(host) in ipaddress.ip_network(network, strict=False)
+    except ValueError:
+        return False
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host, without its port, is this machine: localhost, 127.0.0.0/8, ::1."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,66 @@
+"""Trying again: exponential back-off with jitter, bounded, and in the server's own rhythm where it names one."""
+
+import random
+
+from runjail.errors import RegistryError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    Result = TypeVar("Result")
+
+ATTEMPTS = 6
+FIRST = 0.25  # seconds before the second attempt; doubled for each further one
+LONGEST = 60.0  # seconds; who is told to wait longer is told so instead
+
+
+class Temporary(Exception):
+    """A failure that may pass; it never leaves this package. error: what to raise in the end.
+
+    wait: seconds that the server asked for (Retry-After), None when it did not.
+    """
+
+    def __init__(self, error: RegistryError, wait: float | None = None) -> None:
+        super().__init__(str(error))
+        self.error, self.wait = error, wait
+
+
+class Retry:
+    """How often and how fast. sleep: called with seconds; it may raise to give up."""
+
+    def __init__(self, sleep: "Callable[[float], None]", attempts: int = ATTEMPTS) -> None:
+        self.sleep, self.attempts = sleep, attempts
+
+    def run(self, work: "Callable[[], Result]") -> "Result":
+        """Return work's result, started again after each Temporary. Raises its error when there were too many."""
+        failures = 0
+        while True:
+            try:
+                return work()
+            except Temporary as lost:
+                failures += 1
+                self.pause(failures, lost)
+
+    def pause(self, failures: int, lost: Temporary) -> None:
+        """Wait after this many failures in a row. Raises the error when it is time to give up."""
+        if failures >= self.attempts:
+            raise lost.error
+        wait = FIRST * 2 ** (failures - 1) * random.uniform(0.5, 1.5) if lost.wait is None else lost.wait
+        if wait > LONGEST and lost.wait is not None:
+            raise RegistryError(f"{lost.error}: try again in {wait:.0f} s", status=lost.error.status)
+        self.sleep(min(wait, LONGEST))
+
+
+def parse_retry_after(text: str, now: float) -> float | None:
+    """Return the seconds that a Retry-After header asks for (RFC 9110, 10.2.3); None when it cannot be read.
+
+    now: the time in seconds since the epoch, for headers that name a date.
+    """
+    from email.utils import mktime_tz, parsedate_tz
+
+    if text.strip().isdecimal():
+        return float(text.strip()[:9])
+    date = parsedate_tz(text)
+    return max(0.0, mktime_tz(date) - now) if date else None

@@ -1,0 +1,152 @@
+"""An image in a registry, to be pulled."""
+
+from runjail.errors import Corrupt, ImageError, RegistryError
+from runjail.image import digest as digests
+from runjail.image import media, model
+from runjail.image.model import Descriptor
+from runjail.image.registry.endpoint import Call
+from runjail.image.registry.retry import Temporary
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from runjail.image.registry.client import Registry
+    from runjail.image.registry.connections import Answer
+    from runjail.image.registry.endpoint import Endpoint
+
+ACCEPT = ", ".join((*media.MANIFESTS, *media.INDEXES))
+VAGUE = ("", "application/json", "application/octet-stream", "text/plain")  # what servers call what they do not know
+PROGRESS = 1 << 20  # bytes after which a connection that broke is as good as one that never did
+
+
+class RegistrySource:
+    """One reference, a tag or a digest, of a repository; a `transport.Source`. Closing it closes the registry."""
+
+    def __init__(self, registry: "Registry", repository: str, reference: str) -> None:
+        self._registry, self._repository, self._reference = registry, repository, reference
+        self._top: tuple[Descriptor, bytes] | None = None
+
+    def top(self) -> Descriptor:
+        """Return the descriptor of what the reference names now; asked once.
+
+        Raises ImageNotFound, Corrupt for content that is not what its digest or its type says, RegistryError.
+        """
+        if self._top is None:
+            self._top = self._registry.read(self._read_top)
+        return self._top[0]
+
+    def _read_top(self, endpoint: "Endpoint") -> tuple[Descriptor, bytes]:
+        answer, content = endpoint.fetch(self._manifest(self._reference), model.LARGEST)
+        said = answer.header("docker-content-digest")
+        known = self._reference if ":" in self._reference else said
+        name = self._name(self._reference)
+        if known:
+            digests.verify(content, known, name)
+        kind = answer.header("content-type").partition(";")[0].strip().lower()
+        if kind not in (*VAGUE, *media.MANIFESTS, *media.INDEXES):
+            raise ImageError(f"{name}: media type {kind[:100]} is not supported")
+        document = model.parse_manifest(content, "" if kind in VAGUE else kind, name)
+        return Descriptor(document.media_type, known or digests.of(content), len(content)), content
+
+    def document(self, descriptor: Descriptor) -> bytes:
+        """Return a manifest, index or config whose size and digest are right. Raises ImageNotFound, Corrupt, ..."""
+        top, content = self._top or (None, b"")
+        if top and top.digest == descriptor.digest and top.size == descriptor.size:
+            return content
+        if descriptor.size > model.LARGEST:
+            raise Corrupt(f"{self._name(descriptor.digest)}: longer than {model.LARGEST >> 20} MiB")
+        return self._registry.read(lambda endpoint: self._read_document(endpoint, descriptor))
+
+    def _read_document(self, endpoint: "Endpoint", descriptor: Descriptor) -> bytes:
+        manifest = descriptor.media_type in (*media.MANIFESTS, *media.INDEXES)
+        call = self._manifest(descriptor.digest) if manifest else self._blob(descriptor)
+        _answer, content = endpoint.fetch(call, model.LARGEST)
+        if len(content) != descriptor.size:
+            raise Corrupt(f"{call.what}: {len(content)} bytes, not {descriptor.size}")
+        digests.verify(content, descriptor.digest, call.what)
+        return content
+
+    def blob(self, descriptor: Descriptor, offset: int = 0) -> "Iterator[bytes]":
+        """Yield a blob from an offset on, as one stream however often connections break; not verified.
+
+        Raises Corrupt when it is longer than announced, ImageNotFound, RegistryError.
+        """
+        digests.parse(descriptor.digest)
+        download = _Download(self._registry, self._blob(descriptor), descriptor.size, offset)
+        *mirrors, last = self._registry.places()
+        for endpoint in mirrors:
+            try:
+                yield from download.blocks(endpoint)
+                return
+            except ImageError as error:
+                self._registry.check_open()
+                self._registry.pass_over(error)
+        yield from download.blocks(last)
+
+    def close(self) -> None:
+        """Close connections."""
+        self._registry.close()
+
+    def _name(self, reference: str) -> str:
+        return self._repository + ("@" if ":" in reference else ":") + reference
+
+    def _manifest(self, reference: str) -> Call:
+        path = f"manifests/{reference}"
+        return Call(self._name(reference), "GET", self._repository, path, {"Accept": ACCEPT})
+
+    def _blob(self, descriptor: Descriptor) -> Call:
+        path = f"blobs/{descriptor.digest}"
+        return Call(self._name(descriptor.digest), "GET", self._repository, path, accept=(200, 206))
+
+
+class _Download:
+    """One blob on its way: how far it has come survives connections and servers."""
+
+    def __init__(self, registry: "Registry", call: Call, size: int, position: int) -> None:
+        self._registry, self._call, self._size, self._position = registry, call, size, position
+
+    def blocks(self, endpoint: "Endpoint") -> "Iterator[bytes]":
+        """Yield the rest, resumed after each break until there were too many without much between them."""
+        failures, since = 0, self._position
+        while self._position < self._size:
+            try:
+                yield from self._connection(endpoint)
+            except Temporary as lost:
+                failures = 1 if self._position - since >= PROGRESS else failures + 1
+                since = self._position
+                endpoint.retry.pause(failures, lost)
+
+    def _connection(self, endpoint: "Endpoint") -> "Iterator[bytes]":
+        """Yield what one connection brings."""
+        start = self._position
+        call = self._call.replace(headers={"Range": f"bytes={start}-"}) if start else self._call
+        answer = endpoint.exchange(call)
+        try:
+            skip = start - self._check_start(answer)
+            for block in answer.blocks():
+                self._registry.check_open()
+                useful = block[skip:] if skip else block
+                skip -= len(block) - len(useful)
+                if len(useful) > self._size - self._position:
+                    raise Corrupt(f"{call.what}: longer than {self._size} bytes")
+                self._position += len(useful)
+                if useful:
+                    yield useful
+        finally:
+            answer.close()
+        if self._position < self._size:
+            raise Temporary(RegistryError(f"{call.what}: ends after {self._position} of {self._size} bytes"))
+
+    def _check_start(self, answer: "Answer") -> int:
+        """Return at which byte an answer starts. Raises Corrupt when it tells of another blob than ours."""
+        if answer.status == 200:  # everything, asked for or not
+            length = answer.header("content-length") or str(self._size)
+            if length != str(self._size):
+                raise Corrupt(f"{self._call.what}: {length[:20]} bytes, not {self._size}")
+            return 0
+        said = answer.header("content-range")
+        if not said.startswith(f"bytes {self._position}-") or said.rpartition("/")[2] not in ("*", str(self._size)):
+            wanted = f"bytes {self._position}-{self._size - 1}/{self._size}"
+            raise Corrupt(f"{self._call.what}: answered with {said[:60]!r}, not {wanted}")
+        return self._position
