@@ -40,7 +40,8 @@ install:
 
 uninstall:
 	rm -rf "$(DESTDIR)$(PREFIX)/lib/runjail" "$(DESTDIR)$(PREFIX)/libexec/runjail"
-	rm -f "$(DESTDIR)$(PREFIX)/bin/runjail" "$(DESTDIR)$(PREFIX)/share/man/man8/runjail.8"
+	rm -f "$(DESTDIR)$(PREFIX)/bin/runjail" "$(DESTDIR)$(PREFIX)/share/man/man8/runjail.8" \
+	    "$(DESTDIR)$(PREFIX)/share/man/man8/runjail-image.8"
 
 clean:
 	rm -rf .venv .demo .vagrant-results .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist runjail.egg-info

@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 from runjail import errors
+from runjail.cli.image_table import VERBS as IMAGE_VERBS
 from runjail.cli.table import GLOBALS, VERBS
 
 TOP = Path(__file__).resolve().parent.parent
 PAGES = sorted([*TOP.glob("*.md"), *TOP.glob("docs/*.md"), *TOP.glob("bundles/**/*.md")])
 MANUAL = (TOP / "docs" / "runjail.8").read_text(encoding="utf-8")
+IMAGES = (TOP / "docs" / "runjail-image.8").read_text(encoding="utf-8")
 ARCHITECTURE = (TOP / "docs" / "architecture.md").read_text(encoding="utf-8")
 
 
@@ -59,17 +61,17 @@ def test_version_is_in_the_changelog() -> None:
 
 def test_no_unfinished_claims() -> None:
     """No page promises what is not there yet."""
-    for page in [*PAGES, TOP / "docs" / "runjail.8"]:
+    for page in [*PAGES, *TOP.glob("docs/*.8")]:
         words = re.findall(r"\b(TODO|FIXME|TBD|coming soon|not yet)\b", page.read_text(encoding="utf-8"))
 
         assert words == [], page
 
 
-def described_options() -> dict[str, set[str]]:
-    """Return the long options that the manual page gives each verb, and "global" for those of all."""
+def described_options(section: str) -> dict[str, set[str]]:
+    """Return the long options that a section gives each verb, and "global" for those before any verb."""
     found: dict[str, set[str]] = {}
     verbs = ["global"]
-    for line in MANUAL.split(".Ss Global options", 1)[1].split(".Sh ENVIRONMENT")[0].splitlines():
+    for line in section.splitlines():
         if line.startswith(".It Cm "):
             verbs = re.findall(r"\b[a-z]+\b", line.removeprefix(".It Cm"))
         for verb in verbs:
@@ -85,7 +87,19 @@ def test_manual_page_has_every_verb_and_option() -> None:
     for verb, (_function, _positionals, options, about) in VERBS.items():
         if about:
             explained[verb] = {name for name, _short, _value, text in options if text}
-    described = described_options()
+    described = described_options(MANUAL.split(".Ss Global options", 1)[1].split(".Sh ENVIRONMENT")[0])
     described["run"] |= described["create"]  # the page says that these work as well
 
     assert described == explained
+
+
+def test_the_page_of_images_has_every_verb_and_option() -> None:
+    """The same for the verbs of `runjail image`."""
+    explained = {
+        verb: {name for name, _short, _value, text in options if text and len(name) > 1}
+        for verb, (_function, _positionals, options, _about) in IMAGE_VERBS.items()
+    }
+
+    described = described_options(IMAGES.split(".Sh COMMANDS", 1)[1].split(".Sh ENVIRONMENT")[0])
+
+    assert described == explained | {"global": set()}

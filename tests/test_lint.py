@@ -62,8 +62,8 @@ def test_shell_syntax(script: Path) -> None:
 
 @needs_program("mandoc")
 def test_manual_page() -> None:
-    """The manual page is clean mdoc."""
-    run("mandoc", "-T", "lint", "-W", "warning", "docs/runjail.8")
+    """The manual pages are clean mdoc."""
+    run("mandoc", "-T", "lint", "-W", "warning", "docs/runjail.8", "docs/runjail-image.8")
 
 
 @pytest.mark.parametrize("make", MAKES)
