@@ -1,6 +1,6 @@
-"""Write the boot script: the file that people and container engines start as `runjail`; and those of our NRI plugins.
+"""Write the boot scripts: the files that people and container engines start, and those of our NRI plugins.
 
-    python3 boot.py --package DIR --to FILE [--site DIR]... [--plugins DIR]
+    python3 boot.py --package DIR --to DIR [--site DIR]... [--plugins DIR]
 
 A script that pip generates starts Python with `site` and imports `re`, which doubles the time `runjail state` takes.
 Ours runs the real interpreter isolated and without `site` (-IS): nothing from the environment, the working directory or
@@ -23,6 +23,9 @@ main()
 """
 
 PLUGINS = ("clearcfs", "konfine")
+PROGRAMS = {  # next to runjail itself, and the modules they run
+    "containerd-shim-runjail-v1": "runjail.cli.shim",
+}
 
 
 def interpreter() -> str:
@@ -39,6 +42,12 @@ def text(package: str, site: list[str], module: str = "runjail.cli.main") -> str
     if " " in python or len(python) > 100:
         raise SystemExit(f"cannot make a script that starts with {python!r}: too long, or it holds a space")
     return TEMPLATE.format(python=python, package=package, site=site, module=module)
+
+
+def write_programs(package: str, site: list[str], directory: str) -> bool:
+    """Write runjail and the programs that belong next to it. True when one of them is new."""
+    programs = {"runjail": "runjail.cli.main", **PROGRAMS}
+    return any([write(os.path.join(directory, name), text(package, site, programs[name])) for name in programs])
 
 
 def write_plugins(package: str, directory: str) -> None:
@@ -65,7 +74,7 @@ def write(path: str, content: str) -> bool:
 
 
 def main() -> None:
-    """Write one boot script from command line options."""
+    """Write boot scripts as command line options say."""
     import argparse
 
     parser = argparse.ArgumentParser()
@@ -74,7 +83,7 @@ def main() -> None:
     parser.add_argument("--site", action="append", default=[])
     parser.add_argument("--plugins", default="")
     options = parser.parse_args()
-    write(options.to, text(options.package, options.site))
+    write_programs(options.package, options.site, options.to)
     if options.plugins:
         write_plugins(options.package, options.plugins)
 

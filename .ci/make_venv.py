@@ -114,17 +114,17 @@ def site_directories() -> list[str]:
 
 
 def program() -> bool:
-    """Write .venv/bin/runjail and let the virtual environment's Python import the checkout. True when it is new."""
+    """Write the programs to .venv/bin and let the virtual environment's Python import the checkout. True when new."""
     found = site_directories()
     with open(os.path.join(found[0], "runjail.pth"), "w", encoding="utf-8") as file:
         file.write(TOP + "\n")
-    return boot.write(os.path.join(VENV, "bin", "runjail"), boot.text(TOP, found))
+    return boot.write_programs(TOP, found, os.path.join(VENV, "bin"))
 
 
 def main() -> None:
     """Make what is not there yet."""
     wanted = requirements()
-    text = "\n".join([boot.interpreter(), TOP, boot.TEMPLATE, *wanted]) + "\n"
+    text = "\n".join([boot.interpreter(), TOP, boot.TEMPLATE, *boot.PROGRAMS, *wanted]) + "\n"
     if not ready(text):
         print(f"setting up .venv with {boot.interpreter()}", flush=True)
         complete = (usable() and install(wanted)) or make(wanted)
