@@ -26,8 +26,7 @@ def ask(provider: Provider, method: str, question: bytes) -> bytes:
         raise RunjailError("key providers that are gRPC services need the Python package grpcio", hint) from None
     channel = _channel(grpc, provider)
     try:
-        call = channel.unary_unary(SERVICE + method, request_serializer=encode, response_deserializer=decode)
-        answer: bytes | None = call(question, timeout=TIMEOUT)
+        answer = decode(channel.unary_unary(SERVICE + method)(encode(question), timeout=TIMEOUT))
     except grpc.RpcError as error:
         said = str(error.details() or "")[:300].replace("\n", " ")
         raise SchemeError(f"gRPC {provider.grpc}: {error.code().name}: {said}") from None
