@@ -83,8 +83,8 @@ class Draft:
     A context manager: leaving it without `commit` is `abort`. Nobody else makes this layer meanwhile.
     """
 
-    def __init__(self, path: str, lock: "Lock") -> None:
-        self.path, self._lock, self._open = path, lock, True
+    def __init__(self, path: str, *locks: "Lock") -> None:
+        self.path, self._locks, self._open = path, locks, True
 
     def commit(self) -> None:
         """Make the layer exist. Raises StorageError, and the layer does not exist then."""
@@ -103,7 +103,8 @@ class Draft:
 
     def _close(self) -> None:
         self._open = False
-        self._lock.release()
+        for lock in self._locks:
+            lock.release()
 
     def _keep(self) -> None:
         raise NotImplementedError
@@ -192,9 +193,9 @@ def open_store(location: str, *, default: str, warn: "Say" = log.warning, info: 
     """
     kind, _, place = location.partition(":")
     if kind == "zfs" and place:
-        from runjail.storage.zfs import open_zfs
+        from runjail.storage.choose import open_zfs
 
-        return open_zfs(place, warn=warn)
+        return open_zfs(place, default=default, warn=warn)
     if kind == "dir" and os.path.isabs(place):
         from runjail.storage.directory import DirectoryStore
 

@@ -11,7 +11,6 @@ from runjail.errors import StorageError, reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Self
 
 
@@ -35,6 +34,12 @@ class Lock:
             pass
         finally:
             os.close(descriptor)
+
+    def leave(self) -> None:
+        """Let go the way dying does: for work that could not be finished, so that a sweep tries again."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
     def __enter__(self) -> "Self":
         return self
@@ -70,14 +75,9 @@ class Home:
         except BlockingIOError:
             return None
 
-    def abandoned(self, kind: str) -> "Iterator[tuple[str, Lock]]":
-        """Yield names and locks of this kind whose holders died; each is released before the next."""
-        for name in sorted(os.listdir(self.directory("locks", kind))):
-            lock = self.try_lock(kind, name)
-            if lock:
-                with lock:
-                    if lock.abandoned:
-                        yield name, lock
+    def locks(self, kind: str) -> list[str]:
+        """Return the names of the locks of this kind that somebody holds, or held when he died."""
+        return sorted(os.listdir(self.directory("locks", kind)))
 
     def _acquire(self, kind: str, name: str, how: int) -> Lock:
         path = os.path.join(self.directory("locks", kind), name)

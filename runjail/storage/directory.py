@@ -1,0 +1,245 @@
+"""The store without ZFS: a directory for each layer and for each container.
+
+    PATH/layers/HEX/{root,layer.json}          a layer by its chainID, files linked from the layer below
+    PATH/containers/NAME/{root,root.json}      the root of a container, a copy of its layer
+    PATH/making/KIND+NAME                      the same before it is complete; a rename makes it one of the above
+    PATH/trash                                 what is being removed
+
+Linked files are one file in all layers: base.py says what that asks of whoever fills a draft. Nothing is synced to the
+disk, like in other engines' stores of this kind: after a crash of the machine, remove the store.
+"""
+
+import os
+
+from runjail import log
+from runjail.errors import InUse, StorageError
+from runjail.storage import base
+from runjail.storage.base import Draft, LayerInfo, RootInfo, Seal
+from runjail.storage.lock import Home, Lock
+from runjail.storage.places import Places
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+    from runjail.storage.base import Say
+
+_NONE: "Mapping[str, str]" = {}
+
+
+class DirectoryStore:
+    """A store in a directory, which is made with mode 0700 when it is missing."""
+
+    kind = "dir"
+
+    def __init__(self, path: str, warn: "Say" = log.warning) -> None:
+        self.path, self.location, self._warn, self._warned = path, f"dir:{path}", warn, False
+        self._home = Home(path)
+        self._places = Places(self._home)
+
+    def content(self) -> str:
+        """Return the directory for blobs and documents."""
+        return self._home.directory("content")
+
+    def bundles(self) -> str:
+        """Return the directory for bundles."""
+        return self._home.directory("bundles")
+
+    # -- layers
+
+    def has_layer(self, chain: str, seal: Seal | None = None) -> bool:
+        """Whether this layer is committed."""
+        return os.path.isdir(self._layer(chain, seal))
+
+    def draft(self, chain: str, parent: str | None, seal: Seal | None = None) -> Draft | None:
+        """Begin a layer with links to all files of its parent; None when it is committed."""
+        place, below = self._layer(chain, seal), self._layer(parent, seal) if parent else ""
+        locks = [self._home.lock("layer", os.path.basename(place))]
+        try:
+            if os.path.isdir(place):
+                locks[0].release()
+                return None
+            if below:
+                locks.append(self._home.lock("layer", os.path.basename(below), shared=True))
+                if not os.path.isdir(below):
+                    raise StorageError(f"the layer below {chain} is not in the store")
+            return self._begin(place, below, chain, parent or "", locks)
+        except BaseException:
+            for lock in locks:
+                lock.release()
+            raise
+
+    def _begin(self, place: str, below: str, chain: str, parent: str, locks: list[Lock]) -> "DirectoryDraft":
+        making = self._places.making("layer", os.path.basename(place))
+        try:
+            self._places.fresh(making)
+            shared = self._places.link(below, making) if below else set()
+        except BaseException:
+            self._places.discard(making)
+            raise
+        return DirectoryDraft(self._places, making, place, {"chain": chain, "parent": parent}, shared, locks)
+
+    def layers(self) -> list[LayerInfo]:
+        """Return all committed layers."""
+        users: dict[str, list[str]] = {}
+        for root in self.roots():
+            users.setdefault(root.chain, []).append(root.name)
+        infos = []
+        for name in self._places.names("layers"):
+            if facts := self._places.document(self._places.layer(name), "layer.json"):
+                sizes, on_it = (facts["size"], facts["total"]), tuple(users.get(facts["chain"], ()))
+                place = self._places.layer(name)
+                infos.append(LayerInfo(facts["chain"], facts["parent"], *sizes, "", facts["created"], on_it, place))
+        return infos
+
+    def remove_layer(self, info: LayerInfo) -> None:
+        """Remove a layer that no root and no higher layer was made of."""
+        place = self._layer(info.chain)
+        lock = self._home.try_lock("layer", os.path.basename(place))
+        if not lock:
+            raise InUse(f"layer {info.chain} is in use: it is being made, or made use of")
+        with lock:
+            others = self.layers()
+            on_it = [other.chain for other in others if other.parent == info.chain]
+            on_it += [name for other in others if other.chain == info.chain for name in other.users]
+            if on_it:
+                raise InUse(f"layer {info.chain} is in use by {', '.join(on_it[:5])}")
+            self._places.discard(place)
+
+    # -- roots
+
+    def make_root(
+        self,
+        name: str,
+        chain: str,
+        *,
+        seal: Seal | None = None,
+        size: int = 0,
+        properties: "Mapping[str, str]" = _NONE,
+    ) -> str:
+        """Copy a layer for a container and return the path of the copy."""
+        layer, place = self._layer(chain, seal), self._container(name)
+        facts = {"name": name, "chain": chain, "properties": base.check_properties(properties)}
+        if size and not self._warned:
+            self._warned = True
+            self._warn("a store of directories cannot enforce a size; ZFS can")
+        with self._home.lock("root", name) as lock:
+            if lock.abandoned:
+                self._discard_root(name, lock)
+            elif os.path.isdir(place):
+                raise StorageError(f"a root {name} exists already")
+            with self._home.lock("layer", os.path.basename(layer), shared=True):
+                if not os.path.isdir(layer):
+                    raise StorageError(f"layer {chain} is not in the store")
+                self._copy(name, layer, place, facts, lock)
+        return f"{place}/root"
+
+    def _copy(self, name: str, layer: str, place: str, facts: "dict[str, Any]", lock: Lock) -> None:
+        making = self._places.making("root", name)
+        try:
+            self._places.fresh(making)
+            self._places.copy(layer, making)
+            _, total = self._places.measure(making, set())
+            self._places.keep(making, place, {**facts, "size": total}, "root.json")
+        except BaseException:
+            self._discard_root(name, lock)
+            raise
+
+    def remove_root(self, name: str) -> None:
+        """Remove a container's copy."""
+        self._container(name)
+        with self._home.lock("root", name) as lock:
+            self._discard_root(name, lock)
+
+    def _discard_root(self, name: str, lock: Lock) -> bool:
+        """Remove a root whose lock we hold; when that fails, a sweep will try again. Whether there was one."""
+        try:
+            halves = [
+                self._places.discard(self._places.making("root", name)),
+                self._places.discard(self._container(name)),
+            ]
+        except StorageError:
+            lock.leave()
+            raise
+        return any(halves)
+
+    def root(self, name: str) -> RootInfo | None:
+        """Return one root."""
+        place = self._container(name)
+        facts = self._places.document(place, "root.json")
+        if not facts:
+            return None
+        return RootInfo(
+            name, facts["chain"], f"{place}/root", facts["size"], 0, facts["properties"], facts["created"], ""
+        )
+
+    def roots(self) -> list[RootInfo]:
+        """Return all roots."""
+        return [info for name in self._places.names("containers") if (info := self.root(name))]
+
+    # -- after accidents
+
+    def sweep(self) -> list[str]:
+        """Remove what processes that died have left."""
+        removed = []
+        for name in self._places.names("making"):
+            place = os.path.join(self.path, "making", name)
+            if self._attempt(self._sweep, *name.split("+", 1)):
+                removed.append(place)
+        for name in self._home.locks("root"):
+            if self._attempt(self._sweep, "root", name):
+                removed.append(self._container(name))
+        for name in self._places.names("trash"):
+            self._attempt(self._places.empty, name)
+        self._home.sweep_locks()
+        return removed
+
+    def _sweep(self, kind: str, name: str) -> bool:
+        lock = self._home.try_lock(kind, name)
+        if not lock:  # somebody is making it
+            return False
+        with lock:
+            if kind == "root" and lock.abandoned:
+                return self._discard_root(name, lock)
+            return self._places.discard(self._places.making(kind, name))
+
+    def _attempt(self, call: "Callable[..., bool]", *arguments: str) -> bool:
+        try:
+            return call(*arguments)
+        except StorageError as error:
+            log.warning(f"{' '.join(arguments)} stays: {error}")
+            return False
+
+    def _layer(self, chain: str, seal: Seal | None = None) -> str:
+        if seal:
+            why = f"{self.location} cannot encrypt: layers of encrypted images cannot be kept sealed"
+            raise StorageError(why, "use a ZFS store, or turn store.encrypt off")
+        return self._places.layer(base.chain_name(chain))
+
+    def _container(self, name: str) -> str:
+        return self._places.container(base.check_root_name(name))
+
+
+class DirectoryDraft(Draft):
+    """A layer in the making: a directory below `making`."""
+
+    def __init__(
+        self,
+        places: Places,
+        making: str,
+        place: str,
+        facts: "dict[str, Any]",
+        shared: set[int],
+        locks: list[Lock],
+    ) -> None:
+        super().__init__(f"{making}/root", *locks)
+        self._places, self._making, self._place = places, making, place
+        self._facts, self._shared = facts, shared
+
+    def _keep(self) -> None:
+        size, total = self._places.measure(self._making, self._shared)
+        self._places.keep(self._making, self._place, {**self._facts, "size": size, "total": total}, "layer.json")
+
+    def _drop(self) -> None:
+        self._places.discard(self._making)

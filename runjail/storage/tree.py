@@ -1,0 +1,225 @@
+"""Copy, link and measure whole directory trees of the store.
+
+Trees come out of images and containers, so every step is below a directory descriptor and follows no link. None of it
+is recursive: neither Python's stack nor the number of open files limits how deep a tree may be.
+"""
+
+import errno
+import os
+import stat
+
+from runjail.rootfs import DIRECTORY
+from runjail.storage import attributes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Leaf = Callable[[str, int, int, os.stat_result], None]  # name, directory, its counterpart, what the entry is
+
+BLOCK = 1 << 20
+CANNOT_LINK = (errno.EPERM, errno.EMLINK, errno.EXDEV)  # file flags, too many links, another file system
+CANNOT_CLONE = (errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF, errno.EPERM)
+
+
+def open_below(root: int, path: str) -> int:
+    """Open a directory below another, component by component; "" is the directory itself. Raises OSError."""
+    found = os.dup(root)
+    for name in path.split("/"):
+        if name:
+            above = found
+            try:
+                found = os.open(name, DIRECTORY, dir_fd=above)
+            finally:
+                os.close(above)
+    return found
+
+
+class Copier:
+    """Copies one tree; entries that were one file are one file again. source, target: open directories."""
+
+    def __init__(self, source: int, target: int) -> None:
+        self._source, self._target = source, target
+        self._seen: dict[tuple[int, int], str] = {}  # files with more than one name, by device and inode
+        self._at = ""  # path of the directory we are in
+        self.linked: set[int] = set()  # inodes that source and target share
+
+    def copy(self) -> None:
+        """Copy everything. Raises OSError."""
+        self._each(self._copy_entry)
+
+    def link(self) -> None:
+        """Make the same tree with the same files: directories are new, the rest are links, or copies at need."""
+        self._each(self._link_entry)
+
+    def _each(self, leaf: "Leaf") -> None:
+        pending, done = [""], list[str]()
+        while pending:
+            self._at = pending.pop()
+            inner, outer = open_below(self._source, self._at), open_below(self._target, self._at)
+            try:
+                for name in os.listdir(inner):
+                    found = os.stat(name, dir_fd=inner, follow_symlinks=False)
+                    if stat.S_ISDIR(found.st_mode):
+                        os.mkdir(name, 0o700, dir_fd=outer)
+                        pending.append(f"{self._at}/{name}")
+                    else:
+                        leaf(name, inner, outer, found)
+            finally:
+                os.close(inner)
+                os.close(outer)
+            done.append(self._at)
+        for path in reversed(done):  # when nothing is added to them any more: that would change their times
+            self._dress_directory(path)
+
+    def _dress_directory(self, path: str) -> None:
+        above, _, name = path.rpartition("/")
+        inner, outer = open_below(self._source, path), open_below(self._target, path)
+        try:
+            found = os.fstat(inner)
+            _dress(inner, outer, found)
+            if path and _flags(found):
+                parent = open_below(self._target, above)
+                try:
+                    attributes.SYSTEM.set_flags(name, parent, _flags(found))
+                finally:
+                    os.close(parent)
+        finally:
+            os.close(inner)
+            os.close(outer)
+
+    def _link_entry(self, name: str, inner: int, outer: int, found: os.stat_result) -> None:
+        try:
+            os.link(name, name, src_dir_fd=inner, dst_dir_fd=outer, follow_symlinks=False)
+            self.linked.add(found.st_ino)
+        except OSError as error:
+            if error.errno not in CANNOT_LINK:
+                raise
+            self._copy_entry(name, inner, outer, found)
+
+    def _copy_entry(self, name: str, inner: int, outer: int, found: os.stat_result) -> None:
+        if found.st_nlink > 1:
+            first = self._seen.setdefault((found.st_dev, found.st_ino), f"{self._at}/{name}")
+            if first != f"{self._at}/{name}":
+                self._link_to(first, name, outer)
+                return
+        _copy_entry(name, inner, outer, found)
+
+    def _link_to(self, first: str, name: str, outer: int) -> None:
+        above, _, old = first.rpartition("/")
+        directory = open_below(self._target, above)
+        try:
+            os.link(old, name, src_dir_fd=directory, dst_dir_fd=outer, follow_symlinks=False)
+        finally:
+            os.close(directory)
+
+
+def _flags(found: os.stat_result) -> int:
+    return getattr(found, "st_flags", 0)  # FreeBSD only
+
+
+def _copy_entry(name: str, inner: int, outer: int, found: os.stat_result) -> None:
+    mode = found.st_mode
+    if stat.S_ISREG(mode):
+        _copy_file(name, inner, outer, found)
+    elif stat.S_ISLNK(mode):
+        os.symlink(os.readlink(name, dir_fd=inner), name, dir_fd=outer)
+    elif stat.S_ISFIFO(mode):
+        os.mkfifo(name, 0o600, dir_fd=outer)
+    elif stat.S_ISSOCK(mode):
+        return  # somebody's who is gone; a copy would be nobody's
+    else:
+        os.mknod(name, mode, found.st_rdev, dir_fd=outer)
+    if not stat.S_ISREG(mode):
+        os.chown(name, found.st_uid, found.st_gid, dir_fd=outer, follow_symlinks=False)
+        if not stat.S_ISLNK(mode):
+            os.chmod(name, stat.S_IMODE(mode), dir_fd=outer)
+        os.utime(name, ns=(found.st_atime_ns, found.st_mtime_ns), dir_fd=outer, follow_symlinks=False)
+    if _flags(found):
+        attributes.SYSTEM.set_flags(name, outer, _flags(found))
+
+
+def _copy_file(name: str, inner: int, outer: int, found: os.stat_result) -> None:
+    reading = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=inner)
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        writing = os.open(name, flags, 0o600, dir_fd=outer)
+        try:
+            for start, length in _extents(reading, found):
+                _copy_bytes(reading, writing, start, length)
+            os.ftruncate(writing, found.st_size)
+            _dress(reading, writing, found)
+        finally:
+            os.close(writing)
+    finally:
+        os.close(reading)
+
+
+def _dress(source: int, target: int, found: os.stat_result) -> None:
+    """Give an open file or directory another's owner, attributes, mode and times, in the order that loses none."""
+    os.fchown(target, found.st_uid, found.st_gid)
+    attributes.copy(source, target)
+    os.fchmod(target, stat.S_IMODE(found.st_mode))
+    os.utime(target, ns=(found.st_atime_ns, found.st_mtime_ns))
+
+
+def _extents(descriptor: int, found: os.stat_result) -> "Iterator[tuple[int, int]]":
+    """Yield start and length of what is not a hole."""
+    start = 0
+    if found.st_blocks * 512 >= found.st_size:
+        yield 0, found.st_size
+        return
+    while start < found.st_size:
+        try:
+            start = os.lseek(descriptor, start, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # only holes from here on
+                return
+            yield start, found.st_size - start
+            return
+        end = os.lseek(descriptor, start, os.SEEK_HOLE)
+        yield start, end - start
+        start = end
+
+
+def _copy_bytes(reading: int, writing: int, start: int, length: int) -> None:
+    """Copy a range to the same place in another file, sharing its blocks where the file system can."""
+    end = start + length
+    clone: Callable[..., int] | None = getattr(os, "copy_file_range", None)
+    while clone and start < end:
+        try:
+            done = clone(reading, writing, end - start, start, start)
+        except OSError as error:
+            if error.errno not in CANNOT_CLONE:
+                raise
+            break
+        if not done:
+            return
+        start += done
+    while start < end:
+        block = os.pread(reading, min(BLOCK, end - start), start)
+        if not block:
+            return
+        start += os.pwrite(writing, block, start)
+
+
+def measure(root: int, shared: set[int]) -> tuple[int, int]:
+    """Return the bytes in files of a tree that are not in `shared` (inodes), and of all files; each file once."""
+    own = total = 0
+    seen: set[int] = set()
+    pending = [""]
+    while pending:
+        at = pending.pop()
+        directory = open_below(root, at)
+        try:
+            for name in os.listdir(directory):
+                found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+                if stat.S_ISDIR(found.st_mode):
+                    pending.append(f"{at}/{name}")
+                elif found.st_ino not in seen:
+                    seen.add(found.st_ino)
+                    total += found.st_size
+                    own += found.st_size if found.st_ino not in shared else 0
+        finally:
+            os.close(directory)
+    return own, total

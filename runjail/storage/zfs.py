@@ -1,0 +1,265 @@
+"""The ZFS store: a dataset for each layer, a clone for each container.
+
+DATASET                        content, bundles and locks are directories in it
+DATASET/layers/HEX             a layer by its chainID, clone of the layer below; complete when HEX@ready exists
+DATASET/sealed/SEAL/HEX        the same for encrypted images; SEAL is an encryption root whose key is on no disk
+DATASET/containers/NAME        the root of a container, clone of a layer
+"""
+
+import os
+
+from runjail import log
+from runjail.errors import InUse, StorageError
+from runjail.storage import base
+from runjail.storage.base import Draft, LayerInfo, RootInfo, Seal
+from runjail.storage.lock import Home, Lock
+from runjail.storage.zfs_datasets import KEPT, OURS, READY, Datasets
+from runjail.storage.zfs_seals import Seals
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from runjail.storage.zfs_cli import Cli, Facts
+
+_NONE: "Mapping[str, str]" = {}
+
+
+class ZfsStore:
+    """A store in an existing dataset, mounted at `home`. zfs: zfs(8). many: the same, or faster for making layers."""
+
+    kind = "zfs"
+
+    def __init__(self, dataset: str, home: Home, zfs: "Cli", many: "Callable[[], Cli] | None" = None) -> None:
+        self.dataset, self.location, self._home, self._zfs = dataset, f"zfs:{dataset}", home, zfs
+        self._sets = Datasets(dataset, home.path, zfs)
+        self.seals = Seals(f"{dataset}/sealed", home, zfs)
+        self._load, self._loaded = many, zfs
+
+    @property
+    def _many(self) -> "Cli":
+        if self._load:
+            self._loaded, self._load = self._load(), None
+        return self._loaded
+
+    def content(self) -> str:
+        """Return the directory for blobs and documents."""
+        return self._home.directory("content")
+
+    def bundles(self) -> str:
+        """Return the directory for bundles."""
+        return self._home.directory("bundles")
+
+    # -- layers
+
+    def has_layer(self, chain: str, seal: Seal | None = None) -> bool:
+        """Whether this layer is committed."""
+        return self._zfs.exists(self._sets.layer(chain, seal) + READY)
+
+    def draft(self, chain: str, parent: str | None, seal: Seal | None = None) -> Draft | None:
+        """Begin a layer; None when it is committed."""
+        name = self._sets.layer(chain, seal)
+        below = self._sets.layer(parent, seal) + READY if parent else ""
+        lock = self._home.lock("layer", self._sets.lock_name(name))
+        try:
+            facts = self._sets.facts(name)
+            if name + READY in facts:
+                lock.release()
+                return None
+            self._sets.discard(name, facts, self._many)
+            return ZfsDraft(self, name, self._begin(name, below, chain, seal), seal, lock)
+        except BaseException:
+            lock.release()
+            raise
+
+    def _begin(self, name: str, below: str, chain: str, seal: Seal | None) -> str:
+        """Make the dataset of a layer and mount it. Returns its path."""
+        properties = {"canmount": "noauto", OURS + "chain": chain} | ({OURS + "seal": seal.name} if seal else {})
+        if below and not self._many.exists(below):
+            raise StorageError(f"the layer below {chain} is not in the store")
+        with self.seals.opened(seal):
+            try:
+                if below:
+                    self._many.clone(below, name, properties)
+                else:
+                    self._many.create(name, properties)
+                return self._sets.mount(name, seal)
+            except BaseException:
+                self.drop(name)
+                raise
+
+    def commit(self, name: str) -> None:
+        """Make a layer out of a mounted dataset: the snapshot is the last step."""
+        self._sets.until_free(name, self._zfs.unmount)
+        self._zfs.set(name, "readonly", "on")
+        self._many.snapshot(name + READY)
+
+    def drop(self, name: str) -> None:
+        """Destroy the dataset of a layer that is not committed."""
+        facts = self._sets.facts(name)
+        if name + READY not in facts:
+            self._sets.discard(name, facts, self._many)
+
+    def layers(self) -> list[LayerInfo]:
+        """Return all committed layers."""
+        kept = ("used", "referenced", "origin", "creation", *KEPT)
+        facts = self._zfs.read([self.dataset], kept, recursive=True)
+        users: dict[str, list[str]] = {}
+        for name, found in facts.items():
+            if root := self._sets.root_at(name, found):
+                users.setdefault(found["origin"], []).append(root)
+        infos = []
+        for name in sorted(facts):
+            place, ready = self._sets.layer_at(name, facts[name]), facts.get(name + READY)
+            if place and ready:
+                on_it = sorted(users.get(name + READY, ()))
+                infos.append(_layer_info(name, *place, facts[name], int(ready["creation"]), on_it))
+        return infos
+
+    def remove_layer(self, info: LayerInfo) -> None:
+        """Remove a layer that nothing depends on."""
+        name = self._sets.place(info.chain, info.seal)
+        lock = self._home.try_lock("layer", self._sets.lock_name(name))
+        if not lock:
+            raise InUse(f"layer {info.chain} is in use: it is being made or removed")
+        with lock:
+            facts = self._sets.facts(name)
+            self._sets.alone(name, facts, READY)
+            if facts.pop(name + READY, None):
+                self._sets.until_free(name + READY, self._many.destroy)  # refused while there are clones
+            self._sets.discard(name, facts, self._many)
+        if info.seal:
+            self.seals.forget(info.seal)
+
+    # -- roots
+
+    def make_root(
+        self,
+        name: str,
+        chain: str,
+        *,
+        seal: Seal | None = None,
+        size: int = 0,
+        properties: "Mapping[str, str]" = _NONE,
+    ) -> str:
+        """Clone a layer for a container and return the path it is mounted at."""
+        dataset, snapshot = self._sets.container(name), self._sets.layer(chain, seal) + READY
+        wanted = {OURS + key: value for key, value in base.check_properties(properties).items()}
+        wanted |= {"canmount": "noauto", OURS + "chain": chain, OURS + "name": name}
+        wanted |= {OURS + "seal": seal.name} if seal else {}
+        wanted |= {"quota": str(size)} if size else {}
+        with self._home.lock("root", name) as lock:
+            if lock.abandoned:
+                self._discard_root(dataset, lock)
+            elif self._zfs.exists(dataset):
+                raise StorageError(f"a root {name} exists already")
+            with self.seals.opened(seal):
+                try:
+                    self._zfs.clone(snapshot, dataset, wanted)
+                    return self._sets.mount(dataset, seal)
+                except BaseException:
+                    self._discard_root(dataset, lock)
+                    raise
+
+    def remove_root(self, name: str) -> None:
+        """Destroy a container's clone."""
+        dataset = self._sets.container(name)
+        with self._home.lock("root", name) as lock:
+            facts = self._discard_root(dataset, lock)
+        if (seal := facts.get(dataset, {}).get(OURS + "seal", "-")) != "-":
+            self.seals.close(seal)
+
+    def _discard_root(self, dataset: str, lock: Lock) -> "Facts":
+        """Destroy a clone whose lock we hold; when that fails, a sweep will try again. Returns what it was."""
+        try:
+            facts = self._sets.facts(dataset)
+            self._sets.discard(dataset, facts)
+        except StorageError:
+            lock.leave()
+            raise
+        return facts
+
+    def root(self, name: str) -> RootInfo | None:
+        """Return one root."""
+        return next(iter(self._roots(self._sets.container(name), recursive=False)), None)
+
+    def roots(self) -> list[RootInfo]:
+        """Return all roots."""
+        return sorted(self._roots(f"{self.dataset}/containers", recursive=True), key=lambda info: info.name)
+
+    def _roots(self, dataset: str, *, recursive: bool) -> list[RootInfo]:
+        facts = self._zfs.read([dataset], ["all"], recursive=recursive)  # `all`: it is not known which there are
+        named = [(self._sets.root_at(name, found), name, found) for name, found in facts.items()]
+        return [_root_info(root, name, found) for root, name, found in named if root]
+
+    # -- after accidents
+
+    def sweep(self) -> list[str]:
+        """Remove what processes that died have left, and forget the keys that nobody uses."""
+        facts = self._zfs.read([self.dataset], KEPT, recursive=True)
+        layers = [name for name in sorted(facts) if self._sets.layer_at(name, facts[name])]
+        removed = [name for name in layers if name + READY not in facts and self._attempt(self._sweep_layer, name)]
+        roots = [name for name in self._home.locks("root") if self._attempt(self._sweep_root, name)]
+        for name in facts:
+            if os.path.dirname(name) == f"{self.dataset}/sealed":
+                self._attempt(self.seals.forget, os.path.basename(name))
+        self._home.sweep_locks()
+        return removed + [self._sets.container(name) for name in roots]
+
+    def _sweep_layer(self, name: str) -> bool:
+        lock = self._home.try_lock("layer", self._sets.lock_name(name))
+        if not lock:  # somebody is making it
+            return False
+        with lock:
+            facts = self._sets.facts(name)
+            if name + READY in facts:
+                return False
+            self._sets.discard(name, facts)
+            return bool(facts)
+
+    def _sweep_root(self, name: str) -> bool:
+        lock = self._home.try_lock("root", name)
+        if not lock:
+            return False
+        with lock:
+            return lock.abandoned and bool(self._discard_root(self._sets.container(name), lock))
+
+    def _attempt(self, call: "Callable[[str], bool]", name: str) -> bool:
+        try:
+            return call(name)
+        except StorageError as error:
+            log.warning(f"{name} stays: {error}")
+            return False
+
+
+class ZfsDraft(Draft):
+    """A layer in the making: a mounted dataset without `@ready`."""
+
+    def __init__(self, store: ZfsStore, name: str, path: str, seal: Seal | None, lock: Lock) -> None:
+        super().__init__(path, lock)
+        self._store, self._name, self._seal = store, name, seal
+
+    def _keep(self) -> None:
+        self._store.commit(self._name)
+
+    def _drop(self) -> None:
+        self._store.drop(self._name)
+
+    def _close(self) -> None:
+        super()._close()
+        if self._seal:
+            self._store.seals.close(self._seal.name)
+
+
+def _layer_info(
+    name: str, chain: str, seal: str, found: "Mapping[str, str]", created: int, users: list[str]
+) -> LayerInfo:
+    parent = base.chain_of(found["origin"].removesuffix(READY).rpartition("/")[2])
+    return LayerInfo(chain, parent, int(found["used"]), int(found["referenced"]), seal, created, tuple(users), name)
+
+
+def _root_info(root: str, name: str, found: "Mapping[str, str]") -> RootInfo:
+    ours = {key.removeprefix(OURS): value for key, value in found.items() if key.startswith(OURS)}
+    kept = {key: value for key, value in ours.items() if key not in base.RESERVED}
+    sizes = int(found["used"]), int(found["quota"])
+    return RootInfo(root, ours["chain"], found["mountpoint"], *sizes, kept, int(found["creation"]), name)

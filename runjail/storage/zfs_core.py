@@ -1,0 +1,104 @@
+"""The part of zfs(8) that libzfs_core has, through OpenZFS's own pyzfs: create, clone, snapshot, destroy, exists.
+
+libzfs_core neither mounts, nor lists, nor sets properties later. Its calls save a program each, but importing it costs
+as much as thirty programs, so it is for making layers, which are many, and not for the one clone of a container.
+"""
+
+import errno
+
+from runjail.errors import InUse, StorageError
+from runjail.storage.zfs_cli import Cli
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+ONOFF = {"off": 0, "on": 1}
+NUMBERS = {"atime": ONOFF, "readonly": ONOFF, "canmount": {**ONOFF, "noauto": 2}}  # zfs_prop.h: index properties
+SIZES = ("quota",)
+
+
+class Core(Cli):
+    """zfs(8) with libzfs_core in front of it."""
+
+    def __init__(self, cli: Cli, library: "Any") -> None:
+        super().__init__(cli._zfs_path, cli._zpool_path, cli._run)
+        self._library = library
+
+    def exists(self, name: str) -> bool:
+        """Whether there is this dataset or snapshot."""
+        return bool(self._library.lzc_exists(name.encode()))
+
+    def create(self, name: str, properties: "Mapping[str, str]", key: bytes = b"") -> None:
+        """Create a file system, which is not mounted. Encryption roots are left to zfs(8)."""
+        if key:
+            super().create(name, properties, key)
+        else:
+            self._try("create", name, lambda: self._library.lzc_create(name.encode(), "zfs", _numbers(properties)))
+
+    def clone(self, snapshot: str, name: str, properties: "Mapping[str, str]") -> None:
+        """Clone a snapshot; the clone is not mounted."""
+        call = self._library.lzc_clone
+        self._try("clone", name, lambda: call(name.encode(), snapshot.encode(), _numbers(properties)))
+
+    def snapshot(self, name: str) -> None:
+        """Take a snapshot: `DATASET@NAME`."""
+        self._try("snapshot", name, lambda: self._library.lzc_snapshot([name.encode()]))
+
+    def destroy(self, name: str) -> bool:
+        """Destroy one dataset, unmounted by now, or one snapshot. Raises InUse when something depends on it."""
+        try:
+            if "@" in name:
+                self._library.lzc_destroy_snaps([name.encode()], False)
+            else:
+                self._library.lzc_destroy(name.encode())
+        except self._library.exceptions.ZFSError as error:
+            if error.errno == errno.EBUSY:
+                return False
+            if error.errno == errno.EEXIST:  # SnapshotIsCloned
+                raise InUse(f"{name} is in use: {_said(error)}") from error
+            if error.errno != errno.ENOENT:
+                raise StorageError(f"destroy {name}: {_said(error)}") from error
+        return True
+
+    def _try(self, verb: str, name: str, call: "Callable[[], object]") -> None:
+        try:
+            call()
+        except self._library.exceptions.ZFSError as error:
+            raise StorageError(f"{verb} {name}: {_said(error)}") from error
+
+
+def _said(error: "Any") -> str:
+    """Return the message of a ZFSError, of its first cause where it has several."""
+    first = (getattr(error, "errors", None) or [error])[0]
+    return str(first.message)
+
+
+def _numbers(properties: "Mapping[str, str]") -> "dict[bytes, int | bytes]":
+    """Return properties as the kernel has them: sizes and index properties are numbers, the others bytes."""
+    found: dict[bytes, int | bytes] = {}
+    for key, value in properties.items():
+        if key in NUMBERS:
+            found[key.encode()] = NUMBERS[key][value]
+        else:
+            found[key.encode()] = int(value) if key in SIZES else value.encode()
+    return found
+
+
+def load(cli: Cli, dataset: str, warn: "Callable[[str], None]") -> Cli:
+    """Return libzfs_core where it is there and safe, and sees the same ZFS as zfs(8); otherwise zfs(8).
+
+    dataset: one that exists. PyPI's pyzfs 0.2.3 calls today's library with too few arguments, which kills Python.
+    """
+    try:
+        import libzfs_core
+    except (ImportError, OSError, AttributeError):  # cffi or the C library is missing, or too old for it
+        return cli
+    if not hasattr(libzfs_core, "lzc_destroy"):
+        warn("pyzfs is too old to be safe: zfs(8) is used instead; OpenZFS's own pyzfs, 2.0 or later, would be used")
+        return cli
+    try:
+        return Core(cli, libzfs_core) if libzfs_core.lzc_exists(dataset.encode()) else cli
+    except (libzfs_core.exceptions.ZFSError, OSError, AttributeError):
+        return cli
