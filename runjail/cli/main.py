@@ -55,11 +55,20 @@ class Context:
         """Return the state directories."""
         from runjail.lifecycle.state import Store, default_root
 
-        return Store(self.root or default_root(host.os), lambda: self.plugins(host))
+        return Store(self.root or default_root(host.os), lambda: self.plugins(host), self.granted)
 
     def settings(self) -> str:
         """Return the path of runjail.toml, "" when there is none."""
         return os.environ.get("RUNJAIL_CONFIG") or next((path for path in SETTINGS if os.path.exists(path)), "")
+
+    def granted(self) -> "tuple[str, list[str]]":
+        """Return where runjail.toml is or would be, and which permissions it grants to annotations."""
+        path = self.settings()
+        if not path:
+            return SETTINGS[0], []
+        from runjail.settings import read
+
+        return path, read(path)["jail"].get("allow", [])
 
     def plugins(self, host: "Host") -> "Chain | None":
         """Return the NRI plugins that are configured. Where nothing is, this costs a look at a few names."""

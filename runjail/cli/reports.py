@@ -176,7 +176,7 @@ def spec(given: "Given", _context: Context) -> int:
 
 def plan(given: "Given", context: Context) -> int:
     """Print what create would do on FreeBSD (or Linux)."""
-    from runjail.jail.plan import make_plan
+    from runjail.jail.plan import make_plan, refuse_ungranted
     from runjail.jail.render import as_data, as_text
     from runjail.lifecycle.state import check_id, default_root
     from runjail.spec.parse import parse, read
@@ -188,6 +188,8 @@ def plan(given: "Given", context: Context) -> int:
     parsed = parse(read(f"{bundle}/config.json"), system)
     root = context.root or default_root(system)
     made = make_plan(parsed, container_id=container_id, bundle=bundle, state=f"{root}/{container_id}", os=system)
+    if system == "freebsd" and parsed.freebsd.jail.beyond:
+        refuse_ungranted(parsed, *context.granted())
     return put(as_text(made, parsed) if form == "text" else jsonio.dumps(as_data(made, parsed), indent=2) + "\n")
 
 
@@ -201,7 +203,7 @@ def _system(given: "Given", default: str) -> str:
 def validate(given: "Given", context: Context) -> int:
     """Explain all that is wrong with config.json, one problem a line."""
     from runjail.errors import InvalidConfig
-    from runjail.jail.plan import make_plan
+    from runjail.jail.plan import make_plan, refuse_ungranted
     from runjail.spec.parse import parse, read
 
     bundle = os.path.abspath(given.text("bundle") or ".")
@@ -209,6 +211,8 @@ def validate(given: "Given", context: Context) -> int:
     try:
         parsed = parse(read(f"{bundle}/config.json"), system)
         make_plan(parsed, container_id="validate", bundle=bundle, state="/var/run/runjail/validate", os=system)
+        if system == "freebsd" and parsed.freebsd.jail.beyond:
+            refuse_ungranted(parsed, *context.granted())
     except InvalidConfig as error:
         for problem in error.problems:
             print(problem, file=sys.stderr)
@@ -220,7 +224,12 @@ def validate(given: "Given", context: Context) -> int:
 def check(given: "Given", context: Context) -> int:
     """Print what this machine can do. Exit code 1 when something that has a remedy is missing."""
     form = choice(given, "table", "json")
-    rows = context.host().check()
+    if given.text("containerd"):
+        from runjail.cli.containerd_check import rows as look
+
+        rows: Sequence[tuple[str, bool, str, str]] = look(given.text("containerd"))
+    else:
+        rows = context.host().check()
     if form == "json":
         names = ("what", "works", "found", "remedy")
         put(jsonio.dumps([dict(zip(names, row, strict=True)) for row in rows]) + "\n")

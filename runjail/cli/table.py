@@ -173,7 +173,12 @@ VERBS = {
         (_BUNDLE, _OS),
         "explain everything that is wrong with config.json",
     ),
-    "check": ("runjail.cli.reports:check", (), (_TABLE,), "say what this machine can and cannot do, and what mends it"),
+    "check": (
+        "runjail.cli.reports:check",
+        (),
+        (_TABLE, ("containerd", "", "FILE", "look at this configuration file of containerd instead")),
+        "say what this machine can and cannot do, and what mends it",
+    ),
     "nri": (
         "runjail.cli.plugins:nri",
         ("ls|check",),
