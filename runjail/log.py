@@ -26,6 +26,11 @@ def set_up(path: str = "", form: str = "text", level: str = "") -> None:
         _Log.descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
 
 
+def adopt(descriptor: int, level: str = "warning") -> None:
+    """Log as text to a descriptor that is open already: a shim's, and each of its workers has its own."""
+    _Log.descriptor, _Log.json, _Log.level = descriptor, False, LEVELS.index(level)
+
+
 def descriptors() -> list[int]:
     """Return the descriptors that must survive a clean-up of leaked ones."""
     return [_Log.descriptor] if _Log.descriptor >= 0 else []

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Value = str | int | _ctypes.Array[Any] | None  # None: present without a value
 
-JAIL_DYING = 8
+JAIL_DYING, JAIL_USE_DESC, JAIL_GET_DESC = 8, 0x10, 0x40
 MNT_RDONLY, MNT_SYNC, MNT_NOEXEC, MNT_NOSUID = 0x1, 0x2, 0x4, 0x8
 MNT_NOSYMFOLLOW, MNT_NOATIME, MNT_UPDATE = 0x400000, 0x10000000, 0x10000
 MNT_FORCE, MNT_BYFSID, MNT_NOWAIT = 0x80000, 0x8000000, 2
@@ -33,6 +33,7 @@ SIGNATURES = {
     "jail_get": "PIi",
     "jail_attach": "i",
     "jail_remove": "i",
+    "jail_remove_jd": "i",
     "nmount": "PIi",
     "unmount": "zi",
     "getfsstat": "Pli",
@@ -145,6 +146,34 @@ class Libc:
         """Kill everything in a jail and remove it, with its children. EINVAL when there is no such jail."""
         self._call("jail_remove", jid)
 
+    def jail_descriptor(self, jid: int) -> int:
+        """Return a descriptor that stands for this very jail, -1 in a kernel without them. ENOENT: no such jail."""
+        descriptor = buffer(4)
+        try:
+            self._call_pairs("jail_get", [("jid", jid), ("desc", descriptor)], JAIL_GET_DESC)
+        except OSError as error:
+            if error.errno == errno.EINVAL:
+                return -1
+            raise
+        number: int = struct.unpack("i", bytes(descriptor))[0]
+        os.set_inheritable(number, False)
+        return number
+
+    def jail_behind(self, descriptor: int) -> Prison | None:
+        """Return the jail of a descriptor, None when it is gone."""
+        name, path = buffer(NAME_MAX), buffer(PATH_MAX)
+        try:
+            jid = self._call_pairs("jail_get", [("desc", descriptor), ("name", name), ("path", path)], JAIL_USE_DESC)
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                return None
+            raise
+        return Prison(jid, text(bytes(name)), text(bytes(path)))
+
+    def jail_remove_jd(self, descriptor: int) -> None:
+        """Do as jail_remove does. EINVAL when the jail is gone."""
+        self._call("jail_remove_jd", descriptor)
+
     def set_jail_cpus(self, jid: int, cpus: "Sequence[int]") -> None:
         """Restrict a jail to these CPUs, numbers below CPU_SETSIZE. EINVAL, EDEADLK when the machine lacks them."""
         words = [0] * (CPU_SETSIZE // 64)  # struct cpuset: an array of long, lowest CPUs first
@@ -182,10 +211,10 @@ class Libc:
 
     # -- processes
 
-    def procctl(self, command: int, value: int) -> None:
-        """Set a property of this process."""
-        memory = _exactly(struct.pack("i", value))
-        self._call("procctl", 0, 0, command, _ctypes.addressof(memory))
+    def procctl(self, command: int, value: int | None) -> None:
+        """Set a property of this process; some commands take no value."""
+        memory = None if value is None else _exactly(struct.pack("i", value))
+        self._call("procctl", 0, 0, command, memory and _ctypes.addressof(memory))
 
     def process(self, pid: int) -> Proc | None:
         """Return one process, zombies included; None when there is none."""

@@ -124,6 +124,18 @@ def run(
         talk.close()
 
 
+def start(argv: "Sequence[str]", env: "Mapping[str, str]", descriptors: "Sequence[int]") -> int:
+    """Start a program that goes on by itself, with `descriptors` as its 0, 1, 2 and so on. Returns its pid.
+
+    Raises OSError when it cannot be started.
+    """
+    theirs = [fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, len(descriptors)) for each in descriptors]
+    try:
+        return _spawn(argv[0], argv, env, theirs)
+    finally:
+        _close(theirs)
+
+
 def _pipe() -> tuple[int, int]:
     """Return a pipe whose ends are not 0, 1 or 2: duplicating those onto themselves would leave them close-on-exec."""
     ends = os.pipe()

@@ -1,0 +1,68 @@
+"""What a containerd shim needs of FreeBSD beyond jails: to be a reaper, and the root file system's mounts."""
+
+import _signal
+import os
+
+from runjail.errors import HostError, reason
+from runjail.host import libc_freebsd
+from runjail.host.freebsd_mounts import BITS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runjail.host.base import Box
+    from runjail.host.libc_freebsd import Libc
+
+PROC_REAP_ACQUIRE, PROC_PDEATHSIG_CTL = 2, 11
+CLEARING = {"rw", "bind", "rbind", "suid", "exec", "atime"}
+WITH_SOURCE = ("nullfs", "zfs", "unionfs")
+
+
+class FreeBSDShim:
+    """`Machine` for FreeBSD. state: where containerd keeps its sockets. libc: another kernel, for tests."""
+
+    state = "/var/run/containerd"
+
+    def __init__(self, libc: "Libc | None" = None) -> None:
+        self._libc = libc or libc_freebsd.load()
+
+    def adopt_orphans(self) -> None:
+        """Become the parent of every orphan below us, inside jails too (procctl(2), PROC_REAP_ACQUIRE)."""
+        self._libc.procctl(PROC_REAP_ACQUIRE, None)
+
+    def die_with_parent(self) -> None:
+        """Be killed when our parent ends; our own children are not."""
+        self._libc.procctl(PROC_PDEATHSIG_CTL, _signal.SIGKILL)
+
+    def mount(self, fstype: str, source: str, options: "Sequence[str]", target: str) -> None:
+        """Mount a file system on a directory of ours; a bind mount is a nullfs here. Raises HostError."""
+        fstype = "nullfs" if fstype in ("bind", "rbind", "none", "") else fstype
+        flags, pairs = 0, [("fstype", fstype), ("fspath", os.path.realpath(target))]
+        if fstype in WITH_SOURCE:
+            pairs.append(("from", source))
+        words: list[tuple[str, str | None]] = list(pairs)
+        for word in options:
+            if word in BITS:
+                flags |= BITS[word]
+            elif word not in CLEARING:
+                key, _, value = word.partition("=")
+                words.append((key, value or None))
+        try:
+            self._libc.nmount(words, flags)
+        except OSError as error:
+            raise HostError(f"mounting {source} ({fstype}) on {target}: {reason(error)}") from error
+
+    def unmount(self, target: str) -> None:
+        """Take away everything that is mounted on a directory or below; nothing there is success. Raises HostError."""
+        from runjail.host import freebsd_unmount
+
+        freebsd_unmount.sweep(self._libc, os.path.realpath(target), [], itself=True)
+
+    def ends_with_init(self, box: "Box") -> bool:
+        """Return False: a jail lives on without its first process."""
+        return False
+
+    def out_of_memory(self, box: "Box") -> int:
+        """Return 0: rctl(8) kills without keeping count."""
+        return 0

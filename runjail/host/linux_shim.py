@@ -1,0 +1,91 @@
+"""What a containerd shim needs of Linux beyond containers: to be a reaper, and the root file system's mounts."""
+
+import _signal
+import os
+
+from runjail.errors import HostError, reason
+from runjail.host import libc_linux as libc
+from runjail.host.linux_mounts import FLAGS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runjail.host.base import Box
+
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+CLEARING = {"rw", "suid", "dev", "exec", "async", "atime", "diratime", "defaults", "nomand", "bind", "rbind"}
+PAGE = 4095  # bytes of options that mount(2) takes
+
+
+class LinuxShim:
+    """`Machine` for Linux. state: where containerd keeps its sockets."""
+
+    state = "/run/containerd"
+
+    def adopt_orphans(self) -> None:
+        """Become the parent of every orphan below us (prctl(2), PR_SET_CHILD_SUBREAPER)."""
+        libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+    def die_with_parent(self) -> None:
+        """Be killed when our parent ends; our own children are not."""
+        libc.prctl(PR_SET_PDEATHSIG, _signal.SIGKILL)
+
+    def mount(self, fstype: str, source: str, options: "Sequence[str]", target: str) -> None:
+        """Mount a file system on a directory of ours. Raises HostError. May change the working directory."""
+        flags, data = 0, []
+        for word in options:
+            if word in FLAGS:
+                flags |= FLAGS[word]
+            elif word not in CLEARING:
+                data.append(word)
+        bind = fstype in ("bind", "rbind") or "bind" in options or "rbind" in options
+        try:
+            if bind:
+                recursive = "rbind" in options or fstype == "rbind"
+                libc.mount(source, target, None, libc.MS_BIND | (libc.MS_REC if recursive else 0))
+                if flags:
+                    libc.mount(None, target, None, libc.MS_REMOUNT | libc.MS_BIND | flags)
+            else:
+                libc.mount(source, target, fstype, flags, _shortened(data))
+        except OSError as error:
+            raise HostError(f"mounting {source} ({fstype}) on {target}: {reason(error)}") from error
+
+    def unmount(self, target: str) -> None:
+        """Take away everything that is mounted on a directory or below; nothing there is success. Raises HostError."""
+        try:
+            while True:
+                libc.umount(target, libc.MNT_DETACH)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            if error.errno != 22:  # EINVAL: not a mount point (any more)
+                raise HostError(f"unmounting {target}: {reason(error)}") from error
+
+    def ends_with_init(self, box: "Box") -> bool:
+        """Say whether the container has process numbers of its own, which the kernel ends with its init."""
+        return bool(box.namespaces) and box.namespaces["pid"] != os.stat("/proc/self/ns/pid").st_ino
+
+    def out_of_memory(self, box: "Box") -> int:
+        """Return how many processes of the container the kernel has killed for want of memory."""
+        from runjail.host import linux_cgroup
+
+        if not box.cgroup:
+            return 0
+        v2 = linux_cgroup.unified()
+        path = f"{box.cgroup}/memory.events" if v2 else f"memory/{box.cgroup}/memory.oom_control"
+        said = dict(line.split() for line in linux_cgroup.content(f"{linux_cgroup.TOP}/{path}").splitlines())
+        return int(said.get("oom_kill", 0))
+
+
+def _shortened(data: list[str]) -> str:
+    """Return mount options; overlay's many layers are named from their common directory where they are too long."""
+    text = ",".join(data)
+    lower = next((word for word in data if word.startswith("lowerdir=")), "")
+    if len(text) <= PAGE or not lower:
+        return text
+    layers = lower.removeprefix("lowerdir=").split(":")
+    common = os.path.commonpath(layers)
+    os.chdir(common)
+    shorter = ":".join(os.path.relpath(layer, common) for layer in layers)
+    return text.replace(lower, f"lowerdir={shorter}")

@@ -1,0 +1,198 @@
+"""What workers do: the engine's verbs for one container, with containerd's descriptors and mounts around them."""
+
+import _socket
+import os
+
+from runjail import jsonio, log
+from runjail.errors import InvalidConfig
+from runjail.host import programs
+from runjail.lifecycle import console
+from runjail.lifecycle import create as creating
+from runjail.lifecycle import delete as deleting
+from runjail.lifecycle import exec as executing
+from runjail.lifecycle import inspect, kill, update
+from runjail.lifecycle import start as starting
+from runjail.lifecycle.kill import SIGKILL
+from runjail.shim import stdio as standard
+from runjail.shim import terminal
+from runjail.spec.parse import parse_process, parse_resources
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from runjail.shim.machine import Engine
+    from runjail.shim.stdio import Stdio
+    from runjail.shim.task import Process, Task
+    from runjail.shim.wire import Message
+    from runjail.shim.workers import Worker
+
+ROOT_FILE = "runjail-root"  # in the bundle: the state directory, for `delete`
+
+
+def warm_up(engine: "Engine") -> None:
+    """Load what the first container would otherwise wait for."""
+
+
+def open_log(bundle: str) -> None:
+    """Log to the container's own FIFO, of which containerd reads the other end; without a reader, nowhere."""
+    try:
+        log.adopt(os.open(f"{bundle}/log", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+    except OSError:
+        pass
+
+
+def create(engine: "Engine", task: "Task", mounts: "list[Message]", worker: "Worker") -> None:
+    """Mount the root file system and create the container; undo both when something fails."""
+    open_log(task.bundle)
+    rootfs = f"{task.bundle}/rootfs"
+    try:
+        for mount in mounts:
+            target = rootfs + (f"/{mount['target'].lstrip('/')}" if mount["target"] else "")
+            os.makedirs(target, exist_ok=True)
+            engine.machine.mount(mount["type"], mount["source"], mount["options"], target)
+        os.chdir("/")
+        _create(engine, task, worker)
+    except BaseException:
+        if mounts:
+            engine.machine.unmount(rootfs)
+        raise
+
+
+def _create(engine: "Engine", task: "Task", worker: "Worker") -> None:
+    logger = _start_logger(task)
+    ours, theirs = _sockets(task)
+    request = creating.Request(task.id, task.bundle)
+    container = creating.create(request, engine.host, engine.store(task.root), theirs)
+    copier, master = _copy(task.stdio, ours)
+    private = engine.machine.ends_with_init(container.box)
+    worker.answer({"pid": container.box.pid, "copier": copier or logger, "private": private}, master)
+
+
+def _start_logger(task: "Process") -> int:
+    if not task.stdio or not task.stdio.logger:
+        return 0
+    env = {**programs.ENVIRONMENT, "CONTAINER_ID": task.id, "CONTAINER_NAMESPACE": task.namespace}
+    return standard.start_logger(task.stdio.logger, env, programs.start)
+
+
+def _sockets(process: "Process") -> "tuple[_socket.socket | None, _socket.socket | None]":
+    """Return the socket on which the terminal is to come and the one that sends it, or nothing without a terminal."""
+    return _socket.socketpair() if process.terminal else (None, None)
+
+
+def _copy(stdio: "Stdio | None", ours: "_socket.socket | None") -> tuple[int, int]:
+    """Show the terminal that has come. Returns the pid of the process that copies its output, and the master."""
+    if not ours or not stdio:
+        return 0, -1
+    master = console.receive(ours)
+    return terminal.start_copying(master, stdio.given[0], stdio.given[1]), master
+
+
+def start(engine: "Engine", task: "Task", worker: "Worker") -> None:
+    """Let the container's program run."""
+    open_log(task.bundle)
+    starting.start(task.id, engine.host, engine.store(task.root))
+    worker.answer({})
+
+
+def execute(engine: "Engine", process: "Process", worker: "Worker") -> None:
+    """Start one more process."""
+    task = process.task
+    open_log(task.bundle)
+    document = decoded(process.document, "process")
+    document["terminal"] = process.terminal
+    logger = _start_logger(process)
+    ours, theirs = _sockets(process)
+    shown: list[tuple[int, int]] = []
+    request = executing.Request(task.id, parse_process(document, engine.host.os))
+    pid = executing.execute(
+        request,
+        engine.host,
+        engine.store(task.root),
+        theirs,
+        lambda _pid: shown.append(_copy(process.stdio, ours)),
+    )
+    copier, master = shown[0]
+    worker.answer({"pid": pid, "copier": copier or logger}, master)
+
+
+def decoded(data: bytes, what: str) -> "dict[str, Any]":
+    """Return the JSON object that containerd has sent. Raises InvalidConfig."""
+    try:
+        document = jsonio.loads(data)
+    except ValueError as error:
+        raise InvalidConfig([str(error)], what) from None
+    if not isinstance(document, dict):
+        raise InvalidConfig(["must be an object"], what)
+    return document
+
+
+def delete(engine: "Engine", task: "Task", worker: "Worker") -> None:
+    """Delete the container, and unmount its root file system."""
+    open_log(task.bundle)
+    remove(engine, task.id, task.root, task.bundle)
+    worker.answer({})
+
+
+def remove(engine: "Engine", container_id: str, root: str, bundle: str) -> None:
+    """Take a container back that may be running, half-made or gone."""
+    deleting.delete(container_id, True, engine.host, engine.store(root))
+    engine.machine.unmount(f"{bundle}/rootfs")
+
+
+def kill_one(engine: "Engine", task: "Task", signal: int, worker: "Worker") -> None:
+    """Signal init."""
+    open_log(task.bundle)
+    kill.kill(task.id, signal, False, 0, engine.host, engine.store(task.root))
+    worker.answer({})
+
+
+def kill_all(engine: "Engine", task: "Task", signal: int, worker: "Worker") -> None:
+    """Signal every process of the container."""
+    open_log(task.bundle)
+    kill.kill(task.id, signal, True, 0, engine.host, engine.store(task.root))
+    worker.answer({})
+
+
+def end_others(engine: "Engine", task: "Task", worker: "Worker") -> None:
+    """Kill what outlives init, a paused container's processes too."""
+    container = engine.store(task.root).find(task.id)
+    if os.path.exists(f"{container.path}/paused"):
+        engine.host.thaw(container.box)
+    engine.host.kill_all(container.box, SIGKILL)
+    worker.answer({})
+
+
+def pause(engine: "Engine", task: "Task", worker: "Worker") -> None:
+    """Pause the container."""
+    open_log(task.bundle)
+    kill.pause(task.id, engine.host, engine.store(task.root))
+    worker.answer({})
+
+
+def resume(engine: "Engine", task: "Task", worker: "Worker") -> None:
+    """Resume the container."""
+    open_log(task.bundle)
+    kill.resume(task.id, engine.host, engine.store(task.root))
+    worker.answer({})
+
+
+def change(engine: "Engine", task: "Task", resources: bytes, worker: "Worker") -> None:
+    """Change the container's limits."""
+    open_log(task.bundle)
+    wanted = parse_resources(decoded(resources, "resources"))
+    update.update(task.id, wanted, engine.host, engine.store(task.root))
+    worker.answer({})
+
+
+def pids(engine: "Engine", task: "Task", worker: "Worker") -> None:
+    """List the container's processes."""
+    worker.answer({"pids": inspect.pids(task.id, engine.host, engine.store(task.root))})
+
+
+def stats(engine: "Engine", task: "Task", worker: "Worker") -> None:
+    """Measure what the container uses."""
+    container = engine.store(task.root).find(task.id)
+    worker.answer({"usage": engine.host.usage(container.box)})

@@ -1,0 +1,41 @@
+"""What a shim asks of the operating system, next to `Host`: runjail.host's linux_shim and freebsd_shim answer."""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Protocol
+
+    from runjail.host.base import Box, Host
+    from runjail.lifecycle.state import Store
+
+    class Machine(Protocol):
+        """One operating system. Everything that the kernel refuses is a HostError or an OSError."""
+
+        state: str
+
+        def adopt_orphans(self) -> None:
+            """Become the parent of every orphan below this process."""
+
+        def die_with_parent(self) -> None:
+            """Have this process killed when its parent ends."""
+
+        def mount(self, fstype: str, source: str, options: Sequence[str], target: str) -> None:
+            """Mount a file system on a directory that no container controls."""
+
+        def unmount(self, target: str) -> None:
+            """Take away everything that is mounted on a directory or below it."""
+
+        def ends_with_init(self, box: Box) -> bool:
+            """Say whether nobody of a container outlives its init."""
+
+        def out_of_memory(self, box: Box) -> int:
+            """Return how many of a container's processes died for want of memory, as far as that is known."""
+
+
+class Engine:
+    """What starts and ends containers. store: opens the state directory of a root."""
+
+    def __init__(
+        self, host: "Host", machine: "Machine", store: "Callable[[str], Store]", share: "Callable[[], str]"
+    ) -> None:
+        self.host, self.machine, self.store, self.share = host, machine, store, share

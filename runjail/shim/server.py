@@ -1,0 +1,58 @@
+"""A shim that runs: one process for the containers of a pod, or of a whole namespace."""
+
+import gc
+import os
+import resource
+
+from runjail import log
+from runjail.shim.events import Publisher
+from runjail.shim.loop import Loop
+from runjail.shim.service import TaskService
+from runjail.shim.ttrpc import Server
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+
+    from runjail.shim.machine import Engine
+
+IDLE_SECONDS = 10.0
+
+
+def serve(listener: "_socket.socket", path: str, engine: "Engine", events: str, namespace: str) -> None:
+    """Serve until nobody needs us. path: of the socket, which is removed; events: containerd's ttRPC address."""
+    engine.machine.adopt_orphans()
+    loop = Loop()
+    _raise_descriptors()
+
+    def over() -> None:
+        """Take the name away first: who finds it finds somebody who answers."""
+        if not loop.ending:
+            loop.ending = True
+            try:
+                os.unlink(path)
+            except FileNotFoundError:
+                pass
+
+    service = TaskService(loop, engine, Publisher(loop, events, namespace), namespace, over)
+    loop.on_exit = service.on_exit
+    loop.watch_children()
+    server = Server(loop, listener, service.serve)
+
+    def look() -> None:
+        """End when nobody is connected and there is nothing to keep: containerd died before it used us."""
+        if not (service.tasks or service.joined or server.clients):
+            over()
+        loop.later(IDLE_SECONDS, look)
+
+    loop.later(IDLE_SECONDS, look)
+    gc.collect()
+    gc.freeze()  # or each child would copy what its garbage collector looks at
+    log.debug(f"shim: ready, namespace {namespace}")
+    loop.run()
+
+
+def _raise_descriptors() -> None:
+    """Three descriptors a container: take as many as we may have. Workers go back to what was."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

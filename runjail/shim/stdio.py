@@ -1,0 +1,143 @@
+"""Standard input, output and error of a container: containerd's FIFOs go to the program itself, nothing is copied.
+
+The shim holds the other end of each FIFO open, so that a client that goes away is no SIGPIPE and one that comes late no
+end-of-file. Only terminals need copying, which two small processes do: terminal.py.
+"""
+
+import os
+import stat
+
+from runjail.errors import HostError, UsageError, reason
+from runjail.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FLAGS = os.O_CLOEXEC | os.O_NOCTTY
+
+
+class Logger(Record):
+    """A program that takes the output: its words, and the ends of the pipes that it reads."""
+
+    words: tuple[str, ...]
+    stdout: int
+    stderr: int
+
+
+class Stdio:
+    """Open descriptors of one process.
+
+    given: for the program's 0, 1 and 2, or with a terminal for those who copy; closed by `release` once they are
+    passed on. `close` closes what the shim holds on to.
+    """
+
+    def __init__(self, stdin: str, stdout: str, stderr: str, terminal: bool) -> None:
+        """Open what containerd names: a path, `file://PATH`, `binary://PROGRAM?KEY=VALUE`, or nothing.
+
+        Raises HostError or UsageError, with nothing left open.
+        """
+        self.given: list[int] = []
+        self.logger: Logger | None = None
+        self._held: list[int] = []
+        self._input = -1
+        try:
+            self._open_input(stdin)
+            if stdout.startswith("binary://"):
+                self._open_logger(stdout)
+            else:
+                self._open_output(stdout)
+                self._open_output("" if terminal else stderr)
+        except OSError as error:
+            self.close()
+            raise HostError(f"opening {error.filename or 'a pipe'}: {reason(error)}") from error
+
+    def _open_input(self, path: str) -> None:
+        if not path:
+            self.given.append(os.open("/dev/null", os.O_RDONLY | FLAGS))
+            return
+        self.given.append(os.open(path, os.O_RDONLY | os.O_NONBLOCK | FLAGS))
+        self._input = os.open(path, os.O_WRONLY | FLAGS)  # there is a reader, so this does not wait
+        os.set_blocking(self.given[0], True)
+
+    def _open_output(self, name: str) -> None:
+        scheme, separator, rest = name.partition("://")
+        if separator and scheme not in ("file", "fifo"):
+            raise UsageError(f"output to {scheme}:// is not supported")
+        path = rest.partition("?")[0] if separator else name
+        if not path:
+            self.given.append(os.open("/dev/null", os.O_WRONLY | FLAGS))
+        elif scheme == "file" or not _is_fifo(path):
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            self.given.append(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | FLAGS, 0o644))
+        else:
+            self._held.append(os.open(path, os.O_RDONLY | os.O_NONBLOCK | FLAGS))
+            self.given.append(os.open(path, os.O_WRONLY | FLAGS))
+
+    def _open_logger(self, name: str) -> None:
+        path, _, query = name.removeprefix("binary://").partition("?")
+        words = [_unquoted(word) for pair in query.split("&") if pair for word in pair.partition("=")[::2]]
+        for _ in range(2):
+            reading, writing = os.pipe()
+            self._held.append(reading)
+            self.given.append(writing)
+        self.logger = Logger((path, *(word for word in words if word)), *self._held[-2:])
+
+    def needed(self) -> list[int]:
+        """Return the descriptors that a worker must keep."""
+        return [*self.given, *((self.logger.stdout, self.logger.stderr) if self.logger else ())]
+
+    def release(self) -> None:
+        """Close what was passed on: the end of the program is the end of the file then."""
+        _close(self.given)
+        if self.logger:  # who reads a pipe must be gone when the logger is
+            _close(self._held)
+
+    def close_input(self) -> None:
+        """Let the program see the end of its input once the client has closed it too."""
+        if self._input >= 0:
+            os.close(self._input)
+            self._input = -1
+
+    def close(self) -> None:
+        """Close everything."""
+        self.close_input()
+        _close(self.given)
+        _close(self._held)
+
+
+def start_logger(logger: Logger, env: "dict[str, str]", start: "Callable[..., int]") -> int:
+    """Start a logging program and wait until it says that it is ready. Returns its pid.
+
+    It reads descriptors 3 and 4, and closes 5 when it is ready (containerd, runtime/v2/README.md, Logging).
+    """
+    ready, theirs = os.pipe()
+    try:
+        null = os.open("/dev/null", os.O_RDWR | FLAGS)
+        pid = start(logger.words, env, [null, null, null, logger.stdout, logger.stderr, theirs])
+        os.close(null)
+    except OSError as error:
+        raise HostError(f"starting the logging program {logger.words[0]}: {reason(error)}") from error
+    finally:
+        os.close(theirs)
+    os.read(ready, 1)
+    os.close(ready)
+    return pid
+
+
+def _is_fifo(path: str) -> bool:
+    try:
+        return stat.S_ISFIFO(os.stat(path).st_mode)
+    except FileNotFoundError:
+        return False
+
+
+def _unquoted(text: str) -> str:
+    """Undo the escapes of a URL's query."""
+    first, *rest = text.replace("+", " ").split("%")
+    return first + "".join(chr(int(part[:2], 16)) + part[2:] for part in rest)
+
+
+def _close(descriptors: list[int]) -> None:
+    while descriptors:
+        os.close(descriptors.pop())

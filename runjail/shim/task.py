@@ -1,0 +1,118 @@
+"""Processes of containers as the shim remembers them."""
+
+import time
+
+from runjail.errors import WrongStatus
+from runjail.shim import messages
+from runjail.shim.events import timestamp
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from runjail.shim.stdio import Stdio
+    from runjail.shim.wire import Message
+
+UNKNOWN, CREATED, RUNNING, STOPPED, PAUSED = range(5)  # containerd.task.Status
+
+
+class Process:
+    """One process that containerd knows: a container's init, or one that `exec` started.
+
+    exec_id: "" for init. pid: 0 before it runs. busy: what is under way, "" for nothing. ended: exit status and time
+    in nanoseconds, None while it lives. reported: the exit event was published. copier: pid of the process that
+    writes its output, 0 for none. master: of its terminal, -1 without one.
+    """
+
+    def __init__(self, request: "Message", task: "Task | None" = None, document: bytes = b"") -> None:
+        self.request = request
+        self.id: str = request["id"]
+        self.exec_id: str = request.get("exec_id", "")
+        self.terminal: bool = request["terminal"]
+        self.stdin: str = request["stdin"]
+        self.stdout: str = request["stdout"]
+        self.stderr: str = request["stderr"]
+        self.document = document
+        self._task = task
+        self.stdio: Stdio | None = None
+        self.pid = self.copier = 0
+        self.master = -1
+        self.busy = ""
+        self.running = False
+        self.ended: tuple[int, int] | None = None
+        self.reported = False
+        self.waiting: list[Callable[[], None]] = []
+
+    @property
+    def task(self) -> "Task":
+        """The container that the process belongs to."""
+        assert self._task
+        return self._task
+
+    @property
+    def namespace(self) -> str:
+        """containerd's namespace."""
+        return self.task.namespace
+
+    def claim(self, doing: str) -> None:
+        """Mark the process as being worked on. Raises WrongStatus when it is already."""
+        if self.busy:
+            raise WrongStatus(f"cannot {doing} {self.name}: {self.busy} is under way")
+        self.busy = doing
+
+    @property
+    def name(self) -> str:
+        """What error texts call it."""
+        return f"process {self.exec_id} of {self.id}" if self.exec_id else f"container {self.id}"
+
+    def end(self, status: int) -> None:
+        """Note that it has ended, now."""
+        self.ended = status, time.time_ns()
+
+    def ending(self) -> "Message":
+        """Return exit_status and exited_at; zeros while it lives."""
+        if not self.ended:
+            return {"exit_status": 0, "exited_at": None}
+        return {"exit_status": self.ended[0], "exited_at": timestamp(self.ended[1])}
+
+
+class Task(Process):
+    """A container: its init, and the others.
+
+    root: state directory. private: it has process numbers of its own, which end with its init. ooms: how many of its
+    processes are known to have been killed for want of memory.
+    """
+
+    def __init__(self, request: "Message", root: str, namespace: str) -> None:
+        super().__init__(request)
+        self.bundle: str = request["bundle"]
+        self.root = root
+        self._namespace = namespace
+        self.execs: dict[str, Process] = {}
+        self.private = False
+        self.ooms = 0
+        self.cleaning = self.cleaned = False  # nobody is left who could outlive init
+
+    @property
+    def task(self) -> "Task":
+        """Itself."""
+        return self
+
+    @property
+    def namespace(self) -> str:
+        """containerd's namespace."""
+        return self._namespace
+
+    def processes(self) -> "list[Process]":
+        """Return init and the others."""
+        return [self, *self.execs.values()]
+
+    def details(self, pid: int) -> "Message":
+        """Return what `Pids` says of a process: its number, and its exec id where it has one."""
+        from runjail.shim import wire
+
+        for process in self.execs.values():
+            if process.pid == pid:
+                value = wire.encode(messages.PROCESS_DETAILS, {"exec_id": process.exec_id})
+                return {"pid": pid, "info": {"type_url": "containerd.runc.v1.ProcessDetails", "value": value}}
+        return {"pid": pid}

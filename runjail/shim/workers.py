@@ -1,0 +1,132 @@
+"""Forked children that do what may take long, each for one request: the shim itself never waits for anything.
+
+A worker has the engine loaded already, so it begins at once. It dies with the shim: what it was doing is on disk then
+and `delete` takes it back.
+"""
+
+import _socket
+import gc
+import os
+import struct
+
+from runjail import jsonio, log
+from runjail.errors import HostError
+from runjail.host.base import close_others
+from runjail.lifecycle.link import Link, rebuilt
+from runjail.shim.loop import READ
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from runjail.errors import RunjailError
+    from runjail.shim.loop import Loop
+    from runjail.shim.machine import Machine
+
+    Result = dict[str, Any]
+    Done = Callable[["RunjailError | None", Result], None]
+
+RIGHTS = struct.Struct("i")
+
+
+class Worker:
+    """The worker's own side: how it answers. done: whether it has."""
+
+    def __init__(self, connection: "_socket.socket") -> None:
+        self._connection = connection
+        self.link = Link(connection)
+
+    def answer(self, result: "Result", terminal: int = -1) -> None:
+        """Send the result, with the master of a terminal when there is one."""
+        if terminal < 0:
+            self.link.say(**result)
+            return
+        rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, RIGHTS.pack(terminal))]
+        self._connection.sendmsg([jsonio.dumps(result).encode() + b"\n"], rights)
+
+
+class Workers:
+    """Starts workers and hands their results on. pids: those that run."""
+
+    def __init__(self, loop: "Loop", machine: "Machine") -> None:
+        self._loop, self._machine = loop, machine
+        self.pids: set[int] = set()
+        self.answering = 0  # workers whose result is still to come
+
+    def start(
+        self,
+        work: "Callable[[Worker], None]",
+        done: "Done",
+        keep: "Sequence[int]" = (),
+        standard: "Sequence[int]" = (),
+    ) -> None:
+        """Run work(worker) in a child; done(error, result) is called here with what it answers.
+
+        keep: descriptors that it needs; standard: those that become its 0, 1 and 2. A result's "terminal" is a
+        descriptor that is the receiver's to close.
+        """
+        ours, theirs = _socket.socketpair()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            ours.close()
+            theirs.close()
+            done(HostError(f"starting a worker: {error.strerror}"), {})
+            return
+        if not pid:
+            self._work(work, Worker(theirs), keep, standard)
+        theirs.close()
+        self.pids.add(pid)
+        self.answering += 1
+        self._loop.watch(ours.fileno(), READ, lambda _events: self._finish(ours, done))
+
+    def _work(
+        self, work: "Callable[[Worker], None]", worker: Worker, keep: "Sequence[int]", standard: "Sequence[int]"
+    ) -> None:
+        """Be a worker. Never returns."""
+        try:
+            parent = os.getppid()
+            self._loop.forget()
+            gc.disable()
+            self._machine.die_with_parent()
+            if os.getppid() != parent:  # it died before we said so
+                os._exit(1)
+            for number, descriptor in enumerate(standard):
+                os.dup2(descriptor, number)
+            close_others([worker.link.fileno(), *keep, *log.descriptors()])
+            work(worker)
+        except BaseException as error:  # whatever it is, the shim must hear of it
+            worker.link.report(error)
+        finally:
+            os._exit(0)
+
+    def _finish(self, connection: "_socket.socket", done: "Done") -> None:
+        self._loop.unwatch(connection.fileno())
+        try:
+            message, terminal = _receive(connection)
+        finally:
+            connection.close()
+            self.answering -= 1
+        if message is None:
+            done(HostError("the process that worked on the container was killed"), {})
+        elif "error" in message:
+            done(rebuilt(message), {})
+        else:
+            done(None, {**message, "terminal": terminal})
+
+
+def _receive(connection: "_socket.socket") -> "tuple[Result | None, int]":
+    """Return the one line a worker sends, and the descriptor that comes with it or -1."""
+    data, terminal = b"", -1
+    while not data.endswith(b"\n"):
+        block, ancillary, _, _ = connection.recvmsg(1 << 16, _socket.CMSG_SPACE(RIGHTS.size))
+        for level, kind, rights in ancillary:
+            if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
+                (terminal,) = RIGHTS.unpack(rights[: RIGHTS.size])
+                os.set_inheritable(terminal, False)
+        if not block:
+            return None, terminal
+        data += block
+    message: Result = jsonio.loads(data)
+    return message, terminal
