@@ -166,7 +166,7 @@ class Reader:
             for _ in self._stream.pieces(self._stored):
                 pass
         if self._padding:
-            self._stream.exactly(self._padding)
+            self._stream.take(self._padding)  # `umoci insert` leaves the last one out, and Go's readers do not mind
         self._stored = self._padding = 0
         block = self._stream.take(BLOCK)
         if block == _ZEROS:
