@@ -28,7 +28,7 @@ PROTECTED = frozenset(("privkeys", "gpg-privatekeys"))  # each has a list of pas
 
 
 def read_keys(specifications: "Iterable[str]") -> "Parameters":
-    """Read what --key gives: FILE, FILE:PASSWORD, FILE:pass=TEXT, FILE:file=PATH, FILE:fd=NUMBER, provider:NAME[:ATTRS].
+    """Read what --key gives: FILE, FILE:PASSWORD, FILE:pass=TEXT, FILE:file=PATH, FILE:fd=N, provider:NAME[:ATTRS].
 
     The path ends at the first colon; the rest, colons included, is the password. A password file is taken whole, its
     last newline too. Raises ImageError: not readable, no key, in ocicrypt's words a missing or wrong password.

@@ -26,6 +26,7 @@ PUBLIC = NAMESPACE + "pubopts"
 PROVIDER = "provider."
 LONGEST = 256 << 10  # bytes of one annotation: about 500 recipients
 MOST_PACKETS = 128  # in one annotation
+MOST_TOLD = 10  # reasons in an error
 NO_KEY_FITS = "no suitable key unwrapper found or none of the private keys could be used for decryption"
 
 SCHEMES: "dict[str, Scheme]" = {scheme.NAME: scheme for scheme in (jwe, pkcs7, pgp, pkcs11)}  # in the order of trying
@@ -117,7 +118,13 @@ def _unwrap(descriptor: "Descriptor", parameters: "Parameters", providers: "Mapp
         if found := _open(descriptor, name, _opener(name, parameters, providers), faults):
             return found
     text = NO_KEY_FITS if any_key else Unauthorized.most_important
-    raise Unauthorized(f"{text}: {'; '.join(dict.fromkeys(faults))}" if faults else text)
+    raise Unauthorized(f"{text}: {_told(faults)}" if faults else text)
+
+
+def _told(faults: list[str]) -> str:
+    different = list(dict.fromkeys(faults))
+    more = len(different) - MOST_TOLD
+    return "; ".join(different[:MOST_TOLD] + ([f"and {more} more"] if more > 0 else []))
 
 
 def _open(descriptor: "Descriptor", name: str, opener: "Opener", faults: list[str]) -> Private | None:
