@@ -214,7 +214,7 @@ class Libc:
     def procctl(self, command: int, value: int | None) -> None:
         """Set a property of this process; some commands take no value."""
         memory = None if value is None else _exactly(struct.pack("i", value))
-        self._call("procctl", 0, 0, command, memory and _ctypes.addressof(memory))
+        self._call("procctl", 0, 0, command, _ctypes.addressof(memory) if memory else None)
 
     def process(self, pid: int) -> Proc | None:
         """Return one process, zombies included; None when there is none."""

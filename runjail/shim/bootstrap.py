@@ -10,6 +10,7 @@ import time
 
 from runjail import __version__, jsonio, log
 from runjail.errors import RunjailError, UsageError, reason
+from runjail.shim.flags import Given
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,85 +19,11 @@ if TYPE_CHECKING:
     from runjail.shim.machine import Engine
     from runjail.shim.wire import Message
 
-FLAGS = {  # name: whether it takes a value
-    **dict.fromkeys(("namespace", "address", "publish-binary", "id", "socket", "debug-socket", "bundle"), True),
-    **dict.fromkeys(("debug", "v", "version", "info"), False),
-}
 GROUPS = ("io.containerd.runc.v2.group", "io.kubernetes.cri.sandbox-id")
 BACKLOG = 64
 SUN_PATH = 103  # bytes of a socket's path on FreeBSD, and fewer than Linux has
 NAME = "io.containerd.runjail.v1"
 KILLED = 137
-
-
-class Given:
-    """The command line, completed from the environment and from what came on standard input."""
-
-    def __init__(self, words: "Sequence[str]") -> None:
-        """Parse Go's flag syntax: `-x v`, `-x=v`, `--x`. Raises UsageError."""
-        self.flags: dict[str, str] = {}
-        self.verb = ""
-        rest = list(words)
-        while rest:
-            word = rest.pop(0)
-            if not word.startswith("-"):
-                self.verb = self.verb or word
-                continue
-            name, equals, value = word.lstrip("-").partition("=")
-            if name not in FLAGS:
-                raise UsageError(f"unknown flag {word[:80]!r}")
-            if FLAGS[name] and not equals:
-                if not rest:
-                    raise UsageError(f"flag -{name} needs a value")
-                value = rest.pop(0)
-            self.flags[name] = value if FLAGS[name] or equals else "true"
-
-    def text(self, name: str, variable: str = "") -> str:
-        """Return a flag's value, or the variable's that newer versions of containerd set."""
-        return self.flags.get(name, "") or os.environ.get(variable, "")
-
-    def complete(self, said: bytes) -> None:
-        """Take what is missing from containerd.runtime.bootstrap.v1.BootstrapParams (2.3).
-
-        Older versions send options instead, or nothing: what does not name our container is not for us.
-        """
-        from runjail.shim import messages, wire
-
-        try:
-            params = wire.decode(messages.BOOTSTRAP, said)
-        except ValueError:
-            return
-        flags = {"id": params["instance_id"], "namespace": params["namespace"]}
-        if not all(flags.values()) or any(self.flags.get(name, value) != value for name, value in flags.items()):
-            return
-        flags |= {"address": params["containerd_grpc_address"], "events": params["containerd_ttrpc_address"]}
-        flags["sockets"] = params["socket_dir"]
-        self.flags = {**{name: value for name, value in flags.items() if value}, **self.flags}
-
-    @property
-    def id(self) -> str:
-        """The container. Raises UsageError for what cannot be one: it names files of ours."""
-        from runjail.lifecycle.state import check_id
-
-        return check_id(self.text("id"))
-
-    @property
-    def namespace(self) -> str:
-        """containerd's namespace, which becomes part of paths. Raises UsageError."""
-        found = self.text("namespace", "NAMESPACE")
-        if not found or "/" in found or found.startswith("."):
-            raise UsageError(f"not a namespace: {found[:80]!r}")
-        return found
-
-    @property
-    def address(self) -> str:
-        """containerd's own socket."""
-        return self.text("address", "GRPC_ADDRESS")
-
-    @property
-    def events(self) -> str:
-        """Where containerd takes events."""
-        return os.environ.get("TTRPC_ADDRESS") or self.text("events") or f"{self.address}.ttrpc"
 
 
 def main(argv: "Sequence[str]", engine: "Engine") -> int:
@@ -173,12 +100,12 @@ def _group(container_id: str, bundle: str, share: str) -> str:
 
 def _digest(given: Given, group: str) -> str:
     """Return the name of a shim's socket, as containerd's own shims choose theirs."""
-    try:
-        from _sha2 import sha256  # the C half of hashlib, from 3.12 on
+    name = "/".join((given.address, given.namespace, group)).encode()
+    try:  # the C half of hashlib, which had another name before 3.12
+        from _sha2 import sha256  # type: ignore[import-not-found,unused-ignore]
     except ImportError:
-        from _sha256 import sha256  # type: ignore[import-not-found,no-redef]
-
-    digest: str = sha256("/".join((given.address, given.namespace, group)).encode()).hexdigest()
+        from _sha256 import sha256  # type: ignore[import-not-found,unused-ignore,no-redef]
+    digest: str = sha256(name).hexdigest()
     return digest
 
 
@@ -284,7 +211,7 @@ def delete(given: Given, engine: "Engine") -> bytes:
     """
     from runjail.shim import jobs, messages, wire
     from runjail.shim.events import timestamp
-    from runjail.shim.service import state_root
+    from runjail.shim.root import state_root
 
     bundle = given.text("bundle") or os.getcwd()
     root = state_root(bundle, given.namespace)

@@ -6,20 +6,19 @@ import os
 from runjail import jsonio, log
 from runjail.errors import InvalidConfig
 from runjail.host import programs
-from runjail.lifecycle import console
+from runjail.lifecycle import console, inspect
 from runjail.lifecycle import create as creating
 from runjail.lifecycle import delete as deleting
 from runjail.lifecycle import exec as executing
-from runjail.lifecycle import inspect, kill, update
+from runjail.lifecycle import kill as killing
 from runjail.lifecycle import start as starting
-from runjail.lifecycle.kill import SIGKILL
+from runjail.lifecycle import update as updating
 from runjail.shim import stdio as standard
 from runjail.shim import terminal
 from runjail.spec.parse import parse_process, parse_resources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
     from runjail.shim.machine import Engine
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     from runjail.shim.task import Process, Task
     from runjail.shim.wire import Message
     from runjail.shim.workers import Worker
-
-ROOT_FILE = "runjail-root"  # in the bundle: the state directory, for `delete`
 
 
 def warm_up(engine: "Engine") -> None:
@@ -142,17 +139,10 @@ def remove(engine: "Engine", container_id: str, root: str, bundle: str) -> None:
     engine.machine.unmount(f"{bundle}/rootfs")
 
 
-def kill_one(engine: "Engine", task: "Task", signal: int, worker: "Worker") -> None:
-    """Signal init."""
+def kill(engine: "Engine", task: "Task", signal: int, everyone: bool, worker: "Worker") -> None:
+    """Signal init, or every process of the container."""
     open_log(task.bundle)
-    kill.kill(task.id, signal, False, 0, engine.host, engine.store(task.root))
-    worker.answer({})
-
-
-def kill_all(engine: "Engine", task: "Task", signal: int, worker: "Worker") -> None:
-    """Signal every process of the container."""
-    open_log(task.bundle)
-    kill.kill(task.id, signal, True, 0, engine.host, engine.store(task.root))
+    killing.kill(task.id, signal, everyone, 0, engine.host, engine.store(task.root))
     worker.answer({})
 
 
@@ -161,29 +151,29 @@ def end_others(engine: "Engine", task: "Task", worker: "Worker") -> None:
     container = engine.store(task.root).find(task.id)
     if os.path.exists(f"{container.path}/paused"):
         engine.host.thaw(container.box)
-    engine.host.kill_all(container.box, SIGKILL)
+    engine.host.kill_all(container.box, killing.SIGKILL)
     worker.answer({})
 
 
 def pause(engine: "Engine", task: "Task", worker: "Worker") -> None:
     """Pause the container."""
     open_log(task.bundle)
-    kill.pause(task.id, engine.host, engine.store(task.root))
+    killing.pause(task.id, engine.host, engine.store(task.root))
     worker.answer({})
 
 
 def resume(engine: "Engine", task: "Task", worker: "Worker") -> None:
     """Resume the container."""
     open_log(task.bundle)
-    kill.resume(task.id, engine.host, engine.store(task.root))
+    killing.resume(task.id, engine.host, engine.store(task.root))
     worker.answer({})
 
 
-def change(engine: "Engine", task: "Task", resources: bytes, worker: "Worker") -> None:
+def update(engine: "Engine", task: "Task", resources: bytes, worker: "Worker") -> None:
     """Change the container's limits."""
     open_log(task.bundle)
     wanted = parse_resources(decoded(resources, "resources"))
-    update.update(task.id, wanted, engine.host, engine.store(task.root))
+    updating.update(task.id, wanted, engine.host, engine.store(task.root))
     worker.answer({})
 
 

@@ -5,6 +5,7 @@ import os
 import resource
 
 from runjail import log
+from runjail.shim.containers import Containers
 from runjail.shim.events import Publisher
 from runjail.shim.loop import Loop
 from runjail.shim.service import TaskService
@@ -34,14 +35,15 @@ def serve(listener: "_socket.socket", path: str, engine: "Engine", events: str, 
             except FileNotFoundError:
                 pass
 
-    service = TaskService(loop, engine, Publisher(loop, events, namespace), namespace, over)
-    loop.on_exit = service.on_exit
+    containers = Containers(loop, engine, Publisher(loop, events, namespace))
+    service = TaskService(containers, namespace, over)
+    loop.on_exit = containers.on_exit
     loop.watch_children()
     server = Server(loop, listener, service.serve)
 
     def look() -> None:
         """End when nobody is connected and there is nothing to keep: containerd died before it used us."""
-        if not (service.tasks or service.joined or server.clients):
+        if service.unused and not server.clients:
             over()
         loop.later(IDLE_SECONDS, look)
 

@@ -1,19 +1,20 @@
 """Processes of containers as the shim remembers them."""
 
+import os
 import time
 
 from runjail.errors import WrongStatus
-from runjail.shim import messages
+from runjail.shim import messages, wire
 from runjail.shim.events import timestamp
+from runjail.shim.stdio import Stdio
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runjail.shim.stdio import Stdio
     from runjail.shim.wire import Message
 
-UNKNOWN, CREATED, RUNNING, STOPPED, PAUSED = range(5)  # containerd.task.Status
+CREATED, RUNNING, STOPPED, PAUSED = 1, 2, 3, 4  # containerd.v1.types.Status
 
 
 class Process:
@@ -51,8 +52,20 @@ class Process:
 
     @property
     def namespace(self) -> str:
-        """containerd's namespace."""
+        """The namespace of containerd's."""
         return self.task.namespace
+
+    def open(self) -> None:
+        """Open its standard input, output and error."""
+        self.stdio = Stdio(self.stdin, self.stdout, self.stderr, self.terminal)
+
+    def close(self) -> None:
+        """Close what is open for it."""
+        if self.stdio:
+            self.stdio.close()
+        if self.master >= 0:
+            os.close(self.master)
+            self.master = -1
 
     def claim(self, doing: str) -> None:
         """Mark the process as being worked on. Raises WrongStatus when it is already."""
@@ -100,7 +113,7 @@ class Task(Process):
 
     @property
     def namespace(self) -> str:
-        """containerd's namespace."""
+        """The namespace of containerd's."""
         return self._namespace
 
     def processes(self) -> "list[Process]":
@@ -109,8 +122,6 @@ class Task(Process):
 
     def details(self, pid: int) -> "Message":
         """Return what `Pids` says of a process: its number, and its exec id where it has one."""
-        from runjail.shim import wire
-
         for process in self.execs.values():
             if process.pid == pid:
                 value = wire.encode(messages.PROCESS_DETAILS, {"exec_id": process.exec_id})

@@ -172,7 +172,7 @@ class _Client(Connection):
 
 
 class Server:
-    """Accepts connections on a listening socket and hands requests to `serve(service, method, payload, answer, refuse)`.
+    """Accepts connections and hands requests to `serve(service, method, payload, answer, refuse)`.
 
     Exactly one of answer and refuse is to be called, now or later.
     """

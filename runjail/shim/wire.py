@@ -21,17 +21,17 @@ DEFAULTS = {"s": "", "y": b"", "u": 0, "i": 0, "b": False}
 
 
 def encode(table: "Table", message: "Message") -> bytes:
-    """Return the bytes of a message. Fields at their default take none; a name that is not in the table is a KeyError."""
+    """Return the bytes of a message; fields at their default take none. Raises KeyError for a name not in the table."""
     unknown = message.keys() - {name for name, _ in table.values()}
     if unknown:
         raise KeyError(f"no such fields: {sorted(unknown)}")
-    parts = []
+    parts: list[bytes] = []
     for number, (name, kind) in table.items():
         value = message.get(name)
         if isinstance(kind, list):
             parts += [_field(number, kind[0], each) for each in value or ()]
         elif kind == "m":
-            parts += [_field(number, PAIR, {"key": key, "value": value[key]}) for key in value or ()]
+            parts += [_field(number, PAIR, {"key": key, "value": text}) for key, text in (value or {}).items()]
         elif value is not None and value != DEFAULTS.get(kind if isinstance(kind, str) else ""):
             parts.append(_field(number, kind, value))
     return b"".join(parts)
