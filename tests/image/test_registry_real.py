@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from runjail.image.registry.client import Registry
 from runjail.image.registry.credentials import Keyring
 from runjail.image.registry.sink import RegistrySink
 from runjail.image.registry.source import RegistrySource
+from tests.image.registry_client import put
 from tests.image.registry_server import (
     PASSWORD,
     USER,
@@ -73,21 +73,11 @@ def push(registry: Registry, repository: str, tag: str, *layers: bytes, mount_fr
     for content in blobs.values():
         descriptor = described(content)
         if not sink.has(descriptor):
-            upload(sink, content)
+            put(sink, described(content), content)
             assert sink.has(descriptor)
     sink.put_document(described(manifest, media.OCI_MANIFEST), manifest, top=True)
     sink.close()
     return digest_of(manifest)
-
-
-def upload(sink: RegistrySink, content: bytes) -> list[int]:
-    """Put a blob and return what progress was told."""
-    told: list[int] = []
-    with tempfile.TemporaryFile() as file:
-        file.write(content)
-        file.flush()
-        sink.put_blob(described(content), file.fileno(), lambda _descriptor, count: told.append(count))
-    return told
 
 
 def pull(registry: Registry, repository: str, reference: str) -> dict[str, bytes]:
@@ -164,7 +154,7 @@ def test_mounting_saves_the_upload(server: DockerRegistry, tmp_path: Path) -> No
     before = len(server.requests())
     registry = Registry(server.host, keyring=keyring(tmp_path))
     sink = RegistrySink(registry, "mount/to", "v1", ("mount/absent", "mount/from"))
-    told = upload(sink, LAYERS[1])
+    told = put(sink, described(LAYERS[1]), LAYERS[1])
     sink.close()
 
     assert sum(told) == len(LAYERS[1])
@@ -182,7 +172,7 @@ def test_chunks(server: DockerRegistry, tmp_path: Path, monkeypatch: pytest.Monk
     registry = Registry(server.host, keyring=keyring(tmp_path))
     sink = RegistrySink(registry, "in/chunks", "v1")
     sink._in_chunks = True
-    upload(sink, LAYERS[1])
+    put(sink, described(LAYERS[1]), LAYERS[1])
 
     assert sink.has(described(LAYERS[1]))
     patches = [status for method, path, status in server.requests() if method == "PATCH" and "in/chunks" in path]

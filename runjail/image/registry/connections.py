@@ -1,5 +1,6 @@
 """The border to urllib3: one request out, one answer in. Its exceptions end here, and no other module imports it."""
 
+import http.client
 import ssl
 import threading
 import time
@@ -12,9 +13,10 @@ from runjail.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterator, Mapping
     from types import ModuleType
-    from typing import Protocol
+    from typing import Any, Protocol
 
     from urllib3 import BaseHTTPResponse, PoolManager
 
@@ -68,6 +70,7 @@ class Answer:
     def __init__(self, request: Request, response: "BaseHTTPResponse", timeouts: Timeouts) -> None:
         self.request, self.status, self.headers = request, response.status, response.headers
         self._response, self._timeouts = response, timeouts
+        self.what = _name(request)  # for errors; whoever knows better says so
 
     def header(self, name: str) -> str:
         """Return a header, "" when it is absent."""
@@ -89,7 +92,7 @@ class Answer:
                 waited, arrived = waited + time.monotonic() - start, arrived + len(block)
                 if waited > self._timeouts.read:
                     if arrived < self._timeouts.slowest * waited:
-                        raise Temporary(_error(self.request, f"stuck: {arrived} bytes in {waited:.0f} s"))
+                        raise Temporary(RegistryError(f"{self.what}: stuck: {arrived} bytes in {waited:.0f} s"))
                     waited, arrived = 0.0, 0
                 yield block
         finally:
@@ -101,7 +104,7 @@ class Answer:
         try:  # read1: whatever there is, so that time can be looked at
             return self._response.read1(BLOCK, decode_content=False)
         except (HTTPError, OSError) as error:
-            raise Temporary(_error(self.request, _cause(error))) from None
+            raise Temporary(RegistryError(f"{self.what}: {_cause(error)}")) from None
 
     def read(self, limit: int) -> bytes:
         """Return the whole body. Raises RegistryError when it is longer than limit bytes."""
@@ -109,16 +112,20 @@ class Answer:
         for block in self.blocks():
             body += block
             if len(body) > limit:
-                raise _error(self.request, f"the answer is longer than {limit} bytes")
+                raise RegistryError(f"{self.what}: longer than {limit} bytes")
         return bytes(body)
 
-    def close(self) -> None:
-        """Let go; a short rest is read first, so that the connection serves the next request."""
+    def drain(self) -> None:
+        """Let go of an answer whose body does not matter; a short one is read, to use the connection again."""
         try:
             if (self._response.length_remaining or 0) <= SPARE:
                 self.read(SPARE)
         except (Temporary, RegistryError):
             pass
+        self.close()
+
+    def close(self) -> None:
+        """Let go at once."""
         self._response.close()
 
 
@@ -185,8 +192,13 @@ def _make_manager(verify: bool, proxy: str) -> "PoolManager":
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # the endpoint has said so, once
     options = {"num_pools": 16, "maxsize": 16, "ssl_context": context, "blocksize": BLOCK}
-    if not proxy:
-        return urllib3.PoolManager(**options)  # type: ignore[no-any-return]
+    manager: PoolManager = _make_proxy(proxy, options) if proxy else urllib3.PoolManager(**options)
+    _watch_heads(manager)
+    return manager
+
+
+def _make_proxy(proxy: str, options: "dict[str, Any]") -> "PoolManager":
+    urllib3 = _library()
     parts = urlsplit(proxy)
     secret = f"{unquote(parts.username)}:{unquote(parts.password or '')}" if parts.username else None
     bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
@@ -197,31 +209,78 @@ def _make_manager(verify: bool, proxy: str) -> "PoolManager":
         raise RegistryError(f"proxy {bare}: cannot be used: {error}") from None
 
 
+def _watch_heads(manager: "PoolManager") -> None:
+    """Let the whole head of an answer come within the time-out; Python's counts anew with every byte."""
+    pools: dict[str, Any] = dict(manager.pool_classes_by_scheme)
+    for scheme, pool in pools.items():
+        connection = type("Watched", (_Watched, pool.ConnectionCls), {})
+        pools[scheme] = type("WatchedPool", (pool,), {"ConnectionCls": connection})
+    manager.pool_classes_by_scheme = pools
+
+
+class _Watched:
+    """Mixed into urllib3's connections."""
+
+    sock: "socket.socket"
+    timeout: float
+
+    def getresponse(self) -> "Any":
+        """Read the head. Raises TimeoutError."""
+        late = threading.Event()
+        timer = threading.Timer(self.timeout, self._give_up, (self.sock, late))
+        timer.daemon = True
+        timer.start()
+        try:
+            response = super().getresponse()  # type: ignore[misc]  # urllib3's
+        except Exception:
+            if late.is_set():
+                raise TimeoutError from None
+            raise
+        finally:
+            timer.cancel()
+        return response
+
+    def _give_up(self, sock: "socket.socket", late: threading.Event) -> None:
+        late.set()
+        try:
+            sock.shutdown(2)  # SHUT_RDWR: wakes the reader
+        except OSError:  # it ended by itself
+            pass
+
+
 def _failure(request: Request, error: Exception) -> Exception:
     """Return what to raise for an exception of urllib3: Temporary for what may pass."""
     from urllib3 import exceptions
 
-    known = _error(request, _cause(error))
+    known = RegistryError(f"{_name(request)}: {_cause(error)}")
     broken = (exceptions.ProtocolError, exceptions.ReadTimeoutError, exceptions.ConnectTimeoutError, ConnectionError)
-    final = (exceptions.NewConnectionError, exceptions.ProxyError, exceptions.SSLError)
-    return Temporary(known) if isinstance(error, broken) and not isinstance(error, final) else known
+    final = (exceptions.NewConnectionError, exceptions.ProxyError)
+    cut_off = isinstance(_innermost(error), (ssl.SSLEOFError, ssl.SSLZeroReturnError))
+    return Temporary(known) if cut_off or (isinstance(error, broken) and not isinstance(error, final)) else known
 
 
-def _error(request: Request, why: str) -> RegistryError:
-    parts = urlsplit(request.url)  # without its query: that of a redirect may be a key to the content
-    return RegistryError(f"{request.method} {parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}: {why}")
+def _name(request: Request) -> str:
+    """Return what a request is called: without the query, which may be a key to the content, and without secrets."""
+    parts = urlsplit(request.url)
+    return f"{request.method} {parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """Return the first cause: urllib3 wraps exceptions in others."""
+    while inner := next((arg for arg in error.args if isinstance(arg, BaseException)), error.__cause__):
+        error = inner
+    return error
 
 
 def _cause(error: BaseException) -> str:
-    """Return the innermost cause in a few words: urllib3 wraps, and shows objects with their addresses."""
-    seen = [error]
-    while inner := next((arg for arg in seen[-1].args if isinstance(arg, BaseException)), seen[-1].__cause__):
-        seen.append(inner)
-    innermost = seen[-1]
-    if isinstance(innermost, TimeoutError):
+    """Return the first cause in a few words; urllib3's own show objects with their addresses."""
+    first = _innermost(error)
+    if isinstance(first, TimeoutError):
         return "no answer in time"
-    if isinstance(innermost, ssl.SSLError):
-        return f"TLS: {getattr(innermost, 'verify_message', '') or innermost.reason or innermost}"
-    if isinstance(innermost, OSError):
-        return reason(innermost)
-    return str(innermost).rpartition(">: ")[2] or type(innermost).__name__
+    if isinstance(first, http.client.IncompleteRead):
+        return "the connection ended too early"
+    if isinstance(first, ssl.SSLError):
+        return f"TLS: {getattr(first, 'verify_message', '') or first.reason or first}"
+    if isinstance(first, OSError):
+        return reason(first)
+    return str(first).rpartition(">: ")[2] or type(first).__name__

@@ -94,7 +94,7 @@ class Endpoint:
     def finish(self, call: Call) -> "Answer":
         """Make a call whose answer's body does not matter."""
         answer = self.request(call)
-        answer.close()
+        answer.drain()
         return answer
 
     def exchange(self, call: Call) -> "Answer":
@@ -110,12 +110,13 @@ class Endpoint:
         except Temporary as lost:
             text = f"registry {self.host}: {call.what}: {lost.error}"
             raise Temporary(RegistryError(text, status=lost.error.status), lost.wait) from None
+        answer.what = f"registry {self.host}: {call.what}"
         if answer.status not in call.accept:
             raise self._refusal(call, answer)
         if answer.header("content-encoding") not in ("", "identity"):  # digests are those of plain content
             answer.close()
             encoding = answer.header("content-encoding")[:40]
-            raise RegistryError(f"registry {self.host}: {call.what}: encoded as {encoding!r}, which nobody asked for")
+            raise RegistryError(f"{answer.what}: encoded as {encoding!r}, which nobody asked for")
         return answer
 
     def _url(self, call: Call) -> str:
@@ -148,7 +149,7 @@ class Endpoint:
             except BaseException:
                 answer.close()
                 raise
-            answer.close()
+            answer.drain()
 
     def _authenticator(self, repository: str) -> Authenticator:
         with self._lock:
@@ -167,7 +168,7 @@ class Endpoint:
             answer = self._connections.send(request, verify=not self._is_unverified(request.url))
             if answer.status not in REDIRECTS:
                 return answer
-            answer.close()
+            answer.drain()
             target = urljoin(request.url, answer.header("location"))
             if request.method not in ("GET", "HEAD") or not self._trusts(target):
                 raise RegistryError(f"redirected to {_origin(target)}, refused", status=answer.status)
@@ -205,7 +206,7 @@ class Endpoint:
             except (RegistryError, Temporary) as error:
                 failure = error
                 continue
-            answer.close()
+            answer.drain()
             if scheme == "http" and answer.status == 400:  # what speaks TLS says so to plain requests: the first failed
                 break
             self._tell(scheme)

@@ -141,7 +141,7 @@ class RegistrySink:
             if error.status == 404:  # the upload is gone: a registry that was started again forgets them
                 raise Temporary(error) from None
             raise
-        answer.close()
+        answer.drain()
         self._check_digest(answer, descriptor)
 
     def _send_chunks(self, url: str, descriptor: "Descriptor", content: int, meter: "Meter") -> str:
@@ -151,13 +151,13 @@ class RegistrySink:
             headers = {**STREAM, "Content-Range": f"{start}-{start + length - 1}"}
             body = Portion(content, start, length, meter)
             answer = self._endpoint.exchange(self._call(descriptor.digest, "PATCH", url, headers, body, accept=(202,)))
-            answer.close()
+            answer.drain()
             url = self._location(answer)
         return url
 
     def _cancel(self, url: str) -> None:
         try:
-            self._endpoint.exchange(self._call("upload", "DELETE", url, accept=(200, 202, 204, 404))).close()
+            self._endpoint.exchange(self._call("upload", "DELETE", url, accept=(200, 202, 204, 404))).drain()
         except (ImageError, Temporary):  # it was only tidying up
             pass
 
