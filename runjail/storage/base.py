@@ -10,6 +10,7 @@ may get new attributes; every other entry may share its inode with lower layers,
 
 import os
 import re
+from typing import Protocol
 
 from runjail import log
 from runjail.errors import StorageError
@@ -19,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
-    from typing import Protocol, Self
+    from typing import Self
 
     from runjail.storage.lock import Lock
 
@@ -124,64 +125,62 @@ class Draft:
             log.debug(f"{failure}")  # the reason for giving up is what people should read
 
 
-if TYPE_CHECKING:
+class Store(Protocol):
+    """Where layers and roots are. Every method raises StorageError when the storage cannot do it.
 
-    class Store(Protocol):
-        """Where layers and roots are. Every method raises StorageError when the storage cannot do it.
+    Chains are chainIDs (`sha256:HEX`), names of roots are container IDs; what is neither is a StorageError.
+    """
 
-        Chains are chainIDs (`sha256:HEX`), names of roots are container IDs; what is neither is a StorageError.
+    kind: str  # "zfs" or "dir"
+    location: str  # what open_store takes: "zfs:tank/runjail", "dir:/var/db/runjail"
+
+    def content(self) -> str:
+        """Return the directory for blobs and documents; mode 0700, made when missing."""
+
+    def bundles(self) -> str:
+        """Return the directory for the bundles of `run --image`; mode 0700, made when missing."""
+
+    def has_layer(self, chain: str, seal: Seal | None = None) -> bool:
+        """Whether this layer is committed."""
+
+    def draft(self, chain: str, parent: str | None, seal: Seal | None = None) -> Draft | None:
+        """Begin a layer on top of `parent`, which must be committed under the same seal.
+
+        None: it is there. Waits while another process makes it. What a process that died has left is removed.
         """
 
-        kind: str  # "zfs" or "dir"
-        location: str  # what open_store takes: "zfs:tank/runjail", "dir:/var/db/runjail"
+    def layers(self) -> list[LayerInfo]:
+        """Return all committed layers, sorted by name; parents need not come first."""
 
-        def content(self) -> str:
-            """Return the directory for blobs and documents; mode 0700, made when missing."""
+    def remove_layer(self, info: LayerInfo) -> None:
+        """Remove a layer; one that is gone is success. Raises InUse while a root or a higher layer is on it."""
 
-        def bundles(self) -> str:
-            """Return the directory for the bundles of `run --image`; mode 0700, made when missing."""
+    def make_root(
+        self,
+        name: str,
+        chain: str,
+        *,
+        seal: Seal | None = None,
+        size: int = 0,
+        properties: "Mapping[str, str]" = ...,
+    ) -> str:
+        """Make a container's root out of a layer and return its path, mounted. size: quota in bytes, 0 for none.
 
-        def has_layer(self, chain: str, seal: Seal | None = None) -> bool:
-            """Whether this layer is committed."""
+        properties: texts without control characters by name ([a-z0-9._-], but for name, chain and seal).
+        Raises StorageError when there is such a root already.
+        """
 
-        def draft(self, chain: str, parent: str | None, seal: Seal | None = None) -> Draft | None:
-            """Begin a layer on top of `parent`, which must be committed under the same seal.
+    def remove_root(self, name: str) -> None:
+        """Remove a root; one that is gone is success. Raises InUse when something in it stays mounted or busy."""
 
-            None: it is there. Waits while another process makes it. What a process that died has left is removed.
-            """
+    def root(self, name: str) -> RootInfo | None:
+        """Return one root."""
 
-        def layers(self) -> list[LayerInfo]:
-            """Return all committed layers, sorted by name; parents need not come first."""
+    def roots(self) -> list[RootInfo]:
+        """Return all roots, sorted by name."""
 
-        def remove_layer(self, info: LayerInfo) -> None:
-            """Remove a layer; one that is gone is success. Raises InUse while a root or a higher layer is on it."""
-
-        def make_root(
-            self,
-            name: str,
-            chain: str,
-            *,
-            seal: Seal | None = None,
-            size: int = 0,
-            properties: "Mapping[str, str]" = ...,
-        ) -> str:
-            """Make a container's root out of a layer and return its path, mounted. size: quota in bytes, 0 for none.
-
-            properties: texts without control characters by name ([a-z0-9._-], but for name, chain and seal).
-            Raises StorageError when there is such a root already.
-            """
-
-        def remove_root(self, name: str) -> None:
-            """Remove a root; one that is gone is success. Raises InUse when something in it stays mounted or busy."""
-
-        def root(self, name: str) -> RootInfo | None:
-            """Return one root."""
-
-        def roots(self) -> list[RootInfo]:
-            """Return all roots, sorted by name."""
-
-        def sweep(self) -> list[str]:
-            """Remove half-made layers and roots whose makers died. Returns the datasets or directories removed."""
+    def sweep(self) -> list[str]:
+        """Remove half-made layers and roots whose makers died. Returns the datasets or directories removed."""
 
 
 def open_store(location: str, *, default: str, warn: "Say" = log.warning, info: "Say" = log.info) -> "Store":
