@@ -40,7 +40,9 @@ install:
 
 uninstall:
 	rm -rf "$(DESTDIR)$(PREFIX)/lib/runjail" "$(DESTDIR)$(PREFIX)/libexec/runjail"
-	rm -f "$(DESTDIR)$(PREFIX)/bin/runjail" "$(DESTDIR)$(PREFIX)/share/man/man8/runjail.8" \
+	rm -f "$(DESTDIR)$(PREFIX)/bin/runjail" "$(DESTDIR)$(PREFIX)/bin/containerd-shim-runjail-v1" \
+	    "$(DESTDIR)$(PREFIX)/bin/ctd-decoder"
+	rm -f "$(DESTDIR)$(PREFIX)/share/man/man8/runjail.8" \
 	    "$(DESTDIR)$(PREFIX)/share/man/man8/runjail-image.8"
 
 clean:

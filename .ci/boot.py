@@ -25,6 +25,7 @@ main()
 PLUGINS = ("clearcfs", "konfine")
 PROGRAMS = {  # next to runjail itself, and the modules they run
     "containerd-shim-runjail-v1": "runjail.cli.shim",
+    "ctd-decoder": "runjail.cli.decoder",
 }
 
 
