@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from runjail.image.blobs import Blobs
+    from runjail.image.content import Content
     from runjail.image.model import Platform
 
 
@@ -23,7 +23,7 @@ class Image(Record):
     config: ImageConfig
 
 
-def load(blobs: "Blobs", name: str, top: Descriptor, wanted: "Sequence[Platform]") -> Image:
+def load(blobs: "Content", name: str, top: Descriptor, wanted: "Sequence[Platform]") -> Image:
     """Return the image of the first platform of `wanted` that there is, documents verified.
 
     This is the one selection: what is authorised, unpacked and run comes from here. Raises ImageError, Corrupt.
@@ -37,7 +37,7 @@ def load(blobs: "Blobs", name: str, top: Descriptor, wanted: "Sequence[Platform]
     return image
 
 
-def every(blobs: "Blobs", name: str, top: Descriptor) -> list[Image]:
+def every(blobs: "Content", name: str, top: Descriptor) -> list[Image]:
     """Return the images of all platforms that are here, documents verified."""
     document = model.parse_manifest(blobs.read(top), top.media_type, f"manifest of {name}")
     if isinstance(document, Manifest):
@@ -47,7 +47,7 @@ def every(blobs: "Blobs", name: str, top: Descriptor) -> list[Image]:
     return [image.replace(top=top) for images in found for image in images]
 
 
-def read(blobs: "Blobs", name: str, top: Descriptor, descriptor: Descriptor) -> Image:
+def read(blobs: "Content", name: str, top: Descriptor, descriptor: Descriptor) -> Image:
     """Return the image of a manifest, documents verified."""
     manifest = model.parse_manifest(blobs.read(descriptor), descriptor.media_type, f"manifest of {name}")
     if isinstance(manifest, Index):

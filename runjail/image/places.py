@@ -1,7 +1,5 @@
 """From a name to the source or sink behind it."""
 
-import os
-
 from runjail.errors import UsageError
 from runjail.image.references import Reference
 from runjail.record import Record
@@ -11,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
+    from runjail.image.registry.client import Registry
     from runjail.image.transport import Sink, Source
 
 
@@ -65,10 +64,11 @@ def sink(reference: Reference, access: Access, mount_from: "Sequence[str]" = ())
     raise UsageError(f"{reference.name}: images cannot be written there")
 
 
-def _registry(reference: Reference, access: Access) -> "Any":
+def _registry(reference: Reference, access: Access) -> "Registry":
     from runjail.image.registry.client import Registry
+    from runjail.image.registry.credentials import Keyring
 
     said = access.registries.get(reference.host, {})
     insecure = access.insecure or bool(said.get("insecure"))
     mirror = str(said.get("mirror") or "")
-    return Registry(reference.host, insecure=insecure, mirror=mirror, authfile=access.authfile, environ=os.environ)
+    return Registry(reference.host, insecure=insecure, mirror=mirror, keyring=Keyring(access.authfile))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.ciphers import CipherContext
 
-    from runjail.image.blobs import Blobs
+    from runjail.image.content import Content
     from runjail.image.crypto.options import Private
     from runjail.image.model import Descriptor
 
@@ -33,7 +33,7 @@ LONGEST = 1 << 20  # bytes of one file of proofs
 class Proofs:
     """What was written down, one small file for each diffID, in a content store's directory."""
 
-    def __init__(self, content: "Blobs") -> None:
+    def __init__(self, content: "Content") -> None:
         self.content = content
         self.directory = f"{content.directory}/proofs"
 
