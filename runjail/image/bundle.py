@@ -25,7 +25,7 @@ PATHS = {
 }
 IMAGE = "org.opencontainers.image."
 # Annotations that tell a runtime what a container may do. As labels, anybody who builds an image could write them.
-NOT_FROM_LABELS = ("org.freebsd.", "org.runjail.", "org.systemd.", "run.oci.", "io.podman.", f"{IMAGE}os")
+NOT_FROM_LABELS = ("org.freebsd.", "org.runjail.", "org.systemd.", "run.oci.", "qos.", f"{IMAGE}os")
 
 
 def config(
