@@ -6,6 +6,7 @@ ciphertext, so one pass checks them all; the second pass, over the same open fil
 
 import hashlib
 import os
+from queue import Queue
 from threading import Thread
 
 from runjail import log
@@ -17,7 +18,8 @@ from runjail.image.crypto.ocicrypt import strip
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+    from typing import Self
 
     from runjail.image.crypto.options import Private, Public
     from runjail.image.model import Descriptor
@@ -35,14 +37,15 @@ def encrypt_blob(
     size and annotations. Raises ImageError, Corrupt when the source's size is another than described.
     """
     private = cipher.generate(digest_of_plain or descriptor.digest)
-    encryptor, authenticator, written = cipher.encryptor(private), cipher.Authenticator(private), hashlib.sha256()
+    encryptor, authenticator = cipher.encryptor(private), cipher.Authenticator(private)
     try:
         _require_size(source_fd, descriptor)
-        for block in _blocks(source_fd):
-            ciphertext = encryptor.update(block)
-            authenticator.update(ciphertext)
-            written.update(ciphertext)
-            _write(out_fd, ciphertext)
+        with _Aside(hashlib.sha256()) as written:
+            for block in _blocks(source_fd):
+                ciphertext = encryptor.update(block)
+                written.update(ciphertext)
+                authenticator.update(ciphertext)
+                _write(out_fd, ciphertext)
     except OSError as error:
         raise ImageError(f"encrypting layer {descriptor.digest}: {reason(error)}") from None
     digest = f"sha256:{written.hexdigest()}"
@@ -60,11 +63,11 @@ def decrypt_blob(
     encryption. Raises Corrupt, ImageError.
     """
     verify(source_fd, private, public, descriptor)
-    plain = hashlib.sha256()
     try:
-        for block in decrypted(source_fd, private):
-            plain.update(block)
-            _write(out_fd, block)
+        with _Aside(hashlib.sha256()) as plain:
+            for block in decrypted(source_fd, private):
+                plain.update(block)
+                _write(out_fd, block)
     except OSError as error:
         raise ImageError(f"decrypting layer {descriptor.digest}: {reason(error)}") from None
     digest = f"sha256:{plain.hexdigest()}"
@@ -75,28 +78,14 @@ def decrypt_blob(
 
 
 def verify(source_fd: int, private: "Private", public: "Public", descriptor: "Descriptor") -> None:
-    """Check a whole encrypted blob: size, digest and HMAC. Raises Corrupt, ImageError when it cannot be read.
-
-    The digest is computed in a second thread over its own reads: both are as slow, and the file is in memory by then.
-    """
-    authenticator, found, failed = cipher.Authenticator(private), digests.new(descriptor.digest), []
-
-    def digest() -> None:
-        try:
-            _feed(source_fd, found.update)
-        except OSError as error:
-            failed.append(error)
-
-    thread = Thread(target=digest)
+    """Check a whole encrypted blob: size, digest and HMAC. Raises Corrupt, ImageError when it cannot be read."""
+    authenticator = cipher.Authenticator(private)
     try:
         _require_size(source_fd, descriptor)
-        thread.start()
-        try:
-            _feed(source_fd, authenticator.update)
-        finally:
-            thread.join()
-        if failed:
-            raise failed[0]
+        with _Aside(digests.new(descriptor.digest)) as found:
+            for block in _blocks(source_fd):
+                found.update(block)
+                authenticator.update(block)
     except OSError as error:
         raise ImageError(f"reading blob {descriptor.digest}: {reason(error)}") from None
     if found.hexdigest() != digests.parse(descriptor.digest)[1]:
@@ -142,20 +131,44 @@ def _require_size(fd: int, descriptor: "Descriptor") -> None:
         raise Corrupt(f"reading blob {descriptor.digest}: {size} bytes long, not {descriptor.size}")
 
 
-def _blocks(fd: int) -> "Iterator[memoryview]":
-    """Yield a file's content from its start, in one buffer: a block is valid until the next one."""
-    buffer, at = memoryview(bytearray(BLOCK)), 0
-    while length := os.preadv(fd, [buffer], at):
-        yield buffer[:length]
-        at += length
-
-
-def _feed(fd: int, update: "Callable[[memoryview], None]") -> None:
-    for block in _blocks(fd):
-        update(block)
+def _blocks(fd: int) -> "Iterator[bytes]":
+    """Yield a file's content from its start; where its offset is does not matter."""
+    at = 0
+    while block := os.pread(fd, BLOCK, at):
+        yield block
+        at += len(block)
 
 
 def _write(fd: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
+
+
+class _Aside:
+    """A hash in a thread of its own: SHA-256 takes longer than all else. Ask for it after the `with` block."""
+
+    def __init__(self, hash: "digests.Hash") -> None:
+        self._hash = hash
+        self._waiting: Queue[bytes] = Queue(4)
+        self._thread = Thread(target=self._work)
+
+    def __enter__(self) -> "Self":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._waiting.put(b"")
+        self._thread.join()
+
+    def update(self, block: bytes) -> None:
+        """Take more content, which must not be empty."""
+        self._waiting.put(block)
+
+    def hexdigest(self) -> str:
+        """Return the verdict."""
+        return self._hash.hexdigest()
+
+    def _work(self) -> None:
+        while block := self._waiting.get():
+            self._hash.update(block)
