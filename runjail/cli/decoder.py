@@ -1,21 +1,26 @@
 """ctd-decoder: containerd's stream processor for encrypted layers, in the place of imgcrypt's program of that name.
 
-    ctd-decoder [--decryption-keys-path DIR]
+    ctd-decoder [--decryption-keys-path DIR] [--content-store DIR]
 
 An encrypted layer comes in on standard input, the layer as it was before (still compressed) goes out on standard
 output. Descriptor 3 holds the payload: a protobuf Any whose value is JSON with the layer's descriptor and perhaps keys.
 Other than imgcrypt's program, this one emits nothing before the whole layer is authenticated: it keeps the ciphertext
 in a file without a name, below TMPDIR or /var/tmp. A failure is one line on standard error and exit status 1.
+
+--content-store is ours: where containerd keeps manifests, for clients such as `ctr` that send no payload.
 """
 
 import _signal
 import base64
+import errno
+import hashlib
 import os
 import sys
 import tempfile
 from contextlib import contextmanager
 
 from runjail import log
+from runjail.cli.decoder_content import encrypted_layers
 from runjail.errors import Corrupt, ImageError, RunjailError, Unauthorized, UsageError, reason
 from runjail.image import media, model
 from runjail.image.crypto import blobs, keyprovider, keys, ocicrypt
@@ -24,13 +29,14 @@ from runjail.shim import wire
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from typing import BinaryIO, NoReturn
+    from io import FileIO
+    from typing import NoReturn
 
-    from runjail.image.crypto.options import Parameters
+    from runjail.image.crypto.options import Parameters, Private
     from runjail.image.model import Descriptor
 
-USAGE = "usage: ctd-decoder [--decryption-keys-path DIR]"
-FLAG = "decryption-keys-path"
+USAGE = "usage: ctd-decoder [--decryption-keys-path DIR] [--content-store DIR]"
+FLAGS = ("decryption-keys-path", "content-store")
 PAYLOAD_DESCRIPTOR = 3
 PAYLOAD = "io.containerd.ocicrypt.v1.Payload"
 LARGEST = 32 << 20  # bytes of a payload: annotations and every key of a caller
@@ -49,11 +55,11 @@ def main() -> "NoReturn":
 def run(arguments: "Sequence[str]") -> int:
     """Run one command line. Returns the exit code; what went wrong is on standard error."""
     try:
-        directory = _directory(arguments)
-        if directory is None:
+        flags = _flags(arguments)
+        if flags is None:
             _write(1, f"{USAGE}\n".encode())
         else:
-            _decode(directory)
+            _decode(*flags.values())
         return 0
     except RunjailError as error:
         text = str(error)
@@ -63,9 +69,9 @@ def run(arguments: "Sequence[str]") -> int:
     return 1
 
 
-def _directory(arguments: "Sequence[str]") -> "str | None":
-    """Return the value of the flag in Go's syntax, "" without it, None when help is asked for. Raises UsageError."""
-    found, rest = "", list(arguments)
+def _flags(arguments: "Sequence[str]") -> "dict[str, str] | None":
+    """Return the values of the flags, in Go's syntax; None when help is asked for. Raises UsageError."""
+    found, rest = dict.fromkeys(FLAGS, ""), list(arguments)
     while rest:
         word = rest.pop(0)
         if word == "--" or not word.startswith("-"):
@@ -73,29 +79,53 @@ def _directory(arguments: "Sequence[str]") -> "str | None":
         name, equals, value = word.removeprefix("-").removeprefix("-").partition("=")
         if name in ("help", "h"):
             return None
-        if name != FLAG:
+        if name not in FLAGS:
             raise UsageError(f"flag provided but not defined: -{name}")
         if not equals and not rest:
             raise UsageError(f"flag needs an argument: -{name}")
-        found = value if equals else rest.pop(0)
-        if not found:
+        found[name] = value if equals else rest.pop(0)
+        if not found[name]:
             raise UsageError(f"flag -{name} needs a directory")
     return found
 
 
-def _decode(directory: str) -> None:
-    """Decode standard input. directory: of keys, besides those in the payload; "" for none."""
-    parameters, descriptor = _payload()
+def _decode(directory: str, store: str) -> None:
+    """Decode standard input. directory: of keys, besides those in the payload; store: of content; "" for none."""
+    payload = _payload(store)
+    parameters = payload[0] if payload else {}
     if directory:
         with _telling("unable to get decryption keys in provided key path"):
             parameters = keys.merge(keys.read_directory(directory), parameters)
+    if payload:
+        private = _unwrap([payload[1]], parameters)[1]
+        with _spool(payload[1].size + 1) as file:  # one more than it has: then it is too long
+            _copy(file, payload[1], private)
+        return
+    with _spool(sys.maxsize) as file:
+        with _telling("read payload: Bad file descriptor"):
+            found = list(encrypted_layers(store, f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"))
+        _copy(file, *_unwrap(found, parameters))
+
+
+def _unwrap(layers: "Sequence[Descriptor]", parameters: "Parameters") -> "tuple[Descriptor, Private]":
+    """Return the first of the descriptors of one layer that a key opens, and its options."""
+    failure: RunjailError = Unauthorized()
     with _telling("call to DecryptLayer failed"):
-        if not descriptor.encrypted or media.layer_compression(descriptor.media_type) is None:
-            raise Corrupt(f"unsupporter layer MediaType: {descriptor.media_type}")  # imgcrypt's spelling
-        private = ocicrypt.unwrap(descriptor, parameters, keyprovider.configured())
-        public = ocicrypt.public(descriptor)
-    with _telling("could not copy data"), _spool(descriptor.size) as file:
-        blobs.verify(file.fileno(), private, public, descriptor)
+        providers = keyprovider.configured()
+        for layer in layers:
+            try:
+                if not layer.encrypted or media.layer_compression(layer.media_type) is None:
+                    raise Corrupt(f"unsupporter layer MediaType: {layer.media_type}")  # imgcrypt's spelling
+                return layer, ocicrypt.unwrap(layer, parameters, providers)
+            except RunjailError as error:
+                failure = error
+        raise failure
+
+
+def _copy(file: "FileIO", descriptor: "Descriptor", private: "Private") -> None:
+    """Authenticate the whole layer, and only then write it decrypted."""
+    with _telling("could not copy data"):
+        blobs.verify(file.fileno(), private, ocicrypt.public(descriptor), descriptor)
         for block in blobs.decrypted(file.fileno(), private):
             _write(1, block)
 
@@ -112,13 +142,20 @@ def _telling(what: str) -> "Iterator[None]":
         raise ImageError(text if text.startswith(what) else f"{what}: {text}") from None
 
 
-def _payload() -> "tuple[Parameters, Descriptor]":
-    """Read what containerd says about the layer: keys that its client sent along, and the descriptor."""
-    with _telling("read payload"):
+def _payload(store: str) -> "tuple[Parameters, Descriptor] | None":
+    """Read what containerd says about the layer: keys that its client sent along, and the descriptor.
+
+    None when it says nothing and there is a content store to look in.
+    """
+    try:
         with open(PAYLOAD_DESCRIPTOR, "rb") as file:
             data = file.read(LARGEST + 1)
-        if len(data) > LARGEST:
-            raise Corrupt(f"longer than {LARGEST >> 20} MiB")
+    except OSError as error:
+        if error.errno == errno.EBADF and store:
+            return None
+        raise ImageError(f"read payload: {reason(error)}") from None
+    if len(data) > LARGEST:
+        raise Corrupt(f"read payload: longer than {LARGEST >> 20} MiB")
     try:
         said = wire.decode(ANY, data)
     except ValueError as error:
@@ -146,13 +183,16 @@ def _parameters(document: object) -> "Parameters":
 
 
 @contextmanager
-def _spool(size: int) -> "Iterator[BinaryIO]":
-    """Keep standard input in a file without a name, as far as it has to be kept to see that it is too long."""
-    with tempfile.TemporaryFile(buffering=0, dir=os.environ.get("TMPDIR") or SPOOL) as file:
-        left = size + 1
-        while left and (block := os.read(0, min(BLOCK, left))):
-            _write(file.fileno(), block)
-            left -= len(block)
+def _spool(most: int) -> "Iterator[FileIO]":
+    """Keep up to so many bytes of standard input in a file without a name."""
+    with _telling("could not copy data"):
+        file = tempfile.TemporaryFile(buffering=0, dir=os.environ.get("TMPDIR") or SPOOL)
+    with file:
+        with _telling("could not copy data"):
+            while most and (block := os.read(0, min(BLOCK, most))):
+                _write(file.fileno(), block)
+                most -= len(block)
+            file.seek(0)
         yield file
 
 
