@@ -1,0 +1,153 @@
+"""Layers in the store are no way around authorisation: each test is somebody who wants what is not theirs."""
+
+import base64
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.story.conftest import Keys, Teller
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+
+class Layout:
+    """An OCI layout that a test changes by hand: blobs by digest, one manifest under the tag `t`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.entry = json.loads((path / "index.json").read_text())["manifests"][0]
+        self.manifest = self.document(self.entry)
+        self.config = self.document(self.manifest["config"])
+
+    def blob(self, descriptor: dict[str, Any]) -> Path:
+        return self.path / "blobs" / "sha256" / descriptor["digest"].removeprefix("sha256:")
+
+    def document(self, descriptor: dict[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.blob(descriptor).read_bytes())
+        return found
+
+    def put(self, content: bytes) -> dict[str, Any]:
+        """Store content; return what a descriptor says of it."""
+        from runjail.image import digest
+
+        described = {"digest": digest.of(content), "size": len(content)}
+        self.blob(described).write_bytes(content)
+        return described
+
+    def write(self) -> str:
+        """Write config and manifest with right digests; return the layout's name."""
+        self.manifest["config"] |= self.put(json.dumps(self.config).encode())
+        self.entry |= self.put(json.dumps(self.manifest).encode())
+        index = {"schemaVersion": 2, "manifests": [self.entry]}
+        (self.path / "index.json").write_text(json.dumps(index))
+        return f"oci:{self.path}:t"
+
+
+@pytest.fixture
+def secret(teller: Teller, hello: str, keys: Keys, tmp_path: Path) -> Layout:
+    """An encrypted image that its owner has run here, as others get to see it. The store has no other image."""
+    teller.ok("image", "encrypt", *keys.recipient, hello)
+    assert teller.ok("run", "--image", hello, *keys.key, "one") == "Hello World!\n"
+    teller.ok("image", "export", hello, f"oci:{tmp_path}/seen:t")
+    return Layout(tmp_path / "seen")
+
+
+def plain(teller: Teller, tmp_path: Path) -> Layout:
+    """Return an image of somebody else's, not encrypted."""
+    root = tmp_path / "other"
+    (root / "bin").mkdir(parents=True)
+    (root / "bin" / "mine").write_text("mine")
+    teller.ok("image", "import", f"rootfs:{root}", "mine")
+    teller.ok("image", "export", "mine", f"oci:{tmp_path}/mine:t")
+    return Layout(tmp_path / "mine")
+
+
+def test_another_s_diff_id_beside_a_blob_of_one_s_own(teller: Teller, secret: Layout, tmp_path: Path) -> None:
+    """diffIDs can be read by everybody; a layer is only used with a blob that holds it."""
+    mine = plain(teller, tmp_path)
+    mine.config["rootfs"] = secret.config["rootfs"]
+    layers = len(teller.store.layers())
+
+    said = teller.refused("run", "--image", mine.write(), "thief", "--", "/bin/echo", "stolen")
+    assert "diffID" in said
+    assert len(teller.store.layers()) == layers
+    assert "diffID" in teller.refused("image", "unpack", mine.write())
+
+
+def test_another_s_blob_declared_to_be_plain(teller: Teller, secret: Layout) -> None:
+    """Ciphertext that is said not to be encrypted is not the layer either."""
+    layer = secret.manifest["layers"][0]
+    layer["mediaType"] = layer["mediaType"].removesuffix("+encrypted")
+    del layer["annotations"]
+
+    assert "diffID" in teller.refused("run", "--image", secret.write(), "thief")
+
+
+def test_another_s_blob_under_a_key_of_one_s_own(teller: Teller, secret: Layout, keys: Keys, stranger: Keys) -> None:
+    """Whoever wraps a key of their own for the blob, with a matching HMAC, would be authorised; the key is wrong."""
+    import hmac
+
+    from runjail.image.crypto import cipher, ocicrypt, recipients
+    from runjail.image.crypto.options import Public
+
+    layer = secret.manifest["layers"][0]
+    private = cipher.generate(layer["digest"])
+    public = Public(hmac.digest(private.symkey, secret.blob(layer).read_bytes(), "sha256"))
+    layer["annotations"] = ocicrypt.wrap(private, public, recipients.read([f"jwe:{stranger.public}"]))
+
+    said = teller.refused("run", "--image", secret.write(), *stranger.key, "thief", "--", "/bin/echo", "stolen")
+    assert "diffID" in said or "decompress" in said or "archive" in said or "something" in said
+
+
+def test_a_blob_that_is_not_here_proves_nothing(teller: Teller, secret: Layout, hello: str, tmp_path: Path) -> None:
+    """Whoever only knows digests has nothing to show."""
+    mine = plain(teller, tmp_path)
+    mine.config["rootfs"] = secret.config["rootfs"]
+    mine.manifest["layers"][0]["digest"] = "sha256:" + "0" * 64
+
+    teller.refused("run", "--image", mine.write(), "thief")
+
+
+def test_a_config_of_another_platform_first(teller: Teller, secret: Layout, stranger: Keys) -> None:
+    """CVE-2022-24778: what is authorised is the manifest that runs, not the first one of the index."""
+    other = json.loads(json.dumps(secret.manifest))
+    for layer in other["layers"]:
+        layer["mediaType"] = layer["mediaType"].removesuffix("+encrypted")
+        del layer["annotations"]
+    index = [
+        {**secret.entry, **secret.put(json.dumps(other).encode()), "platform": {"os": "plan9", "architecture": "386"}},
+        {**secret.entry, "platform": {"os": secret.config["os"], "architecture": secret.config["architecture"]}},
+    ]
+    body = json.dumps({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": index})
+    top = {"mediaType": "application/vnd.oci.image.index.v1+json", **secret.put(body.encode())}
+    (secret.path / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [top]}))
+
+    said = teller.refused("run", "--image", f"oci:{secret.path}", *stranger.key, "thief")
+    assert said.startswith("you are not authorized to use this image")
+
+
+def test_every_encrypted_layer_is_asked_for(teller: Teller, secret: Layout, keys: Keys, stranger: Keys) -> None:
+    """imgcrypt stops at the first one; a second one of somebody else's needs its own key."""
+    from runjail.image.crypto import ocicrypt, recipients
+    from runjail.image.crypto.keys import read_keys
+    from runjail.image.model import parse_descriptor
+
+    first = secret.manifest["layers"][0]
+    described = parse_descriptor(first, "layer")
+    private = ocicrypt.unwrap(described, read_keys([keys.private]))
+    mine = ocicrypt.wrap(private, ocicrypt.public(described), recipients.read([f"jwe:{stranger.public}"]))
+    secret.manifest["layers"] = [{**first, "annotations": mine}, first]
+    secret.config["rootfs"]["diff_ids"] *= 2
+
+    said = teller.refused("run", "--image", secret.write(), *stranger.key, "thief")
+    assert said.startswith("you are not authorized to use this image")
+
+
+def test_the_owner_still_may(teller: Teller, secret: Layout, keys: Keys, hello: str) -> None:
+    """Also from a copy of the image with another recipient's packet beside, and once blobs are gone."""
+    assert teller.ok("run", "--image", secret.write(), *keys.key, "two") == "Hello World!\n"
+    said = base64.b64decode(secret.manifest["layers"][0]["annotations"]["org.opencontainers.image.enc.pubopts"])
+    assert json.loads(said)["cipher"] == "AES_256_CTR_HMAC_SHA256"

@@ -1,0 +1,91 @@
+"""The owner's story: build, encrypt, push, pull elsewhere, be refused, run with the key, leave nothing."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Runjail
+from tests.image.registry_server import DockerRegistry
+from tests.story.conftest import Keys, Teller
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+REFUSAL = "you are not authorized to use this image: missing private key needed for decryption"
+
+
+def test_the_whole_story(
+    teller: Teller, hello: str, keys: Keys, stranger: Keys, registry: DockerRegistry, tmp_path: Path, runjail: Runjail
+) -> None:
+    name = f"{registry.host}/story:{os.path.basename(tmp_path)[-20:]}"
+    before = teller.json("image", "inspect", hello)
+    teller.ok("image", "encrypt", *keys.recipient, hello)
+    assert teller.json("image", "inspect", hello)["encrypted"]
+    teller.ok("image", "push", hello, name)
+    teller.ok("image", "rm", hello)
+    assert teller.json("image", "ls") == []
+
+    teller.ok("image", "pull", name)
+    pulled = teller.json("image", "inspect", name)
+    assert [layer["diffID"] for layer in pulled["layers"]] == [layer["diffID"] for layer in before["layers"]]
+    assert [layer["recipients"] for layer in pulled["layers"]] == [["[jwe]"]]
+    assert teller.refused("run", "--image", name, "one") == REFUSAL
+    assert teller.store.layers() == []
+    assert "none of the private keys could be used" in teller.refused("run", "--image", name, *stranger.key, "one")
+    assert teller.store.layers() == []
+
+    assert teller.ok("run", "--image", name, *keys.key, "one") == "Hello World!\n"
+    assert len(teller.store.layers()) == 1
+
+    assert teller.refused("run", "--image", name, "two") == REFUSAL, "layers in the store are no way around"
+    assert teller.left() == {"roots": [], "bundles": [], "containers": []}
+    teller.ok("image", "rm", name)
+    assert teller.store.layers() == []
+
+
+def test_a_container_that_stays_has_a_root_of_its_own(teller: Teller, hello: str) -> None:
+    """Detached containers of one image share layers, not what they write; delete takes bundle and root back."""
+    for name in ("one", "two"):
+        teller.ok("run", "--image", hello, "-d", name, "--", "/bin/sh", "-c", f"echo {name} >/tmp/x; exec sleep 600")
+    roots = teller.store.roots()
+    assert len(roots) == 2
+    assert {layer.users for layer in teller.store.layers()} == {tuple(sorted(root.name for root in roots))}
+    assert teller.ok("exec", "one", "/bin/cat", "/tmp/x") == "one\n"
+    assert teller.ok("exec", "two", "/bin/cat", "/tmp/x") == "two\n"
+
+    teller.ok("image", "prune", "--all")
+    assert [layer.users for layer in teller.store.layers()] != [], "what is in use stays"
+    teller.ok("image", "rm", hello)
+    assert teller.ok("exec", "one", "/bin/cat", "/tmp/x") == "one\n"
+
+    for name in ("one", "two"):
+        teller.ok("delete", "--force", name)
+    assert teller.left() == {"roots": [], "bundles": [], "containers": []}
+    teller.ok("image", "prune")
+    assert teller.store.layers() == []
+
+
+def test_keys_may_be_settled_in_runjail_toml(teller: Teller, hello: str, keys: Keys, tmp_path: Path) -> None:
+    directory = tmp_path / "keys"
+    directory.mkdir()
+    (directory / "ours.pem").write_bytes(Path(keys.private).read_bytes())
+    (directory / "ours.pem").chmod(0o600)
+    settings = tmp_path / "runjail.toml"
+    settings.write_text(f'[keys]\ndirectories = ["{directory}"]\n', encoding="utf-8")
+    teller.ok("image", "encrypt", *keys.recipient, hello, "secret")
+    teller.env["RUNJAIL_CONFIG"] = str(settings)
+
+    assert teller.ok("run", "--image", "secret", "one") == "Hello World!\n"
+
+
+def test_users_environment_and_directories(teller: Teller, hello: str) -> None:
+    """Names are the image's own; options change what the image says."""
+    words = ("run", "--image", hello, "-e", "A=b", "-w", "/tmp", "--hostname", "here", "-u", "web", "one", "--")
+    script = 'echo "$(id -u):$(id -g) $A $(pwd) $(hostname)"'
+
+    assert teller.ok(*words, "/bin/sh", "-c", script) == "1000:1000 b /tmp here\n"
+
+
+def test_exit_codes_are_the_program_s(teller: Teller, hello: str) -> None:
+    assert teller("run", "--image", hello, "one", "--", "/bin/sh", "-c", "exit 7").returncode == 7
+    assert "executable file" in teller.refused("run", "--image", hello, "one", "--", "/no/such")
+    assert teller.left() == {"roots": [], "bundles": [], "containers": []}
