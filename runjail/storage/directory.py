@@ -192,7 +192,7 @@ class DirectoryStore:
                 removed.append(self._container(name))
         for name in self._places.names("trash"):
             self._attempt(self._places.empty, name)
-        self._home.sweep_locks()
+        self._home.sweep_locks("layer", "seal")
         return removed
 
     def _sweep(self, kind: str, name: str) -> bool:

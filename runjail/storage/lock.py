@@ -1,17 +1,56 @@
 """Locks that end with their holder, and the directories that every store has.
 
 A lock is flock(2) on a file. The file comes into being locked and goes with its last holder, so a file that is there
-and that nobody holds tells of a holder that died.
+and that nobody holds tells of a holder that died. The programs that a holder started go on for a while when it is
+killed: they inherit its locks, so that nobody looks at what they are changing.
 """
 
 import fcntl
 import os
+import threading
 
 from runjail.errors import StorageError, reason
+from runjail.host import programs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Self
+
+
+class Inheriting:
+    """While this is entered, in any thread, programs that are started keep all locks that we hold then."""
+
+    held: set[int] = set()
+    _running = 0
+    _change = threading.Lock()
+
+    def __enter__(self) -> None:
+        with self._change:
+            Inheriting._running += 1
+            for descriptor in self.held:
+                os.set_inheritable(descriptor, True)
+            programs.HELD.update(self.held)
+
+    def __exit__(self, *_raised: object) -> None:
+        with self._change:
+            Inheriting._running -= 1
+            if not self._running:
+                for descriptor in self.held:
+                    os.set_inheritable(descriptor, False)
+                programs.HELD.difference_update(self.held)
+
+    @classmethod
+    def add(cls, descriptor: int) -> None:
+        """Count a lock."""
+        with cls._change:
+            cls.held.add(descriptor)
+
+    @classmethod
+    def remove(cls, descriptor: int) -> None:
+        """Count a lock no more, before it is closed."""
+        with cls._change:
+            cls.held.discard(descriptor)
+            programs.HELD.discard(descriptor)
 
 
 class Lock:
@@ -19,17 +58,20 @@ class Lock:
 
     def __init__(self, path: str, descriptor: int, abandoned: bool) -> None:
         self._path, self._descriptor, self.abandoned = path, descriptor, abandoned
+        Inheriting.add(descriptor)
 
     def release(self) -> None:
         """Let go; the last holder takes the file away."""
         if self._descriptor < 0:
             return
         descriptor, self._descriptor = self._descriptor, -1
+        Inheriting.remove(descriptor)
         try:
             # A shared lock becomes an exclusive one if nobody else has it; only the holder of that may unlink.
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_at(self._path, descriptor):
                 os.unlink(self._path)
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # whoever inherited it
         except BlockingIOError:
             pass
         finally:
@@ -38,6 +80,7 @@ class Lock:
     def leave(self) -> None:
         """Let go the way dying does: for work that could not be finished, so that a sweep tries again."""
         if self._descriptor >= 0:
+            Inheriting.remove(self._descriptor)
             os.close(self._descriptor)
             self._descriptor = -1
 
@@ -108,18 +151,22 @@ class Home:
         try:
             fcntl.flock(descriptor, how)
             os.link(beside, path)
-        except FileExistsError:
+        except (FileExistsError, FileNotFoundError):  # somebody was faster; or took it for a dead one's, see below
             os.close(descriptor)
             return -1
         except BaseException:
             os.close(descriptor)
             raise
         finally:
-            os.unlink(beside)
+            _unlink(beside)
         return descriptor
 
-    def sweep_locks(self) -> None:
-        """Remove the files of those that died between making a lock and giving it its name."""
+    def sweep_locks(self, *kinds: str) -> None:
+        """Remove lock files of these kinds that nobody holds, and those of processes that died before naming theirs."""
+        for kind in kinds:
+            for name in self.locks(kind):
+                if lock := self.try_lock(kind, name):
+                    lock.release()
         for name in os.listdir(self._locks):
             path = os.path.join(self._locks, name)
             if name.startswith("new-") and (descriptor := _open(path)) >= 0:
@@ -131,6 +178,13 @@ def _open(path: str) -> int:
         return os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
         return -1
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
 
 
 def _is_at(path: str, descriptor: int) -> bool:

@@ -203,7 +203,7 @@ class ZfsStore:
         for name in facts:
             if os.path.dirname(name) == f"{self.dataset}/sealed":
                 self._attempt(self.seals.forget, os.path.basename(name))
-        self._home.sweep_locks()
+        self._home.sweep_locks("layer", "seal")
         return removed + [self._sets.container(name) for name in roots]
 
     def _sweep_layer(self, name: str) -> bool:

@@ -8,6 +8,7 @@ import os
 
 from runjail.errors import InUse, StorageError, reason
 from runjail.host import programs
+from runjail.storage.lock import Inheriting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -105,7 +106,8 @@ class Cli:
 
     def _call(self, *argv: str, input: bytes = b"") -> programs.Result:
         try:
-            result = self._run(argv, input=input, timeout=TIMEOUT, limit=MOST)
+            with Inheriting():
+                result = self._run(argv, input=input, timeout=TIMEOUT, limit=MOST)
         except OSError as error:
             raise StorageError(f"{argv[0]}: cannot be run: {reason(error)}") from error
         if result.timed_out:
