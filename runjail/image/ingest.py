@@ -96,7 +96,7 @@ class Ingest:
         try:
             if kind is None:
                 self._commit()
-            elif issubclass(kind, Corrupt):
+            elif issubclass(kind, Corrupt) or not self.offset:
                 self.drop()
         finally:
             os.close(self.fd)
