@@ -99,6 +99,7 @@ def test_broken_jwks(name: str, value: object) -> None:
 
 def test_what_a_file_is() -> None:
     """PKCS #11 key file first, then private key and certificate, then OpenPGP."""
+    pytest.importorskip("yaml", reason="needs yaml")
     pair = keymaker.rsa_pair()
 
     assert keyfile.kinds(PKCS11) == ("pkcs11-yamls",)
@@ -131,6 +132,7 @@ def test_any_file_is_something_or_nothing(content: bytes) -> None:
 
 def test_keys_of_the_command_line(tmp_path: Path) -> None:
     """Each goes to its name, passwords beside it, in the order given."""
+    pytest.importorskip("yaml", reason="needs yaml")
     first, second = keymaker.rsa_pair(), keymaker.ec_pair()
     locked = second.encoded(password=b"a:b=c")
     paths = {
@@ -310,6 +312,7 @@ def test_merging_keeps_keys_and_passwords_together() -> None:
 
 
 def test_recipients_of_the_command_line(tmp_path: Path) -> None:
+    pytest.importorskip("yaml", reason="needs yaml")
     pair = keymaker.rsa_pair()
     public, certificate = put(tmp_path, "public", pair.public), put(tmp_path, "certificate", pair.certificate)
     token = put(tmp_path, "token", PKCS11)

@@ -20,7 +20,7 @@ def require() -> None:
     try:
         import cryptography  # noqa: F401
     except ImportError:
-        hint = "pkg install py311-cryptography, or pip install cryptography"
+        hint = "install the port security/py-cryptography, or: pip install cryptography"
         raise RunjailError(
             "encrypted images need the Python package cryptography, which is not installed", hint
         ) from None
