@@ -70,8 +70,8 @@ class Xattrs:
         """Remove all attributes of an open file or directory."""
         for space in NAMESPACES.values():
             names = ctypes.create_string_buffer(LONGEST_LIST)
-            size = ctypes.c_size_t(LONGEST_LIST)
-            listed = names.raw[: _checked(self._libc.extattr_list_fd(file, space, names, size))]
+            length = _checked(self._libc.extattr_list_fd(file, space, names, ctypes.c_size_t(LONGEST_LIST)))
+            listed = names.raw[:length]
             while listed:  # a length and that many bytes, each
                 name, listed = listed[1 : 1 + listed[0]], listed[1 + listed[0] :]
                 _checked(self._libc.extattr_delete_fd(file, space, name))

@@ -138,6 +138,6 @@ def _base64(value: bytes) -> bytes:
     import binascii
 
     try:
-        return binascii.a2b_base64(value + b"=" * (-len(value) % 4))
+        return binascii.a2b_base64(value + b"=" * (-len(value) % 4), strict_mode=True)
     except ValueError:
         raise Corrupt(f"pax header: an extended attribute is not base64: {value[:20]!r}") from None
