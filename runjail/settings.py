@@ -14,6 +14,7 @@ KEYS = {
     "store": {"location": "string", "encrypt": "boolean"},
     "keys": {"directories": "paths"},
     "registries.*": {"insecure": "boolean", "mirror": "string"},
+    "jail": {"allow": "words"},
     "shim": {"share": "pod|namespace"},
 }
 
@@ -73,6 +74,8 @@ def _is(value: object, kind: str) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if kind == "paths":
         return isinstance(value, list) and all(_is(each, "path") for each in value)
+    if kind == "words":
+        return isinstance(value, list) and all(_is(each, "string") for each in value)
     if not isinstance(value, str) or not value or not value.isprintable():
         return False
     return kind == "string" or (value.startswith("/") if kind == "path" else value in kind.split("|"))
@@ -80,7 +83,7 @@ def _is(value: object, kind: str) -> bool:
 
 def _named(kind: str) -> str:
     words = {"boolean": "true or false", "number": "a number", "string": "a text", "path": "an absolute path"}
-    words["paths"] = "a list of absolute paths"
+    words |= {"paths": "a list of absolute paths", "words": "a list of texts"}
     return words.get(kind) or " or ".join(kind.split("|"))
 
 

@@ -75,10 +75,24 @@ class Alias(Step):
 
 
 class CreateJail(Step):
-    """jail(8) -c: parameters in order; a value of None is a boolean parameter (`persist`, `allow.nochflags`)."""
+    """jail(8) -c: parameters in order; a value of None is a boolean parameter (`persist`, `allow.nochflags`).
+
+    labels: more of them, `meta.KEY` with a text; they only inform, so a kernel that has none does without.
+    """
 
     name: str
     params: tuple[tuple[str, str | None], ...]
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+class LinuxPrograms(Step):
+    """See that the kernel runs Linux programs. It changes nothing."""
+
+
+class JailDataset(Step):
+    """Let the jail manage a ZFS dataset whose property `jailed` is on: zfs-jail(8)."""
+
+    dataset: str
 
 
 class Cpus(Step):

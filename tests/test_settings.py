@@ -24,6 +24,8 @@ insecure = true
 mirror = "mirror.example"
 [shim]
 share = "namespace"
+[jail]
+allow = ["allow.settime", "children.max"]
 """
 
 
@@ -45,6 +47,7 @@ def test_what_may_be_said(tmp_path: Path) -> None:
     assert said["keys"]["directories"] == ["/usr/local/etc/runjail/keys"]
     assert said["registries"] == {"127.0.0.1:5000": {"insecure": True}, "docker.io": {"mirror": "mirror.example"}}
     assert said["shim"] == {"share": "namespace"}
+    assert said["jail"] == {"allow": ["allow.settime", "children.max"]}
 
 
 def test_an_empty_file_says_nothing(tmp_path: Path) -> None:

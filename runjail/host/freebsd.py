@@ -62,6 +62,14 @@ class FreeBSDHost:
             freebsd_network.add_alias(step, note)
         elif isinstance(step, steps.CreateJail):
             freebsd_jails.create(libc, step, box, self.boot(), note)
+        elif isinstance(step, steps.JailDataset):
+            from runjail.host import freebsd_datasets
+
+            freebsd_datasets.attach(step, box, self.boot(), note)
+        elif isinstance(step, steps.LinuxPrograms):
+            from runjail.host import freebsd_linux
+
+            freebsd_linux.require(libc)
         elif isinstance(step, steps.Cpus):
             freebsd_jails.set_cpus(libc, step, box)
         elif isinstance(step, steps.MoveInterface):
@@ -97,6 +105,10 @@ class FreeBSDHost:
             freebsd_network.remove_alias(note)
         elif kind == "jail":
             freebsd_jails.remove(libc, note)
+        elif kind == "dataset":
+            from runjail.host import freebsd_datasets
+
+            freebsd_datasets.detach(libc, note)
         elif kind == "interface":
             freebsd_network.return_interface(note)
         else:

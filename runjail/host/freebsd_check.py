@@ -3,7 +3,7 @@
 import os
 
 from runjail.errors import HostError
-from runjail.host import programs
+from runjail.host import freebsd_linux, programs
 from runjail.host.freebsd_devfs import DEVFS
 
 TYPE_CHECKING = False
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     Row = tuple[str, bool, str, str]
 
 OLDEST = (14, 2)
+NO_JAIL = 2**31 - 1
 PATCHED = "15.1-RELEASE-p1"  # SA-26:38.jail: a reference count that jails could make run over
 
 
@@ -31,7 +32,9 @@ def check(libc: "Libc") -> "list[Row]":
         _devfs(),
         _switch(libc, "own network stacks (vnet)", "kern.features.vimage", "build a kernel with options VIMAGE"),
         _module(libc, "ZFS", "vfs.zfs.version.spa", "sysrc zfs_enable=YES && service zfs start"),
-        _module(libc, "Linux programs", "compat.linux.osrelease", "sysrc linux_enable=YES && service linux start"),
+        *_linux(libc),
+        _labels(libc),
+        _descriptors(libc),
     ]
 
 
@@ -62,6 +65,34 @@ def _module(libc: "Libc", what: str, name: str, mend: str) -> "Row":
     except OSError:
         return (what, False, "module is not loaded", mend)
     return (what, True, "module is loaded", "")
+
+
+def _linux(libc: "Libc") -> "list[Row]":
+    if not freebsd_linux.runs_linux(libc):
+        return [("Linux programs", False, "module linux64 is not loaded", freebsd_linux.START)]
+    brand = freebsd_linux.fallback_brand(libc)
+    mend = f"sysctl {freebsd_linux.BRAND}={freebsd_linux.LINUX}"
+    unbranded = _row(
+        "Linux programs without a brand", brand == freebsd_linux.LINUX, f"{freebsd_linux.BRAND}={brand}", mend
+    )
+    return [("Linux programs", True, "module linux64 is loaded", ""), unbranded]
+
+
+def _labels(libc: "Libc") -> "Row":
+    """A kernel without them is no fault: `runjail list` knows as much."""
+    try:
+        room = int.from_bytes(libc.sysctl("security.jail.meta_maxbufsize"), "little")
+    except OSError:
+        return ("container ids in jls", True, "this kernel has no jail parameter meta; see runjail list", "")
+    return ("container ids in jls", True, f"jls -j NAME meta.org.runjail.id; {room} bytes a jail", "")
+
+
+def _descriptors(libc: "Libc") -> "Row":
+    try:
+        libc.jail_descriptor(NO_JAIL)
+    except OSError:  # it knows what a descriptor is, and that there is no such jail
+        return ("removal by jail descriptor", True, "this kernel has them", "")
+    return ("removal by jail descriptor", True, "this kernel has none; jails are removed by number", "")
 
 
 def _devfs() -> "Row":

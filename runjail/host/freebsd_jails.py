@@ -17,6 +17,8 @@ from runjail.host.libc_freebsd import CPU_SETSIZE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from runjail.host.base import Box, Note, Noting
     from runjail.host.libc_freebsd import Libc
     from runjail.steps import Cpus, CreateJail
@@ -44,29 +46,52 @@ def create(libc: "Libc", step: "CreateJail", box: "Box", boot: str, note: "Notin
     facts: Note = {"undo": "jail", "name": step.name, "path": path, "boot": boot}
     if path != "/" and any(key.startswith("allow.mount") for key, _ in step.params):
         facts["keep"] = fsids_below(libc.mounts(), path)
+    params = (*step.params, *_labels(libc, step))
     note(facts)
-    box.jid = _run_jail(step)
+    box.jid = _run_jail(step.name, params)
     note(facts | {"jid": box.jid})
 
 
-def _run_jail(step: "CreateJail") -> int:
-    params = [key if value is None else f"{key}={value}" for key, value in step.params]
-    if not any(key == "name" for key, _ in step.params):
-        params.insert(0, f"name={step.name}")
+def _labels(libc: "Libc", step: "CreateJail") -> tuple[tuple[str, str], ...]:
+    """Return the labels that this kernel keeps beside what the jail is asked to have, all or none of them.
+
+    The kernel's answer to too much is a jail that stays dying for ever, so nothing of the kind is tried. Raises
+    HostError when what was asked for does not fit.
+    """
+    asked = [(key, value or "") for key, value in step.params]
+    try:
+        room = int.from_bytes(libc.sysctl("security.jail.meta_maxbufsize"), "little")
+    except OSError:
+        return ()  # FreeBSD 14
+    for kind in ("meta.", "env."):
+        if _length(asked, kind) > room:
+            raise HostError(f"create jail {step.name}: {kind}*: more than {room} bytes (security.jail.meta_maxbufsize)")
+    return step.labels if _length([*asked, *step.labels], "meta.") <= room else ()
+
+
+def _length(params: "Sequence[tuple[str, str]]", kind: str) -> int:
+    """Return the bytes of `KEY=VALUE` lines, and one for the end."""
+    return 1 + sum(len(f"{key}={value}".encode()) + 1 - len(kind) for key, value in params if key.startswith(kind))
+
+
+def _run_jail(name: str, given: "Sequence[tuple[str, str | None]]") -> int:
+    params = [key if value is None else f"{key}={value}" for key, value in given]
+    if not any(key == "name" for key, _ in given):
+        params.insert(0, f"name={name}")
     argv = [JAIL, "-q", "-i", "-c", *params]
     try:
         result = programs.run(argv, timeout=CREATE_SECONDS)
     except OSError as error:
-        raise HostError(f"create jail {step.name}: {JAIL} cannot be run: {reason(error)}") from error
+        raise HostError(f"create jail {name}: {JAIL} cannot be run: {reason(error)}") from error
     if result.timed_out:
-        raise HostError(f"create jail {step.name}: no end after {CREATE_SECONDS:g} s")
+        raise HostError(f"create jail {name}: no end after {CREATE_SECONDS:g} s")
     said = programs.first_line(result.stderr).removeprefix("jail: ")
     jid = result.stdout.strip()
     if said.endswith(" already exists"):  # it quotes the jid
         said = "a jail of this name exists already"
     if result.status or not jid.isdigit():
         hint = next((hint for cause, hint in HINTS if cause in said), None)
-        raise HostError(f"create jail {step.name}: {said or programs.command(argv) + ' says nothing'}", hint)
+        raise HostError(f"create jail {name}: {said or programs.command(argv) + ' says nothing'}", hint)
     return int(jid)
 
 
@@ -78,13 +103,30 @@ def remove(libc: "Libc", note: "Note") -> None:
     jid = find_jail(libc, note["name"], note["path"], note.get("jid", 0))
     if jid:
         try:
-            libc.jail_remove(jid)
+            _remove_only(libc, jid, note)
         except OSError as error:
-            if error.errno != errno.EINVAL:  # EINVAL: gone meanwhile
+            if error.errno not in (errno.EINVAL, errno.ENOENT):  # those two: gone meanwhile
                 raise HostError(f"remove jail {note['name']}: {reason(error)}") from error
     _wait_for_deaths(libc, note["name"], jid or note.get("jid", 0))
     if "keep" in note:
         sweep(libc, note["path"], note["keep"])
+
+
+def _remove_only(libc: "Libc", jid: int, note: "Note") -> None:
+    """Remove this jail and no other that gets its number meanwhile, which a descriptor makes sure where there are any.
+
+    Entering by descriptor would leave the jail dying for ever (15.1), so the rest of the host goes by numbers.
+    """
+    descriptor = libc.jail_descriptor(jid)
+    if descriptor < 0:
+        libc.jail_remove(jid)
+        return
+    try:
+        prison = libc.jail_behind(descriptor)
+        if prison and (prison.name, prison.path) == (note["name"], os.path.realpath(note["path"])):
+            libc.jail_remove_jd(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _wait_for_deaths(libc: "Libc", name: str, jid: int) -> None:

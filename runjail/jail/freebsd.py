@@ -20,7 +20,8 @@ def plan_steps(
     limits = plan_limits(
         spec.linux.resources, spec.annotations, problems, os="freebsd", name=name, container_id=container_id
     )
-    before = [step for step in limits if not isinstance(step, steps.Cpus)]
+    before: list[steps.Step] = [steps.LinuxPrograms()] if _is_linux(jail) else []
+    before += [step for step in limits if not isinstance(step, steps.Cpus)]
     source = root
     if spec.root.readonly:
         root = f"{state}/rootfs"
@@ -31,8 +32,20 @@ def plan_steps(
     network = Network(jail, problems)
     params = _params(spec, name, root, mounted, network)
     after = [step for step in limits if isinstance(step, steps.Cpus)]
-    created = steps.CreateJail(name, tuple(params))
-    return root, (*before, *mounted, *network.aliases, created, *after, *network.inside)
+    created = steps.CreateJail(name, tuple(params), _labels(container_id, bundle))
+    datasets = [steps.JailDataset(dataset) for dataset in jail.datasets]
+    return root, (*before, *mounted, *network.aliases, created, *after, *datasets, *network.inside)
+
+
+def _is_linux(jail: "Jail") -> bool:
+    """Somebody said so: the image's own description, or the version that Linux programs are to see."""
+    return jail.image_os == "linux" or any(param.startswith("linux.") for param, _ in jail.params)
+
+
+def _labels(container_id: str, bundle: str) -> tuple[tuple[str, str], ...]:
+    """Return what `jls` shows of the container where the kernel keeps such texts, one printable line each."""
+    told = {"meta.org.runjail.id": container_id, "meta.org.runjail.bundle": bundle}
+    return tuple((key, text) for key, text in told.items() if text.isprintable())
 
 
 def _params(spec: "Spec", name: str, root: str, mounted: tuple[steps.Mount, ...], network: Network) -> Params:
@@ -47,6 +60,7 @@ def _params(spec: "Spec", name: str, root: str, mounted: tuple[steps.Mount, ...]
         *_devfs_ruleset(mounted),
         *_system_v(jail),
         *_allow(jail),
+        *jail.params,
     ]
 
 
@@ -60,8 +74,14 @@ def _host(spec: "Spec") -> Params:
 def _enforce_statfs(jail: "Jail") -> int:
     """Return the specification's default of 2 unless told otherwise; mounting inside the jail needs less."""
     if jail.enforce_statfs is None:
-        return 1 if jail.allow_mount else 2
+        return 1 if _mountable(jail) else 2
     return jail.enforce_statfs
+
+
+def _mountable(jail: "Jail") -> tuple[str, ...]:
+    """Return what the jail may mount. A dataset of its own is of no use to a jail that cannot mount it."""
+    more = jail.datasets and "zfs" not in jail.allow_mount
+    return (*jail.allow_mount, "zfs") if more else jail.allow_mount
 
 
 def _devfs_ruleset(mounted: tuple[steps.Mount, ...]) -> Params:
@@ -85,8 +105,8 @@ def _system_v(jail: "Jail") -> Params:
 def _allow(jail: "Jail") -> Params:
     """Return allow.*: what is not mentioned keeps the kernel's default, `false` becomes its `no` form."""
     said = dict(jail.allow)
-    if jail.allow_mount:
-        said |= {"mount": True} | {f"mount.{fstype}": True for fstype in jail.allow_mount}
+    if mountable := _mountable(jail):
+        said |= {"mount": True} | {f"mount.{fstype}": True for fstype in mountable}
     params: Params = []
     for name, value in said.items():
         above, dot, last = f"allow.{name}".rpartition(".")

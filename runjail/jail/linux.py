@@ -62,6 +62,8 @@ def _refuse_jail(spec: "Spec", problems: list[str]) -> None:
     for field, value in fields.items():
         if value:
             problems.append(f"freebsd.jail.{field}: the Linux host cannot do this")
+    if jail.datasets:
+        problems.append('annotations["org.runjail.zfs.dataset"]: the Linux host cannot do this')
 
 
 def _namespaces(spec: "Spec", problems: list[str]) -> steps.CreateNamespaces:

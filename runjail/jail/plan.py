@@ -11,6 +11,8 @@ from runjail.steps import Plan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from runjail.spec.model import Spec
 
 
@@ -35,3 +37,17 @@ def make_plan(spec: "Spec", *, container_id: str, bundle: str, state: str, os: s
     if problems:
         raise InvalidConfig(problems)
     return Plan(os, name, source, root, steps)
+
+
+def refuse_ungranted(spec: "Spec", file: str, granted: "Sequence[str]") -> None:
+    """Refuse what annotations ask for beyond the specification and `[jail] allow` of the settings does not name.
+
+    file: path of the settings, for the error. Raises InvalidConfig with every such annotation.
+    """
+    problems = [
+        f'annotations["{key}"]: needs "{parameter}" in the list allow of [jail] in {file}'
+        for key, parameter in spec.freebsd.jail.beyond
+        if parameter not in granted
+    ]
+    if problems:
+        raise InvalidConfig(problems)

@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 RULESET = "1000"  # in this text only: create takes a number that is free
 LISTS = ("ip4.addr", "ip6.addr")  # parameters that are split at commas
 TITLES = {
+    steps.LinuxPrograms: "Linux programs need this module; runjail looks whether it is there.",
     steps.Limits: "Limits come before the jail, so that nothing ever runs without them.",
     steps.ReadonlyRoot: "A read-only view of the root becomes the jail's root; mount points are made in the original.",
     steps.Mount: "Mounts. runjail follows links inside the root only, and makes mount points that are missing.",
     steps.Alias: "Addresses that the jail will use.",
     steps.CreateJail: "The jail.",
     steps.Cpus: "Processors it may run on.",
+    steps.JailDataset: "Datasets that the jail manages itself; their property jailed has to be on.",
     steps.MoveInterface: "Interfaces of its own network stack.",
     steps.Loopback: "Without lo0 not even 127.0.0.1 can be reached.",
 }
@@ -62,6 +64,8 @@ def jail_conf(step: steps.CreateJail) -> list[str]:
         else:
             values = value.split(",") if param in LISTS else [value]
             lines.append(f"    {param} = {', '.join(map(conf_value, values))};")
+    # A kernel without jail.meta does without these.
+    lines += [f"    {label} = {conf_value(text)};" for label, text in step.labels]
     return [*lines, "}"]
 
 
@@ -119,6 +123,14 @@ def _cpus(step: steps.Cpus, plan: steps.Plan) -> tuple[list[str], list[str]]:
     return [shell_line("cpuset", "-l", step.cpus, "-j", plan.name)], []
 
 
+def _linux(step: steps.LinuxPrograms, plan: steps.Plan) -> tuple[list[str], list[str]]:
+    return [shell_line("kldload", "-n", "linux64")], []
+
+
+def _dataset(step: steps.JailDataset, plan: steps.Plan) -> tuple[list[str], list[str]]:
+    return [shell_line("zfs", "jail", plan.name, step.dataset)], [shell_line("zfs", "unjail", plan.name, step.dataset)]
+
+
 def _move_interface(step: steps.MoveInterface, plan: steps.Plan) -> tuple[list[str], list[str]]:
     command = ("ifconfig", step.interface)
     return [shell_line(*command, "vnet", plan.name)], [shell_line(*command, "-vnet", plan.name)]
@@ -135,6 +147,8 @@ _TELLERS: "dict[type[steps.Step], Callable[..., tuple[list[str], list[str]]]]" =
     steps.Alias: _alias,
     steps.CreateJail: _create,
     steps.Cpus: _cpus,
+    steps.JailDataset: _dataset,
+    steps.LinuxPrograms: _linux,
     steps.MoveInterface: _move_interface,
     steps.Loopback: _loopback,
 }

@@ -5,7 +5,7 @@ import time
 
 from runjail import jsonio, log
 from runjail.errors import InvalidConfig, UsageError
-from runjail.jail.plan import make_plan
+from runjail.jail.plan import make_plan, refuse_ungranted
 from runjail.lifecycle import init
 from runjail.lifecycle.link import Link, pair
 from runjail.lifecycle.state import write_file, write_pid
@@ -54,6 +54,8 @@ def create(
     spec = parse(raw, host.os)
     _check(request, spec, terminal)
     plan = make_plan(spec, container_id=request.id, bundle=request.bundle, state=container.path, os=host.os)
+    if spec.freebsd.jail.beyond and host.os == "freebsd":
+        refuse_ungranted(spec, *store.granted())
     if not os.path.isdir(plan.source):
         raise InvalidConfig([f"root.path: {plan.source} is not a directory"])
     if request.console_socket:

@@ -21,7 +21,7 @@ from runjail.host.base import Box
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
     from runjail.host.base import Note
@@ -200,11 +200,24 @@ class Container:
         self.forget()
 
 
-class Store:
-    """All containers below one root directory; `plugins` as each container has it."""
+def nothing_granted() -> "tuple[str, Sequence[str]]":
+    """Say that there are no settings."""
+    return "runjail.toml", ()
 
-    def __init__(self, root: str, plugins: "Callable[[], Chain | None]" = no_plugins) -> None:
-        self.root, self.plugins = root, plugins
+
+class Store:
+    """All containers below one root directory; `plugins` as each container has it.
+
+    granted: returns the path of the settings and the permissions that they grant to annotations. Raises InvalidConfig.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        plugins: "Callable[[], Chain | None]" = no_plugins,
+        granted: "Callable[[], tuple[str, Sequence[str]]]" = nothing_granted,
+    ) -> None:
+        self.root, self.plugins, self.granted = root, plugins, granted
 
     def container(self, container_id: str) -> Container:
         """Return a handle on an id, whether or not it exists. Raises UsageError for an id that cannot be one."""

@@ -1,10 +1,14 @@
-"""The `org.freebsd.*` annotations that say what the freebsd section says.
+"""The annotations that speak about the jail: what the freebsd section says, and what it has no words for.
 
-Before runtime-spec 1.3 had a freebsd section, podman and buildah spoke to ocijail through these keys, and they still
-do. A key is honoured where it stands in the table below; an unknown `allow` parameter is an error because ignoring it
-would silently run a different jail than the one asked for; all other keys are nobody's business here.
+Before runtime-spec 1.3 had a freebsd section, podman and buildah spoke to ocijail through `org.freebsd.*`, and they
+still do. A key is honoured where it stands in the tables below; an unknown `allow` parameter is an error because
+ignoring it would silently run a different jail than the one asked for; all other keys are nobody's business here.
+
+Permissions beyond those of the specification weaken the wall between container and host. The document may ask for
+them, and only the administrator can grant them: they are collected with their keys (`Jail.beyond`) for the planner.
 """
 
+from runjail.spec.sayings import dataset_fault
 from runjail.spec.wording import any_of, shown
 
 TYPE_CHECKING = False
@@ -28,21 +32,37 @@ ADDRESSES = {
     JAIL + "ip6.add": "ip6_addr",  # how ocijail spells it
 }
 ALLOW = JAIL + "allow."
+CHILDREN = JAIL + "children.max"
+DATASET = "org.runjail.zfs.dataset"
+IMAGE_OS = "org.opencontainers.image.os"  # image-spec, conversion.md: annotation of a container made from an image
 
-# Kernel parameters below allow. that an annotation may set (jail(8), FreeBSD 15.1); those that loosen the host's own
-# protection from the jail (setaudit, unprivileged_parent_tampering, vmm) need more trust than a label can have
+# Kernel parameters below allow. that an annotation may set without being asked (jail(8), FreeBSD 15.1): those that
+# the freebsd section has too, and sysvipc, which the specification's table names
 PERMISSIONS = frozenset(
-    "set_hostname raw_sockets chflags quotas socket_af mlock reserved_ports read_msgbuf sysvipc suser nfsd extattr "
-    "adjtime settime routing unprivileged_proc_debug mount".split()
+    "set_hostname raw_sockets chflags quotas socket_af mlock reserved_ports sysvipc suser mount".split()
 )
 FILE_SYSTEMS = frozenset("devfs fdescfs fusefs nullfs p9fs procfs tmpfs zfs linprocfs linsysfs".split())
 TRUTH = {"true": True, "1": True, "false": False, "0": False}
+# Parameters without a field in the freebsd section: numbers with their least and most, words with their length
+NUMBERS = {"securelevel": (-1, 3), "osreldate": (1, 9_999_999), "linux.oss_version": (0, 2**31 - 1)}
+WORDS = {"osrelease": 31, "linux.osname": 64, "linux.osrelease": 64}
+MOST_CHILDREN = 999_999
+LABELS = ("meta.", "env.")  # texts of our choice below a key of our choice: meta(8) in jail(8)
+LABEL_KEY = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-")
+PARAMETER = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_.")
+WORD = LABEL_KEY | frozenset("+~")
 
 
 def say_annotations(annotations: "Section", said: "Sayings") -> None:
     """Add what the annotations say; values and contradictions are reported at `annotations["KEY"]`."""
     for key in sorted(annotations.values):
-        if key.startswith("org.freebsd.") and annotations.has(key):
+        if not annotations.has(key):
+            continue
+        if key == DATASET:
+            _say_datasets(annotations, said)
+        elif key == IMAGE_OS:
+            said.say("image_os", annotations.text(key), (*annotations.path, key))
+        elif key.startswith("org.freebsd."):
             _say_one(annotations, key, said)
 
 
@@ -60,13 +80,62 @@ def _say_one(annotations: "Section", key: str, said: "Sayings") -> None:
         said.say_addresses(ADDRESSES[key], addresses, path)
     elif key.startswith(ALLOW):
         _say_permission(annotations, key, said)
+    elif key == CHILDREN:
+        if _say_number(annotations, key, (0, MOST_CHILDREN), said) and value.strip("0"):
+            said.go_beyond(key, "children.max")
+    elif key.startswith(JAIL):
+        _say_parameter(annotations, key, said)
 
 
 def _say_permission(annotations: "Section", key: str, said: "Sayings") -> None:
     name, value = key.removeprefix(ALLOW), annotations.text(key)
-    if name not in PERMISSIONS and name.removeprefix("mount.") not in FILE_SYSTEMS:
-        annotations.refuse("is not a jail permission that an annotation can give", key)
+    if not name or not PARAMETER.issuperset(name) or "" in name.split("."):
+        annotations.refuse("is not the name of a jail permission", key)
     elif value not in TRUTH:
         annotations.refuse(f'must be "true" or "false", not {shown(value)}', key)
     else:
         said.say(f"allow.{name}", TRUTH[value], (*annotations.path, key))
+        mount, _, fstype = name.rpartition(".")
+        free = name in PERMISSIONS or (mount == "mount" and fstype in FILE_SYSTEMS)
+        if TRUTH[value] and not free:
+            said.go_beyond(key, f"allow.{name}")
+
+
+def _say_parameter(annotations: "Section", key: str, said: "Sayings") -> None:
+    """Note a parameter that the freebsd section has no field for; what is none of them is nobody's business here."""
+    name, value = key.removeprefix(JAIL), annotations.text(key)
+    path = (*annotations.path, key)
+    if name in NUMBERS:
+        _say_number(annotations, key, NUMBERS[name], said)
+    elif name in WORDS:
+        if not 0 < len(value) <= WORDS[name] or not WORD.issuperset(value):
+            annotations.refuse(f"must be one word of at most {WORDS[name]} characters, not {shown(value)}", key)
+        said.say(f"param.{name}", value, path)
+    elif name.startswith(LABELS):
+        label = name.partition(".")[2]
+        if not label or not LABEL_KEY.issuperset(label):
+            annotations.refuse("must end in a key of letters, digits, _ . and -", key)
+        elif not value.isprintable():
+            annotations.refuse("must be one printable line", key)
+        said.say(f"param.{name}", value, path)
+
+
+def _say_number(annotations: "Section", key: str, bounds: tuple[int, int], said: "Sayings") -> bool:
+    """Note a whole number; tell whether it is one."""
+    value, (least, most) = annotations.text(key), bounds
+    digits = value.removeprefix("-")
+    if not (digits.isascii() and digits.isdecimal()) or len(digits) > 10 or not least <= int(value) <= most:
+        annotations.refuse(f"must be a number from {least} to {most}, not {shown(value)}", key)
+        return False
+    said.say(f"param.{key.removeprefix(JAIL)}", str(int(value)), (*annotations.path, key))
+    return True
+
+
+def _say_datasets(annotations: "Section", said: "Sayings") -> None:
+    """Note ZFS datasets that the jail is to manage itself: names as in zfs(8), with commas."""
+    names = tuple(name.strip() for name in annotations.text(DATASET).split(","))
+    for name in names:
+        if fault := dataset_fault(name) or ("is listed twice" if names.count(name) > 1 else None):
+            annotations.refuse(fault, DATASET)
+            return
+    said.say("datasets", names, (*annotations.path, DATASET))

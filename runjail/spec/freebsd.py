@@ -110,6 +110,7 @@ def _refuse_conflicts(config: "Section", said: Sayings) -> None:
 def _refuse_vain_mounts(config: "Section", said: Sayings) -> None:
     """With enforce_statfs 2 mounting inside fails; where nothing was said the planner chooses a value that works."""
     mounts = [field for field, allowed in said.values.items() if field.startswith("allow.mount") and allowed]
+    mounts += ["datasets"] * ("datasets" in said.values)  # the jail mounts them itself
     if not mounts:
         return
     if said.values.get("allow.mount") is False:

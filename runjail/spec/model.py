@@ -99,7 +99,10 @@ class Jail(Record):
     """freebsd.jail with the `org.freebsd.*` annotations merged in.
 
     allow: kernel parameter names below `allow.` with what was said of each, e.g. (("raw_sockets", True),);
-    allow_mount: file system names of `allow.mount.*`.
+    allow_mount: file system names of `allow.mount.*`. params: parameters that only annotations have, as jail(8) takes
+    them: securelevel, osrelease, meta.KEY and so on. datasets: ZFS datasets that the jail manages itself.
+    image_os: the system that the image was made for, where somebody said it. beyond: (annotation, parameter) of what
+    only the administrator can grant.
     """
 
     parent: str | None = None
@@ -117,6 +120,10 @@ class Jail(Record):
     enforce_statfs: int | None = None
     allow: tuple[tuple[str, bool], ...] = ()
     allow_mount: tuple[str, ...] = ()
+    params: tuple[tuple[str, str], ...] = ()
+    datasets: tuple[str, ...] = ()
+    image_os: str = ""
+    beyond: tuple[tuple[str, str], ...] = ()
 
 
 class FreeBSD(Record):

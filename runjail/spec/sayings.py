@@ -20,6 +20,7 @@ LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456
 NAME = LETTERS | frozenset("_+-.%@~=")  # what our own jail names need and jail.conf, rctl rules and shells leave alone
 INTERFACE = LETTERS | frozenset("_.-")
 FILE_SYSTEM = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_")
+DATASET = LETTERS | frozenset("_.:-")  # of one component; zfs(8) would also take a blank, which nothing else does
 
 
 class Sayings:
@@ -29,6 +30,7 @@ class Sayings:
         self.report = report
         self.values: dict[str, Any] = {}
         self.places: dict[str, "Path"] = {}
+        self.beyond: list[tuple[str, str]] = []
 
     def say(self, field: str, value: object, path: "Path") -> None:
         """Note one value. A later one that differs from the first is reported at its own place."""
@@ -37,6 +39,10 @@ class Sayings:
         elif self.values[field] != value:
             earlier, other = self.values[field], self.places[field]
             self.report.add(path, f"says {_brief(value)}, but {place(other)} says {_brief(earlier)}")
+
+    def go_beyond(self, key: str, parameter: str) -> None:
+        """Note that the annotation `key` asks for a parameter which only the administrator can grant."""
+        self.beyond.append((key, parameter))
 
     def say_name(self, field: str, name: str, path: "Path") -> None:
         """Note a parent jail or an interface; an empty name says nothing."""
@@ -78,6 +84,8 @@ class Sayings:
             **named,
             allow=tuple((name, value) for name, value in allow if not name.startswith("mount.")),
             allow_mount=tuple(name[6:] for name, value in allow if name.startswith("mount.") and value),
+            params=tuple(sorted((key[6:], value) for key, value in self.values.items() if key.startswith("param."))),
+            beyond=tuple(self.beyond),
         )
 
 
@@ -99,6 +107,15 @@ def file_system_fault(name: str) -> "str | None":
     """Say what is wrong with the name of a file system type."""
     if not name[:1].isalpha() or len(name) > 15 or not FILE_SYSTEM.issuperset(name):
         return f"must be a file system type such as tmpfs, not {shown(name)}"
+    return None
+
+
+def dataset_fault(name: str) -> "str | None":
+    """Say what is wrong with the name of a ZFS file system or volume: zfs(8), components of at most 255 bytes."""
+    components = name.split("/")
+    sound = all(component not in ("", ".", "..") and DATASET.issuperset(component) for component in components)
+    if not sound or not components[0][0].isalpha() or len(name) > 255:
+        return f"must be the name of a ZFS dataset, not {shown(name)}"
     return None
 
 

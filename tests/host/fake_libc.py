@@ -48,10 +48,16 @@ class FakeKernel:
         self._made: dict[str, Any] = {}  # functions must live as long as somebody may call them
         self.jails: dict[int, tuple[str, str]] = {}
         self.dying: dict[int, int] = {}  # jid to how many looks it takes until it is gone
+        self.descriptors: dict[int, int] | None = {}  # of jails: descriptor to jid; None: a kernel without them
         self.mounts = [Mount((1, 1), "ufs", "/dev/vtbd0p2", "/"), Mount((2, 2), "devfs", "devfs", "/dev")]
         self.procs: list[dict[str, int | str]] = []
         self.boottime = 1795380979_100253
-        self.sysctls = {"kern.racct.enable": struct.pack("i", 1), "kern.features.vimage": struct.pack("i", 1)}
+        self.sysctls = {
+            "kern.racct.enable": struct.pack("i", 1),
+            "kern.features.vimage": struct.pack("i", 1),
+            "security.jail.meta_maxbufsize": struct.pack("i", 4096),
+            "kern.elf64.fallback_brand": struct.pack("i", -1),
+        }
         self.rules: dict[str, int] = {}
         self.racct: dict[str, str] = {}
         self.accounting = True
@@ -110,7 +116,11 @@ class FakeKernel:
 
     def _jail_get(self, vector: Any, count: int, flags: int) -> int:
         pairs = _pairs(vector, count)
-        if "lastjid" in pairs:
+        if flags & (c.JAIL_GET_DESC | c.JAIL_USE_DESC) and self.descriptors is None:
+            raise Refusal(errno.EINVAL)
+        if flags & c.JAIL_USE_DESC:
+            jid = (self.descriptors or {})[struct.unpack("i", _read(pairs["desc"]))[0]]
+        elif "lastjid" in pairs:
             last = struct.unpack("i", _read(pairs["lastjid"]))[0]
             jid = min((jid for jid in self.jails if jid > last), default=0)
             if not jid:
@@ -131,7 +141,13 @@ class FakeKernel:
         if jid not in self.jails:
             raise Refusal(errno.ENOENT, f"jail {jid} not found")
         name, path = self.jails[jid]
-        if "jid" in pairs or "lastjid" in pairs:
+        if flags & c.JAIL_GET_DESC and self.descriptors is not None:
+            descriptor = os.open("/dev/null", os.O_RDONLY)
+            os.set_inheritable(descriptor, True)
+            self.descriptors[descriptor] = jid
+            ctypes.memmove(pairs["desc"][0], struct.pack("i", descriptor), 4)
+            return jid
+        if "name" in pairs and pairs["name"][1] == c.NAME_MAX:
             _write_text(pairs["name"], name, c.NAME_MAX)
         _write_text(pairs["path"], path, c.PATH_MAX)
         return jid
@@ -148,6 +164,10 @@ class FakeKernel:
         if jid not in self.dying:
             self.dying[jid] = 0
         self.procs = [proc for proc in self.procs if proc["jid"] != jid]
+
+    def _jail_remove_jd(self, descriptor: int) -> None:
+        self.calls.append(("jail_remove_jd", descriptor))
+        self._jail_remove((self.descriptors or {})[descriptor])
 
     def _cpuset_setaffinity(self, level: int, which: int, jid: int, size: int, mask: int) -> None:
         words = struct.unpack(f"{size // 8}Q", ctypes.string_at(mask, size))

@@ -61,6 +61,8 @@ class FakePrograms:
             ]
         }
         self.inside: dict[str, int] = {}  # interfaces in jails
+        self.datasets = {"tank/data": "on", "tank/plain": "off"}  # to their property jailed
+        self.jailed: dict[str, int] = {}  # datasets that jails have
 
     def run(
         self,
@@ -80,7 +82,8 @@ class FakePrograms:
             raise answer
         if answer:
             return answer
-        tool = {"devfs": self.devfs, "ifconfig": self.ifconfig, "jail": self.jail}[os.path.basename(argv[0])]
+        tools = {"devfs": self.devfs, "ifconfig": self.ifconfig, "jail": self.jail, "zfs": self.zfs}
+        tool = tools[os.path.basename(argv[0])]
         return tool(list(argv[1:]), input)
 
     # -- devfs
@@ -166,6 +169,26 @@ class FakePrograms:
             return failure(f"ifconfig: SIOCSIFRVNET({jid}, {name}): Device not configured")
         return Result(0)
 
+    # -- zfs: words of freebsd-observed, 11.1 and 11.3
+
+    def zfs(self, words: list[str], input: bytes) -> Result:
+        dataset = words[-1]
+        if dataset not in self.datasets:
+            return failure(f"cannot open '{dataset}': dataset does not exist")
+        if words[0] == "get":
+            return Result(0, f"{self.datasets[dataset]}\n".encode())
+        verb, jail = words[:2]
+        if not self._jid(jail):
+            return failure("invalid jail id or name", 2)
+        if verb == "jail":
+            if dataset in self.jailed:
+                return failure(f"cannot jail '{dataset}': dataset already exists")
+            self.jailed[dataset] = self._jid(jail)
+            return Result(0)
+        if self.jailed.pop(dataset, 0):
+            return Result(0)
+        return failure(f"cannot unjail '{dataset}': no such pool or dataset")
+
     # -- jail
 
     def jail(self, words: list[str], input: bytes) -> Result:
@@ -183,7 +206,7 @@ class FakePrograms:
 
     def _check_jail(self, params: dict[str, str]) -> str:
         name, _, last = params["name"].rpartition(".")
-        unknown = [key for key in params if key not in PARAMETERS]
+        unknown = [key for key in params if key not in PARAMETERS and not key.startswith(("meta.", "env."))]
         if unknown:
             return f"unknown parameter: {unknown[0]}"
         if params["path"].startswith("/nonexistent"):

@@ -1,6 +1,7 @@
 """runjail check: what was found, and the command that mends it."""
 
 import os
+import struct
 import types
 
 import pytest
@@ -19,7 +20,8 @@ def rows(
 
 
 def test_a_good_machine_needs_nothing(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    machine.kernel.sysctls |= {"vfs.zfs.version.spa": b"5000", "compat.linux.osrelease": b"5.15.0"}
+    machine.kernel.sysctls |= {"vfs.zfs.version.spa": b"5000", "kern.features.linux64": struct.pack("i", 1)}
+    machine.kernel.sysctls["kern.elf64.fallback_brand"] = struct.pack("i", 3)
 
     for what, (works, _, mend) in rows(machine, monkeypatch).items():
         assert (what, works, mend) == (what, True, "")
@@ -62,6 +64,26 @@ def test_modules_that_are_not_loaded(machine: Machine, monkeypatch: pytest.Monke
 
     assert found["ZFS"][2] == "sysrc zfs_enable=YES && service zfs start"
     assert found["Linux programs"][2] == "sysrc linux_enable=YES && service linux start"
+
+
+def test_linux_programs_without_a_brand(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.kernel.sysctls["kern.features.linux64"] = struct.pack("i", 1)
+
+    works, found, mend = rows(machine, monkeypatch)["Linux programs without a brand"]
+
+    assert (works, found, mend) == (False, "kern.elf64.fallback_brand=-1", "sysctl kern.elf64.fallback_brand=3")
+
+
+def test_what_an_older_kernel_lacks_is_no_fault(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    new = {what: found for what, (_, found, _) in rows(machine, monkeypatch).items()}
+    machine.kernel.descriptors = None
+    del machine.kernel.sysctls["security.jail.meta_maxbufsize"]
+    old = rows(machine, monkeypatch, "14.2-RELEASE")
+
+    assert "4096 bytes" in new["container ids in jls"]
+    assert new["removal by jail descriptor"] == "this kernel has them"
+    assert old["container ids in jls"] == [True, "this kernel has no jail parameter meta; see runjail list", ""]
+    assert old["removal by jail descriptor"][1].startswith("this kernel has none")
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,15 @@
 
 import errno
 import os
+import struct
 
 import pytest
 
 from runjail.errors import HostError
+from runjail.host import libc_freebsd
 from runjail.host.freebsd import FreeBSDHost
 from runjail.host.programs import Result
-from runjail.steps import Cpus, CreateJail, Nodes
+from runjail.steps import Cpus, CreateJail, JailDataset, LinuxPrograms, Nodes
 from tests.host.conftest import Machine
 from tests.host.fake_libc import FakeKernel, Refusal
 
@@ -110,16 +112,20 @@ def test_nothing_is_removed_after_a_reboot(machine: Machine) -> None:
     assert machine.kernel.jails
 
 
-def test_a_jail_that_vanishes_while_it_is_removed_is_success(machine: Machine) -> None:
+@pytest.mark.parametrize("call", ["jail_remove", "jail_remove_jd"])
+def test_a_jail_that_vanishes_while_it_is_removed_is_success(machine: Machine, call: str) -> None:
     machine.apply(step(machine))
-    machine.kernel.refuse["jail_remove"] = Refusal(errno.EINVAL)
+    machine.kernel.descriptors = {} if call == "jail_remove_jd" else None
+    machine.kernel.refuse[call] = Refusal(errno.EINVAL)
 
     machine.undo()
 
 
-def test_a_jail_that_cannot_be_removed_is_an_error(machine: Machine) -> None:
+@pytest.mark.parametrize("call", ["jail_remove", "jail_remove_jd"])
+def test_a_jail_that_cannot_be_removed_is_an_error(machine: Machine, call: str) -> None:
     machine.apply(step(machine))
-    machine.kernel.refuse["jail_remove"] = Refusal(errno.EPERM)
+    machine.kernel.descriptors = {} if call == "jail_remove_jd" else None
+    machine.kernel.refuse[call] = Refusal(errno.EPERM)
 
     with pytest.raises(HostError, match="remove jail web: not allowed"):
         machine.undo()
@@ -253,3 +259,162 @@ def test_the_root_s_real_path_is_noted(machine: Machine) -> None:
 
     assert machine.notes[0]["path"] == os.path.realpath(machine.root)
     assert machine.kernel.jails == {}
+
+
+# Descriptors ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_jail_is_removed_by_descriptor_and_the_descriptor_closed(machine: Machine) -> None:
+    machine.apply(step(machine))
+    before = os.listdir("/dev/fd")
+
+    machine.undo()
+
+    assert [call[0] for call in machine.kernel.calls] == ["jail_remove_jd", "jail_remove"]
+    assert machine.kernel.jails == {}
+    assert os.listdir("/dev/fd") == before
+
+
+def test_a_kernel_without_descriptors_removes_by_number(machine: Machine) -> None:
+    machine.kernel.descriptors = None
+    machine.apply(step(machine))
+
+    machine.undo()
+
+    assert machine.kernel.calls == [("jail_remove", machine.box.jid)]
+
+
+def test_who_gets_the_number_between_look_and_removal_stays(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The descriptor is asked once more whose it is: numbers are given again, descriptors are not."""
+    machine.apply(step(machine))
+    real = FakeKernel._jail_get
+
+    def steal(kernel: FakeKernel, vector: int, count: int, flags: int) -> int:
+        if flags & libc_freebsd.JAIL_GET_DESC:
+            kernel.jails[machine.box.jid] = ("other", "/elsewhere")
+        return real(kernel, vector, count, flags)
+
+    monkeypatch.setattr(FakeKernel, "_jail_get", steal)
+    machine.host = FreeBSDHost(machine.kernel.libc())
+    machine.undo()
+
+    assert list(machine.kernel.jails.values()) == [("other", "/elsewhere")]
+
+
+def test_a_jail_that_ends_between_look_and_descriptor_is_success(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.apply(step(machine))
+    real = FakeKernel._jail_get
+
+    def end(kernel: FakeKernel, vector: int, count: int, flags: int) -> int:
+        if flags & libc_freebsd.JAIL_USE_DESC:
+            kernel.jails.clear()
+        return real(kernel, vector, count, flags)
+
+    monkeypatch.setattr(FakeKernel, "_jail_get", end)
+    machine.host = FreeBSDHost(machine.kernel.libc())
+    machine.undo()
+
+    assert machine.kernel.calls == []
+
+
+# Labels ---------------------------------------------------------------------------------------------------------------
+
+ID = ("meta.org.runjail.id", "web")
+
+
+def labelled(machine: Machine, *params: tuple[str, str]) -> CreateJail:
+    made = step(machine)
+    return made.replace(params=(*made.params, *params), labels=(ID,))
+
+
+def test_labels_where_the_kernel_keeps_them(machine: Machine) -> None:
+    machine.apply(labelled(machine))
+
+    assert machine.programs.calls[0][-1] == "meta.org.runjail.id=web"
+
+
+def test_no_labels_where_the_kernel_has_no_place_for_them(machine: Machine) -> None:
+    del machine.kernel.sysctls["security.jail.meta_maxbufsize"]
+
+    machine.apply(labelled(machine))
+
+    assert machine.programs.calls[0][-1] == "persist"
+
+
+def test_labels_that_do_not_fit_beside_what_was_asked_for_are_left_out(machine: Machine) -> None:
+    asked = ("meta.a", "x" * (4096 - len("a=") - 2))
+
+    machine.apply(labelled(machine, asked))
+
+    assert machine.programs.calls[0][-1] == f"meta.a={asked[1]}"
+
+
+@pytest.mark.parametrize("kind", ["meta", "env"])
+def test_too_much_is_refused_before_the_kernel_keeps_a_jail_for_ever(machine: Machine, kind: str) -> None:
+    """jail_set(2) of 15.1 answers EFBIG and leaves a jail that never ends."""
+    with pytest.raises(HostError, match=rf"create jail web: {kind}.\*: more than 4096 bytes"):
+        machine.apply(labelled(machine, (f"{kind}.a", "é" * 2048)))
+
+    assert (machine.notes, machine.programs.calls) == ([], [])
+
+
+# Datasets -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_dataset_is_given_and_taken_back(machine: Machine) -> None:
+    machine.apply(step(machine))
+    machine.apply(JailDataset("tank/data"))
+    assert machine.programs.jailed == {"tank/data": machine.box.jid}
+
+    machine.undo()
+
+    assert machine.programs.jailed == {}
+    assert machine.kinds() == ["jail", "jail", "dataset"]
+
+
+def test_a_dataset_that_the_host_mounts_itself_is_refused(machine: Machine) -> None:
+    machine.apply(step(machine))
+
+    with pytest.raises(HostError, match="give dataset tank/plain to jail web: its property jailed is off") as caught:
+        machine.apply(JailDataset("tank/plain"))
+
+    assert caught.value.hint == "zfs set jailed=on tank/plain"
+    assert machine.kinds() == ["jail", "jail"]
+
+
+def test_a_dataset_that_is_not_there_or_belongs_to_another_jail(machine: Machine) -> None:
+    machine.apply(step(machine))
+    with pytest.raises(HostError, match="cannot open 'tank/none': dataset does not exist"):
+        machine.apply(JailDataset("tank/none"))
+
+    machine.programs.jailed["tank/data"] = 3
+    with pytest.raises(HostError, match=r"give dataset tank/data to jail web: cannot jail .*: dataset already exists"):
+        machine.apply(JailDataset("tank/data"))
+
+
+def test_a_dataset_of_a_jail_that_is_gone_needs_nothing(machine: Machine) -> None:
+    machine.apply(step(machine))
+    machine.apply(JailDataset("tank/data"))
+    machine.kernel.jails.clear()
+    machine.programs.calls.clear()
+
+    machine.undo()
+
+    assert machine.programs.calls == []
+
+
+# Linux programs -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("feature", [None, 0, 1])
+def test_linux_programs_need_their_module(machine: Machine, feature: int | None) -> None:
+    if feature is not None:
+        machine.kernel.sysctls["kern.features.linux64"] = struct.pack("i", feature)
+    if feature:
+        machine.apply(LinuxPrograms())
+        return
+    with pytest.raises(HostError, match="run Linux programs: the kernel module linux64 is not loaded") as caught:
+        machine.apply(LinuxPrograms())
+    assert caught.value.hint == "sysrc linux_enable=YES && service linux start"

@@ -3,9 +3,10 @@
 import pytest
 
 from runjail import steps
-from runjail.errors import UsageError
-from runjail.jail.plan import make_plan
-from runjail.spec.model import Device, Jail, Linux, Mount, Resources, Root
+from runjail.errors import InvalidConfig, UsageError
+from runjail.jail.plan import make_plan, refuse_ungranted
+from runjail.jail.render import as_text
+from runjail.spec.model import Device, Jail, Linux, Mount, Resources, Root, Spec
 from tests.jail.making import params_of, plan_of, problems_of, spec_of
 
 DEV = Mount("/dev", "devfs", "devfs", ("ruleset=4",))
@@ -218,3 +219,65 @@ def test_all_problems_are_told_at_once() -> None:
         "mounts[2].options[2]",
         "freebsd.devices",
     ]
+
+
+# What only FreeBSD has ------------------------------------------------------------------------------------------------
+
+
+def kinds_of(spec: Spec) -> list[str]:
+    return [type(step).__name__ for step in plan_of(spec).steps]
+
+
+def labels_of(spec: Spec, bundle: str = "/b") -> dict[str, str]:
+    plan = make_plan(spec, container_id="web", bundle=bundle, state="/s", os="freebsd")
+    return dict(next(step for step in plan.steps if isinstance(step, steps.CreateJail)).labels)
+
+
+def test_a_jail_says_which_container_it_is() -> None:
+    assert labels_of(spec_of()) == {"meta.org.runjail.id": "web", "meta.org.runjail.bundle": "/b"}
+    assert labels_of(spec_of(), "/a\nb") == {"meta.org.runjail.id": "web"}, "a text is a line"
+
+
+def test_parameters_of_annotations_come_last() -> None:
+    given = (("env.A", "b"), ("securelevel", "2"))
+    params = params_of(spec_of(jail=Jail(params=given)))
+
+    assert list(params.items())[-2:] == list(given)
+
+
+def test_a_dataset_of_its_own_comes_after_the_jail_and_can_be_mounted() -> None:
+    spec = spec_of(jail=Jail(datasets=("tank/a", "tank/b")))
+    params = params_of(spec)
+
+    assert kinds_of(spec) == ["CreateJail", "JailDataset", "JailDataset"]
+    assert (params["enforce_statfs"], params["allow.mount"], params["allow.mount.zfs"]) == ("1", None, None)
+    assert params_of(spec_of(jail=Jail(datasets=("tank/a",), allow_mount=("zfs",)))) == params
+
+
+@pytest.mark.parametrize("jail", [Jail(image_os="linux"), Jail(params=(("linux.osrelease", "6.1.0"),))])
+def test_a_linux_container_looks_for_its_kernel_module_first(jail: Jail) -> None:
+    assert kinds_of(spec_of(jail=jail)) == ["LinuxPrograms", "CreateJail"]
+    assert "\nkldload -n linux64\n" in as_text(plan_of(spec_of(jail=jail)), spec_of(jail=jail))
+
+
+def test_a_freebsd_container_does_not() -> None:
+    assert kinds_of(spec_of(jail=Jail(image_os="freebsd"))) == ["CreateJail"]
+
+
+def test_linux_has_no_datasets_to_give() -> None:
+    spec = spec_of(jail=Jail(datasets=("tank/a",)))
+
+    assert problems_of(spec, "linux") == ('annotations["org.runjail.zfs.dataset"]: the Linux host cannot do this',)
+
+
+def test_what_is_not_granted_is_refused_with_the_place_where_it_would_be() -> None:
+    jail = Jail(beyond=(("org.freebsd.jail.allow.settime", "allow.settime"), ("x", "children.max")))
+
+    refuse_ungranted(spec_of(jail=jail), "/etc/runjail.toml", ["children.max", "allow.settime"])
+    with pytest.raises(InvalidConfig) as caught:
+        refuse_ungranted(spec_of(jail=jail), "/etc/runjail.toml", ["children.max"])
+    [problem] = caught.value.problems
+    assert problem == (
+        'annotations["org.freebsd.jail.allow.settime"]: '
+        'needs "allow.settime" in the list allow of [jail] in /etc/runjail.toml'
+    )

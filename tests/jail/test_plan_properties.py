@@ -105,7 +105,7 @@ def test_the_text_is_a_script_and_its_jail_conf_says_what_the_plan_says(document
     name, params = read_conf(conf)
     created = next(step for step in plan.steps if isinstance(step, steps.CreateJail))
     said = [(param, None if values is None else ",".join(values)) for param, values in params]
-    assert [("name", name), *said] == list(created.params)
+    assert [("name", name), *said] == [*created.params, *created.labels]
 
 
 @given(document=sound_documents())

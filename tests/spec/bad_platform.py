@@ -155,8 +155,8 @@ JAIL = [
 ANNOTATIONS = [
     Bad(
         "unknown permission",
-        {ANNOTATION + "jail.allow.everything": "true"},
-        'annotations["org.freebsd.jail.allow.everything"]: is not a jail permission that an annotation can give',
+        {ANNOTATION + "jail.allow.every thing": "true"},
+        'annotations["org.freebsd.jail.allow.every thing"]: is not the name of a jail permission',
     ),
     Bad(
         "permission without a clear word",

@@ -106,17 +106,99 @@ def test_mounting_in_general() -> None:
     assert "needs freebsd.jail.enforceStatfs 0 or 1" in refused({"enforceStatfs": 2}, jail__allow__mount="true")
 
 
-@pytest.mark.parametrize(
-    "name", ["setaudit", "unprivileged_parent_tampering", "vmm", "mount.ext2fs", "mount.", "", "RAW_SOCKETS"]
-)
-def test_permissions_that_annotations_cannot_give(name: str) -> None:
+@pytest.mark.parametrize("name", ["setaudit", "settime", "read_msgbuf", "vmm", "mount.ext2fs", "tmpfs"])
+def test_permissions_that_only_the_administrator_grants(name: str) -> None:
+    key = f"jail__allow__{name.replace('.', '__')}"
+    found = jail(**{key: "true"})
+
+    assert found.beyond == ((f"org.freebsd.jail.allow.{name}", f"allow.{name}"),)
+    assert jail(**{key: "false"}).beyond == (), "to be without it is nobody's favour"
+
+
+@pytest.mark.parametrize("name", ["mount.", "", "RAW_SOCKETS", ".raw_sockets", "raw-sockets"])
+def test_what_is_no_name_of_a_permission(name: str) -> None:
     """Ignoring one would run another jail than the one asked for."""
     key = f"jail__allow__{name}"
 
-    assert f'annotations["org.freebsd.jail.allow.{name}"]: is not a jail permission' in refused(**{key: "true"})
+    assert f'annotations["org.freebsd.jail.allow.{name}"]: is not the name of a jail' in refused(**{key: "true"})
 
 
-@pytest.mark.parametrize("key", ["jail__jid", "jail__osrelease", "jail__ip4", "other", "jail__", "jail"])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("securelevel", "-1"), ("securelevel", "3"), ("osrelease", "14.2-RELEASE-p1"), ("osreldate", "1402000"),
+        ("linux.osname", "Linux"), ("linux.osrelease", "6.1.0"), ("linux.oss_version", "198144"),
+        ("meta.org.example.note", "a = b, 'c'"), ("env.A", ""),
+    ],
+)  # fmt: skip
+def test_parameters_that_only_annotations_have(key: str, value: str) -> None:
+    assert jail(**{f"jail__{key}": value}) == Jail(params=((key, value),))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "why"),
+    [
+        ("securelevel", "4", 'must be a number from -1 to 3, not "4"'),
+        ("securelevel", "", "must be a number from -1 to 3"),
+        ("securelevel", "\N{ARABIC-INDIC DIGIT ONE}", "must be a number"),
+        ("osreldate", "0", "must be a number from 1"),
+        ("osrelease", "15 1", "must be one word of at most 31 characters"),
+        ("osrelease", "1" * 32, "must be one word of at most 31 characters"),
+        ("linux.osrelease", "", "must be one word of at most 64 characters"),
+        ("children.max", "many", "must be a number from 0 to 999999"),
+        ("meta.a", "two\nlines", "must be one printable line"),
+        ("meta.", "x", "must end in a key"),
+        ("env.a b", "x", "must end in a key"),
+    ],
+)
+def test_parameters_with_values_that_cannot_be(key: str, value: str, why: str) -> None:
+    assert f'annotations["org.freebsd.jail.{key}"]: {why}' in refused(**{f"jail__{key}": value})
+
+
+def test_children_need_the_administrator() -> None:
+    found = jail(jail__children__max="3")
+
+    assert (found.params, found.beyond) == (
+        (("children.max", "3"),),
+        (("org.freebsd.jail.children.max", "children.max"),),
+    )
+    assert jail(jail__children__max="0").beyond == ()
+
+
+def with_annotation(key: str, value: str) -> Jail:
+    return parse(CONFIG | {"annotations": {key: value}}, "freebsd").freebsd.jail
+
+
+def test_datasets_of_its_own() -> None:
+    assert with_annotation("org.runjail.zfs.dataset", "tank/a, tank/b-1.x:y").datasets == ("tank/a", "tank/b-1.x:y")
+
+
+@pytest.mark.parametrize(
+    "name", ["", "/tank", "tank/", "tank//a", "tank/..", "a@b", "-r", "1tank", "tank/a b", "t" * 256]
+)
+def test_what_is_no_dataset(name: str) -> None:
+    with pytest.raises(InvalidConfig, match="must be the name of a ZFS dataset"):
+        with_annotation("org.runjail.zfs.dataset", name)
+
+
+def test_a_dataset_twice_and_a_dataset_that_nobody_can_mount() -> None:
+    with pytest.raises(InvalidConfig, match="is listed twice"):
+        with_annotation("org.runjail.zfs.dataset", "tank/a,tank/a")
+    document = CONFIG | {
+        "freebsd": {"jail": {"enforceStatfs": 2}},
+        "annotations": {"org.runjail.zfs.dataset": "tank/a"},
+    }
+    with pytest.raises(
+        InvalidConfig, match=r'annotations\["org.runjail.zfs.dataset"\]: needs freebsd.jail.enforceStatfs'
+    ):
+        parse(document, "freebsd")
+
+
+def test_the_system_of_the_image() -> None:
+    assert with_annotation("org.opencontainers.image.os", "linux").image_os == "linux"
+
+
+@pytest.mark.parametrize("key", ["jail__jid", "jail__ip4", "other", "jail__", "jail"])
 def test_other_annotations_are_nobodys_business(key: str) -> None:
     assert jail(**{key: "anything"}) == Jail()
 
