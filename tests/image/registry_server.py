@@ -148,6 +148,7 @@ class Server(http.server.ThreadingHTTPServer):
     """An HTTP server on loopback that answers by a function. seen: (method, path with query, headers) so far."""
 
     daemon_threads = True
+    request_queue_size = 64  # connections at once; more than that wait for a second
 
     def __init__(self, answer: Callable[[Handler], None], certificate: Path | None = None) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -171,7 +172,11 @@ class Server(http.server.ThreadingHTTPServer):
 
     def sent(self, header: str) -> list[str | None]:
         """Return the values of a header in the requests about repositories."""
-        return [headers.get(header) for _method, path, headers in self.seen if path != "/v2/"]
+        return [
+            next((value for name, value in headers.items() if name.lower() == header.lower()), None)
+            for _method, path, headers in self.seen
+            if path != "/v2/"
+        ]
 
     def stop(self) -> None:
         self.shutdown()

@@ -2,8 +2,6 @@
 
 import os
 import re
-import threading
-from urllib.parse import urljoin
 
 import runjail
 from runjail import jsonio, log
@@ -50,7 +48,7 @@ class Registry:
         environ = os.environ if environ is None else environ
         if not HOST.fullmatch(host):
             raise ImageError(f"not a registry's host: {host[:200]!r}")
-        self.host, self._sleep, self._closed = host, sleep, threading.Event()
+        self.host, self._sleep = host, sleep
         self._connections = Connections(user_agent, timeouts or Timeouts(), environ)
         keys, retry = keyring or Keyring(environ=environ), Retry(self._pause)
         self.endpoint = Endpoint(host, self._connections, keys, retry, insecure=insecure)
@@ -66,17 +64,11 @@ class Registry:
         return Endpoint(host, self._connections, keys, retry, prefix=prefix, insecure=scheme == "http")
 
     def _pause(self, seconds: float) -> None:
-        self.check_open()
         if self._sleep:
             self._sleep(seconds)
         else:
-            self._closed.wait(seconds)
-        self.check_open()
-
-    def check_open(self) -> None:
-        """Raise RegistryError once the registry has been closed: another thread gave up."""
-        if self._closed.is_set():
-            raise RegistryError(f"registry {self.host}: given up")
+            self._connections.closed.wait(seconds)
+        self._connections.check_open()
 
     def places(self) -> list[Endpoint]:
         """Return the servers to read from, in their order."""
@@ -84,6 +76,7 @@ class Registry:
 
     def pass_over(self, error: ImageError) -> None:
         """Go on without the mirror after a failure; one that only does not have something is asked again."""
+        self._connections.check_open()
         if isinstance(error, ImageNotFound):
             return
         log.warning(f"mirror of {self.host} passed over: {error}")
@@ -97,7 +90,6 @@ class Registry:
             try:
                 return work(endpoint)
             except ImageError as error:
-                self.check_open()
                 self.pass_over(error)
         return work(last)
 
@@ -111,7 +103,7 @@ class Registry:
             following = _NEXT.search(answer.header("link"))
             if not following:
                 return found
-            path = urljoin(answer.request.url, following[1])
+            path = answer.join(following[1])
         raise RegistryError(f"registry {self.host}: {what}: more than {MOST_PAGES} pages")
 
     def delete_manifest(self, repository: str, reference: str) -> None:
@@ -121,7 +113,6 @@ class Registry:
 
     def close(self) -> None:
         """Close connections; whoever still waits or reads gives up."""
-        self._closed.set()
         self._connections.close()
 
 

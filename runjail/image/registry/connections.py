@@ -4,7 +4,7 @@ import http.client
 import ssl
 import threading
 import time
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 from runjail.errors import ImageError, RegistryError, reason
 from runjail.image.registry.proxies import proxy_for
@@ -67,9 +67,9 @@ class Request(Record):
 class Answer:
     """A status, headers, and a body that is still on its way. `close` must be called; reading to the end does it."""
 
-    def __init__(self, request: Request, response: "BaseHTTPResponse", timeouts: Timeouts) -> None:
+    def __init__(self, request: Request, response: "BaseHTTPResponse", owner: "Connections") -> None:
         self.request, self.status, self.headers = request, response.status, response.headers
-        self._response, self._timeouts = response, timeouts
+        self._response, self._owner = response, owner
         self.what = _name(request)  # for errors; whoever knows better says so
 
     def header(self, name: str) -> str:
@@ -80,18 +80,27 @@ class Answer:
         """Return every WWW-Authenticate header."""
         return self.headers.getlist("www-authenticate")
 
+    def join(self, location: str) -> str:
+        """Return a URL that the answer names as an absolute one, "" when it is none."""
+        try:
+            return urljoin(self.request.url, location)
+        except ValueError:  # a bracket that is not closed, for one
+            return ""
+
     def blocks(self) -> "Iterator[bytes]":
-        """Yield the body as it arrives. Raises Temporary when it breaks or gets stuck."""
+        """Yield the body as it arrives. Raises Temporary when it breaks or gets stuck, RegistryError when closed."""
+        patience, slowest = self._owner.timeouts.read, self._owner.timeouts.slowest
         waited, arrived = 0.0, 0
         try:
             while True:
+                self._owner.check_open()
                 start = time.monotonic()
                 block = self._read()
                 if not block:
                     break
                 waited, arrived = waited + time.monotonic() - start, arrived + len(block)
-                if waited > self._timeouts.read:
-                    if arrived < self._timeouts.slowest * waited:
+                if waited > patience:
+                    if arrived < slowest * waited:
                         raise Temporary(RegistryError(f"{self.what}: stuck: {arrived} bytes in {waited:.0f} s"))
                     waited, arrived = 0.0, 0
                 yield block
@@ -133,34 +142,41 @@ class Connections:
     """Pools of connections to any server, for several threads."""
 
     def __init__(self, user_agent: str, timeouts: Timeouts, environ: "Mapping[str, str]") -> None:
-        self._agent, self._timeouts, self._environ = user_agent, timeouts, environ
+        self._agent, self.timeouts, self._environ = user_agent, timeouts, environ
         self._managers: dict[tuple[bool, str], PoolManager] = {}
         self._lock = threading.Lock()
+        self.closed = threading.Event()
+
+    def check_open(self) -> None:
+        """Raise RegistryError once everything has been closed: another thread gave up."""
+        if self.closed.is_set():
+            raise RegistryError("given up")
 
     def send(self, request: Request, *, verify: bool = True) -> Answer:
         """Send one request and return the head of its answer, whatever its status. verify: check certificates.
 
-        Raises Temporary for a connection that broke, RegistryError for one that cannot be made.
+        Raises Temporary for a connection that broke, RegistryError for one that cannot be made; from the first cause.
         """
         urllib3 = _library()
+        self.check_open()
         manager = self._manager(verify, proxy_for(request.url, self._environ))
         headers = {"User-Agent": self._agent, "Accept-Encoding": "identity", **request.headers}
-        patience, body = self._timeouts.read, request.body
+        patience, body = self.timeouts.read, request.body
         sent: bytes | Reader | None
         if body is None or isinstance(body, bytes):
             sent = body
         else:
-            sent, patience = body.open(), self._timeouts.stored
+            sent, patience = body.open(), self.timeouts.stored
             headers["Content-Length"] = str(body.length)
-        timeout = urllib3.Timeout(connect=self._timeouts.connect, read=patience)
+        timeout = urllib3.Timeout(connect=self.timeouts.connect, read=patience)
         try:
             response = manager.urlopen(
                 request.method, request.url, body=sent, headers=headers,
                 redirect=False, retries=False, timeout=timeout, preload_content=False, decode_content=False,
             )  # fmt: skip
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            raise _failure(request, error) from None
-        return Answer(request, response, self._timeouts)
+            raise _failure(request, error) from _innermost(error)
+        return Answer(request, response, self)
 
     def _manager(self, verify: bool, proxy: str) -> "PoolManager":
         with self._lock:
@@ -169,7 +185,8 @@ class Connections:
             return self._managers[verify, proxy]
 
     def close(self) -> None:
-        """Close the connections that are not in use."""
+        """Close the connections that are not in use; what is still being read ends with RegistryError."""
+        self.closed.set()
         with self._lock:
             for manager in self._managers.values():
                 manager.clear()

@@ -1,8 +1,9 @@
 """One server that speaks the distribution protocol: its scheme, redirects, authorization, retries and refusals."""
 
+import ssl
 import threading
 import time
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 from runjail import log
 from runjail.errors import ImageNotFound, RegistryError
@@ -99,10 +100,9 @@ class Endpoint:
 
     def exchange(self, call: Call) -> "Answer":
         """Make a call once. Raises Temporary for what may pass."""
-        url = self._url(call)
-        request = Request(call.method, url, call.headers, call.body)
         try:
-            ours = _origin(url) == _origin(self._find_base())
+            request = Request(call.method, self._url(call), call.headers, call.body)
+            ours = _origin(request.url) == _origin(self._find_base())
             answer = self._authorized(request, call) if ours else self._follow(request)
         except RegistryError as error:
             hint = self._about_credentials(call.repository) if error.status in (401, 403) else error.hint
@@ -124,7 +124,7 @@ class Endpoint:
         if "://" not in call.path:
             return f"{base}/v2/{self._prefix}{call.repository}/{call.path}"
         if not self._trusts(call.path):
-            raise RegistryError(f"registry {self.host}: {call.what}: sent on to plain http, refused")
+            raise RegistryError(f"sent on to {_bare(call.path)}, refused")
         return call.path
 
     # Authorization and redirects ---------------------------------------------------------------------------------
@@ -169,9 +169,9 @@ class Endpoint:
             if answer.status not in REDIRECTS:
                 return answer
             answer.drain()
-            target = urljoin(request.url, answer.header("location"))
+            target = answer.join(answer.header("location"))
             if request.method not in ("GET", "HEAD") or not self._trusts(target):
-                raise RegistryError(f"redirected to {_origin(target)}, refused", status=answer.status)
+                raise RegistryError(f"redirected to {_bare(target)}, refused", status=answer.status)
             headers = dict(request.headers)
             if _origin(target) != _origin(request.url):
                 headers.pop("Authorization", None)
@@ -180,7 +180,10 @@ class Endpoint:
 
     def _trusts(self, url: str) -> bool:
         """Whether we go on at a URL: https, or as close to us as the registry is."""
-        scheme, name = urlsplit(url).scheme, urlsplit(url).hostname or ""
+        try:
+            scheme, name, _port = urlsplit(url).scheme, urlsplit(url).hostname or "", urlsplit(url).port
+        except ValueError:  # a port that is none, for one
+            return False
         near = (is_loopback(name) and is_loopback(self._name)) or (self._insecure and name == self._name)
         return bool(name) and (scheme == "https" or (scheme == "http" and near))
 
@@ -190,13 +193,14 @@ class Endpoint:
     # Scheme ------------------------------------------------------------------------------------------------------
 
     def _find_base(self) -> str:
-        """Return scheme and host, found out once: https where it works, http only where that may be."""
+        """Return scheme and host, found out once."""
         with self._lock:
             if not self._base:
                 self._base = self._probe()
             return self._base
 
     def _probe(self) -> str:
+        """Try https and then http; a certificate that is not right does not lead to http."""
         failure: Exception = RegistryError("unreachable")
         for scheme in ("https", "http"):
             base = f"{scheme}://{self._authority}"
@@ -204,6 +208,8 @@ class Endpoint:
                 request = Request("GET", f"{base}/v2/")
                 answer = self._connections.send(request, verify=not self._insecure)
             except (RegistryError, Temporary) as error:
+                if isinstance(error.__cause__, ssl.SSLCertVerificationError):
+                    raise
                 failure = error
                 continue
             answer.drain()
@@ -255,3 +261,8 @@ def _origin(url: str) -> str:
     parts = urlsplit(url)
     port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
     return f"{parts.scheme}://{parts.hostname}:{port}"
+
+
+def _bare(url: str) -> str:
+    """Return a URL for messages, without its query."""
+    return repr(url.partition("?")[0][:200])

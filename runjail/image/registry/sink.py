@@ -1,7 +1,7 @@
 """An image on its way into a registry."""
 
 import os
-from urllib.parse import urlencode, urljoin
+from urllib.parse import urlencode
 
 from runjail.errors import Corrupt, ImageError, RegistryError
 from runjail.image import digest as digests
@@ -177,10 +177,10 @@ class RegistrySink:
         return Call(what, method, self._repository, path, headers or {}, body, actions=BOTH, accept=accept)
 
     def _location(self, answer: "Answer") -> str:
-        location = answer.header("location")
-        if not location:
+        url = answer.join(answer.header("location"))
+        if not url or not answer.header("location"):
             raise RegistryError(f"registry {self._registry.host}: {self._repository}: an upload without a location")
-        return urljoin(answer.request.url, location)
+        return url
 
     def _check_digest(self, answer: "Answer", descriptor: "Descriptor") -> None:
         said = answer.header("docker-content-digest")

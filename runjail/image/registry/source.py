@@ -73,14 +73,13 @@ class RegistrySource:
         Raises Corrupt when it is longer than announced, ImageNotFound, RegistryError.
         """
         digests.parse(descriptor.digest)
-        download = _Download(self._registry, self._blob(descriptor), descriptor.size, offset)
+        download = _Download(self._blob(descriptor), descriptor.size, offset)
         *mirrors, last = self._registry.places()
         for endpoint in mirrors:
             try:
                 yield from download.blocks(endpoint)
                 return
             except ImageError as error:
-                self._registry.check_open()
                 self._registry.pass_over(error)
         yield from download.blocks(last)
 
@@ -103,8 +102,8 @@ class RegistrySource:
 class _Download:
     """One blob on its way: how far it has come survives connections and servers."""
 
-    def __init__(self, registry: "Registry", call: Call, size: int, position: int) -> None:
-        self._registry, self._call, self._size, self._position = registry, call, size, position
+    def __init__(self, call: Call, size: int, position: int) -> None:
+        self._call, self._size, self._position = call, size, position
 
     def blocks(self, endpoint: "Endpoint") -> "Iterator[bytes]":
         """Yield the rest, resumed after each break until there were too many without much between them."""
@@ -125,7 +124,6 @@ class _Download:
         try:
             skip = start - self._check_start(answer)
             for block in answer.blocks():
-                self._registry.check_open()
                 useful = block[skip:] if skip else block
                 skip -= len(block) - len(useful)
                 if len(useful) > self._size - self._position:
