@@ -1,6 +1,7 @@
 """containerd-shim-runjail-v1: chooses the host and leaves the rest to `shim`."""
 
 import _signal
+import gc
 import os
 import sys
 
@@ -21,6 +22,7 @@ def main() -> "NoReturn":
     from runjail.shim import bootstrap
     from runjail.shim.machine import Engine
 
+    gc.disable()  # a shim that stays enables it again
     _open_standard()
     _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
     context = Context(Given())

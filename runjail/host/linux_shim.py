@@ -4,8 +4,6 @@ import _signal
 import os
 
 from runjail.errors import HostError, reason
-from runjail.host import libc_linux as libc
-from runjail.host.linux_mounts import FLAGS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,14 +23,21 @@ class LinuxShim:
 
     def adopt_orphans(self) -> None:
         """Become the parent of every orphan below us (prctl(2), PR_SET_CHILD_SUBREAPER)."""
+        from runjail.host import libc_linux as libc
+
         libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
 
     def die_with_parent(self) -> None:
         """Be killed when our parent ends; our own children are not."""
+        from runjail.host import libc_linux as libc
+
         libc.prctl(PR_SET_PDEATHSIG, _signal.SIGKILL)
 
     def mount(self, fstype: str, source: str, options: "Sequence[str]", target: str) -> None:
         """Mount a file system on a directory of ours. Raises HostError. May change the working directory."""
+        from runjail.host import libc_linux as libc
+        from runjail.host.linux_mounts import FLAGS
+
         flags, data = 0, []
         for word in options:
             if word in FLAGS:
@@ -53,6 +58,8 @@ class LinuxShim:
 
     def unmount(self, target: str) -> None:
         """Take away everything that is mounted on a directory or below; nothing there is success. Raises HostError."""
+        from runjail.host import libc_linux as libc
+
         try:
             while True:
                 libc.umount(target, libc.MNT_DETACH)

@@ -128,6 +128,8 @@ def join(path: str, container_id: str, method: str = "Join") -> int:
 
     Returns its pid, 0 when nobody answers there.
     """
+    if not os.path.exists(path):
+        return 0
     from runjail.shim import messages, wire
     from runjail.shim.loop import Loop
     from runjail.shim.ttrpc import Caller
@@ -176,9 +178,8 @@ def _become(listener: "_socket.socket", path: str, given: Given, engine: "Engine
         os.closerange(null, listener.fileno())
         os.chdir("/")
         _open_log(bundle, given)
-        from runjail.shim import jobs, server  # all of the engine, while our parent prints where we are
+        from runjail.shim import server  # the engine, while our parent prints where we are
 
-        jobs.warm_up(engine)
         server.serve(listener, path, engine, given.events, given.namespace)
     finally:
         os._exit(0)
@@ -207,27 +208,46 @@ def _write(path: str, text: str) -> None:
 def delete(given: Given, engine: "Engine") -> bytes:
     """Clean up a container whose shim is gone or was never used. Returns a DeleteResponse.
 
-    The bundle may be gone as well; the working directory is never asked for, which fails on FreeBSD then.
+    The bundle may be gone as well; the working directory is never asked for, which fails on FreeBSD then. Versions
+    before 2.0 also call this after each regular end: then there is nothing to do, and little is loaded for it.
     """
-    from runjail.shim import jobs, messages, wire
-    from runjail.shim.events import timestamp
+    from runjail.shim import messages, wire
     from runjail.shim.root import state_root
 
     bundle = given.text("bundle") or os.getcwd()
     root = state_root(bundle, given.namespace)
-    container = engine.store(root).container(given.id)
+    pid = 0
+    _leave(bundle, given.id)
+    if os.path.isdir(f"{root}/{given.id}"):
+        pid = _take_back(engine, root, given.id)
+    if os.path.isdir(f"{bundle}/rootfs"):
+        engine.machine.unmount(f"{bundle}/rootfs")
+    seconds, nanos = divmod(time.time_ns(), 1_000_000_000)
+    ended = {"pid": pid, "exit_status": KILLED, "exited_at": {"seconds": seconds, "nanos": nanos}}
+    return wire.encode(messages.ENDED, ended)
+
+
+def _leave(bundle: str, container_id: str) -> None:
+    """Tell a shim that still runs that the container is not its business any more."""
+    try:
+        with open(f"{bundle}/address", encoding="utf-8") as file:
+            join(file.read().removeprefix("unix://"), container_id, "Leave")
+    except OSError:  # `start` did not come that far
+        pass
+
+
+def _take_back(engine: "Engine", root: str, container_id: str) -> int:
+    """Delete a container, whatever it does. Returns the pid that init had, 0 when it is not known."""
+    from runjail.lifecycle.delete import delete as force
+
+    store = engine.store(root)
+    container = store.container(container_id)
     try:
         container.load()
     except RunjailError:  # there is none, or its facts are damaged
         pass
-    try:
-        with open(f"{bundle}/address", encoding="utf-8") as file:
-            join(file.read().removeprefix("unix://"), given.id, "Leave")
-    except OSError:
-        pass
-    jobs.remove(engine, given.id, root, bundle)
-    ended = {"pid": container.box.pid, "exit_status": KILLED, "exited_at": timestamp(time.time_ns())}
-    return wire.encode(messages.ENDED, ended)
+    force(container_id, True, engine.host, store)
+    return container.box.pid
 
 
 def info(engine: "Engine") -> bytes:

@@ -7,7 +7,7 @@ container is deleted. So an end is noted when the kernel reports it and publishe
 import os
 
 from runjail import errors, log
-from runjail.lifecycle.kill import SIGKILL
+from runjail.lifecycle.delete import SIGKILL
 from runjail.shim import jobs
 from runjail.shim.task import Process, Task
 from runjail.shim.ttrpc import NOT_FOUND, Failure

@@ -5,17 +5,9 @@ import os
 
 from runjail import jsonio, log
 from runjail.errors import InvalidConfig
-from runjail.host import programs
-from runjail.lifecycle import console, inspect
 from runjail.lifecycle import create as creating
 from runjail.lifecycle import delete as deleting
-from runjail.lifecycle import exec as executing
-from runjail.lifecycle import kill as killing
 from runjail.lifecycle import start as starting
-from runjail.lifecycle import update as updating
-from runjail.shim import stdio as standard
-from runjail.shim import terminal
-from runjail.spec.parse import parse_process, parse_resources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,9 +19,16 @@ if TYPE_CHECKING:
     from runjail.shim.wire import Message
     from runjail.shim.workers import Worker
 
+LATER = (
+    *("runjail.lifecycle.exec", "runjail.lifecycle.inspect", "runjail.lifecycle.kill", "runjail.lifecycle.update"),
+    *("runjail.lifecycle.console", "runjail.shim.metrics", "runjail.shim.terminal"),
+)
 
-def warm_up(engine: "Engine") -> None:
-    """Load what the first container would otherwise wait for."""
+
+def load_the_rest() -> None:
+    """Load what is only needed by containers that live for a while: once, here, and not in each worker."""
+    for name in LATER:
+        __import__(name)
 
 
 def open_log(bundle: str) -> None:
@@ -70,8 +69,11 @@ def _create(engine: "Engine", task: "Task", worker: "Worker") -> None:
 def _start_logger(task: "Process") -> int:
     if not task.stdio or not task.stdio.logger:
         return 0
+    from runjail.host import programs
+    from runjail.shim.stdio import start_logger
+
     env = {**programs.ENVIRONMENT, "CONTAINER_ID": task.id, "CONTAINER_NAMESPACE": task.namespace}
-    return standard.start_logger(task.stdio.logger, env, programs.start)
+    return start_logger(task.stdio.logger, env, programs.start)
 
 
 def _sockets(process: "Process") -> "tuple[_socket.socket | None, _socket.socket | None]":
@@ -83,6 +85,9 @@ def _copy(stdio: "Stdio | None", ours: "_socket.socket | None") -> tuple[int, in
     """Show the terminal that has come. Returns the pid of the process that copies its output, and the master."""
     if not ours or not stdio:
         return 0, -1
+    from runjail.lifecycle import console
+    from runjail.shim import terminal
+
     master = console.receive(ours)
     return terminal.start_copying(master, stdio.given[0], stdio.given[1]), master
 
@@ -96,6 +101,9 @@ def start(engine: "Engine", task: "Task", worker: "Worker") -> None:
 
 def execute(engine: "Engine", process: "Process", worker: "Worker") -> None:
     """Start one more process."""
+    from runjail.lifecycle import exec as executing
+    from runjail.spec.parse import parse_process
+
     task = process.task
     open_log(task.bundle)
     document = decoded(process.document, "process")
@@ -129,56 +137,65 @@ def decoded(data: bytes, what: str) -> "dict[str, Any]":
 def delete(engine: "Engine", task: "Task", worker: "Worker") -> None:
     """Delete the container, and unmount its root file system."""
     open_log(task.bundle)
-    remove(engine, task.id, task.root, task.bundle)
+    deleting.delete(task.id, True, engine.host, engine.store(task.root))
+    if task.request["rootfs"]:
+        engine.machine.unmount(f"{task.bundle}/rootfs")
     worker.answer({})
-
-
-def remove(engine: "Engine", container_id: str, root: str, bundle: str) -> None:
-    """Take a container back that may be running, half-made or gone."""
-    deleting.delete(container_id, True, engine.host, engine.store(root))
-    engine.machine.unmount(f"{bundle}/rootfs")
 
 
 def kill(engine: "Engine", task: "Task", signal: int, everyone: bool, worker: "Worker") -> None:
     """Signal init, or every process of the container."""
+    from runjail.lifecycle.kill import kill as send
+
     open_log(task.bundle)
-    killing.kill(task.id, signal, everyone, 0, engine.host, engine.store(task.root))
+    send(task.id, signal, everyone, 0, engine.host, engine.store(task.root))
     worker.answer({})
 
 
 def end_others(engine: "Engine", task: "Task", worker: "Worker") -> None:
     """Kill what outlives init, a paused container's processes too."""
+    from runjail.lifecycle.kill import SIGKILL
+
     container = engine.store(task.root).find(task.id)
     if os.path.exists(f"{container.path}/paused"):
         engine.host.thaw(container.box)
-    engine.host.kill_all(container.box, killing.SIGKILL)
+    engine.host.kill_all(container.box, SIGKILL)
     worker.answer({})
 
 
 def pause(engine: "Engine", task: "Task", worker: "Worker") -> None:
     """Pause the container."""
+    from runjail.lifecycle.kill import pause as do
+
     open_log(task.bundle)
-    killing.pause(task.id, engine.host, engine.store(task.root))
+    do(task.id, engine.host, engine.store(task.root))
     worker.answer({})
 
 
 def resume(engine: "Engine", task: "Task", worker: "Worker") -> None:
     """Resume the container."""
+    from runjail.lifecycle.kill import resume as do
+
     open_log(task.bundle)
-    killing.resume(task.id, engine.host, engine.store(task.root))
+    do(task.id, engine.host, engine.store(task.root))
     worker.answer({})
 
 
 def update(engine: "Engine", task: "Task", resources: bytes, worker: "Worker") -> None:
     """Change the container's limits."""
+    from runjail.lifecycle.update import update as do
+    from runjail.spec.parse import parse_resources
+
     open_log(task.bundle)
     wanted = parse_resources(decoded(resources, "resources"))
-    updating.update(task.id, wanted, engine.host, engine.store(task.root))
+    do(task.id, wanted, engine.host, engine.store(task.root))
     worker.answer({})
 
 
 def pids(engine: "Engine", task: "Task", worker: "Worker") -> None:
     """List the container's processes."""
+    from runjail.lifecycle import inspect
+
     worker.answer({"pids": inspect.pids(task.id, engine.host, engine.store(task.root))})
 
 

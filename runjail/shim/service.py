@@ -6,10 +6,9 @@ Nothing here waits: what may take long is done by a worker, and answered when it
 import os
 
 from runjail import errors
-from runjail.shim import jobs, messages, terminal, wire
+from runjail.shim import jobs, messages, wire
 from runjail.shim import task as tasks
 from runjail.shim.life import Life
-from runjail.shim.metrics import metrics
 from runjail.shim.reply import Reply
 from runjail.shim.ttrpc import INVALID, NOT_FOUND, UNIMPLEMENTED, UNKNOWN, Failure
 
@@ -127,6 +126,8 @@ class TaskService:
         self._work(lambda worker: jobs.pids(self._engine, task, worker), reply, listed)
 
     def _stats(self, request: "Message", reply: Reply) -> None:
+        from runjail.shim.metrics import metrics
+
         task = self._containers.created(request)
 
         def measured(result: "Message") -> None:
@@ -203,7 +204,9 @@ class TaskService:
     def _resize(self, request: "Message", reply: Reply) -> None:
         process = self._containers.find(request)
         if process.master >= 0:
-            terminal.resize(process.master, request["width"], request["height"])
+            from runjail.shim.terminal import resize
+
+            resize(process.master, request["width"], request["height"])
         reply.give()
 
     def _close_io(self, request: "Message", reply: Reply) -> None:
