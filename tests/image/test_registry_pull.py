@@ -4,13 +4,14 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from runjail.errors import Corrupt, ImageError, ImageNotFound, RegistryError
 from runjail.image import media, model
 from runjail.image.model import Descriptor
-from tests.image.registry_server import Fake, Handler, described, digest_of, run
+from tests.image.registry_server import Fake, Handler, described, digest_of, make_certificate, run
 
 pytest.importorskip("urllib3", reason="needs urllib3")
 from runjail.image.registry.connections import Timeouts
@@ -216,9 +217,15 @@ def test_silence(fake: Fake) -> None:
     client.close()
 
 
-def test_dripping_headers(fake: Fake) -> None:
+@pytest.mark.parametrize("tls", [False, True])
+def test_dripping_headers(tls: bool, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """The head of an answer has to come in time as a whole."""
-    client = Client(fake.host, timeouts=Timeouts(5, 0.2, 5))
+    if tls:
+        pytest.importorskip("cryptography", reason="needs cryptography")
+        (tmp_path / "pem").write_bytes(make_certificate()[2])
+    fake = Fake(tmp_path / "pem" if tls else None)
+    request.addfinalizer(fake.stop)
+    client = Client(fake.host, insecure=True, timeouts=Timeouts(5, 0.3, 5))
     blob = fake.add(CONTENT)
     over = threading.Event()
 

@@ -1,0 +1,435 @@
+"""Challenges and tokens: the flow alone, without any server, and against one."""
+
+import base64
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runjail.errors import RegistryError
+from runjail.image.registry import challenge
+from runjail.image.registry.auth import Authenticator, Reply, merge
+from runjail.image.registry.challenge import Challenge
+from runjail.image.registry.connections import Request
+from runjail.image.registry.credentials import Credentials
+from tests.image.registry_server import Fake, Handler, Server, run
+
+REALM = "https://tokens.test/token"
+BEARER = f'Bearer realm="{REALM}",service="shelf",scope="repository:web:pull"'
+PULL = ("repository:web:pull",)
+GET = Request("GET", "https://registry.test/v2/web/manifests/v1")
+ALICE = Credentials("alice", "s3cret", origin="a file")
+
+
+# Challenges -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("headers", "found"),
+    [
+        ([BEARER], [("bearer", {"realm": REALM, "service": "shelf", "scope": "repository:web:pull"})]),
+        (['Basic realm="a, b"'], [("basic", {"realm": "a, b"})]),
+        (['BASIC Realm=x, Bearer realm="y"'], [("basic", {"realm": "x"}), ("bearer", {"realm": "y"})]),
+        (["Basic", BEARER.partition(",")[0]], [("basic", {}), ("bearer", {"realm": REALM})]),
+        ([r'Basic realm="say \"hi\" \\"'], [("basic", {"realm": 'say "hi" \\'})]),
+        (["Bearer realm=https://t.test/a?b,service=x"], [("bearer", {"realm": "https://t.test/a?b", "service": "x"})]),
+        (['Bearer realm = "y" , scope="a,b c"'], [("bearer", {"realm": "y", "scope": "a,b c"})]),
+        (['Bearer realm="one",realm="two"'], [("bearer", {"realm": "one"})]),
+        (["", ",,,", "= ="], []),
+        (['realm="nobody\'s"'], []),
+    ],
+)
+def test_challenges(headers: list[str], found: list[tuple[str, dict[str, str]]]) -> None:
+    assert challenge.parse(headers) == [Challenge(scheme, parameters) for scheme, parameters in found]
+
+
+def test_challenge_after_one_of_another_kind() -> None:
+    """The base64 of schemes we do not know does not hide what follows."""
+    assert Challenge("bearer", {"realm": "y"}) in challenge.parse(['Negotiate abc/def==, Bearer realm="y"'])
+
+
+@given(st.text())
+def test_any_challenge(header: str) -> None:
+    """No header makes it fail."""
+    challenge.parse([header])
+
+
+# The flow ---------------------------------------------------------------------------------------------------------
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def make(credentials: Credentials | None = None, clock: Clock | None = None) -> Authenticator:
+    return Authenticator(lambda: credentials, lambda url: url.startswith("https://"), clock or Clock())
+
+
+def converse(auth: Authenticator, *replies: Reply, scopes: tuple[str, ...] = PULL) -> list[Request]:
+    """Run a flow against these replies, all of which it has to take, and return its requests."""
+    flow = auth.flow(GET, scopes)
+    asked = [next(flow)]
+    for number, reply in enumerate(replies):
+        try:
+            asked.append(flow.send(reply))
+        except StopIteration:
+            assert number == len(replies) - 1
+            return asked
+    raise AssertionError(f"it goes on with {asked[-1]}")
+
+
+def token(text: str = "t1", **more: Any) -> Reply:
+    return Reply(200, body=json.dumps({"token": text, **more}).encode())
+
+
+def authorization(request: Request) -> str:
+    return request.headers.get("Authorization", "")
+
+
+DEMAND, OK = Reply(401, (BEARER,)), Reply(200)
+
+
+def test_open_registry() -> None:
+    """Nothing is sent that was not asked for, credentials or not."""
+    assert converse(make(ALICE), OK) == [GET]
+
+
+def test_anonymous_token() -> None:
+    """service and scope go to the realm; the token comes with the request."""
+    asked = converse(make(), DEMAND, token(), OK)
+
+    assert asked[0] == GET
+    assert asked[1] == Request("GET", f"{REALM}?service=shelf&scope=repository%3Aweb%3Apull")
+    assert authorization(asked[2]) == "Bearer t1"
+
+
+def test_token_with_credentials() -> None:
+    asked = converse(make(ALICE), DEMAND, Reply(200, body=b'{"access_token": "t2"}'), OK)
+
+    assert authorization(asked[1]) == ALICE.basic == "Basic " + base64.b64encode(b"alice:s3cret").decode()
+    assert parse_qs(urlsplit(asked[1].url).query)["account"] == ["alice"]
+    assert authorization(asked[2]) == "Bearer t2"
+
+
+def test_realm_with_a_query() -> None:
+    demand = Reply(401, ('Bearer realm="https://t.test/x?a=b"',))
+
+    assert converse(make(), demand, token(), OK)[1].url == "https://t.test/x?a=b&scope=repository%3Aweb%3Apull"
+
+
+def test_token_is_used_until_it_expires() -> None:
+    """A minute where its server does not say; a tenth of its life is left unused."""
+    clock = Clock()
+    auth = make(clock=clock)
+    converse(auth, DEMAND, token("t1", expires_in=300), OK)
+
+    clock.now += 269
+    assert [authorization(request) for request in converse(auth, OK)] == ["Bearer t1"]
+    clock.now += 2
+    asked = converse(auth, DEMAND, token("t2"), OK)
+    assert [authorization(request) for request in asked] == ["", "", "Bearer t2"]
+    clock.now += 53
+    assert authorization(converse(auth, OK)[0]) == "Bearer t2"
+    clock.now += 2
+    assert authorization(converse(auth, OK)[0]) == ""
+
+
+def test_token_that_expires_early() -> None:
+    """A token that is turned down is traded for a new one."""
+    auth = make()
+    converse(auth, DEMAND, token(), OK)
+
+    asked = converse(auth, DEMAND, token("t2"), OK)
+
+    assert [authorization(request) for request in asked] == ["Bearer t1", "", "Bearer t2"]
+
+
+def test_tokens_belong_to_scopes() -> None:
+    auth = make()
+    converse(auth, DEMAND, token(), OK)
+
+    assert authorization(converse(auth, OK, scopes=("repository:web:pull,push",))[0]) == ""
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_scope_that_was_too_small(status: int) -> None:
+    """What the registry says is added to what we know."""
+    auth = make()
+    more = Reply(
+        status, (f'Bearer realm="{REALM}",error="insufficient_scope",scope="repository:web:push repository:b:pull"',)
+    )
+
+    asked = converse(auth, DEMAND, token("t1"), more, token("t2"), OK)
+
+    scopes = parse_qs(urlsplit(asked[3].url).query)["scope"]
+    assert scopes == ["repository:web:pull,push", "repository:b:pull"]
+    assert authorization(asked[4]) == "Bearer t2"
+    assert authorization(converse(auth, OK)[0]) == "Bearer t2"
+
+
+def test_bounded() -> None:
+    """A registry that is never content gets two tokens."""
+    asked = converse(make(), DEMAND, token("a"), DEMAND, token("b"), DEMAND)
+
+    assert [authorization(request) for request in asked[::2]] == ["", "Bearer a", "Bearer b"]
+
+
+def test_forbidden_is_final() -> None:
+    assert len(converse(make(ALICE), Reply(403, (BEARER,)))) == 1
+
+
+def test_basic() -> None:
+    """It is remembered, and not sent again when it is turned down."""
+    auth = make(ALICE)
+    basic = Reply(401, ('Basic realm="x"',))
+
+    assert [authorization(request) for request in converse(auth, basic, OK)] == ["", ALICE.basic]
+    assert [authorization(request) for request in converse(auth, OK)] == [ALICE.basic]
+    assert len(converse(auth, basic)) == 1
+    assert len(converse(make(), basic)) == 1
+
+
+def test_bearer_before_basic() -> None:
+    demand = Reply(401, ('Basic realm="x"', BEARER))
+
+    assert converse(make(ALICE), demand, token(), OK)[1].url.startswith(REALM)
+
+
+def test_unknown_challenges() -> None:
+    assert len(converse(make(ALICE), Reply(401, ("Negotiate", "Digest realm=x")))) == 1
+    assert len(converse(make(ALICE), Reply(401))) == 1
+
+
+IDENTITY = Credentials("alice", identity_token="long-lived", origin="a file")
+
+
+def test_identity_token() -> None:
+    """It is posted, never in a URL."""
+    asked = converse(make(IDENTITY), DEMAND, Reply(200, body=b'{"access_token": "t3"}'), OK)
+
+    assert (asked[1].method, asked[1].url) == ("POST", REALM)
+    assert isinstance(asked[1].body, bytes)
+    assert parse_qs(asked[1].body.decode()) == {
+        "grant_type": ["refresh_token"],
+        "service": ["shelf"],
+        "client_id": ["runjail"],
+        "scope": ["repository:web:pull"],
+        "refresh_token": ["long-lived"],
+    }
+    assert authorization(asked[2]) == "Bearer t3"
+
+
+@pytest.mark.parametrize("status", [401, 404, 405])
+def test_identity_token_where_nothing_is_posted(status: int) -> None:
+    asked = converse(make(IDENTITY), DEMAND, Reply(status), token(), OK)
+
+    assert asked[2].method == "GET"
+    assert authorization(asked[2]) == "Basic " + base64.b64encode(b"alice:long-lived").decode()
+    assert "long-lived" not in asked[2].url
+
+
+def test_registry_token() -> None:
+    """It is sent as it is, once."""
+    ready = Credentials(registry_token="ready")
+    asked = converse(make(ready), DEMAND, OK)
+
+    assert [authorization(request) for request in asked] == ["", "Bearer ready"]
+
+
+@pytest.mark.parametrize("realm", ["http://tokens.test/token", "", "ftp://tokens.test"])
+def test_secrets_stay_with_trusted_servers(realm: str) -> None:
+    flow = make(ALICE).flow(GET, PULL)
+    next(flow)
+
+    with pytest.raises(RegistryError, match="refused, it is neither https nor as close as its registry"):
+        flow.send(Reply(401, (f'Bearer realm="{realm}",service="x"',)) if realm else Reply(401, ("Bearer realm=-",)))
+
+
+@pytest.mark.parametrize(
+    ("reply", "why"),
+    [
+        (Reply(401, body=b'{"details": "wrong password"}'), "401 Unauthorized: wrong password"),
+        (Reply(400, body=b'{"error": "invalid_grant"}'), "400 Bad Request: invalid_grant"),
+        (Reply(200, body=b"<html>"), "the answer is not a JSON object"),
+        (Reply(200, body=b"[1]"), "the answer is not a JSON object"),
+        (Reply(200, body=b"{}"), "the answer holds no token"),
+        (Reply(200, body=b'{"token": 5}'), "the answer holds no token"),
+        (Reply(200, body=b'{"token": "a\\r\\nHost: b"}'), "the answer holds no token"),
+        (Reply(200, body=b'{"token": "' + b"x" * 70000 + b'"}'), "the answer holds no token"),
+    ],
+)
+def test_token_server_that_refuses(reply: Reply, why: str) -> None:
+    flow = make(ALICE).flow(GET, PULL)
+    next(flow)
+    flow.send(DEMAND)
+
+    with pytest.raises(RegistryError, match=f"^token server tokens.test: {why}$") as caught:
+        flow.send(reply)
+    assert caught.value.status == (reply.status if reply.status != 200 else 0)
+
+
+@pytest.mark.parametrize("said", [None, "300", True, -5, 0, {}])
+def test_lifetime_that_is_none(said: object) -> None:
+    """A token lives for a minute then."""
+    clock = Clock()
+    auth = make(clock=clock)
+    converse(auth, DEMAND, token(expires_in=said), OK)
+
+    clock.now += 53
+    assert authorization(converse(auth, OK)[0]) == "Bearer t1"
+
+
+def test_merging_scopes() -> None:
+    assert merge("repository:a:pull", "repository:b:pull", "repository:a:pull,push") == [
+        "repository:a:pull,push",
+        "repository:b:pull",
+    ]
+
+
+# Against a server ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fake() -> Iterator[Fake]:
+    pytest.importorskip("urllib3", reason="needs urllib3")
+    yield from run(Fake())
+
+
+@pytest.fixture
+def tokens() -> Iterator[Server]:
+    """A token server whose tokens are numbered: t1, t2, ..."""
+
+    def answer(request: Handler) -> None:
+        request.reply(200, json.dumps({"token": f"t{len(request.server.seen)}"}).encode())
+
+    yield from run(Server(answer))
+
+
+def wants(realm: str, *tokens: str) -> Callable[[Handler], bool]:
+    """Return a fault: whoever has none of these tokens is sent to the realm."""
+
+    def apply(request: Handler) -> bool:
+        if request.headers.get("Authorization") in [f"Bearer {token}" for token in tokens]:
+            return False
+        request.reply(401, b"x" * 100, WWW_Authenticate=f'Bearer realm="{realm}",service="s"')
+        return True
+
+    return apply
+
+
+def test_expiry_in_the_middle_of_a_pull(fake: Fake, tokens: Server) -> None:
+    """A registry that does not take the first token any more gets a second one, and the blob goes on."""
+    from tests.image.registry_client import Client
+
+    content = b"x" * 100_000
+    blob = fake.add(content)
+    top = fake.add_image("v1", content)
+    client = Client(fake.host)
+    source = client.source()
+    fake.faults.append(wants(f"http://{tokens.host}/token", "t1"))
+    assert source.top() == top
+
+    def half(request: Handler) -> None:
+        request.head(200, Content_Length=str(len(content)))
+        request.wfile.write(content[:50_000])
+        fake.faults[0] = wants(f"http://{tokens.host}/token", "t2")
+        request.cut()
+
+    fake.fault("GET", "/blobs/", half)
+    assert b"".join(source.blob(blob)) == content
+    assert fake.server.sent("Authorization")[-3:] == ["Bearer t1", "Bearer t1", "Bearer t2"]
+    assert len(tokens.seen) == 2
+    client.close()
+
+
+def test_expiry_in_the_middle_of_a_push(fake: Fake, tokens: Server) -> None:
+    """The blob is sent again from its start, in the same upload, with a new token."""
+    from tests.image.registry_client import Client, put
+    from tests.image.registry_server import described
+
+    content = b"x" * 100_000
+    fake.faults.append(wants(f"http://{tokens.host}/token", "t1"))
+
+    def begin(request: Handler) -> None:
+        fake.faults[0] = wants(f"http://{tokens.host}/token", "t2")
+        fake._begin(request)
+
+    fake.fault("POST", "/uploads/", begin)
+    client = Client(fake.host)
+    put(client.sink(), described(content), content)
+
+    assert fake.blobs[described(content).digest] == content
+    assert [method for method, _path in fake.server.calls()] == ["POST", "POST", "PUT", "PUT"]
+    scopes = [parse_qs(urlsplit(path).query)["scope"] for _method, path, _headers in tokens.seen]
+    assert scopes == [["repository:library/web:pull,push"]] * 2
+    client.close()
+
+
+def test_mounting_asks_for_both_repositories(fake: Fake, tokens: Server) -> None:
+    from tests.image.registry_client import Client, put
+    from tests.image.registry_server import described
+
+    fake.faults.append(wants(f"http://{tokens.host}/token", "t1", "t2"))
+    client = Client(fake.host)
+    put(client.sink(("library/base",)), described(b"x"), b"x")
+
+    scopes = parse_qs(urlsplit(tokens.seen[0][1]).query)["scope"]
+    assert scopes == ["repository:library/web:pull,push", "repository:library/base:pull"]
+    client.close()
+
+
+def test_token_server_that_is_busy(fake: Fake) -> None:
+    """It is asked again, as long as it says."""
+    from tests.image.registry_client import Client
+
+    answers = [(429, b"", {"Retry_After": "3"}), (500, b"", {}), (200, b'{"token": "t1"}', {})]
+
+    def answer(request: Handler) -> None:
+        status, body, headers = answers.pop(0)
+        request.reply(status, body, **headers)
+
+    server = Server(answer)
+    top = fake.add_image("v1", b"x")
+    fake.faults.append(wants(f"http://{server.host}/token", "t1"))
+    client = Client(fake.host)
+
+    assert client.source().top() == top
+    assert client.slept[0] == 3
+    assert len(client.slept) == 2
+    client.close()
+    server.stop()
+
+
+def test_plain_token_server_elsewhere(fake: Fake) -> None:
+    """A registry on loopback may have its token server there, not at a plain address elsewhere; nothing is sent."""
+    from tests.image.registry_client import Client
+
+    fake.faults.append(wants("http://192.0.2.1/token"))
+    client = Client(fake.host, ALICE)
+
+    with pytest.raises(RegistryError, match=r"token server http://192\.0\.2\.1/token: refused"):
+        client.source().top()
+    client.close()
+
+
+def test_credentials_that_are_wrong(fake: Fake) -> None:
+    """The hint says where they come from; the error says nothing of them."""
+    from tests.image.registry_client import Client
+
+    server = Server(lambda request: request.reply(401, b'{"details": "incorrect"}'))
+    fake.faults.append(wants(f"http://{server.host}/token"))
+    client = Client(fake.host, ALICE)
+
+    with pytest.raises(RegistryError, match=f"token server {server.host}: 401 Unauthorized: incorrect") as caught:
+        client.source().top()
+    assert caught.value.hint == "the credentials are those of a file"
+    assert "s3cret" not in f"{caught.value}{caught.value.hint}{ALICE!r}"
+    client.close()
+    server.stop()
