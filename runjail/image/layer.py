@@ -7,7 +7,7 @@ applied is checked at the end, over the whole stream, and the caller throws the 
 
 import os
 
-from runjail.errors import Corrupt
+from runjail.errors import Corrupt, StorageError, reason
 from runjail.image import compression
 from runjail.image import digest as digests
 from runjail.image.apply import Applier
@@ -46,13 +46,20 @@ CHUNK = 256 << 10  # bytes read at once: what a core's cache holds between two s
 
 
 def blocks(blob: int, progress: "Progress | None" = None) -> "Iterator[bytes]":
-    """Yield the content of an open file from its start; its offset is neither used nor moved."""
+    """Yield the content of an open file from its start; its offset is neither used nor moved. Raises StorageError."""
     offset = 0
-    while data := os.pread(blob, CHUNK, offset):
+    while data := _read(blob, offset):
         offset += len(data)
         yield data
         if progress:
             progress(len(data))
+
+
+def _read(blob: int, offset: int) -> bytes:
+    try:
+        return os.pread(blob, CHUNK, offset)
+    except OSError as error:
+        raise StorageError(f"reading a layer's blob: {reason(error)}") from error
 
 
 def verify(

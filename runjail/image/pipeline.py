@@ -84,7 +84,7 @@ class Fan:
 
     def _produce(self, chunks: "Iterable[bytes]") -> None:
         everybody = [*self._inner, self._out]
-        failure: BaseException | None = None
+        failure: BaseException | None = None  # the reader's to raise; to consumers it is just the end
         try:
             for chunk in chunks:
                 for channel in everybody:
@@ -93,8 +93,9 @@ class Fan:
             pass
         except BaseException as error:
             failure = error
-        for channel in everybody:
-            channel.end(failure)
+        for channel in self._inner:
+            channel.end()
+        self._out.end(failure)
 
     def _consume(self, channel: Channel, consume: "Callable[[bytes], object]") -> None:
         try:
