@@ -47,7 +47,7 @@ class TarFile:
     """A tar file that appears under its name when it is whole. Raises ImageError, also when the name is taken."""
 
     def __init__(self, path: str) -> None:
-        self.path, self.beside = path, f"{path}.{os.getpid()}.partial"
+        self.path, self.beside = path, f"{path}.{os.urandom(4).hex()}.partial"
         if os.path.lexists(path):
             raise ImageError(f"{path} exists", "an archive is written anew; remove it or choose another name")
         try:

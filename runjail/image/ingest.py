@@ -25,7 +25,8 @@ class Ingest:
     complete: it is there already, or another process brought it while we waited; there is nothing to write.
     offset: how many bytes are here from an interrupted try; the source is asked for the rest.
 
-    An error of the source leaves the partial file, which the next try resumes. Wrong content and a full disk do not.
+    An error of the source leaves the partial file, which the next try resumes. Wrong content, a source that says it is
+    done too early, and a full disk do not.
     """
 
     def __init__(self, content: "Content", descriptor: "Descriptor", check: "Callable[[], None] | None") -> None:
@@ -104,6 +105,7 @@ class Ingest:
     def _commit(self) -> None:
         digest, size = self.descriptor.digest, self.descriptor.size
         if self.offset < size:
+            self.drop()
             raise Corrupt(f"blob {digest}: ends after {self.offset} of {size} bytes")
         found = f"{digests.parse(digest)[0]}:{self.hash.hexdigest()}"
         if found != digest:
