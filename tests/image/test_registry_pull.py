@@ -456,6 +456,18 @@ def test_always_failing(fake: Fake, client: Client) -> None:
     assert len(fake.server.calls()) == 6
 
 
+def test_registry_that_goes_away(fake: Fake, client: Client) -> None:
+    """One that has answered before and now refuses connections may come back; it is waited for."""
+    blob = fake.add(CONTENT)
+    fake.fault("GET", "/blobs/", lambda request: request.reply(200, CONTENT, Connection="close"))
+    client.blob(blob)
+    fake.server.socket.close()
+
+    with pytest.raises(RegistryError, match="Connection refused"):
+        client.blob(blob)
+    assert len(client.slept) == 5
+
+
 @pytest.mark.parametrize("status", [400, 403, 405, 418, 501])
 def test_final_refusals(fake: Fake, client: Client, status: int) -> None:
     """What will not change is not tried again."""

@@ -69,6 +69,7 @@ class Endpoint:
         self._authority = DOCKER_SERVER if host == "docker.io" else host
         self._name = urlsplit(f"//{self._authority}").hostname or ""
         self._base = "" if insecure or is_loopback(self._name) else f"https://{self._authority}"
+        self._reached = False
         self._known: dict[str, Authenticator] = {}
         self._credentials: dict[str, Credentials | None] = {}
         self._lock = threading.Lock()
@@ -106,10 +107,14 @@ class Endpoint:
             answer = self._authorized(request, call) if ours else self._follow(request)
         except RegistryError as error:
             hint = self._about_credentials(call.repository) if error.status in (401, 403) else error.hint
-            raise RegistryError(f"registry {self.host}: {call.what}: {error}", hint, error.status) from None
+            known = RegistryError(f"registry {self.host}: {call.what}: {error}", hint, error.status)
+            if self._reached and isinstance(error.__cause__, ConnectionRefusedError):
+                raise Temporary(known) from None  # it is being started again
+            raise known from None
         except Temporary as lost:
             text = f"registry {self.host}: {call.what}: {lost.error}"
             raise Temporary(RegistryError(text, status=lost.error.status), lost.wait) from None
+        self._reached = True
         answer.what = f"registry {self.host}: {call.what}"
         if answer.status not in call.accept:
             raise self._refusal(call, answer)

@@ -114,7 +114,7 @@ class RegistrySink:
         answer = self._start(descriptor, f"blobs/uploads/{query}", (), (202,))
         least = answer.header("oci-chunk-min-length")
         if least.isdecimal():
-            self._chunk = max(CHUNK, int(least))
+            self._chunk = max(CHUNK, int(least[:12]))
         return self._location(answer)
 
     def _start(
