@@ -132,7 +132,8 @@ def _freebsd(libc: "Any", file: int) -> "Mapping[bytes, bytes]":
     found: dict[bytes, bytes] = {}
     room = ctypes.create_string_buffer(freebsd_files.LONGEST_LIST)
     for prefix, space in freebsd_files.NAMESPACES.items():
-        listed = room.raw[: max(0, libc.extattr_list_fd(file, space, room, ctypes.c_size_t(len(room))))]
+        length = libc.extattr_list_fd(file, space, room, ctypes.c_size_t(len(room)))
+        listed = room.raw[: max(0, length)]
         while listed:
             name, listed = listed[1 : 1 + listed[0]], listed[1 + listed[0] :]
             length = libc.extattr_get_fd(file, space, name, room, ctypes.c_size_t(len(room)))
