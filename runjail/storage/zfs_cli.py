@@ -21,7 +21,8 @@ MOST = 256 << 20  # bytes of a listing
 DIRECTORIES = ("/sbin", "/usr/sbin", "/usr/local/sbin")
 GONE = ("does not exist", "could not find any snapshots to destroy")
 BUSY = ("is busy",)  # `dataset is busy`, `pool or dataset is busy`, umount's `target is busy`
-NEEDED = ("has dependent clones", "has children", "being held")
+# The last is the kernel's EEXIST, when a clone came between zfs(8)'s look and the deed.
+NEEDED = ("has dependent clones", "has children", "being held", "dataset already exists")
 
 
 class Cli:
