@@ -1,8 +1,8 @@
 """Run the program and kill it just before its n-th step: `killer.py parent|child N ARGS...`.
 
 A step is a call that changes something, starts something, or talks to somebody, told apart by where in our sources it
-is made, so that loops count once. `parent` counts those of the program itself, `child` those of each process it forks.
-Where there is no n-th step, the program ends by itself.
+is made, so that loops count once, and programs by their first two words. `parent` counts those of the program itself,
+`child` those of each process it forks. Where there is no n-th step, the program ends by itself.
 """
 
 import os
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 BUILTINS = frozenset(
     "mkdir rename unlink rmdir fork posix_spawn symlink mknod flock bind listen connect send sendmsg recv _accept "
-    "waitpid write setsid chown kill pidfd_send_signal dup2 execve _exit setgroups setuid sethostname".split()
+    "waitpid write fsync link ftruncate utime setsid chown kill pidfd_send_signal dup2 execve _exit setgroups setuid "
+    "sethostname".split()
 )
 LIBC = ("libc_linux.py", "libc_freebsd.py")
 
@@ -39,14 +40,19 @@ def main() -> None:
             return
         caller = frame if event == "c_call" else frame.f_back
         places = seen.setdefault(pid, set())
-        places.add((caller and caller.f_code, caller and caller.f_lineno))
+        program = tuple(frame.f_locals.get("argv", ())[:2]) if event == "c_call" else ()  # host.programs starts many
+        places.add((caller and caller.f_code, caller and caller.f_lineno, program))
         if len(places) == limit:
             os.kill(pid, 9)
             os._exit(137)  # pid 1 of a namespace cannot kill itself
 
     sys.argv = ["runjail", *arguments]
+    import threading
+
+    threading.setprofile(step)
     sys.setprofile(step)
     program.main()
 
 
-main()
+if __name__ == "__main__":
+    main()

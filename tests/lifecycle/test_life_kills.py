@@ -34,6 +34,7 @@ class Victim:
         if path:
             self.group = path.strip("/")
         self.before = tree(life.bundle.rootfs)
+        self.others = leftovers.processes()  # the session's own, e.g. zfs-fuse
 
     def kill(self, mode: str, number: int, *args: str) -> int:
         """Run a verb and kill it at a step; returns its exit code, -9 when it was killed."""
@@ -54,7 +55,7 @@ class Victim:
             ).stdout
             return [line for line in listed.splitlines() if str(self.runjail.root) in line]
         mine = str(self.runjail.root).encode()
-        found = [f"{pid} {line}" for pid, line in self.leftovers.processes()]
+        found = [f"{pid} {line}" for pid, line in self.leftovers.processes() if (pid, line) not in self.others]
         for name in filter(str.isdigit, os.listdir("/proc")):
             try:
                 with open(f"/proc/{name}/cmdline", "rb") as file:
