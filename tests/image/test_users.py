@@ -109,7 +109,9 @@ def test_numbers_need_no_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "line",
     ["evil", "evil:x:1", "evil:x:-1:0::/:", "evil:x:0x0:0::/:", "evil:x:4294967295:0::/:", "evil:x::0::/:",
-     "evil:x:1:2::/:/b:more", "+evil:x:0:0::/:", "-evil:x:0:0::/:", "#evil:x:0:0::/:", "evil:x:\u0660:0::/:", "evil:x:1:\0:::", "\0evil:x:1:1::/:"],
+     "evil:x:1:2::/:/b:more",
+     "+evil:x:0:0::/:", "-evil:x:0:0::/:", "#evil:x:0:0::/:", "evil:x:\u0660:0::/:",
+     "evil:x:1:\0:::", "\0evil:x:1:1::/:"],
 )  # fmt: skip
 def test_hostile_lines_are_passed_over(tree: Path, root: int, line: str) -> None:
     (tree / "etc" / "passwd").write_text(f"{line}\n{line}\r\nlast:x:5:6::/:/bin/sh")
