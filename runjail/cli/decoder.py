@@ -15,8 +15,10 @@ import base64
 import errno
 import hashlib
 import os
+import stat
 import sys
 import tempfile
+import time
 from contextlib import contextmanager
 
 from runjail import log
@@ -41,6 +43,7 @@ PAYLOAD_DESCRIPTOR = 3
 PAYLOAD = "io.containerd.ocicrypt.v1.Payload"
 LARGEST = 32 << 20  # bytes of a payload: annotations and every key of a caller
 BLOCK = 1 << 20
+NOTICE = 0.2  # seconds for containerd to notice that we failed
 SPOOL = "/var/tmp"  # without TMPDIR: layers are large, and /tmp may be memory
 ANY: "wire.Table" = {1: ("type_url", "s"), 2: ("value", "y")}
 
@@ -49,7 +52,10 @@ def main() -> "NoReturn":
     """Decode one layer and end the process."""
     _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # key providers and gpg are waited for
     log.set_up(level="error")  # containerd takes all of standard error for the reason of a failure
-    os._exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    if code:
+        _let_containerd_see()
+    os._exit(code)
 
 
 def run(arguments: "Sequence[str]") -> int:
@@ -67,6 +73,27 @@ def run(arguments: "Sequence[str]") -> int:
         text = f"internal error: {type(error).__name__}"  # no more: its words may be those of a key
     os.write(2, f"{' '.join(text.split())}\n".encode("utf-8", "replace"))
     return 1
+
+
+def _let_containerd_see() -> None:
+    """Keep standard output open until our failure has been noticed, in a child, so that we can end.
+
+    containerd (core/diff/stream_unix.go) reads to the end of the output and then looks whether somebody has noticed a
+    failure. When the output ends because we do, nobody has had the time, often enough: it goes on to compare the digest
+    of nothing, and "wrong diff id" is all that people get to see.
+    """
+    us = os.getpid()
+    try:
+        if not stat.S_ISFIFO(os.fstat(1).st_mode) or os.fork():
+            return
+    except OSError:  # there is no output, or no process to be had: then without
+        return
+    os.close(0)  # who writes to it must see that nobody reads
+    os.close(2)  # this is what containerd waits for, besides our end
+    while os.getppid() == us:
+        time.sleep(0.01)
+    time.sleep(NOTICE)
+    os._exit(1)
 
 
 def _flags(arguments: "Sequence[str]") -> "dict[str, str] | None":

@@ -56,10 +56,9 @@ def key_pair() -> tuple[bytes, bytes]:
     return public, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
-def make(directory: Path) -> Node:
-    """Return such a machine, or skip the test without what it takes."""
+def need() -> None:
+    """Skip the test without what such a machine takes."""
     for module in ("cryptography", "jwcrypto"):
         pytest.importorskip(module)
     if not DECODER.exists():
         pytest.skip("needs the program: make venv")
-    return Node(directory)

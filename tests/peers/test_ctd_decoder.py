@@ -15,6 +15,7 @@ from runjail.image.model import Descriptor
 from runjail.shim import wire
 from tests.image import sealed
 from tests.peers import decrypting
+from tests.peers.calls import eventually
 from tests.peers.decrypting import DECODER, Node
 
 ANY: Any = {1: ("type_url", "s"), 2: ("value", "y")}
@@ -26,7 +27,8 @@ NO_FIT = "call to DecryptLayer failed: no suitable key unwrapper found or none o
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Node:
-    return decrypting.make(tmp_path_factory.mktemp("node"))
+    decrypting.need()
+    return Node(tmp_path_factory.mktemp("node"))
 
 
 @pytest.fixture(scope="module")
@@ -237,6 +239,20 @@ def test_bad_providers_are_refused(node: Node, layer: Any, decode: Any, tmp_path
     said = decode(layer[0], payload(layer[1]), OCICRYPT_KEYPROVIDER_CONFIG=str(tmp_path / "bad")).refused()
 
     assert said.startswith(f"call to DecryptLayer failed: invalid {tmp_path}/bad: not JSON")
+
+
+def test_a_failure_can_be_noticed_before_the_output_ends(node: Node, tmp_path: Path) -> None:
+    """containerd looks for a failure as soon as the output ends, and takes what it has for the layer otherwise."""
+    command = ["sh", "-c", 'exec "$0" 3>&-', str(DECODER)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin and process.stdout and process.stderr
+        assert process.wait(20) == 1
+        assert process.stderr.read() == b"read payload: Bad file descriptor\n"
+        os.set_blocking(process.stdout.fileno(), False)
+        assert process.stdout.read() is None, "the output ended with the program"
+        with pytest.raises(BrokenPipeError):
+            os.write(process.stdin.fileno(), b"layer")
+        eventually(lambda: process.stdout and process.stdout.read() == b"", "the output ends")
 
 
 # Without a payload ------------------------------------------------------------------------------------------------

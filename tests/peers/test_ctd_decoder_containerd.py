@@ -1,0 +1,292 @@
+"""containerd decrypts with ctd-decoder: CRI pulls, `ctr image pull` and `import`; what it says without a key.
+
+The configuration is taken from docs/encrypted-images-containerd.md. Everything is private: containerd's directories and
+socket, and a registry on the loopback interface.
+"""
+
+import contextlib
+import hashlib
+import io
+import itertools
+import os
+import signal
+import socket
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runjail.image.model import Descriptor
+from runjail.shim import wire
+from tests.demo.leftovers import Leftovers
+from tests.image import sealed
+from tests.peers import decrypting
+from tests.peers.calls import PATH, RUNJAIL, Caller, Tidiness, eventually
+from tests.peers.decrypting import DECODER, Node
+
+pytestmark = [pytest.mark.peers("containerd", "ctr", "skopeo", "docker-registry"), pytest.mark.linux]
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "encrypted-images-containerd.md"
+OURS = """
+[grpc]
+  address = "{0}/containerd.sock"
+
+[plugins."io.containerd.grpc.v1.cri".containerd]
+  snapshotter = "native"
+"""
+REGISTRY = """\
+version: 0.1
+log: {{level: error}}
+storage: {{filesystem: {{rootdirectory: {0}/registry}}}}
+http: {{addr: "127.0.0.1:{1}"}}
+"""
+PULL, IMAGE = "/runtime.v1.ImageService/PullImage", {1: ("image", {1: ("image", "s")})}
+NUMBERS = itertools.count(1)
+TEXT = b"Hello World!\n" * 20_000  # more than the 10 KiB that imgcrypt's decoder holds back
+HELLO = sealed.tar(content=TEXT)
+
+
+class Machine(Caller):
+    """containerd with stream processors, `ctr` to talk to it, a registry to pull from."""
+
+    def __init__(self, directory: Path, leftovers: Leftovers) -> None:
+        self.directory, self.node, self.ours = directory, Node(directory), leftovers
+        self.spool = directory / "spool"
+        self.spool.mkdir()
+        self.env = {"PATH": PATH, leftovers.MARK: leftovers.base}
+        self.socket = str(directory / "containerd.sock")
+        self.command = ["ctr", "--address", self.socket, "--namespace", "k8s.io"]
+        self.registry = f"127.0.0.1:{_free_port()}"
+        self._write()
+        self.processes = [
+            self._start("docker-registry", "serve", str(directory / "registry.yml")),
+            self._start("containerd", "--config", str(directory / "config.toml")),
+        ]
+
+    def _write(self) -> None:
+        """Write containerd's configuration, that of the page but for places, and the registry's."""
+        places = {
+            "version = 2\n": f'version = 2\nroot = "{self.directory}/root"\nstate = "{self.directory}/state"\n',
+            "/usr/local/bin/ctd-decoder": str(DECODER),
+            "/etc/containerd/ocicrypt/keys": str(self.node.keys),
+            "/etc/containerd/ocicrypt/ocicrypt_keyprovider.conf": f'{self.node.providers}", "TMPDIR={self.spool}',
+            "/var/lib/containerd/": f"{self.directory}/root/",
+        }
+        text = PAGE.read_text(encoding="utf-8").partition("```toml\n")[2].partition("```")[0]
+        for there, here in places.items():
+            assert there in text
+            text = text.replace(there, here)
+        (self.directory / "config.toml").write_text(text + OURS.format(self.directory), encoding="ascii")
+        port = self.registry.partition(":")[2]
+        (self.directory / "registry.yml").write_text(REGISTRY.format(self.directory, port), encoding="ascii")
+
+    def _start(self, *command: str) -> "subprocess.Popen[bytes]":
+        with open(self.directory / f"{command[0]}.log", "wb") as log:
+            return subprocess.Popen(command, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def ready(self) -> bool:
+        port = int(self.registry.partition(":")[2])
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0 and self("version").code == 0
+
+    def end(self) -> None:
+        """Stop both daemons."""
+        for process in self.processes:
+            process.send_signal(signal.SIGTERM)
+        for process in self.processes:
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def words(self, options: str, *command: str) -> list[str]:
+        """Return the words of `ctr run`: options, with the image at their end."""
+        place = ["--fifo-dir", str(self.directory / "fifo"), "--cgroup", f"/{self.ours.group}/hello", "--net-host"]
+        runtime = ["--runc-binary", str(RUNJAIL), "--runc-root", str(self.directory / "runjail")]
+        mark = ["--env", f"{self.ours.MARK}={self.ours.base}"]
+        return ["run", "--rm", "--snapshotter", "native", *runtime, *place, *mark, *options.split(), "hello", *command]
+
+    def push(self, layers: "list[tuple[bytes, Descriptor]]", archives: "list[bytes]") -> str:
+        """Put an image of these layers into the registry as it is. Returns its name."""
+        layout = sealed.Layout(self.directory / f"image{next(NUMBERS)}", layers, archives)
+        return self.copy(layout)
+
+    def push_sealed(self, *archives: bytes, compression: str = "gzip") -> str:
+        """Put an image for the node's key into the registry. Returns its name."""
+        kind = sealed.LAYER + (f"+{compression}" if compression else "")
+        recipient = {"pubkeys": (self.node.public,)}
+        blobs = [sealed.compressed(archive, compression) for archive in archives]
+        return self.push([sealed.seal(blob, kind, recipient) for blob in blobs], list(archives))
+
+    def copy(self, layout: sealed.Layout, *options: str) -> str:
+        """Put an image into the registry with skopeo. Returns its name."""
+        name = f"{self.registry}/hello{next(NUMBERS)}:latest"
+        sealed.skopeo(layout.name, f"docker://{name}", "--dest-tls-verify=false", *options)
+        return name
+
+    def cri_pull(self, name: str) -> str:
+        """Pull as the kubelet does. Returns "", or what containerd says when it refuses."""
+        import grpc
+
+        with grpc.insecure_channel(f"unix:{self.socket}") as channel:
+            try:
+                channel.unary_unary(PULL)(wire.encode(IMAGE, {"image": {"image": name}}), timeout=60)
+            except grpc.RpcError as error:
+                return str(error.details())
+        return ""
+
+    def snapshots(self) -> list[str]:
+        """Return the names of all snapshots."""
+        return [line.split()[0] for line in self.ok("snapshots", "--snapshotter", "native", "ls").lines[1:]]
+
+    def unpacked(self) -> "list[dict[str, bytes]]":
+        """Return the files of every snapshot that has some, also of those that containerd gave up."""
+        trees = (self.directory / "root/io.containerd.snapshotter.v1.native/snapshots").glob("*")
+        found = [{path.name: path.read_bytes() for path in tree.iterdir() if path.is_file()} for tree in sorted(trees)]
+        return [files for files in found if files]
+
+    def forget(self) -> None:
+        """Remove all images, and what belongs to them."""
+        for name in self.ok("images", "ls", "-q").lines:
+            self.ok("images", "rm", "--sync", name)
+        eventually(lambda: not self.snapshots() and not self.unpacked(), "snapshots of no image are gone")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory, leftovers: Leftovers) -> Iterator[Machine]:
+    decrypting.need()
+    directory = tmp_path_factory.mktemp("node")
+    machine = Machine(directory, leftovers)
+    try:
+        eventually(machine.ready, "containerd and the registry answer", 40)
+        yield machine
+    finally:
+        machine.end()
+    assert os.listdir(machine.spool) == []
+    Tidiness([directory], directory / "runjail", leftovers).check()
+
+
+@pytest.fixture
+def containerd(machine: Machine) -> Iterator[Machine]:
+    """The same, without images before and after each test."""
+    yield machine
+    machine.forget()
+
+
+# With the key -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("compression", ["", "gzip", "zstd"])
+def test_a_cri_pull_decrypts_with_the_keys_of_the_node(containerd: Machine, compression: str) -> None:
+    """What the kubelet does, key_model = node; in every compression, several layers."""
+    pytest.importorskip("grpc")
+    name = containerd.push_sealed(HELLO, sealed.tar("second", b"layer"), compression=compression)
+
+    assert containerd.cri_pull(name) == ""
+    assert {"hello": TEXT, "second": b"layer"} in containerd.unpacked()
+
+
+@pytest.mark.parametrize("compression", ["gzip", "zstd"])
+def test_a_cri_pull_decrypts_what_skopeo_encrypts(containerd: Machine, compression: str) -> None:
+    pytest.importorskip("grpc")
+    (containerd.directory / "public.pem").write_bytes(containerd.node.public)
+    plain = sealed.plain(containerd.directory / f"plain-{compression}", "gzip", HELLO)
+    options = ("--dest-compress-format", compression, "--encryption-key", f"jwe:{containerd.directory}/public.pem")
+
+    assert containerd.cri_pull(containerd.copy(plain, *options)) == ""
+    assert containerd.unpacked() == [{"hello": TEXT}]
+
+
+def test_a_cri_pull_decrypts_with_a_key_provider(containerd: Machine) -> None:
+    pytest.importorskip("grpc")
+    layer = containerd.node.with_provider(HELLO, sealed.LAYER)
+
+    assert containerd.cri_pull(containerd.push([layer], [HELLO])) == ""
+    assert containerd.unpacked() == [{"hello": TEXT}]
+
+
+def test_ctr_pulls_and_runs_an_encrypted_image(containerd: Machine, machine_rootfs: Path) -> None:
+    """The story of issue 2: this ctr sends no payload, so the descriptor comes from the content store."""
+    image = io.BytesIO()
+    with tarfile.open(fileobj=image, mode="w") as writer:
+        writer.add(machine_rootfs, "")
+    name = containerd.push_sealed(image.getvalue())
+
+    containerd.ok("images", "pull", "--plain-http", "--snapshotter", "native", name)
+    done = containerd.run(name, "/bin/sh", "-c", "echo 'Hello World!'")
+
+    assert (done.code, done.out) == (0, "Hello World!\n"), done
+
+
+def test_ctr_imports_an_encrypted_archive(containerd: Machine) -> None:
+    layer = sealed.seal(HELLO, sealed.LAYER, {"pubkeys": (containerd.node.public,)})
+    layout = sealed.Layout(containerd.directory / "archived", [layer], [HELLO])
+    archive = containerd.directory / "archive.tar"
+    sealed.skopeo(layout.name, f"oci-archive:{archive}:example.org/hello:latest")
+
+    containerd.ok("images", "import", "--snapshotter", "native", str(archive))
+
+    assert containerd.unpacked() == [{"hello": TEXT}]
+
+
+# Without it -------------------------------------------------------------------------------------------------------
+
+
+def refused(containerd: Machine, name: str) -> "list[str]":
+    """Pull an image in both ways. Returns what they say; there is no snapshot then."""
+    said = [containerd("images", "pull", "--plain-http", "--snapshotter", "native", name).err]
+    with contextlib.suppress(ImportError):
+        said.append(containerd.cri_pull(name))
+    assert containerd.snapshots() == []
+    return said
+
+
+def test_without_the_key_containerd_refuses(containerd: Machine) -> None:
+    layer = sealed.seal(HELLO, sealed.LAYER, {"pubkeys": (containerd.node.foreign,)})
+
+    for said in refused(containerd, containerd.push([layer], [HELLO])):
+        assert (
+            "call to DecryptLayer failed: no suitable key unwrapper found or none of the private keys could be used"
+            in said
+        )
+    assert containerd.unpacked() == []
+
+
+def test_without_any_key_of_the_kind_containerd_refuses(containerd: Machine) -> None:
+    ciphertext, descriptor = containerd.node.with_provider(HELLO, sealed.LAYER)
+    old, new = (f"org.opencontainers.image.enc.keys.provider.{name}" for name in ("vault", "other"))
+    annotations = {name.replace(old, new): value for name, value in descriptor.annotations.items()}
+
+    for said in refused(
+        containerd, containerd.push([(ciphertext, descriptor.replace(annotations=annotations))], [HELLO])
+    ):
+        assert "call to DecryptLayer failed: missing private key needed for decryption" in said
+    assert containerd.unpacked() == []
+
+
+def test_a_layer_that_is_not_authentic_reaches_no_snapshot(containerd: Machine) -> None:
+    """Its last byte differs, and the manifest has the right digest for that: only the HMAC tells."""
+    ciphertext, descriptor = sealed.seal(HELLO, sealed.LAYER, {"pubkeys": (containerd.node.public,)})
+    changed = ciphertext[:-1] + bytes([ciphertext[-1] ^ 1])
+    forged = descriptor.replace(digest=f"sha256:{hashlib.sha256(changed).hexdigest()}")
+
+    for said in refused(containerd, containerd.push([(changed, forged)], [HELLO])):
+        assert f"could not copy data: reading blob {forged.digest}: could not properly decrypt byte stream" in said
+    assert containerd.unpacked() == []
+
+
+def test_a_layer_of_another_image_is_refused(containerd: Machine) -> None:
+    """Authentic by itself, but not what the image config says: containerd compares the diffID."""
+    layer = sealed.seal(HELLO, sealed.LAYER, {"pubkeys": (containerd.node.public,)})
+
+    for said in refused(containerd, containerd.push([layer], [sealed.tar("other")])):
+        assert "wrong diff id" in said
