@@ -212,6 +212,7 @@ def test_malformed_packets(change: dict[str, Any]) -> None:
         {"encrypted_key": ""},
         {"protected": jwk.encode(b'{"alg":"ECDH-ES+A256KW","enc":"A256GCM","epk":5}')},
         {"protected": jwk.encode(b'{"alg":[],"enc":{}}')},
+        {"protected": jwk.encode(b'{"alg":"ECDH-ES+A256KW","enc":"A256GCM","epk":{"kty":[],"crv":[],"x":{}}}')},
         {"protected": jwk.encode(b'{"alg":"dir","enc":"none"}')},
         # a point that is not on the curve, which would tell about the private key
         {"protected": jwk.encode(b'{"alg":"ECDH-ES+A256KW","epk":{"kty":"EC","crv":"P-256","x":"AQ","y":"AQ"}}')},

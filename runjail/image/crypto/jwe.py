@@ -185,7 +185,7 @@ def _unwrap_key(header: "dict[str, Any]", encrypted_key: bytes, key: "PrivateKey
         return key.decrypt(encrypted_key, _oaep(algorithm))
     if not (isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(algorithm, str) and algorithm in AGREEMENT):
         raise ValueError("not for this kind of key")
-    other = jwk.public_key({"kty": "EC"} | _object(header.get("epk")))
+    other = jwk.public_key(_object(header.get("epk")) | {"kty": "EC"})
     if not isinstance(other, ec.EllipticCurvePublicKey):
         raise ValueError("the ephemeral key is on no curve")
     try:

@@ -80,9 +80,10 @@ def of_public(key: "PublicKeyTypes") -> dict[str, str]:
 def _point(document: "dict[str, Any]") -> "EllipticCurvePublicNumbers":
     from cryptography.hazmat.primitives.asymmetric import ec
 
-    if document["kty"] != "EC" or document.get("crv") not in CURVES:
+    name = str(document.get("crv"))
+    if document["kty"] != "EC" or name not in CURVES:
         raise ValueError("neither RSA nor a curve of P-256, P-384 and P-521")
-    curve: EllipticCurve = getattr(ec, CURVES[document["crv"]])()
+    curve: EllipticCurve = getattr(ec, CURVES[name])()
     return ec.EllipticCurvePublicNumbers(_number(document, "x"), _number(document, "y"), curve)
 
 
