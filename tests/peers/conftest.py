@@ -1,0 +1,54 @@
+"""What the tests of our shim share: a containerd for all tests of a module."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.demo.leftovers import Leftovers
+from tests.peers.calls import Tidiness
+from tests.peers.shims import SHIM, SOCKETS, Containerd
+
+
+@pytest.fixture(scope="module")
+def containerd(
+    tmp_path_factory: pytest.TempPathFactory, machine_rootfs: Path, leftovers: Leftovers
+) -> Iterator[Callable[..., Containerd]]:
+    """Start a containerd with our shim in its path; when the tests are over, it and all it made must be gone."""
+    if not os.access(SHIM, os.X_OK):
+        pytest.skip("needs the program: make venv")
+    started: list[Containerd] = []
+    before = sockets()
+
+    def start(**options: Any) -> Containerd:
+        directory = tmp_path_factory.mktemp("ctd")
+        rootfs = directory / "rootfs"
+        shutil.copytree(machine_rootfs, rootfs, symlinks=True)
+        started.append(Containerd(directory, rootfs, leftovers, **options))
+        return started[-1]
+
+    yield start
+    for daemon in started:
+        try:
+            daemon.remove_everything()
+        finally:
+            daemon.end()
+        Tidiness([daemon.directory], daemon.state, leftovers).check()
+    assert sockets() <= before, "shims left their sockets"
+
+
+@pytest.fixture
+def ctr(daemon: Containerd) -> Iterator[Containerd]:
+    """The module's containerd; after each test no container and no shim is left."""
+    yield daemon
+    daemon.remove_everything()
+    Tidiness([daemon.state], daemon.state, daemon.ours, (), (daemon.process.pid,)).check()
+    assert daemon.shims() == []
+
+
+def sockets() -> set[str]:
+    """Return the names of all shims' sockets on this machine."""
+    return set(os.listdir(SOCKETS)) if SOCKETS.is_dir() else set()

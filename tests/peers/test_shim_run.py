@@ -1,0 +1,346 @@
+"""ctr and our shim: what a container's caller sees."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.peers.calls import RUNJAIL, call, eventually, finish, on_terminal, start
+from tests.peers.shims import Containerd
+
+pytestmark = [pytest.mark.peers("containerd", "ctr"), pytest.mark.linux]
+
+
+@pytest.fixture(scope="module")
+def daemon(containerd: Callable[..., Containerd]) -> Iterator[Containerd]:
+    """One containerd for all tests here."""
+    made = containerd()
+    made.import_image()
+    return made
+
+
+# run --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", [0, 3, 255])
+def test_output_and_exit_code(ctr: Containerd, code: int) -> None:
+    done = ctr.run("--rm web", "sh", "-c", f"echo out; echo err >&2; exit {code}")
+
+    assert (done.code, done.out) == (code, "out\n"), done
+    assert "err\n" in done.err
+
+
+def test_many_short_containers(ctr: Containerd) -> None:
+    """A program that ends at once is heard of after its start, every time: containerd would wait for ever."""
+    for _ in range(15):
+        assert ctr.run("--rm web", "true").code == 0
+
+
+def test_input(ctr: Containerd) -> None:
+    """Two lines and no more: this ctr never closes a container's input, whatever the runtime."""
+    done = ctr.run("--rm web", "sh", "-c", "head -n 2; echo end", stdin="one\ntwo\n")
+
+    assert (done.code, done.out) == (0, "one\ntwo\nend\n"), done
+
+
+def test_much_output_to_a_slow_reader(ctr: Containerd) -> None:
+    """10 MB come whole though the reader lets the pipes run full."""
+    words = [*ctr.command, *ctr.words("--rm web", "sh", "-c", "yes runjail | head -c 10485760")]
+    with start(words, ctr.env) as process:
+        assert process.stdout
+        first = process.stdout.read(4096)
+        time.sleep(0.5)
+        rest = process.stdout.read()
+        code = process.wait(30)
+
+    assert (code, len(first + rest)) == (0, 10485760)
+    assert first + rest == b"runjail\n" * (10485760 // 8)
+
+
+def test_terminal(ctr: Containerd) -> None:
+    script = 'tty; stty size; read word; echo "got $word"; exit 4'
+    words = [*ctr.command, *ctr.words("--rm -t web", "sh", "-c", script)]
+    done = on_terminal(words, ctr.env, typed=b"hello\n", after=b"/dev/pts/", size=(33, 101))
+
+    assert done.code == 4, done
+    assert done.lines[0] == "/dev/pts/0"
+    assert "got hello" in done.lines
+
+
+def test_much_output_on_a_terminal(ctr: Containerd) -> None:
+    """All of it is shown although the program ends at once."""
+    words = [*ctr.command, *ctr.words("--rm -t web", "sh", "-c", "yes runjail | head -n 20000; echo last")]
+    done = on_terminal(words, ctr.env)
+
+    assert done.code == 0
+    assert done.lines == ["runjail"] * 20000 + ["last"]
+
+
+@pytest.mark.parametrize(
+    ("program", "reason"),
+    [
+        ("/nope", "executable file `/nope` not found in $PATH: No such file or directory"),
+        ("nope", "executable file `nope` not found in $PATH: No such file or directory"),
+        ("/etc/passwd", "exec `/etc/passwd`: Permission denied"),
+    ],
+)
+def test_a_program_that_cannot_run(ctr: Containerd, program: str, reason: str) -> None:
+    done = ctr.run("--rm web", program)
+
+    assert done.code != 0
+    assert done.err.rstrip("\n") == f"ctr: failed to create shim task: OCI runtime create failed: {reason}: unknown"
+
+
+def test_options(ctr: Containerd) -> None:
+    data = ctr.directory / "data"
+    data.mkdir(exist_ok=True)
+    options = "--rm --env NAME=value --cwd /var --read-only"
+    options += f" --mount type=bind,src={data},dst=/mnt,options=rbind:rw web"
+    script = "pwd; echo $NAME; touch /file 2>/dev/null || echo refused; ls -d /mnt"
+    done = ctr.run(options, "sh", "-c", script)
+
+    assert (done.code, done.lines) == (0, ["/var", "value", "refused", "/mnt"]), done
+
+
+def test_a_memory_limit(ctr: Containerd) -> None:
+    """Who exceeds it is killed, and containerd hears why."""
+    if not Path("/sys/fs/cgroup/memory/memory.limit_in_bytes").exists():
+        pytest.skip("needs control groups v1")
+    with subprocess.Popen([*ctr.command, "events"], env=ctr.env, stdout=subprocess.PIPE, text=True) as events:
+        done = ctr.run("--rm --memory-limit 8388608 web", "sh", "-c", "exec tail /dev/zero")
+        events.terminate()
+        said = events.communicate(timeout=10)[0]
+
+    assert done.code == 137
+    assert "/tasks/oom" in said
+    assert said.index("/tasks/oom") < said.index("/tasks/exit")
+
+
+def test_order_of_events(ctr: Containerd) -> None:
+    """Create, start, exit, delete; and what exec adds stands between."""
+    with subprocess.Popen([*ctr.command, "events"], env=ctr.env, stdout=subprocess.PIPE, text=True) as events:
+        ctr.detached("web", "sleep", "600")
+        ctr.exec("web", "true")
+        ctr.ok("task", "pause", "web")
+        ctr.ok("task", "resume", "web")
+        ctr.ok("task", "kill", "--signal", "KILL", "web")
+        ctr.stopped("web")
+        ctr.ok("task", "delete", "web")
+        events.terminate()
+        said = events.communicate(timeout=10)[0]
+    topics = [line.split(" /tasks/")[1].split()[0] for line in said.splitlines() if " /tasks/" in line]
+
+    expected = "create start exec-added exec-started exit delete paused resumed exit delete".split()
+    assert [topic for topic in topics if topic != "delete"] == [topic for topic in expected if topic != "delete"]
+    assert topics[-1] == "delete"
+
+
+def test_output_to_a_file(ctr: Containerd) -> None:
+    path = ctr.directory / "logs" / "web.log"
+    ctr.ok(*ctr.words(f"-d --log-uri file://{path} web", "sh", "-c", "echo out; echo err >&2"))
+    ctr.stopped("web")
+
+    assert sorted(path.read_text(encoding="ascii").splitlines()) == ["err", "out"]
+
+
+def test_output_to_a_program(ctr: Containerd) -> None:
+    """It reads descriptors 3 and 4, is told whose output that is, and has ended when the task is deleted."""
+    program, path = ctr.directory / "logger", ctr.directory / "logged"
+    script = f'#!/bin/sh\necho "$CONTAINER_NAMESPACE $CONTAINER_ID $*" >{path}\nexec 5>&-\ncat <&3 >>{path}\n'
+    program.write_text(script, encoding="ascii")
+    program.chmod(0o755)
+    ctr.ok(*ctr.words(f"-d --log-uri binary://{program}?a=b web", "sh", "-c", "echo one; sleep 0.1; echo two"))
+    ctr.stopped("web")
+    ctr.ok("task", "delete", "web")
+
+    assert path.read_text(encoding="ascii").splitlines() == ["default web a b", "one", "two"]
+
+
+def test_an_image(ctr: Containerd) -> None:
+    """containerd hands over the mounts of a snapshot; the shim makes them and takes them away."""
+    done = ctr(*ctr.image_words("--rm web", "sh", "-c", "echo x >/new; cat /new; head -n 1 /proc/mounts"))
+    again = ctr(*ctr.image_words("--rm web", "ls", "/new"))
+
+    assert (done.code, done.lines[0]) == (0, "x"), done
+    assert again.code != 0
+    assert ctr.ours.mounts(str(ctr.directory)) == []
+
+
+def test_mounts_are_taken_back_when_creating_fails(ctr: Containerd) -> None:
+    done = ctr(*ctr.image_words("--rm web", "nope"))
+
+    assert "not found in $PATH" in done.err
+    assert ctr.ours.mounts(str(ctr.directory)) == []
+
+
+def test_five_at_once(ctr: Containerd) -> None:
+    words = [ctr.words(f"--rm web{number}", "sh", "-c", f"echo {number}; exit {number}") for number in range(1, 6)]
+    running = [start([*ctr.command, *each], ctr.env) for each in words]
+    done = [finish(process) for process in running]
+
+    assert [(one.code, one.out) for one in done] == [(number, f"{number}\n") for number in range(1, 6)]
+
+
+# tasks ------------------------------------------------------------------------------------------------------------
+
+
+def test_life_in_the_background(ctr: Containerd) -> None:
+    pid = ctr.detached("web", "sh", "-c", "trap 'exit 42' TERM; echo x >/tmp/ready; while :; do sleep 0.1; done")
+    ready = ctr.rootfs / "tmp" / "ready"
+    eventually(ready.exists, "the trap is set")
+    ready.unlink()
+    status = json.loads(call([str(RUNJAIL), "--root", str(ctr.state), "state", "web"], ctr.env).out)
+
+    assert (status["status"], status["pid"]) == ("running", pid)
+    assert ctr.tasks()["web"] == (pid, "RUNNING")
+    assert ctr("task", "delete", "web").code != 0  # it runs
+    ctr.ok("task", "kill", "--signal", "TERM", "web")
+    ctr.stopped("web")
+    assert "exit code 42" in ctr.ok("task", "delete", "web").err
+    assert ctr.tasks() == {}
+    assert not (ctr.state / "web").exists()
+
+
+def test_created_and_never_started(ctr: Containerd) -> None:
+    """Deleting what only waits to be started kills it."""
+    ctr.ok("container", "create", "--runtime", ctr.runtime, "--rootfs", str(ctr.rootfs), "web", "true")
+    ctr.ok("task", "start", "--detach", "web")
+    ctr.stopped("web")
+
+    assert "exit code" not in ctr.ok("task", "delete", "web").err
+
+
+def test_attach(ctr: Containerd) -> None:
+    """Output that nobody read waits for who attaches, and the exit code comes along."""
+    ctr.detached("web", "sh", "-c", "while ! test -e /tmp/go; do sleep 0.05; done; rm /tmp/go; echo attached; exit 7")
+    with start([*ctr.command, "task", "attach", "web"], ctr.env) as process:
+        time.sleep(0.3)
+        (ctr.rootfs / "tmp" / "go").touch()
+        done = finish(process)
+
+    assert (done.code, done.out) == (7, "attached\n"), done
+
+
+def test_kill_of_a_stopped_task(ctr: Containerd) -> None:
+    """It is "not found", which those who stop containers twice rely on."""
+    ctr.detached("web", "true")
+    ctr.stopped("web")
+    done = ctr("task", "kill", "--signal", "KILL", "web")
+
+    assert done.code != 0
+    assert "process already finished: not found" in done.err
+
+
+def test_init_killed_from_outside(ctr: Containerd) -> None:
+    pid = ctr.detached("web", "sh", "-c", "sleep 601 & sleep 602 & wait")
+    os.kill(pid, signal.SIGKILL)
+    ctr.stopped("web")
+
+    assert "exit code 137" in ctr.ok("task", "delete", "web").err
+
+
+def test_processes_that_outlive_init(ctr: Containerd) -> None:
+    """Without process numbers of their own they would go on: the shim ends them before it reports the end."""
+    words = ctr.words("-d web", "sh", "-c", "sleep 603 & echo $! >/tmp/pid; sleep 0.2")
+    words[words.index("--net-host") : words.index("--net-host")] = ["--with-ns", "pid:/proc/self/ns/pid"]
+    ctr.ok(*words)
+    ctr.stopped("web")
+    path = ctr.rootfs / "tmp" / "pid"
+    pid = int(path.read_text(encoding="ascii"))
+    path.unlink()
+
+    assert not os.path.exists(f"/proc/{pid}")
+    ctr.ok("task", "delete", "web")
+
+
+def test_exec(ctr: Containerd) -> None:
+    ctr.detached("web", "sleep", "600")
+
+    done = ctr.exec("web", "sh", "-c", "echo inside; exit 5")
+    assert (done.code, done.out) == (5, "inside\n"), done
+    assert ctr.exec("web", "cat", stdin="typed\n").out == "typed\n"  # this ctr does close the input of an exec
+    assert ctr.exec("--user 1000 --cwd /var web", "sh", "-c", "id -u; pwd").lines == ["1000", "/var"]
+    absent = ctr.exec("web", "nope")
+    assert absent.code != 0
+    assert "OCI runtime exec failed: executable file `nope` not found in $PATH" in absent.err
+
+
+def test_several_execs_at_once(ctr: Containerd) -> None:
+    ctr.detached("web", "sleep", "600")
+    words = [
+        ctr.exec_words(f"--exec-id e{number} web", "sh", "-c", f"echo {number}; exit {number}") for number in range(8)
+    ]
+    running = [start([*ctr.command, *each], ctr.env) for each in words]
+    done = [finish(process) for process in running]
+
+    assert [(one.code, one.out) for one in done] == [(number, f"{number}\n") for number in range(8)]
+
+
+def test_exec_on_a_terminal(ctr: Containerd) -> None:
+    ctr.detached("web", "sleep", "600")
+    words = ctr.exec_words("-t web", "sh", "-c", 'tty; read word; stty size; echo "got $word"; exit 5')
+    done = on_terminal([*ctr.command, *words], ctr.env, typed=b"hello\n", after=b"/dev/pts/", size=(33, 101))
+
+    assert done.code == 5, done
+    assert done.lines[0] == "/dev/pts/0"
+    assert {"33 101", "got hello"} <= set(done.lines)
+
+
+def test_exec_in_the_background(ctr: Containerd) -> None:
+    pid = ctr.detached("web", "sleep", "600")
+    done = ctr.exec("-d --exec-id late web", "sleep", "601")
+    assert done.code == 0, done
+    rows = {int(line.split(None, 1)[0]): line.split(None, 1)[1] for line in ctr.ok("task", "ps", "web").lines[1:]}
+
+    assert pid in rows
+    assert sorted("late" in row for row in rows.values()) == [False, True]
+
+
+def test_pause(ctr: Containerd) -> None:
+    ctr.detached("web", "sh", "-c", "while :; do echo x >>/tmp/count; sleep 0.02; done")
+    count = ctr.rootfs / "tmp" / "count"
+    eventually(count.exists, "it counts")
+    ctr.ok("task", "pause", "web")
+    before = count.stat().st_size
+
+    assert ctr.tasks()["web"][1] == "PAUSED"
+    assert count.stat().st_size == before
+    ctr.ok("task", "resume", "web")
+    eventually(lambda: count.stat().st_size > before, "it counts again")
+    assert ctr.tasks()["web"][1] == "RUNNING"
+    count.unlink()
+
+
+def test_a_paused_container_is_killed(ctr: Containerd) -> None:
+    ctr.detached("web", "sleep", "600")
+    ctr.ok("task", "pause", "web")
+    ctr.ok("task", "kill", "--signal", "KILL", "web")
+    ctr.stopped("web")
+
+
+def test_metrics(ctr: Containerd) -> None:
+    ctr.detached("web", "sh", "-c", "while :; do :; done")
+
+    def busy() -> bool:
+        values = dict(line.split(None, 1) for line in ctr.ok("task", "metrics", "web").lines if len(line.split()) == 2)
+        return int(values["cpuacct.usage"]) > 0 and int(values["memory.usage_in_bytes"]) > 0
+
+    eventually(busy, "metrics show processor time")
+
+
+def test_two_namespaces(ctr: Containerd) -> None:
+    """The same id twice: each of containerd's namespaces has a state directory of its own."""
+    other = ["--namespace", "other"]
+    ctr.detached("web", "sleep", "600")
+    ctr.ok(*other, *ctr.words("-d web", "sleep", "600"))
+    state = ctr.state.parent
+
+    assert sorted(str(path.relative_to(state)) for path in state.glob("*/*")) == ["default/web", "other/web"]
+    ctr(*other, "task", "delete", "--force", "web")
+    ctr.ok(*other, "container", "rm", "web")
+    assert ctr.tasks()["web"][1] == "RUNNING"
