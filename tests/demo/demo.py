@@ -1,4 +1,4 @@
-"""make demo: one container from create to delete, made of this machine's own programs, explained step by step.
+"""make demo: one container from create to delete, then an encrypted image to a container, explained step by step.
 
 Everything lives in .demo/, which is made anew and removed afterwards. Ends with 1 as soon as a step does not do what is
 said of it.
@@ -11,53 +11,21 @@ import shlex
 import shutil
 import subprocess
 import sys
-import textwrap
 import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, TOP)
 
-from tests.demo.leftovers import Leftovers  # noqa: E402  # this program may be started from anywhere
+# This program may be started from anywhere.
+from tests.demo import image_story  # noqa: E402
+from tests.demo.leftovers import Leftovers  # noqa: E402
 from tests.demo.machine_root import make_root, missing  # noqa: E402
+from tests.demo.telling import DEMO, PROGRAM, STATE, Failed, expect, run, runjail, show  # noqa: E402
 
 FREEBSD = sys.platform.startswith("freebsd")
-PROGRAM = os.path.join(TOP, ".venv", "bin", "runjail")
-DEMO = os.path.join(TOP, ".demo")
 BUNDLE = os.path.join(DEMO, "hello")
-STATE = os.path.join(DEMO, "state")
 OUTPUT = os.path.join(DEMO, "output")
 ID = "demo-hello"
-
-
-class Failed(Exception):
-    """A step did not do what is said of it."""
-
-
-def show(text: str) -> None:
-    """Print one explanation."""
-    print("\n" + textwrap.fill(text, 100), flush=True)
-
-
-def run(*command: str, shown: str = "") -> str:
-    """Print a command and what it prints, and return that. Raises Failed when it fails."""
-    print("  $ " + (shown or shlex.join(command)), flush=True)
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60)
-    for line in (done.stdout + done.stderr).splitlines():
-        print(textwrap.shorten(f"    {line}", 200) if line.startswith("{") and len(line) > 400 else f"    {line}")
-    if done.returncode:
-        raise Failed(f"exit status {done.returncode}")
-    return done.stdout
-
-
-def runjail(*args: str) -> str:
-    """Run runjail with the demo's own state directory."""
-    return run(PROGRAM, "--root", STATE, *args, shown="runjail " + shlex.join(args))
-
-
-def expect(truth: bool, otherwise: str) -> None:
-    """Insist that a step had its effect."""
-    if not truth:
-        raise Failed(otherwise)
 
 
 def state() -> dict[str, object]:
@@ -132,7 +100,7 @@ def steps() -> None:
     """The demonstration."""
     show("A bundle: config.json from bundles/hello and a root file system of this machine's own static programs.")
     make_bundle()
-    run("ls", os.path.join(BUNDLE), os.path.join(BUNDLE, "rootfs"), shown="ls .demo/hello .demo/hello/rootfs")
+    run("ls", os.path.join(BUNDLE), os.path.join(BUNDLE, "rootfs"))
 
     show("create makes everything the container needs and parks its first process before the program.")
     create()
@@ -151,7 +119,7 @@ def steps() -> None:
     while not read(OUTPUT):
         expect(time.monotonic() < end, "the program says nothing")
         time.sleep(0.02)
-    run("cat", OUTPUT, shown="cat .demo/output")
+    run("cat", OUTPUT)
     expect(state()["pid"] == pid, "the pid changed")
 
     show("exec runs another program in the same container: with its host name and its root directory.")
@@ -197,6 +165,7 @@ def main() -> int:
     os.makedirs(DEMO)
     try:
         steps()
+        image_story.tell(os.path.join(BUNDLE, "rootfs"))
     except (Failed, subprocess.SubprocessError, OSError, ValueError) as error:
         print(f"\nmake demo FAILED: {error}", file=sys.stderr)
         return 1

@@ -1,0 +1,153 @@
+"""The second half of the demo: an image is built, encrypted, kept in a registry, refused, and run from a ZFS clone."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.demo.leftovers import Leftovers
+from tests.demo.telling import DEMO, PROGRAM, STATE, expect, run, runjail, show
+
+PRIVATE, PUBLIC = os.path.join(DEMO, "key.pem"), os.path.join(DEMO, "key.pub")
+NAMES = ("demo-one", "demo-two")
+
+
+def tell(rootfs: str) -> None:
+    """Tell the story with what this machine has; say what it does not have."""
+    with store() as location, registry() as host:
+        os.environ["RUNJAIL_STORE"] = location
+        try:
+            story(rootfs, host, location)
+        finally:
+            for name in NAMES:
+                forced = [PROGRAM, "--root", STATE, "delete", "--force", name]
+                subprocess.run(forced, check=False, capture_output=True)
+            del os.environ["RUNJAIL_STORE"]
+
+
+@contextlib.contextmanager
+def store() -> Iterator[str]:
+    """Make a place for layers: a ZFS pool in a file, or where there is no ZFS a directory."""
+    try:
+        from tests.storage import zpool
+    except ImportError:  # pytest, whose fixture the pool is as well
+        why = "pytest is not installed, which makes the demo's pool"
+    else:
+        why = zpool.missing()
+    if why:
+        show(f"Images in a directory ({why}).")
+        yield f"dir:{DEMO}/store"
+        return
+    show("Images in ZFS: a pool in a file, for this demo.")
+    directory = Path(DEMO) / "zfs"
+    directory.mkdir()
+    daemon = zpool.start_daemon(directory, Leftovers(DEMO)) if zpool.fuse() else None
+    pool = zpool.Pool(directory, daemon)
+    try:
+        if daemon:
+            zpool.wait_for_daemon(directory, daemon)
+        with pool.inside():
+            pool.make()
+            with pool.dataset() as dataset:
+                yield f"zfs:{dataset}"
+    finally:
+        pool.destroy()
+
+
+@contextlib.contextmanager
+def registry() -> Iterator[str]:
+    """Start Debian's docker-registry on loopback; "" where there is none."""
+    from importlib.util import find_spec
+
+    if not shutil.which("docker-registry") or not find_spec("urllib3"):
+        show("docker-registry or urllib3 is not installed: the image travels in an OCI layout instead.")
+        yield ""
+        return
+    from tests.image.registry_server import DockerRegistry
+
+    directory = Path(DEMO) / "registry"
+    directory.mkdir()
+    server = DockerRegistry(directory)
+    try:
+        yield server.host
+    finally:
+        server.stop()
+
+
+def story(rootfs: str, host: str, location: str) -> None:
+    """Build, encrypt, send away, fetch, be refused, run, clean up."""
+    show("An image of one layer, made of the root file system above.")
+    words = ("--cmd", "/bin/echo", "--cmd", "Hello World!")
+    runjail(
+        "image",
+        "import",
+        *words,
+        f"rootfs:{rootfs}",
+        "hello",
+    )
+    encrypted = encrypt()
+
+    show("It travels: to the registry and back." if host else "It travels: to an OCI layout and back.")
+    away = f"{host}/demo/hello:1" if host else f"oci:{DEMO}/layout:1"
+    runjail("image", "push" if host else "export", "hello", away)
+    runjail("image", "rm", "hello")
+    name = away if host else "hello"
+    runjail("image", *(("pull", away) if host else ("import", away, name)))
+    runjail("image", "ls")
+    key = ("--key", PRIVATE) if encrypted else ()
+    if encrypted:
+        show("Without the key nobody runs it. Nothing is unpacked, and nothing is left.")
+        refusal = runjail("run", "--image", name, NAMES[0], fails=True)
+        expect("you are not authorized to use this image: missing private key" in refusal, "another refusal")
+        show("With the key: decrypted, verified, unpacked into the store, and run from a root of its own.")
+    expect(runjail("run", "--image", name, *key, NAMES[0]) == "Hello World!\n", "it says something else")
+    stay(name, key, location)
+
+    show("Everything is taken back: container, root, image, layers.")
+    runjail("delete", "--force", NAMES[1])
+    runjail("image", "rm", name)
+    runjail("image", "prune")
+    expect(runjail("image", "ls", "-q") == "", "an image stayed")
+
+
+def encrypt() -> bool:
+    """Encrypt the image to a new key; False where Python's cryptography is missing."""
+    probe = subprocess.run([sys.executable, "-c", "import cryptography, jwcrypto"], check=False, capture_output=True)
+    if probe.returncode or not shutil.which("openssl"):
+        show("Python's cryptography and jwcrypto, or openssl, are not installed: the image stays as it is.")
+        return False
+    show("A key pair; the image is encrypted to the public key.")
+    run(
+        "openssl",
+        "genpkey",
+        "-quiet",
+        "-algorithm",
+        "RSA",
+        "-out",
+        PRIVATE,
+    )
+    os.chmod(PRIVATE, 0o600)
+    run(
+        "openssl",
+        "pkey",
+        "-in",
+        PRIVATE,
+        "-pubout",
+        "-out",
+        PUBLIC,
+    )
+    runjail("image", "encrypt", "--recipient", f"jwe:{PUBLIC}", "hello")
+    runjail("image", "layerinfo", "hello")
+    return True
+
+
+def stay(name: str, key: tuple[str, ...], location: str) -> None:
+    """Let one container stay, and look at its datasets."""
+    show("A container that stays: its root shares the layer, and writes go to the root alone.")
+    runjail("run", "--image", name, *key, "-d", NAMES[1], "--", "/bin/sleep", "600", stays=True)
+    if location.startswith("zfs:"):
+        run("zfs", "list", "-t", "all", "-r", "-o", "name,used,refer,origin", location.removeprefix("zfs:"))
+    runjail("image", "inspect", name)
