@@ -1,18 +1,16 @@
 """Servers, schemes, redirects, mirrors and proxies: what goes where, and what does not."""
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from runjail import log
-from runjail.errors import Corrupt, ImageError, ImageNotFound, RegistryError
+from runjail.errors import Corrupt, ImageNotFound, RegistryError
 from runjail.image import media
 from tests.image.registry_server import Fake, Handler, Server, make_certificate, run
 
 pytest.importorskip("urllib3", reason="needs urllib3")
-from runjail.image.registry import proxies, retry
 from runjail.image.registry.client import Registry
 from runjail.image.registry.credentials import Credentials
 from tests.image.registry_client import Client
@@ -137,23 +135,6 @@ def test_nobody_there(client_of: Make) -> None:
     with pytest.raises(RegistryError, match=f"registry {server.host}: library/web:v1: GET .*: Connection refused"):
         client.source().top()
     assert client.slept == []
-
-
-@pytest.mark.parametrize("host", ["", "a b", "host/path", "user@host", "host:port", "http://host"])
-def test_no_host(host: str) -> None:
-    with pytest.raises(ImageError, match="not a registry's host"):
-        Registry(host)
-    with pytest.raises(ImageError, match="not a registry's mirror"):
-        Registry("localhost", mirror=f"ftp://{host}/UPPER")
-
-
-def test_without_urllib3(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error names what to install."""
-    monkeypatch.setitem(__import__("sys").modules, "urllib3", None)
-
-    with pytest.raises(ImageError, match="registries need urllib3") as caught:
-        Registry("localhost:1").tags("web")
-    assert "net/py-urllib3" in (caught.value.hint or "")
 
 
 # Redirects --------------------------------------------------------------------------------------------------------
@@ -343,63 +324,6 @@ def test_proxy_that_cannot_be_used(client_of: Make) -> None:
     with pytest.raises(RegistryError, match="proxy socks5://localhost:1: cannot be used") as caught:
         client.source().top()
     assert "s3cret" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("url", "environ", "proxy"),
-    [
-        ("https://a.test/", {}, ""),
-        ("https://a.test/", {"HTTPS_PROXY": "http://p:1"}, "http://p:1"),
-        ("https://a.test/", {"https_proxy": "p:1", "HTTPS_PROXY": "q"}, "http://p:1"),
-        ("https://a.test/", {"HTTP_PROXY": "http://p:1"}, ""),
-        ("https://a.test/", {"ALL_PROXY": "http://p:1"}, "http://p:1"),
-        ("http://a.test/", {"HTTP_PROXY": "http://p:1"}, "http://p:1"),
-        ("http://127.0.0.1:5000/", {"HTTP_PROXY": "http://p:1"}, ""),
-        ("http://[::1]:5000/", {"HTTP_PROXY": "http://p:1"}, ""),
-        ("http://localhost/", {"HTTP_PROXY": "http://p:1"}, ""),
-        ("http://a.test/", {"HTTP_PROXY": "http://p:1", "NO_PROXY": "b.test, a.test"}, ""),
-        ("http://x.a.test/", {"HTTP_PROXY": "http://p:1", "NO_PROXY": ".a.test"}, ""),
-        ("http://x.a.test/", {"HTTP_PROXY": "http://p:1", "NO_PROXY": "*.A.test"}, ""),
-        ("http://xa.test/", {"HTTP_PROXY": "http://p:1", "NO_PROXY": "a.test"}, "http://p:1"),
-        ("http://a.test:81/", {"HTTP_PROXY": "http://p:1", "NO_PROXY": "a.test:81"}, ""),
-        ("http://a.test:82/", {"HTTP_PROXY": "http://p:1", "NO_PROXY": "a.test:81"}, "http://p:1"),
-        ("http://10.1.2.3/", {"HTTP_PROXY": "http://p:1", "no_proxy": "10.0.0.0/8"}, ""),
-        ("http://10.1.2.3/", {"HTTP_PROXY": "http://p:1", "no_proxy": "*"}, ""),
-    ],
-)
-def test_which_proxy(url: str, environ: dict[str, str], proxy: str) -> None:
-    assert proxies.proxy_for(url, environ) == proxy
-
-
-# Words ------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("text", "seconds"), [("5", 5), (" 10 ", 10), ("", None), ("soon", None), ("-1", None)])
-def test_retry_after(text: str, seconds: float | None) -> None:
-    assert retry.parse_retry_after(text, time.time()) == seconds
-
-
-def test_retry_after_date() -> None:
-    assert retry.parse_retry_after("Thu, 01 Jan 1970 00:02:00 GMT", 100) == 20
-
-
-@pytest.mark.parametrize(
-    ("status", "body", "text"),
-    [
-        (404, b'{"errors": [{"code": "X", "message": "not here"}]}', "404 Not Found: not here (X)"),
-        (400, b'{"errors": [{"code": "A"}, {"message": "b"}, 1, null]}', "400 Bad Request: A; b"),
-        (599, b"<html>", "599"),
-        (401, b'{"details": "wrong password"}', "401 Unauthorized: wrong password"),
-        (403, b'{"errors": [{"message": "Operation NOT permitted\\n\\u001b[2J"}]}', "403 Forbidden: not allowed [2J"),
-        (403, b'{"errors": "x"}', "403 Forbidden"),
-        (500, b'{"errors": [{"message": 5}]}', "500 Internal Server Error"),
-        (500, b"[" * 99999, "500 Internal Server Error"),
-    ],
-)
-def test_refusals_in_one_line(status: int, body: bytes, text: str) -> None:
-    from runjail.image.registry.failures import said
-
-    assert said(status, body) == text
 
 
 def test_docker_hub_has_another_name() -> None:
