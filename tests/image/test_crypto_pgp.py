@@ -181,6 +181,12 @@ def test_nothing_is_encrypted_for_expired_keys(keys: Keys, clean: Path) -> None:
 
 
 @needs_gpg
+def test_nobody_is_found_in_an_empty_keyring(clean: Path) -> None:
+    with pytest.raises(SchemeError, match="PGP: No key found for the following recipients: Alice"):
+        pgp.wrap(sealed.OPTIONS, {"gpg-recipients": (b"Alice",), "gpg-pubkeyringfile": (b"",)})
+
+
+@needs_gpg
 def test_a_keyring_without_keys_is_refused(keys: Keys, clean: Path) -> None:
     with pytest.raises(SchemeError, match="gpg failed: no valid OpenPGP data found"):
         pgp.wrap(sealed.OPTIONS, {**keys.recipients, "gpg-pubkeyringfile": (b"no keys",)})
@@ -295,22 +301,23 @@ def test_a_long_temporary_directory_is_not_used(keys: Keys, tmp_path: Path, monk
 
 
 @needs_gpg
-def test_keyrings_are_recognised(keys: Keys) -> None:
-    assert pgp.is_keyring(keys.public) and not pgp.is_secret_keyring(keys.public)
-    assert all(pgp.is_keyring(ring) and pgp.is_secret_keyring(ring) for ring in (keys.alice, keys.bob))
-    assert pgp.is_keyring(keys.gpg("--armor", "--export"))
+def test_secret_keyrings_are_recognised(keys: Keys) -> None:
+    assert all(pgp.is_secret_keyring(ring) for ring in (keys.alice, keys.bob, keys.alice + keys.alice))
+    assert not any(
+        pgp.is_secret_keyring(ring) for ring in (keys.public, keys.gpg("--armor", "--export"), keys.alice[:-1])
+    )
 
 
 @pytest.mark.parametrize(
     "content", [b"", b"\n", b"0\x82\x01\x00", b"-----BEGIN PRIVATE KEY-----\n", b"\x99", b"\xc6\xff"]
 )
 def test_other_files_are_no_keyrings(content: bytes) -> None:
-    assert not pgp.is_keyring(content)
+    assert not pgp.is_secret_keyring(content)
 
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
-    assert isinstance(pgp.is_keyring(data), bool)
+    assert not pgp.is_secret_keyring(data) or data[:1] in (b"\x94", b"\x95", b"\x96", b"\x97", b"\xc5")
     try:
         found = pgp.recipients(data)
     except SchemeError:

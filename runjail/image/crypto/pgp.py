@@ -8,13 +8,13 @@ import re
 
 from runjail.image.crypto.options import SchemeError, given, with_passwords
 from runjail.image.crypto.pgp_gpg import Home
-from runjail.image.crypto.pgp_packets import is_keyring, is_secret_keyring, recipients
+from runjail.image.crypto.pgp_packets import is_secret_keyring, recipients
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runjail.image.crypto.options import Parameters
 
-__all__ = ["NAME", "is_keyring", "is_secret_keyring", "offered", "recipients", "unwrap", "wrap"]
+__all__ = ["NAME", "is_secret_keyring", "offered", "recipients", "unwrap", "wrap"]
 
 NAME = "pgp"
 USER_ID = re.compile(r"(?P<name>[^<]*)<(?P<address>[^<>]*)>\s*")
@@ -35,7 +35,7 @@ def wrap(options: bytes, parameters: "Parameters") -> bytes | None:
     if not wanted:
         return None
     with Home() as gpg:
-        for keyring in given(parameters, "gpg-pubkeyringfile"):
+        for keyring in filter(None, given(parameters, "gpg-pubkeyringfile")):  # a user without keys has an empty one
             gpg.read(keyring)
         keys = [(fingerprint, {part for user in users for part in _names(user)}) for fingerprint, users in gpg.usable()]
         unknown = [name for name in wanted if not any(name in names for _fingerprint, names in keys)]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 TIMEOUT = 60.0  # seconds for one call: keys protected with many iterations on a slow machine take a few
-LIMIT = 1 << 20  # bytes of an answer
+LIMIT = 16 << 20  # bytes of an answer: the list of a large keyring
 LONGEST = 70  # bytes of the home's path: the names of the agent's sockets, up to 22 bytes, have to fit into sun_path
 # No smart cards: those belong to somebody's own gpg. A fixed count saves the agent a second of measuring how many
 # iterations to protect its copy of a key with, which is removed moments later.

@@ -6,10 +6,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ENCRYPTED_KEY, SECRET_KEY, PUBLIC_KEY, INTEGRITY_PROTECTED, AEAD = 1, 5, 6, 18, 20
+ENCRYPTED_KEY, SECRET_KEY, INTEGRITY_PROTECTED, AEAD = 1, 5, 18, 20
 # What stands in exported keyrings: signatures, keys and their subkeys, trust, user ids and their pictures
-IN_KEYRINGS = {2, SECRET_KEY, PUBLIC_KEY, 7, 12, 13, 14, 17}
-PUBLIC_ARMOR = b"-----BEGIN PGP PUBLIC KEY BLOCK-----"
+IN_KEYRINGS = {2, SECRET_KEY, 6, 7, 12, 13, 14, 17}
 SECRET_ARMOR = b"-----BEGIN PGP PRIVATE KEY BLOCK-----"
 MOST = 1024  # recipients of one packet
 LARGEST = 1 << 20  # bytes of one packet of wrapped keys
@@ -90,21 +89,12 @@ def recipients(packet: bytes) -> list[str]:
     return ids
 
 
-def is_keyring(data: bytes) -> bool:
-    """Whether a file holds OpenPGP keys, public or secret, armored or not."""
-    return _begins(data, PUBLIC_ARMOR, PUBLIC_KEY) or is_secret_keyring(data)
-
-
 def is_secret_keyring(data: bytes) -> bool:
     """Whether a file holds OpenPGP secret keys, armored or not."""
-    return _begins(data, SECRET_ARMOR, SECRET_KEY)
-
-
-def _begins(data: bytes, armor: bytes, first: int) -> bool:
-    if data.lstrip().startswith(armor):
+    if data.lstrip().startswith(SECRET_ARMOR):
         return True
     try:
         tags = [tag for tag, _body in packets(data)]
     except SchemeError:
         return False
-    return bool(tags) and tags[0] == first and IN_KEYRINGS.issuperset(tags)
+    return tags[:1] == [SECRET_KEY] and IN_KEYRINGS.issuperset(tags)
