@@ -30,7 +30,10 @@ class FreeBsd:
         """Return the names of a file's attributes."""
         found = []
         for space, number in NAMESPACES.items():
-            data = self._read(self._libc.extattr_list_fd, descriptor, number)
+            try:
+                data = self._read(self._libc.extattr_list_fd, descriptor, number)
+            except PermissionError:  # system attributes are root's alone
+                continue
             while data:  # each name after one byte with its length
                 found.append(f"{space}.{os.fsdecode(data[1 : 1 + data[0]])}")
                 data = data[1 + data[0] :]
@@ -60,7 +63,8 @@ class FreeBsd:
     def _read(self, call: "Any", *arguments: "int | bytes") -> bytes:
         size = self._call(call, *arguments, None, self._ctypes.c_size_t(0))
         buffer = self._ctypes.create_string_buffer(size)
-        return buffer.raw[: self._call(call, *arguments, buffer, self._ctypes.c_size_t(size))] if size else b""
+        length = self._call(call, *arguments, buffer, self._ctypes.c_size_t(size)) if size else 0
+        return buffer.raw[:length]
 
     def _call(self, call: "Any", *arguments: "Any") -> int:
         result: int = call(*arguments)

@@ -173,10 +173,14 @@ class ZfsStore:
         """Destroy a clone whose lock we hold; when that fails, a sweep will try again. Returns what it was."""
         try:
             facts = self._sets.facts(dataset)
-            self._sets.discard(dataset, facts)
+            theirs = bool(facts) and not self._sets.root_at(dataset, facts[dataset])
+            if not theirs:
+                self._sets.discard(dataset, facts)
         except StorageError:
             lock.leave()
             raise
+        if theirs:
+            raise StorageError(f"{dataset} was not made by runjail and stays")
         return facts
 
     def root(self, name: str) -> RootInfo | None:

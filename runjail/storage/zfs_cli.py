@@ -91,7 +91,10 @@ class Cli:
         """Load the key of an encryption root, given on standard input. check: only see whether it is the right one."""
         options = ["-n"] if check else []
         result = self._zfs("load-key", *options, "-L", "prompt", name, input=key)
-        self._settled("load-key", name, result, ("Key already loaded",))
+        if b"Key already loaded" in result.stderr and not check:  # by another process, which had whatever key
+            self.load_key(name, key, check=True)
+        else:
+            self._must("load-key", name, result)
 
     def unload_key(self, name: str) -> bool:
         """Forget the key of an encryption root."""

@@ -86,6 +86,12 @@ def _numbers(properties: "Mapping[str, str]") -> "dict[bytes, int | bytes]":
     return found
 
 
+def _is_safe(library: "Any") -> bool:
+    """Whether it hands lzc_create the five arguments that it takes since OpenZFS 2.0."""
+    code = getattr(getattr(library, "lzc_create", None), "__code__", None)
+    return hasattr(library, "lzc_destroy") and "key" in getattr(code, "co_varnames", ())
+
+
 def load(cli: Cli, dataset: str, warn: "Callable[[str], None]") -> Cli:
     """Return libzfs_core where it is there and safe, and sees the same ZFS as zfs(8); otherwise zfs(8).
 
@@ -95,7 +101,7 @@ def load(cli: Cli, dataset: str, warn: "Callable[[str], None]") -> Cli:
         import libzfs_core
     except (ImportError, OSError, AttributeError):  # cffi or the C library is missing, or too old for it
         return cli
-    if not hasattr(libzfs_core, "lzc_destroy"):
+    if not _is_safe(libzfs_core):
         warn("pyzfs is too old to be safe: zfs(8) is used instead; OpenZFS's own pyzfs, 2.0 or later, would be used")
         return cli
     try:

@@ -1,0 +1,153 @@
+"""Locks that end with their holder, and the programs that inherit them."""
+
+import os
+import signal
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+
+from runjail.errors import StorageError
+from runjail.host import programs
+from runjail.storage.lock import Home, Inheriting
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(str(tmp_path))
+
+
+def die_with_lock(home: Home, kind: str, name: str) -> None:
+    pid = os.fork()
+    if not pid:
+        home.lock(kind, name)
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
+def test_a_lock_leaves_no_file(home: Home) -> None:
+    with home.lock("root", "web") as lock:
+        assert home.locks("root") == ["web"]
+        assert not lock.abandoned
+        assert home.try_lock("root", "web") is None
+    lock.release()
+
+    assert home.locks("root") == []
+    with home.lock("root", "web"):
+        assert home.locks("root") == ["web"]
+
+
+def test_a_lock_tells_that_its_holder_died(home: Home) -> None:
+    die_with_lock(home, "root", "web")
+    assert home.locks("root") == ["web"]
+    with home.lock("root", "web") as lock:
+        assert lock.abandoned
+    with home.lock("root", "web") as lock:
+        assert not lock.abandoned
+
+
+def test_work_that_was_left_looks_the_same(home: Home) -> None:
+    home.lock("root", "web").leave()
+    with home.lock("root", "web") as lock:
+        assert lock.abandoned
+
+
+def test_shared_locks_share(home: Home) -> None:
+    one, two = (home.lock("seal", "x", shared=True) for _ in range(2))
+    assert home.try_lock("seal", "x") is None
+    one.release()
+    assert home.locks("seal") == ["x"]
+    two.release()
+
+    assert home.locks("seal") == []
+
+
+def test_waiting_ends_with_a_new_lock(home: Home) -> None:
+    """Who waited for a lock that was taken away gets one of its own, and never two have it."""
+    inside, most = 0, 0
+
+    def work() -> None:
+        nonlocal inside, most
+        for _ in range(30):
+            with home.lock("layer", "x") as lock:
+                inside += 1
+                most = max(most, inside)
+                assert not lock.abandoned
+                inside -= 1
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert most == 1
+    assert home.locks("layer") == []
+
+
+def test_programs_of_one_that_died_keep_its_lock(home: Home) -> None:
+    """Or somebody would look at what they are still changing."""
+    read, write = os.pipe()
+    os.set_inheritable(read, True)
+    pid = os.fork()
+    if not pid:
+        os.close(write)
+        home.lock("layer", "x")
+        programs.HELD.add(read)
+        with Inheriting():
+            programs.start(["/bin/cat", f"/dev/fd/{read}"], {}, [0, 1, 2])
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(pid, 0)
+    os.close(read)
+
+    assert home.try_lock("layer", "x") is None
+    os.close(write)
+    with home.lock("layer", "x") as lock:
+        assert lock.abandoned
+
+
+def test_other_programs_get_no_lock(home: Home) -> None:
+    with home.lock("layer", "x"):
+        with Inheriting():
+            pass
+        listed = subprocess.run(["ls", "-l", "/dev/fd/"], capture_output=True, text=True, close_fds=False, check=False)
+        assert "locks" not in listed.stdout
+        assert programs.HELD & Inheriting.held == set()
+    assert Inheriting.held == set()
+
+
+def test_a_released_lock_is_free_whoever_inherited_it(home: Home) -> None:
+    read, write = os.pipe()
+    os.set_inheritable(read, True)
+    lock = home.lock("layer", "x")
+    programs.HELD.add(read)
+    try:
+        with Inheriting():
+            pid = programs.start(["/bin/cat", f"/dev/fd/{read}"], {}, [0, 1, 2])
+    finally:
+        programs.HELD.discard(read)
+    lock.release()
+    again = home.try_lock("layer", "x")
+    os.close(write)
+    os.close(read)
+    os.waitpid(pid, 0)
+
+    assert again
+    again.release()
+
+
+def test_half_made_locks_are_swept(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "locks/new-1-abc").write_text("")
+    die_with_lock(home, "layer", "x")
+    with home.lock("layer", "held"):
+        home.sweep_locks("layer")
+        assert home.locks("layer") == ["held"]
+
+    assert not (tmp_path / "locks/new-1-abc").exists()
+
+
+def test_a_place_that_cannot_be_a_store_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="cannot be made"):
+        Home(str(tmp_path / "file/store"))

@@ -1,0 +1,407 @@
+"""Copying, linking, measuring and removing trees, whatever is in them."""
+
+import errno
+import os
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runjail.errors import InUse, StorageError
+from runjail.rootfs import DIRECTORY
+from runjail.storage import attributes, removal, tree
+from runjail.storage.base import open_store
+from runjail.storage.directory import DirectoryStore
+from tests.storage.layers import A, B, add
+
+ROOT = os.geteuid() == 0
+NEEDS_ROOT = pytest.mark.skipif(not ROOT, reason="needs root for owners and devices")
+DEEP = 1500  # more than Python's recursion limit, and than descriptors that one may open
+
+
+def facts(top: Path) -> dict[str, object]:
+    """Return what a copy has to keep of every entry; hard links show as the first name of their file."""
+    found: dict[str, object] = {}
+    first: dict[int, str] = {}
+    for directory, names, files in os.walk(top):
+        for name in [".", *names, *files]:
+            path = os.path.join(directory, name)
+            kept = os.lstat(path)
+            kind = stat.S_IFMT(kept.st_mode)
+            key = os.path.relpath(path, top)
+            same = first.setdefault(kept.st_ino, key) if kind != stat.S_IFDIR else key
+            found[key] = (
+                kept.st_mode, kept.st_uid, kept.st_gid, kept.st_mtime_ns, kept.st_rdev, same,
+                os.readlink(path) if kind == stat.S_IFLNK else "",
+                Path(path).read_bytes() if kind == stat.S_IFREG else b"",
+                xattrs(path) if kind in (stat.S_IFREG, stat.S_IFDIR) else {},
+            )  # fmt: skip
+    return found
+
+
+def xattrs(path: str) -> dict[str, bytes]:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return {name: attributes.SYSTEM.get(descriptor, name) for name in attributes.SYSTEM.list(descriptor)}
+    except OSError as error:
+        assert error.errno in attributes.UNSUPPORTED
+        return {}
+    finally:
+        os.close(descriptor)
+
+
+@pytest.fixture
+def rich(tmp_path: Path) -> Path:
+    """A tree with one of everything."""
+    top = tmp_path / "rich"
+    (top / "bin").mkdir(parents=True)
+    (top / "bin/su").write_bytes(os.urandom(3000))
+    os.link(top / "bin/su", top / "bin/again")
+    os.symlink("/etc/passwd", top / "absolute")
+    os.symlink("missing", top / "dangling")
+    os.mkfifo(top / "fifo")
+    with open(top / "sparse", "wb") as file:
+        file.seek(10 << 20)
+        file.write(b"end")
+        file.truncate(20 << 20)
+    (top / "empty").write_bytes(b"")
+    (top / os.fsdecode(b"\xff\xfe odd\n")).write_text("name")
+    descriptor = os.open(top / "bin/su", os.O_RDONLY)
+    try:
+        attributes.SYSTEM.set(descriptor, "user.note", b"a\0b")
+    except OSError as error:
+        assert error.errno in attributes.UNSUPPORTED
+    os.close(descriptor)
+    if ROOT:
+        os.chown(top / "bin/su", 1001, 1002)
+        os.chown(top / "absolute", 1003, 1004, follow_symlinks=False)
+        os.chown(top / "bin", 7, 8)
+        os.mknod(top / "null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    os.chmod(top / "bin/su", 0o4755)
+    os.chmod(top / "bin", 0o1711)
+    for path in (top / "bin/su", top / "bin", top / "fifo", top):
+        os.utime(path, ns=(1_000_000_001, 1_234_567_890_123_456_789))
+    return top
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    (tmp_path / "target").mkdir()
+    return tmp_path / "target"
+
+
+@pytest.fixture
+def copier(rich: Path, target: Path) -> Iterator[tree.Copier]:
+    descriptors = [os.open(rich, DIRECTORY), os.open(target, DIRECTORY)]
+    yield tree.Copier(*descriptors)
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def test_a_copy_is_the_same_in_every_respect(copier: tree.Copier, rich: Path, target: Path) -> None:
+    copier.copy()
+
+    assert facts(target) == facts(rich)
+    assert os.stat(target / "sparse").st_blocks * 512 < 1 << 20
+    assert not {os.lstat(path).st_ino for path in target.rglob("*")} & {
+        os.lstat(path).st_ino for path in rich.rglob("*")
+    }
+
+
+def test_copying_works_without_help_of_the_kernel(
+    copier: tree.Copier, rich: Path, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No copy_file_range(2), no holes."""
+
+    def refuse(*_arguments: int) -> int:
+        raise OSError(errno.EINVAL, "no")
+
+    monkeypatch.setattr(os, "copy_file_range", refuse, raising=False)
+    monkeypatch.setattr(os, "lseek", refuse)
+    copier.copy()
+
+    assert facts(target) == facts(rich)
+
+
+def test_links_are_the_same_files(copier: tree.Copier, rich: Path, target: Path) -> None:
+    copier.link()
+
+    assert facts(target) == facts(rich)
+    files = [path for path in rich.rglob("*") if not stat.S_ISDIR(os.lstat(path).st_mode)]
+    assert copier.linked == {os.lstat(path).st_ino for path in files}
+    assert all(os.lstat(path).st_ino == os.lstat(target / path.relative_to(rich)).st_ino for path in files)
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EMLINK, errno.EXDEV])
+def test_what_cannot_be_linked_is_copied(
+    copier: tree.Copier, rich: Path, target: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """File flags, or too many links already."""
+    link = os.link
+
+    def refuse(old: str, new: str, **named: int) -> None:
+        if old == new and named["src_dir_fd"] != named["dst_dir_fd"]:
+            raise OSError(number, "no")
+        link(old, new, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "link", refuse)
+    copier.link()
+
+    assert facts(target) == facts(rich)
+    assert copier.linked == set()
+
+
+def test_files_are_measured_once(rich: Path) -> None:
+    (rich / "sparse").unlink()
+    top = os.open(rich, DIRECTORY)
+    own, total = tree.measure(top, set())
+    shared = {os.stat(rich / "bin/su").st_ino}
+    less, again = tree.measure(top, shared)
+    os.close(top)
+
+    links = sum(len(os.readlink(path)) for path in rich.rglob("*") if path.is_symlink())
+    assert own == total == again == 3000 + 4 + links
+    assert less == total - 3000
+
+
+def deep(top: Path) -> None:
+    """Make a tree that is deeper than a path can be long."""
+    descriptor = os.open(top, DIRECTORY)
+    for _ in range(DEEP):
+        os.mkdir("directory", dir_fd=descriptor)
+        below = os.open("directory", DIRECTORY, dir_fd=descriptor)
+        os.close(descriptor)
+        descriptor = below
+    os.close(os.open("bottom", os.O_CREAT | os.O_WRONLY, dir_fd=descriptor))
+    os.close(descriptor)
+
+
+def test_deep_trees_are_removed(tmp_path: Path) -> None:
+    (tmp_path / "trash/item").mkdir(parents=True)
+    deep(tmp_path / "trash/item")
+    removal.remove(str(tmp_path / "trash"), "item")
+
+    assert os.listdir(tmp_path / "trash") == []
+
+
+def test_deep_trees_are_copied(tmp_path: Path) -> None:
+    store = DirectoryStore(str(tmp_path / "store"))
+    with store.draft(A, None) as draft:  # type: ignore[union-attr]
+        top = os.open(draft.path, DIRECTORY)
+        for number in range(300):
+            os.mkdir(f"d{number}", dir_fd=top)
+            below = os.open(f"d{number}", DIRECTORY, dir_fd=top)
+            os.close(top)
+            top = below
+        os.close(top)
+        draft.commit()
+    store.make_root("web", A)
+    store.remove_root("web")
+
+    assert os.listdir(tmp_path / "store/trash") == []
+
+
+def test_removing_follows_no_link(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "kept").write_text("kept")
+    item = tmp_path / "trash/item"
+    item.mkdir(parents=True)
+    os.symlink(outside, item / "link")
+    os.symlink(outside / "kept", item / "file")
+    os.link(outside / "kept", item / "hard")
+    removal.remove(str(tmp_path / "trash"), "item")
+
+    assert os.listdir(tmp_path / "trash") == []
+    assert (outside / "kept").read_text() == "kept"
+
+
+READ_ONLY = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+from runjail.storage import removal
+os.setgid(12345); os.setuid(12345)
+os.makedirs("trash/item/a/b/c"); open("trash/item/a/b/file", "w").close()
+for path in ("trash/item/a/b/c", "trash/item/a/b", "trash/item/a", "trash/item"): os.chmod(path, 0o500)
+removal.remove("trash", "item")
+assert os.listdir("trash") == [], os.listdir("trash")
+"""
+
+
+@NEEDS_ROOT
+def test_read_only_directories_are_removed_without_privileges(tmp_path: Path) -> None:
+    import sys
+
+    import runjail
+
+    top = os.path.dirname(os.path.dirname(runjail.__file__))
+    place = Path("/tmp") / f"runjail-removal-{os.getpid()}"
+    place.mkdir(mode=0o777)
+    os.chmod(place, 0o777)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", READ_ONLY, top], cwd=place, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    finally:
+        subprocess.run(["rm", "-rf", str(place)], check=True)
+
+
+def test_flags_are_cleared_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On FreeBSD a file with schg cannot be unlinked until chflags(2) has cleared it."""
+    item = tmp_path / "trash/item"
+    item.mkdir(parents=True)
+    (item / "immutable").write_text("x")
+    flagged, unlink = {"immutable"}, os.unlink
+
+    def refuse(name: str, *, dir_fd: int) -> None:
+        if name in flagged:
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+        unlink(name, dir_fd=dir_fd)
+
+    class Flags(attributes.Linux):
+        def set_flags(self, name: str, directory: int, flags: int) -> None:
+            assert flags == 0
+            flagged.discard(name)
+
+    monkeypatch.setattr(os, "unlink", refuse)
+    monkeypatch.setattr(attributes, "SYSTEM", Flags())
+    removal.remove(str(tmp_path / "trash"), "item")
+
+    assert os.listdir(tmp_path / "trash") == []
+
+
+@pytest.mark.linux
+def test_a_root_with_mounts_stays_whole(tmp_path: Path) -> None:
+    store = open_store(f"dir:{tmp_path}/sto re", default="")
+    add(store, A, {"etc/motd": "hello", "a dir/x": "x"})
+    path = Path(store.make_root("web", A))
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "kept").write_text("kept")
+    subprocess.run(["mount", "--bind", str(outside), str(path / "a dir")], check=True)
+    try:
+        with pytest.raises(InUse, match="mounted at"):
+            store.remove_root("web")
+        assert (path / "etc/motd").read_text() == "hello"
+    finally:
+        subprocess.run(["umount", str(path / "a dir")], check=True)
+    store.remove_root("web")
+
+    assert (outside / "kept").read_text() == "kept"
+
+
+@pytest.mark.linux
+def test_mounts_are_found_without_a_table(tmp_path: Path) -> None:
+    """As on FreeBSD: another file system has another device number."""
+    (tmp_path / "a/b").mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "none", str(tmp_path / "a/b")], check=True)
+    try:
+        with pytest.raises(InUse, match="a/b"):
+            removal.refuse_mounts(str(tmp_path), "/nonexistent")
+    finally:
+        subprocess.run(["umount", str(tmp_path / "a/b")], check=True)
+    removal.refuse_mounts(str(tmp_path), "/nonexistent")
+
+
+def test_a_store_of_directories_warns_once_that_it_enforces_no_size(tmp_path: Path) -> None:
+    said: list[str] = []
+    store = open_store(f"dir:{tmp_path}/store", default="", warn=said.append)
+    add(store, A)
+    store.make_root("one", A, size=1 << 20)
+    store.make_root("two", A, size=1 << 20)
+
+    assert len(said) == 1
+    assert [root.quota for root in store.roots()] == [0, 0]
+
+
+def test_layers_share_files(tmp_path: Path) -> None:
+    store = open_store(f"dir:{tmp_path}/store", default="")
+    add(store, A, {"big": "x" * 10_000})
+    add(store, B, {"new": "y"}, parent=A)
+
+    assert {layer.chain: (layer.size, layer.total) for layer in store.layers()} == {A: (10_000, 10_000), B: (1, 10_001)}
+    assert len({os.stat(path).st_ino for path in (tmp_path / "store/layers").glob("*/root/big")}) == 1
+
+
+def test_a_damaged_document_is_named(tmp_path: Path) -> None:
+    store = open_store(f"dir:{tmp_path}/store", default="")
+    add(store, A)
+    document = tmp_path / "store/layers" / ("a" * 64) / "layer.json"
+    document.write_text("{")
+    with pytest.raises(StorageError, match=r"layer\.json"):
+        store.layers()
+
+
+def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store(f"dir:{tmp_path}/store", default="")
+    add(store, A, {"a": "a"})
+
+    def refuse(*_arguments: object, **_named: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tree, "_copy_file", refuse)
+        with pytest.raises(StorageError, match="No space left"):
+            store.make_root("web", A)
+    assert store.roots() == []
+    assert os.listdir(tmp_path / "store/making") == os.listdir(tmp_path / "store/trash") == []
+    assert store.sweep() == []
+
+
+class FakeExtattr:
+    """libc's extattr functions over one dictionary: (namespace, name) to value."""
+
+    def __init__(self) -> None:
+        self.values: dict[tuple[int, bytes], bytes] = {}
+        self.flags: list[tuple[object, ...]] = []
+        for name in ("extattr_list_fd", "extattr_get_fd", "extattr_set_fd", "chflagsat"):
+            setattr(self, name, _Function(getattr(self, "_" + name)))
+
+    def _extattr_list_fd(self, _fd: int, space: int, buffer: object, size: object) -> int:
+        names = [name for number, name in self.values if number == space]
+        return _fill(b"".join(bytes([len(name)]) + name for name in names), buffer)
+
+    def _extattr_get_fd(self, _fd: int, space: int, name: bytes, buffer: object, size: object) -> int:
+        return _fill(self.values[space, name], buffer)
+
+    def _extattr_set_fd(self, _fd: int, space: int, name: bytes, value: bytes, size: object) -> int:
+        self.values[space, name] = value
+        return len(value)
+
+    def _chflagsat(self, *arguments: object) -> int:
+        self.flags.append(arguments)
+        return 0
+
+
+class _Function:
+    def __init__(self, call: object) -> None:
+        self.restype, self._call = None, call
+
+    def __call__(self, *arguments: object) -> int:
+        return self._call(*arguments)  # type: ignore[no-any-return,operator]
+
+
+def _fill(data: bytes, buffer: object) -> int:
+    if buffer is not None:
+        buffer[: len(data)] = data  # type: ignore[index]
+    return len(data)
+
+
+def test_freebsd_has_two_namespaces() -> None:
+    """Extattr_list_fd(2) gives names after their lengths; what is neither user nor system cannot be kept."""
+    libc = FakeExtattr()
+    system = attributes.FreeBsd(libc)
+    system.set(3, "user.note", b"a\0b")
+    system.set(3, "system.acl", b"x" * 300)
+
+    assert libc.values == {(1, b"note"): b"a\0b", (2, b"acl"): b"x" * 300}
+    assert system.list(3) == ["user.note", "system.acl"]
+    assert system.get(3, "user.note") == b"a\0b"
+    with pytest.raises(OSError, match="not supported") as caught:
+        system.set(3, "security.capability", b"x")
+    assert caught.value.errno in attributes.UNSUPPORTED
+    system.set_flags("file", 7, 0)
+    assert libc.flags[0][:2] == (7, b"file")
