@@ -148,7 +148,7 @@ def join(path: str, container_id: str, method: str = "Join") -> int:
     caller.call("runjail.shim.Group", method, wire.encode(messages.JOIN, {"id": container_id}), answered)
     loop.run()
     caller.close()
-    pid: int = wire.decode(messages.PID, answers[0])["pid"] if answers[0] else 0
+    pid: int = wire.decode(messages.PID, answers[0])["pid"]  # 0 when the connection broke: it is just ending
     return pid
 
 
@@ -228,11 +228,14 @@ def delete(given: Given, engine: "Engine") -> bytes:
 
 
 def _leave(bundle: str, container_id: str) -> None:
-    """Tell a shim that still runs that the container is not its business any more."""
+    """Tell a shim that still runs that the container is not its business any more; remove the socket of a dead one."""
     try:
         with open(f"{bundle}/address", encoding="utf-8") as file:
-            join(file.read().removeprefix("unix://"), container_id, "Leave")
-    except OSError:  # `start` did not come that far
+            path = file.read().removeprefix("unix://")
+        with _Turn(os.path.dirname(path)):
+            if not join(path, container_id, "Leave") and os.path.exists(path):
+                os.unlink(path)
+    except OSError:  # `start` did not come that far, or all is gone already
         pass
 
 

@@ -172,4 +172,5 @@ class Containers:
         """Let go of a container and of everything that is open for it."""
         for process in task.processes():
             process.close()
-        self.tasks.pop(task.id, None)
+        if self.tasks.get(task.id) is task:
+            del self.tasks[task.id]

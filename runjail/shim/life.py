@@ -37,14 +37,16 @@ class Life:
         tasks[task.id] = task
 
         def created(error: "RunjailError | None", result: "Message") -> None:
-            task.busy = ""
+            if tasks.get(task.id) is not task:
+                error = error or errors.ContainerNotFound(task.id)  # `delete` took it from us
             if error:
                 self._containers.forget(task)
                 reply.fail(error, "create")
-                return
-            task.private = result["private"]
-            self._publish_create(task, request)
-            reply.give(pid=task.pid)
+            else:
+                task.private = result["private"]
+                self._publish_create(task, request)
+                reply.give(pid=task.pid)
+            task.free()
 
         self._containers.launch(
             task, lambda worker: jobs.create(self._engine, task, request["rootfs"], worker), created
@@ -68,20 +70,19 @@ class Life:
 
     def _start_init(self, task: Task, reply: "Reply") -> None:
         def started(error: "RunjailError | None", _result: "Message") -> None:
-            task.busy = ""
             if error:
                 reply.fail(error, "start")
             else:
                 task.running = True
                 self._events.publish("/tasks/start", {"container_id": task.id, "pid": task.pid})
                 reply.give(pid=task.pid)
+            task.free()
             self._containers.settle(task)
 
         self._containers.workers.start(lambda worker: jobs.start(self._engine, task, worker), started)
 
     def _start_exec(self, process: Process, reply: "Reply") -> None:
         def started(error: "RunjailError | None", _result: "Message") -> None:
-            process.busy = ""
             if error:
                 process.end(NEVER_STARTED)
                 process.reported = True
@@ -91,12 +92,13 @@ class Life:
                 process.running = True
                 self._publish_exec("started", process, pid=process.pid)
                 reply.give(pid=process.pid)
+            process.free()
             self._containers.settle(process.task)
 
         try:
             process.open()
         except errors.RunjailError:
-            process.busy = ""
+            process.free()
             raise
         self._containers.launch(process, lambda worker: jobs.execute(self._engine, process, worker), started)
 
@@ -120,6 +122,9 @@ class Life:
     def delete(self, request: "Message", reply: "Reply") -> None:
         """Forget a process that has ended; of a container, take everything back."""
         process = self._containers.find(request)
+        if process.busy in ("create", "start"):
+            process.queue.append(lambda: self._delete_now(request, reply))
+            return
         if process.running and not process.ended:
             raise errors.WrongStatus(f"cannot delete {process.name}: it is running")
         process.claim("delete")
@@ -131,12 +136,19 @@ class Life:
 
         def gone(error: "RunjailError | None", _result: "Message") -> None:
             if error:
-                process.busy = ""
+                process.free()
                 reply.fail(error, "delete")
             else:
                 self._finish(process, reply)
 
         self._containers.workers.start(lambda worker: jobs.delete(self._engine, process.task, worker), gone)
+
+    def _delete_now(self, request: "Message", reply: "Reply") -> None:
+        """Delete what a request had to wait for."""
+        try:
+            self.delete(request, reply)
+        except (errors.RunjailError, Failure) as error:
+            reply.fail(error)
 
     def _finish(self, process: Process, reply: "Reply") -> None:
         """Answer once the end was published and the output written."""

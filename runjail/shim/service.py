@@ -62,7 +62,7 @@ class TaskService:
         }
         group: dict[str, Method] = {
             "Join": (messages.JOIN, messages.PID, self._join),
-            "Leave": (messages.JOIN, messages.EMPTY, self._leave),
+            "Leave": (messages.JOIN, messages.PID, self._leave),
         }
         self._services = {**dict.fromkeys(SERVICES, task), GROUP: group}
 
@@ -115,7 +115,9 @@ class TaskService:
         self._containers.when_ended(process, lambda: reply.give(**process.ending()))
 
     def _pids(self, request: "Message", reply: Reply) -> None:
-        task = self._containers.created(request)
+        task = self._containers.task(request)
+        if not task.pid:  # only a containerd that has just started asks now, and nobody waits for the creation any more
+            raise errors.ContainerNotFound(task.id)
         if task.ended:  # after a restart containerd throws away a container without any process, exit status and all
             reply.give(processes=[{"pid": task.pid}])
             return
@@ -231,7 +233,7 @@ class TaskService:
         task = self._containers.tasks.get(request["id"])
         if task:
             self._containers.forget(task)
-        reply.give()
+        reply.give(pid=os.getpid())
         self._end_if_unused()
 
     def _shutdown(self, _request: "Message", reply: Reply) -> None:

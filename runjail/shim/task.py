@@ -22,7 +22,8 @@ class Process:
 
     exec_id: "" for init. pid: 0 before it runs. busy: what is under way, "" for nothing. ended: exit status and time
     in nanoseconds, None while it lives. reported: the exit event was published. copier: pid of the process that
-    writes its output, 0 for none. master: of its terminal, -1 without one.
+    writes its output, 0 for none. master: of its terminal, -1 without one. waiting: to be called when its end was
+    published; queue: when nothing is under way any more.
     """
 
     def __init__(self, request: "Message", task: "Task | None" = None, document: bytes = b"") -> None:
@@ -43,6 +44,7 @@ class Process:
         self.ended: tuple[int, int] | None = None
         self.reported = False
         self.waiting: list[Callable[[], None]] = []
+        self.queue: list[Callable[[], None]] = []
 
     @property
     def task(self) -> "Task":
@@ -66,6 +68,13 @@ class Process:
         if self.master >= 0:
             os.close(self.master)
             self.master = -1
+
+    def free(self) -> None:
+        """End what was under way, and go on with what has waited for that."""
+        self.busy = ""
+        waiting, self.queue = self.queue, []
+        for call in waiting:
+            call()
 
     def claim(self, doing: str) -> None:
         """Mark the process as being worked on. Raises WrongStatus when it is already."""
