@@ -461,7 +461,7 @@ def test_registry_that_goes_away(fake: Fake, client: Client) -> None:
     blob = fake.add(CONTENT)
     fake.fault("GET", "/blobs/", lambda request: request.reply(200, CONTENT, Connection="close"))
     client.blob(blob)
-    fake.server.socket.close()
+    fake.stop()
 
     with pytest.raises(RegistryError, match="Connection refused"):
         client.blob(blob)

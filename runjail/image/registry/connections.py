@@ -7,13 +7,13 @@ import time
 from urllib.parse import unquote, urljoin, urlsplit
 
 from runjail.errors import ImageError, RegistryError, reason
+from runjail.image.registry.heads import watch_heads
 from runjail.image.registry.proxies import proxy_for
 from runjail.image.registry.retry import Temporary
 from runjail.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Iterator, Mapping
     from types import ModuleType
     from typing import Any, Protocol
@@ -210,7 +210,7 @@ def _make_manager(verify: bool, proxy: str) -> "PoolManager":
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # the endpoint has said so, once
     options = {"num_pools": 16, "maxsize": 16, "ssl_context": context, "blocksize": BLOCK}
     manager: PoolManager = _make_proxy(proxy, options) if proxy else urllib3.PoolManager(**options)
-    _watch_heads(manager)
+    watch_heads(manager)
     return manager
 
 
@@ -224,45 +224,6 @@ def _make_proxy(proxy: str, options: "dict[str, Any]") -> "PoolManager":
         return urllib3.ProxyManager(bare, proxy_headers=headers, **options)  # type: ignore[no-any-return]
     except (urllib3.exceptions.HTTPError, ValueError) as error:
         raise RegistryError(f"proxy {bare}: cannot be used: {error}") from None
-
-
-def _watch_heads(manager: "PoolManager") -> None:
-    """Let the whole head of an answer come within the time-out; Python's counts anew with every byte."""
-    pools: dict[str, Any] = dict(manager.pool_classes_by_scheme)
-    for scheme, pool in pools.items():
-        connection = type("Watched", (_Watched, pool.ConnectionCls), {})
-        pools[scheme] = type("WatchedPool", (pool,), {"ConnectionCls": connection})
-    manager.pool_classes_by_scheme = pools
-
-
-class _Watched:
-    """Mixed into urllib3's connections."""
-
-    sock: "socket.socket"
-    timeout: float
-
-    def getresponse(self) -> "Any":
-        """Read the head. Raises TimeoutError."""
-        late = threading.Event()
-        timer = threading.Timer(self.timeout, self._give_up, (self.sock, late))
-        timer.daemon = True
-        timer.start()
-        try:
-            response = super().getresponse()  # type: ignore[misc]  # urllib3's
-        except Exception:
-            if late.is_set():
-                raise TimeoutError from None
-            raise
-        finally:
-            timer.cancel()
-        return response
-
-    def _give_up(self, sock: "socket.socket", late: threading.Event) -> None:
-        late.set()
-        try:
-            sock.shutdown(2)  # SHUT_RDWR: wakes the reader
-        except OSError:  # it ended by itself
-            pass
 
 
 def _failure(request: Request, error: Exception) -> Exception:
