@@ -70,10 +70,18 @@ def test_a_blob_is_whole_or_not_there(content: Content) -> None:
         assert again.complete
 
 
-@pytest.mark.parametrize("wrong", [DATA[:-1] + b"x", DATA + b"x"], ids=["altered", "longer"])
-def test_wrong_content_is_refused_and_leaves_nothing(content: Content, wrong: bytes) -> None:
-    with pytest.raises(Corrupt), content.ingest(BLOB) as blob:
-        blob.write(wrong)
+def test_wrong_content_is_refused_and_leaves_nothing(content: Content) -> None:
+    with pytest.raises(Corrupt, match="content has digest"), content.ingest(BLOB) as blob:
+        blob.write(DATA[:-1] + b"x")
+
+    assert files(content) == set()
+
+
+def test_more_than_was_announced_is_refused_before_it_is_stored(content: Content) -> None:
+    with pytest.raises(Corrupt, match="longer than"), content.ingest(BLOB) as blob:
+        blob.write(DATA)
+        assert os.path.getsize(blob.partial) == BLOB.size
+        blob.write(b"x")
 
     assert files(content) == set()
 
@@ -198,6 +206,26 @@ def test_a_full_disk_is_one_error_and_the_space_comes_back(tmp_path: Path) -> No
         assert list(content.names()) == ["still"], "the old index is as it was"
     finally:
         subprocess.run(["umount", str(small)], check=True)
+
+
+def test_a_partial_file_that_another_finished_is_not_written_again(content: Content) -> None:
+    """Between opening it and the lock, its writer may have made a blob of it."""
+    late = content.ingest(BLOB)
+    late.fd = late._open()
+    _ingest(content.directory)
+
+    assert not late._locked()
+    os.close(late.fd)
+
+
+def test_what_others_wrote_into_the_index_stays(content: Content) -> None:
+    path = Path(content.directory, "index.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "annotations": {"a": "b"}, "unknown": [1]}))
+
+    content.tag("x", content.add(b"{}"))
+
+    found = json.loads(path.read_text())
+    assert (found["annotations"], found["unknown"]) == ({"a": "b"}, [1])
 
 
 def test_names_are_given_moved_and_taken_away(content: Content) -> None:

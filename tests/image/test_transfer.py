@@ -245,6 +245,26 @@ def test_eight_copies_of_overlapping_images_at_once(layout: Layout, content: Con
     assert content.collect() == ([], 0)
 
 
+def test_a_collection_meanwhile_spares_the_image(layout: Layout, content: Content, tmp_path: Path) -> None:
+    top = layout.image("web", [{"a": "1"}, {"b": "2"}])
+    other = Content(content.directory)
+
+    def collect(_digest: str, _number: int) -> None:
+        assert other.collect() == ([], 0)
+
+    copy_in(Watched(layout, fail=collect), content, "n", jobs=1)
+    content.untag("n")
+
+    class Sink(LayoutSink):
+        def has(self, descriptor: Descriptor) -> bool:
+            collect("", 0)
+            return super().has(descriptor)
+
+    copy_out(content, top, Sink(str(tmp_path / "out")))
+    assert everything(Content(str(tmp_path / "out")), top)
+    assert len(other.collect()[0]) == 4
+
+
 # Out ---------------------------------------------------------------------------------------------------------------
 
 
