@@ -1,0 +1,75 @@
+"""Many at once: overlapping images pulled, unpacked and run by eight processes share layers and are right."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.image.registry_server import DockerRegistry
+from tests.story.conftest import Teller
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+MANY = 8
+
+
+def start(teller: Teller, *args: str) -> "subprocess.Popen[str]":
+    state = ("--root", str(teller.runjail.root), "--store", teller.location)
+    command = [teller.runjail.program, *state, *args]
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, text=True, env={"PATH": os.environ["PATH"]}, **streams)  # type: ignore[call-overload]
+
+
+def finish(processes: "list[subprocess.Popen[str]]") -> list[str]:
+    """Wait for all; return what they print, after all of them succeeded."""
+    said = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(processes), said
+    return [out for out, _err in said]
+
+
+@pytest.fixture
+def images(teller: Teller, machine_rootfs: Path, registry: DockerRegistry, tmp_path: Path) -> list[str]:
+    """Four images in a registry: two common layers, and a third of their own."""
+    import shutil
+
+    if not shutil.which("umoci"):
+        pytest.skip("umoci is not installed")
+    layout = f"{tmp_path}/layout"
+    run = lambda *args: subprocess.run(args, check=True, capture_output=True)  # noqa: E731
+    run("umoci", "init", "--layout", layout)
+    run("umoci", "new", "--image", f"{layout}:base")
+    run("umoci", "insert", "--image", f"{layout}:base", str(machine_rootfs), "/")
+    (tmp_path / "common").write_text("common" * 1000)
+    run("umoci", "insert", "--image", f"{layout}:base", f"{tmp_path}/common", "/common")
+    names = []
+    for number in range(4):
+        (tmp_path / "own").write_text(f"{number}")
+        run("umoci", "insert", "--image", f"{layout}:base", "--tag", f"i{number}", f"{tmp_path}/own", "/own")
+        run("umoci", "config", "--image", f"{layout}:i{number}", "--config.cmd", "/bin/cat", "--config.cmd", "/own")
+        names.append(f"{registry.host}/parallel:{teller.location.partition(':')[0]}{number}")
+        teller.ok("image", "import", f"oci:{layout}:i{number}", "moved")
+        teller.ok("image", "push", "moved", names[-1])
+        teller.ok("image", "rm", "moved")
+    assert teller.store.layers() == []
+    return names
+
+
+def test_pulls_unpacks_and_runs(teller: Teller, images: list[str]) -> None:
+    finish([start(teller, "image", "pull", images[number % 4]) for number in range(MANY)])
+    assert sorted(teller.ok("image", "ls", "-q").split()) == sorted(images)
+
+    said = finish([start(teller, "run", "--image", images[number % 4], f"c{number}") for number in range(MANY)])
+    assert said == [str(number % 4) for number in range(MANY)]
+    assert len(teller.store.layers()) == 6, "two common layers and four of their own"
+
+    assert teller.left() == {"roots": [], "bundles": [], "containers": []}
+
+
+def test_runs_that_fetch_beside_prune(teller: Teller, images: list[str]) -> None:
+    """Nothing that somebody is about to use is taken from under them."""
+    runs = [start(teller, "run", "--image", images[number % 4], f"c{number}") for number in range(MANY)]
+    prunes = [start(teller, "image", "prune") for _ in range(4)]
+
+    assert finish(runs) == [str(number % 4) for number in range(MANY)]
+    finish(prunes)
+    assert len(teller.store.layers()) == 6
