@@ -58,10 +58,14 @@ def unpacked(half: Half, word: str) -> "tuple[Image, Unpacked]":
     """Prove that the keys open every encrypted layer of an image, and have it in the store. Under the lease."""
     from runjail.image import unpack as unpacking
 
+    keys = (
+        half.keys() if half.given.many("key") else None
+    )  # what is wrong with a key is said before anything is fetched
     image = half.image(word)
-    opened: unpacking.Opened = [None] * len(image.manifest.layers)
     if image.manifest.encrypted:
-        opened = unpacking.authorise(image, half.keys(), half.providers())
+        opened = unpacking.authorise(image, half.keys() if keys is None else keys, half.providers())
+    else:
+        opened = unpacking.authorise(image, {}, {})
     with half.progress() as progress:
         found = unpacking.unpack(
             image,

@@ -1,0 +1,217 @@
+"""What the verbs of images print and refuse, in a directory store: both kinds are behind one protocol."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import LINUX
+from tests.story.conftest import Keys, Teller
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
+    pytest.mark.parametrize("location", ["dir"], indirect=True),
+]
+
+
+def test_names(teller: Teller, hello: str) -> None:
+    """tag adds a name, rm takes one away, and the image goes with its last one."""
+    teller.ok("image", "unpack", hello)
+    teller.ok("image", "tag", hello, "registry.example/other:2")
+    assert teller.ok("image", "ls", "-q") == "docker.io/library/hello:latest\nregistry.example/other:2\n"
+
+    teller.ok("image", "rm", hello)
+    assert [image["name"] for image in teller.json("image", "ls")] == ["registry.example/other:2"]
+    assert len(teller.store.layers()) == 1
+    assert teller.refused("image", "rm", hello, "registry.example/other:2").startswith("image does not exist: ")
+    assert teller.store.layers() == []
+    teller.ok("image", "rm", "--force", hello)
+
+
+def test_ls_and_inspect(teller: Teller, hello: str) -> None:
+    listed = teller.json("image", "ls")[0]
+    assert (listed["name"], listed["unpacked"], listed["encrypted"]) == ("docker.io/library/hello:latest", None, False)
+    chain, where = teller.ok("image", "unpack", hello).split()
+
+    layer = teller.json("image", "inspect", hello)["layers"][0]
+    assert (layer["chainID"], layer["dataset"], layer["usedBy"]) == (chain, where, [])
+    assert teller.json("image", "ls")[0]["unpacked"] > 100_000
+    assert teller.json("image", "unpack", hello) == {
+        "name": "docker.io/library/hello:latest",
+        "chainID": chain,
+        "dataset": where,
+    }
+    shown = teller.ok("image", "inspect", hello)
+    assert 'runs      ["/bin/echo", "Hello World!"]' in shown
+    assert "docker.io/library/hello:latest  " in teller.ok("image", "ls")
+
+
+def test_layerinfo_has_imgcrypt_s_columns(teller: Teller, hello: str, keys: Keys) -> None:
+    teller.ok("image", "encrypt", *keys.recipient, hello)
+    heading, row = teller.ok("image", "layerinfo", hello).splitlines()
+
+    assert heading.split() == ["#", "DIGEST", "PLATFORM", "SIZE", "ENCRYPTION", "RECIPIENTS"]
+    assert row.split()[0] == "0"
+    assert row.split()[-2:] == ["jwe", "[jwe]"]
+    assert len(heading) == len(row)
+    assert teller.json("image", "layerinfo", "--layer", "-1", hello)[0]["layer"] == 0
+    assert teller.json("image", "layerinfo", "--layer", "7", hello) == []
+
+
+def test_encrypt_and_decrypt_are_inverse(
+    teller: Teller, hello: str, keys: Keys, stranger: Keys, tmp_path: Path
+) -> None:
+    """Also into a layout, and with a recipient who comes later; blobs of encrypted layers stay as they are."""
+    plain = teller.json("image", "inspect", hello)["layers"][0]["digest"]
+    teller.ok("image", "encrypt", *keys.recipient, hello, "secret")
+    secret = teller.json("image", "inspect", "secret")["layers"][0]
+    assert secret["mediaType"].endswith("+encrypted")
+    assert teller.json("image", "inspect", hello)["layers"][0]["digest"] == plain, "the source stays"
+
+    teller.ok("image", "encrypt", *keys.key, *stranger.recipient, "secret", f"oci:{tmp_path}/both:t")
+    assert teller.json("image", "inspect", f"oci:{tmp_path}/both:t")["layers"][0]["digest"] == secret["digest"]
+    teller.ok("image", "decrypt", *stranger.key, f"oci:{tmp_path}/both:t", "again")
+    assert teller.json("image", "inspect", "again")["layers"][0]["digest"] == plain
+
+    assert teller.refused("image", "decrypt", *stranger.key, "secret").startswith("you are not authorized")
+    assert "no recipients given" in teller.refused("image", "encrypt", "hello")
+    assert "there is no layer 5" in teller.refused("image", "encrypt", *keys.recipient, "--layer", "5", hello)
+    assert "say where the result goes" in teller.refused("image", "decrypt", *keys.key, f"oci:{tmp_path}/both:t")
+    result = teller("image", "decrypt", *keys.key, "again")
+    assert (result.returncode, "nothing to decrypt" in result.stderr) == (0, True)
+
+
+def test_a_password_may_come_by_a_descriptor(teller: Teller, hello: str, keys: Keys, tmp_path: Path) -> None:
+    """Whatever leaks into us is closed, but not what --key names."""
+    locked = tmp_path / "locked.pem"
+    make = ["openssl", "pkcs8", "-topk8", "-in", keys.private, "-out", str(locked), "-passout", "pass:open sesame"]
+    subprocess.run(make, check=True, capture_output=True)
+    locked.chmod(0o600)
+    teller.ok("image", "encrypt", *keys.recipient, hello, "secret")
+    reading, writing = os.pipe()
+    os.write(writing, b"open sesame")
+    os.close(writing)
+    try:
+        words = ("run", "--image", "secret", "--key", f"{locked}:fd={reading}", "one")
+        assert teller.ok(*words, pass_fds=(reading,)) == "Hello World!\n"
+    finally:
+        os.close(reading)
+    assert "password" in teller.refused("run", "--image", "secret", "--key", str(locked), "one").lower()
+
+
+def test_bundle(teller: Teller, hello: str, tmp_path: Path) -> None:
+    """A bundle of the user's own, for any runtime; its root goes with the next prune once the bundle is gone."""
+    path = tmp_path / "web"
+    assert teller.ok("image", "bundle", hello, str(path)) == f"{path}\n"
+    config = json.loads((path / "config.json").read_text())
+    assert config["process"]["args"] == ["/bin/echo", "Hello World!"]
+    assert teller.ok("run", "-b", str(path), "web") == "Hello World!\n"
+    assert "not an empty directory" in teller.refused("image", "bundle", hello, str(path))
+
+    teller.ok("image", "prune")
+    assert len(teller.store.roots()) == 1
+    (path / "config.json").unlink()
+    assert len(teller.json("image", "prune")["roots"]) == 1
+    assert teller.store.roots() == []
+
+
+def test_delete_believes_no_bundle_about_itself(teller: Teller, hello: str, tmp_path: Path) -> None:
+    """A bundle that says it belongs to the store, and does not lie there, is not removed; neither is a root."""
+    teller.ok("run", "--image", hello, "-d", "victim", "--", "/bin/sleep", "600")
+    root = teller.store.roots()[0]
+    path = tmp_path / root.name
+    teller.ok("image", "bundle", hello, str(path))
+    (path / "image.json").write_text(json.dumps({"store": teller.location, "container": "/nonexistent"}))
+    teller.ok("run", "-b", str(path), "thief")
+
+    assert path.is_dir()
+    assert teller.store.root(root.name) == root
+    (path / "config.json").unlink()
+    assert len(teller.json("image", "prune")["roots"]) == 1
+
+
+def test_prune_takes_back_what_a_reboot_left(teller: Teller, hello: str) -> None:
+    """State directories are on a memory disk, roots are not."""
+    teller.ok("run", "--image", hello, "-d", "gone", "--", "/bin/sleep", "600")
+    state = teller.runjail.root / "gone"
+    aside = state.with_name("aside")
+    state.rename(aside)
+    pruned = teller.json("image", "prune")
+    assert len(pruned["roots"]) == 1
+    assert teller.left()["roots"] == []
+    aside.rename(state)
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("image", "pull", "oci:/x:y"), "not a registry's image"),
+        (("image", "import", "localhost/x"), "not a layout or an archive"),
+        (("image", "export", "hello", "localhost/x"), "not a layout or an archive"),
+        (("image", "push", "hello", "oci:/x"), "not in a registry"),
+        (("image", "unpack", "oci:/nonexistent"), "not an OCI layout"),
+        (("image", "import", "oci:/nonexistent:x", "Upper"), "repositories are lower case"),
+        (("image", "tag", "hello", "oci:/x"), "not a name for an image"),
+        (("image", "tag", "nothing", "x"), "image does not exist: docker.io/library/nothing:latest"),
+        (("image", "unpack", "--platform", "plan9/386", "hello"), "not for plan9/386"),
+        (("image", "unpack", "--platform", "x", "hello"), "not a platform"),
+        (("image", "export", "--compression", "lz4", "hello", "oci:/x"), "--compression: not gzip, zstd or none"),
+        (("image", "export", "--compression", "gzip", "--level", "10", "hello", "oci:/x"), "--level: not a number"),
+        (("image", "export", "--level", "1", "hello", "oci:/x"), "--level needs --compression"),
+        (("image", "layerinfo", "--layer", "x", "hello"), "--layer: not a number"),
+        (
+            (
+                "image",
+                "frobnicate",
+            ),
+            "unknown command 'image frobnicate'",
+        ),
+        (("image", "pull"), "image pull takes REF [NAME]"),
+        (("run", "--image", "hello", "-b", "/x", "one"), "--bundle or --image"),
+        (("run", "--image", "hello", "../one"), "invalid"),
+        (("run", "--image", "hello", "--network", "x", "one"), "--network: not host or none"),
+        (("run", "--image", "hello", "--storage-opt", "size=1x", "one"), "--storage-opt: not size="),
+        (("run", "--image", "127.0.0.1:1/x", "--key", "/nonexistent", "one"), "/nonexistent"),
+        (("run", "--image", "127.0.0.1:1/x", "one"), "127.0.0.1:1"),
+        (("run", "--image", "hello", "-u", "nobody-knows", "one"), "nobody-knows"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_what_is_refused(teller: Teller, words: tuple[str, ...], why: str, request: pytest.FixtureRequest) -> None:
+    """One clear line, and nothing is made or left."""
+    if "hello" in words:
+        request.getfixturevalue("hello")
+
+    assert why in teller.refused(*words)
+    assert teller.left() == {"roots": [], "bundles": [], "containers": []}
+    assert not Path("/x").exists()
+
+
+def test_a_name_that_is_in_use_is_refused_before_any_work(teller: Teller, hello: str) -> None:
+    teller.ok("run", "--image", hello, "-d", "one", "--", "/bin/sleep", "600")
+
+    assert teller.refused("run", "--image", "not-there", "one") == "container with given ID already exists: one"
+
+
+@pytest.mark.skipif(not LINUX, reason="namespaces are Linux's")
+def test_network_and_read_only(teller: Teller, hello: str) -> None:
+    words = ("run", "--image", hello, "--network", "none", "--read-only", "one", "--", "/bin/sh", "-c")
+    said = teller.ok(*words, "echo x 2>/dev/null >/x || echo read-only; cat /proc/net/dev | wc -l; echo t >/dev/shm/x")
+
+    assert said.split() == ["read-only", "3"]
+
+
+def test_zstd_layers(teller: Teller, hello: str, tmp_path: Path) -> None:
+    """Compressed otherwise, an image has other blobs and the same diffIDs."""
+    pytest.importorskip("backports.zstd")
+    before: dict[str, Any] = teller.json("image", "inspect", hello)["layers"][0]
+    teller.ok("image", "export", "--compression", "zstd", "--level", "3", hello, f"oci:{tmp_path}/z:t")
+    teller.ok("image", "import", f"oci:{tmp_path}/z:t", "z")
+    after = teller.json("image", "inspect", "z")["layers"][0]
+
+    assert after["mediaType"] == "application/vnd.oci.image.layer.v1.tar+zstd"
+    assert (after["diffID"], after["digest"] != before["digest"]) == (before["diffID"], True)
+    assert teller.ok("run", "--image", "z", "one") == "Hello World!\n"
