@@ -182,7 +182,7 @@ def flattened(**header: object) -> dict[str, Any]:
         {"recipients": {"a": 1}},
         {"recipients": [1]},
         {"recipients": [{"header": 1}]},
-        {"recipients": [{}] * 600},
+        {"recipients": [{"encrypted_key": ""}] * 600},
         {"encrypted_key": None},
         {"encrypted_key": "ab=="},
         {"iv": 7},
@@ -226,6 +226,29 @@ def test_packets_that_no_key_opens(change: dict[str, Any]) -> None:
 
     with pytest.raises(SchemeError, match=NO_KEY):
         jwe.unwrap(packet, keymaker.ec_pair().parameters())
+
+
+@pytest.mark.parametrize("encryption", ["A128CBC-HS256", "A192CBC-HS384", "A256CBC-HS512", "A256GCM"])
+@pytest.mark.parametrize("name", ["iv", "ciphertext", "tag", "protected"])
+def test_content_that_is_not_genuine(encryption: str, name: str) -> None:
+    """Every part is authenticated, in both kinds of content encryption."""
+    document = json.loads(made_by_jwcrypto([(keymaker.rsa_pair(), "RSA-OAEP")], encryption))
+    content = jwk.decode(document[name])
+    changed = content.replace(b'{"', b'{ "') if name == "protected" else bytes([content[0] ^ 1]) + content[1:]
+    document[name] = jwk.encode(changed)
+
+    with pytest.raises(SchemeError, match=NO_KEY):
+        jwe.unwrap(json.dumps(document).encode(), keymaker.rsa_pair().parameters())
+
+
+def test_a_tag_is_whole() -> None:
+    """Where ciphertext ends and the tag begins is not for others to choose."""
+    document = flattened()
+    sealed = jwk.decode(document["ciphertext"]) + jwk.decode(document["tag"])
+    document |= {"ciphertext": jwk.encode(sealed[:-12]), "tag": jwk.encode(sealed[-12:])}
+
+    with pytest.raises(SchemeError, match=NO_KEY):
+        jwe.unwrap(json.dumps(document).encode(), keymaker.ec_pair().parameters())
 
 
 @given(st.binary(max_size=200) | st.text(alphabet='{}[]":,.abcdefghijklmnopqrstuvwxyz0', max_size=200).map(str.encode))

@@ -208,8 +208,13 @@ def test_files_that_are_no_keys(tmp_path: Path, content: bytes | None, why: str)
         keys.read_keys([path])
     with pytest.raises(ImageError, match="null"):
         keys.read_keys(["a\0b"])
+    before = os.dup(0)
+    os.close(before)
     with pytest.raises(ImageError, match="Is a directory"):
         keys.read_keys([str(tmp_path)])
+    after = os.dup(0)
+    os.close(after)
+    assert after == before, "a descriptor stayed open"
 
 
 @pytest.mark.parametrize("name", ["", ":x", "privkeys", "x509s:y", "gpg-privatekeys-passwords"])

@@ -43,13 +43,14 @@ def test_go_takes_this_form() -> None:
 
 
 def test_several_recipients() -> None:
-    """Each opens it with certificate and key; a stranger does not, nor does a certificate with another's key."""
+    """Each opens it with certificate and key; a stranger does not, nor does one of both with the other's."""
     pairs = [keymaker.rsa_pair(), keymaker.rsa_pair("other")]
     packet = packet_for(*pairs)
     stranger = keymaker.rsa_pair("stranger")
 
     assert [pkcs7.unwrap(packet, pair.parameters(certificate=True)) for pair in pairs] == [OPTIONS] * 2
-    for keys in (stranger.parameters(certificate=True), stranger.parameters() | {"x509s": (pairs[0].certificate,)}):
+    for key, certificate in ((stranger, stranger), (stranger, pairs[0]), (pairs[0], stranger)):
+        keys = key.parameters() | {"x509s": (certificate.certificate,)}
         with pytest.raises(SchemeError, match=NO_KEY):
             pkcs7.unwrap(packet, keys)
 
@@ -140,6 +141,17 @@ def test_what_openssl_writes_and_we_do_not_read(tmp_path: Path) -> None:
         made = subprocess.run([*command, *more, path], input=OPTIONS, capture_output=True, check=True)
         with pytest.raises(SchemeError, match=why):
             pkcs7.unwrap(made.stdout, mine())
+
+
+def test_a_key_of_another_length() -> None:
+    """AES-128 means 16 bytes, even when everything else would fit a longer key."""
+    key, nonce = os.urandom(32), bytes(12)
+    parameter = der.write(der.SEQUENCE, der.write(der.OCTETS, nonce), der.integer(16))
+    algorithm = der.write(der.SEQUENCE, der.write(der.OBJECT, pkcs7.AES_128_GCM), parameter)
+    content = der.write(0x80, AESGCM(key).encrypt(nonce, OPTIONS, None))
+
+    with pytest.raises(SchemeError, match=NO_KEY):
+        pkcs7.unwrap(envelope(algorithm, content, key), mine())
 
 
 def test_every_failure_looks_alike() -> None:

@@ -82,9 +82,12 @@ def read_file(path: str, descriptor: int | None = None) -> tuple[bytes, int]:
     """Return a file's content and mode. descriptor: it is open already, and closed here. Raises ImageError."""
     try:
         opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC) if descriptor is None else descriptor
-        with open(opened, "rb") as file:
-            content = file.read(LARGEST + 1)
-            mode = os.fstat(file.fileno()).st_mode
+        try:
+            mode = os.fstat(opened).st_mode
+            with open(opened, "rb", closefd=False) as file:  # which would leave a directory's descriptor open
+                content = file.read(LARGEST + 1)
+        finally:
+            os.close(opened)
     except (OSError, ValueError) as error:
         why = reason(error) if isinstance(error, OSError) else str(error)
         raise ImageError(f"Unable to read file: {path}: {why}") from None
