@@ -7,6 +7,7 @@ import pytest
 
 from runjail.errors import InUse, StorageError
 from runjail.storage.base import LayerInfo, Store, open_store
+from runjail.storage.lock import Home
 from tests.storage.layers import A, B, C, add, names
 
 
@@ -162,6 +163,46 @@ def test_a_root_is_made_once(store: Store) -> None:
     assert store.sweep() == []
 
     assert (path / "mine").read_text() == "kept"
+
+
+def abandon(store: Store, name: str) -> None:
+    """Die while something is done to this root."""
+    pid = os.fork()
+    if not pid:
+        store._home.lock("root", name)  # type: ignore[attr-defined]
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+
+def test_a_root_whose_maker_died_is_made_again(store: Store) -> None:
+    add(store, A, {"a": "1"})
+    path = Path(store.make_root("web", A))
+    (path / "half").write_text("")
+    abandon(store, "web")
+    store.make_root("web", A)
+
+    assert os.listdir(path) == ["a"]
+    assert store.sweep() == []
+
+
+def test_a_root_whose_maker_died_is_swept(store: Store) -> None:
+    add(store, A, {"a": "1"})
+    path = store.make_root("web", A)
+    abandon(store, "web")
+
+    assert len(store.sweep()) == 1
+    assert not os.path.exists(f"{path}/a")
+    assert store.roots() == []
+
+
+def test_a_root_that_was_finished_meanwhile_is_not_swept(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its lock was there when sweep looked and has gone since, in peace."""
+    add(store, A, {"a": "1"})
+    path = store.make_root("web", A)
+    monkeypatch.setattr(Home, "locks", lambda _home, kind: ["web"] if kind == "root" else [])
+
+    assert store.sweep() == []
+    assert os.path.exists(f"{path}/a")
 
 
 def test_a_root_needs_its_layer(store: Store) -> None:
