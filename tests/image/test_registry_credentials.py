@@ -289,6 +289,7 @@ def test_no_such_helper(home: Path, suffix: str, warnings: list[str]) -> None:
     """Only names in PATH are run, and only those of helpers."""
     environ = program(home, 'echo \'{"Secret": "x"}\'')
     (home / "docker-credential-..").mkdir()
+    program(home / "docker-credential-..", 'echo \'{"Secret": "x"}\'', "mine")
 
     assert credentials.ask_helper(suffix, "r.test", environ) is None
     assert warnings == [f"credential helper docker-credential-{suffix}: not found in PATH"]

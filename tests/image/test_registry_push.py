@@ -86,6 +86,7 @@ def test_started_again_after_failures(fake: Fake, client: Client) -> None:
 
     assert fake.blobs == {BLOB.digest: CONTENT}
     assert sum(told) == len(CONTENT)
+    assert min(told) > 0
     assert len(client.slept) == 3
     assert [len(fake.server.calls(method)) for method in ("POST", "PUT", "DELETE")] == [4, 4, 3]
     assert fake.uploads == {}

@@ -2,6 +2,7 @@
 
 import sys
 import time
+import types
 
 import pytest
 
@@ -19,11 +20,12 @@ def test_no_host(host: str) -> None:
         Registry("localhost", mirror=f"ftp://{host}/UPPER")
 
 
-def test_without_urllib3(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error names what to install."""
-    monkeypatch.setitem(sys.modules, "urllib3", None)
+@pytest.mark.parametrize("found", [None, types.SimpleNamespace(HTTPResponse=object)])
+def test_without_urllib3(found: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names what to install; so it does when the one that is there is too old."""
+    monkeypatch.setitem(sys.modules, "urllib3", found)
 
-    with pytest.raises(ImageError, match="registries need urllib3") as caught:
+    with pytest.raises(ImageError, match=r"^registries need urllib3 2\.2 or newer$") as caught:
         Registry("localhost:1").tags("web")
     assert "net/py-urllib3" in (caught.value.hint or "")
 

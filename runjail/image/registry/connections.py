@@ -194,11 +194,15 @@ class Connections:
 
 
 def _library() -> "ModuleType":
+    """Import urllib3. Raises ImageError when it is absent, or older than 2.2, which cannot read what has arrived."""
     try:
         import urllib3
+
+        if hasattr(urllib3.HTTPResponse, "read1"):
+            return urllib3
     except ImportError:
-        raise ImageError("registries need urllib3", "install the port net/py-urllib3, or urllib3 with pip") from None
-    return urllib3
+        pass
+    raise ImageError("registries need urllib3 2.2 or newer", "install the port net/py-urllib3, or urllib3 with pip")
 
 
 def _make_manager(verify: bool, proxy: str) -> "PoolManager":
