@@ -1,5 +1,6 @@
 """Layer keys for OpenPGP keys: with the real gpg, against skopeo, and with nothing left behind."""
 
+import errno
 import os
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runjail.errors import RunjailError
+from runjail.errors import HostError, RunjailError
 from runjail.host import programs
 from runjail.image.crypto import pgp, pgp_gpg, pgp_packets
 from runjail.image.crypto.options import SchemeError
@@ -283,6 +284,32 @@ def test_a_gpg_that_hangs_is_ended(keys: Keys, clean: Path, monkeypatch: pytest.
         monkeypatch.setattr(pgp_gpg, "TIMEOUT", 0.02)
         gpg("--decrypt", "/dev/zero")
     monkeypatch.undo()
+
+
+@needs_gpg
+def test_what_a_killed_runjail_left_is_removed(keys: Keys, clean: Path) -> None:
+    """By the next one; but what is in use, and what is too young to tell, stays."""
+    abandoned, young = clean / f"{pgp_gpg.PREFIX}old", clean / f"{pgp_gpg.PREFIX}new"
+    for directory in (abandoned, young):
+        directory.mkdir()
+        (directory / "secret").write_bytes(b"key")
+    os.utime(abandoned, (0, 0))
+    with pgp_gpg.Home() as gpg:
+        os.utime(gpg.path, (0, 0))
+        with pgp_gpg.Home():
+            assert os.path.exists(gpg.path)
+    assert os.listdir(clean) == [young.name]
+    shutil.rmtree(young)
+
+
+@needs_gpg
+def test_a_home_that_cannot_be_made_leaves_nothing(clean: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: str) -> int:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(pgp_gpg, "_lock", full)
+    with pytest.raises(HostError, match="cannot make a directory for gpg: No locks available"), pgp_gpg.Home():
+        pass
 
 
 @needs_gpg

@@ -272,6 +272,8 @@ def test_bad_packets_are_refused(document: Any) -> None:
 def test_any_packet_is_read_or_refused(packet: bytes) -> None:
     with pytest.raises((SchemeError, Corrupt)):
         pkcs11.unwrap(packet, {"pkcs11-yamls": (b"",), "pkcs11-config": (b"internal",)})
+    with pytest.raises((SchemeError, Corrupt)):
+        pkcs11.recipients(packet)
 
 
 def test_a_packet_without_a_hash_means_sha1() -> None:

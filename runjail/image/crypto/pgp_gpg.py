@@ -4,10 +4,12 @@ Secret keys and passwords reach gpg through its standard input. The agent that g
 home as they came: under their password, or in the clear when they have none, in a directory that only we can enter.
 """
 
+import fcntl
 import os
 import re
 import shutil
 import tempfile
+import time
 
 from runjail.errors import HostError, LeftBehind, reason
 from runjail.host import programs
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 TIMEOUT = 60.0  # seconds for one call: keys protected with many iterations on a slow machine take a few
 LIMIT = 16 << 20  # bytes of an answer: the list of a large keyring
+PREFIX = "runjail-gpg-"
 LONGEST = 70  # bytes of the home's path: the names of the agent's sockets, up to 22 bytes, have to fit into sun_path
 # No smart cards: those belong to somebody's own gpg. A fixed count saves the agent a second of measuring how many
 # iterations to protect its copy of a key with, which is removed moments later.
@@ -38,16 +41,20 @@ class Home:
         if not found:
             raise SchemeError("PGP: gpg is not installed", "install the port security/gnupg")
         self.gpg = found
+        self.path = ""
+        self.lock: int | None = None
 
     def __enter__(self) -> "Self":
         base = tempfile.gettempdir()
+        directory = base if len(os.fsencode(base)) < LONGEST - 30 else "/tmp"
         try:
-            self.path = tempfile.mkdtemp(
-                prefix="runjail-", dir=base if len(os.fsencode(base)) < LONGEST - 20 else "/tmp"
-            )
+            _sweep(directory)
+            self.path = tempfile.mkdtemp(prefix=PREFIX, dir=directory)
+            self.lock = _lock(self.path)
             with open(f"{self.path}/gpg-agent.conf", "w", encoding="ascii") as file:
                 file.write(AGENT)
         except OSError as error:
+            self._end()
             raise HostError(f"cannot make a directory for gpg: {reason(error)}") from error
         self.env = {"LC_ALL": "C", "PATH": PATH, "GNUPGHOME": self.path, "HOME": self.path}
         return self
@@ -57,7 +64,13 @@ class Home:
             if os.path.exists(f"{self.path}/S.gpg-agent"):
                 self._run([f"{os.path.dirname(self.gpg)}/gpgconf", "--kill", "gpg-agent"])
         finally:
+            self._end()
+
+    def _end(self) -> None:
+        if self.path:
             _remove(self.path)
+        if self.lock is not None:
+            os.close(self.lock)
 
     def __call__(self, *arguments: str, input: bytes = b"") -> bytes:
         """Return what gpg writes. Raises SchemeError with gpg's own words when it fails or takes too long."""
@@ -111,6 +124,33 @@ class Home:
 def _unescape(field: str) -> str:
     r"""Return a field of gpg's list as it was: `\x3a` is a colon (doc/DETAILS)."""
     return re.sub(r"\\x([0-9a-fA-F]{2})", lambda match: chr(int(match[1], 16)), field)
+
+
+def _sweep(directory: str) -> None:
+    """Remove homes whose owner was killed: nobody has them locked. Young ones may be about to be. Raises OSError."""
+    oldest = time.time() - TIMEOUT
+    with os.scandir(directory) as entries:
+        ours = [entry for entry in entries if entry.name.startswith(PREFIX) and entry.is_dir(follow_symlinks=False)]
+    for entry in ours:
+        try:
+            status = entry.stat(follow_symlinks=False)
+            if status.st_uid == os.geteuid() and status.st_mtime < oldest:
+                lock = _lock(entry.path)
+                shutil.rmtree(entry.path, ignore_errors=True)
+                os.close(lock)
+        except OSError:  # in use, or gone meanwhile
+            continue
+
+
+def _lock(path: str) -> int:
+    """Lock a directory as long as the descriptor returned is open. Raises OSError when somebody else has it."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _remove(path: str) -> None:

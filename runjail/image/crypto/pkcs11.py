@@ -37,7 +37,8 @@ def offered(parameters: "Parameters") -> bool:
 
 
 def recipients(packet: bytes) -> list[str]:
-    """Return what ocicrypt shows for these packets: they do not say for whom they are."""
+    """Return what ocicrypt shows for these packets: they do not say for whom they are. Raises SchemeError, Corrupt."""
+    _parse(packet)
     return ["[pkcs11]"]
 
 
