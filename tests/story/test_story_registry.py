@@ -89,3 +89,17 @@ def test_exit_codes_are_the_program_s(teller: Teller, hello: str) -> None:
     assert teller("run", "--image", hello, "one", "--", "/bin/sh", "-c", "exit 7").returncode == 7
     assert "executable file" in teller.refused("run", "--image", hello, "one", "--", "/no/such")
     assert teller.left() == {"roots": [], "bundles": [], "containers": []}
+
+
+def test_a_limit_on_what_may_be_written(teller: Teller, hello: str) -> None:
+    """ZFS enforces it; a directory cannot, and says so."""
+    words = ("run", "--image", hello, "--storage-opt", "size=8m", "one", "--", "/bin/dd")
+    result = teller(*words, "if=/dev/urandom", "of=/tmp/x", "bs=1048576", "count=12")
+
+    if teller.location.startswith("zfs:"):
+        assert result.returncode == 1
+        assert "quota" in result.stderr.lower()
+    else:
+        assert result.returncode == 0
+        assert "runjail" not in result.stdout
+        assert "a store of directories cannot enforce a size" in result.stderr
