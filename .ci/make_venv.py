@@ -29,7 +29,7 @@ COSTS = {
     "backports.zstd": "no zstd layers",
     "cryptography": "no encrypted images",
     "isal": "gzip layers are read at half the speed",
-    "jwcrypto": "no encrypted images with jwe keys",
+    "jwcrypto": "JWE packets are compared with nobody else's",
     "urllib3": "no registries",
     "grpc": "no key providers that are gRPC services",
     "pkcs11": "no layer keys in PKCS#11 modules",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from runjail.image.crypto.options import Parameters
     from runjail.image.transport import Progress
 
-    Edit = Callable[[Descriptor], Descriptor]
+    Edit = Callable[[Descriptor, str], Descriptor]  # a layer and its diffID
     Chosen = Callable[[Descriptor], bool]
 
 
@@ -45,14 +45,14 @@ def encrypt(
     layers: numbers from 0, the lowest, or from -1, the highest; () for all. chosen: which manifests of an index, None
     for all. The caller holds the content's lease. Raises ImageError, Unauthorized.
     """
-    return _change(content, top, lambda layer: _encrypted(content, layer, keys), layers, chosen)
+    return _change(content, top, lambda layer, _diff_id: _encrypted(content, layer, keys), layers, chosen)
 
 
 def decrypt(
     content: "Content", top: Descriptor, keys: Keys, layers: "Sequence[int]" = (), chosen: "Chosen | None" = None
 ) -> Descriptor:
     """Decrypt layers. As `encrypt`; an image without encrypted layers is returned as it is."""
-    return _change(content, top, lambda layer: _decrypted(content, layer, keys), layers, chosen)
+    return _change(content, top, lambda layer, diff_id: _decrypted(content, layer, diff_id, keys), layers, chosen)
 
 
 def _change(
@@ -60,7 +60,8 @@ def _change(
 ) -> Descriptor:
     document = model.parse_manifest(content.read(top), top.media_type, f"manifest {top.digest}")
     if isinstance(document, Manifest):
-        changed: Manifest | Index = _changed(document, edit, layers)
+        config = model.parse_config(content.read(document.config), len(document.layers))
+        changed: Manifest | Index = _changed(document, config.diff_ids, edit, layers)
     else:
         entries = tuple(
             _change(content, entry, edit, layers, chosen) if _is_image(content, entry, chosen) else entry
@@ -90,13 +91,15 @@ def _is_image(content: "Content", entry: Descriptor, chosen: "Chosen | None") ->
     return True
 
 
-def _changed(manifest: Manifest, edit: "Edit", layers: "Sequence[int]") -> Manifest:
+def _changed(manifest: Manifest, diff_ids: "Sequence[str]", edit: "Edit", layers: "Sequence[int]") -> Manifest:
     count = len(manifest.layers)
     for number in layers:
         if not -count <= number < count:
             raise ImageError(f"there is no layer {number}: the image has {count}")
     wanted = {number % count for number in layers} if layers else set(range(count))
-    changed = tuple(edit(layer) if number in wanted else layer for number, layer in enumerate(manifest.layers))
+    changed = tuple(
+        edit(layer, diff_ids[number]) if number in wanted else layer for number, layer in enumerate(manifest.layers)
+    )
     if changed == manifest.layers:
         return manifest
     config = manifest.config
@@ -131,14 +134,14 @@ def _encrypted(content: "Content", layer: Descriptor, keys: Keys) -> Descriptor:
     return made.replace(annotations=dict(layer.annotations) | wrapped)
 
 
-def _decrypted(content: "Content", layer: Descriptor, keys: Keys) -> Descriptor:
+def _decrypted(content: "Content", layer: Descriptor, diff_id: str, keys: Keys) -> Descriptor:
     if not layer.encrypted:
         return layer
     private = ocicrypt.unwrap(layer, keys.decrypting, keys.providers)
     source = content.open(layer.digest)
     try:
         with content.temporary() as file:
-            made = blobs.decrypt_blob(source, file.fd, private, ocicrypt.public(layer), layer)
+            made = blobs.decrypt_blob(source, file.fd, private, ocicrypt.public(layer), layer, diff_id)
             content.adopt(file, made.digest)
     finally:
         os.close(source)

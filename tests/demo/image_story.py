@@ -115,9 +115,9 @@ def story(rootfs: str, host: str, location: str) -> None:
 
 def encrypt() -> bool:
     """Encrypt the image to a new key; False where Python's cryptography is missing."""
-    probe = subprocess.run([sys.executable, "-c", "import cryptography, jwcrypto"], check=False, capture_output=True)
+    probe = subprocess.run([sys.executable, "-c", "import cryptography"], check=False, capture_output=True)
     if probe.returncode or not shutil.which("openssl"):
-        show("Python's cryptography and jwcrypto, or openssl, are not installed: the image stays as it is.")
+        show("Python's cryptography, or openssl, is not installed: the image stays as it is.")
         return False
     show("A key pair; the image is encrypted to the public key.")
     run(

@@ -106,7 +106,6 @@ class Keys:
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
     """Who may use what is encrypted."""
     pytest.importorskip("cryptography")
-    pytest.importorskip("jwcrypto")
     return Keys(tmp_path_factory.mktemp("keys"), "ours")
 
 
