@@ -5,6 +5,7 @@ end-of-file. Only terminals need copying, which two small processes do: terminal
 """
 
 import os
+import select
 import stat
 
 from runjail.errors import HostError, UsageError, reason
@@ -14,6 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+SIGKILL = 9
+READY_SECONDS = 10.0
 FLAGS = os.O_CLOEXEC | os.O_NOCTTY
 
 
@@ -51,6 +54,9 @@ class Stdio:
         except OSError as error:
             self.close()
             raise HostError(f"opening {error.filename or 'a pipe'}: {reason(error)}") from error
+        except UsageError:
+            self.close()
+            raise
 
     def _open_input(self, path: str) -> None:
         if not path:
@@ -107,21 +113,26 @@ class Stdio:
 
 
 def start_logger(logger: Logger, env: "dict[str, str]", start: "Callable[..., int]") -> int:
-    """Start a logging program and wait until it says that it is ready. Returns its pid.
+    """Start a logging program and wait until it says that it is ready. Returns its pid. Raises HostError.
 
     It reads descriptors 3 and 4, and closes 5 when it is ready (containerd, runtime/v2/README.md, Logging).
     """
     ready, theirs = os.pipe()
+    null = os.open("/dev/null", os.O_RDWR | FLAGS)
     try:
-        null = os.open("/dev/null", os.O_RDWR | FLAGS)
         pid = start(logger.words, env, [null, null, null, logger.stdout, logger.stderr, theirs])
-        os.close(null)
     except OSError as error:
+        os.close(ready)
         raise HostError(f"starting the logging program {logger.words[0]}: {reason(error)}") from error
     finally:
+        os.close(null)
         os.close(theirs)
-    os.read(ready, 1)
-    os.close(ready)
+    try:
+        if not select.select([ready], [], [], READY_SECONDS)[0]:
+            os.kill(pid, SIGKILL)
+            raise HostError(f"the logging program {logger.words[0]} is not ready after {READY_SECONDS:g} s")
+    finally:
+        os.close(ready)
     return pid
 
 

@@ -1,0 +1,392 @@
+"""What the shim promises about order, with workers that are played by the test."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runjail import errors
+from runjail.shim import messages, wire
+from runjail.shim.containers import Containers
+from runjail.shim.loop import Loop
+from runjail.shim.machine import Engine
+from runjail.shim.service import TaskService
+from runjail.shim.ttrpc import EXISTS, INVALID, NOT_FOUND, PRECONDITION, UNIMPLEMENTED, Failure
+
+KILLED = 9  # wait status of a process that SIGKILL ended
+
+
+class Events:
+    """Collects what is published."""
+
+    idle = True
+
+    def __init__(self) -> None:
+        self.said: list[tuple[str, dict[str, Any]]] = []
+
+    def publish(self, topic: str, event: dict[str, Any]) -> None:
+        """Note an event, which must fit its table."""
+        wire.encode(messages.EVENTS[topic][1], event)
+        self.said.append((topic.removeprefix("/tasks/"), event))
+
+    @property
+    def topics(self) -> list[str]:
+        """The topics, in order."""
+        return [topic for topic, _event in self.said]
+
+
+class Workers:
+    """Keeps what workers were started for; the test finishes them."""
+
+    def __init__(self) -> None:
+        self.pids: set[int] = set()
+        self.started: list[Callable[[errors.RunjailError | None, dict[str, Any]], None]] = []
+
+    @property
+    def answering(self) -> int:
+        """How many have not answered."""
+        return len(self.started)
+
+    def start(self, _work: Any, done: Any, _keep: Any = (), _standard: Any = ()) -> None:
+        """Note a worker."""
+        self.started.append(done)
+
+    def finish(self, error: errors.RunjailError | None = None, **result: Any) -> None:
+        """Let the oldest worker answer."""
+        self.started.pop(0)(error, result)
+
+
+class Machine:
+    """Knows of a kill for want of memory when the test says so."""
+
+    ooms = 0
+
+    def out_of_memory(self, _box: Any) -> int:
+        """Return the count."""
+        return self.ooms
+
+
+class Store:
+    """A state directory."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def find(self, _id: str) -> Any:
+        """Return something with a box."""
+        return type("Found", (), {"box": None})
+
+    def container(self, id: str) -> Any:
+        """Return something with a path."""
+        return type("Found", (), {"path": f"{self.root}/{id}"})
+
+
+class Shim:
+    """A task service without processes."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.events, self.workers, self.machine = Events(), Workers(), Machine()
+        host: Any = type("Host", (), {"os": "test"})
+        engine = Engine(host, self.machine, lambda root: Store(directory), lambda: "pod")  # type: ignore[arg-type, return-value]
+        self.containers = Containers(Loop(), engine, self.events)  # type: ignore[arg-type]
+        self.containers.workers = self.workers  # type: ignore[assignment]
+        self.over = 0
+        self.service = TaskService(self.containers, "default", self.end)
+
+    def end(self) -> None:
+        """Count how often the shim was to end."""
+        self.over += 1
+
+    def ask(self, method: str, service: str = "containerd.task.v2.Task", **request: Any) -> list[Any]:
+        """Ask for something. Returns a list that is empty until the answer or the failure comes."""
+        wanted, given, _ = self.service._services[service][method]
+        answers: list[Any] = []
+        payload = wire.encode(wanted, {"id": "web", **request} if method != "Shutdown" else request)
+        self.service.serve(
+            service, method, payload, lambda data: answers.append(wire.decode(given, data)), answers.append
+        )
+        return answers
+
+    def create(self, private: bool = True) -> None:
+        """Create the container `web` with pid 100."""
+        asked = self.ask("Create", bundle=str(self.directory))
+        self.workers.finish(pid=100, copier=0, terminal=-1, private=private)
+        assert asked == [{"pid": 100}]
+
+    def start(self, private: bool = True) -> None:
+        """Create and start it."""
+        self.create(private)
+        asked = self.ask("Start")
+        self.workers.finish()
+        assert asked == [{"pid": 100}]
+
+    def exec(self, pid: int, name: str = "more") -> None:
+        """Start a process in it."""
+        assert self.ask("Exec", exec_id=name) == [{}]
+        self.ask("Start", exec_id=name)
+        self.workers.finish(pid=pid, copier=0, terminal=-1)
+
+
+@pytest.fixture
+def shim(tmp_path: Path) -> Shim:
+    return Shim(tmp_path)
+
+
+def code(answers: list[Any]) -> int:
+    """Return the code of a failure."""
+    assert isinstance(answers[0], Failure), answers
+    return answers[0].code
+
+
+def test_a_whole_life(shim: Shim) -> None:
+    shim.start()
+    waiting = shim.ask("Wait")
+    assert shim.ask("State")[0]["status"] == 2
+    assert waiting == []
+    shim.containers.on_exit(100, 3 << 8)
+    assert waiting[0]["exit_status"] == 3
+    assert shim.ask("State")[0]["status"] == 3
+    deleted = shim.ask("Delete")
+    shim.workers.finish()
+
+    assert (deleted[0]["pid"], deleted[0]["exit_status"]) == (100, 3)
+    assert shim.events.topics == ["create", "start", "exit", "delete"]
+    assert code(shim.ask("State")) == NOT_FOUND
+
+
+def test_the_end_comes_before_the_start_is_known(shim: Shim) -> None:
+    """A program may end while the worker that has started it still answers."""
+    shim.create()
+    shim.ask("Start")
+    shim.containers.on_exit(100, 0)
+    assert shim.events.topics == ["create"]
+    shim.workers.finish()
+
+    assert shim.events.topics == ["create", "start", "exit"]
+
+
+def test_the_end_comes_before_the_pid_is_known(shim: Shim) -> None:
+    shim.start()
+    shim.ask("Exec", exec_id="more")
+    asked = shim.ask("Start", exec_id="more")
+    shim.containers.on_exit(200, 5 << 8)
+    shim.workers.finish(pid=200, copier=0, terminal=-1)
+
+    assert asked == [{"pid": 200}]
+    assert shim.events.topics == ["create", "start", "exec-added", "exec-started", "exit"]
+    assert shim.events.said[-1][1]["exit_status"] == 5
+
+
+def test_other_processes_end_before_init(shim: Shim) -> None:
+    shim.start()
+    shim.exec(200)
+    shim.containers.on_exit(100, KILLED)
+    assert "exit" not in shim.events.topics
+    shim.containers.on_exit(200, KILLED)
+
+    assert [event["id"] for topic, event in shim.events.said if topic == "exit"] == ["more", "web"]
+    assert shim.ask("State", exec_id="more")[0]["exit_status"] == 137
+
+
+def test_who_outlives_init_is_killed_first(shim: Shim) -> None:
+    """In a jail, or without process numbers of its own, the others go on until somebody ends them."""
+    shim.start(private=False)
+    shim.containers.on_exit(100, 0)
+    assert "exit" not in shim.events.topics
+    shim.workers.finish()
+
+    assert shim.events.topics[-1] == "exit"
+
+
+def test_memory_ran_out(shim: Shim) -> None:
+    """It is said before the end, and once for each time."""
+    shim.start()
+    shim.exec(200, "a")
+    shim.exec(201, "b")
+    shim.machine.ooms = 1
+    shim.containers.on_exit(200, KILLED)
+    shim.containers.on_exit(201, KILLED)
+    shim.containers.on_exit(100, 0)
+
+    assert shim.events.topics[-4:] == ["oom", "exit", "exit", "exit"]
+
+
+def test_a_failing_creation_is_forgotten(shim: Shim) -> None:
+    asked = shim.ask("Create", bundle=str(shim.directory))
+    assert code(shim.ask("Create", bundle=str(shim.directory))) == EXISTS
+    shim.workers.finish(errors.InvalidConfig(["root.path: wrong"]))
+
+    assert code(asked) == INVALID
+    assert "OCI runtime create failed: invalid config.json: root.path: wrong" in str(asked[0])
+    assert shim.events.topics == []
+    assert shim.containers.tasks == {}
+
+
+def test_a_failing_start_leaves_what_can_be_deleted(shim: Shim) -> None:
+    """A hook has failed, so init was killed: its end is told, and delete works."""
+    shim.create()
+    asked = shim.ask("Start")
+    shim.containers.on_exit(100, KILLED)
+    shim.workers.finish(errors.HookError("no"))
+    assert "OCI runtime start failed: no" in str(asked[0])
+    deleted = shim.ask("Delete")
+    shim.workers.finish()
+
+    assert deleted[0]["exit_status"] == 137
+    assert shim.events.topics == ["create", "exit", "delete"]
+
+
+def test_delete_waits_for_the_end(shim: Shim) -> None:
+    """A container that was never started is killed by deleting it; the answer has its exit status."""
+    shim.create()
+    deleted = shim.ask("Delete")
+    shim.workers.finish()
+    assert deleted == []
+    shim.containers.on_exit(100, KILLED)
+
+    assert deleted[0]["exit_status"] == 137
+    assert shim.events.topics == ["create", "exit", "delete"]
+
+
+def test_delete_waits_for_the_creation(shim: Shim) -> None:
+    shim.ask("Create", bundle=str(shim.directory))
+    deleted = shim.ask("Delete")
+    shim.workers.finish(pid=100, copier=0, terminal=-1, private=True)
+    shim.workers.finish()
+    shim.containers.on_exit(100, KILLED)
+
+    assert deleted[0]["pid"] == 100
+
+
+def test_a_running_container_is_not_deleted(shim: Shim) -> None:
+    shim.start()
+
+    assert code(shim.ask("Delete")) == PRECONDITION
+
+
+def test_a_failing_delete_can_be_repeated(shim: Shim) -> None:
+    shim.start()
+    shim.containers.on_exit(100, 0)
+    first = shim.ask("Delete")
+    assert code(shim.ask("Delete")) == PRECONDITION
+    shim.workers.finish(errors.LeftBehind("a mount"))
+    second = shim.ask("Delete")
+    shim.workers.finish()
+
+    assert "a mount" in str(first[0])
+    assert second[0]["pid"] == 100
+
+
+def test_a_process_that_cannot_start(shim: Shim) -> None:
+    """It can be deleted, and does not hold up the end of the container."""
+    shim.start()
+    shim.ask("Exec", exec_id="more")
+    asked = shim.ask("Start", exec_id="more")
+    shim.workers.finish(errors.ProgramNotFound("nope"))
+    shim.containers.on_exit(100, 0)
+
+    assert "OCI runtime exec failed: executable file `nope` not found" in str(asked[0])
+    assert shim.events.topics[-1] == "exit"
+    assert shim.ask("Delete", exec_id="more")[0]["pid"] == 0
+
+
+def test_exec_ids(shim: Shim) -> None:
+    shim.start()
+    shim.ask("Exec", exec_id="more")
+
+    assert code(shim.ask("Exec", exec_id="more")) == EXISTS
+    assert code(shim.ask("Start", exec_id="other")) == NOT_FOUND
+    assert code(shim.ask("Kill", exec_id="more", signal=9)) == PRECONDITION
+    shim.ask("Delete", exec_id="more")
+    assert shim.ask("Exec", exec_id="more") == [{}]
+
+
+def test_signals(shim: Shim) -> None:
+    shim.start()
+    asked = shim.ask("Kill", signal=15)
+    shim.workers.finish()
+    assert asked == [{}]
+    shim.containers.on_exit(100, 15)
+
+    assert code(shim.ask("Kill", signal=9)) == NOT_FOUND
+    everyone = shim.ask("Kill", signal=9, all=True)
+    shim.workers.finish()
+    assert everyone == [{}]
+
+
+def test_pids(shim: Shim) -> None:
+    """Of a stopped container init is still listed, or a restarted containerd would throw its exit status away."""
+    shim.start()
+    shim.exec(200)
+    asked = shim.ask("Pids")
+    shim.workers.finish(pids=[100, 200])
+    found = asked[0]["processes"]
+    assert [process["pid"] for process in found] == [100, 200]
+    assert found[0]["info"] is None
+    assert wire.decode(messages.PROCESS_DETAILS, found[1]["info"]["value"]) == {"exec_id": "more"}
+    shim.containers.on_exit(200, 0)
+    shim.containers.on_exit(100, 0)
+
+    assert [process["pid"] for process in shim.ask("Pids")[0]["processes"]] == [100]
+
+
+def test_pids_of_what_is_being_created(shim: Shim) -> None:
+    """Only a containerd that has just started asks: nobody waits for that container any more."""
+    shim.ask("Create", bundle=str(shim.directory))
+
+    assert code(shim.ask("Pids")) == NOT_FOUND
+
+
+def test_pause_is_seen_from_outside(shim: Shim) -> None:
+    """`runjail pause` may have done it."""
+    shim.start()
+    (shim.directory / "web").mkdir()
+    (shim.directory / "web" / "paused").touch()
+
+    assert shim.ask("State")[0]["status"] == 4
+
+
+@pytest.mark.parametrize("method", ["Checkpoint", "Nope"])
+def test_what_is_not_implemented(shim: Shim, method: str) -> None:
+    answers: list[Any] = []
+    shim.service.serve("containerd.task.v3.Task", method, b"", answers.append, answers.append)
+    shim.service.serve("containerd.runtime.sandbox.v1.Sandbox", "CreateSandbox", b"", answers.append, answers.append)
+
+    assert [answer.code for answer in answers] == [UNIMPLEMENTED, UNIMPLEMENTED]
+
+
+def test_shutdown(shim: Shim) -> None:
+    """The shim ends when nobody needs it: no container, and none that was promised."""
+    shim.start()
+    assert shim.ask("Shutdown") == [{}]
+    shim.containers.on_exit(100, 0)
+    shim.ask("Delete")
+    shim.workers.finish()
+    shim.ask("Join", "runjail.shim.Group", id="next")
+    shim.ask("Shutdown")
+    assert shim.over == 0
+    shim.ask("Leave", "runjail.shim.Group", id="next")
+
+    assert shim.over == 1
+
+
+def test_leaving_during_the_creation(shim: Shim) -> None:
+    """`delete` has come for a container that is being created: the shim lets go of it, and of no later one."""
+    asked = shim.ask("Create", bundle=str(shim.directory))
+    shim.ask("Leave", "runjail.shim.Group")
+    again = shim.ask("Create", bundle=str(shim.directory))
+    shim.workers.finish(pid=100, copier=0, terminal=-1, private=True)
+    shim.workers.finish(pid=101, copier=0, terminal=-1, private=True)
+
+    assert code(asked) == NOT_FOUND
+    assert again == [{"pid": 101}]
+    assert shim.containers.tasks["web"].pid == 101
+
+
+def test_malformed_requests(shim: Shim) -> None:
+    answers: list[Any] = []
+    shim.service.serve("containerd.task.v2.Task", "Create", b"\xff", answers.append, answers.append)
+
+    assert answers[0].code == INVALID
