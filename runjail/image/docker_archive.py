@@ -193,8 +193,7 @@ class DockerArchiveSink:
                     write_all(file.fileno(), data)
                     size += len(data)
                 digest = f"sha256:{found.hexdigest()}"
-                if digest not in self.there.values():
-                    self.file.add(_layer_name(digest), size, Part(file.fileno(), 0, size).blocks())
+                self.file.add(_layer_name(digest), size, Part(file.fileno(), 0, size).blocks())
         except OSError as error:
             raise ImageError(f"cannot write {self.file.path}: {reason(error)}") from error
         return digest

@@ -223,7 +223,7 @@ def test_what_is_no_archive_is_one_error(tmp_path: Path, data: bytes) -> None:
 
 def test_a_sparse_member_is_refused(tmp_path: Path) -> None:
     """Its place in the archive is not what its size says."""
-    records = b"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n24 GNU.sparse.name=index\n27 GNU.sparse.realsize=512\n"
+    records = b"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n25 GNU.sparse.name=index\n27 GNU.sparse.realsize=512\n"
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         for name, kind, data in (("pax", tarfile.XHDTYPE, records), ("x", tarfile.REGTYPE, b"0\n".ljust(512, b"\0"))):
@@ -232,7 +232,42 @@ def test_a_sparse_member_is_refused(tmp_path: Path) -> None:
             archive.addfile(info, io.BytesIO(data))
     (tmp_path / "x").write_bytes(out.getvalue())
 
-    with pytest.raises(Corrupt):
+    with pytest.raises(Corrupt, match="sparse files have no place"):
+        Members(str(tmp_path / "x"))
+
+
+def test_members_are_found_by_any_of_their_names(tmp_path: Path) -> None:
+    files = {
+        "a/x": "1",
+        "l1": link("a/./x"),
+        "a/l2": link("../l1"),
+        "l3": link("a/l2", tarfile.LNKTYPE),
+        "l4": link("l3"),
+    }
+    (tmp_path / "x").write_bytes(tar(files))
+    members = Members(str(tmp_path / "x"))
+    try:
+        assert [members.part(name).all(9) for name in ("a/x", "l1", "a/l2", "l3", "l4")] == [b"1"] * 5
+        for name in ("absent", "a", "../x", "/a/x"):
+            with pytest.raises(FileNotFoundError):
+                members.part(name)
+    finally:
+        members.close()
+
+
+def test_a_file_replaces_the_link_before_it_and_a_link_the_file(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(tar({"a": link("b"), "b": "old", "./a": "new", "c": "file", "./c": link("b")}))
+    members = Members(str(tmp_path / "x"))
+    try:
+        assert [members.part(name).all(9) for name in ("a", "b", "c")] == [b"new", b"old", b"old"]
+    finally:
+        members.close()
+
+
+def test_a_member_that_is_cut_off_is_an_error_even_if_nobody_asks_for_it(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(tar({"a": "1", "b": "2" * 5000})[:4000])
+
+    with pytest.raises(Corrupt, match="ends too early"):
         Members(str(tmp_path / "x"))
 
 

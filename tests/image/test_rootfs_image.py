@@ -213,6 +213,7 @@ def test_other_file_systems_are_left_out(tmp_path: Path) -> None:
     subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(tree / "dev")], check=True)
     try:
         (tree / "dev" / "secret").write_text("x")
+        (tree / "dev" / "sub").mkdir()
         assert [entry.name for entry in Reader([archive_of(tree)])] == [b"./", b"dev/"]
     finally:
         subprocess.run(["umount", str(tree / "dev")], check=True)

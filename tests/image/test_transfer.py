@@ -423,6 +423,20 @@ def test_an_error_on_the_way_out_leaves_nothing(layout: Layout, content: Content
     assert sorted(tmp_path.joinpath("out").rglob("*")) == before
 
 
+@pytest.mark.parametrize("sink", [LayoutSink, ArchiveSink])
+def test_an_interrupted_copy_out_leaves_nothing(layout: Layout, content: Content, tmp_path: Path, sink: Any) -> None:
+    layout.image("n", [{"a": "1"}])
+    copy_in(source(layout), content, "n")
+    (tmp_path / "out").mkdir()
+
+    def interrupt(_blob: Descriptor, _count: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        copy_out(content, "n", sink(str(tmp_path / "out" / "x")), progress=interrupt)
+    assert os.listdir(tmp_path / "out") == []
+
+
 def test_what_goes_out_to_an_archive_comes_back_the_same(layout: Layout, content: Content, tmp_path: Path) -> None:
     index = layout.index("n", [layout.image(None, [{"a": os.urandom(3000)}]), layout.image(None, platform=FREEBSD)])
     copy_in(source(layout), content, "n")
@@ -436,17 +450,23 @@ def test_what_goes_out_to_an_archive_comes_back_the_same(layout: Layout, content
     assert everything(back, index) == everything(content, index)
 
 
-def test_the_first_failure_of_parallel_work_is_the_one_reported() -> None:
-    done = threading.Event()
+def test_the_first_failure_of_parallel_work_ends_all_and_is_the_one_reported() -> None:
+    started, ended = threading.Barrier(3), []
 
     def fails(_check: Any) -> None:
-        done.set()
+        started.wait(10)
         raise ImageError("first")
 
     def follows(check: Any) -> None:
-        done.wait(10)
-        while True:
-            check()
+        started.wait(10)
+        end = time.monotonic() + 10
+        try:
+            while time.monotonic() < end:
+                check()
+        except parallel.Stopped:
+            ended.append("stopped")
+            raise ImageError("an echo") from None
 
     with pytest.raises(ImageError, match="first"):
-        parallel.run([fails, follows, follows], 3)
+        parallel.run([fails, follows, follows, fails], 3)
+    assert ended == ["stopped"] * 2
