@@ -76,8 +76,11 @@ class Containerd:
 
     def __call__(self, *args: str) -> subprocess.CompletedProcess[str]:
         """Run a command of ctr's."""
-        words = ["ctr", "--address", str(self._directory / "containerd.sock"), *args]
-        return subprocess.run(words, capture_output=True, text=True, check=False)
+        return subprocess.run(self.words(*args), capture_output=True, text=True, check=False)
+
+    def words(self, *args: str) -> list[str]:
+        """Return a whole command line of ctr's."""
+        return ["ctr", "--address", str(self._directory / "containerd.sock"), *args]
 
     def ok(self, *args: str) -> str:
         """Run it and insist on success."""

@@ -1,0 +1,248 @@
+"""What unpacking costs next to the tools people have: GNU tar, containerd, skopeo and umoci.
+
+One layer is made once: 265 MB of gzip with 55,000 files. Then all candidates take turns, each into a directory that
+was never used before (re-creating a tree that was just deleted is several times slower on ext4). Ratios are of median
+wall times, ours over theirs: below one, we are faster. Tools that are not installed are left out, and said so.
+"""
+
+import argparse
+import hashlib
+import io
+import os
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+TOP = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(TOP))
+
+from tests.image.oci import Containerd, write_layout  # noqa: E402  # this program may be started from anywhere
+
+FILES, DIRECTORIES = 55_000, 4_000
+MEAN, SPREAD = 8.44, 1.2  # of the logarithm of sizes; about 9.5 KB on average
+POOL = 16 << 20
+MEMORY = 150_000  # KiB, the goal for the whole process
+LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+# Ours, theirs, and the goal for the ratio of their times
+GOALS = [
+    ("unpack", "tar", 1.0),
+    ("unpack", "ctr import", 0.9),
+    ("decrypt+unpack", "skopeo+umoci", 0.35),
+    ("decrypt", "skopeo", 0.35),
+]
+NEEDS = {
+    "tar": ("tar",),
+    "ctr import": ("containerd", "ctr"),
+    "skopeo+umoci": ("skopeo", "umoci"),
+    "skopeo": ("skopeo",),
+}
+
+# What is measured is a whole process of ours, start included. Words: the layout, the diffID, where to, the key or "".
+PROGRAM = """
+import json, os, sys
+sys.path.insert(0, sys.argv[1])
+layout, diff_id, target, key = sys.argv[2:]
+from runjail.image import layer, model
+def blob(digest):
+    return os.open(os.path.join(layout, "blobs", *digest.split(":")), os.O_RDONLY)
+def document(digest):
+    return json.loads(os.read(blob(digest), 1 << 20))
+manifest = document(json.load(open(layout + "/index.json"))["manifests"][0]["digest"])
+found = model.parse_descriptor(manifest["layers"][0], "layer")
+file, decryptor = blob(found.digest), None
+if key:
+    from runjail.image.crypto import blobs, cipher, keys, ocicrypt
+    private = ocicrypt.unwrap(found, keys.read_keys([key]))
+    public = ocicrypt.public(found)
+    if not os.path.isdir(target):
+        blobs.decrypt_blob(file, os.open(target, os.O_WRONLY | os.O_CREAT, 0o600), private, public, found)
+    else:
+        blobs.verify(file, private, public, found)
+        decryptor = cipher.decryptor(private)
+else:
+    layer.verify(file, found)
+if os.path.isdir(target):
+    layer.unpack(file, target, diff_id, decryptor=decryptor)
+print(*[line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")])
+"""
+
+
+def _pool(source: random.Random) -> bytes:
+    """Return content that shrinks like that of an operating system: text, and what is compressed already."""
+    words = ["".join(source.choices("etaoinshrdlucmfw", k=source.randint(2, 9))) for _ in range(4000)]
+    parts = []
+    while sum(map(len, parts)) < POOL:
+        parts.append(" ".join(source.choices(words, k=6000)).encode())
+        parts.append(source.randbytes(3000))
+    return b"".join(parts)
+
+
+def make_layer(path: Path) -> str:
+    """Write the gzip layer and return its diffID."""
+    source = random.Random(1)
+    pool, hashed, packer = _pool(source), hashlib.sha256(), zlib.compressobj(6, zlib.DEFLATED, 31)
+
+    class Out(io.RawIOBase):
+        def writable(self) -> bool:
+            return True
+
+        def write(self, data: bytes) -> int:  # type: ignore[override]
+            hashed.update(data)
+            blob.write(packer.compress(data))
+            return len(data)
+
+    with path.open("wb") as blob:
+        with tarfile.open(fileobj=Out(), mode="w|", format=tarfile.PAX_FORMAT) as archive:  # type: ignore[arg-type]
+            for number in range(DIRECTORIES):
+                _add(archive, _directory(number), tarfile.DIRTYPE)
+                for inner in range(number, FILES, DIRECTORIES):
+                    size = min(int(source.lognormvariate(MEAN, SPREAD)), POOL)
+                    start = source.randrange(POOL - size + 1)
+                    _add(archive, f"{_directory(number)}/file{inner}", tarfile.REGTYPE, pool[start : start + size])
+                if number % 4 == 0:
+                    _add(archive, f"{_directory(number)}/link", tarfile.SYMTYPE)
+        blob.write(packer.flush())
+    return f"sha256:{hashed.hexdigest()}"
+
+
+def _directory(number: int) -> str:
+    """Return directory number N of a tree with eight on each level: each follows its parent."""
+    parts = []
+    while number:
+        number, last = (number - 1) // 8, (number - 1) % 8
+        parts.append(f"part{last}")
+    return "/".join(["usr", *reversed(parts)])
+
+
+def _add(archive: tarfile.TarFile, name: str, kind: bytes, content: bytes = b"") -> None:
+    entry = tarfile.TarInfo(name)
+    entry.type, entry.size, entry.mtime = kind, len(content), 1_700_000_000
+    entry.mode = 0o644 if kind == tarfile.REGTYPE else 0o755
+    entry.linkname = "file0" if kind == tarfile.SYMTYPE else ""
+    archive.addfile(entry, io.BytesIO(content))
+
+
+class Bench:
+    """One layer in two images, plain and encrypted, and all candidates. times: seconds by name."""
+
+    def __init__(self, top: Path) -> None:
+        self.top, self.times, self.peaks, self._count = top, dict[str, list[float]](), dict[str, int](), 0
+        self.blob, self.plain, self.key, self.encrypted = (
+            top / "layer",
+            top / "plain",
+            top / "key.pem",
+            top / "encrypted",
+        )
+        self.diff_id = make_layer(self.blob)
+        self.packed = write_layout(self.plain, [(self.blob, self.diff_id)], LAYER)
+        if shutil.which("skopeo"):
+            public = top / "public.pem"
+            _run("openssl", "genrsa", "-out", str(self.key), "2048")
+            _run("openssl", "rsa", "-in", str(self.key), "-pubout", "-out", str(public))
+            _run("skopeo", "copy", "--encryption-key", f"jwe:{public}", _oci(self.plain), _oci(self.encrypted))
+        self.candidates: dict[str, Callable[[Path], None]] = {
+            "unpack": lambda to: self._ours("unpack", self.plain, to, ""),
+            "tar": self._tar,
+            "ctr import": self._containerd,
+            "decrypt+unpack": lambda to: self._ours("decrypt+unpack", self.encrypted, to, str(self.key)),
+            "skopeo+umoci": self._umoci,
+            "decrypt": lambda to: self._ours("decrypt", self.encrypted, to / "plain", str(self.key)),
+            "skopeo": self._skopeo,
+        }
+
+    def _timed(self, name: str, *words: str) -> str:
+        begun = time.perf_counter()
+        said = _run(*words)
+        self.times.setdefault(name, []).append(time.perf_counter() - begun)
+        return said
+
+    def _ours(self, name: str, layout: Path, target: Path, key: str) -> None:
+        words = [sys.executable, "-c", PROGRAM, str(TOP), str(layout), self.diff_id, str(target), key]
+        peak = int(self._timed(name, *words))
+        self.peaks[name] = max(peak, self.peaks.get(name, 0))
+
+    def _tar(self, to: Path) -> None:
+        self._timed("tar", "tar", "-xzpf", str(self.blob), "-C", str(to))
+
+    def _containerd(self, to: Path) -> None:
+        with Containerd(to / "containerd") as containerd:
+            self._timed("ctr import", *containerd.words("image", "import", str(self.packed)))
+
+    def _umoci(self, to: Path) -> None:
+        self._skopeo(to, "skopeo+umoci")
+        first = self.times["skopeo+umoci"].pop()
+        self._timed("skopeo+umoci", "umoci", "unpack", "--image", f"{to / 'decrypted'}:latest", str(to / "bundle"))
+        self.times["skopeo+umoci"][-1] += first
+
+    def _skopeo(self, to: Path, name: str = "skopeo") -> None:
+        words = ["skopeo", "copy", "--decryption-key", str(self.key), _oci(self.encrypted), _oci(to / "decrypted")]
+        self._timed(name, *words)
+
+    def run(self, rounds: int) -> None:
+        """Let everybody take turns."""
+        for _ in range(rounds):
+            for name, candidate in self.candidates.items():
+                if self.missing(name):
+                    continue
+                self._count += 1
+                to = self.top / f"run{self._count}"
+                to.mkdir()
+                candidate(to)
+                os.sync()  # what one wrote is not for the next to wait for
+
+    def missing(self, name: str) -> str:
+        """Return what is not there that a candidate needs."""
+        needs = NEEDS.get(name, ("skopeo",) if name.startswith("decrypt") else ())  # somebody has to encrypt
+        return " ".join(program for program in needs if not shutil.which(program))
+
+    def report(self) -> None:
+        """Print times, ratios with their goals, and peaks."""
+        size = self.blob.stat().st_size / 1e6
+        print(f"unpacking a gzip layer of {size:.0f} MB with {FILES} files, medians of {len(self.times['unpack'])}:")
+        for name, seconds in self.times.items():
+            print(f"  {name:15} {statistics.median(seconds):6.2f} s   (best {min(seconds):.2f})")
+        for ours, theirs, goal in GOALS:
+            absent = self.missing(theirs) or self.missing(ours)
+            if absent:
+                print(f"  {ours} / {theirs}: not measured, there is no {absent}")
+                continue
+            ratio = statistics.median(self.times[ours]) / statistics.median(self.times[theirs])
+            print(f"  {ours} / {theirs}: {ratio:.2f}, goal {goal:.2f}: {'met' if ratio <= goal else 'MISSED'}")
+        for name, peak in self.peaks.items():
+            verdict = "met" if peak <= MEMORY else "MISSED"
+            print(f"  peak memory of {name}: {peak / 1000:.0f} MB, goal {MEMORY / 1000:.0f} MB: {verdict}")
+
+
+def _oci(layout: Path) -> str:
+    return f"oci:{layout}:latest"
+
+
+def _run(*words: str) -> str:
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{words[0]} failed: {done.stderr.strip()}")
+    return done.stdout
+
+
+def main(rounds: int = 3, directory: str | None = None) -> None:
+    """Measure and print. Takes about 6 GB below directory, for a few minutes."""
+    with tempfile.TemporaryDirectory(prefix="runjail-layers-", dir=directory) as top:
+        bench = Bench(Path(top))
+        bench.run(rounds)
+        bench.report()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--directory", help="where to work; it should be on a disk")
+    given = parser.parse_args()
+    main(given.rounds, given.directory)
