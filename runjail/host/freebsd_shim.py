@@ -38,18 +38,18 @@ class FreeBSDShim:
     def mount(self, fstype: str, source: str, options: "Sequence[str]", target: str) -> None:
         """Mount a file system on a directory of ours; a bind mount is a nullfs here. Raises HostError."""
         fstype = "nullfs" if fstype in ("bind", "rbind", "none", "") else fstype
-        flags, pairs = 0, [("fstype", fstype), ("fspath", os.path.realpath(target))]
+        flags, words = 0, [word for word in options if word not in CLEARING]
+        pairs: list[tuple[str, str | None]] = [("fstype", fstype), ("fspath", os.path.realpath(target))]
         if fstype in WITH_SOURCE:
             pairs.append(("from", source))
-        words: list[tuple[str, str | None]] = list(pairs)
-        for word in options:
-            if word in BITS:
+        for word in words:
+            key, _, value = word.partition("=")
+            if word in BITS and fstype != "zfs":
                 flags |= BITS[word]
-            elif word not in CLEARING:
-                key, _, value = word.partition("=")
-                words.append((key, value or None))
+            else:  # zfs takes no flags but names, and has one of its own
+                pairs.append(("nosetuid" if word == "nosuid" else key, value or None))
         try:
-            self._libc.nmount(words, flags)
+            self._libc.nmount(pairs, flags)
         except OSError as error:
             raise HostError(f"mounting {source} ({fstype}) on {target}: {reason(error)}") from error
 

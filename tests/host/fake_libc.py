@@ -273,9 +273,9 @@ class FakeKernel:
         struct.pack_into("i", data, 592, proc["jid"])
         return bytes(data)
 
-    def _procctl(self, idtype: int, pid: int, command: int, value: int) -> None:
+    def _procctl(self, idtype: int, pid: int, command: int, value: int | None) -> None:
         assert (idtype, pid) == (0, 0)
-        self.calls.append(("procctl", command, ctypes.c_int.from_address(value).value))
+        self.calls.append(("procctl", command, ctypes.c_int.from_address(value).value if value else None))
 
     # -- resources
 

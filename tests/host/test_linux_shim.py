@@ -1,0 +1,75 @@
+"""What a containerd shim needs of Linux: mounts of a root file system, and who was killed for want of memory."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runjail.errors import HostError
+from runjail.host import linux_cgroup
+from runjail.host.base import Box
+from runjail.host.linux_shim import PAGE, LinuxShim, _shortened
+
+
+def test_many_layers_are_named_from_their_common_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """mount(2) takes one page of options; overlay finds short names from the working directory."""
+    monkeypatch.chdir(tmp_path)
+    layers = [tmp_path / "snapshots" / f"{number:040d}" / "fs" for number in range(80)]
+    for layer in layers:
+        layer.mkdir(parents=True)
+    words = ["lowerdir=" + ":".join(map(str, layers)), f"upperdir={tmp_path}/up", f"workdir={tmp_path}/work"]
+    assert len(",".join(words)) > PAGE
+    short = _shortened(words)
+
+    assert len(short) <= PAGE
+    assert all(os.path.samefile(name, layer) for name, layer in zip(lower(short), layers, strict=True))
+    assert short.endswith(f"upperdir={tmp_path}/up,workdir={tmp_path}/work")
+
+
+def lower(text: str) -> list[str]:
+    """Return the layers that options name."""
+    return text.split(",", maxsplit=1)[0].removeprefix("lowerdir=").split(":")
+
+
+def test_few_layers_stay_as_they_are() -> None:
+    assert _shortened(["lowerdir=/a:/b", "index=off"]) == "lowerdir=/a:/b,index=off"
+
+
+@pytest.mark.linux
+def test_binds_and_their_flags(tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.mkdir()
+    target.mkdir()
+    shim = LinuxShim()
+    shim.mount("bind", str(source), ["rbind", "ro"], str(target))
+    try:
+        with pytest.raises(OSError, match="Read-only"):
+            (target / "file").touch()
+    finally:
+        shim.unmount(str(target))
+        shim.unmount(str(target))
+    (target / "file").touch()
+
+    assert not (source / "file").exists()
+
+
+@pytest.mark.linux
+def test_a_mount_that_fails(tmp_path: Path) -> None:
+    with pytest.raises(HostError, match=r"mounting /nope \(bind\) on .*: does not exist"):
+        LinuxShim().mount("bind", "/nope", ["rbind"], str(tmp_path))
+    LinuxShim().unmount(str(tmp_path / "nope"))
+
+
+@pytest.mark.parametrize(("unified", "file"), [(True, "memory.events"), (False, "memory.oom_control")])
+def test_kills_for_want_of_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unified: bool, file: str) -> None:
+    directory = tmp_path / "web" if unified else tmp_path / "memory" / "web"
+    directory.mkdir(parents=True)
+    (directory / file).write_text("under_oom 0\noom_kill 3\n", encoding="ascii")
+    monkeypatch.setattr(linux_cgroup, "TOP", str(tmp_path))
+    monkeypatch.setattr(linux_cgroup, "unified", lambda: unified)
+    box: Any = Box("web", "web", "/state", "/root", "/root")
+    assert LinuxShim().out_of_memory(box) == 0
+    box.cgroup = "web"
+
+    assert LinuxShim().out_of_memory(box) == 3

@@ -1,0 +1,190 @@
+"""The program itself, without containerd: how shims are found, shared and left."""
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runjail import jsonio
+from runjail.shim import messages, wire
+from runjail.shim.bootstrap import join
+
+SHIM = Path(__file__).resolve().parents[2] / ".venv" / "bin" / "containerd-shim-runjail-v1"
+
+
+class Caller:
+    """containerd's part: bundles, and the program's three commands. Sockets are in a directory of the test's."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.state = directory / "state" / "io.containerd.runtime.v2.task" / "default"
+        self.sockets = directory / "s"
+        self.env = {"RUNJAIL_CONFIG": ""}
+
+    def bundle(self, id: str, **annotations: str) -> Path:
+        """Make a bundle."""
+        path = self.state / id
+        path.mkdir(parents=True)
+        (path / "config.json").write_text(jsonio.dumps({"annotations": annotations}), encoding="ascii")
+        return path
+
+    def words(self, id: str, verb: str) -> list[str]:
+        """Return a command line."""
+        where = ["-address", str(self.directory / "containerd.sock"), "-bundle", str(self.state / id)]
+        return [str(SHIM), "-namespace", "default", *where, "-id", id, verb]
+
+    def parameters(self, id: str) -> bytes:
+        """Return BootstrapParams that name our socket directory."""
+        fields = {"instance_id": id, "namespace": "default", "socket_dir": str(self.sockets)}
+        return wire.encode(messages.BOOTSTRAP, fields)
+
+    def start(self, id: str) -> str:
+        """Return the address that `start` prints."""
+        done = subprocess.run(
+            self.words(id, "start"), input=self.parameters(id), capture_output=True, env=self.env, timeout=30
+        )
+        assert (done.returncode, done.stderr) == (0, b""), done
+        return done.stdout.decode()
+
+    def delete(self, id: str) -> dict[str, Any]:
+        """Return what `delete` prints."""
+        done = subprocess.run(
+            self.words(id, "delete"), stdin=subprocess.DEVNULL, capture_output=True, env=self.env, timeout=30
+        )
+        assert (done.returncode, done.stderr) == (0, b""), done
+        return wire.decode(messages.ENDED, done.stdout)
+
+    def pid(self, id: str) -> int:
+        """Return the shim's pid."""
+        return int((self.state / id / "shim.pid").read_text(encoding="ascii"))
+
+
+@pytest.fixture
+def caller(tmp_path: Path) -> Iterator[Caller]:
+    if not os.access(SHIM, os.X_OK):
+        pytest.skip("needs the program: make venv")
+    made = Caller(tmp_path)
+    if len(os.fsencode(made.sockets)) > 38:  # what a FreeBSD path has room for
+        made.sockets = Path("/tmp") / f"s{os.getpid()}"
+    yield made
+    for path in made.state.glob("*"):
+        made.delete(path.name)
+    eventually(lambda: not any(made.sockets.glob("*")), "the shims end")
+    if made.sockets.exists():
+        made.sockets.rmdir()
+
+
+def eventually(holds: Callable[[], object], what: str) -> None:
+    """Wait until something holds."""
+    end = time.monotonic() + 15
+    while not holds():
+        assert time.monotonic() < end, what
+        time.sleep(0.02)
+
+
+def test_an_address_that_answers(caller: Caller) -> None:
+    """It is a plain one, for every version; whoever has it can connect at once."""
+    bundle = caller.bundle("web")
+    address = caller.start("web")
+
+    assert address.startswith(f"unix://{caller.sockets}/")
+    assert (bundle / "address").read_text(encoding="ascii") == address
+    assert join(address.removeprefix("unix://"), "web") == caller.pid("web")
+    assert os.stat(address.removeprefix("unix://")).st_mode & 0o777 == 0o600
+
+
+def test_containers_of_a_pod_share_a_shim(caller: Caller) -> None:
+    for id in ("one", "two"):
+        caller.bundle(id, **{"io.kubernetes.cri.sandbox-id": "pod"})
+    caller.bundle("alone")
+    addresses = [caller.start(id) for id in ("one", "two", "alone")]
+
+    assert addresses[0] == addresses[1] != addresses[2]
+    assert caller.pid("one") == caller.pid("two") != caller.pid("alone")
+
+
+def test_starts_at_the_same_time(caller: Caller) -> None:
+    """One of them becomes the shim, the others find it."""
+    ids = [f"c{number}" for number in range(6)]
+    for id in ids:
+        caller.bundle(id, **{"io.containerd.runc.v2.group": "pod"})
+    running = [
+        subprocess.Popen(
+            caller.words(id, "start"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={}
+        )
+        for id in ids
+    ]
+    said = [process.communicate(caller.parameters(id), 30) for process, id in zip(running, ids, strict=True)]
+
+    assert len(set(said)) == 1, said
+    assert len({caller.pid(id) for id in ids}) == 1
+
+
+def test_a_shim_that_was_killed_is_replaced(caller: Caller) -> None:
+    caller.bundle("web")
+    address = caller.start("web")
+    first = caller.pid("web")
+    os.kill(first, 9)
+    eventually(lambda: not join(address.removeprefix("unix://"), "web"), "it dies")
+
+    assert caller.start("web") == address
+    assert caller.pid("web") != first
+
+
+def test_delete_ends_a_shim_that_nobody_used(caller: Caller) -> None:
+    caller.bundle("web")
+    path = caller.start("web").removeprefix("unix://")
+
+    ended = caller.delete("web")
+    assert (ended["pid"], ended["exit_status"]) == (0, 137)
+    eventually(lambda: not os.path.exists(path), "the shim ends")
+
+
+def test_delete_without_a_bundle(caller: Caller) -> None:
+    assert caller.delete("never")["exit_status"] == 137
+
+
+def test_delete_removes_the_socket_of_the_dead(caller: Caller) -> None:
+    caller.bundle("web")
+    path = caller.start("web").removeprefix("unix://")
+    os.kill(caller.pid("web"), 9)
+    eventually(lambda: not join(path, "web"), "it dies")
+    caller.delete("web")
+
+    assert not os.path.exists(path)
+
+
+def test_descriptions() -> None:
+    """-v is for people, -info for containerd 2."""
+    if not os.access(SHIM, os.X_OK):
+        pytest.skip("needs the program: make venv")
+    version = subprocess.run([SHIM, "-v"], capture_output=True, check=True, text=True).stdout
+    told = subprocess.run([SHIM, "-info"], capture_output=True, check=True, stdin=subprocess.DEVNULL).stdout
+    info = wire.decode(messages.INFO, told)
+
+    assert version.startswith("containerd-shim-runjail-v1 ")
+    assert info["name"] == "io.containerd.runjail.v1"
+    assert jsonio.loads(info["features"]["value"])["ociVersionMax"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["-nope", "start"], "unknown flag '-nope'"),
+        (["-namespace", "default", "-id", "a/b", "start"], "invalid container ID format"),
+        (["-id", "web", "stop"], "unknown command 'stop'"),
+    ],
+)
+def test_mistakes(words: list[str], said: str, tmp_path: Path) -> None:
+    """One line on standard error, which containerd shows."""
+    if not os.access(SHIM, os.X_OK):
+        pytest.skip("needs the program: make venv")
+    done = subprocess.run([SHIM, *words], capture_output=True, stdin=subprocess.DEVNULL, cwd=tmp_path, env={})
+
+    assert done.returncode == 1
+    assert said in done.stderr.decode()
+    assert done.stdout == b""
