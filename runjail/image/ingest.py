@@ -6,7 +6,6 @@ import time
 
 from runjail.errors import Corrupt, ImageError, reason
 from runjail.image import digest as digests
-from runjail.image.blobs import READING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -166,7 +165,7 @@ def write_all(file: int, data: "bytes | bytearray | memoryview") -> None:
 
 def sync_directory(path: str) -> None:
     """Make renames in a directory last. Raises OSError."""
-    directory = os.open(path, READING | os.O_DIRECTORY)
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(directory)
     finally:

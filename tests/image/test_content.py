@@ -352,6 +352,16 @@ def test_a_layout_of_another_version_is_refused(tmp_path: Path) -> None:
         Content(str(tmp_path / "new"))
 
 
+def test_it_may_be_reached_by_a_link(tmp_path: Path) -> None:
+    Content(str(tmp_path / "real"))
+    (tmp_path / "link").symlink_to("real")
+
+    content = Content(str(tmp_path / "link"))
+    content.tag("x", content.add(b"{}"))
+
+    assert list(Content(str(tmp_path / "real")).names()) == ["x"]
+
+
 def test_a_file_in_its_place_is_one_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
 

@@ -94,12 +94,14 @@ def test_a_tree_comes_back_from_tar_as_it_was(tmp_path: Path, program: str) -> N
         return {name: (s.st_mode, s.st_uid, s.st_gid, s.st_mtime_ns, s.st_nlink) for name, s in found.items()}
 
     expected, found = facts(tree), facts(back)
-    if program == "bsdtar":  # leaves the time of the directory it stands in, and reads fractions before 1970 upwards
+    version = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
+    libarchive = "libarchive" in version
+    if libarchive:  # leaves the time of the directory it stands in, and reads fractions before 1970 upwards
         for name in (".", "empty"):
             expected[name], found[name] = expected[name][:3], found[name][:3]
     assert found == expected
     assert os.readlink(back / "l") == os.readlink(tree / "l")
-    assert program == "bsdtar" or archive_of(back) == archive_of(tree)
+    assert libarchive or archive_of(back) == archive_of(tree)
 
 
 def test_equal_trees_make_equal_images(tmp_path: Path, content: Content) -> None:
