@@ -4,6 +4,7 @@ import errno
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from tests.image import sealed
 from tests.peers.calls import eventually, processes_naming
 
 needs_gpg = pytest.mark.skipif(not shutil.which("gpg"), reason="needs gpg")
+TOP = Path(__file__).resolve().parents[2]
 PASSWORD = b"correct horse battery"
 
 
@@ -284,6 +286,35 @@ def test_a_gpg_that_hangs_is_ended(keys: Keys, clean: Path, monkeypatch: pytest.
         monkeypatch.setattr(pgp_gpg, "TIMEOUT", 0.02)
         gpg("--decrypt", "/dev/zero")
     monkeypatch.undo()
+
+
+SOCKETS = """\
+mount -t tmpfs none /run/user && mkdir -m 700 /run/user/0 || exit 9
+"$0" -c '
+import sys
+from runjail.image.crypto import pgp
+with open(sys.argv[1], "rb") as ring, open(sys.argv[2], "rb") as packet:
+    keys = {"gpg-privatekeys": (ring.read(),), "gpg-privatekeys-passwords": (None,)}
+    print(len(pgp.unwrap(packet.read(), keys)))
+' "$@"
+ls -A /run/user/0/gnupg
+"""
+
+
+@needs_gpg
+@pytest.mark.linux
+def test_no_directory_of_sockets_stays(keys: Keys, tmp_path: Path) -> None:
+    """gpg makes one for each home in the directory that systemd gives users; here in a name space of our own."""
+    os.makedirs("/run/user", exist_ok=True)
+    (tmp_path / "ring").write_bytes(keys.alice)
+    (tmp_path / "packet").write_bytes(pgp.wrap(sealed.OPTIONS, keys.recipients) or b"")
+
+    command = ["unshare", "-m", "sh", "-c", SOCKETS, sys.executable, str(tmp_path / "ring"), str(tmp_path / "packet")]
+    done = subprocess.run(
+        command, cwd=TOP, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stdout) == (0, f"{len(sealed.OPTIONS)}\n"), done.stderr
 
 
 @needs_gpg

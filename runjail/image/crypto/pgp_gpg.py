@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 TIMEOUT = 60.0  # seconds for one call: keys protected with many iterations on a slow machine take a few
 LIMIT = 16 << 20  # bytes of an answer: the list of a large keyring
 PREFIX = "runjail-gpg-"
+SOCKETS = ("/run/user", "/var/run/user")  # where gpg looks for a directory of the user's for its agent's sockets
 LONGEST = 70  # bytes of the home's path: the names of the agent's sockets, up to 22 bytes, have to fit into sun_path
 # No smart cards: those belong to somebody's own gpg. A fixed count saves the agent a second of measuring how many
 # iterations to protect its copy of a key with, which is removed moments later.
@@ -61,10 +62,18 @@ class Home:
 
     def __exit__(self, *_exception: object) -> None:
         try:
-            if os.path.exists(f"{self.path}/S.gpg-agent"):
-                self._run([f"{os.path.dirname(self.gpg)}/gpgconf", "--kill", "gpg-agent"])
+            self._end_agent()
         finally:
             self._end()
+
+    def _end_agent(self) -> None:
+        """Tell the agent to end, and remove the directory that gpg makes for sockets where users have one for those."""
+        gpgconf = f"{os.path.dirname(self.gpg)}/gpgconf"
+        elsewhere = any(os.path.isdir(f"{place}/{os.geteuid()}/gnupg") for place in SOCKETS)
+        if elsewhere or os.path.exists(f"{self.path}/S.gpg-agent"):
+            self._run([gpgconf, "--kill", "gpg-agent"])
+        if elsewhere:
+            self._run([gpgconf, "--remove-socketdir"])
 
     def _end(self) -> None:
         if self.path:
