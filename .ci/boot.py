@@ -48,7 +48,8 @@ def text(package: str, site: list[str], module: str = "runjail.cli.main") -> str
 def write_programs(package: str, site: list[str], directory: str) -> bool:
     """Write runjail and the programs that belong next to it. True when one of them is new."""
     programs = {"runjail": "runjail.cli.main", **PROGRAMS}
-    return any([write(os.path.join(directory, name), text(package, site, programs[name])) for name in programs])
+    new = [name for name in programs if write(os.path.join(directory, name), text(package, site, programs[name]))]
+    return bool(new)
 
 
 def write_plugins(package: str, directory: str) -> None:
