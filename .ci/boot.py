@@ -26,6 +26,7 @@ PLUGINS = ("clearcfs", "konfine")
 PROGRAMS = {  # next to runjail itself, and the modules they run
     "containerd-shim-runjail-v1": "runjail.cli.shim",
     "ctd-decoder": "runjail.cli.decoder",
+    "../libexec/runjail/runj": "runjail.cli.runj",  # not in bin, where it would hide a runj
 }
 
 

@@ -2,7 +2,7 @@
 
 import os
 
-from runjail.errors import RunjailError, UsageError, WrongStatus
+from runjail.errors import HostError, RunjailError, UsageError, WrongStatus
 from runjail.host.base import seal_imports
 from runjail.lifecycle import console, program
 from runjail.lifecycle.link import Link, pair, rebuilt
@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable
+    from typing import NoReturn
 
     from runjail.host.base import Host
     from runjail.lifecycle.state import Container, Store
@@ -50,13 +51,8 @@ def execute(
     terminal: a connected socket for the terminal's master, instead of request.console_socket. before: called with
     the pid when the terminal was sent and the program does not run yet.
     """
-    container = store.find(request.id)
-    now = status(container, host)
-    if now in REFUSALS and not (now == "paused" and request.ignore_paused):
-        raise WrongStatus(REFUSALS[now])
-    _check(request, terminal)
-    if request.console_socket:
-        terminal = console.connect(request.console_socket)
+    container = _find(request, host, store)
+    terminal = _connect(request, terminal)
     link, theirs = pair()
     pid = host.fork_inside(container.box)
     if not pid:
@@ -74,11 +70,38 @@ def execute(
     return pid
 
 
-def _check(request: Request, terminal: object) -> None:
+def become(request: Request, host: "Host", store: "Store") -> "NoReturn":
+    """Be the process instead of starting it, for callers who wait for our own pid. Where entering needs no fork.
+
+    The caller has loaded what host.enter needs. Raises as long as the program does not run, also from inside.
+    """
+    container = _find(request, host, store)
+    try:
+        os.setsid()
+    except PermissionError:  # our caller gave us a process group of our own; that does, but for a terminal
+        pass
+    path, env = _enter(request, container, host, [], _connect(request, None))
+    program.reset_signals()
+    program.execute(path, request.process, env)
+    raise HostError("execve has returned")
+
+
+def _find(request: Request, host: "Host", store: "Store") -> "Container":
+    """Return the container, if it takes new processes now."""
+    container = store.find(request.id)
+    now = status(container, host)
+    if now in REFUSALS and not (now == "paused" and request.ignore_paused):
+        raise WrongStatus(REFUSALS[now])
+    return container
+
+
+def _connect(request: Request, terminal: "_socket.socket | None") -> "_socket.socket | None":
+    """Return where the terminal goes, None without one."""
     if request.process.terminal and not (request.console_socket or terminal):
         raise UsageError("cannot allocate a terminal for a detached process: --console-socket is missing")
     if request.console_socket and not request.process.terminal:
         raise UsageError("--console-socket is of no use: the process has no terminal")
+    return console.connect(request.console_socket) if request.console_socket else terminal
 
 
 def _see_off(request: Request, pid: int, link: Link, before: "Callable[[int], None]") -> None:
@@ -124,10 +147,22 @@ def _become(
     request: Request, container: "Container", host: "Host", link: Link, terminal: "_socket.socket | None"
 ) -> None:
     """Enter the container and execve. Returns only by raising."""
-    process = request.process
     os.setsid()
+    path, env = _enter(request, container, host, [link.fileno()], terminal)
+    link.say(ready=True)
+    link.expect("exec")
+    program.reset_signals()
+    link.say(exec=True)
+    program.execute(path, request.process, env)
+
+
+def _enter(
+    request: Request, container: "Container", host: "Host", keep: list[int], terminal: "_socket.socket | None"
+) -> tuple[str, dict[bytes, bytes]]:
+    """Enter the container and take on the identity. Returns the program's path and its environment."""
+    process = request.process
     master, slave = host.open_console(process, container.box) if terminal else (-1, -1)
-    keep = [link.fileno(), *range(3, 3 + request.preserve)]
+    keep += range(3, 3 + request.preserve)
     if terminal:
         keep += [terminal.fileno(), master, slave]
     seal_imports()
@@ -138,10 +173,4 @@ def _become(
     program.settle(process, make_cwd=False)
     host.become(process)
     program.go_to(process.cwd)
-    path = program.find(process)
-    env = program.environment(process, request.listen)
-    link.say(ready=True)
-    link.expect("exec")
-    program.reset_signals()
-    link.say(exec=True)
-    program.execute(path, process, env)
+    return program.find(process), program.environment(process, request.listen)
