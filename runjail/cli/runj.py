@@ -1,0 +1,80 @@
+"""The command line of `runj`, for containerd-shim-runj-v1, which looks for a program of that name in PATH.
+
+It differs from runc's: the bundle is a word, nothing says where the state is, and `extension exec` has to turn into
+the process that it starts, because the shim waits for its pid.
+"""
+
+import os
+import sys
+
+from runjail.cli import main as cli
+from runjail.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from runjail.cli.parse import Given
+
+WITH_VALUE = ("--console-socket", "--process", "--pid")
+WORDS = {"create": 2, "state": 1, "start": 1, "kill": 2, "delete": 1}
+
+
+def main() -> "NoReturn":
+    """Run one command of runj's and end the process."""
+    try:
+        sys.argv[1:] = translated(sys.argv[1:])
+    except UsageError as error:
+        os.write(2, f"runj: {error}\n".encode())
+        os._exit(1)
+    if sys.platform.startswith("freebsd"):  # elsewhere entering a container needs another process, which is waited for
+        cli.VERBS["exec"] = (f"{__name__}:become", *cli.VERBS["exec"][1:])
+    cli.main()
+
+
+def translated(words: list[str]) -> list[str]:
+    """Return the command line of runjail that does the same. Raises UsageError."""
+    plain, options = _sorted(words)
+    if not plain or any(word in ("--version", "-v", "--help", "-h") for word in options):
+        return [*options, *plain]
+    verb, *rest = plain
+    if verb == "extension":
+        if rest[:1] != ["exec"] or len(rest) != 2:
+            raise UsageError(f"unknown extension {' '.join(rest)[:80]!r}: exec ID --process FILE")
+        return ["exec", *options, rest[1]]
+    if verb not in WORDS:
+        raise UsageError(f"unknown command {verb[:80]!r}")
+    if len(rest) != WORDS[verb]:
+        raise UsageError(f"{verb} takes {WORDS[verb]} words, got {len(rest)}")
+    if verb == "create":
+        return [verb, "--bundle", rest[1], *options, rest[0]]
+    return [verb, *options, *rest]
+
+
+def _sorted(words: list[str]) -> tuple[list[str], list[str]]:
+    """Return positional words and options, which may stand anywhere."""
+    plain, options, rest = [], [], list(words)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("-"):
+            plain.append(word)
+            continue
+        options.append(word)
+        if word in WITH_VALUE and rest:
+            options.append(rest.pop(0))
+    return plain, options
+
+
+def become(given: "Given", context: "cli.Context") -> int:
+    """Run one more process in a container, as this very process."""
+    from runjail.host import freebsd_inside  # noqa: F401  inside, nothing can be imported any more
+    from runjail.lifecycle.exec import Request
+    from runjail.lifecycle.exec import become as do
+    from runjail.spec.parse import parse_process, read
+
+    if not given.text("process"):
+        raise UsageError("extension exec needs --process FILE")
+    host = context.host()
+    process = parse_process(read(os.path.abspath(given.text("process"))), host.os)
+    socket = given.text("console-socket")
+    do(Request(given.words[0], process, "", os.path.abspath(socket) if socket else ""), host, context.store(host))
