@@ -88,8 +88,8 @@ def _let_containerd_see() -> None:
             return
     except OSError:  # there is no output, or no process to be had: then without
         return
-    os.close(0)  # who writes to it must see that nobody reads
-    os.close(2)  # this is what containerd waits for, besides our end
+    os.closerange(0, 1)  # who writes to it must see that nobody reads
+    os.closerange(2, PAYLOAD_DESCRIPTOR + 1)  # standard error is what containerd waits for, besides our end
     while os.getppid() == us:
         time.sleep(0.01)
     time.sleep(NOTICE)
