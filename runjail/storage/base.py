@@ -63,9 +63,11 @@ class LayerInfo(Record):
 
 
 class RootInfo(Record):
-    """A container's root. size: bytes it adds to its layer; quota: most bytes it may add, 0 without; created: seconds.
+    """A container's root.
 
-    path: the directory. dataset: of ZFS, or "". properties: as make_root got them.
+    size: bytes it adds to its layer, in a store of directories those of the whole copy when it was made. quota: most
+    bytes it may add, 0 without. created: seconds since the epoch. path: the directory. dataset: of ZFS, or "".
+    properties: as make_root got them.
     """
 
     name: str
@@ -171,7 +173,10 @@ class Store(Protocol):
         """
 
     def remove_root(self, name: str) -> None:
-        """Remove a root; one that is gone is success. Raises InUse when something in it stays mounted or busy."""
+        """Remove a root; one that is gone is success.
+
+        Raises InUse when something in it stays mounted or busy; `sweep` removes it then, as soon as it is free.
+        """
 
     def root(self, name: str) -> RootInfo | None:
         """Return one root."""

@@ -157,8 +157,10 @@ class ZfsStore:
                 try:
                     self._zfs.clone(snapshot, dataset, wanted)
                     return self._sets.mount(dataset, seal)
-                except BaseException:
+                except BaseException as error:
                     self._discard_root(dataset, lock)
+                    if isinstance(error, StorageError) and not self._zfs.exists(snapshot):
+                        raise StorageError(f"layer {chain} is not in the store") from error
                     raise
 
     def remove_root(self, name: str) -> None:

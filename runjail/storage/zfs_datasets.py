@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 OURS = "org.runjail:"  # user properties; zfsprops(7) asks for a reversed domain name
 READY = "@ready"
 KEPT = (OURS + "chain", OURS + "seal", "mounted")
+LONGEST = 255  # bytes of a name, ZFS_MAX_DATASET_NAME_LEN
 WAIT, LONGEST_PAUSE = 5.0, 0.25  # seconds: a dying jail and an unmount that goes on behind our back end by themselves
 
 
@@ -40,7 +41,10 @@ class Datasets:
     def container(self, name: str) -> str:
         """Return the dataset of a root. Raises StorageError when the name is no container ID."""
         # ZFS knows no "+" and container IDs know no ":".
-        return f"{self.dataset}/containers/{base.check_root_name(name).replace('+', ':')}"
+        dataset = f"{self.dataset}/containers/{base.check_root_name(name).replace('+', ':')}"
+        if len(dataset) > LONGEST:
+            raise StorageError(f"{name} is too long for the name of a root: ZFS allows {LONGEST} with {self.dataset}")
+        return dataset
 
     def lock_name(self, name: str) -> str:
         """Return the name of the lock of a layer's dataset."""

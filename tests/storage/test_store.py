@@ -207,7 +207,7 @@ def test_a_root_that_was_finished_meanwhile_is_not_swept(store: Store, monkeypat
 
 def test_a_root_needs_its_layer(store: Store) -> None:
     before = names(store)
-    with pytest.raises(StorageError):
+    with pytest.raises(StorageError, match="not in the store"):
         store.make_root("web", A)
 
     assert names(store) == before

@@ -126,6 +126,19 @@ def test_a_busy_root_stays_until_it_is_free(real: Store, monkeypatch: pytest.Mon
 
 
 @REAL
+def test_names_have_an_end(real: Store, dataset: str) -> None:
+    """ZFS takes 255 bytes in all."""
+    add(real, A)
+    room = 255 - len(f"{dataset}/containers/")
+    real.make_root("x" * room, A)
+    for call in (lambda name: real.make_root(name, A), real.remove_root, real.root):
+        with pytest.raises(StorageError, match="too long"):
+            call("x" * (room + 1))
+    assert real.sweep() == []
+    assert [root.name for root in real.roots()] == ["x" * room]
+
+
+@REAL
 def test_what_could_not_be_removed_is_swept_later(real: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runjail.storage.zfs_datasets.WAIT", 0.1)
     add(real, A, {"a": "a"})

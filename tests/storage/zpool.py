@@ -115,7 +115,7 @@ class Pool:
     def dataset(self) -> Iterator[str]:
         """Make a dataset, mounted below `mount`, and destroy it with everything in it."""
         name = f"{self.name}/t{next(NUMBERS)}"
-        zfs("create", name)
+        zfs("create", "-o", "compression=off", name)  # sizes are what was written
         yield name
         for line in zfs("list", "-H", "-r", "-o", "name,mounted", name).splitlines()[::-1]:
             filesystem, mounted = line.split("\t")
