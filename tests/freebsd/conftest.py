@@ -1,7 +1,9 @@
 """One container in the making on a real FreeBSD, taken back after each test."""
 
+import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +13,11 @@ from typing import Any
 import pytest
 
 from runjail.host.base import Box
+from runjail.jail.plan import make_plan
+from runjail.spec.parse import parse
 from runjail.steps import CreateJail, Step
+from tests.conftest import Bundle, Runjail
+from tests.lifecycle.life import Life
 
 if sys.platform.startswith("freebsd"):
     from runjail.host import libc_freebsd
@@ -41,6 +47,22 @@ class Real:
     def create(self, *params: tuple[str, str | None]) -> None:
         given = (("name", self.name), ("path", self.box.root), ("persist", None), *params)
         self.apply(CreateJail(self.name, given))
+
+    def build(self, **config: Any) -> None:
+        """Perform all that `create` would do to the system for this config.json."""
+        document = {"ociVersion": "1.3.0", "root": {"path": str(self.root)}, **config}
+        spec = parse(document, "freebsd")
+        plan = make_plan(spec, container_id=self.name, bundle=str(self.base), state=str(self.state), os="freebsd")
+        self.box.name, self.box.root = plan.name, plan.root
+        self.apply(*plan.steps)
+
+    def jls(self, *params: str) -> Any:
+        """Return what jls(8) says of the jail, one value or a list of them."""
+        argv = ["jls", "--libxo", "json", "-j", self.box.name, *params]
+        said = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+        row = json.loads(said)["jail-information"]["jail"][0]
+        values = [row.get(param, "") for param in params]
+        return values[0] if len(values) == 1 else values
 
     def undo(self) -> None:
         self.host.kill_all(self.box, signal.SIGKILL)
@@ -85,10 +107,21 @@ class Real:
         return pid
 
 
+def tool(*argv: str) -> str:
+    """Run a program of the system that has to succeed, and return what it says."""
+    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.fixture
+def life(runjail: Runjail, bundle: Bundle) -> Life:
+    """A bundle and the program."""
+    return Life(runjail, bundle)
+
+
 @pytest.fixture
 def real(tmp_path: Path) -> Iterator[Real]:
     made = Real(tmp_path)
     yield made
     made.undo()
-    assert made.libc.jail(made.name) is None
+    assert made.libc.jail(made.box.name) is None
     assert made.mounts() == []
