@@ -3,6 +3,7 @@
 import hashlib
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from runjail.image import layer
@@ -121,15 +122,24 @@ def seen(top: Path) -> dict[str, str]:
     return found
 
 
+def _walk(top: str, name: str) -> Iterator[tuple[str, str]]:
+    """Yield paths, and names relative to the first, in order."""
+    yield top, name
+    if not os.path.islink(top) and os.path.isdir(top):
+        for entry in sorted(os.listdir(top)):
+            yield from _walk(f"{top}/{entry}", entry if name == "." else f"{name}/{entry}")
+
+
 def exactly(top: Path, *, times: bool = True) -> dict[str, tuple[object, ...]]:
     """Return a tree with everything that a layer says: kind and mode, owner, time, links, content, attributes."""
     found: dict[str, tuple[object, ...]] = {}
     first: dict[int, str] = {}
-    for path in [top, *sorted(top.rglob("*"))]:
-        name, status = str(path.relative_to(top)), path.lstat()
+    for path, name in _walk(str(top), "."):
+        status = os.lstat(path)
         content: object = ""
         if stat.S_ISREG(status.st_mode):
-            content = (status.st_size, hashlib.sha256(path.read_bytes()).hexdigest())
+            with open(path, "rb") as file:
+                content = (status.st_size, hashlib.file_digest(file, "sha256").hexdigest())
         elif stat.S_ISLNK(status.st_mode):
             content = os.readlink(path)
         elif not stat.S_ISDIR(status.st_mode):
