@@ -70,7 +70,7 @@ class Lock:
             # A shared lock becomes an exclusive one if nobody else has it; only the holder of that may unlink.
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_at(self._path, descriptor):
-                os.unlink(self._path)
+                _unlink(self._path)
             fcntl.flock(descriptor, fcntl.LOCK_UN)  # whoever inherited it
         except BlockingIOError:
             pass

@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,7 @@ def children(count: int, work: Callable[[int], None]) -> None:
         pid = os.fork()
         if not pid:
             status = 1
+            signal.alarm(60)  # a process that hangs fails its test, not the whole run
             try:
                 work(number)
                 status = 0
