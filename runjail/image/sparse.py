@@ -65,10 +65,10 @@ def _in_body(read: "Callable[[int], bytes]") -> tuple[list[int], int]:
     for taken in range(1, MOST_BLOCKS + 1):
         data = lines.pop() + read(BLOCK)
         lines += data.split(b"\n")
-        decimal(lines[-1] or b"0", "a sparse map")  # a line is short, or this would take memory
         if len(lines) > 1 and len(lines) - 2 >= 2 * decimal(lines[0], "the length of a sparse map"):
             count = int(lines[0])
             return [decimal(line, "a sparse map") for line in lines[1 : 1 + 2 * count]], taken * BLOCK
+        decimal(lines[-1] or b"0", "a sparse map")  # the start of the next one: endless lines end here
     raise Corrupt("the map of a sparse file is too long")
 
 
