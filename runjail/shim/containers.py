@@ -29,12 +29,13 @@ COPY_POLL = 0.01
 
 
 class Containers:
-    """What the shim knows. tasks: by id; events: where they are published."""
+    """What the shim knows. tasks: by id; joined: ids of those to come, numbered; events: where they are published."""
 
     def __init__(self, loop: "Loop", engine: "Engine", events: "Publisher") -> None:
         self.loop, self.engine, self.events = loop, engine, events
         self.workers = Workers(loop, engine.machine)
         self.tasks: dict[str, Task] = {}
+        self.joined: dict[str, int] = {}
         self._early: dict[int, int] = {}  # ends of processes whose worker has not told us about them yet
 
     def find(self, request: "Message") -> Process:
@@ -74,6 +75,8 @@ class Containers:
             if process.pid in self._early:
                 process.end(self._early.pop(process.pid))
                 self.settle(process)
+            if not self.workers.answering:  # whose ends these were is clear now
+                self._early.clear()
 
         self.workers.start(work, finished, streams.needed(), () if process.terminal else streams.given)
 
@@ -113,13 +116,17 @@ class Containers:
                 return
             if any(each.busy == "start" or (each.pid and not each.reported) for each in task.execs.values()):
                 return
-        process.reported = True
         self._publish_end(process)
+        self.conclude(process)
+        if process is not task:
+            self.settle(task)
+
+    def conclude(self, process: Process) -> None:
+        """Let those go on who wait for the end of a process."""
+        process.reported = True
         waiting, process.waiting = process.waiting, []
         for call in waiting:
             call()
-        if process is not task:
-            self.settle(task)
 
     def _end_others(self, task: Task) -> None:
         """Kill who outlives init, and go on when nobody is left."""

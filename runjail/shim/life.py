@@ -35,6 +35,7 @@ class Life:
         task.open()
         task.claim("create")
         tasks[task.id] = task
+        self._containers.joined.pop(task.id, None)
 
         def created(error: "RunjailError | None", result: "Message") -> None:
             if tasks.get(task.id) is not task:
@@ -85,9 +86,9 @@ class Life:
         def started(error: "RunjailError | None", _result: "Message") -> None:
             if error:
                 process.end(NEVER_STARTED)
-                process.reported = True
                 process.close()
                 reply.fail(error, "exec")
+                self._containers.conclude(process)
             else:
                 process.running = True
                 self._publish_exec("started", process, pid=process.pid)
@@ -129,8 +130,8 @@ class Life:
             raise errors.WrongStatus(f"cannot delete {process.name}: it is running")
         process.claim("delete")
         if process.exec_id:
-            if not process.pid:
-                process.reported = True  # it was never started: there is no end to wait for
+            if not process.pid:  # it was never started: there is no end to wait for
+                self._containers.conclude(process)
             self._finish(process, reply)
             return
 

@@ -26,7 +26,6 @@ def serve(listener: "_socket.socket", path: str, engine: "Engine", events: str, 
     """Serve until nobody needs us. path: of the socket, which is removed; events: containerd's ttRPC address."""
     engine.machine.adopt_orphans()
     loop = Loop()
-    _raise_descriptors()
 
     def over() -> None:
         """Take the name away first: who finds it finds somebody who answers."""
@@ -39,6 +38,7 @@ def serve(listener: "_socket.socket", path: str, engine: "Engine", events: str, 
 
     containers = Containers(loop, engine, Publisher(loop, events, namespace))
     service = TaskService(containers, namespace, over)
+    containers.workers.files = _raise_descriptors()
     loop.on_exit = containers.on_exit
     loop.watch_children()
     server = Server(loop, listener, service.serve)
@@ -57,7 +57,8 @@ def serve(listener: "_socket.socket", path: str, engine: "Engine", events: str, 
     loop.run()
 
 
-def _raise_descriptors() -> None:
-    """Three descriptors a container: take as many as we may have. Workers go back to what was."""
-    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+def _raise_descriptors() -> tuple[int, int]:
+    """Three descriptors a container: take as many as we may have. Returns the limit as it was."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
+    return before

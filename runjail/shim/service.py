@@ -34,12 +34,13 @@ FLUSH_POLL = 0.01
 
 
 class TaskService:
-    """Serves the containers of one shim. over: called when the shim is to end. joined: ids promised to us."""
+    """Serves the containers of one shim. over: called when the shim is to end."""
 
     def __init__(self, containers: "Containers", namespace: str, over: "Callable[[], None]") -> None:
         self._containers, self._over = containers, over
         self._engine, self._events = containers.engine, containers.events
-        self.joined: set[str] = set()
+        self._joined = containers.joined
+        self._joins = 0
         life = Life(containers, namespace)
         task: dict[str, Method] = {
             "Create": (messages.CREATE, messages.PID, life.create),
@@ -90,7 +91,7 @@ class TaskService:
     @property
     def unused(self) -> bool:
         """Whether there are no containers, and none are to come."""
-        return not (self._containers.tasks or self.joined)
+        return not (self._containers.tasks or self._joined)
 
     # -- questions
 
@@ -223,13 +224,19 @@ class TaskService:
     # -- the shim itself
 
     def _join(self, request: "Message", reply: Reply) -> None:
-        self.joined.add(request["id"])
-        self._containers.loop.later(JOIN_SECONDS, lambda: self.joined.discard(request["id"]))
+        self._joins += 1
+        number = self._joined[request["id"]] = self._joins
+
+        def expire() -> None:
+            if self._joined.get(request["id"]) == number:
+                del self._joined[request["id"]]
+
+        self._containers.loop.later(JOIN_SECONDS, expire)
         reply.give(pid=os.getpid())
 
     def _leave(self, request: "Message", reply: Reply) -> None:
         """Forget a container that `delete` cleans up: whoever asks knows better than we do that nobody needs it."""
-        self.joined.discard(request["id"])
+        self._joined.pop(request["id"], None)
         task = self._containers.tasks.get(request["id"])
         if task:
             self._containers.forget(task)

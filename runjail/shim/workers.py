@@ -7,6 +7,7 @@ and `delete` takes it back.
 import _socket
 import gc
 import os
+import resource
 import struct
 
 from runjail import jsonio, log
@@ -47,11 +48,12 @@ class Worker:
 
 
 class Workers:
-    """Starts workers and hands their results on. pids: those that run."""
+    """Starts workers and hands their results on. pids: those that run; files: their limit of descriptors."""
 
     def __init__(self, loop: "Loop", machine: "Machine") -> None:
         self._loop, self._machine = loop, machine
         self.pids: set[int] = set()
+        self.files = resource.getrlimit(resource.RLIMIT_NOFILE)
         self.answering = 0  # workers whose result is still to come
 
     def start(
@@ -92,6 +94,7 @@ class Workers:
             self._machine.die_with_parent()
             if os.getppid() != parent:  # it died before we said so
                 os._exit(1)
+            resource.setrlimit(resource.RLIMIT_NOFILE, self.files)
             for number, descriptor in enumerate(standard):
                 os.dup2(descriptor, number)
             close_others([worker.link.fileno(), *keep, *log.descriptors()])

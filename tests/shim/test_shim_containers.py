@@ -283,11 +283,13 @@ def test_a_process_that_cannot_start(shim: Shim) -> None:
     """It can be deleted, and does not hold up the end of the container."""
     shim.start()
     shim.ask("Exec", exec_id="more")
+    waiting = shim.ask("Wait", exec_id="more")
     asked = shim.ask("Start", exec_id="more")
     shim.workers.finish(errors.ProgramNotFound("nope"))
     shim.containers.on_exit(100, 0)
 
     assert "OCI runtime exec failed: executable file `nope` not found" in str(asked[0])
+    assert waiting[0]["exit_status"] == 126
     assert shim.events.topics[-1] == "exit"
     assert shim.ask("Delete", exec_id="more")[0]["pid"] == 0
 
@@ -368,6 +370,18 @@ def test_shutdown(shim: Shim) -> None:
     shim.ask("Shutdown")
     assert shim.over == 0
     shim.ask("Leave", "runjail.shim.Group", id="next")
+
+    assert shim.over == 1
+
+
+def test_a_promise_that_is_kept(shim: Shim) -> None:
+    """Once the container was created it is no promise any more."""
+    shim.ask("Join", "runjail.shim.Group", id="web")
+    shim.start()
+    shim.containers.on_exit(100, 0)
+    shim.ask("Delete")
+    shim.workers.finish()
+    shim.ask("Shutdown")
 
     assert shim.over == 1
 

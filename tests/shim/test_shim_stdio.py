@@ -1,5 +1,6 @@
 """FIFOs, files and programs as standard input, output and error."""
 
+import contextlib
 import os
 import select
 from pathlib import Path
@@ -22,8 +23,13 @@ def fifos(tmp_path: Path) -> list[str]:
 
 
 def opened() -> int:
-    """Return how many descriptors this process has."""
-    return len(os.listdir("/dev/fd"))
+    """Return how many descriptors this process has, as far as they could be ours."""
+    count = 0
+    for descriptor in range(256):
+        with contextlib.suppress(OSError):
+            os.fstat(descriptor)
+            count += 1
+    return count
 
 
 def test_nobody_waits_for_the_client(fifos: list[str]) -> None:
