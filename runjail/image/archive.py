@@ -1,6 +1,7 @@
 """OCI layouts in a tar file: `oci-archive`. Reading takes any compression, also FreeBSD's `.txz`; writing is plain."""
 
 import os
+import posixpath
 import threading
 
 from runjail.errors import Corrupt, ImageError, reason
@@ -48,6 +49,7 @@ class TarFile:
 
     def __init__(self, path: str) -> None:
         self.path, self.beside = path, f"{path}.{os.urandom(4).hex()}.partial"
+        self.directories = {""}
         if os.path.lexists(path):
             raise ImageError(f"{path} exists", "an archive is written anew; remove it or choose another name")
         try:
@@ -56,14 +58,22 @@ class TarFile:
             raise ImageError(f"cannot write {path}: {reason(error)}") from error
 
     def add(self, name: str, size: int, content: "Iterable[bytes]") -> None:
-        """Append a file. Raises ImageError."""
+        """Append a file, after the directories that it is in. Raises ImageError."""
         try:
+            self._add_directory(posixpath.dirname(name))
             write_all(self.fd, tar_writer.header(name.encode(), size=size))
             for block in content:
                 write_all(self.fd, block)
             write_all(self.fd, tar_writer.padding(size))
         except OSError as error:
             raise ImageError(f"cannot write {self.path}: {reason(error)}") from error
+
+    def _add_directory(self, name: str) -> None:
+        """Append a directory: skopeo gives those that are missing to root, which only root may do."""
+        if name not in self.directories:
+            self.directories.add(name)
+            self._add_directory(posixpath.dirname(name))
+            write_all(self.fd, tar_writer.header(f"{name}/".encode(), tar_writer.DIRECTORY, mode=0o755))
 
     def finish(self) -> None:
         """Write the end and give the file its name. Raises ImageError."""
