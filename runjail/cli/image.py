@@ -100,24 +100,20 @@ def bundle(given: "Given", context: Context) -> int:
     import hashlib
 
     from runjail.image import bundles
-    from runjail.image.bundle import config
+    from runjail.image.bundle import LONGEST_HOSTNAME, config
 
     half = Half(given, context)
     limit = storage_size(given)
     path = os.path.abspath(given.words[1])
-    os.makedirs(path, 0o700, exist_ok=True)
-    if os.listdir(path):
-        raise UsageError(f"{path}: not an empty directory")
     name = f"bundle-{hashlib.sha256(path.encode('utf-8', 'surrogateescape')).hexdigest()[:16]}"
-    with half.content.lease():
+    with bundles.empty_directory(path), half.content.lease():
         image, found = unpacked(half, given.words[0])
         half.store.remove_root(name)  # of a bundle that was here before
         root = half.store.make_root(name, found.chain, seal=found.seal, size=limit, properties={bundles.BUNDLE: path})
         try:
-            bundles.write(
-                f"{path}/config.json",
-                config(image.config, root, host=context.host().os, hostname=os.path.basename(path)),
-            )
+            hostname = os.path.basename(path)[:LONGEST_HOSTNAME]
+            document = config(image.config, root, host=context.host().os, hostname=hostname)
+            bundles.write(f"{path}/config.json", document)
         except BaseException:
             half.store.remove_root(name)
             raise

@@ -35,9 +35,11 @@ def _change(half: Half, recipients: "Parameters | None") -> int:
     target = references.parse(half.given.words[-1])
     if target.kind == "rootfs" or (target.kind != "registry" and len(half.given.words) == 1):
         raise UsageError(f"{source.name}: say where the result goes", "a name, oci:DIR:TAG or oci-archive:FILE:TAG")
-    with half.content.lease():
-        name, top = half.obtain(half.given.words[0])
-        changed = _changed(half, top, recipients)
+    if target.kind == "registry":
+        half.local_name(half.given.words[-1])  # a digest is no name for what has another
+    with half.passing() as digests:
+        name, top = half.borrow(half.given.words[0], digests)
+        changed = _changed(half, top, recipients, digests)
         if changed == top:
             from runjail import log
 
@@ -46,12 +48,12 @@ def _change(half: Half, recipients: "Parameters | None") -> int:
             name = name if len(half.given.words) == 1 else half.local_name(half.given.words[1])
             half.content.tag(name, changed)
             return say(half.given, name, changed)
-        return say(half.given, target.name, send(half, source.name, changed, target))
+        return say(half.given, target.name, send(half, source.name, changed, target, digests))
 
 
-def _changed(half: Half, top: "Descriptor", recipients: "Parameters | None") -> "Descriptor":
+def _changed(half: Half, top: "Descriptor", recipients: "Parameters | None", added: set[str]) -> "Descriptor":
     with half.progress() as progress:
-        keys = recrypt.Keys(half.keys(), recipients or {}, half.providers(), progress)
+        keys = recrypt.Keys(half.keys(), recipients or {}, half.providers(), progress, added)
         do = recrypt.decrypt if recipients is None else recrypt.encrypt
         return do(half.content, top, keys, half.layers(), _chosen(half))
 

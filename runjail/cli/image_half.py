@@ -1,6 +1,7 @@
 """What the verbs of images share: the store, settings, keys, and how a word becomes an image."""
 
 import os
+from contextlib import contextmanager
 
 from runjail import log
 from runjail.cli.main import Context
@@ -10,7 +11,7 @@ from runjail.image.content import Content
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
     from runjail.cli.parse import Given
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from runjail.image.model import Descriptor, Platform
     from runjail.image.references import Reference
     from runjail.storage.base import Store
+
+    Read = Callable[[Descriptor], bytes]
 
 MAX_JOBS = 64
 LEVELS = {"gzip": 9, "zstd": 22, "none": 0}
@@ -162,6 +165,51 @@ class Half:
         name = reference.name if reference.kind == "registry" else ""
         return reference.name, self.fetch(reference, name)
 
+    @contextmanager
+    def looking(self, text: str) -> "Iterator[tuple[str, Descriptor, Read]]":
+        """Return an image's name, what it leads to and how to read documents: in the store, or where it is.
+
+        Nothing is fetched but the documents that are read.
+        """
+        reference = references.parse(text)
+        if reference.kind == "registry":
+            with self.content.lease():
+                try:
+                    name, top = self.find(text)
+                except ImageNotFound:
+                    pass
+                else:
+                    yield name, top, self.content.read
+                    return
+        source = places.source(reference, self.access)
+        try:
+            yield reference.name, source.top(), source.document
+        finally:
+            source.close()
+
+    @contextmanager
+    def passing(self) -> "Iterator[set[str]]":
+        """Keep blobs that nothing names from being collected, and collect those of the set that comes, at the end.
+
+        It is for images that only pass through the store.
+        """
+        digests: set[str] = set()
+        try:
+            with self.content.lease():
+                yield digests
+        finally:
+            if digests:
+                self.content.collect(among=digests)
+
+    def borrow(self, text: str, digests: set[str]) -> "tuple[str, Descriptor]":
+        """Return what `obtain` does; what that brought without a name is added to the digests."""
+        name, top = self.obtain(text)
+        if references.parse(text).kind != "registry":
+            found = transfer.parts(self.content.read, top)
+            digests.update(blob.digest for blob in found.blobs)
+            digests.update(descriptor.digest for descriptor, _content in found.documents)
+        return name, top
+
     def fetch(self, reference: "Reference", name: str) -> "Descriptor":
         """Copy an image into the store and give it a name, "" for none."""
         with self.progress() as progress:
@@ -176,7 +224,7 @@ class Half:
     def image(self, text: str) -> "Image":
         """Return the image that runs, fetched when it is not in the store. The caller holds the content's lease."""
         name, top = self.obtain(text)
-        return images.load(self.content, name, top, self.platforms())
+        return images.load(self.content.read, name, top, self.platforms())
 
     def local_name(self, text: str) -> str:
         """Return the canonical form of a name to give: no place, no digest."""

@@ -26,7 +26,7 @@ def list_(given: "Given", context: Context) -> int:
     if given.flag("quiet"):
         return put("".join(f"{name}\n" for name in sorted(names)))
     stored = _stored(half)
-    found = [image for name in sorted(names) for image in images.every(half.content, name, names[name])]
+    found = [image for name in sorted(names) for image in images.every(half.content.read, name, names[name])]
     rows = [_listed(image, stored) for image in found]
     if form == "json":
         return put(jsonio.dumps(rows) + "\n")
@@ -67,9 +67,9 @@ def inspect(given: "Given", context: Context) -> int:
     """Show one image: what it runs, its layers, their encryption and where they are unpacked."""
     half = Half(given, context)
     form = choice(given, "table", "json")
-    with half.content.lease():
-        image = half.image(given.words[0])
-        document = _inspected(image, _stored(half))
+    with half.looking(given.words[0]) as (name, top, read):
+        image = images.load(read, name, top, half.platforms())
+    document = _inspected(image, _stored(half))
     if form == "json":
         return put(jsonio.dumps(document, indent=2) + "\n")
     facts = [
@@ -135,9 +135,8 @@ def layerinfo(given: "Given", context: Context) -> int:
     """Show who can decrypt each layer, with the columns of imgcrypt's `ctr-enc images layerinfo`."""
     half = Half(given, context)
     form = choice(given, "table", "json")
-    with half.content.lease():
-        name, top = half.obtain(given.words[0])
-        found = images.every(half.content, name, top)
+    with half.looking(given.words[0]) as (name, top, read):
+        found = images.every(read, name, top)
     wanted = half.platforms() if given.many("platform") else []
     chosen = [
         image for image in found if not wanted or any(platform.fits(image.config.platform, each) for each in wanted)

@@ -34,7 +34,7 @@ def bundle_for(given: "Given", context: Context, states: "Store") -> "Making":
 
 def fill(making: "Making", given: "Given", context: Context) -> "dict[str, Any]":
     """Unpack the image, give the bundle its root, and return its config.json, which is written there as well."""
-    from runjail.image.bundle import config
+    from runjail.image.bundle import LONGEST_HOSTNAME, config
 
     half = Half(given, context)
     limit, network = storage_size(given), _network(given)
@@ -50,7 +50,7 @@ def fill(making: "Making", given: "Given", context: Context) -> "dict[str, Any]"
         args=context.rest,
         user=given.text("user"),
         cwd=given.text("workdir"),
-        hostname=given.text("hostname") or given.words[0],
+        hostname=given.text("hostname") or given.words[0][:LONGEST_HOSTNAME],
         network=network,
         readonly=given.flag("read-only"),
     )

@@ -86,14 +86,14 @@ def export(given: "Given", context: Context) -> int:
 
 
 def _send(half: Half, source: str, target: "Reference") -> int:
-    with half.content.lease():
-        name, top = half.obtain(source)
-        sent = send(half, name, top, target)
+    with half.passing() as digests:
+        name, top = half.borrow(source, digests)
+        sent = send(half, name, top, target, digests)
     return say(half.given, target.name, sent)
 
 
-def send(half: Half, name: str, top: "Descriptor", target: "Reference") -> "Descriptor":
-    """Copy an image out of the store. Returns what the target's name leads to."""
+def send(half: Half, name: str, top: "Descriptor", target: "Reference", added: set[str]) -> "Descriptor":
+    """Copy an image out of the store. Returns what the target's name leads to. added: gets digests of new blobs."""
     kind, level = half.compression()
     origin = references.parse(name)
     same = origin.kind == "registry" and origin.host == target.host
@@ -110,6 +110,7 @@ def send(half: Half, name: str, top: "Descriptor", target: "Reference") -> "Desc
             level=level,
             jobs=half.jobs(),
             progress=progress,
+            added=added,
         )
 
 

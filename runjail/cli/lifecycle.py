@@ -113,6 +113,7 @@ def run(given: "Given", context: Context) -> int:
     if not given.text("image"):
         from runjail.spec.parse import read
 
+        _refuse_image_options(given)
         request = _request(given, context)
         return _run(request, read(f"{request.bundle}/config.json"), context.rest, given, host, store)
     from runjail.cli import image_run
@@ -120,6 +121,15 @@ def run(given: "Given", context: Context) -> int:
     with image_run.bundle_for(given, context, store) as making:
         document = image_run.fill(making, given, context)
         return _run(_request(given, context).replace(bundle=making.path), document, [], given, host, store)
+
+
+def _refuse_image_options(given: "Given") -> None:
+    """A bundle says by itself who runs and what of the host is seen: no option may look as if it changed that."""
+    from runjail.cli.table import VERBS
+
+    for name, _short, _value, what in VERBS["run"][2]:
+        if name in given.options and what.startswith("with --image"):
+            raise UsageError(f"--{name} needs --image: a bundle's config.json says that itself")
 
 
 def _run(

@@ -23,6 +23,7 @@ PATHS = {
     "freebsd": "/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin",
     "linux": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 }
+LONGEST_HOSTNAME = 64  # bytes that Linux takes (sethostname(2)); FreeBSD takes 255
 IMAGE = "org.opencontainers.image."
 # Annotations that tell a runtime what a container may do. As labels, anybody who builds an image could write them.
 NOT_FROM_LABELS = ("org.freebsd.", "org.runjail.", "org.systemd.", "run.oci.", "qos.", f"{IMAGE}os")
@@ -42,18 +43,18 @@ def config(
 ) -> "dict[str, Any]":
     """Return config.json for a root that was made of the image.
 
-    root: its directory, which names users. host: "freebsd" or "linux". args: instead of the image's Cmd; its Entrypoint
-    stays before them. user, cwd: instead of the image's. network: "host" (then the host's resolv.conf is shown) or
-    "none". readonly: the root; the image's volumes are in memory then, otherwise they are directories of the root,
-    which no other container shares.
+    root: its directory, which names users, and gets directories for volumes. host: "freebsd" or "linux". args: instead
+    of the image's Cmd; its Entrypoint stays before them. user, cwd: instead of the image's. network: "host" (then the
+    host's resolv.conf is shown) or "none". readonly: the root; the image's volumes are in memory then, otherwise they
+    are directories of the root, which no other container shares.
 
     Raises ImageError for an image that says nothing to run, is for another system, or has a config that means nothing.
     """
     system = image.platform.os or host
     if system not in PATHS:
         raise ImageError(f"the image is for {system[:40]}, which neither FreeBSD nor Linux can run")
-    identity = _identity(root, user or _text(image, "User"))
     volumes = _volumes(image)
+    identity = _look(root, user or _text(image, "User"), () if readonly else volumes)
     document: dict[str, Any] = {
         "ociVersion": "1.3.0",
         "process": _process(image, system, identity, args, cwd),
@@ -76,13 +77,18 @@ def config(
     return document
 
 
-def _identity(root: str, text: str) -> "Identity":
+def _look(root: str, user: str, volumes: "Sequence[str]") -> "Identity":
+    """Return who a user is below the root, in which directories are made for volumes that have none."""
     try:
         directory = rootfs.open_root(root)
     except OSError as error:
         raise ImageError(f"cannot open the root {root}: {reason(error)}") from error
     try:
-        return users.resolve(directory, text)
+        for path in volumes:
+            rootfs.mount_point(directory, path, True, lambda _made: None).close()
+        return users.resolve(directory, user)
+    except OSError as error:
+        raise ImageError(f"cannot make the image's volumes: {reason(error)}") from error
     finally:
         os.close(directory)
 

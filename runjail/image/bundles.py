@@ -8,15 +8,16 @@ lock ends with the maker, so what a crash leaves behind is known as such.
 import fcntl
 import os
 import shutil
+from contextlib import contextmanager
 
 from runjail import jsonio
-from runjail.errors import StorageError, reason
+from runjail.errors import ImageError, StorageError, UsageError, reason
 from runjail.image.content import Lock
 from runjail.image.model import encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from typing import Any, Self
 
     from runjail.storage.base import RootInfo, Store
@@ -66,6 +67,28 @@ def write(path: str, document: "Mapping[str, Any]") -> None:
         stream.write(encode(dict(document)))
 
 
+@contextmanager
+def empty_directory(path: str) -> "Iterator[None]":
+    """Have a directory, new or empty, to ourselves; a new one goes again when what is in the context fails.
+
+    Raises UsageError for one with anything in it, ImageError.
+    """
+    made = not os.path.lexists(path)
+    try:
+        os.makedirs(path, 0o700, exist_ok=True)
+    except OSError as error:
+        raise ImageError(f"cannot make the bundle {path}: {reason(error)}") from error
+    with Lock(path, fcntl.LOCK_EX):
+        if os.listdir(path):
+            raise UsageError(f"{path}: not an empty directory")
+        try:
+            yield
+        except BaseException:
+            if made:
+                os.rmdir(path)
+            raise
+
+
 def location(path: str) -> str:
     """Return to which store a bundle says that it belongs, "" for one that says nothing of the kind."""
     try:
@@ -86,16 +109,17 @@ def belongs(store: "Store", path: str) -> bool:
 def take_back(store: "Store", path: str) -> None:
     """Remove a bundle of the store, and its root first. What is gone already is success. Raises InUse, StorageError."""
     store.remove_root(os.path.basename(path))
-    try:
-        shutil.rmtree(path)
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise StorageError(f"cannot remove the bundle {path}: {reason(error)}") from error
+    while os.path.lexists(path):
+        try:
+            shutil.rmtree(path)
+        except FileNotFoundError:  # somebody removes it as well
+            continue
+        except OSError as error:
+            raise StorageError(f"cannot remove the bundle {path}: {reason(error)}") from error
 
 
 def orphans(store: "Store") -> list[str]:
-    """Take back every bundle and root whose container is gone. Returns their names."""
+    """Take back every bundle whose container is gone, and its root. Returns their names."""
     found = []
     bundles = store.bundles()
     for name in sorted(os.listdir(bundles)):
@@ -104,10 +128,15 @@ def orphans(store: "Store") -> list[str]:
         if abandoned:
             take_back(store, f"{bundles}/{name}")
             found.append(name)
-    for root in store.roots():
-        if root.name not in found and _unused(root, bundles):
-            store.remove_root(root.name)
-            found.append(root.name)
+    return found
+
+
+def lost_roots(store: "Store") -> list[str]:
+    """Remove roots whose bundle is gone. Returns their names. Nobody may be making a bundle meanwhile."""
+    bundles = store.bundles()
+    found = [root.name for root in store.roots() if _unused(root, bundles)]
+    for name in found:
+        store.remove_root(name)
     return found
 
 

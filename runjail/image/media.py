@@ -10,10 +10,12 @@ DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
 DOCKER_FOREIGN = "application/vnd.docker.image.rootfs.foreign.diff.tar"
+DOCKER = "application/vnd.docker."
 
 INDEXES = (OCI_INDEX, DOCKER_LIST)
 MANIFESTS = (OCI_MANIFEST, DOCKER_MANIFEST)
 ENCRYPTED = "+encrypted"  # always the last suffix
+CONFIGS = (OCI_CONFIG, DOCKER_CONFIG)
 COMPRESSIONS = ("", "gzip", "zstd")
 
 

@@ -134,6 +134,8 @@ def parse_document(content: bytes, what: str) -> "dict[str, Any]":
         raise Corrupt(f"{what}: longer than {LARGEST >> 20} MiB")
     try:
         document = jsonio.loads(content.decode())
+        if b"\\u" in content:
+            encode(document)  # half a surrogate pair is no text that could be written again
     except (ValueError, RecursionError) as error:
         raise Corrupt(f"{what}: not JSON: {error}") from None
     if not isinstance(document, dict):

@@ -150,9 +150,7 @@ def choose(read: "Read", top: Descriptor, wanted: "Sequence[Platform]") -> Descr
 
 def _offers(index: Index, read: "Read", seen: set[str], depth: int) -> "Iterator[tuple[Descriptor, Platform]]":
     for entry in index.manifests:
-        if entry.platform and "unknown" in (entry.platform.os, entry.platform.architecture):
-            continue  # attestations: SBOMs and signatures beside the images
-        if entry.digest in seen:
+        if entry.digest in seen or not may_be_image(entry):
             continue
         seen.add(entry.digest)
         if entry.media_type in media.INDEXES and depth:
@@ -165,10 +163,16 @@ def _offers(index: Index, read: "Read", seen: set[str], depth: int) -> "Iterator
                 yield entry, offered
 
 
+def may_be_image(entry: Descriptor) -> bool:
+    """Whether an index's entry is an image or an index of such: no SBOM or signature beside them."""
+    attests = entry.platform and "unknown" in (entry.platform.os, entry.platform.architecture)
+    return not attests and entry.media_type in media.INDEXES + media.MANIFESTS
+
+
 def of_manifest(entry: Descriptor, read: "Read") -> Platform | None:
     """Return the platform that a manifest's image config names; None for what is no image."""
     manifest = model.parse_manifest(read(entry), entry.media_type, f"manifest {entry.digest}")
-    if isinstance(manifest, Index) or manifest.config.media_type not in (media.OCI_CONFIG, media.DOCKER_CONFIG):
+    if isinstance(manifest, Index) or manifest.config.media_type not in media.CONFIGS:
         return None
     document = model.parse_document(read(manifest.config), "image config")
     return model.parse_platform(document, "image config")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Pruned(Record):
     """What was removed. half_made, layers: datasets or directories; roots: names; blobs: digests; freed: their bytes.
 
-    busy: layers stayed because somebody unpacks or fetches an image just now.
+    busy: names, layers and roots without a bundle stayed because somebody unpacks or fetches an image just now.
     """
 
     half_made: "tuple[str, ...]"
@@ -37,10 +37,12 @@ def prune(content: "Content", store: "Store", *, names: bool = False) -> Pruned:
     """
     half_made = store.sweep()
     roots = bundles.orphans(store)
-    untagged = _untag_unused(content, store) if names else []
+    untagged: list[str] = []
     removed: list[str] = []
     with Lock(f"{content.directory}/blobs", fcntl.LOCK_EX, wait=False) as alone:  # the lease of whoever uses images
         if alone.held:
+            roots += bundles.lost_roots(store)
+            untagged = _untag_unused(content, store) if names else []
             needed = _needed(content).values()
             removed = _remove_layers(store, {chain for chains, _diff_ids in needed for chain in chains})
             Proofs(content).forget({diff_id for _chains, diff_ids in needed for diff_id in diff_ids})
@@ -53,7 +55,7 @@ def _needed(content: "Content") -> "dict[str, tuple[list[str], list[str]]]":
     found: dict[str, tuple[list[str], list[str]]] = {}
     for name, top in content.names().items():
         chains, diff_ids = found.setdefault(name, ([], []))
-        for image in images.every(content, name, top):
+        for image in images.every(content.read, name, top):
             chains += digests.chain_ids(image.config.diff_ids)
             diff_ids += image.config.diff_ids
     return found

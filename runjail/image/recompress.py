@@ -21,12 +21,11 @@ POINTERS = ("containerd.io/snapshot/stargz/", "io.containers.estargz.", "io.gith
 SHA256 = digests.of(b"")  # the algorithm of what we make
 
 
-def recompress(content: "Content", top: Descriptor, kind: str, level: int | None, added: list[str]) -> Descriptor:
+def recompress(content: "Content", top: Descriptor, kind: str, level: int | None, added: set[str]) -> Descriptor:
     """Return the index or manifest with layers in another compression; the new blobs are in the content, nameless.
 
     kind: "gzip", "zstd" or "none". Layers that are encrypted, not distributable, no tar files or in that compression
-    already (when no level is asked for) stay as they are. added: the digests of new blobs are appended to it, also on
-    failure.
+    already (when no level is asked for) stay as they are. added: gets the digests of new blobs, also on failure.
     Raises Corrupt for a layer that is not what its config says, UsageError for a wrong kind or level.
     """
     kind = "" if kind == "none" else kind
@@ -36,7 +35,7 @@ def recompress(content: "Content", top: Descriptor, kind: str, level: int | None
 
 
 class _Recompression:
-    def __init__(self, content: "Content", kind: str, level: int | None, added: list[str]) -> None:
+    def __init__(self, content: "Content", kind: str, level: int | None, added: set[str]) -> None:
         self.content, self.kind, self.level, self.added = content, kind, level, added
 
     def document(self, descriptor: Descriptor) -> Descriptor:
@@ -53,7 +52,7 @@ class _Recompression:
 
     def _add(self, document: Index | Manifest, old: Descriptor) -> Descriptor:
         added = self.content.add(model.encode(document.document()), document.media_type)
-        self.added.append(added.digest)
+        self.added.add(added.digest)
         return added.replace(annotations=old.annotations, platform=old.platform)
 
     def _layers(self, manifest: Manifest) -> list[Descriptor]:
@@ -87,7 +86,7 @@ class _Recompression:
             raise Corrupt(f"layer {layer.digest}: {error}") from None
         finally:
             part.close()
-        self.added.append(made.digest)
+        self.added.add(made.digest)
         kept = {key: text for key, text in layer.annotations.items() if not key.startswith(POINTERS)}
         return made.replace(annotations=kept)
 
@@ -95,14 +94,16 @@ class _Recompression:
 def as_oci(manifest: Manifest, layers: list[Descriptor]) -> Manifest:
     """Return the manifest with these layers, in OCI's media types throughout: docker's have no zstd."""
     typed = [layer.replace(media_type=_oci_type(layer.media_type)) for layer in layers]
-    config = manifest.config.replace(media_type=media.OCI_CONFIG)
+    config = manifest.config
+    if config.media_type == media.DOCKER_CONFIG:
+        config = config.replace(media_type=media.OCI_CONFIG)
     return manifest.replace(config=config, layers=tuple(typed), media_type=media.OCI_MANIFEST)
 
 
 def _oci_type(media_type: str) -> str:
-    if media_type.startswith((media.OCI_FOREIGN, media.OCI_LAYER)):
-        return media_type
-    return media.oci_layer(media.layer_compression(media_type) or "", encrypted=media.is_encrypted(media_type))
+    """Return what docker's type of a layer is called by OCI, any other type as it is."""
+    kind = media.layer_compression(media_type) if media_type.startswith(media.DOCKER) else None
+    return media_type if kind is None else media.oci_layer(kind, encrypted=media.is_encrypted(media_type))
 
 
 def _checked(chunks: "Iterator[bytes]", check: "parallel.Check") -> "Iterator[bytes]":

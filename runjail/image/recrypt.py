@@ -7,9 +7,10 @@ members included.
 import os
 
 from runjail.errors import ImageError, ImageNotFound
-from runjail.image import media, model
+from runjail.image import media, model, platform
 from runjail.image.crypto import blobs, ocicrypt
 from runjail.image.model import Descriptor, Index, Manifest
+from runjail.image.recompress import as_oci
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
 
 
 class Keys:
-    """What layers are opened with and wrapped for. progress: told about the plain bytes of each layer."""
+    """What layers are opened with and wrapped for.
+
+    progress: told about the plain bytes of each layer. added: gets the digests of new blobs, also on failure.
+    """
 
     def __init__(
         self,
@@ -33,8 +37,10 @@ class Keys:
         encrypting: "Parameters",
         providers: "Mapping[str, Provider]",
         progress: "Progress | None" = None,
+        added: "set[str] | None" = None,
     ) -> None:
         self.decrypting, self.encrypting, self.providers, self.progress = decrypting, encrypting, providers, progress
+        self.added = set() if added is None else added
 
 
 def encrypt(
@@ -45,75 +51,69 @@ def encrypt(
     layers: numbers from 0, the lowest, or from -1, the highest; () for all. chosen: which manifests of an index, None
     for all. The caller holds the content's lease. Raises ImageError, Unauthorized.
     """
-    return _change(content, top, lambda layer, _diff_id: _encrypted(content, layer, keys), layers, chosen)
+    return _Change(content, keys.added, lambda layer, _diff_id: _encrypted(content, layer, keys), layers, chosen)(top)
 
 
 def decrypt(
     content: "Content", top: Descriptor, keys: Keys, layers: "Sequence[int]" = (), chosen: "Chosen | None" = None
 ) -> Descriptor:
     """Decrypt layers. As `encrypt`; an image without encrypted layers is returned as it is."""
-    return _change(content, top, lambda layer, diff_id: _decrypted(content, layer, diff_id, keys), layers, chosen)
+
+    def edit(layer: Descriptor, diff_id: str) -> Descriptor:
+        return _decrypted(content, layer, diff_id, keys)
+
+    return _Change(content, keys.added, edit, layers, chosen)(top)
 
 
-def _change(
-    content: "Content", top: Descriptor, edit: "Edit", layers: "Sequence[int]", chosen: "Chosen | None"
-) -> Descriptor:
-    document = model.parse_manifest(content.read(top), top.media_type, f"manifest {top.digest}")
-    if isinstance(document, Manifest):
-        config = model.parse_config(content.read(document.config), len(document.layers))
-        changed: Manifest | Index = _changed(document, config.diff_ids, edit, layers)
-    else:
-        entries = tuple(
-            _change(content, entry, edit, layers, chosen) if _is_image(content, entry, chosen) else entry
-            for entry in document.manifests
-        )
-        changed = document.replace(manifests=entries, media_type=media.OCI_INDEX)
-        if entries == document.manifests:
+class _Change:
+    """A change of layers, and what follows from it in documents. Call it with what is to be changed."""
+
+    def __init__(
+        self, content: "Content", added: set[str], edit: "Edit", layers: "Sequence[int]", chosen: "Chosen | None"
+    ) -> None:
+        self.content, self.added, self.edit, self.layers, self.chosen = content, added, edit, layers, chosen
+
+    def __call__(self, top: Descriptor) -> Descriptor:
+        document = model.parse_manifest(self.content.read(top), top.media_type, f"manifest {top.digest}")
+        if isinstance(document, Manifest):
+            config = model.parse_config(self.content.read(document.config), len(document.layers))
+            changed: Manifest | Index = self._manifest(document, config.diff_ids)
+        else:
+            entries = tuple(self(entry) if self._is_image(entry) else entry for entry in document.manifests)
+            changed = document.replace(manifests=entries, media_type=media.OCI_INDEX)
+            if entries == document.manifests:
+                return top
+        if changed is document:
             return top
-    if changed is document:
-        return top
-    added = content.add(model.encode(changed.document()))
-    return top.replace(media_type=changed.media_type, digest=added.digest, size=added.size)
+        made = self.content.add(model.encode(changed.document()))
+        self.added.add(made.digest)
+        return top.replace(media_type=changed.media_type, digest=made.digest, size=made.size)
 
+    def _is_image(self, entry: Descriptor) -> bool:
+        """Whether an entry of an index is to be changed; what is no image or was not pulled is left as it is."""
+        if not platform.may_be_image(entry):
+            return False
+        if entry.media_type in media.INDEXES:
+            return self.content.has(entry.digest)
+        if self.chosen and not self.chosen(entry):
+            return False
+        if not self.content.has(entry.digest):
+            if self.chosen:
+                raise ImageNotFound(f"manifest {entry.digest} of another platform: pull it with --all-platforms first")
+            return False
+        return platform.of_manifest(entry, self.content.read) is not None
 
-def _is_image(content: "Content", entry: Descriptor, chosen: "Chosen | None") -> bool:
-    """Whether an entry of an index is to be changed; attestations and what was not pulled are left as they are."""
-    if entry.media_type in media.INDEXES:
-        return content.has(entry.digest)
-    if entry.media_type not in media.MANIFESTS or (entry.platform and entry.platform.os == "unknown"):
-        return False
-    if chosen and not chosen(entry):
-        return False
-    if not content.has(entry.digest):
-        if chosen:
-            raise ImageNotFound(f"manifest {entry.digest} of another platform: pull it with --all-platforms first")
-        return False
-    return True
-
-
-def _changed(manifest: Manifest, diff_ids: "Sequence[str]", edit: "Edit", layers: "Sequence[int]") -> Manifest:
-    count = len(manifest.layers)
-    for number in layers:
-        if not -count <= number < count:
-            raise ImageError(f"there is no layer {number}: the image has {count}")
-    wanted = {number % count for number in layers} if layers else set(range(count))
-    changed = tuple(
-        edit(layer, diff_ids[number]) if number in wanted else layer for number, layer in enumerate(manifest.layers)
-    )
-    if changed == manifest.layers:
-        return manifest
-    config = manifest.config
-    if config.media_type == media.DOCKER_CONFIG:
-        config = config.replace(media_type=media.OCI_CONFIG)
-    return manifest.replace(config=config, layers=tuple(map(_as_oci, changed)), media_type=media.OCI_MANIFEST)
-
-
-def _as_oci(layer: Descriptor) -> Descriptor:
-    """Map docker's types: an OCI manifest holds OCI layers."""
-    if not layer.media_type.startswith("application/vnd.docker."):
-        return layer
-    kind = media.layer_compression(layer.media_type)
-    return layer if kind is None else layer.replace(media_type=media.oci_layer(kind, encrypted=layer.encrypted))
+    def _manifest(self, manifest: Manifest, diff_ids: "Sequence[str]") -> Manifest:
+        count = len(manifest.layers)
+        for number in self.layers:
+            if not -count <= number < count:
+                raise ImageError(f"there is no layer {number}: the image has {count}")
+        wanted = {number % count for number in self.layers} if self.layers else set(range(count))
+        changed = [
+            self.edit(layer, diff_ids[number]) if number in wanted else layer
+            for number, layer in enumerate(manifest.layers)
+        ]
+        return manifest if tuple(changed) == manifest.layers else as_oci(manifest, changed)
 
 
 def _encrypted(content: "Content", layer: Descriptor, keys: Keys) -> Descriptor:
@@ -128,6 +128,7 @@ def _encrypted(content: "Content", layer: Descriptor, keys: Keys) -> Descriptor:
             private, public, made = blobs.encrypt_blob(source, file.fd, layer)
             wrapped = ocicrypt.wrap(private, public, keys.encrypting, keys.providers)
             content.adopt(file, made.digest)
+            keys.added.add(made.digest)
     finally:
         os.close(source)
     _tell(keys, layer)
@@ -143,6 +144,7 @@ def _decrypted(content: "Content", layer: Descriptor, diff_id: str, keys: Keys) 
         with content.temporary() as file:
             made = blobs.decrypt_blob(source, file.fd, private, ocicrypt.public(layer), layer, diff_id)
             content.adopt(file, made.digest)
+            keys.added.add(made.digest)
     finally:
         os.close(source)
     _tell(keys, layer)

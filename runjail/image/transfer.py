@@ -3,7 +3,7 @@
 import os
 
 from runjail.errors import Corrupt, ImageError
-from runjail.image import media, model, parallel, platform
+from runjail.image import images, media, model, parallel, platform
 from runjail.image.model import Descriptor, Index
 from runjail.image.recompress import recompress
 from runjail.record import Record
@@ -37,7 +37,7 @@ def parts(read: "Read", top: Descriptor) -> Parts:
     """Read an image's documents and name its blobs. read: returns a document, verified. Raises ImageError, Corrupt."""
     documents: dict[str, tuple[Descriptor, bytes]] = {}
     blobs: dict[str, Descriptor] = {}
-    for descriptor, content, inside in _walk(read, top, set()):
+    for descriptor, content, inside in _walk(read, top, set(), platform.DEEPEST):
         documents.setdefault(descriptor.digest, (descriptor, content))
         for blob in inside:
             blobs.setdefault(blob.digest, blob)
@@ -45,7 +45,7 @@ def parts(read: "Read", top: Descriptor) -> Parts:
 
 
 def _walk(
-    read: "Read", top: Descriptor, seen: set[str]
+    read: "Read", top: Descriptor, seen: set[str], depth: int
 ) -> "Iterator[tuple[Descriptor, bytes, tuple[Descriptor, ...]]]":
     """Yield (descriptor, bytes, blobs) of every document below `top`, each once, `top` last."""
     if top.digest in seen:
@@ -57,8 +57,10 @@ def _walk(
         return
     document = model.parse_manifest(content, top.media_type, f"manifest {top.digest}")
     if isinstance(document, Index):
+        if not depth:
+            raise Corrupt(f"index {top.digest}: indexes are nested deeper than {platform.DEEPEST} levels")
         for entry in document.manifests:
-            yield from _walk(read, entry, seen)
+            yield from _walk(read, entry, seen, depth - 1)
         yield top, content, ()
     else:
         yield top, content, (document.config, *document.layers)
@@ -90,6 +92,7 @@ def copy_in(
         for descriptor, document in found.documents:
             _store(content, descriptor, document)
         if name:
+            images.every(content.read, name, top)  # what cannot be read later gets no name
             content.tag(name, top)
     return top
 
@@ -139,20 +142,22 @@ def copy_out(
     level: int | None = None,
     jobs: int = 3,
     progress: "Progress" = _silent,
+    added: "set[str] | None" = None,
 ) -> Descriptor:
     """Write an image to a place, and close it. Return the descriptor of what is there now.
 
     image: a name or a descriptor. compression: "" leaves layers as they are; "gzip", "zstd" and "none" change
-    those that are not encrypted, which makes a new manifest. Without success the sink is told to leave nothing.
+    those that are not encrypted, which makes a new manifest. added: gets the digests of blobs that were made for that,
+    to be collected by a caller who holds the content's lease. Without success the sink is told to leave nothing.
     """
-    added: list[str] = []
+    made: set[str] = set() if added is None else added
     try:
         with content.lease():
             top = content.find(image) if isinstance(image, str) else image
             if platforms is not None:
                 top = platform.choose(content.read, top, platforms)
             if compression:
-                top = recompress(content, top, compression, level, added)
+                top = recompress(content, top, compression, level, made)
             found = parts(content.read, top)
             parallel.run([_putting(content, sink, blob, progress) for blob in found.blobs], jobs)
             for descriptor, document in found.documents:
@@ -162,8 +167,8 @@ def copy_out(
         sink.abort()
         raise
     finally:
-        if added:
-            content.collect(among=added)
+        if made and added is None:
+            content.collect(among=made)
     return top
 
 

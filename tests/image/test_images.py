@@ -1,0 +1,111 @@
+"""Which images a name leads to, whatever else an index holds, and what gets no name at all."""
+
+from pathlib import Path
+
+import pytest
+
+from runjail.errors import Corrupt, ImageNotFound
+from runjail.image import images, media
+from runjail.image.content import Content
+from runjail.image.layout import LayoutSource
+from runjail.image.model import Descriptor, Platform
+from runjail.image.platform import DEEPEST
+from runjail.image.transfer import copy_in
+from tests.image.images import FREEBSD, LINUX, Layout
+
+CHART = "application/vnd.cncf.helm.config.v1+json"
+
+
+@pytest.fixture
+def content(tmp_path: Path) -> Content:
+    return Content(str(tmp_path / "content"))
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    return Layout(tmp_path / "layout")
+
+
+def chart(layout: Layout, platform: Platform | None = None) -> Descriptor:
+    """Add a manifest of something that is no image."""
+    config = layout.document({}, CHART)
+    body = {"schemaVersion": 2, "mediaType": media.OCI_MANIFEST, "config": config.document(), "layers": []}
+    return layout.document(body, media.OCI_MANIFEST).replace(platform=platform)
+
+
+def test_an_index_holds_more_than_images(layout: Layout, content: Content) -> None:
+    """Charts, signatures and attestations are kept, and are no images; none of them spoils the list of images."""
+    linux, freebsd = layout.image(None), layout.image(None, platform=FREEBSD)
+    attestation = chart(layout, Platform("unknown", "unknown"))
+    inner = layout.index(None, [freebsd, chart(layout)])
+    top = layout.index("t", [linux, attestation, inner, linux])
+    copy_in(LayoutSource(str(layout.path), "t"), content, "name")
+
+    found = images.every(content.read, "name", content.find("name"))
+    assert [image.descriptor.digest for image in found] == [linux.digest, freebsd.digest]
+    assert all(image.top.digest == top.digest for image in found)
+    assert content.has(attestation.digest)
+
+
+def test_indexes_that_repeat_themselves_are_read_once(layout: Layout) -> None:
+    """Each level names the next one twice: 2**40 ways lead to the image."""
+    top = layout.image(None)
+    for _ in range(40):
+        top = layout.index(None, [top, top])
+    source = LayoutSource(str(layout.path))
+
+    assert len(images.every(source.document, "name", top)) == 1
+
+
+def test_indexes_nest_so_deep_and_no_deeper(layout: Layout, content: Content) -> None:
+    top = layout.image(None)
+    for _ in range(DEEPEST):
+        top = layout.index(None, [top])
+    layout.name("fine", top)
+    layout.name("deep", layout.index(None, [top]))
+    for number in range(1000):
+        top = layout.index(None, [top, top.replace(annotations={"n": str(number)})])
+    layout.name("abyss", top)
+
+    copy_in(LayoutSource(str(layout.path), "fine"), content, "fine")
+    for tag in ("deep", "abyss"):
+        with pytest.raises(Corrupt, match=r"nested deeper than \d+ levels"):
+            copy_in(LayoutSource(str(layout.path), tag), content, tag)
+    assert list(content.names()) == ["fine"]
+
+
+@pytest.mark.parametrize("config", ["{}", '{"rootfs": {"type": "layers", "diff_ids": ["sha256:1"]}}', "[]", "{"])
+def test_what_is_no_image_gets_no_name(layout: Layout, content: Content, config: str) -> None:
+    """A name that leads to something unreadable would stop every verb that looks at all names."""
+    described = layout.blob(config.encode(), media.OCI_CONFIG)
+    body = {"schemaVersion": 2, "mediaType": media.OCI_MANIFEST, "config": described.document(), "layers": []}
+    layout.name("t", layout.document(body, media.OCI_MANIFEST))
+
+    with pytest.raises(Corrupt):
+        copy_in(LayoutSource(str(layout.path), "t"), content, "name")
+    assert content.names() == {}
+
+
+def test_of_an_index_not_everything_has_to_be_here(layout: Layout) -> None:
+    here, gone = layout.image(None), layout.image(None, platform=FREEBSD)
+    top = layout.index("t", [here, gone])
+    layout.file(gone.digest).unlink()
+    read = LayoutSource(str(layout.path)).document
+
+    assert [image.config.platform for image in images.every(read, "name", top)] == [LINUX]
+    layout.file(top.digest).unlink()
+    with pytest.raises(ImageNotFound):
+        images.every(read, "name", top)
+
+
+@pytest.mark.parametrize("word", ["\\ud800", "\\udc80", "\\ud800\\u0041"])
+def test_half_a_surrogate_pair_is_no_text(layout: Layout, word: str) -> None:
+    """It could be read, but never be written again: not into config.json, not onto a terminal."""
+    top = layout.image(None, run={"Cmd": ["WORD"]})
+    manifest = images.every(LayoutSource(str(layout.path)).document, "name", top)[0].manifest
+    spoiled = layout.blob(layout.file(manifest.config.digest).read_bytes().replace(b"WORD", word.encode()))
+    config = spoiled.replace(media_type=media.OCI_CONFIG)
+    top = layout.document(manifest.replace(config=config).document(), media.OCI_MANIFEST)
+
+    with pytest.raises(Corrupt, match="surrogates not allowed"):
+        images.every(LayoutSource(str(layout.path)).document, "name", top)

@@ -1,0 +1,135 @@
+"""What only passes through the store does not stay there, and what is being made is not taken away."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from runjail.image import bundles
+from runjail.image.content import Content
+from runjail.image.prune import prune
+from tests.story.conftest import Keys, Teller
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
+    pytest.mark.parametrize("location", ["dir"], indirect=True),
+]
+
+
+def blobs(teller: Teller) -> set[str]:
+    return set(Content(teller.store.content()).digests())
+
+
+def test_looking_at_a_place_copies_nothing(teller: Teller, hello: str, tmp_path: Path) -> None:
+    place = f"oci:{tmp_path}/layout:t"
+    teller.ok("image", "export", hello, place)
+    teller.ok("image", "rm", hello)
+
+    assert teller.json("image", "inspect", place)["name"] == place
+    assert len(teller.json("image", "layerinfo", place)) == 1
+    assert blobs(teller) == set()
+
+
+def test_what_was_decrypted_for_a_place_does_not_stay(teller: Teller, hello: str, keys: Keys, tmp_path: Path) -> None:
+    """Least of all in plain text. The same for what came from a place, and for layers that were compressed anew."""
+    teller.ok("image", "encrypt", *keys.recipient, hello)
+    teller.ok("image", "prune")
+    before = blobs(teller)
+
+    teller.ok("image", "decrypt", *keys.key, hello, f"oci:{tmp_path}/plain:t")
+    teller.ok("image", "encrypt", *keys.recipient, f"oci:{tmp_path}/plain:t", f"oci:{tmp_path}/secret:t")
+    teller.ok("image", "export", "--compression", "none", f"oci:{tmp_path}/plain:t", f"oci:{tmp_path}/none:t")
+    (tmp_path / "file").write_text("in the way")
+    teller.refused("image", "decrypt", *keys.key, hello, f"oci:{tmp_path}/file/below:t")
+    assert blobs(teller) == before
+    assert teller.json("image", "layerinfo", f"oci:{tmp_path}/none:t")[0]["encryption"] == ""
+
+
+def test_a_digest_does_not_become_the_name_of_something_else(teller: Teller, hello: str, keys: Keys) -> None:
+    """Whoever pins a digest gets what has it, or nothing."""
+    digest = teller.json("image", "inspect", hello)["digest"]
+    content = Content(teller.store.content())
+    content.tag(f"registry.example/hello@{digest}", content.find("docker.io/library/hello:latest"))
+
+    assert "not a name for an image" in teller.refused(
+        "image", "encrypt", *keys.recipient, f"registry.example/hello@{digest}"
+    )
+    assert teller.json("image", "inspect", f"registry.example/hello@{digest}")["digest"] == digest
+
+
+def test_a_bundle_that_fails_leaves_no_directory(teller: Teller, hello: str, keys: Keys, tmp_path: Path) -> None:
+    teller.ok("image", "encrypt", *keys.recipient, hello)
+    (tmp_path / "there").mkdir()
+    for name in ("new", "there"):
+        assert "not authorized" in teller.refused("image", "bundle", hello, str(tmp_path / name))
+    assert (tmp_path / "there").is_dir()
+    assert not (tmp_path / "new").exists()
+
+    (tmp_path / "file").write_text("")
+    assert teller.refused("image", "bundle", hello, f"{tmp_path}/file").startswith("cannot make the bundle ")
+
+
+def test_prune_takes_no_root_from_a_bundle_in_the_making(teller: Teller, hello: str, tmp_path: Path) -> None:
+    """Its config.json, by which prune knows that a bundle is there, is written after the root is made."""
+    chain, _where = teller.ok("image", "unpack", hello).split()
+    store, content = teller.store, Content(teller.store.content())
+    with content.lease():
+        store.make_root("bundle-1", chain, properties={bundles.BUNDLE: str(tmp_path / "bundle")})
+        assert prune(content, store).busy
+        assert store.root("bundle-1")
+    assert prune(content, store).roots == ("bundle-1",)
+
+
+def test_prune_all_takes_no_name_from_an_image_that_is_about_to_run(teller: Teller, hello: str) -> None:
+    content = Content(teller.store.content())
+    with content.lease():
+        assert prune(content, teller.store, names=True).names == ()
+    assert prune(content, teller.store, names=True).names == ("docker.io/library/hello:latest",)
+
+
+def test_two_may_take_one_bundle_back(teller: Teller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """delete and prune meet at what a container leaves; each finds something gone that it was about to remove."""
+    path, remove, tries = f"{teller.store.bundles()}/c1-0", shutil.rmtree, []
+    os.mkdir(path)
+    Path(path, "image.json").write_text("")
+
+    def beside_another(directory: str) -> None:
+        tries.append(directory)
+        if len(tries) == 1:
+            raise FileNotFoundError(2, "No such file or directory", "config.json")
+        remove(directory)
+
+    monkeypatch.setattr(shutil, "rmtree", beside_another)
+    bundles.take_back(teller.store, path)
+    assert not os.path.exists(path)
+
+
+def test_an_id_may_be_longer_than_a_hostname(teller: Teller, hello: str) -> None:
+    assert teller.ok("run", "--image", hello, "c" * 100) == "Hello World!\n"
+
+
+def test_volumes_are_directories_of_the_root(teller: Teller, hello: str, tmp_path: Path) -> None:
+    """Programs expect them to be there, whether the image's layers have them or not."""
+    teller.ok("image", "export", hello, f"oci:{tmp_path}/layout")
+    layout = tmp_path / "layout"
+    index = json.loads((layout / "index.json").read_text())
+    read = lambda entry: json.loads((layout / "blobs" / entry["digest"].replace(":", "/")).read_text())  # noqa: E731
+    content = Content(str(layout))
+    manifest = read(index["manifests"][0])
+    config = read(manifest["config"])
+    config["config"] |= {"Volumes": {"/data/of/mine": {}}, "Cmd": ["/bin/sh", "-c", "cd /data/of/mine && echo in"]}
+    added = content.add(json.dumps(config).encode())
+    manifest["config"] |= {"digest": added.digest, "size": added.size}
+    content.tag("changed", content.add(json.dumps(manifest).encode(), index["manifests"][0]["mediaType"]))
+
+    assert teller.ok("run", "--image", f"oci:{layout}:changed", "c1") == "in\n"
+
+
+@pytest.mark.parametrize("option", ["--network=none", "--read-only", "--user=nobody", "--storage-opt=size=1g"])
+def test_options_of_images_are_not_ignored_for_bundles(teller: Teller, option: str, tmp_path: Path) -> None:
+    """Whoever says --network none to a bundle would believe that there is none."""
+    (tmp_path / "config.json").write_text("{}")
+    refused = teller.refused("run", "-b", str(tmp_path), option, "c1")
+    assert refused.startswith(f"{option.partition('=')[0]} needs --image")
