@@ -48,7 +48,8 @@ def unpack(given: "Given", context: Context) -> int:
     form = choice(given, "table", "json")
     with half.content.lease():
         image, found = unpacked(half, given.words[0])
-        where = next(layer.name for layer in half.store.layers() if layer.chain == found.chain)
+        seal = found.seal.name if found.seal else ""
+        where = next(layer.name for layer in half.store.layers() if (layer.chain, layer.seal) == (found.chain, seal))
     if form == "json":
         return put(jsonio.dumps({"name": image.name, "chainID": found.chain, "dataset": where}) + "\n")
     return put(f"{found.chain} {where}\n")

@@ -10,14 +10,14 @@ import os
 import shutil
 from contextlib import contextmanager
 
-from runjail import jsonio
+from runjail import jsonio, log
 from runjail.errors import ImageError, StorageError, UsageError, reason
 from runjail.image.content import Lock
 from runjail.image.model import encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Any, Self
 
     from runjail.storage.base import RootInfo, Store
@@ -98,7 +98,7 @@ def location(path: str) -> str:
     except (OSError, ValueError):
         return ""
     said = found.get("store") if isinstance(found, dict) else None
-    return said if isinstance(said, str) else ""
+    return said if isinstance(said, str) and said.startswith(("zfs:", "dir:")) else ""
 
 
 def belongs(store: "Store", path: str) -> bool:
@@ -125,8 +125,7 @@ def orphans(store: "Store") -> list[str]:
     for name in sorted(os.listdir(bundles)):
         with Lock(bundles, fcntl.LOCK_EX):
             abandoned = _abandoned(f"{bundles}/{name}")
-        if abandoned:
-            take_back(store, f"{bundles}/{name}")
+        if abandoned and _attempt(take_back, store, f"{bundles}/{name}"):
             found.append(name)
     return found
 
@@ -134,10 +133,18 @@ def orphans(store: "Store") -> list[str]:
 def lost_roots(store: "Store") -> list[str]:
     """Remove roots whose bundle is gone. Returns their names. Nobody may be making a bundle meanwhile."""
     bundles = store.bundles()
-    found = [root.name for root in store.roots() if _unused(root, bundles)]
-    for name in found:
-        store.remove_root(name)
-    return found
+    lost = [root.name for root in store.roots() if _unused(root, bundles)]
+    return [name for name in lost if _attempt(store.remove_root, name)]
+
+
+def _attempt(remove: "Callable[..., None]", *what: "Any") -> bool:
+    """Remove something, and go on without it when it is in use or cannot be removed."""
+    try:
+        remove(*what)
+    except StorageError as error:
+        log.warning(f"{what[-1]} stays: {error}")
+        return False
+    return True
 
 
 def _abandoned(path: str) -> bool:

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,31 @@ def test_two_may_take_one_bundle_back(teller: Teller, monkeypatch: pytest.Monkey
     monkeypatch.setattr(shutil, "rmtree", beside_another)
     bundles.take_back(teller.store, path)
     assert not os.path.exists(path)
+
+
+def test_what_is_busy_does_not_keep_the_rest(teller: Teller, hello: str, tmp_path: Path) -> None:
+    """Somebody has mounted something in a root that is left over: it stays, prune goes on and says so."""
+    for name in ("busy", "idle"):
+        teller.ok("image", "bundle", hello, str(tmp_path / name))
+        (tmp_path / name / "config.json").unlink()
+    busy, idle = sorted(teller.store.roots(), key=lambda root: root.properties[bundles.BUNDLE])
+    subprocess.run(["mount", "--bind", str(tmp_path), f"{busy.path}/tmp"], check=True)
+    try:
+        result = teller("image", "prune", "--format", "json")
+    finally:
+        subprocess.run(["umount", f"{busy.path}/tmp"], check=True)
+    assert json.loads(result.stdout)["roots"] == [idle.name]
+    assert f"{busy.name} stays: " in result.stderr
+    assert [root.name for root in teller.store.roots()] == [busy.name]
+    assert teller.json("image", "prune")["roots"] == [busy.name]
+
+
+@pytest.mark.parametrize("said", ["auto", "", "dir", 5, None, ["zfs:tank"]])
+def test_a_bundle_names_a_store_or_nothing(location: str, tmp_path: Path, said: object) -> None:
+    (tmp_path / bundles.MARK).write_text(json.dumps({"store": location}))
+    assert bundles.location(str(tmp_path)) == location
+    (tmp_path / bundles.MARK).write_text(json.dumps({"store": said}))
+    assert bundles.location(str(tmp_path)) == ""
 
 
 def test_an_id_may_be_longer_than_a_hostname(teller: Teller, hello: str) -> None:
