@@ -5,26 +5,31 @@ import gc
 import os
 import sys
 
-from runjail.cli.main import Context, _open_standard
-from runjail.cli.parse import Given
+from runjail.shim import commands
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
+    from runjail.cli.main import Context
     from runjail.host.base import Host
     from runjail.lifecycle.state import Store
-    from runjail.shim.machine import Machine
+    from runjail.shim.machine import Engine, Machine
 
 
 def main() -> "NoReturn":
-    """Run the command that containerd wants and end the process."""
-    from runjail.shim import bootstrap
+    """Run the command that containerd wants and end the process. Its standard descriptors are always open."""
+    gc.disable()  # a shim that stays enables it again
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
+    os._exit(commands.main(sys.argv, _engine))
+
+
+def _engine() -> "Engine":
+    """Return the engine of this machine. A `delete` that has nothing to do needs none."""
+    from runjail.cli.main import Context
+    from runjail.cli.parse import Given
     from runjail.shim.machine import Engine
 
-    gc.disable()  # a shim that stays enables it again
-    _open_standard()
-    _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
     context = Context(Given())
     host = context.host()
 
@@ -33,8 +38,7 @@ def main() -> "NoReturn":
 
         return Store(root, lambda: context.plugins(host))
 
-    engine = Engine(host, _machine(host), store, lambda: _share(context))
-    os._exit(bootstrap.main(sys.argv, engine))
+    return Engine(host, _machine(host), store, lambda: _share(context))
 
 
 def _machine(host: "Host") -> "Machine":
@@ -47,7 +51,7 @@ def _machine(host: "Host") -> "Machine":
     return LinuxShim()
 
 
-def _share(context: Context) -> str:
+def _share(context: "Context") -> str:
     """Return whether containers share a shim by pod or by namespace (runjail.toml)."""
     path = context.settings()
     if not path:

@@ -8,6 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+LONGEST_ID = 255
 FLAGS = {  # name: whether it takes a value
     **dict.fromkeys(("namespace", "address", "publish-binary", "id", "socket", "debug-socket", "bundle"), True),
     **dict.fromkeys(("debug", "v", "version", "info"), False),
@@ -60,10 +61,11 @@ class Given:
 
     @property
     def id(self) -> str:
-        """The container. Raises UsageError for what cannot be one: it names files of ours."""
-        from runjail.lifecycle.state import check_id
-
-        return check_id(self.text("id"))
+        """The container, which becomes part of paths. Raises UsageError for what cannot be one."""
+        found = self.text("id")
+        if not found or "/" in found or found in (".", "..") or len(found) > LONGEST_ID:  # the store knows all rules
+            raise UsageError(f"invalid container ID format: {ascii(found)[:80]}")
+        return found
 
     @property
     def namespace(self) -> str:

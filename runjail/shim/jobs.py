@@ -19,17 +19,6 @@ if TYPE_CHECKING:
     from runjail.shim.wire import Message
     from runjail.shim.workers import Worker
 
-LATER = (
-    *("runjail.lifecycle.exec", "runjail.lifecycle.inspect", "runjail.lifecycle.kill", "runjail.lifecycle.update"),
-    *("runjail.lifecycle.console", "runjail.shim.metrics", "runjail.shim.terminal"),
-)
-
-
-def load_the_rest() -> None:
-    """Load what is only needed by containers that live for a while: once, here, and not in each worker."""
-    for name in LATER:
-        __import__(name)
-
 
 def open_log(bundle: str) -> None:
     """Log to the container's own FIFO, of which containerd reads the other end; without a reader, nowhere."""

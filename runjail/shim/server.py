@@ -5,7 +5,6 @@ import os
 import resource
 
 from runjail import log
-from runjail.shim import jobs
 from runjail.shim.containers import Containers
 from runjail.shim.events import Publisher
 from runjail.shim.loop import Loop
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from runjail.shim.machine import Engine
 
 IDLE_SECONDS = 10.0
-REST_SECONDS = 0.5  # a container that lives longer may be asked for anything
 
 
 def serve(listener: "_socket.socket", path: str, engine: "Engine", events: str, namespace: str) -> None:
@@ -50,7 +48,6 @@ def serve(listener: "_socket.socket", path: str, engine: "Engine", events: str, 
         loop.later(IDLE_SECONDS, look)
 
     loop.later(IDLE_SECONDS, look)
-    loop.later(REST_SECONDS, jobs.load_the_rest)
     gc.freeze()  # or each child would copy what its garbage collector looks at
     gc.enable()
     log.debug(f"shim: ready, namespace {namespace}")

@@ -9,6 +9,7 @@ import gc
 import os
 import resource
 import struct
+import sys
 
 from runjail import jsonio, log
 from runjail.errors import HostError
@@ -29,17 +30,20 @@ if TYPE_CHECKING:
     Done = Callable[["RunjailError | None", Result], None]
 
 RIGHTS = struct.Struct("i")
+LEARN_SECONDS = 0.3
 
 
 class Worker:
-    """The worker's own side: how it answers. done: whether it has."""
+    """The worker's own side: how it answers."""
 
     def __init__(self, connection: "_socket.socket") -> None:
         self._connection = connection
+        self._known = set(sys.modules)
         self.link = Link(connection)
 
     def answer(self, result: "Result", terminal: int = -1) -> None:
-        """Send the result, with the master of a terminal when there is one."""
+        """Send the result, with the master of a terminal when there is one, and what had to be loaded for it."""
+        result["loaded"] = [name for name in sys.modules if name not in self._known]
         if terminal < 0:
             self.link.say(**result)
             return
@@ -54,6 +58,7 @@ class Workers:
         self._loop, self._machine = loop, machine
         self.pids: set[int] = set()
         self.files = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._missing: list[str] = []
         self.answering = 0  # workers whose result is still to come
 
     def start(
@@ -116,7 +121,19 @@ class Workers:
         elif "error" in message:
             done(rebuilt(message), {})
         else:
+            self._learn(message.pop("loaded"))
             done(None, {**message, "terminal": terminal})
+
+    def _learn(self, names: list[str]) -> None:
+        """Load here what a worker had to load, so that the next one finds it loaded; not while others wait for us."""
+        if not self._missing:
+            self._loop.later(LEARN_SECONDS, self._load)
+        self._missing += names
+
+    def _load(self) -> None:
+        names, self._missing = self._missing, []
+        for name in names:
+            __import__(name)
 
 
 def _receive(connection: "_socket.socket") -> "tuple[Result | None, int]":
