@@ -34,6 +34,13 @@ METHODS: dict[str, tuple[Any, Any]] = {
     "RemoveContainer": (ID, {}),
     "ContainerStatus": (ID, {1: ("status", STATUS)}),
     "ContainerStats": (ID, {1: ("stats", {2: ("cpu", {2: ("usage", {1: ("value", "u")})})})}),
+    "UpdateContainerResources": (
+        {
+            1: ("id", "s"),
+            2: ("linux", {1: ("cpu_period", "i"), 2: ("cpu_quota", "i"), 4: ("memory_limit_in_bytes", "i")}),
+        },
+        {},
+    ),
     "ExecSync": (
         {1: ("id", "s"), 2: ("cmd", ["s"]), 3: ("timeout", "i")},
         {1: ("stdout", "y"), 2: ("stderr", "y"), 3: ("exit_code", "i")},
