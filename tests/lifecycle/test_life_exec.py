@@ -21,7 +21,7 @@ def process_file(path: Path, *args: str, **fields: Any) -> str:
 def test_a_command(life: Life) -> None:
     """Output and exit code pass through; options after the id belong to the command."""
     life.sleep()
-    result = life.runjail("exec", "c", "/bin/sh", "-c", "echo $0 $1; exit 4", "-d", "--pid-file")
+    result = life.runjail("exec", "c", "/bin/sh", "-c", "echo $1 $2; exit 4", "sh", "-d", "--pid-file")
 
     assert (result.returncode, result.stdout, result.stderr) == (4, "-d --pid-file\n", "")
 
