@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.peers.calls import RUNJAIL, call, eventually, finish, on_terminal, start
-from tests.peers.shims import Containerd
+from tests.peers.calls import RUNJAIL, call, eventually, finish, on_terminal, processes_naming, start
+from tests.peers.shims import RUNTIME, SHIM, Containerd
 
 pytestmark = [pytest.mark.peers("containerd", "ctr"), pytest.mark.linux]
 
@@ -159,6 +159,46 @@ def test_output_to_a_program(ctr: Containerd) -> None:
     ctr.ok("task", "delete", "web")
 
     assert path.read_text(encoding="ascii").splitlines() == ["default web a b", "one", "two"]
+
+
+def test_a_logging_program_that_does_not_end(ctr: Containerd) -> None:
+    """It has two seconds when the task is deleted; then it is killed."""
+    program = ctr.directory / "stubborn"
+    program.write_text("#!/bin/sh\nexec 5>&-\nexec sleep 607\n", encoding="ascii")
+    program.chmod(0o755)
+    ctr.ok(*ctr.words(f"-d --log-uri binary://{program} web", "true"))
+    ctr.stopped("web")
+    ctr.ok("task", "delete", "web")
+
+    assert processes_naming("sleep 607") == []
+
+
+def test_a_client_that_vanishes(ctr: Containerd) -> None:
+    """The container goes on, without a signal and without an end of its input, and another client can attach."""
+    script = "while ! test -e /tmp/go; do echo waiting; sleep 0.02; done; rm /tmp/go; echo attached; exit 6"
+    with start([*ctr.command, *ctr.words("web", "sh", "-c", script)], ctr.env) as client:
+        assert client.stdout and client.stdout.readline() == b"waiting\n"
+        client.kill()
+    time.sleep(0.2)
+    assert ctr.tasks()["web"][1] == "RUNNING"
+    with start([*ctr.command, "task", "attach", "web"], ctr.env) as other:
+        assert other.stdout and other.stdout.readline() == b"waiting\n"
+        (ctr.rootfs / "tmp" / "go").touch()
+        done = finish(other)
+
+    assert done.code == 6
+    assert done.lines[-1] == "attached"
+
+
+def test_a_shim_by_its_path(ctr: Containerd) -> None:
+    """A runtime may be an absolute path; everything works as by name."""
+    ctr.runtime = str(SHIM)
+    try:
+        done = ctr.run("--rm web", "echo", "by path")
+    finally:
+        ctr.runtime = RUNTIME
+
+    assert (done.code, done.out) == (0, "by path\n"), done
 
 
 def test_an_image(ctr: Containerd) -> None:

@@ -1,0 +1,71 @@
+"""Where a container's state is, and what metrics say."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runjail.shim import messages, wire
+from runjail.shim.metrics import metrics
+from runjail.shim.root import state_root
+
+BUNDLE = "/run/containerd/io.containerd.runtime.v2.task/default/web"
+
+
+def options(root: str, kind: str = "containerd.runc.v1.Options") -> dict[str, Any]:
+    """Return a runtime's options."""
+    return {"type_url": kind, "value": wire.encode(messages.OPTIONS, {"root": root})}
+
+
+def test_beside_the_bundles() -> None:
+    """Two containerds with different directories do not meet."""
+    assert state_root(BUNDLE, "default") == "/run/containerd/runjail/default"
+    assert state_root(BUNDLE, "default", options("")) == "/run/containerd/runjail/default"
+    assert (
+        state_root(BUNDLE, "default", options("/x", "runtimeoptions.v1.Options")) == "/run/containerd/runjail/default"
+    )
+
+
+def test_where_the_options_say(tmp_path: Path) -> None:
+    """`delete`, which gets no options, finds it in the bundle."""
+    assert state_root(str(tmp_path), "default", options("/elsewhere")) == "/elsewhere/default"
+    assert state_root(str(tmp_path), "default") == "/elsewhere/default"
+
+
+def test_garbage_in_the_options() -> None:
+    with pytest.raises(ValueError):
+        state_root(BUNDLE, "default", {"type_url": "containerd.runc.v1.Options", "value": b"\xff"})
+
+
+def test_metrics_of_a_whole_document() -> None:
+    """runc's stats document in, cgroups' message out."""
+    usage = {
+        "cpu": {
+            "usage": {"total": 5, "kernel": 2, "user": 3, "percpu": []},
+            "throttling": {"periods": 7, "throttledPeriods": 8, "throttledTime": 9},
+        },
+        "memory": {"usage": {"usage": 10, "limit": 11, "max": 12, "failcnt": 13}, "swap": {"usage": 14}},
+        "pids": {"current": 15, "limit": 16},
+    }
+    packed = metrics(usage)
+    found = wire.decode(messages.METRICS, packed["value"])
+
+    assert packed["type_url"] == "io.containerd.cgroups.v1.Metrics"
+    assert found["cpu"]["usage"] == {"total": 5, "kernel": 2, "user": 3, "per_cpu": []}
+    assert found["cpu"]["throttling"] == {"periods": 7, "throttled_periods": 8, "throttled_time": 9}
+    assert found["memory"]["usage"] == {"limit": 11, "usage": 10, "max": 12, "failcnt": 13}
+    assert found["memory"]["swap"]["usage"] == 14
+    assert found["pids"] == {"current": 15, "limit": 16}
+
+
+def test_metrics_of_a_system_that_counts_little() -> None:
+    """What is not counted is there and 0: clients do not ask whether it is there."""
+    usage = {
+        "cpu": {"usage": {"total": 0}, "throttling": {}},
+        "memory": {"usage": {}},
+        "pids": {"current": 1, "limit": 0},
+    }
+    found = wire.decode(messages.METRICS, metrics(usage)["value"])
+
+    assert found["memory"]["usage"]["limit"] == 0
+    assert found["memory"]["swap"] is not None
