@@ -1,10 +1,11 @@
 """ls, inspect, layerinfo: what images are, for people and for programs."""
 
 from runjail import jsonio
-from runjail.cli.image_half import Half
+from runjail.cli.image_half import Half, warn
 from runjail.cli.main import Context, put
 from runjail.cli.progress import size
 from runjail.cli.reports import choice, table
+from runjail.errors import ImageError
 from runjail.image import digest as digests
 from runjail.image import images, platform
 from runjail.image.crypto import ocicrypt
@@ -26,8 +27,12 @@ def list_(given: "Given", context: Context) -> int:
     if given.flag("quiet"):
         return put("".join(f"{name}\n" for name in sorted(names)))
     stored = _stored(half)
-    found = [image for name in sorted(names) for image in images.every(half.content.read, name, names[name])]
-    rows = [_listed(image, stored) for image in found]
+    rows = []
+    for name in sorted(names):
+        try:
+            rows += [_listed(image, stored) for image in images.every(half.content.read, name, names[name])]
+        except ImageError as error:  # of a damaged disk; the others are there
+            warn(f"{name}: {error}")
     if form == "json":
         return put(jsonio.dumps(rows) + "\n")
     heading = ("NAME", "DIGEST", "PLATFORM", "BLOBS", "UNPACKED", "ENCRYPTED", "CREATED")

@@ -54,6 +54,9 @@ def fill(making: "Making", given: "Given", context: Context) -> "dict[str, Any]"
         network=network,
         readonly=given.flag("read-only"),
     )
+    environment = document["process"]["env"]
+    if given.flag("tty") and not any(variable.startswith("TERM=") for variable in environment):
+        environment.append("TERM=xterm")  # what every terminal of today understands
     annotations = document.setdefault("annotations", {})
     annotations["org.runjail.image.name"] = image.name
     annotations["org.runjail.image.manifest"] = image.descriptor.digest

@@ -26,7 +26,10 @@ PATHS = {
 LONGEST_HOSTNAME = 64  # bytes that Linux takes (sethostname(2)); FreeBSD takes 255
 IMAGE = "org.opencontainers.image."
 # Annotations that tell a runtime what a container may do. As labels, anybody who builds an image could write them.
-NOT_FROM_LABELS = ("org.freebsd.", "org.runjail.", "org.systemd.", "run.oci.", "qos.", f"{IMAGE}os")
+NOT_FROM_LABELS = (
+    *("org.freebsd.", "org.runjail.", "org.systemd.", "run.oci.", "qos.", f"{IMAGE}os"),
+    *("io.kubernetes.", "io.containerd."),  # in which pod it is: NRI plugins are told
+)
 
 
 def config(

@@ -52,6 +52,8 @@ class Descriptor(Record):
     def document(self) -> "dict[str, Any]":
         """Return the JSON object, unknown keys included."""
         known = {"mediatype", "digest", "size", "annotations", "platform"}
+        if get(self.data, "digest") != self.digest:
+            known |= {"data", "urls"}  # other content, and where that is: the plain layer of an encrypted one
         found: dict[str, Any] = {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
         if self.annotations:
             found["annotations"] = dict(self.annotations)

@@ -13,20 +13,16 @@ import os
 from runjail.errors import Corrupt, ImageError, reason
 from runjail.image import compression
 from runjail.image import digest as digests
-from runjail.image.crypto import blobs, cipher, ocicrypt
+from runjail.image.blobs import Part
+from runjail.image.crypto import blobs, ocicrypt
 from runjail.image.layer import verify
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from cryptography.hazmat.primitives.ciphers import CipherContext
-
     from runjail.image.content import Content
     from runjail.image.crypto.options import Private
     from runjail.image.model import Descriptor
 
-BLOCK = 1 << 20
 LONGEST = 1 << 20  # bytes of one file of proofs
 
 
@@ -47,7 +43,7 @@ class Proofs:
         file = self.content.open(layer.digest)
         try:
             authenticate(file, layer, private)
-            found = _diff_id(file, diff_id, cipher.decryptor(private) if private else None)
+            found = _diff_id(file, diff_id, private)
         finally:
             os.close(file)
         if found != diff_id:
@@ -109,16 +105,10 @@ def authenticate(file: int, layer: "Descriptor", private: "Private | None") -> N
         verify(file, layer)
 
 
-def _diff_id(file: int, like: str, decryptor: "CipherContext | None") -> str:
-    """Return the digest of what a layer's blob holds."""
+def _diff_id(file: int, like: str, private: "Private | None") -> str:
+    """Return the digest of what a layer's blob, which is genuine, holds."""
+    blob = blobs.decrypted(file, private) if private else Part(file, 0, os.fstat(file).st_size).blocks()
     found = digests.new(like)
-    for data in compression.decompress(_blocks(file, decryptor)):
+    for data in compression.decompress(blob):
         found.update(data)
     return f"{digests.parse(like)[0]}:{found.hexdigest()}"
-
-
-def _blocks(file: int, decryptor: "CipherContext | None") -> "Iterator[bytes]":
-    offset = 0
-    while data := os.pread(file, BLOCK, offset):
-        offset += len(data)
-        yield decryptor.update(data) if decryptor else data

@@ -159,7 +159,8 @@ def test_annotations(root: str) -> None:
 @pytest.mark.parametrize(
     "label",
     ["org.freebsd.jail.allow.mount", "org.freebsd.parentJail", "org.runjail.zfs.dataset", "org.runjail.rctl.memoryuse",
-     "org.opencontainers.image.os", "qos.class", "run.oci.hooks.stderr"],
+     "org.opencontainers.image.os", "qos.class", "run.oci.hooks.stderr",
+     "io.kubernetes.cri.sandbox-namespace"],
 )  # fmt: skip
 def test_a_label_grants_nothing(root: str, label: str) -> None:
     """Whoever builds an image writes its labels; what a container may do is the administrator's to say."""

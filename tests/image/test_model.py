@@ -76,6 +76,16 @@ def test_what_is_no_json_object_is_refused(content: bytes) -> None:
         model.parse_manifest(content)
 
 
+def test_embedded_content_goes_with_its_digest() -> None:
+    """An encrypted layer's descriptor must not carry the plain one's content, or tell where that is."""
+    layer = {"mediaType": media.OCI_LAYER, "digest": digest.of(b"plain"), "size": 5, "data": "cGxhaW4=", "urls": ["x"]}
+    read = model.parse_descriptor({**layer, "artifactType": "y"}, "layer")
+
+    assert read.document() == {**layer, "artifactType": "y"}
+    other = read.replace(digest=digest.of(b"other")).document()
+    assert (other.get("data"), other.get("urls"), other["artifactType"]) == (None, None, "y")
+
+
 def test_members_are_found_whatever_their_case() -> None:
     """FreeBSD's official images write `cmd`; an exact name wins."""
     content = encoded({"os": "freebsd", "rootfs": {"type": "layers", "diff_ids": [DIGEST]}, "config": {"cmd": ["sh"]}})

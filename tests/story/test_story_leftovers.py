@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runjail.image import bundles
+from runjail.image import bundles, media
 from runjail.image.content import Content
 from runjail.image.prune import prune
 from tests.story.conftest import Keys, Teller
@@ -131,6 +131,25 @@ def test_a_bundle_names_a_store_or_nothing(location: str, tmp_path: Path, said: 
     assert bundles.location(str(tmp_path)) == location
     (tmp_path / bundles.MARK).write_text(json.dumps({"store": said}))
     assert bundles.location(str(tmp_path)) == ""
+
+
+def test_one_damaged_image_does_not_hide_the_others(teller: Teller, hello: str) -> None:
+    """ls names it, and rm gets rid of it."""
+    teller.ok("image", "tag", hello, "other")
+    content = Content(teller.store.content())
+    content.tag("docker.io/library/other:latest", content.add(b'{"layers": []}', media.OCI_MANIFEST))
+
+    result = teller("image", "ls", "-f", "json")
+    assert [image["name"] for image in json.loads(result.stdout)] == ["docker.io/library/hello:latest"]
+    assert "docker.io/library/other:latest: " in result.stderr
+    teller.ok("image", "rm", "other")
+    assert len(teller.json("image", "ls")) == 1
+
+
+def test_a_terminal_has_a_name(teller: Teller, hello: str) -> None:
+    for more, expected in (((), "xterm"), (("-e", "TERM=vt100"), "vt100")):
+        said = teller.ok("run", "-t", "--image", hello, *more, "c1", "--", "/bin/sh", "-c", "echo in $TERM")
+        assert said.split() == ["in", expected]
 
 
 def test_an_id_may_be_longer_than_a_hostname(teller: Teller, hello: str) -> None:

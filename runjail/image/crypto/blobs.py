@@ -15,6 +15,7 @@ from runjail.image import digest as digests
 from runjail.image import media
 from runjail.image.crypto import cipher
 from runjail.image.crypto.ocicrypt import strip
+from runjail.image.ingest import write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def encrypt_blob(
                 ciphertext = encryptor.update(block)
                 written.update(ciphertext)
                 authenticator.update(ciphertext)
-                _write(out_fd, ciphertext)
+                write_all(out_fd, ciphertext)
     except OSError as error:
         raise ImageError(f"encrypting layer {descriptor.digest}: {reason(error)}") from None
     digest = f"sha256:{written.hexdigest()}"
@@ -67,7 +68,7 @@ def decrypt_blob(
         with _Aside(hashlib.sha256()) as plain:
             for block in decrypted(source_fd, private):
                 plain.update(block)
-                _write(out_fd, block)
+                write_all(out_fd, block)
     except OSError as error:
         raise ImageError(f"decrypting layer {descriptor.digest}: {reason(error)}") from None
     digest = f"sha256:{plain.hexdigest()}"
@@ -137,12 +138,6 @@ def _blocks(fd: int) -> "Iterator[bytes]":
     while block := os.pread(fd, BLOCK, at):
         yield block
         at += len(block)
-
-
-def _write(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
 
 
 class _Aside:
