@@ -96,10 +96,11 @@ class Home:
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self.directory()
         self._locks = self.directory("locks")
 
     def directory(self, *names: str) -> str:
-        """Return a directory below the store, made when missing. Raises StorageError."""
+        """Return a directory of the store, itself without names, made when missing. Raises StorageError."""
         path = os.path.join(self.path, *names)
         try:
             os.makedirs(path, 0o700, exist_ok=True)
