@@ -97,6 +97,8 @@ def execute(engine: "Engine", process: "Process", worker: "Worker") -> None:
     open_log(task.bundle)
     document = decoded(process.document, "process")
     document["terminal"] = process.terminal
+    if process.size:
+        document["consoleSize"] = dict(zip(("width", "height"), process.size, strict=True))
     logger = _start_logger(process)
     ours, theirs = _sockets(process)
     shown: list[tuple[int, int]] = []

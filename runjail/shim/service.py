@@ -210,6 +210,8 @@ class TaskService:
             from runjail.shim.terminal import resize
 
             resize(process.master, request["width"], request["height"])
+        elif not process.pid:  # an exec that is still to be started
+            process.size = request["width"], request["height"]
         reply.give()
 
     def _close_io(self, request: "Message", reply: Reply) -> None:

@@ -22,8 +22,8 @@ class Process:
 
     exec_id: "" for init. pid: 0 before it runs. busy: what is under way, "" for nothing. ended: exit status and time
     in nanoseconds, None while it lives. reported: the exit event was published. copier: pid of the process that
-    writes its output, 0 for none. master: of its terminal, -1 without one. waiting: to be called when its end was
-    published; queue: when nothing is under way any more.
+    writes its output, 0 for none. master: of its terminal, -1 without one; size: what it is to begin with.
+    waiting: to be called when its end was published; queue: when nothing is under way any more.
     """
 
     def __init__(self, request: "Message", task: "Task | None" = None, document: bytes = b"") -> None:
@@ -39,6 +39,7 @@ class Process:
         self.stdio: Stdio | None = None
         self.pid = self.copier = 0
         self.master = -1
+        self.size: tuple[int, int] | None = None
         self.busy = ""
         self.running = False
         self.ended: tuple[int, int] | None = None

@@ -305,6 +305,15 @@ def test_exec_ids(shim: Shim) -> None:
     assert shim.ask("Exec", exec_id="more") == [{}]
 
 
+def test_the_size_of_a_terminal_to_come(shim: Shim) -> None:
+    """Clients set it before they start a process: the program is to see it from its first instant."""
+    shim.start()
+    shim.ask("Exec", exec_id="more", terminal=True)
+    assert shim.ask("ResizePty", exec_id="more", width=101, height=33) == [{}]
+
+    assert shim.containers.tasks["web"].execs["more"].size == (101, 33)
+
+
 def test_signals(shim: Shim) -> None:
     shim.start()
     asked = shim.ask("Kill", signal=15)
