@@ -16,6 +16,7 @@ from runjail.image import digest as digests
 from runjail.image.archive import TarFile, checked
 from runjail.image.blobs import Part
 from runjail.image.ingest import write_all
+from runjail.image.limits import Limits
 from runjail.image.members import Members
 from runjail.image.model import Descriptor, ImageConfig, Index, Manifest
 
@@ -188,7 +189,7 @@ class DockerArchiveSink:
         found, size = hashlib.sha256(), 0
         try:
             with TemporaryFile(dir=beside) as file:  # its length stands before it in the archive
-                for data in compression.decompress(blocks):
+                for data in compression.decompress(blocks, **Limits().bounds()):
                     found.update(data)
                     write_all(file.fileno(), data)
                     size += len(data)

@@ -111,7 +111,7 @@ def unpack(
 
     data = blocks(blob, progress)
     plain = map(decryptor.update, data) if decryptor else data
-    archive = compression.decompress(plain, limit=limits.size, ratio=limits.ratio, allowance=limits.allowance)
+    archive = compression.decompress(plain, **limits.bounds())
     directory = open_root(root)
     try:
         with Fan(archive, [account]) as chunks:

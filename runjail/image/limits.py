@@ -22,6 +22,10 @@ class Limits(Record):
     depth: int = 255
     header: int = 1 << 20
 
+    def bounds(self) -> "dict[str, int]":
+        """Return how much may come out of a blob, as `compression.decompress` takes it."""
+        return {"limit": self.size, "ratio": self.ratio, "allowance": self.allowance}
+
 
 class Policy(Record):
     """What of a layer is applied. devices: make device nodes. flags: set BSD file flags where there are any, e.g. schg.

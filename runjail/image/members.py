@@ -10,6 +10,7 @@ from runjail.errors import Corrupt, ImageError, reason
 from runjail.image import compression, tar
 from runjail.image.blobs import Part, open_file
 from runjail.image.ingest import write_all
+from runjail.image.limits import Limits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 MOST = 100_000  # members of an archive of images
 MOST_LINKS = 8  # that lead from one to the next
-LARGEST = 256 << 30  # bytes that a compressed archive may hold
 
 
 class Members:
@@ -52,7 +52,7 @@ class Members:
 
         packed = Part(self.fd, 0, os.fstat(self.fd).st_size)
         with TemporaryFile(dir=os.environ.get("TMPDIR") or "/var/tmp") as file:
-            for data in compression.decompress(packed.blocks(), limit=LARGEST):
+            for data in compression.decompress(packed.blocks(), **Limits().bounds()):
                 write_all(file.fileno(), data)
             plain = os.dup(file.fileno())
         os.close(self.fd)

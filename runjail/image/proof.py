@@ -16,6 +16,7 @@ from runjail.image import digest as digests
 from runjail.image.blobs import Part
 from runjail.image.crypto import blobs, ocicrypt
 from runjail.image.layer import verify
+from runjail.image.limits import Limits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -109,6 +110,6 @@ def _diff_id(file: int, like: str, private: "Private | None") -> str:
     """Return the digest of what a layer's blob, which is genuine, holds."""
     blob = blobs.decrypted(file, private) if private else Part(file, 0, os.fstat(file).st_size).blocks()
     found = digests.new(like)
-    for data in compression.decompress(blob):
+    for data in compression.decompress(blob, **Limits().bounds()):
         found.update(data)
     return f"{digests.parse(like)[0]}:{found.hexdigest()}"

@@ -8,6 +8,7 @@ from runjail.image import digest as digests
 from runjail.image import media, model, parallel
 from runjail.image.blobs import Part
 from runjail.image.ingest import write_all
+from runjail.image.limits import Limits
 from runjail.image.model import Descriptor, Index, Manifest
 
 TYPE_CHECKING = False
@@ -132,7 +133,7 @@ def pack(
             write_all(file.fd, data)
 
         try:
-            for chunk in codec.decompress(blob):
+            for chunk in codec.decompress(blob, **Limits().bounds()):
                 plain.update(chunk)
                 put(compressor.update(chunk) if compressor else chunk)
             if compressor:

@@ -1,16 +1,21 @@
 """Which images a name leads to, whatever else an index holds, and what gets no name at all."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from runjail.errors import Corrupt, ImageNotFound
 from runjail.image import images, media
+from runjail.image.archive import ArchiveSink, ArchiveSource
 from runjail.image.content import Content
+from runjail.image.docker_archive import DockerArchiveSink
 from runjail.image.layout import LayoutSource
+from runjail.image.limits import Limits
 from runjail.image.model import Descriptor, Platform
 from runjail.image.platform import DEEPEST
-from runjail.image.transfer import copy_in
+from runjail.image.proof import Proofs
+from runjail.image.transfer import copy_in, copy_out
 from tests.image.images import FREEBSD, LINUX, Layout
 
 CHART = "application/vnd.cncf.helm.config.v1+json"
@@ -109,3 +114,27 @@ def test_half_a_surrogate_pair_is_no_text(layout: Layout, word: str) -> None:
 
     with pytest.raises(Corrupt, match="surrogates not allowed"):
         images.every(LayoutSource(str(layout.path)).document, "name", top)
+
+
+def test_a_bomb_ends_before_the_disk_is_full(
+    layout: Layout, content: Content, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever something is decompressed, not only where layers are unpacked: nothing is left of what was written."""
+    monkeypatch.setattr(Limits, "bounds", lambda _limits: {"limit": 1 << 20, "ratio": 10, "allowance": 1 << 16})
+    top = layout.image("t", [{"zeros": b"\0" * (1 << 19)}])
+    layout.blob(b"\0" * (1 << 19))
+    archive = layout.archive(tmp_path / "layout.txz", "xz")
+    copy_in(LayoutSource(str(layout.path), "t"), content, "name")
+    image = images.every(content.read, "name", top)[0]
+    before = set(content.digests())
+
+    with pytest.raises(Corrupt, match="grows more than 10-fold"):
+        copy_out(content, "name", DockerArchiveSink(f"{tmp_path}/docker.tar"))
+    with pytest.raises(Corrupt, match="grows more than 10-fold"):
+        copy_out(content, "name", ArchiveSink(f"{tmp_path}/oci.tar"), compression="none")
+    with pytest.raises(Corrupt, match="grows more than 10-fold"):
+        Proofs(content).require(image.manifest.layers[0], image.config.diff_ids[0], None)
+    with pytest.raises(Corrupt, match="grows more than 10-fold"):
+        ArchiveSource(str(archive))
+    assert set(content.digests()) == before
+    assert sorted(os.listdir(tmp_path)) == ["content", "layout", "layout.txz"]
