@@ -6,6 +6,7 @@ members included.
 
 import os
 
+from runjail import log
 from runjail.errors import ImageError, ImageNotFound
 from runjail.image import media, model, platform
 from runjail.image.crypto import blobs, ocicrypt
@@ -118,6 +119,7 @@ class _Change:
 
 def _encrypted(content: "Content", layer: Descriptor, keys: Keys) -> Descriptor:
     if not media.is_layer(layer.media_type):
+        log.warning(f"layer {layer.digest} stays as it is: {layer.media_type[:100]!r} is no layer of files")
         return layer
     if layer.encrypted:
         more = ocicrypt.add_recipients(layer, keys.decrypting, keys.encrypting, keys.providers)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runjail.image import bundles, media
+from runjail.image import bundles, media, model
 from runjail.image.content import Content
 from runjail.image.prune import prune
 from tests.story.conftest import Keys, Teller
@@ -179,3 +179,21 @@ def test_options_of_images_are_not_ignored_for_bundles(teller: Teller, option: s
     (tmp_path / "config.json").write_text("{}")
     refused = teller.refused("run", "-b", str(tmp_path), option, "c1")
     assert refused.startswith(f"{option.partition('=')[0]} needs --image")
+
+
+def test_what_stays_plain_is_told(teller: Teller, hello: str, keys: Keys) -> None:
+    """Nobody should believe that all of an image is encrypted when a part of it is of a kind that is not."""
+    content = Content(teller.store.content())
+    manifest = model.parse_manifest(content.read(content.find("docker.io/library/hello:latest")))
+    assert isinstance(manifest, model.Manifest)
+    odd = content.add(b"secret", "application/vnd.wasm.content.layer.v1+wasm")
+    config = json.loads(content.read(manifest.config))
+    config["rootfs"]["diff_ids"].append(odd.digest)
+    described = content.add(json.dumps(config).encode(), media.OCI_CONFIG)
+    changed = manifest.replace(config=described, layers=(*manifest.layers, odd)).document()
+    content.tag("docker.io/library/odd:latest", content.add(model.encode(changed), media.OCI_MANIFEST))
+
+    result = teller("image", "encrypt", *keys.recipient, "odd")
+    assert result.returncode == 0
+    assert f"layer {odd.digest} stays as it is" in result.stderr
+    assert "is no layer of files" in teller.refused("run", "--image", "odd", *keys.key, "c1")
