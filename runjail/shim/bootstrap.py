@@ -9,6 +9,7 @@ import os
 
 from runjail import jsonio, log
 from runjail.errors import UsageError
+from runjail.host.base import close_others
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def _become(listener: "_socket.socket", path: str, given: "Given", engine: "Engi
         null = os.open("/dev/null", os.O_RDWR)
         for standard in (0, 1, 2):
             os.dup2(null, standard)
-        os.closerange(null, listener.fileno())
+        close_others([listener.fileno()])
         os.chdir("/")
         _open_log(bundle, given)
         from runjail.shim import server  # the engine, while our parent prints where we are

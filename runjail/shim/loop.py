@@ -65,9 +65,12 @@ class Loop:
     def run(self) -> None:
         """Work until `ending` is set. What fails is logged: one bad event must not end every container's shim."""
         while not self.ending:
-            for descriptor, events in self._poll.poll(self._patience()):
-                call = self._watched.get(descriptor)
-                if call:
+            ready = [
+                (self._watched[descriptor], descriptor, events)
+                for descriptor, events in self._poll.poll(self._patience())
+            ]
+            for call, descriptor, events in ready:
+                if self._watched.get(descriptor) == call:  # and not closed meanwhile, its number used again
                     self._guarded(lambda call=call, events=events: call(events))  # type: ignore[misc]
             while self._timers and self._timers[0][0] <= time.monotonic():
                 self._guarded(self._timers.pop(0)[2])

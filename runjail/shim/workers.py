@@ -116,6 +116,8 @@ class Workers:
         finally:
             connection.close()
             self.answering -= 1
+        if terminal >= 0 and (message is None or "error" in message):
+            os.close(terminal)
         if message is None:
             done(HostError("the process that worked on the container was killed"), {})
         elif "error" in message:

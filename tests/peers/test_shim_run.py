@@ -223,7 +223,7 @@ def test_five_at_once(ctr: Containerd) -> None:
     running = [start([*ctr.command, *each], ctr.env) for each in words]
     done = [finish(process) for process in running]
 
-    assert [(one.code, one.out) for one in done] == [(number, f"{number}\n") for number in range(1, 6)]
+    assert [(one.code, one.out) for one in done] == [(number, f"{number}\n") for number in range(1, 6)], done
 
 
 # tasks ------------------------------------------------------------------------------------------------------------

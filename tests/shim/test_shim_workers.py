@@ -177,6 +177,32 @@ def test_a_watch_that_ends(loop: Loop) -> None:
             os.close(end)
 
 
+def test_a_number_that_is_used_again(loop: Loop) -> None:
+    """An event for a descriptor that was closed is not one for who got its number."""
+    (first, to_first), (other, to_other) = os.pipe(), os.pipe()
+    os.write(to_first, b"x")
+    os.write(to_other, b"x")
+    wrong: list[int] = []
+    made: list[int] = []
+
+    def replace(_events: int) -> None:
+        for descriptor in (first, other):
+            loop.unwatch(descriptor)
+            os.close(descriptor)
+        fresh = os.pipe()
+        made.extend(fresh)
+        for end in fresh:
+            loop.watch(end, READ, wrong.append)
+        loop.later(0.02, lambda: setattr(loop, "ending", True))
+
+    loop.watch(first, READ, replace)
+    loop.watch(other, READ, lambda events: replace(events))
+    loop.run()
+
+    assert wrong == []
+    assert {first, other} <= set(made)
+
+
 def test_waiting_costs_nothing(loop: Loop) -> None:
     """Without anything to do the loop sleeps."""
     before = time.process_time()
