@@ -49,7 +49,10 @@ def text(package: str, site: list[str], module: str = "runjail.cli.main") -> str
 def write_programs(package: str, site: list[str], directory: str) -> bool:
     """Write runjail and the programs that belong next to it. True when one of them is new."""
     programs = {"runjail": "runjail.cli.main", **PROGRAMS}
-    new = [name for name in programs if write(os.path.join(directory, name), text(package, site, programs[name]))]
+    paths = {os.path.normpath(os.path.join(directory, name)): module for name, module in programs.items()}
+    for path in paths:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+    new = [path for path, module in paths.items() if write(path, text(package, site, module))]
     return bool(new)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from runjail import jsonio
 from runjail.shim import messages, wire
-from runjail.shim.bootstrap import join
+from runjail.shim.bootstrap import Turn, join
 
 SHIM = Path(__file__).resolve().parents[2] / ".venv" / "bin" / "containerd-shim-runjail-v1"
 
@@ -122,6 +122,23 @@ def test_starts_at_the_same_time(caller: Caller) -> None:
 
     assert len(set(said)) == 1, said
     assert len({caller.pid(id) for id in ids}) == 1
+
+
+def test_one_start_at_a_time(caller: Caller) -> None:
+    """Whoever decides about sockets has the directory for itself."""
+    caller.bundle("web")
+    caller.sockets.mkdir(exist_ok=True)
+    with Turn(str(caller.sockets)):
+        waiting = subprocess.Popen(
+            caller.words("web", "start"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=caller.env
+        )
+        assert waiting.stdin
+        waiting.stdin.write(caller.parameters("web"))
+        waiting.stdin.close()
+        with pytest.raises(subprocess.TimeoutExpired):
+            waiting.wait(0.5)
+    with waiting:
+        assert waiting.stdout and waiting.stdout.read().startswith(b"unix://")
 
 
 def test_a_shim_that_was_killed_is_replaced(caller: Caller) -> None:

@@ -65,6 +65,10 @@ def test_input_waits_for_close_io(fifos: list[str]) -> None:
     poll = select.poll()
     poll.register(given, select.POLLIN)
     assert poll.poll(50) == []
+    os.set_blocking(given, False)
+    with pytest.raises(BlockingIOError):  # an end-of-file would be b""
+        os.read(given, 100)
+    os.set_blocking(given, True)
     writer = os.open(fifos[0], os.O_WRONLY)
     os.write(writer, b"typed")
     assert os.read(given, 100) == b"typed"
