@@ -11,7 +11,7 @@ import shutil
 from contextlib import contextmanager
 
 from runjail import jsonio, log
-from runjail.errors import ImageError, StorageError, UsageError, reason
+from runjail.errors import ContainerExists, ImageError, StorageError, UsageError, reason
 from runjail.image.content import Lock
 from runjail.image.model import encode
 
@@ -48,9 +48,10 @@ class Making:
             raise StorageError(f"cannot make the bundle {self.path}: {reason(error)}") from error
         return self
 
-    def __exit__(self, *_error: object) -> None:
+    def __exit__(self, kind: "type[BaseException] | None", *_error: object) -> None:
+        another = kind is not None and issubclass(kind, ContainerExists)  # somebody else was faster with this id
         try:
-            if not os.path.lexists(self.container):
+            if another or not os.path.lexists(self.container):
                 take_back(self.store, self.path)
         finally:
             os.close(self._lock)

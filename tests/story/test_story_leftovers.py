@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from runjail.errors import ContainerExists
 from runjail.image import bundles, media, model
 from runjail.image.content import Content
 from runjail.image.prune import prune
@@ -150,6 +151,17 @@ def test_a_terminal_has_a_name(teller: Teller, hello: str) -> None:
     for more, expected in (((), "xterm"), (("-e", "TERM=vt100"), "vt100")):
         said = teller.ok("run", "-t", "--image", hello, *more, "c1", "--", "/bin/sh", "-c", "echo in $TERM")
         assert said.split() == ["in", expected]
+
+
+def test_of_several_runs_with_one_id_only_one_leaves_anything(teller: Teller, hello: str, tmp_path: Path) -> None:
+    """The others find out late, when their bundles are ready; the container that is there then is not theirs."""
+    chain, _where = teller.ok("image", "unpack", hello).split()
+    making = bundles.Making(teller.store, "c1-1", str(tmp_path / "c1"))
+    with pytest.raises(ContainerExists), making:
+        teller.store.make_root("c1-1", chain, properties=making.properties())
+        os.mkdir(tmp_path / "c1")
+        raise ContainerExists("c1")
+    assert teller.left() == {"roots": [], "bundles": [], "containers": []}
 
 
 def test_an_id_may_be_longer_than_a_hostname(teller: Teller, hello: str) -> None:
