@@ -30,13 +30,28 @@ def take_terminal(slave: int) -> None:
 
 
 def settle(process: "Process", make_cwd: bool) -> None:
-    """Set umask and working directory; make_cwd creates a missing one (needs privileges, so before ids change)."""
+    """Hand over the pipes we were given, set umask and working directory; all of it before ids change.
+
+    make_cwd creates a missing working directory.
+    """
+    _give_pipes(process.user.uid)
     if process.user.umask is not None:
         os.umask(process.user.umask)
     if make_cwd:
         try:
             rootfs.make_directories(process.cwd)
         except OSError:  # a read-only root, or a file in the way: chdir says which
+            pass
+
+
+def _give_pipes(uid: int) -> None:
+    """Let the program open /dev/stdout and the like, whoever it runs as: a pipe belongs to who made it, our caller."""
+    for standard in (0, 1, 2):
+        try:
+            found = os.fstat(standard)
+            if found.st_mode & 0o170000 == 0o010000 and found.st_uid != uid:
+                os.fchown(standard, uid, -1)
+        except OSError:  # closed, or of a kernel that has no owners for pipes
             pass
 
 

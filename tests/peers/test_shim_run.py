@@ -305,6 +305,7 @@ def test_exec(ctr: Containerd) -> None:
     assert (done.code, done.out) == (5, "inside\n"), done
     assert ctr.exec("web", "cat", stdin="typed\n").out == "typed\n"  # this ctr does close the input of an exec
     assert ctr.exec("--user 1000 --cwd /var web", "sh", "-c", "id -u; pwd").lines == ["1000", "/var"]
+    assert ctr.exec("--user 1000 web", "sh", "-c", "echo again >/dev/stdout").out == "again\n"
     absent = ctr.exec("web", "nope")
     assert absent.code != 0
     assert "OCI runtime exec failed: executable file `nope` not found in $PATH" in absent.err
