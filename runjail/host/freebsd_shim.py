@@ -3,6 +3,7 @@
 import _signal
 import os
 
+from runjail import rootfs
 from runjail.errors import HostError, reason
 from runjail.host import libc_freebsd
 from runjail.host.freebsd_mounts import BITS
@@ -35,11 +36,14 @@ class FreeBSDShim:
         """Be killed when our parent ends; our own children are not."""
         self._libc.procctl(PROC_PDEATHSIG_CTL, _signal.SIGKILL)
 
-    def mount(self, fstype: str, source: str, options: "Sequence[str]", target: str) -> None:
-        """Mount a file system on a directory of ours; a bind mount is a nullfs here. Raises HostError."""
+    def mount(self, fstype: str, source: str, options: "Sequence[str]", root: str, below: str = "") -> None:
+        """Mount a file system on a directory of ours, or on one below it, where links of an image may be.
+
+        A bind mount is a nullfs here. Raises HostError. Changes the working directory.
+        """
         fstype = "nullfs" if fstype in ("bind", "rbind", "none", "") else fstype
         flags, words = 0, [word for word in options if word not in CLEARING]
-        pairs: list[tuple[str, str | None]] = [("fstype", fstype), ("fspath", os.path.realpath(target))]
+        pairs: list[tuple[str, str | None]] = [("fstype", fstype), ("fspath", ".")]
         if fstype in WITH_SOURCE:
             pairs.append(("from", source))
         for word in words:
@@ -49,9 +53,12 @@ class FreeBSDShim:
             else:  # zfs takes no flags but names, and has one of its own
                 pairs.append(("nosetuid" if word == "nosuid" else key, value or None))
         try:
+            _enter(root, below)
             self._libc.nmount(pairs, flags)
         except OSError as error:
-            raise HostError(f"mounting {source} ({fstype}) on {target}: {reason(error)}") from error
+            raise HostError(f"mounting {source} ({fstype}) on {root}{below}: {reason(error)}") from error
+        finally:
+            os.chdir("/")
 
     def unmount(self, target: str) -> None:
         """Take away everything that is mounted on a directory or below; nothing there is success. Raises HostError."""
@@ -66,3 +73,13 @@ class FreeBSDShim:
     def out_of_memory(self, box: "Box") -> int:
         """Return 0: rctl(8) kills without keeping count."""
         return 0
+
+
+def _enter(root: str, below: str) -> None:
+    """Stand in the directory to mount on: nmount(2) would follow links in its path."""
+    directory = rootfs.open_root(root)
+    place = rootfs.mount_point(directory, below, True, lambda made: None) if below else None
+    found = place.open_directory() if place else directory
+    os.fchdir(found)
+    for descriptor in {found, directory, place.parent if place else directory}:
+        os.close(descriptor)

@@ -1,13 +1,14 @@
 """What a containerd shim needs of Linux beyond containers: to be a reaper, and the root file system's mounts."""
 
 import _signal
+import errno
 import os
 
 from runjail.errors import HostError, reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from runjail.host.base import Box
 
@@ -33,41 +34,39 @@ class LinuxShim:
 
         libc.prctl(PR_SET_PDEATHSIG, _signal.SIGKILL)
 
-    def mount(self, fstype: str, source: str, options: "Sequence[str]", target: str) -> None:
-        """Mount a file system on a directory of ours. Raises HostError. May change the working directory."""
-        from runjail.host import libc_linux as libc
-        from runjail.host.linux_mounts import FLAGS
+    def mount(self, fstype: str, source: str, options: "Sequence[str]", root: str, below: str = "") -> None:
+        """Mount a file system on a directory of ours, or on one below it, where links of an image may be.
 
-        flags, data = 0, []
-        for word in options:
-            if word in FLAGS:
-                flags |= FLAGS[word]
-            elif word not in CLEARING:
-                data.append(word)
-        bind = fstype in ("bind", "rbind") or "bind" in options or "rbind" in options
+        Raises HostError. May change the working directory.
+        """
+        from runjail import rootfs
+        from runjail.host import libc_linux as libc
+        from runjail.host.linux_mounts import _on
+
         try:
-            if bind:
-                recursive = "rbind" in options or fstype == "rbind"
-                libc.mount(source, target, None, libc.MS_BIND | (libc.MS_REC if recursive else 0))
-                if flags:
-                    libc.mount(None, target, None, libc.MS_REMOUNT | libc.MS_BIND | flags)
-            else:
-                libc.mount(source, target, fstype, flags, _shortened(data))
+            if not below:
+                _mount(lambda *words: libc.mount(words[0], root, *words[1:]), fstype, source, options)
+                return
+            directory = rootfs.open_root(root)
+            place = rootfs.mount_point(directory, below, True, lambda made: None)
+            try:
+                _mount(lambda *words: _on(place, *words), fstype, source, options)
+            finally:
+                place.close()
+                os.close(directory)
         except OSError as error:
-            raise HostError(f"mounting {source} ({fstype}) on {target}: {reason(error)}") from error
+            raise HostError(f"mounting {source} ({fstype}) on {root}{below}: {reason(error)}") from error
 
     def unmount(self, target: str) -> None:
         """Take away everything that is mounted on a directory or below; nothing there is success. Raises HostError."""
         from runjail.host import libc_linux as libc
 
-        try:
-            while True:
-                libc.umount(target, libc.MNT_DETACH)
-        except (FileNotFoundError, NotADirectoryError):
-            return
-        except OSError as error:
-            if error.errno != 22:  # EINVAL: not a mount point (any more)
-                raise HostError(f"unmounting {target}: {reason(error)}") from error
+        for point in _mounted(os.path.realpath(target)):
+            try:
+                libc.umount(point, libc.MNT_DETACH)
+            except OSError as error:
+                if error.errno not in (errno.EINVAL, errno.ENOENT):  # gone together with the one it was mounted on
+                    raise HostError(f"unmounting {point}: {reason(error)}") from error
 
     def ends_with_init(self, box: "Box") -> bool:
         """Say whether the container has process numbers of its own, which the kernel ends with its init."""
@@ -83,6 +82,35 @@ class LinuxShim:
         path = f"{box.cgroup}/memory.events" if v2 else f"memory/{box.cgroup}/memory.oom_control"
         said = dict(line.split() for line in linux_cgroup.content(f"{linux_cgroup.TOP}/{path}").splitlines())
         return int(said.get("oom_kill", 0))
+
+
+def _mounted(directory: str) -> list[str]:
+    """Return what is mounted on a directory and below it, the newest first (proc_pid_mounts(5))."""
+    with open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as file:
+        points = [line.split(" ", 2)[1] for line in file]
+    for number in (9, 10, 32, 92):  # what is written as an octal escape, the backslash last
+        points = [point.replace(f"\\{number:03o}", chr(number)) for point in points]
+    return [point for point in reversed(points) if point == directory or point.startswith(directory + "/")]
+
+
+def _mount(on: "Callable[..., None]", fstype: str, source: str, options: "Sequence[str]") -> None:
+    """mount(2); on: makes the call for the place in question."""
+    from runjail.host import libc_linux as libc
+    from runjail.host.linux_mounts import FLAGS
+
+    flags, data = 0, []
+    for word in options:
+        if word in FLAGS:
+            flags |= FLAGS[word]
+        elif word not in CLEARING:
+            data.append(word)
+    words = {fstype, *options}
+    if words & {"bind", "rbind"}:
+        on(source, None, libc.MS_BIND | (libc.MS_REC if "rbind" in words else 0))
+        if flags:
+            on(None, None, libc.MS_REMOUNT | libc.MS_BIND | flags)
+    else:
+        on(source, fstype, flags, _shortened(data))
 
 
 def _shortened(data: list[str]) -> str:

@@ -71,6 +71,8 @@ class Containers:
             streams.release()
             if not error:
                 process.pid, process.copier, process.master = result["pid"], result["copier"], result["terminal"]
+                if self._early.pop(process.copier, None) is not None:
+                    process.copier = 0
             done(error, result)
             if process.pid in self._early:
                 process.end(self._early.pop(process.pid))

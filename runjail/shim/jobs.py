@@ -33,10 +33,9 @@ def create(engine: "Engine", task: "Task", mounts: "list[Message]", worker: "Wor
     open_log(task.bundle)
     rootfs = f"{task.bundle}/rootfs"
     try:
+        os.makedirs(rootfs, exist_ok=True)
         for mount in mounts:
-            target = rootfs + (f"/{mount['target'].lstrip('/')}" if mount["target"] else "")
-            os.makedirs(target, exist_ok=True)
-            engine.machine.mount(mount["type"], mount["source"], mount["options"], target)
+            engine.machine.mount(mount["type"], mount["source"], mount["options"], rootfs, mount["target"])
         os.chdir("/")
         _create(engine, task, worker)
     except BaseException:

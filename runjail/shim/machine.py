@@ -19,8 +19,8 @@ if TYPE_CHECKING:
         def die_with_parent(self) -> None:
             """Have this process killed when its parent ends."""
 
-        def mount(self, fstype: str, source: str, options: Sequence[str], target: str) -> None:
-            """Mount a file system on a directory that no container controls."""
+        def mount(self, fstype: str, source: str, options: Sequence[str], root: str, below: str = "") -> None:
+            """Mount a file system on a directory that no container controls, or below it, where one may."""
 
         def unmount(self, target: str) -> None:
             """Take away everything that is mounted on a directory or below it."""

@@ -1,6 +1,7 @@
 """What a containerd shim needs of FreeBSD, on a kernel of Python."""
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ def test_a_directory(shim: FreeBSDShim, kernel: FakeKernel, tmp_path: Path, fsty
     shim.mount(fstype, "/snapshot", ["rbind", "ro", "noexec"], str(tmp_path))
 
     assert kernel.calls == [
-        ("nmount", {"fstype": "nullfs", "fspath": str(tmp_path), "from": "/snapshot"}, c.MNT_RDONLY | c.MNT_NOEXEC)
+        ("nmount", {"fstype": "nullfs", "fspath": ".", "from": "/snapshot"}, c.MNT_RDONLY | c.MNT_NOEXEC)
     ]
     assert kernel.paths() == [str(tmp_path)]
 
@@ -44,14 +45,25 @@ def test_a_dataset(shim: FreeBSDShim, kernel: FakeKernel, tmp_path: Path) -> Non
     """zfs ignores flags and knows nosuid by another name (observed)."""
     shim.mount("zfs", "tank/containerd/1", ["ro", "nosuid"], str(tmp_path))
 
-    words = {"fstype": "zfs", "fspath": str(tmp_path), "from": "tank/containerd/1", "ro": "", "nosetuid": ""}
+    words = {"fstype": "zfs", "fspath": ".", "from": "tank/containerd/1", "ro": "", "nosetuid": ""}
     assert kernel.calls == [("nmount", words, 0)]
+
+
+def test_below_a_root_that_leads_elsewhere(shim: FreeBSDShim, kernel: FakeKernel, tmp_path: Path) -> None:
+    """Links of an image are followed inside it."""
+    root = tmp_path / "rootfs"
+    (root / "inside").mkdir(parents=True)
+    (root / "data").symlink_to("/inside")
+    shim.mount("nullfs", "/src", [], str(root), "/data/deep")
+
+    assert kernel.paths() == [f"{root}/inside/deep"]
+    assert os.getcwd() == "/"
 
 
 def test_memory(shim: FreeBSDShim, kernel: FakeKernel, tmp_path: Path) -> None:
     shim.mount("tmpfs", "tmpfs", ["rw", "size=64m"], str(tmp_path))
 
-    assert kernel.calls == [("nmount", {"fstype": "tmpfs", "fspath": str(tmp_path), "size": "64m"}, 0)]
+    assert kernel.calls == [("nmount", {"fstype": "tmpfs", "fspath": ".", "size": "64m"}, 0)]
 
 
 def test_a_mount_that_fails(shim: FreeBSDShim, kernel: FakeKernel, tmp_path: Path) -> None:

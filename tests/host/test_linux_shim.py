@@ -55,6 +55,45 @@ def test_binds_and_their_flags(tmp_path: Path) -> None:
 
 
 @pytest.mark.linux
+def test_all_mounts_are_taken_away(tmp_path: Path) -> None:
+    """Several on the same place, one below, whatever their names; others stay."""
+    root, other = tmp_path / "a b\\040", tmp_path / "a b\\040c"
+    for directory in (root, other):
+        directory.mkdir()
+    shim = LinuxShim()
+    for _ in range(2):
+        shim.mount("tmpfs", "tmpfs", ["size=64k"], str(root))
+    shim.mount("tmpfs", "tmpfs", [], str(root), "/below")
+    shim.mount("tmpfs", "tmpfs", [], str(other))
+    try:
+        shim.unmount(str(root))
+        assert not os.path.ismount(root)
+        assert os.path.ismount(other)
+    finally:
+        shim.unmount(str(root))
+        shim.unmount(str(other))
+    assert not os.path.ismount(other)
+
+
+@pytest.mark.linux
+def test_below_a_root_that_leads_elsewhere(tmp_path: Path) -> None:
+    """Links of an image are followed inside it; a read-only one is read-only there."""
+    source, root = tmp_path / "source", tmp_path / "rootfs"
+    source.mkdir()
+    (root / "inside").mkdir(parents=True)
+    (root / "data").symlink_to("/inside")
+    shim = LinuxShim()
+    shim.mount("bind", str(source), ["rbind", "ro"], str(root), "/data/deep")
+    try:
+        assert os.path.samefile(root / "inside" / "deep", source)
+        with pytest.raises(OSError, match="Read-only"):
+            (root / "inside" / "deep" / "file").touch()
+    finally:
+        shim.unmount(str(root))
+    assert not os.path.samefile(root / "inside" / "deep", source)
+
+
+@pytest.mark.linux
 def test_a_mount_that_fails(tmp_path: Path) -> None:
     with pytest.raises(HostError, match=r"mounting /nope \(bind\) on .*: does not exist"):
         LinuxShim().mount("bind", "/nope", ["rbind"], str(tmp_path))

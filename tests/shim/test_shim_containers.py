@@ -327,6 +327,16 @@ def test_signals(shim: Shim) -> None:
     assert everyone == [{}]
 
 
+def test_output_that_is_written_before_we_know_who_writes_it(shim: Shim) -> None:
+    """Nobody is waited for, or killed, who is gone already."""
+    asked = shim.ask("Create", bundle=str(shim.directory))
+    shim.containers.on_exit(300, 0)
+    shim.workers.finish(pid=100, copier=300, terminal=-1, private=True)
+
+    assert asked == [{"pid": 100}]
+    assert shim.containers.tasks["web"].copier == 0
+
+
 def test_pids(shim: Shim) -> None:
     """Of a stopped container init is still listed, or a restarted containerd would throw its exit status away."""
     shim.start()
