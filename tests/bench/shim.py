@@ -95,7 +95,7 @@ def measure(ctr: Containerd, rounds: int) -> dict[str, Times]:
             note("run --rm true", name, one(ctr, name, f"one-{number}"))
             time.sleep(0.05)  # what still ends in the background belongs to this one
             note("processor time of one", name, processor.used() - before)
-    for _ in range(max(rounds // 6, 2)):
+    for _ in range(max(rounds // 3, 3)):
         for name in RUNTIMES:
             note(f"{AT_ONCE} at once", name, many(ctr, name, AT_ONCE))
     for name, runtime in RUNTIMES.items():
