@@ -63,6 +63,9 @@ def _recover(container: "Container") -> None:
             container.data = {"boot": note["boot"], "creator": None, "hooks": {}}
         elif note["undo"] == "cgroup":  # frozen, when the container was paused
             container.box.cgroup = note["path"]
+        elif note["undo"] == "jail":  # where its processes are found
+            box = container.box
+            box.name, box.root, box.jid = note["name"], note["path"], note.get("jid", 0)
 
 
 def take_back(container: "Container", host: "Host", error: BaseException) -> None:

@@ -33,7 +33,7 @@ def world(real: Real) -> list[object]:
     """Return everything of this machine that a container could have changed."""
     files = sorted(os.path.join(top, name) for top, dirs, names in os.walk(real.root) for name in dirs + names)
     system = [tool("devfs", "rule", "showsets"), tool("ifconfig", "lo0"), tool("jls", "jid", "name")]
-    return [files, [mounted.path for mounted in real.libc.mounts()], *system, os.listdir(real.state)]
+    return [files, [mounted.path for mounted in real.libc.mounts()], *system, (real.state / "rootfs").exists()]
 
 
 def die_at(number: int) -> None:
