@@ -2,7 +2,7 @@
 #
 #   make venv      the program as .venv/bin/runjail         make test      everything that can be checked here
 #   make demo      a container, step by step (root)         make lint      style and types only
-#   make bench     start-up and life cycle next to runc     make clean     remove what the targets above made
+#   make bench     next to runc, skopeo, umoci, containerd  make clean     remove what the targets above made
 #   make install   into PREFIX (/usr/local)                 DESTDIR is honoured
 #   make vagrant-test   make test in a FreeBSD virtual machine: vagrant/test.sh
 
@@ -31,6 +31,8 @@ lint: venv
 
 bench: setup venv
 	.venv/bin/python tests/bench/bench.py
+	.venv/bin/python tests/bench/layers.py
+	.venv/bin/python tests/bench/shim.py
 
 vagrant-test:
 	@sh vagrant/test.sh
