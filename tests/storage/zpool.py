@@ -66,11 +66,11 @@ def zfs(*arguments: str) -> str:
 
 
 class Pool:
-    """A pool. name: its name; mount: where it is mounted, inside."""
+    """A pool. name: its name; mount: where it is mounted, inside; disk: the file that it is in."""
 
     def __init__(self, directory: Path, daemon: "subprocess.Popen[bytes] | None") -> None:
         self.name, self.mount, self._daemon = f"rjtest{os.getpid()}", directory / "mnt", daemon
-        self._disk = directory / "disk"
+        self.disk = directory / "disk"
 
     @contextlib.contextmanager
     def inside(self) -> Iterator[None]:
@@ -93,14 +93,14 @@ class Pool:
 
     def make(self) -> None:
         """Create the pool, as soon as the daemon listens."""
-        with open(self._disk, "wb") as file:
+        with open(self.disk, "wb") as file:
             file.truncate(SIZE)
         self.mount.mkdir()
         end = time.monotonic() + 20
         while subprocess.run(["zpool", "list"], capture_output=True, check=False).returncode:
             assert time.monotonic() < end, "ZFS does not answer"
             time.sleep(0.02)
-        create = ["zpool", "create", "-O", "atime=off", "-m", str(self.mount), self.name, str(self._disk)]
+        create = ["zpool", "create", "-O", "atime=off", "-m", str(self.mount), self.name, str(self.disk)]
         subprocess.run(create, check=True, capture_output=True)
 
     def destroy(self) -> None:
