@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from runjail import log
 from tests.demo import machine_root
 from tests.demo.leftovers import Leftovers
 
@@ -116,6 +117,15 @@ else:
     # Containers and other sessions share the machine: a slow example is no failure.
     hypothesis.settings.register_profile("runjail", deadline=None)
     hypothesis.settings.load_profile("runjail")
+
+
+@pytest.fixture(autouse=True)
+def untouched() -> Iterator[None]:
+    """Give every test the same log and working directory, whatever those before it did in this process."""
+    log.set_up()
+    log._Log.descriptor = -1
+    yield
+    os.chdir(TOP)
 
 
 # Nothing stays ----------------------------------------------------------------------------------------------------

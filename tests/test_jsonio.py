@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runjail import jsonio
+from tests.conftest import TOP
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -132,7 +133,7 @@ def test_json_is_not_loaded() -> None:
         "sys.exit('json' in sys.modules or 're' in sys.modules)"
     )
 
-    assert subprocess.run([sys.executable, "-IS", "-c", script], check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-IS", "-c", script], check=False, cwd=TOP).returncode == 0
 
 
 @pytest.mark.parametrize("blocked", ["_json"])

@@ -54,13 +54,13 @@ VERBS = {
     "inspect": (
         "runjail.cli.image_reports:inspect",
         ("SRC",),
-        (_PLATFORM, _FORM),
+        (_PLATFORM, _AUTH, _INSECURE, _FORM),
         "show layers, sizes, encryption, recipients and datasets",
     ),
     "layerinfo": (
         "runjail.cli.image_reports:layerinfo",
         ("SRC",),
-        (_LAYER, _PLATFORM, ("n", "n", "", "do not look up who a PGP key belongs to"), _FORM),
+        (_LAYER, _PLATFORM, _AUTH, _INSECURE, ("n", "n", "", ""), _FORM),
         "show how each layer is encrypted, and to whom",
     ),
     "tag": ("runjail.cli.image:tag", ("SRC", "NAME"), (), "give an image one more name"),

@@ -39,6 +39,7 @@ PROPAGATION = {
 PATH_ONLY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 NODES = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
 CGROUPS = "/sys/fs/cgroup"
+ATTEMPTS = 5  # at a mount point that goes away
 
 
 def mount(step: "steps.Mount", box: "Box", note: "Noting") -> None:
@@ -46,17 +47,27 @@ def mount(step: "steps.Mount", box: "Box", note: "Noting") -> None:
     try:
         root = rootfs.open_root(box.root)
         try:
-            directory = step.fstype != "bind" or os.path.isdir(step.source)
-            place = rootfs.mount_point(root, step.destination, directory, lambda path: _note_made(box, path, note))
-            try:
-                _mount_at(place, step, box)
-            finally:
-                place.close()
+            for attempt in range(ATTEMPTS):
+                try:
+                    _mount_below(root, step, box, note)
+                    break
+                except FileNotFoundError:  # another container with this root took back the mount point that it had made
+                    if attempt + 1 == ATTEMPTS or (step.fstype == "bind" and not os.path.lexists(step.source)):
+                        raise
         finally:
             os.close(root)
     except OSError as error:
         what = f"{step.source} " if step.fstype == "bind" else ""
         raise HostError(f"mounting {what}({step.fstype}) on {step.destination}: {reason(error)}") from error
+
+
+def _mount_below(root: int, step: "steps.Mount", box: "Box", note: "Noting") -> None:
+    directory = step.fstype != "bind" or os.path.isdir(step.source)
+    place = rootfs.mount_point(root, step.destination, directory, lambda path: _note_made(box, path, note))
+    try:
+        _mount_at(place, step, box)
+    finally:
+        place.close()
 
 
 def _note_made(box: "Box", path: str, note: "Noting") -> None:

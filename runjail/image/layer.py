@@ -25,15 +25,6 @@ if TYPE_CHECKING:
 
     Progress = Callable[[int], None]  # told how many more bytes of the blob are done, from any thread
 
-    class Authenticator(Protocol):
-        """The HMAC over a ciphertext."""
-
-        def update(self, data: bytes) -> None:
-            """Take more of it."""
-
-        def verify(self) -> None:
-            """Raise Corrupt unless it is what its writer had."""
-
     class Decryptor(Protocol):
         """A cipher at the start of its stream."""
 
@@ -62,27 +53,18 @@ def _read(blob: int, offset: int) -> bytes:
         raise StorageError(f"reading a layer's blob: {reason(error)}") from error
 
 
-def verify(
-    blob: int,
-    descriptor: "Descriptor",
-    authenticator: "Authenticator | None" = None,
-    progress: "Progress | None" = None,
-) -> None:
-    """Check the size and digest of a blob, and its authenticator over all of it. Raises Corrupt."""
+def verify(blob: int, descriptor: "Descriptor") -> None:
+    """Check the size and digest of a blob. Raises Corrupt. crypto.blobs does it for encrypted ones, HMAC included."""
     what = f"layer {descriptor.digest}"
     size = os.fstat(blob).st_size
     if size != descriptor.size:
         raise Corrupt(f"{what}: {size} bytes instead of {descriptor.size}")
     hashed = digests.new(descriptor.digest)
-    with Fan(blocks(blob), [hashed.update, *([authenticator.update] if authenticator else [])]) as chunks:
-        for data in chunks:
-            if progress:
-                progress(len(data))
+    for data in blocks(blob):
+        hashed.update(data)
     algorithm, expected = digests.parse(descriptor.digest)
     if hashed.hexdigest() != expected:
         raise Corrupt(f"{what}: its content has the digest {algorithm}:{hashed.hexdigest()}")
-    if authenticator:
-        authenticator.verify()
 
 
 def unpack(

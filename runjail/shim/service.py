@@ -226,6 +226,9 @@ class TaskService:
     # -- the shim itself
 
     def _join(self, request: "Message", reply: Reply) -> None:
+        if self._containers.loop.ending:  # decided in the same turn: whoever asks starts another shim
+            reply.give(pid=0)
+            return
         self._joins += 1
         number = self._joined[request["id"]] = self._joins
 

@@ -9,6 +9,10 @@ from typing import Any
 
 import pytest
 
+from runjail import steps
+from runjail.errors import HostError
+from runjail.host import linux_mounts
+from runjail.host.base import Box
 from tests.conftest import Bundle, Runjail
 from tests.demo.leftovers import Leftovers
 from tests.lifecycle.life import Life, is_alive, tree
@@ -417,3 +421,26 @@ def test_check_and_version_work_anywhere(runjail: Runjail) -> None:
 
     assert {"root", "namespaces"} <= {row["what"] for row in rows}
     assert all(row["works"] or row["remedy"] or row["what"] for row in rows)
+
+
+@pytest.mark.parametrize(("failures", "works"), [(0, True), (4, True), (5, False)])
+def test_a_mount_point_that_goes_away_is_made_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, failures: int, works: bool
+) -> None:
+    """Containers may share a root; one that is deleted takes back the mount points that it made."""
+    tries: list[int] = []
+
+    def vanishing(*_arguments: object) -> None:
+        tries.append(1)
+        if len(tries) <= failures:
+            raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(linux_mounts, "_mount_below", vanishing)
+    step = steps.Mount("bind", str(tmp_path), "/data")
+    if works:
+        linux_mounts.mount(step, Box("c", "c", "", "", str(tmp_path)), lambda _note: None)
+    else:
+        with pytest.raises(HostError, match="on /data: does not exist"):
+            linux_mounts.mount(step, Box("c", "c", "", "", str(tmp_path)), lambda _note: None)
+
+    assert len(tries) == min(failures + 1, linux_mounts.ATTEMPTS)

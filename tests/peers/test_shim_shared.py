@@ -97,7 +97,8 @@ def test_starts_and_ends_cross(ctr: Containerd) -> None:
     """A shim that is about to end takes no new container with it."""
     for _ in range(3):
         running = [start([*ctr.command, *ctr.words(f"--rm web{n}", "true")], ctr.env) for n in range(8)]
-        assert [finish(process).code for process in running] == [0] * 8
+        ended = [finish(process) for process in running]
+        assert [each for each in ended if each.code] == []
 
 
 @pytest.mark.slow

@@ -393,6 +393,14 @@ def test_shutdown(shim: Shim) -> None:
     assert shim.over == 1
 
 
+def test_a_shim_that_ends_promises_nothing(shim: Shim) -> None:
+    """Not even in the turn in which that was decided; its pid is what `start` takes for a promise."""
+    shim.containers.loop.ending = True
+
+    assert shim.ask("Join", "runjail.shim.Group", id="next") == [{"pid": 0}]
+    assert shim.containers.joined == {}
+
+
 def test_a_promise_that_is_kept(shim: Shim) -> None:
     """Once the container was created it is no promise any more."""
     shim.ask("Join", "runjail.shim.Group", id="web")
