@@ -34,6 +34,7 @@ COSTS = {
     "grpc": "no key providers that are gRPC services",
     "pkcs11": "no layer keys in PKCS#11 modules",
     "yaml": "no layer keys in PKCS#11 modules",
+    "coverage": "how much of the FreeBSD room is exercised is not counted",
     "hypothesis": "property tests are skipped",
     "mypy": "types are not checked",
     "ruff": "style is not checked",

@@ -91,3 +91,11 @@ def test_usage_without_accounting_is_that_of_living_processes(machine: Machine) 
     assert data["cpu"]["usage"]["total"] == 3_000_000
     assert data["memory"]["usage"]["usage"] == 7 * 4096
     assert data["pids"] == {"current": 2, "limit": 0}
+
+
+def test_a_group_is_only_remembered(machine: Machine) -> None:
+    """rctl knows no groups but jails; what an NRI plugin says is told to those after it."""
+    before = dict(machine.kernel.rules)
+    machine.host.regroup("/qos-ls/web", machine.box, machine.notes.append)
+
+    assert (machine.box.cgroup, machine.kernel.rules) == ("/qos-ls/web", before)
