@@ -60,7 +60,7 @@ install_packages() {
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
         fail "$python is $("$python" -V 2>&1): 3.11 or newer is needed"
     flavour=$("$python" -c 'import sys; print("py%d%d" % sys.version_info[:2])')
-    for name in click jsonschema psutil pytest hypothesis; do
+    for name in click jsonschema psutil cryptography urllib3 pytest hypothesis; do
         package "$flavour-$name"
     done
 }

@@ -6,6 +6,8 @@ import pytest
 
 from tests.vagrant.fake_machine import FakeMachine, is_question
 
+PACKAGES = ("click", "jsonschema", "psutil", "cryptography", "urllib3", "pytest", "hypothesis")
+
 
 @pytest.fixture
 def machine(tmp_path: Path) -> FakeMachine:
@@ -20,7 +22,7 @@ def test_first_run_makes_everything(machine: FakeMachine) -> None:
     lines = run.stdout.splitlines()
     assert lines == [
         "provision: changed: package python3",
-        *[f"provision: changed: package py311-{n}" for n in ("click", "jsonschema", "psutil", "pytest", "hypothesis")],
+        *[f"provision: changed: package py311-{name}" for name in PACKAGES],
         "provision: changed: kern.racct.enable=1 in loader.conf",
         'provision: changed: kld_list="nullfs" in rc.conf',
         "provision: changed: module nullfs",
