@@ -7,6 +7,7 @@ from runjail.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from runjail.cli.parse import Given
@@ -159,7 +160,16 @@ def _change_process(document: "dict[str, Any]", given: "Given", command: list[st
     if given.flag("tty"):
         process["terminal"] = True
     if given.many("env"):
-        _extend(process, "env", given.many("env"))
+        _extend(process, "env", list(_environment(given.many("env"))))
+
+
+def _environment(said: list[str]) -> "Iterator[str]":
+    """Yield NAME=VALUE for each --env; a bare NAME passes our own variable on, if there is one, as podman does."""
+    for text in said:
+        if "=" in text or not text:
+            yield text
+        elif text in os.environ:
+            yield f"{text}={os.environ[text]}"
 
 
 def _add_volumes(document: "dict[str, Any]", volumes: list[str]) -> None:

@@ -215,3 +215,11 @@ def test_zstd_layers(teller: Teller, hello: str, tmp_path: Path) -> None:
     assert after["mediaType"] == "application/vnd.oci.image.layer.v1.tar+zstd"
     assert (after["diffID"], after["digest"] != before["digest"]) == (before["diffID"], True)
     assert teller.ok("run", "--image", "z", "one") == "Hello World!\n"
+
+
+def test_variables_may_be_passed_on(teller: Teller, hello: str) -> None:
+    """A bare name is our own variable, where there is one."""
+    teller.env["OURS"] = "a b"
+    words = ("run", "--image", hello, "-e", "OURS", "-e", "NOBODYS", "-e", "X=", "one", "--", "/bin/sh", "-c")
+
+    assert teller.ok(*words, 'echo "$OURS ${NOBODYS-unset} ${X-unset}"') == "a b unset \n"
