@@ -23,6 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "record": set(),
     "jsonio": set(),
     "rootfs": set(),
+    "attributes": set(),
     "log": {"errors", "jsonio"},
     "spec": {"", "errors", "jsonio", "record"},
     "steps": {"record", "spec"},
@@ -30,8 +31,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "host": {"errors", "jsonio", "log", "record", "rootfs", "spec", "steps"},
     "settings": {"errors"},
     "nri": {"errors", "host", "jsonio", "log", "record", "settings"},
-    "storage": {"errors", "host", "jsonio", "log", "record", "rootfs"},
-    "image": {"", "errors", "host", "jsonio", "log", "record", "rootfs", "settings", "spec", "storage"},
+    "storage": {"attributes", "errors", "host", "jsonio", "log", "record", "rootfs"},
+    "image": {
+        *("", "attributes", "errors", "host", "jsonio", "log", "record", "rootfs", "settings", "spec", "storage"),
+    },
     "lifecycle": {"", "errors", "host", "jail", "jsonio", "log", "nri", "record", "rootfs", "spec", "steps"},
     "shim": {"", "errors", "host", "jsonio", "lifecycle", "log", "nri", "record", "settings", "spec"},
     "cli": {

@@ -10,8 +10,9 @@ import errno
 import os
 import stat
 
+from runjail import attributes
 from runjail.errors import Corrupt, ImageError, StorageError, reason
-from runjail.image import attributes, tar
+from runjail.image import tar
 from runjail.image.tree import Tree, join
 from runjail.image.whiteouts import Whiteouts
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 # What a system says about names and targets that no system can hold: the layer is wrong, not the host.
 _IMPOSSIBLE = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
-_UNSUPPORTED = (errno.ENOTSUP, errno.EOPNOTSUPP)
 _DEVICES = {tar.CHARACTER: stat.S_IFCHR, tar.BLOCK_DEVICE: stat.S_IFBLK}
 
 
@@ -48,8 +48,7 @@ class Applier:
 
     def __init__(self, root: int, reader: "Reader", limits: "Limits", policy: "Policy") -> None:
         self._reader, self._limits, self._policy = reader, limits, policy
-        self._xattrs, flags = attributes.xattrs(), attributes.file_flags()
-        self._tree = Tree(root, limits.depth, self._made, flags)
+        self._tree = Tree(root, limits.depth, self._made)
         self._whiteouts = Whiteouts(self._tree)
         self._left_out: set[bytes] = set()  # device nodes: links to them are left out too
         self._omitted: dict[str, tuple[int, bytes]] = {}  # what: how often, and where first
@@ -158,7 +157,7 @@ class Applier:
         directory = self._tree.directory(real)
         os.fchown(directory, entry.uid, entry.gid)
         if existed:
-            self._clear_xattrs(directory)
+            attributes.clear(directory)
         if entry.xattrs:
             self._set_xattrs(directory, entry)
         os.fchmod(directory, entry.mode)
@@ -228,28 +227,18 @@ class Applier:
     def _note_flags(self, path: bytes, entry: "Entry") -> None:
         """Remember file flags for the end: a locked file could not get the hard links that follow."""
         self._tree.flags.pop(path, None)
-        if entry.flags and self._policy.flags:
-            from runjail.image import freebsd_files
-
-            if bits := freebsd_files.parse(entry.flags):
-                self._tree.flags[path] = bits
+        if entry.flags and self._policy.flags and (bits := attributes.parse_flags(entry.flags)):
+            self._tree.flags[path] = bits
 
     def _set_xattrs(self, file: int, entry: "Entry") -> None:
         for name, value in entry.xattrs.items():
-            if self._xattrs.known(name):
+            if attributes.SYSTEM.carried(name):
                 try:
-                    self._xattrs.set(file, name, value)
+                    attributes.SYSTEM.set(file, name, value)
                 except OSError as error:
-                    if error.errno not in _UNSUPPORTED:
+                    if error.errno not in attributes.UNSUPPORTED:
                         raise
                     self._omit("extended attributes, which the file system does not have", entry.name)
-
-    def _clear_xattrs(self, file: int) -> None:
-        try:
-            self._xattrs.clear(file)
-        except OSError as error:
-            if error.errno not in _UNSUPPORTED:
-                raise
 
 
 def _hard_link(directory: int, name: bytes, into: int, as_name: bytes) -> None:

@@ -9,6 +9,7 @@ import errno
 import os
 import stat
 
+from runjail import attributes
 from runjail.errors import Corrupt
 from runjail.rootfs import DIRECTORY, MAX_LINKS
 
@@ -16,7 +17,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runjail.image.freebsd_files import FileFlags
 
 MOST_OPEN = 128  # directories; far below any limit on descriptors
 # What open(2) says about a link or a file that should be a directory: Linux, FreeBSD
@@ -37,10 +37,8 @@ class Tree:
     a directory that existed leave no trace there. flags: likewise the BSD file flags, of files too.
     """
 
-    def __init__(
-        self, root: int, depth: int, made: "Callable[[bytes], None]", flags: "FileFlags | None" = None
-    ) -> None:
-        self._root, self._depth, self._made, self._file_flags = root, depth, made, flags
+    def __init__(self, root: int, depth: int, made: "Callable[[bytes], None]") -> None:
+        self._root, self._depth, self._made = root, depth, made
         self._open: dict[bytes, int] = {}  # by real path, oldest first
         self._aliases: dict[bytes, bytes] = {}  # paths with links on them: their real paths
         self.mtimes: dict[bytes, int] = {}
@@ -75,8 +73,7 @@ class Tree:
         """Remember what a directory was like before it is changed, and make it changeable."""
         if real not in self.mtimes:
             self.mtimes[real] = os.fstat(directory).st_mtime_ns
-            had = self._file_flags.unlock(directory) if self._file_flags else 0
-            if had:
+            if had := attributes.SYSTEM.unlock(directory):
                 self.flags[real] = had
 
     def resolve(self, path: bytes, *, making: bool) -> bytes | None:
@@ -162,16 +159,13 @@ class Tree:
         try:
             discard(name, dir_fd=directory)
         except PermissionError:
-            if self._file_flags is None:
-                raise
-            self._file_flags.set(directory, name, 0)
+            attributes.SYSTEM.set_flags(directory, name, 0)
             discard(name, dir_fd=directory)
 
     def _empty(self, directory: int, name: bytes) -> None:
         inner = os.open(name, DIRECTORY, dir_fd=directory)
         try:
-            if self._file_flags:
-                self._file_flags.unlock(inner)
+            attributes.SYSTEM.unlock(inner)
             for entry in map(os.fsencode, os.listdir(inner)):
                 self._remove(inner, entry, os.stat(entry, dir_fd=inner, follow_symlinks=False).st_mode)
         finally:
@@ -186,14 +180,10 @@ class Tree:
             except OSError as error:
                 if error.errno not in _GONE:
                     raise
-        if self._file_flags:
-            self._restore_flags(self._file_flags)
-
-    def _restore_flags(self, file_flags: "FileFlags") -> None:
         for path, flags in self.flags.items():
             parent, _, name = path.rpartition(b"/")
             try:
-                file_flags.set(self.directory(parent), name or b".", flags)
+                attributes.SYSTEM.set_flags(self.directory(parent), name or b".", flags)
             except OSError as error:
                 if error.errno not in _GONE:
                     raise

@@ -4,10 +4,10 @@ Equal trees give equal bytes. It stays on one file system, so the devfs of a run
 sockets are left out. Nothing is followed, and everything is opened below the directory above it.
 """
 
-import ctypes
 import os
 import stat
 
+from runjail import attributes
 from runjail.errors import ImageError, reason
 from runjail.image import tar_writer
 from runjail.image.blobs import READING, Part
@@ -15,7 +15,7 @@ from runjail.rootfs import DIRECTORY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from typing import Any
 
 WHITEOUT = b".wh."  # what a name that starts so means in a layer is another file's removal
@@ -40,10 +40,9 @@ class _Tree:
     def __init__(self, path: str, root: int) -> None:
         self.path, self.root, self.device = path, root, os.fstat(root).st_dev
         self.names: dict[int, bytes] = {}  # of files with several links, by inode
-        self.xattrs = reader()
 
     def archive(self) -> "Iterator[bytes]":
-        yield self._header(FIRST, os.fstat(self.root), tar_writer.DIRECTORY, xattrs=self.xattrs(self.root))
+        yield self._header(FIRST, os.fstat(self.root), tar_writer.DIRECTORY, xattrs=attributes.read(self.root))
         yield from self._inside(self.root, b"", 0)
         yield tar_writer.END
 
@@ -79,7 +78,7 @@ class _Tree:
     ) -> "Iterator[bytes]":
         inner = os.open(name, DIRECTORY, dir_fd=directory)
         try:
-            yield self._header(path + b"/", found, tar_writer.DIRECTORY, xattrs=self.xattrs(inner))
+            yield self._header(path + b"/", found, tar_writer.DIRECTORY, xattrs=attributes.read(inner))
             if found.st_dev == self.device:
                 yield from self._inside(inner, path + b"/", depth + 1)
         finally:
@@ -93,7 +92,7 @@ class _Tree:
                 return
         file = Part(os.open(name, READING, dir_fd=directory), 0, found.st_size)
         try:
-            yield self._header(path, found, tar_writer.REGULAR, size=file.size, xattrs=self.xattrs(file.fd))
+            yield self._header(path, found, tar_writer.REGULAR, size=file.size, xattrs=attributes.read(file.fd))
             left = file.size
             for block in file.blocks():
                 left -= len(block)
@@ -103,40 +102,3 @@ class _Tree:
             yield tar_writer.padding(file.size)
         finally:
             file.close()
-
-
-def reader(libc: "Any" = None) -> "Any":
-    """Return a function that returns the extended attributes of an open file: those that `attributes` would set.
-
-    libc: FreeBSD's, for tests; None for this system.
-    """
-    if libc is None and hasattr(os, "listxattr"):
-        return _linux
-    from runjail.image import freebsd_files
-
-    library = libc or freebsd_files.load()
-    library.extattr_list_fd.restype = library.extattr_get_fd.restype = ctypes.c_ssize_t
-    return lambda file: _freebsd(library, file)
-
-
-def _linux(file: int) -> "Mapping[bytes, bytes]":
-    names = [os.fsencode(name) for name in os.listxattr(file)]
-    known = [name for name in names if name.startswith(b"user.") or name == b"security.capability"]
-    return {name: os.getxattr(file, name) for name in known}
-
-
-def _freebsd(libc: "Any", file: int) -> "Mapping[bytes, bytes]":
-    """extattr(2): a list holds a length and a name each; attributes of `system` need privilege, which not all have."""
-    from runjail.image import freebsd_files
-
-    found: dict[bytes, bytes] = {}
-    room = ctypes.create_string_buffer(freebsd_files.LONGEST_LIST)
-    for prefix, space in freebsd_files.NAMESPACES.items():
-        length = libc.extattr_list_fd(file, space, room, ctypes.c_size_t(len(room)))
-        listed = room.raw[: max(0, length)]
-        while listed:
-            name, listed = listed[1 : 1 + listed[0]], listed[1 + listed[0] :]
-            length = libc.extattr_get_fd(file, space, name, room, ctypes.c_size_t(len(room)))
-            if length >= 0:
-                found[prefix + b"." + name] = room.raw[:length]
-    return found

@@ -8,9 +8,9 @@ import errno
 import os
 import stat
 
+from runjail import attributes
 from runjail.errors import InUse
 from runjail.rootfs import DIRECTORY
-from runjail.storage import attributes
 from runjail.storage.tree import open_below
 
 
@@ -92,7 +92,7 @@ def _insist(entry: str, directory: int, top: int, moved: list[str]) -> None:
         _take(entry, directory, top, moved)
     except PermissionError as error:
         if error.errno == errno.EPERM:
-            attributes.SYSTEM.set_flags(entry, directory, 0)
+            attributes.SYSTEM.set_flags(directory, entry, 0)
         else:  # we are not root, and a directory that may not be written may not be moved
             os.chmod(entry, 0o700, dir_fd=directory)
         _take(entry, directory, top, moved)
@@ -112,5 +112,5 @@ def _take(entry: str, directory: int, top: int, moved: list[str]) -> None:
 
 def _permit(name: str, top: int) -> None:
     """Make a directory in `trash`, where it is no link, writable for us."""
-    attributes.SYSTEM.set_flags(name, top, 0)
+    attributes.SYSTEM.set_flags(top, name, 0)
     os.chmod(name, 0o700, dir_fd=top)

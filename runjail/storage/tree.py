@@ -8,8 +8,8 @@ import errno
 import os
 import stat
 
+from runjail import attributes
 from runjail.rootfs import DIRECTORY
-from runjail.storage import attributes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Copier:
             if path and _flags(found):
                 parent = open_below(self._target, above)
                 try:
-                    attributes.SYSTEM.set_flags(name, parent, _flags(found))
+                    attributes.SYSTEM.set_flags(parent, name, _flags(found))
                 finally:
                     os.close(parent)
         finally:
@@ -136,7 +136,7 @@ def _copy_entry(name: str, inner: int, outer: int, found: os.stat_result) -> Non
             os.chmod(name, stat.S_IMODE(mode), dir_fd=outer)
         os.utime(name, ns=(found.st_atime_ns, found.st_mtime_ns), dir_fd=outer, follow_symlinks=False)
     if _flags(found):
-        attributes.SYSTEM.set_flags(name, outer, _flags(found))
+        attributes.SYSTEM.set_flags(outer, name, _flags(found))
 
 
 def _copy_file(name: str, inner: int, outer: int, found: os.stat_result) -> None:

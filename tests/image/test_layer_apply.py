@@ -3,17 +3,18 @@
 import errno
 import os
 import stat
-import types
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from runjail import attributes
 from runjail.errors import Corrupt, StorageError
-from runjail.image import apply, attributes, freebsd_files
+from runjail.image import apply
 from runjail.image.layer import Policy
 from tests.image import tars
 from tests.image.tars import archive, directory, hardlink, header, member, pax, symlink, unpack
+from tests.test_attributes import FakeLibc
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="unpacking sets owners: needs root")
 
@@ -165,14 +166,14 @@ def test_an_existing_directory_takes_new_attributes(root: Path) -> None:
 def test_a_file_system_without_attributes_is_one_warning(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The layer is unpacked all the same."""
 
-    class Nothing(attributes.LinuxXattrs):
+    class Nothing(attributes.Linux):
         def set(self, file: int, name: bytes, value: bytes) -> None:
             raise OSError(errno.ENOTSUP, "Operation not supported")
 
         def clear(self, file: int) -> None:
             raise OSError(errno.ENOTSUP, "Operation not supported")
 
-    monkeypatch.setattr(attributes, "xattrs", Nothing)
+    monkeypatch.setattr(attributes, "SYSTEM", Nothing())
     extra = pax((b"SCHILY.xattr.user.a", b"1"))
 
     done = unpack(root, archive(directory(b"."), extra, member(b"f"), extra, member(b"g")))
@@ -343,98 +344,14 @@ def test_open_files_do_not_grow(root: Path) -> None:
     assert len(os.listdir("/dev/fd")) == before
 
 
-# FreeBSD's attributes and flags, against a libc of ours -------------------------------------------------------------
-
-
-class Function:
-    """A C function: it can be called, and told what it returns."""
-
-    def __init__(self, call: Any) -> None:
-        self.call, self.restype = call, None
-
-    def __call__(self, *arguments: Any) -> Any:
-        return self.call(*arguments)
-
-
-class FakeLibc:
-    """Extended attributes and flags that remember, with C's calling convention and errors by name."""
-
-    def __init__(self) -> None:
-        self.attributes: dict[tuple[int, bytes], bytes] = {}
-        self.calls: list[tuple[Any, ...]] = []
-        self.short = 0
-        self.extattr_set_fd = Function(self._set)
-        self.extattr_list_fd = Function(self._list)
-        self.extattr_delete_fd = Function(self._delete)
-        self.chflagsat = Function(self._chflagsat)
-        self.fchflags = Function(lambda file, flags: self.calls.append(("fchflags", flags.value)) or 0)
-
-    def _set(self, file: int, space: int, name: bytes, value: bytes, size: Any) -> int:
-        assert os.fstat(file) and len(value) == size.value
-        self.attributes[space, name] = value
-        return len(value) - self.short
-
-    def _list(self, file: int, space: int, buffer: Any, size: Any) -> int:
-        listed = b"".join(bytes([len(name)]) + name for where, name in self.attributes if where == space)
-        assert size.value >= len(listed)
-        buffer[: len(listed)] = listed
-        return len(listed)
-
-    def _delete(self, file: int, space: int, name: bytes) -> int:
-        del self.attributes[space, name]
-        return 0
-
-    def _chflagsat(self, directory: int, name: bytes, flags: Any, how: int) -> int:
-        os.stat(name, dir_fd=directory, follow_symlinks=False)
-        self.calls.append(("chflagsat", name, flags.value, how))
-        return 0
-
-
-def test_freebsd_attributes_have_namespaces(root: Path) -> None:
-    """user and system; others have no place; clearing removes what is there in both."""
-    libc = FakeLibc()
-    xattrs = freebsd_files.Xattrs(libc)
-    file = os.open(root, os.O_RDONLY)
-    try:
-        for name in (b"user.a", b"user.b.c", b"system.d"):
-            xattrs.set(file, name, b"\0value")
-        stored = dict(libc.attributes)
-        xattrs.clear(file)
-    finally:
-        os.close(file)
-
-    assert stored == {(1, b"a"): b"\0value", (1, b"b.c"): b"\0value", (2, b"d"): b"\0value"}
-    assert libc.attributes == {}
-    names = (b"user.a", b"system.a", b"security.capability", b"trusted.a", b"user.", b"user")
-    assert [xattrs.known(name) for name in names] == [True, True, False, False, False, False]
-
-
-def test_freebsd_attributes_that_are_cut_short_are_an_error(root: Path) -> None:
-    """The kernel says how much it took."""
-    libc = FakeLibc()
-    libc.short = 1
-    file = os.open(root, os.O_RDONLY)
-    try:
-        with pytest.raises(OSError, match="cut short"):
-            freebsd_files.Xattrs(libc).set(file, b"user.a", b"xy")
-    finally:
-        os.close(file)
-
-
-@pytest.mark.parametrize(
-    ("names", "bits"),
-    [(b"schg", 0x20000), (b"nodump,uchg", 3), (b"uarch,linux-thing", 0x800), (b"", 0), (b"schg,schg", 0x20000)],
-)
-def test_file_flags_by_name(names: bytes, bits: int) -> None:
-    """sys/stat.h has the numbers; unknown names mean nothing."""
-    assert freebsd_files.parse(names) == bits
+# FreeBSD's flags, against a libc of ours -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("policy", [True, False])
 def test_file_flags_come_last_and_by_policy(root: Path, monkeypatch: pytest.MonkeyPatch, policy: bool) -> None:
     """A locked file takes no hard link, a locked directory no file; what was replaced has none."""
     libc = FakeLibc()
-    monkeypatch.setattr(attributes, "file_flags", lambda: freebsd_files.FileFlags(libc))
+    monkeypatch.setattr(attributes, "SYSTEM", attributes.FreeBsd(libc))
     schg, nodump = pax((b"SCHILY.fflags", b"schg")), pax((b"SCHILY.fflags", b"nodump"))
     parts = [schg, directory(b"d"), schg, member(b"d/f"), hardlink(b"d/g", b"d/f"), nodump, symlink(b"l", b"d/f")]
     parts += [schg, member(b"replaced"), member(b"replaced"), schg, member(b"gone/f"), symlink(b"gone", b"d")]
@@ -460,7 +377,7 @@ def test_locked_files_are_unlocked_to_be_removed(root: Path, monkeypatch: pytest
         return call
 
     unpack(root, archive(member(b"d/f"), member(b"g")))
-    monkeypatch.setattr(attributes, "file_flags", lambda: freebsd_files.FileFlags(libc))
+    monkeypatch.setattr(attributes, "SYSTEM", attributes.FreeBsd(libc))
     monkeypatch.setattr("runjail.image.tree.os.unlink", refusing("unlink"))
     monkeypatch.setattr("runjail.image.tree.os.rmdir", refusing("rmdir"))
 
@@ -475,32 +392,12 @@ def test_locked_directories_are_unlocked_and_locked_again(root: Path, monkeypatc
     unpack(root, archive(directory(b"d")))
     had = iter([0, 0x20000])  # the root's flags, then the directory's
 
-    class Flags(freebsd_files.FileFlags):
+    class System(attributes.FreeBsd):
         def unlock(self, file: int) -> int:
             return next(had)
 
-    monkeypatch.setattr(attributes, "file_flags", lambda: Flags(libc))
+    monkeypatch.setattr(attributes, "SYSTEM", System(libc))
 
     unpack(root, archive(member(b"d/f")))
 
     assert libc.calls == [("chflagsat", b"d", 0x20000, 0x200)]
-
-
-def test_only_locking_flags_are_taken_away(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """ZFS sets uarch on everything."""
-    libc = FakeLibc()
-    found = {"flags": 0x800}
-    system = types.SimpleNamespace(fstat=lambda _file: types.SimpleNamespace(st_flags=found["flags"]))
-    monkeypatch.setattr(freebsd_files, "os", system)
-    flags = freebsd_files.FileFlags(libc)
-
-    assert (flags.unlock(0), libc.calls) == (0, [])
-    found["flags"] = 0x20800
-    assert (flags.unlock(0), libc.calls) == (0x20800, [("fchflags", 0)])
-
-
-def test_the_real_functions_fail_as_os_does() -> None:
-    """A result below zero is an OSError with errno's number."""
-    with pytest.raises(OSError, match=r"."):
-        freebsd_files._checked(-1)
-    assert freebsd_files._checked(3) == 3

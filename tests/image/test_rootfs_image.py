@@ -247,40 +247,6 @@ def test_extended_attributes_travel(tmp_path: Path) -> None:
     assert entries[b"f"] == {b"user.runjail": value}
 
 
-class FakeLibc:
-    """extattr(2) of FreeBSD: two attributes for users, none to be had for the system."""
-
-    class _Call:
-        restype: Any = None
-
-        def __init__(self, answer: Any) -> None:
-            self.answer = answer
-
-        def __call__(self, *args: Any) -> int:
-            return int(self.answer(*args))
-
-    values = {b"one": b"1", b"longer": b"\0\xff" * 10}
-
-    def __init__(self) -> None:
-        self.extattr_list_fd = self._Call(self._list)
-        self.extattr_get_fd = self._Call(self._get)
-
-    def _list(self, _file: int, space: int, room: Any, _size: Any) -> int:
-        if space != 1:
-            return -1
-        listed = b"".join(bytes([len(name)]) + name for name in self.values)
-        room.raw = listed.ljust(len(room), b"?")
-        return len(listed)
-
-    def _get(self, _file: int, _space: int, name: bytes, room: Any, _size: Any) -> int:
-        room.raw = self.values[name].ljust(len(room), b"?")
-        return len(self.values[name])
-
-
-def test_extended_attributes_of_freebsd() -> None:
-    assert tree_reader.reader(FakeLibc())(5) == {b"user.one": b"1", b"user.longer": b"\0\xff" * 10}
-
-
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(
     name=st.binary(min_size=1, max_size=300).map(lambda name: name.replace(b"\0", b"_").replace(b"/", b"|") + b"!"),

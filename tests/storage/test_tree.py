@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from runjail import attributes
 from runjail.errors import InUse, StorageError
 from runjail.rootfs import DIRECTORY
-from runjail.storage import attributes, removal, tree
+from runjail.storage import removal, tree
 from runjail.storage.base import open_store
 from runjail.storage.directory import DirectoryStore
 from tests.storage.layers import A, B, add
@@ -41,10 +42,10 @@ def facts(top: Path) -> dict[str, object]:
     return found
 
 
-def xattrs(path: str) -> dict[str, bytes]:
+def xattrs(path: str) -> dict[bytes, bytes]:
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        return {name: attributes.SYSTEM.get(descriptor, name) for name in attributes.SYSTEM.list(descriptor)}
+        return {name: attributes.SYSTEM.get(descriptor, name) for name in attributes.SYSTEM.names(descriptor)}
     except OSError as error:
         assert error.errno in attributes.UNSUPPORTED
         return {}
@@ -70,7 +71,7 @@ def rich(tmp_path: Path) -> Path:
     (top / os.fsdecode(b"\xff\xfe odd\n")).write_text("name")
     descriptor = os.open(top / "bin/su", os.O_RDONLY)
     try:
-        attributes.SYSTEM.set(descriptor, "user.note", b"a\0b")
+        attributes.SYSTEM.set(descriptor, b"user.note", b"a\0b")
     except OSError as error:
         assert error.errno in attributes.UNSUPPORTED
     os.close(descriptor)
@@ -262,9 +263,9 @@ def test_flags_are_cleared_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         unlink(name, dir_fd=dir_fd)
 
     class Flags(attributes.Linux):
-        def set_flags(self, name: str, directory: int, flags: int) -> None:
+        def set_flags(self, directory: int, name: bytes | str, flags: int) -> None:
             assert flags == 0
-            flagged.discard(name)
+            flagged.discard(os.fsdecode(name))
 
     monkeypatch.setattr(os, "unlink", refuse)
     monkeypatch.setattr(attributes, "SYSTEM", Flags())
@@ -349,59 +350,3 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert store.roots() == []
     assert os.listdir(tmp_path / "store/making") == os.listdir(tmp_path / "store/trash") == []
     assert store.sweep() == []
-
-
-class FakeExtattr:
-    """libc's extattr functions over one dictionary: (namespace, name) to value."""
-
-    def __init__(self) -> None:
-        self.values: dict[tuple[int, bytes], bytes] = {}
-        self.flags: list[tuple[object, ...]] = []
-        for name in ("extattr_list_fd", "extattr_get_fd", "extattr_set_fd", "chflagsat"):
-            setattr(self, name, _Function(getattr(self, "_" + name)))
-
-    def _extattr_list_fd(self, _fd: int, space: int, buffer: object, size: object) -> int:
-        names = [name for number, name in self.values if number == space]
-        return _fill(b"".join(bytes([len(name)]) + name for name in names), buffer)
-
-    def _extattr_get_fd(self, _fd: int, space: int, name: bytes, buffer: object, size: object) -> int:
-        return _fill(self.values[space, name], buffer)
-
-    def _extattr_set_fd(self, _fd: int, space: int, name: bytes, value: bytes, size: object) -> int:
-        self.values[space, name] = value
-        return len(value)
-
-    def _chflagsat(self, *arguments: object) -> int:
-        self.flags.append(arguments)
-        return 0
-
-
-class _Function:
-    def __init__(self, call: object) -> None:
-        self.restype, self._call = None, call
-
-    def __call__(self, *arguments: object) -> int:
-        return self._call(*arguments)  # type: ignore[no-any-return,operator]
-
-
-def _fill(data: bytes, buffer: object) -> int:
-    if buffer is not None:
-        buffer[: len(data)] = data  # type: ignore[index]
-    return len(data)
-
-
-def test_freebsd_has_two_namespaces() -> None:
-    """Extattr_list_fd(2) gives names after their lengths; what is neither user nor system cannot be kept."""
-    libc = FakeExtattr()
-    system = attributes.FreeBsd(libc)
-    system.set(3, "user.note", b"a\0b")
-    system.set(3, "system.acl", b"x" * 300)
-
-    assert libc.values == {(1, b"note"): b"a\0b", (2, b"acl"): b"x" * 300}
-    assert system.list(3) == ["user.note", "system.acl"]
-    assert system.get(3, "user.note") == b"a\0b"
-    with pytest.raises(OSError, match="not supported") as caught:
-        system.set(3, "security.capability", b"x")
-    assert caught.value.errno in attributes.UNSUPPORTED
-    system.set_flags("file", 7, 0)
-    assert libc.flags[0][:2] == (7, b"file")
