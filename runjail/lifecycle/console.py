@@ -1,4 +1,4 @@
-"""Terminals that leave the runtime through a caller's console socket: one message with one descriptor."""
+"""Terminals: how they leave through a console socket, one message with one descriptor; copying from and to them."""
 
 import _socket
 import os
@@ -8,6 +8,7 @@ from runjail.errors import HostError, reason
 from runjail.host.base import WorkingIn
 
 NAME = b"/dev/ptmx\0"  # what receivers log as the terminal's name; conmon wants at least one byte
+BLOCK = 1 << 16
 
 
 def connect(path: str) -> "_socket.socket":
@@ -47,3 +48,26 @@ def receive(connection: "_socket.socket") -> int:
             os.set_inheritable(master, False)
             return int(master)
     raise HostError("no terminal came from the container")
+
+
+def copy_output(master: int, target: int) -> None:
+    """Copy until the terminal has no more processes."""
+    while block := read(master):
+        write_all(target, block)
+
+
+def read(source: int) -> bytes:
+    """Return what there is to read, b"" at the end."""
+    try:
+        return os.read(source, BLOCK)
+    except OSError:  # Linux says EIO when the last slave was closed, FreeBSD an empty read
+        return b""
+
+
+def write_all(target: int, block: bytes) -> None:
+    """Write all of a block; what nobody reads any more is dropped, so that the program does not block."""
+    try:
+        while block:
+            block = block[os.write(target, block) :]
+    except OSError:
+        pass

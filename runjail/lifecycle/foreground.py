@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 FORWARDED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGCONT")
-BLOCK = 1 << 16
 DRAIN_SECONDS = 1.0
 NO_SIZE = struct.pack("HHHH", 0, 0, 0, 0)
 
@@ -88,8 +87,7 @@ class Terminal:
         if not self._reader:
             _handle(_signal.SIG_IGN)  # those of a whole process group reach the program through our parent
             close_others([self._master])
-            while block := _read(self._master):
-                _write_all(1, block)
+            console.copy_output(self._master, 1)
             os._exit(0)
 
     def relay(self, pid: int) -> int:
@@ -134,8 +132,8 @@ class Terminal:
         inputs = [0]
         while True:
             if select.select(inputs, [], [], 0.02)[0]:
-                block = _read(0)
-                _write_all(self._master, block or b"\x04")  # end of our input is end of theirs
+                block = console.read(0)
+                console.write_all(self._master, block or b"\x04")  # end of our input is end of theirs
                 inputs = inputs if block else []
             done, status = os.waitpid(pid, os.WNOHANG)
             if done:
@@ -150,18 +148,3 @@ class Terminal:
                 os.waitpid(self._reader, 0)
                 return
             time.sleep(0.002)
-
-
-def _read(source: int) -> bytes:
-    try:
-        return os.read(source, BLOCK)
-    except OSError:  # Linux says EIO when the last slave was closed, FreeBSD an empty read
-        return b""
-
-
-def _write_all(target: int, block: bytes) -> None:
-    try:
-        while block:
-            block = block[os.write(target, block) :]
-    except OSError:  # nobody reads any more: go on, so that the process does not block
-        pass
