@@ -83,12 +83,12 @@ class Content(Directory):
         except OSError as error:
             raise ImageError(f"cannot store blob {digest}: {reason(error)}") from error
 
-    def claim(self, digest: str) -> bool:
-        """Whether a blob is there; if so it counts as new, so that nobody collects it before it gets a name."""
+    def claim(self, blob: Descriptor) -> bool:
+        """Whether a blob is there, of its size; if so it counts as new: nobody collects it before it gets a name."""
         with self._locked(fcntl.LOCK_SH):
-            if not self.has(digest):
+            if not self.has(blob.digest) or self.size(blob.digest) != blob.size:
                 return False
-            os.utime(self.path(digest))
+            os.utime(self.path(blob.digest))
             return True
 
     def tag(self, name: str, descriptor: Descriptor) -> None:

@@ -35,7 +35,7 @@ class Ingest:
         self.offset, self.fd, self.complete = 0, -1, False
 
     def __enter__(self) -> "Ingest":
-        while not self.content.claim(self.descriptor.digest):
+        while not self.content.claim(self.descriptor):
             self.fd = self._open()
             try:
                 if self._locked():

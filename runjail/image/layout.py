@@ -60,7 +60,7 @@ class LayoutSink:
 
     def has(self, descriptor: "Descriptor") -> bool:
         """Whether this blob is there already, whole."""
-        return self.content.claim(descriptor.digest) and self.content.size(descriptor.digest) == descriptor.size
+        return self.content.claim(descriptor)
 
     def put_blob(self, descriptor: "Descriptor", content: int, progress: "Progress") -> None:
         """Store a blob from an open file's start. Raises Corrupt, ImageError."""

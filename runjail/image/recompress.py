@@ -143,7 +143,7 @@ def pack(
         found = f"{digests.parse(diff_id or SHA256)[0]}:{plain.hexdigest()}"
         if diff_id and found != diff_id:
             raise Corrupt(f"its content has digest {found}, not the config's {diff_id}")
-        digest = f"sha256:{packed.hexdigest()}"
-        if not content.claim(digest):
-            content.adopt(file, digest)
-    return Descriptor(media.oci_layer(kind), digest, size), found
+        made = Descriptor(media.oci_layer(kind), f"sha256:{packed.hexdigest()}", size)
+        if not content.claim(made):
+            content.adopt(file, made.digest)
+    return made, found

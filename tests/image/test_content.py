@@ -70,6 +70,29 @@ def test_a_blob_is_whole_or_not_there(content: Content) -> None:
         assert again.complete
 
 
+def test_a_blob_that_was_cut_is_fetched_again(content: Content) -> None:
+    with content.ingest(BLOB) as blob:
+        blob.write(DATA)
+    os.truncate(content.path(BLOB.digest), 1000)
+
+    with content.ingest(BLOB) as blob:
+        assert (blob.offset, blob.complete) == (0, False)
+        blob.write(DATA)
+    assert content.read(BLOB) == DATA
+    assert files(content) == {blob_file(BLOB.digest)}
+
+
+def test_a_wrong_announcement_does_not_harm_a_blob(content: Content) -> None:
+    """Anybody can write a manifest that names our blob with another size."""
+    with content.ingest(BLOB) as blob:
+        blob.write(DATA)
+    with pytest.raises(Corrupt, match="longer than"), content.ingest(BLOB.replace(size=5)) as blob:
+        blob.write(DATA)
+
+    assert content.read(BLOB) == DATA
+    assert files(content) == {blob_file(BLOB.digest)}
+
+
 def test_wrong_content_is_refused_and_leaves_nothing(content: Content) -> None:
     with pytest.raises(Corrupt, match="content has digest"), content.ingest(BLOB) as blob:
         blob.write(DATA[:-1] + b"x")
@@ -302,9 +325,9 @@ def test_what_is_used_again_is_young_again(content: Content) -> None:
     os.utime(content.path(old.digest), (0, 0))
 
     with content.lease():
-        assert content.claim(old.digest)
+        assert content.claim(old)
         assert content.collect()[0] == []
-    assert not content.claim(BLOB.digest)
+    assert not content.claim(BLOB)
 
 
 def test_partial_files_are_kept_for_a_while(content: Content) -> None:
