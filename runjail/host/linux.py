@@ -86,6 +86,10 @@ class LinuxHost:
         for kind in step.new:
             new |= flags[_SPEC_NAMES.get(kind, kind)] if kind != "pid" else 0
         libc.unshare(new)
+        if "network" in step.new:
+            from runjail.host import linux_network
+
+            linux_network.raise_loopback()
         propagation = {
             "shared": libc.MS_SHARED,
             "rshared": libc.MS_SHARED,

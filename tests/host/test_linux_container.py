@@ -53,6 +53,12 @@ def test_it_is_alone(life: Life) -> None:
     assert "busybox" in life.says("ls /bin/busybox")
 
 
+def test_a_network_of_its_own_has_loopback(life: Life) -> None:
+    """Programs that talk to 127.0.0.1 find somebody there."""
+    assert "127.0.0.1" in life.says("ifconfig lo")
+    assert "0% packet loss" in life.says("ping -c 1 -W 2 127.0.0.1")
+
+
 def test_no_descriptor_but_three(life: Life) -> None:
     """/proc/self/fd of the program; ls adds the directory that it reads."""
     assert life.says("ls /proc/self/fd").split() == ["0", "1", "2", "3"]
