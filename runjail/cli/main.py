@@ -172,7 +172,7 @@ def _dispatch(given: "Given", verb: str, rest: list[str]) -> int:
     if wanted.flag("help"):
         return _help(verb.split())
     _adopt(given, wanted, options)
-    _close_leaked(3 + preserve, wanted.many("key"))
+    _close_leaked(3 + preserve, [*given.said(), *wanted.said()])
     _open_log(given)
     if problem:
         raise problem
@@ -189,14 +189,25 @@ def _enter(group: str, given: "Given", rest: list[str]) -> "tuple[dict[str, Any]
     return {f"{group} {word}": row for word, row in verbs.items()}, more.words[0] if more.words else "", rest
 
 
-def _close_leaked(first: int, keys: list[str]) -> None:
-    """Close whatever leaked into us (see host.base.close_others), but not where `--key FILE:fd=N` has its password."""
-    said = {key.rpartition(":fd=")[2] for key in keys if ":fd=" in key}
-    for kept in sorted(int(word) for word in said if word.isascii() and word.isdigit() and len(word) < 7):
-        if kept >= first:
-            os.closerange(first, kept)
-            first = kept + 1
+def _close_leaked(first: int, said: list[str]) -> None:
+    """Close whatever leaked into us (see host.base.close_others), but not what the command line names."""
+    for kept in sorted({number for number in map(_named_descriptor, said) if number >= first}):
+        os.closerange(first, kept)
+        first = kept + 1
+        try:
+            os.set_inheritable(kept, False)  # for us alone, not for hooks and other programs that we start
+        except OSError:  # not open: whoever reads it says so
+            pass
     os.closerange(first, MAX_DESCRIPTOR)
+
+
+def _named_descriptor(text: str) -> int:
+    """Return N of `/dev/fd/N`, as shells write `<(command)`, and of `--key FILE:fd=N`, else -1."""
+    for before in ("/dev/fd/", "/proc/self/fd/", ":fd="):
+        number = text.rpartition(before)[2] if before in text else ""
+        if number.isascii() and number.isdigit() and len(number) < 7:
+            return int(number)
+    return -1
 
 
 def _adopt(given: "Given", wanted: "Given", options: "Sequence[parse.Option]") -> None:

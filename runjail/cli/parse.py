@@ -33,6 +33,11 @@ class Given:
         value = self.options.get(name)
         return value if isinstance(value, list) else []
 
+    def said(self) -> list[str]:
+        """Return all words and values."""
+        lists = (value if isinstance(value, list) else [str(value)] for value in self.options.values())
+        return [*self.words, *(text for values in lists for text in values)]
+
 
 def parse(arguments: "Sequence[str]", options: "Sequence[Option]", given: Given, stop_after: int = -1) -> list[str]:
     """Read options and positionals into `given`. Returns the words that follow the first `stop_after` positionals.

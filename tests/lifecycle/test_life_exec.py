@@ -115,6 +115,23 @@ def test_a_process_that_cannot_be(life: Life, tmp_path: Path, fields: dict[str, 
     assert json.loads(life.runjail.ok("ps", "-f", "json", "c").stdout) == [life.runjail.state("c")["pid"]]
 
 
+def test_a_process_from_a_pipe_of_the_callers(life: Life) -> None:
+    """A shell's `--process <(command)`: the descriptor is read, and does not reach the program."""
+    reading, writing = os.pipe()
+    name = f"/dev/fd/{reading}"
+    if not os.path.exists(name):
+        pytest.skip("needs fdescfs on /dev/fd")
+    life.sleep()
+    script = f"echo said; (eval 'true <&{reading}') 2>/dev/null && echo leaked; true"
+    process = {"args": ["/bin/sh", "-c", script], "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}}
+    os.write(writing, json.dumps(process).encode())
+    os.close(writing)
+    result = life.runjail.ok("exec", "-p", name, "c", pass_fds=[reading])
+    os.close(reading)
+
+    assert result.stdout == "said\n"
+
+
 @pytest.mark.parametrize(
     "args",
     [
