@@ -169,9 +169,10 @@ class LinuxHost:
     def confine(self, box: Box, keep: list[int]) -> None:
         """Make box.root the root of this mount namespace and forget the old one."""
         from runjail.host import libc_linux as libc
+        from runjail.host import linux_mounts
 
         if self._readonly:
-            libc.mount(None, box.root, None, libc.MS_REMOUNT | libc.MS_BIND | libc.MS_RDONLY)
+            linux_mounts.restrict(box.root, libc.MS_RDONLY)
         os.chdir(box.root)
         libc.pivot_root(".", ".")
         libc.umount(".", libc.MNT_DETACH)

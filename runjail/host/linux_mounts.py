@@ -36,6 +36,7 @@ PROPAGATION = {
     "shared": libc.MS_SHARED,
     "unbindable": libc.MS_UNBINDABLE,
 }
+KEPT = libc.MS_RDONLY | libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC  # statvfs(3) shows them by the same bits
 PATH_ONLY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 NODES = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
 CGROUPS = "/sys/fs/cgroup"
@@ -63,33 +64,38 @@ def mount(step: "steps.Mount", box: "Box", note: "Noting") -> None:
 
 def _mount_below(root: int, step: "steps.Mount", box: "Box", note: "Noting") -> None:
     directory = step.fstype != "bind" or os.path.isdir(step.source)
-    place = rootfs.mount_point(root, step.destination, directory, lambda path: _note_made(box, path, note))
+    made: list[str] = []
+
+    def making(path: str) -> None:
+        note({"undo": "made", "root": box.source, "path": path})
+        made.append(path)
+
+    place = rootfs.mount_point(root, step.destination, directory, making)
     try:
-        _mount_at(place, step, box)
+        _mount_at(place, step, box, 0 if made else place.mode())
     finally:
         place.close()
 
 
-def _note_made(box: "Box", path: str, note: "Noting") -> None:
-    note({"undo": "made", "root": box.source, "path": path})
-
-
-def _mount_at(place: rootfs.Place, step: "steps.Mount", box: "Box") -> None:
+def _mount_at(place: rootfs.Place, step: "steps.Mount", box: "Box", mode: int) -> None:
+    """Mount on a place of the image's, whose st_mode is `mode`, or on one that we made, where `mode` is 0."""
     covered = place.open_directory() if step.copy_up else -1
     if step.fstype.startswith("cgroup"):
         _mount_cgroups(place, box)
     elif step.fstype == "bind":
         _on(place, step.source, None, libc.MS_BIND | (libc.MS_REC if step.recursive else 0))
     else:
-        data = ",".join(f"{key}={value}" if value else key for key, value in step.data)
-        _on(place, step.source or step.fstype, step.fstype, _flag_bits(step), data)
+        data = [f"{key}={value}" if value else key for key, value in step.data]
+        if step.fstype == "tmpfs" and mode:  # as on FreeBSD: who may do what stays as the image says
+            data.insert(0, f"mode={stat.S_IMODE(mode):o}")  # of two modes the later counts
+        _on(place, step.source or step.fstype, step.fstype, _flag_bits(step), ",".join(data))
     if step.copy_up:
         filled = place.open_directory()
         rootfs.copy_tree(covered, filled)
         os.close(filled)
         os.close(covered)
     if _flag_bits(step) and (step.fstype == "bind" or step.fstype.startswith("cgroup")):
-        _on(place, None, None, libc.MS_REMOUNT | libc.MS_BIND | _flag_bits(step))
+        _restrict(place, _flag_bits(step))
     if step.propagation:
         word = step.propagation.removeprefix("r")
         _on(place, None, None, PROPAGATION[word] | (libc.MS_REC if word != step.propagation else 0))
@@ -107,6 +113,20 @@ def _on(place: rootfs.Place, source: str | None, fstype: str | None, flags: int,
     descriptor = os.open(place.name, PATH_ONLY, dir_fd=place.parent)
     try:
         libc.mount(source, f"/proc/self/fd/{descriptor}", fstype, flags, data)
+    finally:
+        os.close(descriptor)
+
+
+def restrict(target: str, flags: int) -> None:
+    """Add flags to one mount, which keeps those that it has: the kernel would take away what is not named again."""
+    kept = os.statvfs(target).f_flag & KEPT
+    libc.mount(None, target, None, libc.MS_REMOUNT | libc.MS_BIND | kept | flags)
+
+
+def _restrict(place: rootfs.Place, flags: int) -> None:
+    descriptor = os.open(place.name, PATH_ONLY, dir_fd=place.parent)
+    try:
+        restrict(f"/proc/self/fd/{descriptor}", flags)
     finally:
         os.close(descriptor)
 
@@ -206,7 +226,7 @@ def _make_readonly(root: int, path: str) -> None:
             libc.mount(f"/proc/self/fd/{descriptor}", f"/proc/self/fd/{descriptor}", None, libc.MS_BIND | libc.MS_REC)
         finally:
             os.close(descriptor)
-        _on(place, None, None, libc.MS_REMOUNT | libc.MS_BIND | libc.MS_RDONLY)
+        _restrict(place, libc.MS_RDONLY)
     except OSError as error:
         raise HostError(f"making {path} read-only: {reason(error)}") from error
     finally:

@@ -145,6 +145,18 @@ def test_tmpfs(life: Life) -> None:
     assert not (life.bundle.rootfs / "fresh").exists()
 
 
+def test_a_tmpfs_has_the_permissions_of_what_it_covers(life: Life) -> None:
+    """As a tmpfs of FreeBSD has them, and as runc gives them; what config.json says counts more."""
+    for name in ("bare", "said"):
+        (life.bundle.rootfs / name).mkdir()
+        (life.bundle.rootfs / name).chmod(0o712)
+    add_mount(life, "/bare", "tmpfs", "tmpfs", "ro")
+    add_mount(life, "/said", "tmpfs", "tmpfs", "mode=750")
+    add_mount(life, "/made", "tmpfs", "tmpfs")
+
+    assert life.says("stat -c %a /bare /said /made") == "712\n750\n1777\n"
+
+
 @pytest.fixture
 def nested(tmp_path: Path) -> Iterator[Path]:
     """A directory with another file system mounted in it."""
@@ -221,6 +233,46 @@ def test_concealed_paths(life: Life) -> None:
 
     assert life.says(script) == "etc\nsys\n"
     assert (life.bundle.rootfs / "key").read_text() == "hidden"
+
+
+def flags_of(life: Life, *places: str) -> list[set[str]]:
+    """Return the mount flags of places in a container."""
+    said = life.says("cat /proc/self/mountinfo").splitlines()
+    found = {line.split()[4]: set(line.split()[5].split(",")) for line in said}
+    return [found[place] for place in places]
+
+
+def test_what_becomes_read_only_loses_no_other_flag(life: Life, tmp_path: Path) -> None:
+    """A file system without set-user-id programs stays one where it is bound, concealed or made the root."""
+    strict, volume = {"nosuid", "nodev", "noexec"}, str(tmp_path / "volume")
+    os.mkdir(volume)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "ro,nosuid,nodev,noexec", "tmpfs", volume], check=True)
+    try:
+        add_mount(life, "/volume", "bind", volume, "bind", "nosuid")
+        proc = next(mount for mount in life.bundle.config["mounts"] if mount["destination"] == "/proc")
+        proc["options"] = sorted(strict)
+        life.bundle.config["linux"]["readonlyPaths"] = ["/proc/sys", "/volume"]
+        bound, sys, all_of_proc = flags_of(life, "/volume", "/proc/sys", "/proc")
+    finally:
+        subprocess.run(["umount", volume], check=True)
+
+    assert strict | {"ro"} <= bound
+    assert strict | {"ro"} <= sys
+    assert "ro" not in all_of_proc
+
+
+def test_a_read_only_root_loses_no_other_flag(life: Life) -> None:
+    """Its file system's flags are the administrator's."""
+    root = str(life.bundle.rootfs)
+    life.bundle.config["root"]["readonly"] = True
+    subprocess.run(["mount", "--bind", root, root], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,nosuid,nodev", root], check=True)
+        flags = flags_of(life, "/")[0]
+    finally:
+        subprocess.run(["umount", root], check=True)
+
+    assert {"ro", "nosuid", "nodev"} <= flags
 
 
 def test_sysctl(life: Life) -> None:
