@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Result, Runjail
+from tests.conftest import LINUX, Result, Runjail
 from tests.lifecycle.life import Life, is_alive, tree, until
 
 
@@ -184,6 +184,21 @@ def test_signal_0_asks_whether_init_lives(life: Life) -> None:
     life.runjail.wait("c")
 
     failed(life.runjail("kill", "c", "0"), "container not running: c")
+
+
+def test_the_processes_of_a_stopped_container(life: Life) -> None:
+    """ps lists who outlives the first process, as a jail's may, and nobody is no error."""
+    if LINUX:  # there only a container without a pid namespace of its own
+        life.bundle.config["linux"]["namespaces"] = [{"type": "mount"}, {"type": "uts"}]
+    life.start("/bin/sh", "-c", "sleep 600 &")
+    life.runjail.wait("c")
+    (pid,) = json.loads(life.runjail.ok("ps", "-f", "json", "c").stdout)
+    assert f" {pid} " in life.runjail.ok("ps", "c").stdout
+    life.runjail.ok("kill", "--all", "c", "KILL")
+    until(lambda: not is_alive(pid))
+
+    assert json.loads(life.runjail.ok("ps", "-f", "json", "c").stdout) == []
+    assert len(life.runjail.ok("ps", "c").stdout.splitlines()) == 1
 
 
 def test_kill_all_reaches_everybody(life: Life) -> None:
