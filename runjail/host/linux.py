@@ -27,7 +27,7 @@ KILL_PAUSE = 0.005  # seconds
 
 
 class LinuxHost:
-    """`Host` for Linux. State that spans one child's life: whether its root turns read-only when it is confined."""
+    """`Host` for Linux. State that spans one child's life: whether its root is still to turn read-only."""
 
     os = "linux"
 
@@ -169,10 +169,7 @@ class LinuxHost:
     def confine(self, box: Box, keep: list[int]) -> None:
         """Make box.root the root of this mount namespace and forget the old one."""
         from runjail.host import libc_linux as libc
-        from runjail.host import linux_mounts
 
-        if self._readonly:
-            linux_mounts.restrict(box.root, libc.MS_RDONLY)
         os.chdir(box.root)
         libc.pivot_root(".", ".")
         libc.umount(".", libc.MNT_DETACH)
@@ -215,9 +212,14 @@ class LinuxHost:
         libc.prctl(libc.PR_SET_DUMPABLE, 0)  # nobody inside may trace us or open /proc/PID/exe before we exec
 
     def become(self, process: "Process") -> None:
-        """Take on limits, ids and capabilities (setpriv(1)'s order: bounding set, ids, then the rest)."""
-        from runjail.host import linux_identity
+        """Take on limits, ids and capabilities (setpriv(1)'s order: bounding set, ids, then the rest).
 
+        Only now a root that is to be read-only is made so: its working directory could still be made.
+        """
+        from runjail.host import linux_identity, linux_mounts
+
+        if self._readonly:
+            linux_mounts.restrict("/", linux_mounts.FLAGS["ro"])
         linux_identity.become(process)
 
     def open_console(self, process: "Process", box: Box) -> tuple[int, int]:
