@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 TOP = "/sys/fs/cgroup"
 CONTROLLERS = ("memory", "cpu", "cpuacct", "cpuset", "pids", "freezer")
-MEMORY, MEMORY_AND_SWAP = "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"  # v1
 ENFORCING = ("memory", "cpu", "cpuset", "pids")
 MARK = "trusted.runjail"  # extended attribute of the groups that we made
 REMOVE_ROUNDS = 200
@@ -56,17 +55,9 @@ def create(step: "Cgroup", box: "Box", note: "Noting") -> None:
             )
             return
         box.cgroup = step.path
-    for controller, file, value in _in_order(step.path, wanted):
-        _set(step.path, controller, file, value)
-
-
-def _in_order(path: str, wanted: list[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
-    """In v1 memory alone may never be allowed more than memory and swap together: who grows, moves the sum first."""
-    files = [file for _, file, _ in wanted]
-    if files[:2] != [MEMORY, MEMORY_AND_SWAP] or wanted[0][2] == "-1":
-        return wanted
-    grows = int(wanted[0][2]) > _number(f"{TOP}/memory/{path}/{MEMORY_AND_SWAP}")
-    return [wanted[1], wanted[0], *wanted[2:]] if grows else wanted
+    refused = [setting for setting in wanted if not _set(step.path, *setting)]
+    for setting in refused:  # while the one beside it had its old value: memory and swap, or quota and period in a pod
+        _set(step.path, *setting, again=True)
 
 
 def missing(directory: str) -> list[str]:
@@ -127,11 +118,9 @@ def _settings(resources: "Resources") -> list[tuple[str, str, str]]:
 
 
 def _settings_v1(resources: "Resources") -> list[tuple[str, str, str]]:
-    swap_first = resources.memory_swap == -1  # raising: the sum of memory and swap must move before memory does
-    memory = [("memory", MEMORY, resources.memory_limit)]
-    swap = [("memory", MEMORY_AND_SWAP, resources.memory_swap)]
     rows: list[tuple[str, str, int | str | None]] = [
-        *(swap + memory if swap_first else memory + swap),
+        ("memory", "memory.limit_in_bytes", resources.memory_limit),
+        ("memory", "memory.memsw.limit_in_bytes", _swap(resources)),
         ("memory", "memory.soft_limit_in_bytes", resources.memory_reservation),
         ("cpu", "cpu.shares", resources.cpu_shares),
         ("cpu", "cpu.cfs_period_us", resources.cpu_period),
@@ -145,7 +134,7 @@ def _settings_v1(resources: "Resources") -> list[tuple[str, str, str]]:
 
 def _settings_v2(resources: "Resources") -> list[tuple[str, str, str]]:
     quota, period = resources.cpu_quota, resources.cpu_period
-    swap = resources.memory_swap
+    swap = _swap(resources)
     if swap is not None and swap > 0 and resources.memory_limit is not None:
         swap = max(swap - resources.memory_limit, 0)  # v1 counts memory and swap together, v2 swap alone
     maximum = None if quota is None and period is None else f"{_maximum(quota) or 'max'} {period or 100000}"
@@ -163,18 +152,27 @@ def _settings_v2(resources: "Resources") -> list[tuple[str, str, str]]:
     return [(controller, file, value) for controller, file, value in rows if value]
 
 
+def _swap(resources: "Resources") -> int | None:
+    """Return the limit of memory and swap together; without one for memory, an old one would still hold memory."""
+    return -1 if resources.memory_limit == -1 and resources.memory_swap is None else resources.memory_swap
+
+
 def _maximum(value: int | None) -> str | None:
     return None if value is None else "max" if value < 0 else str(value)
 
 
-def _set(path: str, controller: str, file: str, value: str) -> None:
+def _set(path: str, controller: str, file: str, value: str, again: bool = False) -> bool:
+    """Set a limit. False when the kernel finds the value invalid; the second time that is an error."""
     target = f"{TOP}/{path}/{file}" if unified() else f"{TOP}/{controller}/{path}/{file}"
     try:
         write(target, value)
     except FileNotFoundError:
         log.warning(f"not enforced: {file} (no such file in this kernel's control groups)")
     except OSError as error:
+        if error.errno == errno.EINVAL and not again:
+            return False
         raise HostError(f"setting {file} to {value}: {reason(error)}") from error
+    return True
 
 
 def join(path: str, pid: int) -> None:

@@ -1,11 +1,14 @@
 """Control groups of both kinds, on a tree of plain files: what is written where, and in which order."""
 
+import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from runjail.errors import HostError
 from runjail.host import linux_cgroup, linux_regroup
 from runjail.host.base import Box
 from runjail.spec.model import Resources
@@ -23,11 +26,15 @@ V1 = {
 
 
 class Tree:
-    """A hierarchy below `top` in which a new group gets its files at once, as in the kernel's."""
+    """A hierarchy below `top` in which a new group gets its files at once, as in the kernel's.
+
+    refuses: says whether the kernel would find a value invalid, given the file's path and the value.
+    """
 
     def __init__(self, top: Path, unified: bool, monkeypatch: pytest.MonkeyPatch) -> None:
         self.top, self.unified = top, unified
         self.written: list[str] = []
+        self.refuses: Callable[[Path, str], bool] = lambda _path, _value: False
         mkdir = os.mkdir
 
         def make(path: str, mode: int = 0o777) -> None:
@@ -37,8 +44,10 @@ class Tree:
                 (Path(path) / name).touch()
 
         def record(path: str, value: str) -> None:
-            self.written.append(f"{os.path.relpath(path, top)}={value}")
             Path(path).stat()
+            if self.refuses(Path(path), value):
+                raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+            self.written.append(f"{os.path.relpath(path, top)}={value}")
             Path(path).write_text(value, encoding="ascii")
 
         monkeypatch.setattr(linux_cgroup, "TOP", str(top))
@@ -94,8 +103,8 @@ def test_limits_of_v1(v1: Tree, box: Box) -> None:
     v1.apply(box, [], memory_limit=100, memory_swap=150, cpu_quota=50_000, pids_limit=0)
 
     assert v1.limits() == [
-        "memory/a/web/memory.memsw.limit_in_bytes=150",
         "memory/a/web/memory.limit_in_bytes=100",
+        "memory/a/web/memory.memsw.limit_in_bytes=150",
         "cpu/a/web/cpu.cfs_quota_us=50000",
         "pids/a/web/pids.max=0",
     ]
@@ -103,11 +112,45 @@ def test_limits_of_v1(v1: Tree, box: Box) -> None:
 
 def test_memory_never_exceeds_memory_and_swap(v1: Tree, box: Box) -> None:
     """The kernel of v1 refuses any order in which it would, for an instant."""
-    for limit, first in ((100, "memory.memsw"), (200, "memory.memsw"), (50, "memory.limit")):
+    names = ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes")
+    memory, both = (f"memory/a/web/{name}" for name in names)
+
+    def exceeds(path: Path, value: str) -> bool:
+        """Compare what the two files would say; nothing and -1 are no limit."""
+        said = [value if name == path.name else path.with_name(name).read_text(encoding="ascii") for name in names]
+        limits = [int(text) if text not in ("", "-1") else 2**63 for text in said]
+        return limits[0] > limits[1]
+
+    v1.refuses = exceeds
+    for limit, first, second in ((100, memory, both), (200, both, memory), (50, memory, both)):
         v1.apply(box, [], memory_limit=limit, memory_swap=limit)
-        assert v1.limits()[0].startswith(f"memory/a/web/{first}")
+        assert v1.limits() == [f"{first}={limit}", f"{second}={limit}"]
     v1.apply(box, [], memory_limit=100, memory_swap=-1)
-    assert v1.limits()[0] == "memory/a/web/memory.memsw.limit_in_bytes=-1"
+    assert v1.limits() == [f"{both}=-1", f"{memory}=100"]
+    v1.apply(box, [], memory_swap=150)
+    v1.limits()
+    v1.apply(box, [], memory_limit=-1)
+    assert v1.limits() == [f"{both}=-1", f"{memory}=-1"]
+
+
+def test_without_a_limit_of_memory_none_of_memory_and_swap_stays(v2: Tree, box: Box) -> None:
+    v2.apply(box, [], memory_limit=-1)
+
+    assert v2.limits() == ["a/web/memory.max=max", "a/web/memory.swap.max=max"]
+
+
+def test_a_period_that_only_fits_the_new_quota(v1: Tree, box: Box) -> None:
+    """Below a group with a quota of its own, the kernel refuses a share of the CPU above that for an instant."""
+    v1.apply(box, [], cpu_quota=50_000)
+    v1.limits()
+    v1.refuses = lambda path, value: (
+        path.name == "cpu.cfs_period_us" and int(path.with_name("cpu.cfs_quota_us").read_text()) > int(value)
+    )
+    v1.apply(box, [], cpu_quota=3000, cpu_period=10_000)
+
+    assert v1.limits() == ["cpu/a/web/cpu.cfs_quota_us=3000", "cpu/a/web/cpu.cfs_period_us=10000"]
+    with pytest.raises(HostError, match=r"setting cpu.cfs_period_us to 1000: Invalid argument"):
+        v1.apply(box, [], cpu_period=1000)
 
 
 def test_minus_one_takes_the_limit_of_processes_away(v1: Tree, box: Box) -> None:

@@ -60,6 +60,14 @@ def test_a_memory_hog_is_killed_and_update_gives_it_room(limited: Life) -> None:
     assert limited.runjail("exec", "c", *HOG).returncode == 137
 
 
+def test_the_limit_of_memory_is_taken_away_with_that_of_memory_and_swap(limited: Life) -> None:
+    limits(limited, memory={"limit": 32 * MIB, "swap": 32 * MIB})
+    limited.sleep()
+    limited.runjail.ok("update", "--memory", "-1", "c")
+
+    assert limited.runjail("exec", "c", *HOG).returncode == 0
+
+
 def test_a_hog_that_is_the_program_ends_the_container(life: Life) -> None:
     limits(life, memory={"limit": 32 * MIB})
     result = life.runjail("run", "-b", life.bundle.write(*HOG), "c")
