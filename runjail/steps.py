@@ -34,10 +34,14 @@ class Cgroup(Step):
 
 
 class ReadonlyRoot(Step):
-    """A read-only view of the root directory `source`, shown at `target`, which becomes the container's root."""
+    """A read-only view of the root directory `source`, shown at `target`, which becomes the container's root.
+
+    directory: absolute in the container, "" for none; made in `source` when it is missing, for the view takes none.
+    """
 
     source: str
     target: str
+    directory: str = ""
 
 
 class Mount(Step):

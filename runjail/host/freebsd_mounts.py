@@ -260,6 +260,8 @@ def _return_to(directory: int) -> None:
 def make_view(libc: "Libc", step: "ReadonlyRoot", note: "Noting") -> None:
     """Show the root directory read-only at `target`, a directory of ours. nullfs cannot be made read-only later."""
     what = f"mount {step.source} read-only on {step.target}"
+    if step.directory:
+        _make_directory(step, note)
     note({"undo": "view", "target": step.target})
     try:
         os.mkdir(step.target, 0o700)
@@ -269,3 +271,16 @@ def make_view(libc: "Libc", step: "ReadonlyRoot", note: "Noting") -> None:
             raise HostError(f"{what}: the kernel ignored ro")
     except OSError as error:
         raise HostError(f"{what}: {CAUSES.get(error.errno or 0) or reason(error)}") from error
+
+
+def _make_directory(step: "ReadonlyRoot", note: "Noting") -> None:
+    """Make the working directory where the image lacks it; what prevents that is for chdir(2) to say."""
+    try:
+        root = rootfs.open_root(step.source)
+        try:
+            noting = {"undo": "made", "root": step.source}
+            rootfs.mount_point(root, step.directory, True, lambda made: note(noting | {"path": made})).close()
+        finally:
+            os.close(root)
+    except OSError:
+        pass

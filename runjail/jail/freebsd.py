@@ -25,7 +25,7 @@ def plan_steps(
     source = root
     if spec.root.readonly:
         root = f"{state}/rootfs"
-        before.append(steps.ReadonlyRoot(source, root))
+        before.append(steps.ReadonlyRoot(source, root, spec.process.cwd if spec.process else ""))
     mounted = devices.show(mounts.translate(spec.mounts, bundle, problems), spec.freebsd.devices, problems)
     if source == "/" and (mounted or spec.root.readonly):
         problems.append("root.path: mounts in a container whose root is / would cover the host's own directories")

@@ -77,8 +77,9 @@ def _limits(step: steps.Limits, plan: steps.Plan) -> tuple[list[str], list[str]]
 
 
 def _readonly_root(step: steps.ReadonlyRoot, plan: steps.Plan) -> tuple[list[str], list[str]]:
+    directories = [step.target] + [step.source + step.directory] * (step.directory not in ("", "/"))
     lines = [
-        shell_line("mkdir", "-p", step.target),
+        shell_line("mkdir", "-p", *directories),
         shell_line("mount", "-t", "nullfs", "-o", "ro", step.source, step.target),
     ]
     return lines, [shell_line("umount", step.target), shell_line("rmdir", step.target)]

@@ -29,9 +29,9 @@ def nmounts(machine: Machine) -> list[tuple[dict[str, str], int]]:
 # A read-only root ---------------------------------------------------------------------------------------------------
 
 
-def make_view(machine: Machine) -> str:
+def make_view(machine: Machine, directory: str = "") -> str:
     view = f"{machine.state}/rootfs"
-    machine.apply(ReadonlyRoot(str(machine.root), view))
+    machine.apply(ReadonlyRoot(str(machine.root), view, directory))
     machine.box.root = view
     return view
 
@@ -43,6 +43,23 @@ def test_a_view_is_a_read_only_nullfs(machine: Machine) -> None:
     machine.undo()
     assert machine.kernel.paths() == []
     assert not os.path.exists(view)
+
+
+def test_the_working_directory_is_made_behind_the_view(machine: Machine) -> None:
+    """Below the root, whatever links the image has; it goes with the container when nothing is in it."""
+    (machine.root / "link").symlink_to("/../elsewhere")
+    make_view(machine, "/link/deep")
+
+    assert (machine.root / "elsewhere" / "deep").is_dir()
+    machine.undo()
+    assert not (machine.root / "elsewhere").exists()
+
+
+def test_a_working_directory_that_cannot_be_made_is_left_to_the_program(machine: Machine) -> None:
+    (machine.root / "file").touch()
+    view = make_view(machine, "/file/deep")
+
+    assert os.path.isdir(view)
 
 
 def test_a_view_that_is_not_read_only_is_an_error(machine: Machine) -> None:

@@ -6,7 +6,7 @@ from runjail import steps
 from runjail.errors import InvalidConfig, UsageError
 from runjail.jail.plan import make_plan, refuse_ungranted
 from runjail.jail.render import as_text
-from runjail.spec.model import Device, Jail, Linux, Mount, Resources, Root, Spec
+from runjail.spec.model import Device, Jail, Linux, Mount, Process, Resources, Root, Spec
 from tests.jail.making import params_of, plan_of, problems_of, spec_of
 
 DEV = Mount("/dev", "devfs", "devfs", ("ruleset=4",))
@@ -45,6 +45,15 @@ def test_a_read_only_root_is_a_view_in_the_state_directory() -> None:
     assert plan.steps[0] == steps.ReadonlyRoot("/b/rootfs", "/s/rootfs")
     assert (plan.source, plan.root) == ("/b/rootfs", "/s/rootfs")
     assert params_of(spec_of(root=Root("rootfs", readonly=True)))["path"] == "/s/rootfs"
+
+
+def test_the_working_directory_is_made_behind_a_read_only_root() -> None:
+    """Nobody can make it in the view."""
+    spec = spec_of(root=Root("rootfs", readonly=True), process=Process(("/bin/sh",), "/new/deep"))
+    plan = plan_of(spec)
+
+    assert plan.steps[0] == steps.ReadonlyRoot("/b/rootfs", "/s/rootfs", "/new/deep")
+    assert "mkdir -p /s/rootfs /b/rootfs/new/deep\n" in as_text(plan, spec)
 
 
 @pytest.mark.parametrize(
