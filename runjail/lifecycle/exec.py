@@ -171,6 +171,5 @@ def _enter(
         console.send(terminal, master)
         program.take_terminal(slave)
     program.settle(process, make_cwd=False)
-    host.become(process)
-    program.go_to(process.cwd)
+    program.go_to(process.cwd, lambda: host.become(process))
     return program.find(process), program.environment(process, request.listen)

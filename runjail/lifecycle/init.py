@@ -102,8 +102,7 @@ def _enter(launch: Launch) -> None:
         console.send(launch.terminal, master)
         program.take_terminal(slave)
     program.settle(process, make_cwd=True)
-    host.become(process)
-    program.go_to(process.cwd)
+    program.go_to(process.cwd, lambda: host.become(process))
 
 
 def _exit_on_signals() -> None:

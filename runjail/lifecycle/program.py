@@ -14,6 +14,8 @@ from runjail.errors import HostError, ProgramDenied, ProgramNotFound, reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from runjail.spec.model import Process
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # execvp(3) without PATH
@@ -55,8 +57,21 @@ def _give_pipes(uid: int) -> None:
             pass
 
 
-def go_to(directory: str) -> None:
-    """chdir(2), by the new identity: a directory it may not enter is an error."""
+def go_to(directory: str, become: "Callable[[], None]") -> None:
+    """chdir(2) before `become` takes on the identity, as other runtimes do: images rely on it.
+
+    What root is refused, as on NFS and FUSE, the user may enter, and is told otherwise.
+    """
+    try:
+        os.chdir(directory)
+    except OSError:
+        become()
+        _chdir(directory)
+    else:
+        become()
+
+
+def _chdir(directory: str) -> None:
     try:
         os.chdir(directory)
     except OSError as error:

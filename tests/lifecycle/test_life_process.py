@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from runjail.lifecycle import program
 from tests.conftest import Bundle
 from tests.lifecycle.life import Life, until
 
@@ -148,6 +149,31 @@ def test_a_working_directory_that_cannot_be_entered(life: Life) -> None:
     assert result.returncode == 1
     assert 'chdir to cwd ("/file") set in config.json failed' in result.stderr
     life.gone()
+
+
+def test_a_working_directory_that_the_user_may_not_enter(life: Life) -> None:
+    """An image's WORKDIR may be root's or another user's: we stand in it before we become who has no rights to it."""
+    (life.bundle.rootfs / "private").mkdir(mode=0o700)
+    user = {"uid": 42, "gid": 42}
+    assert life.says("pwd", user=user, cwd="/private") == "/private\n"
+    life.start("/bin/sleep", "600", user=user, cwd="/private")
+
+    assert life.runjail.ok("exec", "c", "/bin/sh", "-c", "pwd").stdout == "/private\n"
+
+
+def test_a_working_directory_that_only_the_user_may_enter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As below a FUSE mount, where root is a stranger."""
+    done: list[str] = []
+
+    def enter(path: str) -> None:
+        done.append(path)
+        if "became" not in done:
+            raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(os, "chdir", enter)
+    program.go_to("/home", lambda: done.append("became"))
+
+    assert done == ["/home", "became", "/home"]
 
 
 def test_rlimits(life: Life) -> None:
