@@ -91,8 +91,9 @@ def _record(container: "Container", request: Request, spec: "Spec", plan: "Plan"
     """Write down what is known before anything is done."""
     box = container.box
     box.name, box.source, box.root = plan.name, plan.source, plan.root
+    env = spec.process.env if spec.process else ()  # what runs in the container sees nothing of our caller's
     hooks_later = {
-        "startContainer": spec.hooks.start_container,
+        "startContainer": tuple(hook.replace(env=hook.env or env) for hook in spec.hooks.start_container),
         "poststart": spec.hooks.poststart,
         "poststop": spec.hooks.poststop,
     }

@@ -1,5 +1,7 @@
 """Hooks: programs that config.json asks to be run at six points (runtime-spec, POSIX-platform Hooks)."""
 
+import os
+
 from runjail import jsonio
 from runjail.errors import HookError, reason
 from runjail.host import programs
@@ -42,7 +44,7 @@ def _run_one(name: str, hook: "Hook", state: bytes, directory: str) -> None:
             result = programs.run(
                 hook.args or (hook.path,),
                 path=hook.path,
-                env=dict(entry.partition("=")[::2] for entry in hook.env),
+                env=dict(entry.partition("=")[::2] for entry in hook.env) or os.environ,  # as runc and crun have it
                 input=state,
                 timeout=hook.timeout or FOREVER,
             )

@@ -17,7 +17,7 @@ FAILING = KINDS[:5]
 
 
 def shell(script: str, **more: Any) -> dict[str, Any]:
-    """Return a hook that runs a shell script. It sees no environment but `env`."""
+    """Return a hook that runs a shell script."""
     return {"path": "/bin/sh", "args": ["sh", "-c", script], **more}
 
 
@@ -93,6 +93,22 @@ def test_environment_and_arguments_are_exactly_the_hooks(life: Life, kind: str) 
     assert "A='b=c'" in text or "A=b=c" in text
     assert "SECRET" not in text
     assert "HOME=" not in text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_hook_without_an_environment_has_its_callers(life: Life, kind: str) -> None:
+    """Programs made for runc and crun count on PATH and the like; inside it is the container's own."""
+    inside = kind == "startContainer"
+    target = "/var/out" if inside else str(life.path / "out")
+    life.bundle.config["hooks"] = {kind: [shell(f'echo "$WHOSE" > {target}')]}
+    bundle = life.bundle.write("/bin/sleep", "600", env=["WHOSE=container"])
+    caller = {"WHOSE": "caller"}
+    life.runjail.ok("create", "-b", bundle, "c", env=caller)
+    life.runjail.ok("start", "c", env=caller)
+    life.runjail.ok("delete", "-f", "c", env=caller)
+    out = life.bundle.rootfs / "var" / "out" if inside else life.path / "out"
+
+    assert out.read_text() == ("container\n" if inside else "caller\n")
 
 
 def test_a_hook_without_arguments_gets_its_path(life: Life) -> None:
