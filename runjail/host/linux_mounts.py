@@ -88,7 +88,8 @@ def _mount_at(place: rootfs.Place, step: "steps.Mount", box: "Box", mode: int) -
         data = [f"{key}={value}" if value else key for key, value in step.data]
         if step.fstype == "tmpfs" and mode:  # as on FreeBSD: who may do what stays as the image says
             data.insert(0, f"mode={stat.S_IMODE(mode):o}")  # of two modes the later counts
-        _on(place, step.source or step.fstype, step.fstype, _flag_bits(step), ",".join(data))
+        flags = _flag_bits(step) & ~(libc.MS_RDONLY if step.fstype == "tmpfs" else 0)  # Conceal comes to that in the end
+        _on(place, step.source or step.fstype, step.fstype, flags, ",".join(data))
     if step.copy_up:
         filled = place.open_directory()
         rootfs.copy_tree(covered, filled)
@@ -223,7 +224,9 @@ def _make_readonly(root: int, path: str) -> None:
     try:
         descriptor = os.open(place.name, PATH_ONLY, dir_fd=place.parent)
         try:
-            libc.mount(f"/proc/self/fd/{descriptor}", f"/proc/self/fd/{descriptor}", None, libc.MS_BIND | libc.MS_REC)
+            if os.fstat(descriptor).st_dev == os.fstat(place.parent).st_dev:  # no mount yet that could be read-only
+                name = f"/proc/self/fd/{descriptor}"
+                libc.mount(name, name, None, libc.MS_BIND | libc.MS_REC)
         finally:
             os.close(descriptor)
         _restrict(place, libc.MS_RDONLY)

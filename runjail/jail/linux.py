@@ -48,8 +48,10 @@ def plan_steps(spec: "Spec", name: str, container_id: str, bundle: str, problems
         problems.append("linux.devices: need a tmpfs on /dev to be made in")
     if linux.sysctl:
         made.append(_sysctls(linux, namespaces, problems))
-    if linux.masked_paths or linux.readonly_paths:
-        made.append(steps.Conceal(linux.masked_paths, linux.readonly_paths))
+    # A read-only /dev or other tmpfs has to be filled first
+    sealed = tuple(step.destination for step in mounted if step.fstype == "tmpfs" and "ro" in step.flags)
+    if linux.masked_paths or linux.readonly_paths or sealed:
+        made.append(steps.Conceal(linux.masked_paths, (*sealed, *linux.readonly_paths)))
     return tuple(made)
 
 

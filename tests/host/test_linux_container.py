@@ -153,6 +153,23 @@ def test_tmpfs(life: Life) -> None:
     assert not (life.bundle.rootfs / "fresh").exists()
 
 
+def test_a_read_only_tmpfs_is_filled_first(life: Life) -> None:
+    """Device files, mount points below it and what it covers are there; then nobody writes."""
+    device_files = next(mount for mount in life.bundle.config["mounts"] if mount["destination"] == "/dev")
+    device_files["options"].append("ro")
+    add_mount(life, "/dev/shm", "tmpfs", "tmpfs")
+    (life.bundle.rootfs / "full").mkdir()
+    (life.bundle.rootfs / "full" / "file").touch()
+    add_mount(life, "/full", "tmpfs", "tmpfs", "ro", "noexec", "tmpcopyup")
+    script = (
+        "ls /full; echo x > /dev/null && echo x > /dev/shm/file && echo ok; "
+        "for i in /dev /full; do (echo x > $i/new) 2>/dev/null || echo $i; done"
+    )
+
+    assert life.says(script) == "file\nok\n/dev\n/full\n"
+    assert [{"ro", "noexec"} <= flags for flags in flags_of(life, "/full")] == [True]
+
+
 def test_a_tmpfs_has_the_permissions_of_what_it_covers(life: Life) -> None:
     """As a tmpfs of FreeBSD has them, and as runc gives them; what config.json says counts more."""
     for name in ("bare", "said"):

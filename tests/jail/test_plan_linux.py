@@ -31,6 +31,18 @@ def test_only_the_control_group_is_made_outside() -> None:
     assert [step.inside for step in planned] == [False] + [True] * 6
 
 
+def test_a_tmpfs_turns_read_only_when_everything_is_in_it() -> None:
+    spec = spec_of(
+        Mount("/dev", "tmpfs", "tmpfs", ("ro", "nosuid")),
+        Mount("/dev/shm", "tmpfs"),
+        Mount("/mnt", "bind", "/mnt", ("ro",)),
+        linux=Linux(readonly_paths=("/proc/sys",)),
+    )
+
+    assert step_of(spec, steps.Conceal).readonly == ("/dev", "/proc/sys")
+    assert isinstance(plan_of(spec, "linux").steps[-1], steps.Conceal)
+
+
 def test_namespaces_when_the_document_names_none() -> None:
     made = step_of(spec_of(hostname="h", root=Root("r", readonly=True)), steps.CreateNamespaces)
 
