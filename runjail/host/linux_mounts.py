@@ -88,7 +88,7 @@ def _mount_at(place: rootfs.Place, step: "steps.Mount", box: "Box", mode: int) -
         data = [f"{key}={value}" if value else key for key, value in step.data]
         if step.fstype == "tmpfs" and mode:  # as on FreeBSD: who may do what stays as the image says
             data.insert(0, f"mode={stat.S_IMODE(mode):o}")  # of two modes the later counts
-        flags = _flag_bits(step) & ~(libc.MS_RDONLY if step.fstype == "tmpfs" else 0)  # Conceal comes to that in the end
+        flags = _flag_bits(step) & ~(libc.MS_RDONLY if step.fstype == "tmpfs" else 0)  # that is left to Conceal
         _on(place, step.source or step.fstype, step.fstype, flags, ",".join(data))
     if step.copy_up:
         filled = place.open_directory()
