@@ -84,8 +84,12 @@ def _depth(brackets: str) -> int:
     return deepest
 
 
-def dumps(value: object, indent: int | None = None) -> str:
-    """Write one JSON document: ASCII only, keys in their order. `indent` is for people and costs an import."""
+def dumps(value: object, indent: int | None = None, tight: bool = False) -> str:
+    """Write one JSON document: ASCII only, keys in their order.
+
+    `indent` is for people and costs an import; tight leaves the blanks out.
+    """
+    comma, colon = (",", ":") if tight else (", ", ": ")
     if indent is not None:
         import json
 
@@ -95,6 +99,6 @@ def dumps(value: object, indent: int | None = None) -> str:
     except ImportError:
         import json
 
-        return json.dumps(value)
-    encode = make_encoder({}, _refuse, encode_basestring_ascii, None, ": ", ", ", False, False, False)
+        return json.dumps(value, separators=(comma, colon))
+    encode = make_encoder({}, _refuse, encode_basestring_ascii, None, colon, comma, False, False, False)
     return "".join(encode(value, 0))

@@ -57,7 +57,7 @@ def version(context: Context) -> int:
 
 
 def list_(given: "Given", context: Context) -> int:
-    """List containers."""
+    """List containers. What is JSON here, in ps and in events has no blanks, as runc's: scripts search it as text."""
     from runjail.lifecycle.inspect import documents, owner_name
 
     host = context.host()
@@ -69,7 +69,7 @@ def list_(given: "Given", context: Context) -> int:
     for document in found:
         document["owner"] = owner_name(document["owner"])
     if form == "json":
-        return put(jsonio.dumps(found) + "\n")
+        return put(jsonio.dumps(found, tight=True) + "\n")
     heading = ("ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER")
     return put(table([heading, *[tuple(str(row[name.lower()]) for name in heading) for row in found]]))
 
@@ -82,7 +82,7 @@ def ps(given: "Given", context: Context) -> int:
     form = choice(given, "table", "json")
     pids = inspect.pids(given.words[0], host, context.store(host))
     if form == "json":
-        return put(jsonio.dumps(pids) + "\n")
+        return put(jsonio.dumps(pids, tight=True) + "\n")
     return put(table(inspect.process_rows(pids)))
 
 
@@ -93,7 +93,7 @@ def events(given: "Given", context: Context) -> int:
     host = context.host()
     interval = _duration(given.text("interval") or "5s")
     for event in inspect.events(given.words[0], interval, given.flag("stats"), host, context.store(host)):
-        put(jsonio.dumps(event) + "\n")
+        put(jsonio.dumps(event, tight=True) + "\n")
     return 0
 
 

@@ -427,6 +427,17 @@ def test_list_and_ps(life: Life, make_bundle: Any) -> None:
     assert life.runjail.ok("ps", "one", "-ef", "--anything").stdout.splitlines()[0] == heading
 
 
+def test_documents_that_scripts_search_as_text(life: Life) -> None:
+    """Blanks and the order of keys are runc's: none in list, ps and events, one after a colon in state."""
+    life.start()
+    pid = life.runjail.state("c")["pid"]
+
+    assert f'"id":"c","pid":{pid},"status":"running",' in life.runjail.ok("list", "-f", "json").stdout
+    assert life.runjail.ok("events", "--stats", "c").stdout.startswith('{"type":"stats","id":"c","data":{')
+    assert f'"id": "c", "pid": {pid}, "status": "running",' in life.runjail.ok("state", "c").stdout
+    assert life.runjail.ok("ps", "-f", "json", "c").stdout == f"[{pid}]\n"
+
+
 def test_an_empty_list(life: Life) -> None:
     assert json.loads(life.runjail.ok("list", "-f", "json").stdout) == []
     assert life.runjail.ok("list", "-q").stdout == ""
