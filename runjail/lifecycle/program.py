@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # execvp(3) without PATH
 SHELL = b"/bin/sh"
+LARGEST = 1 << 20  # bytes of a file of users
 
 
 def take_terminal(slave: int) -> None:
@@ -119,13 +120,31 @@ def _executable(path: str, name: str) -> str:
 
 
 def environment(process: "Process", listen: int) -> dict[bytes, bytes]:
-    """Return the environment: process.env, HOME where it is missing, and systemd's LISTEN_ variables."""
+    """Return the environment: process.env, HOME where that lacks it, and systemd's LISTEN_ variables."""
     pairs = [entry.encode("utf-8", "surrogateescape").partition(b"=") for entry in process.env]
     result = {name: value for name, _, value in pairs}
-    result.setdefault(b"HOME", b"/")
+    if b"HOME" not in result:
+        result[b"HOME"] = _home(process.user.uid)
     if listen:
         result |= {b"LISTEN_FDS": b"%d" % listen, b"LISTEN_PID": b"%d" % os.getpid()}
     return result
+
+
+def _home(uid: int) -> bytes:
+    """Return the home directory that the container's own /etc/passwd has for a user, "/" when it has none."""
+    try:
+        users = os.open("/etc/passwd", os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        try:
+            regular = os.fstat(users).st_mode & 0o170000 == 0o100000  # no FIFO or device, which could keep us waiting
+            lines = os.read(users, LARGEST).split(b"\n") if regular else []
+        finally:
+            os.close(users)
+    except OSError:  # this system does without
+        return b"/"
+    for fields in (line.split(b":") for line in lines if b"\0" not in line):
+        if len(fields) == 7 and fields[2] == b"%d" % uid:
+            return fields[5] or b"/"
+    return b"/"
 
 
 def reset_signals() -> None:

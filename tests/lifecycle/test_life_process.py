@@ -108,12 +108,40 @@ def test_a_callers_umask_does_not_spoil_mount_points(life: Life) -> None:
 
 
 def test_the_environment_is_exactly_the_configs(life: Life) -> None:
-    """And HOME, which every shell wants."""
+    """And HOME, which every shell wants: what it is then says the test below."""
     env = ["PATH=/bin", "A=b=c", "EMPTY=", "UTF=ü"]
     found = life.says("env", env=env).splitlines()
 
-    assert {line for line in found if not line.startswith(("PWD=", "SHLVL=", "OLDPWD=", "_="))} == {*env, "HOME=/"}
+    ours = {line for line in found if not line.startswith(("PWD=", "SHLVL=", "OLDPWD=", "_="))}
+    assert [line[:6] for line in ours - set(env)] == ["HOME=/"]
+    assert ours > set(env)
     assert "HOME=/x" in life.says("env", env=["PATH=/bin", "HOME=/x"]).splitlines()
+
+
+def test_home_is_what_the_containers_own_users_say(life: Life) -> None:
+    """Also for exec; the first entry counts, and nonsense does not."""
+    users = life.bundle.rootfs / "etc" / "passwd"
+    users.write_text("nonsense\nann:*:7:7:Ann:/home/ann:/bin/sh\nbob:*:7:8::/bob:\nnone:*:8:8:::\n")
+    life.sleep()
+
+    for uid, home in (("7", "/home/ann"), ("8", "/"), ("9", "/")):
+        assert life.runjail.ok("exec", "-u", uid, "c", "/bin/sh", "-c", "echo $HOME").stdout == f"{home}\n"
+
+
+@pytest.mark.parametrize("kind", ["fifo", "directory", "link"])
+def test_a_file_of_users_that_is_none(life: Life, kind: str) -> None:
+    """Nobody waits for it, and nothing of the host is read."""
+    users = life.bundle.rootfs / "etc" / "passwd"
+    users.unlink(missing_ok=True)
+    if kind == "fifo":
+        os.mkfifo(users)
+    elif kind == "directory":
+        users.mkdir()
+    else:
+        (life.path / "outside").write_text("root:*:0:0::/outside:/bin/sh\n")
+        users.symlink_to(life.path / "outside")
+
+    assert life.says("echo $HOME") == "/\n"
 
 
 def test_the_program_is_found_by_the_containers_path(life: Life) -> None:
