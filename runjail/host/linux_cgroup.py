@@ -54,6 +54,8 @@ def create(step: "Cgroup", box: "Box", note: "Noting") -> None:
                 f"control groups cannot be written ({reason(error)})" + (f"; not enforced: {names}" if names else "")
             )
             return
+        if _frozen(step.path):  # who enters it would never come to its program
+            raise HostError(f"the control group {step.path} is frozen")
         box.cgroup = step.path
     refused = [setting for setting in wanted if not _set(step.path, *setting)]
     for setting in refused:  # while the one beside it had its old value: memory and swap, or quota and period in a pod
@@ -257,6 +259,12 @@ def freeze(path: str, frozen: bool) -> bool:
     except OSError:
         return False
     return True
+
+
+def _frozen(path: str) -> bool:
+    if unified():
+        return content(f"{TOP}/{path}/cgroup.freeze").strip() == "1"
+    return content(f"{TOP}/freezer/{path}/freezer.state").strip() in ("FREEZING", "FROZEN")
 
 
 def usage(path: str, processes: int) -> "dict[str, Any]":

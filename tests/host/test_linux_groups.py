@@ -22,6 +22,7 @@ V1 = {
     "memory": "memory.limit_in_bytes memory.memsw.limit_in_bytes memory.soft_limit_in_bytes".split(),
     "cpu": "cpu.shares cpu.cfs_period_us cpu.cfs_quota_us".split(),
     "pids": ["pids.max"],
+    "freezer": ["freezer.state"],
 }
 
 
@@ -153,6 +154,24 @@ def test_a_period_that_only_fits_the_new_quota(v1: Tree, box: Box) -> None:
         v1.apply(box, [], cpu_period=1000)
 
 
+@pytest.mark.parametrize(
+    ("kind", "file", "said"),
+    [("v1", "freezer/a/web/freezer.state", "FROZEN\n"), ("v1", "freezer/a/web/freezer.state", "FREEZING\n"),
+     ("v2", "a/web/cgroup.freeze", "1\n")],
+)  # fmt: skip
+def test_a_frozen_group_takes_nobody(kind: str, file: str, said: str, box: Box, request: pytest.FixtureRequest) -> None:
+    """Who enters it stops there and then, and so would whoever waits for it."""
+    tree: Tree = request.getfixturevalue(kind)
+    os.makedirs((tree.top / file).parent)
+    (tree.top / file).write_text(said, encoding="ascii")
+    notes: Notes = []
+    with pytest.raises(HostError, match="the control group a/web is frozen"):
+        tree.apply(box, notes, pids_limit=5)
+
+    assert box.cgroup == "" and [note["undo"] for note in notes] == ["cgroup"]
+    assert tree.limits() == []
+
+
 def test_minus_one_takes_the_limit_of_processes_away(v1: Tree, box: Box) -> None:
     v1.apply(box, [], pids_limit=-1)
 
@@ -176,7 +195,7 @@ def test_a_move_takes_limits_and_processes_along(kind: str, box: Box, request: p
     memory = "b/new/memory.max" if kind == "v2" else "memory/b/new/memory.limit_in_bytes"
     pids = "b/new/pids.max" if kind == "v2" else "pids/b/new/pids.max"
     assert sorted(tree.limits()) == sorted([f"{memory}=100", f"{pids}=7"])
-    assert notes[-1]["path"] == "b/new" and len(notes[-1]["made"]) == (2 if kind == "v2" else 6)
+    assert notes[-1]["path"] == "b/new" and len(notes[-1]["made"]) == (2 if kind == "v2" else 2 * len(V1))
 
 
 def test_a_group_that_exists_keeps_its_limits(v2: Tree, box: Box) -> None:

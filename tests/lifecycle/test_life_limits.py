@@ -164,6 +164,23 @@ def test_a_limit_the_kernel_refuses_is_named_and_undone(life: Life) -> None:
     life.gone()
 
 
+def test_a_group_that_somebody_froze_is_refused(life: Life) -> None:
+    """Instead of waiting for a program that cannot start."""
+    group = life.bundle.config["linux"]["cgroupsPath"].strip("/")
+    directory = Path(f"/sys/fs/cgroup/{group}" if V2 else f"/sys/fs/cgroup/freezer/{group}")
+    file, cold, warm = ("cgroup.freeze", "1", "0") if V2 else ("freezer.state", "FROZEN", "THAWED")
+    directory.mkdir()
+    try:
+        (directory / file).write_text(cold, encoding="ascii")
+        result = life.runjail("create", "-b", life.bundle.write(), "c")
+        life.gone()
+    finally:
+        (directory / file).write_text(warm, encoding="ascii")
+        directory.rmdir()
+
+    assert (result.returncode, result.stderr) == (1, f"runjail: the control group {group} is frozen\n")
+
+
 def test_check_says_that_limits_are_enforced(life: Life) -> None:
     rows = {row["what"]: row for row in json.loads(life.runjail("check", "-f", "json").stdout)}
 
