@@ -241,4 +241,7 @@ def _read_linux(config: Section, os: str) -> Linux:
         for key in ("hostname", "domainname"):
             if config.text(key) and config.report.clean(key):
                 config.refuse("needs a uts namespace", key)
+    for key, value in linux.sysctl:
+        if key.replace("/", ".") == "kernel.domainname" and config.text("domainname") not in ("", value):
+            section.refuse("contradicts domainname", "sysctl", key)
     return linux

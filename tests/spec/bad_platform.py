@@ -293,6 +293,12 @@ LINUX = [
         "linux",
     ),
     Bad(
+        "two domain names",
+        {"domainname": "a.example", "linux/sysctl": {"kernel.domainname": "b.example"}},
+        'linux.sysctl["kernel.domainname"]: contradicts domainname',
+        "linux",
+    ),
+    Bad(
         "device that is a directory",
         {"linux/devices": [{"path": "/dev/x", "type": "d"}]},
         'linux.devices[0].type: must be "c", "b", "u" or "p", not "d"',
