@@ -294,7 +294,11 @@ LINUX = [
     ),
     Bad(
         "two domain names",
-        {"domainname": "a.example", "linux/sysctl": {"kernel.domainname": "b.example"}},
+        {
+            "domainname": "a.example",
+            "linux/namespaces": [{"type": "uts"}],
+            "linux/sysctl": {"kernel.domainname": "b.example"},
+        },
         'linux.sysctl["kernel.domainname"]: contradicts domainname',
         "linux",
     ),
