@@ -36,6 +36,11 @@ def descriptors() -> list[int]:
     return [_Log.descriptor] if _Log.descriptor >= 0 else []
 
 
+def debugging() -> bool:
+    """Say whether debug messages are wanted: for those that are work to make."""
+    return _Log.level == LEVELS.index("debug")
+
+
 def debug(message: str) -> None:
     """Log what helps to follow a run."""
     _write("debug", message)
@@ -73,7 +78,7 @@ def _write(level: str, message: str) -> None:
     if _Log.json:
         from runjail import jsonio
 
-        line = jsonio.dumps({"level": level, "msg": message, "time": stamp})
+        line = jsonio.dumps({"level": level, "msg": message, "time": stamp}, tight=True)
     else:
         line = f'time="{stamp}" level={level} msg="{_escaped(message)}"'
     _put(_Log.descriptor if _Log.descriptor >= 0 else 2, line.encode("utf-8", "replace") + b"\n")

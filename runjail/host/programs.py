@@ -10,6 +10,7 @@ import os
 import select
 import time
 
+from runjail import log
 from runjail.errors import HostError, reason
 from runjail.record import Record
 
@@ -104,6 +105,8 @@ def run(
     leave=False its group is killed when it ends, and as soon as it writes more than `limit` to its standard output.
     Raises OSError when the program cannot be started, HostError when somebody else collected its exit status.
     """
+    if log.debugging():
+        log.debug(f"program {path or argv[0]}: {command(argv)}")
     pipes = [_pipe() for _ in range(3)]
     theirs = [pipes[0][0], pipes[1][1], pipes[2][1]]
     ours = [pipes[0][1], pipes[1][0], pipes[2][0]]

@@ -119,6 +119,8 @@ def _build(
     terminal: "_socket.socket | None",
 ) -> None:
     box = container.box
+    for step in plan.steps if log.debugging() else ():
+        log.debug(f"container {container.id}: {step!r}")
     for step in plan.steps:
         if not step.inside:
             host.apply(step, box, container.note)

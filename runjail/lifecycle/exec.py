@@ -2,6 +2,7 @@
 
 import os
 
+from runjail import log
 from runjail.errors import HostError, RunjailError, UsageError, WrongStatus
 from runjail.host.base import seal_imports
 from runjail.lifecycle import console, program
@@ -52,6 +53,7 @@ def execute(
     the pid when the terminal was sent and the program does not run yet.
     """
     container = _find(request, host, store)
+    log.debug(f"container {container.id}: exec {request.process.args!r}")
     terminal = _connect(request, terminal)
     link, theirs = pair()
     pid = host.fork_inside(container.box)

@@ -246,3 +246,21 @@ def test_each_line_is_one_write(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert [call[0] for call in writes.calls] == [2, descriptor]
     assert writes.calls[0][1] == b"runjail: a message\nhint: a hint\n"
     assert json.loads(writes.calls[1][1])["msg"] == "a message"
+
+
+def test_debug_messages_follow_a_run(life: Life, tmp_path: Path) -> None:
+    """The steps of create, programs that are run, and what is executed; without --log they go to standard error."""
+    life.bundle.config["hooks"] = {"poststop": [{"path": "/bin/sh", "args": ["sh", "-c", "true 'x'"]}]}
+    bundle = life.bundle.write("/bin/sleep", "600")
+    path = tmp_path / "log"
+    flags = ("--debug", "--log", str(path), "--log-format", "json")
+    assert life.runjail.ok(*flags, "run", "-d", "-b", bundle, "c").stderr == ""
+    life.runjail.ok(*flags, "exec", "c", "/bin/echo", "a word")
+    life.runjail.ok(*flags, "delete", "-f", "c")
+    said = [entry["msg"] for entry in log_lines(path) if entry["level"] == "debug"]
+
+    assert any(line.startswith("container c: Mount(") and "'/dev'" in line for line in said)
+    assert "container c: exec ('/bin/echo', 'a word')" in said
+    assert """program /bin/sh: sh -c 'true '"'"'x'"'"''""" in said
+    result = life.runjail.ok("--debug", "run", "-b", life.bundle.write("/bin/echo", "hello"), "d")
+    assert result.stdout == "hello\n" and ' level=debug msg="container d: ' in result.stderr
