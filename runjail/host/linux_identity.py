@@ -10,19 +10,13 @@ from runjail import log, rootfs
 from runjail.errors import HostError, reason
 from runjail.host import libc_linux as libc
 from runjail.host import process as common
+from runjail.spec.capabilities import NAMES as CAPABILITIES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runjail.host.base import Box
     from runjail.spec.model import Capabilities, Process, Rlimit
 
-# capability(7), by bit number
-CAPABILITIES = (
-    "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE "
-    "NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN "
-    "SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE "
-    "MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE"
-).split()
 RLIMITS = {
     "RLIMIT_LOCKS": 10,
     "RLIMIT_SIGPENDING": 11,
@@ -85,7 +79,7 @@ def _set_oom_score(score: int) -> None:
 def _mask(names: tuple[str, ...]) -> int:
     bits = 0
     for name in names:
-        if name.removeprefix("CAP_") in CAPABILITIES:  # a name this kernel does not have cannot be given
+        if name.removeprefix("CAP_") in CAPABILITIES:  # a name that Linux does not have cannot be given
             bits |= 1 << CAPABILITIES.index(name.removeprefix("CAP_"))
     return bits
 
@@ -100,8 +94,10 @@ def _drop_bounding(allowed: int) -> None:
 
 
 def _set_capabilities(wanted: "Capabilities") -> None:
-    inheritable = _mask(wanted.inheritable)
-    libc.capset(_mask(wanted.effective), _mask(wanted.permitted), inheritable)
+    try:
+        libc.capset(_mask(wanted.effective), _mask(wanted.permitted), _mask(wanted.inheritable))
+    except OSError as error:
+        raise HostError(f"setting capabilities: {reason(error)}") from error
     libc.prctl(libc.PR_CAP_AMBIENT, libc.PR_CAP_AMBIENT_CLEAR_ALL)
     for number in range(len(CAPABILITIES)):
         if _mask(wanted.ambient) >> number & 1:

@@ -85,6 +85,11 @@ def _check(request: Request, spec: "Spec", terminal: object) -> None:
         raise UsageError("cannot allocate a terminal for a detached container: --console-socket is missing")
     if request.console_socket and not spec.process.terminal:
         raise UsageError("--console-socket is of no use: process.terminal is not true")
+    if spec.process.capabilities:
+        from runjail.spec.capabilities import unknown
+
+        if names := unknown(spec.process.capabilities):
+            log.warning(f"not granted: unknown capabilities {', '.join(names)}")
 
 
 def _record(container: "Container", request: Request, spec: "Spec", plan: "Plan", host: "Host") -> None:

@@ -338,6 +338,24 @@ def test_capabilities(life: Life, uid: int) -> None:
     assert status(said, "CapBnd", "CapEff", "CapPrm", "CapInh", "CapAmb") == [mask] * 5
 
 
+def test_a_capability_that_linux_does_not_have(life: Life) -> None:
+    """Nobody can be granted it; that is worth a warning, once."""
+    sets = {"bounding": ["CAP_KILL", "CAP_FLY"], "permitted": ["CAP_KILL", "CAP_FLY"]}
+    result = life.run("cat /proc/self/status", capabilities=sets)
+
+    assert status(result.stdout, "CapBnd", "CapPrm") == [f"{1 << 5:016x}"] * 2
+    assert result.stderr.count("not granted: unknown capabilities CAP_FLY") == 1
+
+
+def test_capabilities_that_cannot_be(life: Life) -> None:
+    """Nothing can be in effect that is not permitted."""
+    sets = {"bounding": ["CAP_KILL"], "effective": ["CAP_KILL"]}
+    result = life.run("true", capabilities=sets)
+
+    assert (result.returncode, result.stderr) == (1, "runjail: setting capabilities: not allowed\n")
+    life.gone()
+
+
 def test_no_capabilities(life: Life) -> None:
     """An empty object drops everything, and a user other than root has none anyway."""
     nothing = "0" * 16

@@ -1,0 +1,19 @@
+"""The privileges that Linux divides root's into."""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runjail.spec.model import Capabilities
+
+# capability(7), by bit number
+NAMES = (
+    "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE "
+    "NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN "
+    "SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE "
+    "MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE"
+).split()
+
+
+def unknown(wanted: "Capabilities") -> list[str]:
+    """Return the names in any of the sets that stand for nothing: those cannot be granted."""
+    said = {name for field in wanted._fields for name in getattr(wanted, field)}
+    return sorted(name for name in said if name.removeprefix("CAP_") not in NAMES)
