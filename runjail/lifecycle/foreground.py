@@ -64,6 +64,8 @@ def exit_status(status: int) -> int:
 class Terminal:
     """Our own terminal in raw mode while the container's is shown on it; what is no terminal is copied plainly.
 
+    A file or pipe gets lines as the program wrote them, without the carriage returns that only a terminal wants; then
+    ours goes on adding them, for whoever reads the pipe and writes to it.
     `theirs` is the socket over which the container sends its terminal. Output is copied by a child of its own that
     sits in read(2) before the program starts: FreeBSD discards what nobody has read when a terminal's session ends.
     """
@@ -81,6 +83,10 @@ class Terminal:
         """
         forward_signals(pid)
         self._master = console.receive(self._ours)
+        if not os.isatty(1):
+            mode = termios.tcgetattr(self._master)
+            mode[1] &= ~termios.ONLCR
+            termios.tcsetattr(self._master, termios.TCSANOW, mode)
         self._follow_size()  # now: the program may ask for it first of all
         self._ours.close()
         self._reader = os.fork()
@@ -108,7 +114,7 @@ class Terminal:
         mode = termios.tcgetattr(0)
         mode[0] &= ~(termios.IGNBRK | termios.BRKINT | termios.PARMRK | termios.ISTRIP | termios.INLCR | termios.IGNCR)
         mode[0] &= ~(termios.ICRNL | termios.IXON)
-        mode[1] &= ~termios.OPOST
+        mode[1] &= ~(termios.OPOST if os.isatty(1) else 0)
         mode[2] = mode[2] & ~(termios.CSIZE | termios.PARENB) | termios.CS8
         mode[3] &= ~(termios.ECHO | termios.ECHONL | termios.ICANON | termios.ISIG | termios.IEXTEN)
         mode[6][termios.VMIN], mode[6][termios.VTIME] = 1, 0

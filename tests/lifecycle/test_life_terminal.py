@@ -294,6 +294,21 @@ def test_a_terminal_without_one_on_our_side(life: Life) -> None:
     assert "to the terminal" in result.stdout
 
 
+def test_lines_of_a_terminal_in_a_file(life: Life) -> None:
+    """As the program wrote them; our terminal goes on ending lines for those who read the file from a pipe."""
+    out = life.path / "out"
+    script = "test -t 1 && printf 'one\\ntwo\\n'; read word"
+    words = ["run", "-t", "-b", life.bundle.write("/bin/sh", "-c", script), "c"]
+    shell = ["/bin/sh", "-c", f'exec "$@" >{out}', "sh", life.runjail.program, "--root", str(life.runjail.root)]
+    with Screen(*shell, *words) as screen:
+        until(lambda: out.exists() and out.read_bytes() == b"one\ntwo\n")
+        screen.raw()
+        assert termios.tcgetattr(screen.slave)[1] & termios.OPOST
+        os.write(screen.master, b"\r")
+
+        assert screen.process.wait(10) == 0
+
+
 def test_a_terminal_failure_leaves_nothing(life: Life) -> None:
     """A program that does not exist, with a terminal: the error, the usual mode, no container."""
     with showing(life, "/nope") as screen:
