@@ -37,6 +37,7 @@ PROPAGATION = {
     "unbindable": libc.MS_UNBINDABLE,
 }
 KEPT = libc.MS_RDONLY | libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC  # statvfs(3) shows them by the same bits
+KERNELS = ("proc", "sysfs")  # whoever could move them from their places would see what is to be concealed in them
 PATH_ONLY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 NODES = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
 CGROUPS = "/sys/fs/cgroup"
@@ -72,6 +73,8 @@ def _mount_below(root: int, step: "steps.Mount", box: "Box", note: "Noting") -> 
 
     place = rootfs.mount_point(root, step.destination, directory, making)
     try:
+        if step.fstype in KERNELS and place.path != os.path.normpath(step.destination).strip("/"):
+            raise HostError(f"mounting {step.fstype} on {step.destination}: it is a symbolic link in the image")
         _mount_at(place, step, box, 0 if made else place.mode())
     finally:
         place.close()

@@ -485,6 +485,21 @@ def test_links_in_the_image_lead_no_mount_astray(life: Life, tmp_path: Path, nam
     assert (host / "precious").read_text() == "as it was"
 
 
+@pytest.mark.parametrize("name", ["proc", "sys"])
+def test_the_kernels_file_systems_are_not_mounted_through_links(life: Life, name: str) -> None:
+    """CVE-2019-19921: the link's target may be in a volume, where another container moves it before it is concealed."""
+    add_mount(life, "/sys", "sysfs", "sysfs", "ro")
+    if (life.bundle.rootfs / name).is_dir():
+        (life.bundle.rootfs / name).rmdir()
+    (life.bundle.rootfs / name).symlink_to("/elsewhere")
+    result = life.runjail("create", "-b", life.bundle.write(), "c")
+
+    assert result.returncode == 1
+    assert f" on /{name}: it is a symbolic link in the image" in result.stderr
+    assert not (life.bundle.rootfs / "elsewhere").exists()
+    life.gone()
+
+
 def test_the_runtime_cannot_be_reached_from_inside(life: Life) -> None:
     """CVE-2019-5736: what joins a container is not dumpable, so its executable cannot be opened there."""
     life.bundle.config["hooks"] = {"startContainer": [{"path": "/bin/sh", "args": ["sh", "-c", "exit 0"]}]}
