@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from runjail.lifecycle.state import Store
 
 IMAGE_MARK = "image.json"  # in a bundle that belongs to a store: image.bundles, which costs an import
+CAPABLE = ("bounding", "permitted", "effective")  # the sets of capabilities that `exec --cap` adds to
 MAX_ID = 2**32 - 2  # 2**32 - 1 means "no change" to the kernel
 
 
@@ -248,6 +249,9 @@ def _process(given: "Given", context: Context, os_name: str, store: "Any") -> "A
         document["user"] = {**(document.get("user") or {}), "additionalGids": numbers}
     if given.flag("no-new-privs"):
         document["noNewPrivileges"] = True
+    sets = document.get("capabilities")
+    if given.many("cap") and sets is not None:  # without them, and on FreeBSD, it loses none
+        document["capabilities"] = {**sets, **{kind: [*(sets.get(kind) or []), *given.many("cap")] for kind in CAPABLE}}
     return parse_process(document, os_name)
 
 

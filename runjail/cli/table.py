@@ -113,7 +113,7 @@ VERBS = {
             _PRESERVE,
             ("no-new-privs", "", "", "never gain privileges"),
             ("ignore-paused", "", "", "also in a paused container"),
-            ("cap", "c", "X...", ""),
+            ("cap", "c", "CAP...", "on Linux: have this capability too"),
             ("process-label", "", "X", ""),
             ("apparmor", "", "X", ""),
             ("cgroup", "", "X...", ""),

@@ -120,10 +120,10 @@ def _executable(path: str, name: str) -> str:
 
 
 def environment(process: "Process", listen: int) -> dict[bytes, bytes]:
-    """Return the environment: process.env, HOME where that lacks it, and systemd's LISTEN_ variables."""
+    """Return the environment: process.env, HOME where that says nothing of it, and systemd's LISTEN_ variables."""
     pairs = [entry.encode("utf-8", "surrogateescape").partition(b"=") for entry in process.env]
     result = {name: value for name, _, value in pairs}
-    if b"HOME" not in result:
+    if not result.get(b"HOME"):
         result[b"HOME"] = _home(process.user.uid)
     if listen:
         result |= {b"LISTEN_FDS": b"%d" % listen, b"LISTEN_PID": b"%d" % os.getpid()}

@@ -366,6 +366,13 @@ def test_no_capabilities(life: Life) -> None:
     assert status(user, "CapEff", "CapPrm") == [nothing] * 2
 
 
+def test_exec_with_one_more_capability(life: Life) -> None:
+    life.start("/bin/sleep", "600", capabilities={"bounding": ["CAP_CHOWN"]})
+    said = life.runjail.ok("exec", "--cap", "CAP_KILL", "c", "/bin/cat", "/proc/self/status").stdout
+
+    assert status(said, "CapBnd", "CapEff", "CapPrm") == [f"{1 << 0 | 1 << 5:016x}"] * 3  # root has all it may have
+
+
 def test_no_new_privileges_and_oom_score(life: Life) -> None:
     said = life.says(
         "cat /proc/self/status; echo score:$(cat /proc/self/oom_score_adj)", noNewPrivileges=True, oomScoreAdj=500

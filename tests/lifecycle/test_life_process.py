@@ -116,6 +116,7 @@ def test_the_environment_is_exactly_the_configs(life: Life) -> None:
     assert [line[:6] for line in ours - set(env)] == ["HOME=/"]
     assert ours > set(env)
     assert "HOME=/x" in life.says("env", env=["PATH=/bin", "HOME=/x"]).splitlines()
+    assert "HOME=" not in life.says("env", env=["PATH=/bin", "HOME="]).splitlines()
 
 
 def test_home_is_what_the_containers_own_users_say(life: Life) -> None:
