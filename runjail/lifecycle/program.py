@@ -114,7 +114,7 @@ def _executable(path: str, name: str) -> str:
         raise ProgramDenied(name) from None
     except OSError:
         raise ProgramNotFound(name) from None
-    if mode & 0o170000 == 0o040000 or not os.access(path, os.X_OK):
+    if mode & 0o170000 == 0o040000 or not os.access(path, os.X_OK, effective_ids=True):
         raise ProgramDenied(name)
     return path
 

@@ -366,6 +366,17 @@ def test_no_capabilities(life: Life) -> None:
     assert status(user, "CapEff", "CapPrm") == [nothing] * 2
 
 
+def test_a_program_that_only_a_capability_lets_a_user_run(life: Life) -> None:
+    """Whether a program may be executed is asked for the user with all that it can."""
+    (life.bundle.rootfs / "bin" / "cat").chmod(0o700)
+    kinds = ("bounding", "effective", "permitted", "inheritable", "ambient")
+    life.bundle.write("/bin/cat", "/proc/self/status", user={"uid": 1000, "gid": 1000})
+    assert life.runjail("run", "-b", str(life.path), "c").stderr == "runjail: exec `/bin/cat`: Permission denied\n"
+    life.bundle.write(capabilities=dict.fromkeys(kinds, ["CAP_DAC_OVERRIDE"]))
+
+    assert status(life.runjail.ok("run", "-b", str(life.path), "c").stdout, "CapEff") == [f"{1 << 1:016x}"]
+
+
 def test_exec_with_one_more_capability(life: Life) -> None:
     life.start("/bin/sleep", "600", capabilities={"bounding": ["CAP_CHOWN"]})
     said = life.runjail.ok("exec", "--cap", "CAP_KILL", "c", "/bin/cat", "/proc/self/status").stdout
