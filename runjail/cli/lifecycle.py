@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from runjail.lifecycle.state import Store
 
 IMAGE_MARK = "image.json"  # in a bundle that belongs to a store: image.bundles, which costs an import
-CAPABLE = ("bounding", "permitted", "effective")  # the sets of capabilities that `exec --cap` adds to
+CAPABLE = ("bounding", "permitted", "effective", "ambient")  # the sets of capabilities that `exec --cap` adds to
 MAX_ID = 2**32 - 2  # 2**32 - 1 means "no change" to the kernel
 
 

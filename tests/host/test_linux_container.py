@@ -378,10 +378,14 @@ def test_a_program_that_only_a_capability_lets_a_user_run(life: Life) -> None:
 
 
 def test_exec_with_one_more_capability(life: Life) -> None:
-    life.start("/bin/sleep", "600", capabilities={"bounding": ["CAP_CHOWN"]})
-    said = life.runjail.ok("exec", "--cap", "CAP_KILL", "c", "/bin/cat", "/proc/self/status").stdout
+    """root has all that it may have; who is not keeps what config.json lets it inherit."""
+    life.start("/bin/sleep", "600", capabilities={"bounding": ["CAP_CHOWN"], "inheritable": ["CAP_KILL"]})
+    kill = ("exec", "--cap", "CAP_KILL")
+    user = life.runjail.ok(*kill, "-u", "1000", "c", "/bin/cat", "/proc/self/status").stdout
+    assert status(user, "CapEff", "CapPrm") == [f"{1 << 5:016x}"] * 2
+    said = life.runjail.ok(*kill, "c", "/bin/cat", "/proc/self/status").stdout
 
-    assert status(said, "CapBnd", "CapEff", "CapPrm") == [f"{1 << 0 | 1 << 5:016x}"] * 3  # root has all it may have
+    assert status(said, "CapBnd", "CapEff", "CapPrm") == [f"{1 << 0 | 1 << 5:016x}"] * 3
 
 
 def test_no_new_privileges_and_oom_score(life: Life) -> None:
