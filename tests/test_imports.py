@@ -8,6 +8,7 @@ a decision to take, not a line to add in passing. The second is the start-up bud
 import ast
 import importlib.util
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -162,6 +163,25 @@ def test_one_module_starts_programs() -> None:
     }
 
     assert starters <= {"runjail.host.programs"}
+
+
+# What FreeBSD's Python and libc do not have; a test that uses one of them as it is imported stops the whole run there.
+WITHOUT_LINUX = """
+import os, resource, sys
+for name in ("pidfd_open", "getrandom", "sched_setaffinity", "unshare", "setns"):
+    os.__dict__.pop(name, None)
+del resource.prlimit
+sys.modules["runjail.host.libc_linux"] = None
+import pytest
+sys.exit(pytest.main(["--collect-only", "-q", "-p", "no:cacheprovider"]))
+"""
+
+
+@pytest.mark.linux
+def test_every_test_can_be_collected_on_freebsd() -> None:
+    done = subprocess.run([sys.executable, "-c", WITHOUT_LINUX], cwd=TOP, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout[-3000:]
 
 
 # What each verb may load -------------------------------------------------------------------------------------------

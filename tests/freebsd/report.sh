@@ -16,4 +16,4 @@ echo "fds=${open# }"
 list() { while read -r word; do printf '%s ' "$word"; done; }
 echo "mounts=$(df -a | tail -n +2 | while read -r _ _ _ _ _ place; do echo "$place"; done | list)"
 echo "devices=$(echo /dev/*)"
-echo "environment=$(env | while IFS='=' read -r name _; do echo "$name"; done | list)"
+echo "environment=$(export -p | while read -r _ word; do echo "${word%%=*}"; done | list)"

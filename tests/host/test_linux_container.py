@@ -11,7 +11,6 @@ import pytest
 
 from runjail import steps
 from runjail.errors import HostError
-from runjail.host import linux_mounts
 from runjail.host.base import Box
 from tests.conftest import Bundle, Runjail
 from tests.demo.leftovers import Leftovers
@@ -565,6 +564,8 @@ def test_a_mount_point_that_goes_away_is_made_again(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, failures: int, works: bool
 ) -> None:
     """Containers may share a root; one that is deleted takes back the mount points that it made."""
+    from runjail.host import linux_mounts  # its system calls are looked up as it is imported
+
     tries: list[int] = []
 
     def vanishing(*_arguments: object) -> None:
