@@ -124,14 +124,6 @@ def test_a_read_only_root(life: Life) -> None:
     (life.bundle.rootfs / "still").touch()
 
 
-def test_the_working_directory_of_a_read_only_root_is_made(life: Life) -> None:
-    """An image need not have it, whatever the program may write."""
-    life.bundle.config["root"]["readonly"] = True
-    said = life.says("pwd; (echo x > file) 2>/dev/null || echo read-only", cwd="/new/deep")
-
-    assert said == "/new/deep\nread-only\n"
-
-
 def test_tmpfs(life: Life) -> None:
     """Options, size, and with tmpcopyup what it covers: owner and mode too."""
     (life.bundle.rootfs / "etc" / "deep").mkdir(mode=0o751)

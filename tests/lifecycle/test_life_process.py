@@ -170,6 +170,14 @@ def test_a_missing_working_directory_is_made(life: Life) -> None:
     assert not (life.path / "outside").exists()
 
 
+def test_the_working_directory_of_a_read_only_root_is_made(life: Life) -> None:
+    """An image need not have it, whatever the program may write."""
+    life.bundle.config["root"]["readonly"] = True
+    said = life.says("pwd; (echo x > file) 2>/dev/null || echo read-only", cwd="/new/deep")
+
+    assert said == "/new/deep\nread-only\n"
+
+
 def test_a_working_directory_that_cannot_be_entered(life: Life) -> None:
     """An error that names it; nothing is left."""
     (life.bundle.rootfs / "file").touch()
