@@ -84,7 +84,7 @@ def _mount_at(place: rootfs.Place, step: "steps.Mount", box: "Box", mode: int) -
     """Mount on a place of the image's, whose st_mode is `mode`, or on one that we made, where `mode` is 0."""
     covered = place.open_directory() if step.copy_up else -1
     if step.fstype.startswith("cgroup"):
-        _mount_cgroups(place, box)
+        _mount_cgroups(place, box, _flag_bits(step))
     elif step.fstype == "bind":
         _on(place, step.source, None, libc.MS_BIND | (libc.MS_REC if step.recursive else 0))
     else:
@@ -135,8 +135,11 @@ def _restrict(place: rootfs.Place, flags: int) -> None:
         os.close(descriptor)
 
 
-def _mount_cgroups(place: rootfs.Place, box: "Box") -> None:
-    """Show the container its own control group: one tree (v2), or a tmpfs with one bind mount each (v1)."""
+def _mount_cgroups(place: rootfs.Place, box: "Box", flags: int) -> None:
+    """Show the container its own control group: one tree (v2), or a tmpfs with one bind mount each (v1).
+
+    flags are those of each bind mount below the tmpfs, too: a container that could write there would raise its limits.
+    """
     from runjail.host import linux_cgroup
 
     if linux_cgroup.unified():
@@ -148,7 +151,9 @@ def _mount_cgroups(place: rootfs.Place, box: "Box") -> None:
         for directory in linux_cgroup.directories(box.cgroup) if box.cgroup else []:
             name = directory[len(CGROUPS) + 1 :].split("/")[0]
             os.mkdir(name, 0o755, dir_fd=top)
-            _on(rootfs.Place(top, name, name), directory, None, libc.MS_BIND)
+            group = rootfs.Place(top, name, name)
+            _on(group, directory, None, libc.MS_BIND)
+            _restrict(group, flags)
     finally:
         os.close(top)
 

@@ -156,6 +156,22 @@ def test_a_limit_for_a_container_that_had_none(limited: Life) -> None:
     assert not os.path.exists("/sys/fs/cgroup/pids/runjail/c") and not os.path.exists("/sys/fs/cgroup/runjail/c")
 
 
+def test_limits_shown_read_only_cannot_be_changed_inside(limited: Life) -> None:
+    """Each hierarchy is a mount of its own, and takes the options of the whole."""
+    limits(limited, pids={"limit": 20})
+    options = ["ro", "nosuid", "noexec", "nodev"]
+    mount = {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": options}
+    limited.bundle.config["mounts"].append(mount)
+    limited.sleep()
+    file = "/sys/fs/cgroup/pids.max" if V2 else "/sys/fs/cgroup/pids/pids.max"
+
+    result = limited.runjail("exec", "c", "/bin/sh", "-c", f"cat {file}; echo max > {file}")
+    mounts = limited.runjail.ok("exec", "c", "/bin/grep", " /sys/fs/cgroup", "/proc/self/mounts").stdout.splitlines()
+
+    assert result.stdout == "20\n" and "Read-only file system" in result.stderr
+    assert len(mounts) >= (1 if V2 else 2) and all(set(options) <= set(line.split()[3].split(",")) for line in mounts)
+
+
 def test_a_limit_the_kernel_refuses_is_named_and_undone(life: Life) -> None:
     limits(life, cpu={"cpus": "4000"})
     result = life.runjail("create", "-b", life.bundle.write(), "c")
