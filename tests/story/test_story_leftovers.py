@@ -152,7 +152,7 @@ def test_one_damaged_image_does_not_hide_the_others(teller: Teller, hello: str) 
 def test_a_terminal_has_a_name(teller: Teller, hello: str) -> None:
     for more, expected in (((), "xterm"), (("-e", "TERM=vt100"), "vt100")):
         said = teller.ok("run", "-t", "--image", hello, *more, "c1", "--", "/bin/sh", "-c", "echo in $TERM")
-        assert said.split() == ["in", expected]
+        assert said.replace("^D\b\b", "").split() == ["in", expected]  # FreeBSD's terminals echo the end of our input
 
 
 def test_of_several_runs_with_one_id_only_one_leaves_anything(teller: Teller, hello: str, tmp_path: Path) -> None:
