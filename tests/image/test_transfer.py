@@ -185,7 +185,8 @@ def test_an_index_may_name_what_nobody_knows(layout: Layout, content: Content) -
 
 
 PULL = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts with it ignored
 from runjail.image.content import Content
 from runjail.image.layout import LayoutSource
 from runjail.image.transfer import copy_in
@@ -217,7 +218,10 @@ def test_an_interrupted_copy_ends_at_once_and_is_resumed(
             assert out.readline() == b"busy\n"
         child.send_signal(number)
         began = time.monotonic()
-        child.wait(30)
+        try:
+            child.wait(30)
+        finally:
+            child.kill()
         assert time.monotonic() - began < 10
         assert out.read() == (b"interrupted\n" if number == signal.SIGINT else b"")
 
