@@ -1,7 +1,7 @@
 """A small root file system made of this machine's own programs: what the demo and the tests run in containers.
 
-Linux: busybox, which must be the static one (Debian: busybox-static). FreeBSD: the static programs of /rescue, or,
-where those are not installed, programs of the base system with the libraries that ldd(1) names.
+Linux: busybox, which must be the static one (Debian: busybox-static). FreeBSD: the static programs of /rescue, if they
+are installed, and what they lack of the base system's, with the libraries that ldd(1) names.
 """
 
 import os
@@ -16,7 +16,7 @@ FILES = {
     "etc/hosts": "127.0.0.1 localhost\n",
 }
 BASE_PROGRAMS = "sh cat chmod cp date dd df echo hostname kill ln ls mkdir mv ps pwd rm rmdir sleep stty test".split()
-USR_PROGRAMS = "env head id limits tail touch true false nc uname wc".split()
+USR_PROGRAMS = "env head id limits tail touch true tty false nc uname wc".split()
 
 
 def static_source() -> str | None:
@@ -47,11 +47,11 @@ def make_root(path: str) -> None:
         with open(os.path.join(path, name), "w", encoding="ascii") as file:
             file.write(text)
     source = static_source()
-    if source is None:
+    if sys.platform.startswith("freebsd"):
+        if source:
+            _copy_static(path, source, "rescue", os.listdir("/rescue"))
         _copy_dynamic(path)
-    elif source.startswith("/rescue"):
-        _copy_static(path, source, "rescue", os.listdir("/rescue"))
-    else:
+    elif source:
         listed = subprocess.run([source, "--list"], check=True, capture_output=True, text=True)
         _copy_static(path, source, "busybox", listed.stdout.split())
 
@@ -66,7 +66,10 @@ def _copy_dynamic(path: str) -> None:
     wanted = {"/libexec/ld-elf.so.1"}
     programs = [f"/bin/{name}" for name in BASE_PROGRAMS] + [f"/usr/bin/{name}" for name in USR_PROGRAMS]
     for program in filter(os.path.exists, programs):
-        shutil.copy(program, os.path.join(path, "bin"))
+        copy = os.path.join(path, "bin", os.path.basename(program))
+        if os.path.lexists(copy):  # a name of the static one's
+            continue
+        shutil.copy(program, copy)
         listed = subprocess.run(["ldd", "-f", "%p\\n", program], check=False, capture_output=True, text=True)
         wanted.update(word for word in listed.stdout.split() if word.startswith("/"))
     for library in wanted:

@@ -16,9 +16,9 @@ from tests.lifecycle.life import Life, may_run, tree, until
 
 
 def begin(runjail: Runjail, *args: str) -> "subprocess.Popen[bytes]":
-    """Start the program without waiting for it. Its output is not kept: a container would hold the pipe open."""
+    """Start the program without waiting for it. pytest keeps what it says; a container would hold a pipe open."""
     command = [runjail.program, "--root", str(runjail.root), *args]
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
 
 def ends(processes: "list[subprocess.Popen[bytes]]") -> list[int]:
