@@ -91,7 +91,8 @@ def _run_jail(name: str, given: "Sequence[tuple[str, str | None]]") -> int:
         said = "a jail of this name exists already"
     if result.status or not jid.isdigit():
         hint = next((hint for cause, hint in HINTS if cause in said), None)
-        raise HostError(f"create jail {name}: {said or programs.command(argv) + ' says nothing'}", hint)
+        silent = f"{programs.command(argv)} says nothing and ends with status {result.status}"
+        raise HostError(f"create jail {name}: {said or silent}", hint)
     return int(jid)
 
 

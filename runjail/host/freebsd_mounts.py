@@ -40,6 +40,7 @@ CAUSES = {
     errno.EROFS: "the mount point does not exist and cannot be made, the file system is read-only",
     errno.EOPNOTSUPP: "the mount point does not exist and cannot be made there",
 }
+ATTEMPTS = 5  # at a mount point that others mount on
 # devfs has no mkdir: what is mounted in it needs a directory that a driver made and a rule shows.
 DEVFS_HINT = "in /dev: /dev/shm comes with kldload linux_common, and a directory must be shown by a devfs rule"
 
@@ -51,7 +52,13 @@ def mount(libc: "Libc", step: "Mount", box: "Box", boot: str, note: "Noting") ->
     """
     what = f"mount {step.source} ({step.fstype}) on {step.destination}"
     try:
-        _Mounting(libc, step, box, boot, note).run()
+        for attempt in range(ATTEMPTS):
+            try:
+                _Mounting(libc, step, box, boot, note).run()
+                break
+            except OSError as error:  # containers may share a root: another mounted there since we opened it
+                if error.errno != errno.EBUSY or attempt + 1 == ATTEMPTS:
+                    raise
         for inner in _submounts(libc, step, box):
             mount(libc, inner, box, boot, note)
     except OSError as error:

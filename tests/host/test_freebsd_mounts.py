@@ -152,6 +152,28 @@ def test_refusals_name_source_and_destination(machine: Machine, volume: str, num
     assert str(caught.value) == f"mount {volume} (nullfs) on /data: {text}"
 
 
+@pytest.mark.parametrize(("busy", "works"), [(1, True), (4, True), (5, False)])
+def test_a_mount_point_that_another_mounts_on_is_opened_again(
+    machine: Machine, volume: str, monkeypatch: pytest.MonkeyPatch, busy: int, works: bool
+) -> None:
+    """Containers may share a root, and the directory that was opened lies below the other's mount then."""
+    mount, left = freebsd_mounts._Mounting._nmount, [errno.EBUSY] * busy
+
+    def crowded(*args: object) -> None:
+        if left:
+            raise OSError(left.pop(), "Device busy")
+        mount(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(freebsd_mounts._Mounting, "_nmount", crowded)
+    if works:
+        machine.apply(Mount("nullfs", volume, "/data"))
+    else:
+        with pytest.raises(HostError, match="on /data: "):
+            machine.apply(Mount("nullfs", volume, "/data"))
+
+    assert machine.kernel.paths() == ([f"{machine.root}/data"] if works else [])
+
+
 def test_options_are_words_and_bits(machine: Machine) -> None:
     machine.apply(Mount("tmpfs", "tmpfs", "/tmp", flags=("noexec", "noatime"), data=(("size", "1m"), ("nonc", ""))))
 
