@@ -217,6 +217,7 @@ class _Talk:
         while self.said.keys() & self.open:
             now = time.monotonic()
             if now >= stop or self._too_much():
+                self._drain()  # on a busy machine all of that time may have passed without us
                 return
             for descriptor, _ in self.poll.poll(min(TICK, stop - now) * 1000):
                 self._move(descriptor)

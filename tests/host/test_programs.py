@@ -42,6 +42,27 @@ def test_output_and_exit_code_come_back() -> None:
     assert result == programs.Result(7, b"out\n", b"err\n", False)
 
 
+def test_output_is_not_lost_on_a_busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program ends between two looks, and we are not scheduled again before its grace is over."""
+    clock = iter(range(1000))
+
+    class Poll:
+        def register(self, *_arguments: int) -> None:
+            pass
+
+        def unregister(self, _descriptor: int) -> None:
+            pass
+
+        def poll(self, _timeout: float) -> list[tuple[int, int]]:
+            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+            return []
+
+    monkeypatch.setattr(programs.select, "poll", Poll)
+    monkeypatch.setattr(programs.time, "monotonic", lambda: float(next(clock)))
+
+    assert sh("echo out; echo err >&2; exit 7") == programs.Result(7, b"out\n", b"err\n", False)
+
+
 def test_death_by_signal_is_128_and_the_signal() -> None:
     assert sh("kill -TERM $$").status == 128 + 15
 
