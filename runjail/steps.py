@@ -19,7 +19,10 @@ class Step(Record):
 
 
 class Limits(Step):
-    """rctl(8) rules of one jail: subject `web`, rules `maxproc:deny=20`; removed: rules to drop, `maxproc:deny`."""
+    """rctl(8) rules of one jail: subject `web`, rules `maxproc:deny=20`.
+
+    removed: rules to drop once the others are there, `maxproc:deny` or one of its amounts, `maxproc:deny=20`.
+    """
 
     subject: str
     rules: tuple[str, ...]

@@ -21,21 +21,23 @@ PAGE = 4096
 
 
 def limit(libc: "Libc", step: "Limits", note: "Noting") -> None:
-    """Drop and add rules. Raises HostError naming the rule, with a hint while the kernel does no accounting."""
-    rules = [rule.partition("=")[0] for rule in step.rules]
-    note({"undo": "limits", "subject": step.subject, "rules": rules})
-    for rule in step.removed:
-        _remove(libc, f"jail:{step.subject}:{rule}")
+    """Add rules, then drop others: a limit that is changed is in force all the time.
+
+    Raises HostError naming the rule, with a hint while the kernel does no accounting.
+    """
+    note({"undo": "limits", "subject": step.subject, "rules": list(step.rules)})
     for rule in step.rules:
         text = f"jail:{step.subject}:{rule}"
         try:
             libc.rctl_add_rule(text)
         except OSError as error:
             raise _refused(f"limit resources with {text}", error) from error
+    for rule in step.removed:
+        _remove(libc, f"jail:{step.subject}:{rule}")
 
 
 def lift(libc: "Libc", note: "Note") -> None:
-    """Remove the rules that were noted, and no others of that name."""
+    """Remove the rules that were noted, and no others of that name or with other amounts."""
     for rule in note["rules"]:
         _remove(libc, f"jail:{note['subject']}:{rule}")
 

@@ -260,11 +260,11 @@ class Libc:
     # -- resources: rctl(8) words, amounts without suffixes. All raise ENOSYS while accounting is off.
 
     def rctl_add_rule(self, rule: str) -> None:
-        """Add `jail:NAME:maxproc:deny=20`; an equal rule with another amount is replaced."""
+        """Add `jail:NAME:maxproc:deny=20`. A `deny` rule with another amount is replaced; every other one stays."""
         self._rctl("rctl_add_rule", rule, None)
 
     def rctl_remove_rule(self, rule: str) -> None:
-        """Remove the rules that start with `jail:NAME:maxproc:deny`. ESRCH when there is none."""
+        """Remove the rules that start with `jail:NAME:maxproc:deny`, with an amount only that one. ESRCH: none."""
         self._rctl("rctl_remove_rule", rule, None)
 
     def rctl_get_racct(self, subject: str) -> dict[str, int]:

@@ -16,10 +16,11 @@ ENDLESS = 2**63 - 1  # RLIM_INFINITY on FreeBSD; nothing above it fits the kerne
 
 
 def set_rlimits(rlimits: "tuple[Rlimit, ...]", numbers: "Mapping[str, int]") -> None:
-    """Set resource limits and check that the kernel took them as they are.
+    """Set resource limits and check that none allows more than was asked for.
 
     numbers: the limits this system has, by name (`RLIMIT_NOFILE`). A value of -1, or of 2**63-1 and more, is unlimited.
-    Raises HostError naming the type: unknown here, refused, or changed by the kernel, which lowers some silently.
+    FreeBSD lowers some to its own maximum, such as kern.maxfilesperproc, and says nothing (setrlimit(2)). That is
+    accepted: podman asks every container for more. Raises HostError naming the type: unknown here, refused, or raised.
     """
     for rlimit in rlimits:
         if rlimit.type not in numbers:
@@ -32,12 +33,17 @@ def set_rlimits(rlimits: "tuple[Rlimit, ...]", numbers: "Mapping[str, int]") -> 
             raise HostError(f"set {rlimit.type}: {reason(error)}") from error
         except ValueError as error:  # how Python words EINVAL and EPERM here
             raise HostError(f"set {rlimit.type}: {error}") from error
-        if got != wanted:
+        if any(map(_exceeds, got, wanted)):
             raise HostError(f"set {rlimit.type} to {_text(wanted)}: the kernel made it {_text(got)}")
 
 
 def _limit(value: int) -> int:
     return resource.RLIM_INFINITY if value < 0 or value >= ENDLESS else value
+
+
+def _exceeds(got: int, wanted: int) -> bool:
+    unlimited = resource.RLIM_INFINITY  # -1 on Linux
+    return wanted != unlimited and (got == unlimited or got > wanted)
 
 
 def _text(limits: tuple[int, int]) -> str:

@@ -38,18 +38,31 @@ ACTIONS = ("deny", "throttle", "log", "devctl", *(f"sig{name}" for name in SIGNA
 
 
 def limit_steps(
-    resources: Resources, *, os: str, name: str, container_id: str, cgroup: str = ""
+    resources: Resources,
+    *,
+    os: str,
+    name: str,
+    container_id: str,
+    cgroup: str = "",
+    before: "Sequence[str]" = (),
 ) -> tuple[steps.Step, ...]:
-    """Return the steps that put `resources` into force, for `create` and `update` alike.
+    """Return the steps that put `resources` into force in a container that exists, for `update`.
 
     name: the jail's full name. cgroup: path of the control group, "" for the usual one (Linux); with no path and no
-    limit there is no step. Raises InvalidConfig.
+    limit there is no step. before: rctl rules that the container has, with their amounts. Raises InvalidConfig.
     """
     problems: list[str] = []
     made = plan_limits(resources, (), problems, os=os, name=name, container_id=container_id, cgroup=cgroup)
     if problems:
         raise InvalidConfig(problems)
-    return made
+    return tuple(_replacing(step, before) if isinstance(step, steps.Limits) else step for step in made)
+
+
+def _replacing(step: steps.Limits, before: "Sequence[str]") -> steps.Limits:
+    """Let a step drop the amounts that its own rules replace: rctl_add_rule(2) does so for `deny` only."""
+    kinds = {rule.partition("=")[0] for rule in step.rules}
+    stale = (rule for rule in dict.fromkeys(before) if rule.partition("=")[0] in kinds and rule not in step.rules)
+    return step.replace(removed=(*step.removed, *stale))
 
 
 def plan_limits(

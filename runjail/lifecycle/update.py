@@ -20,13 +20,17 @@ def update(container_id: str, resources: "Resources", host: "Host", store: "Stor
         if status(container, host) in ("stopped", "creating"):
             raise WrongStatus(f"cannot update a container that is not running: {container_id}")
         box = container.box
-        known = {jsonio.dumps(note) for note in container.notes()}
+        notes = container.notes()
+        known = {jsonio.dumps(note) for note in notes}
+        rules = [rule for note in notes if note["undo"] == "limits" for rule in note["rules"]]
 
         def note_once(note: "dict[str, object]") -> None:
             if jsonio.dumps(note) not in known:
                 container.note(note)
 
-        for step in limit_steps(resources, os=host.os, name=box.name, container_id=box.id, cgroup=box.cgroup):
+        for step in limit_steps(
+            resources, os=host.os, name=box.name, container_id=box.id, cgroup=box.cgroup, before=rules
+        ):
             host.apply(step, box, note_once)
         said = {name: value for name, value in to_data(resources).items() if value is not None}  # type: ignore[attr-defined]
         container.data["updates"] = {**container.data.get("updates", {}), **said}

@@ -1,6 +1,7 @@
 """Networks, limits and terminals of a jail: what is promised is there, and what is denied fails."""
 
 import fcntl
+import json
 import os
 import signal
 import socket
@@ -16,6 +17,7 @@ from runjail.errors import HostError
 from runjail.spec.model import Process
 from runjail.steps import JailDataset
 from tests.freebsd.conftest import Real, tool
+from tests.lifecycle.life import Life
 
 pytestmark = pytest.mark.freebsd
 
@@ -203,6 +205,22 @@ def test_who_takes_too_much_memory_is_killed(real: Real) -> None:
     os.close(reading)
 
     assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
+
+
+@pytest.mark.usefixtures("accounting")
+def test_update_moves_a_memory_limit_both_ways(life: Life) -> None:
+    life.bundle.config["linux"] = {"resources": {"memory": {"limit": 64 << 20}}}
+    life.sleep()
+    memory = []
+    for size in (1 << 30, 32 << 20, 1 << 30):
+        life.runjail.ok("update", "--memory", str(size), "c")
+        rules = [rule for rule in tool("rctl", "jail:c").splitlines() if ":memoryuse:" in rule]
+        data = json.loads(life.runjail.ok("events", "--stats", "c").stdout)["data"]
+        memory.append((rules, data["memory"]["usage"]["limit"]))
+
+    assert memory == [([f"jail:c:memoryuse:sigkill={size}"], size) for size in (1 << 30, 32 << 20, 1 << 30)]
+    life.runjail.ok("delete", "-f", "c")
+    assert tool("rctl", "jail:c") == ""
 
 
 @pytest.mark.usefixtures("accounting")

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import resource
 import signal
 import struct
 import subprocess
@@ -15,7 +16,7 @@ from runjail.host.base import Box
 from runjail.host.freebsd_structs import SSTOP, Prison
 from runjail.spec.model import Process, Rlimit, User
 from runjail.steps import Cpus, CreateJail
-from tests.freebsd.conftest import Real
+from tests.freebsd.conftest import Real, tool
 
 if sys.platform.startswith("freebsd"):
     from runjail.host import freebsd_processes as processes
@@ -170,13 +171,18 @@ def test_no_groups_means_none(real: Real) -> None:
     assert real.inside(become) == "(1001, [])"
 
 
-def test_a_limit_that_the_kernel_lowers_is_an_error(real: Real) -> None:
+def test_limits_that_the_kernel_lowers_are_accepted_and_raised_ones_are_not(real: Real) -> None:
+    """podman asks every container for 2**20 files and processes; an NPROC of 0 becomes 1."""
     real.create()
-    process = Process(("x",), rlimits=(Rlimit("RLIMIT_NOFILE", 10**9, 10**9),))
+    names = {"RLIMIT_NOFILE": resource.RLIMIT_NOFILE, "RLIMIT_NPROC": resource.RLIMIT_NPROC}
+    most = [int(tool("sysctl", "-n", f"kern.{name}")) for name in ("maxfilesperproc", "maxprocperuid")]
 
-    assert "HostError: set RLIMIT_NOFILE to 1000000000:1000000000: the kernel made it" in real.inside(
-        lambda: real.host.become(process)
-    )
+    def become(value: int) -> object:
+        real.host.become(Process(("x",), rlimits=tuple(Rlimit(name, value, value) for name in names)))
+        return [resource.getrlimit(number) for number in names.values()]
+
+    assert real.inside(lambda: become(2**20)) == f"{[(value, value) for value in most]}"
+    assert "HostError: set RLIMIT_NPROC to 0:0: the kernel made it 1:1" in real.inside(lambda: become(0))
 
 
 # Processes ------------------------------------------------------------------------------------------------------------

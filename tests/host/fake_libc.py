@@ -58,7 +58,7 @@ class FakeKernel:
             "security.jail.meta_maxbufsize": struct.pack("i", 4096),
             "kern.elf64.fallback_brand": struct.pack("i", -1),
         }
-        self.rules: dict[str, int] = {}
+        self.rules: list[str] = []  # rctl(8) lines
         self.racct: dict[str, str] = {}
         self.accounting = True
         self.refuse: dict[str, Refusal] = {}  # calls that fail whatever their arguments
@@ -285,23 +285,24 @@ class FakeKernel:
             raise Refusal(errno.EOPNOTSUPP)
         if not amount.isdigit() or ":nosuch:" in rule:
             raise Refusal(errno.EINVAL)
-        self.rules[rule] = int(amount)
+        if rule.endswith(":deny"):  # kern_rctl.c, rctl_rule_add: of the others only an identical one is replaced
+            self.rules = [other for other in self.rules if other.partition("=")[0] != rule]
+        if f"{rule}={amount}" not in self.rules:
+            self.rules.append(f"{rule}={amount}")
 
     def _rctl_remove_rule(self, text: bytes, size: int, _out: Any, _room: int) -> None:
         rule = self._rctl(text, size)
-        matching = [other for other in self.rules if other == rule or other.startswith(rule + ":")]
-        if not matching:
+        kept = [other for other in self.rules if other != rule and not other.startswith((rule + ":", rule + "="))]
+        if kept == self.rules:
             raise Refusal(errno.ESRCH)
-        for other in matching:
-            del self.rules[other]
+        self.rules = kept
 
     def _rctl_get_racct(self, text: bytes, size: int, out: int, room: int) -> None:
         self._say(self.racct.get(self._rctl(text, size), "cputime=0,memoryuse=0,maxproc=0,swapuse=0"), out, room)
 
     def _rctl_get_rules(self, text: bytes, size: int, out: int, room: int) -> None:
         subject = self._rctl(text, size)
-        rules = [f"{rule}={amount}" for rule, amount in self.rules.items() if rule.startswith(subject + ":")]
-        self._say(",".join(rules), out, room)
+        self._say(",".join(rule for rule in self.rules if rule.startswith(subject + ":")), out, room)
 
     def _say(self, text: str, out: int, room: int) -> None:
         if len(text) + 1 > room:

@@ -1,24 +1,29 @@
 """rctl rules and what they count."""
 
 import errno
+from pathlib import Path
 
 import pytest
 
 from runjail.errors import HostError
+from runjail.lifecycle.state import Container, Store
+from runjail.lifecycle.update import update
+from runjail.spec.model import Resources
 from runjail.steps import Limits
 from tests.host.conftest import Machine
 from tests.host.fake_libc import Refusal
 
 
 def test_rules_are_added_and_only_they_are_removed(machine: Machine) -> None:
-    machine.kernel.rules["jail:web:openfiles:deny"] = 100  # by the administrator
+    others = ["jail:web:openfiles:deny=100", "jail:web:memoryuse:sigkill=4194304"]  # by the administrator
+    machine.kernel.rules = [*others]
 
     machine.apply(Limits("web", ("maxproc:deny=20", "memoryuse:sigkill=1048576")))
-    assert machine.kernel.rules["jail:web:maxproc:deny"] == 20
+    assert machine.kernel.rules == [*others, "jail:web:maxproc:deny=20", "jail:web:memoryuse:sigkill=1048576"]
     machine.undo()
     machine.undo()
 
-    assert machine.kernel.rules == {"jail:web:openfiles:deny": 100}
+    assert machine.kernel.rules == others
 
 
 def test_an_update_replaces_and_drops(machine: Machine) -> None:
@@ -26,7 +31,24 @@ def test_an_update_replaces_and_drops(machine: Machine) -> None:
 
     machine.apply(Limits("web", ("maxproc:deny=30",), removed=("pcpu:deny", "swapuse:deny")))
 
-    assert machine.kernel.rules == {"jail:web:maxproc:deny": 30}
+    assert machine.kernel.rules == ["jail:web:maxproc:deny=30"]
+
+
+def test_a_limit_that_is_changed_is_never_off(machine: Machine) -> None:
+    """The new rule is there before the old one goes; when it is refused, the old one stays."""
+    machine.apply(Limits("web", ("memoryuse:sigkill=100",)))
+    machine.kernel.refuse["rctl_remove_rule"] = Refusal(errno.EPERM)
+    with pytest.raises(HostError, match="remove the limit jail:web:memoryuse:sigkill=100"):
+        machine.apply(Limits("web", ("memoryuse:sigkill=200",), removed=("memoryuse:sigkill=100",)))
+    assert machine.kernel.rules == ["jail:web:memoryuse:sigkill=100", "jail:web:memoryuse:sigkill=200"]
+
+    machine.kernel.refuse = {"rctl_add_rule": Refusal(errno.EPERM)}
+    with pytest.raises(HostError, match="limit resources with jail:web:memoryuse:sigkill=300"):
+        machine.apply(Limits("web", ("memoryuse:sigkill=300",), removed=("memoryuse:sigkill=100",)))
+    assert machine.kernel.rules == ["jail:web:memoryuse:sigkill=100", "jail:web:memoryuse:sigkill=200"]
+
+    machine.undo()
+    assert machine.kernel.rules == []
 
 
 def test_accounting_that_is_off_is_explained(machine: Machine) -> None:
@@ -56,7 +78,7 @@ def test_a_rule_that_cannot_be_removed_is_an_error(machine: Machine) -> None:
     machine.apply(Limits("web", ("maxproc:deny=20",)))
     machine.kernel.refuse["rctl_remove_rule"] = Refusal(errno.EPERM)
 
-    with pytest.raises(HostError, match="remove the limit jail:web:maxproc:deny: not allowed"):
+    with pytest.raises(HostError, match="remove the limit jail:web:maxproc:deny=20: not allowed"):
         machine.undo()
 
 
@@ -64,11 +86,7 @@ def test_usage_comes_from_accounting(machine: Machine) -> None:
     machine.add_jail(7)
     machine.kernel.add_process(50, jid=7)
     machine.kernel.racct["jail:web"] = "cputime=3,memoryuse=4096,maxproc=1,swapuse=512,nthr=2"
-    machine.kernel.rules |= {
-        "jail:web:maxproc:deny": 20,
-        "jail:web:maxproc:log": 10,
-        "jail:web:memoryuse:sigkill": 8192,
-    }
+    machine.kernel.rules = ["jail:web:maxproc:deny=20", "jail:web:maxproc:log=10", "jail:web:memoryuse:sigkill=8192"]
 
     data = machine.host.usage(machine.box)
 
@@ -95,7 +113,35 @@ def test_usage_without_accounting_is_that_of_living_processes(machine: Machine) 
 
 def test_a_group_is_only_remembered(machine: Machine) -> None:
     """rctl knows no groups but jails; what an NRI plugin says is told to those after it."""
-    before = dict(machine.kernel.rules)
+    before = list(machine.kernel.rules)
     machine.host.regroup("/qos-ls/web", machine.box, machine.notes.append)
 
     assert (machine.box.cgroup, machine.kernel.rules) == ("/qos-ls/web", before)
+
+
+def test_updates_raise_and_lower_a_memory_limit(machine: Machine, tmp_path: Path) -> None:
+    """One rule is in force after each update, `delete` takes that one back, and other people's stay."""
+    others = ["jail:web:memoryuse:sigkill=4194304"]
+    machine.kernel.rules = [*others]
+    container = running(machine, Store(f"{tmp_path}/containers"))
+    for amount in (200, 300, 200, 100):
+        update("web", Resources(memory_limit=amount), machine.host, Store(f"{tmp_path}/containers"))
+        assert machine.kernel.rules == [*others, f"jail:web:memoryuse:sigkill={amount}"]
+
+    for note in reversed(container.notes()):
+        machine.host.undo(note, machine.box)
+    assert machine.kernel.rules == others
+
+
+def running(machine: Machine, store: Store) -> Container:
+    """Return the facts of a container whose init runs in jail 7."""
+    machine.add_jail(7)
+    machine.kernel.add_process(50, jid=7)
+    container = store.reserve("web")
+    container.box.name, container.box.jid, container.box.pid = "web", 7, 50
+    container.box.started = machine.host.started(50)
+    texts = dict.fromkeys(("ociVersion", "bundle", "created", "owner"), "")
+    container.data = {**texts, "annotations": {}, "hooks": {}, "boot": machine.host.boot(), "creator": None}
+    container.save()
+    container.unlock()
+    return container

@@ -13,18 +13,23 @@ NUMBERS = {"RLIMIT_NOFILE": resource.RLIMIT_NOFILE, "RLIMIT_CORE": resource.RLIM
 
 
 class FakeKernel:
-    """Stands for setrlimit(2) and getrlimit(2); `clamp` is the highest value it grants."""
+    """Stands for setrlimit(2) and getrlimit(2); it grants values between `floor` and `clamp`."""
 
-    def __init__(self, clamp: int = 2**62) -> None:
-        self.clamp = clamp
+    def __init__(self) -> None:
+        self.clamp = resource.RLIM_INFINITY
+        self.floor = 0
         self.now: dict[int, tuple[int, int]] = {}
 
     def set(self, number: int, limits: tuple[int, int]) -> None:
-        """Lower silently what is too high, as FreeBSD does."""
-        soft, hard = limits
-        if hard != resource.RLIM_INFINITY:
-            hard = min(hard, self.clamp)
-        self.now[number] = (min(soft, hard) if soft != resource.RLIM_INFINITY else soft, hard)
+        """Change silently what is out of its range, as FreeBSD does."""
+        soft, hard = map(self._granted, limits)
+        self.now[number] = soft, hard
+
+    def _granted(self, value: int) -> int:
+        unlimited = resource.RLIM_INFINITY
+        if self.clamp != unlimited and (value == unlimited or value > self.clamp):
+            return self.clamp
+        return value if value == unlimited or value > self.floor >= 0 else self.floor
 
     def get(self, number: int) -> tuple[int, int]:
         """Return what was set."""
@@ -61,12 +66,24 @@ def test_a_limit_the_system_does_not_have_is_named() -> None:
         set_rlimits((Rlimit("RLIMIT_NICE", 1, 1),), NUMBERS)
 
 
-def test_a_silently_lowered_limit_is_an_error(kernel: FakeKernel) -> None:
-    """FreeBSD lowers NOFILE to kern.maxfilesperproc and says success."""
-    kernel.clamp = 87768
+@pytest.mark.parametrize("asked", [2**20, -1])
+def test_what_the_kernel_lowers_is_accepted(kernel: FakeKernel, asked: int) -> None:
+    """FreeBSD lowers NOFILE to kern.maxfilesperproc and says success; podman asks for 2**20 by default."""
+    kernel.clamp = 175428
 
-    with pytest.raises(HostError, match="RLIMIT_NOFILE to 1000000:1000000: the kernel made it 87768:87768"):
-        set_rlimits((Rlimit("RLIMIT_NOFILE", 10**6, 10**6),), NUMBERS)
+    set_rlimits((Rlimit("RLIMIT_NOFILE", asked, asked),), NUMBERS)
+
+    assert kernel.now[resource.RLIMIT_NOFILE] == (175428, 175428)
+
+
+@pytest.mark.parametrize("raised", [1, resource.RLIM_INFINITY])
+def test_a_limit_that_the_kernel_raises_is_an_error(kernel: FakeKernel, raised: int) -> None:
+    """FreeBSD makes an NPROC of 0 a 1; a limit must never be weaker than the one that was asked for."""
+    kernel.floor = raised
+    made = "unlimited:unlimited" if raised < 0 else f"{raised}:{raised}"
+
+    with pytest.raises(HostError, match=f"set RLIMIT_NOFILE to 0:0: the kernel made it {made}$"):
+        set_rlimits((Rlimit("RLIMIT_NOFILE", 0, 0),), NUMBERS)
 
 
 @pytest.mark.parametrize("refusal", [OSError(1, "Operation not permitted"), ValueError("not allowed to raise")])

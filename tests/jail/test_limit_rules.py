@@ -44,6 +44,22 @@ def test_minus_one_takes_a_limit_away() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("before", "dropped"),
+    [
+        (("memoryuse:sigkill=100",), ("memoryuse:sigkill=100",)),
+        (("memoryuse:sigkill=100", "memoryuse:sigkill=200"), ("memoryuse:sigkill=100",)),
+        (("memoryuse:sigkill=100", "memoryuse:sigkill=100"), ("memoryuse:sigkill=100",)),
+        (("memoryuse:log=100", "maxproc:deny=3", "pcpu:deny=9"), ()),
+    ],
+)
+def test_an_update_drops_what_it_replaces(before: tuple[str, ...], dropped: tuple[str, ...]) -> None:
+    """rctl keeps an old `sigkill` rule beside the new one: a limit could only become tighter."""
+    made = limit_steps(Resources(memory_limit=200), os="freebsd", name="web", container_id="web", before=before)
+
+    assert made == (steps.Limits("web", ("memoryuse:sigkill=200",), dropped),)
+
+
 def test_cpus_are_a_set() -> None:
     assert limits(cpus="0-2,5") == (steps.Cpus("0-2,5"),)
 
