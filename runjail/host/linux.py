@@ -27,12 +27,12 @@ KILL_PAUSE = 0.005  # seconds
 
 
 class LinuxHost:
-    """`Host` for Linux. State that spans one child's life: whether its root is still to turn read-only."""
+    """`Host` for Linux. State that spans one child's life: what its root is still to become."""
 
     os = "linux"
 
     def __init__(self) -> None:
-        self._readonly = False
+        self._readonly, self._propagation = False, ""
 
     def boot(self) -> str:
         """Return the kernel's boot id."""
@@ -64,9 +64,13 @@ class LinuxHost:
         elif isinstance(step, steps.Mount):
             linux_mounts.mount(step, box, note)
         elif isinstance(step, steps.Nodes):
-            linux_mounts.make_nodes(step, box)
+            from runjail.host import linux_nodes
+
+            linux_nodes.make_nodes(step, box)
         elif isinstance(step, steps.Conceal):
-            linux_mounts.conceal(step, box)
+            from runjail.host import linux_conceal
+
+            linux_conceal.conceal(step, box)
         elif isinstance(step, steps.Sysctls):
             _write_sysctls(step)
         else:
@@ -76,6 +80,7 @@ class LinuxHost:
         import _socket
 
         from runjail.host import libc_linux as libc
+        from runjail.host import linux_root
 
         self._enter_cgroup(box)
         flags = _flags(libc)
@@ -90,17 +95,8 @@ class LinuxHost:
             from runjail.host import linux_network
 
             linux_network.raise_loopback()
-        propagation = {
-            "shared": libc.MS_SHARED,
-            "rshared": libc.MS_SHARED,
-            "slave": libc.MS_SLAVE,
-            "rslave": libc.MS_SLAVE,
-        }
-        libc.mount(None, "/", None, libc.MS_REC | propagation.get(step.propagation, libc.MS_PRIVATE))
-        if step.propagation:
-            _private_parent(libc, box.root)
-        libc.mount(box.root, box.root, None, libc.MS_BIND | libc.MS_REC)
-        self._readonly = step.readonly
+        linux_root.bind(box.root, step.propagation)
+        self._readonly, self._propagation = step.readonly, step.propagation
         if step.hostname is not None:
             _socket.sethostname(step.hostname)
         if step.domainname is not None:
@@ -169,11 +165,9 @@ class LinuxHost:
     def confine(self, box: Box, keep: list[int]) -> None:
         """Make box.root the root of this mount namespace and forget the old one."""
         from runjail.host import libc_linux as libc
+        from runjail.host import linux_root
 
-        os.chdir(box.root)
-        libc.pivot_root(".", ".")
-        libc.umount(".", libc.MNT_DETACH)
-        os.chdir("/")
+        linux_root.enter(box.root, self._propagation)
         self._shut(libc, keep)
 
     def fork_inside(self, box: Box) -> int:
@@ -358,18 +352,6 @@ def _join(libc: "Any", path: str, flag: int, kind: str) -> None:
             os.close(descriptor)
     except OSError as error:
         raise HostError(f"joining the {kind} namespace {path}: {reason(error)}") from error
-
-
-def _private_parent(libc: "Any", root: str) -> None:
-    """pivot_root refuses a shared parent mount: make the one that holds the root private (pivot_root(2) EINVAL)."""
-    path = root
-    while path != "/":
-        try:
-            libc.mount(None, path, None, libc.MS_PRIVATE)
-            return
-        except OSError:
-            path = os.path.dirname(path)
-    libc.mount(None, "/", None, libc.MS_PRIVATE)
 
 
 def _write_sysctls(step: "Any") -> None:

@@ -1,4 +1,4 @@
-"""Mounts, device nodes and hidden paths of a Linux container, made by its init before pivot_root.
+"""Mounts of a Linux container, made by its init before pivot_root.
 
 Every target is resolved by `rootfs` and mounted on through /proc/self/fd, so that no link in the image can lead a
 mount astray.
@@ -10,6 +10,7 @@ import stat
 from runjail import rootfs
 from runjail.errors import HostError, reason
 from runjail.host import libc_linux as libc
+from runjail.host import linux_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,16 +31,9 @@ FLAGS = {
     "strictatime": libc.MS_STRICTATIME,
     "nosymfollow": libc.MS_NOSYMFOLLOW,
 }
-PROPAGATION = {
-    "private": libc.MS_PRIVATE,
-    "slave": libc.MS_SLAVE,
-    "shared": libc.MS_SHARED,
-    "unbindable": libc.MS_UNBINDABLE,
-}
 KEPT = libc.MS_RDONLY | libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC  # statvfs(3) shows them by the same bits
 KERNELS = ("proc", "sysfs")  # whoever could move them from their places would see what is to be concealed in them
 PATH_ONLY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-NODES = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
 CGROUPS = "/sys/fs/cgroup"
 ATTEMPTS = 5  # at a mount point that goes away
 
@@ -86,23 +80,26 @@ def _mount_at(place: rootfs.Place, step: "steps.Mount", box: "Box", mode: int) -
     if step.fstype.startswith("cgroup"):
         _mount_cgroups(place, box, _flag_bits(step))
     elif step.fstype == "bind":
-        _on(place, step.source, None, libc.MS_BIND | (libc.MS_REC if step.recursive else 0))
+        mount_on(place, step.source, None, libc.MS_BIND | (libc.MS_REC if step.recursive else 0))
     else:
         data = [f"{key}={value}" if value else key for key, value in step.data]
         if step.fstype == "tmpfs" and mode:  # as on FreeBSD: who may do what stays as the image says
             data.insert(0, f"mode={stat.S_IMODE(mode):o}")  # of two modes the later counts
         flags = _flag_bits(step) & ~(libc.MS_RDONLY if step.fstype == "tmpfs" else 0)  # that is left to Conceal
-        _on(place, step.source or step.fstype, step.fstype, flags, ",".join(data))
+        mount_on(place, step.source or step.fstype, step.fstype, flags, ",".join(data))
     if step.copy_up:
         filled = place.open_directory()
         rootfs.copy_tree(covered, filled)
         os.close(filled)
         os.close(covered)
     if _flag_bits(step) and (step.fstype == "bind" or step.fstype.startswith("cgroup")):
-        _restrict(place, _flag_bits(step))
-    if step.propagation:
-        word = step.propagation.removeprefix("r")
-        _on(place, None, None, PROPAGATION[word] | (libc.MS_REC if word != step.propagation else 0))
+        restrict_place(place, _flag_bits(step))
+    for word in step.propagation:
+        descriptor = os.open(place.name, PATH_ONLY, dir_fd=place.parent)
+        try:
+            linux_root.propagate(f"/proc/self/fd/{descriptor}", word)
+        finally:
+            os.close(descriptor)
 
 
 def _flag_bits(step: "steps.Mount") -> int:
@@ -112,7 +109,7 @@ def _flag_bits(step: "steps.Mount") -> int:
     return bits
 
 
-def _on(place: rootfs.Place, source: str | None, fstype: str | None, flags: int, data: str | None = None) -> None:
+def mount_on(place: rootfs.Place, source: str | None, fstype: str | None, flags: int, data: str | None = None) -> None:
     """mount(2) on a resolved place; opened anew each time, since each mount covers the one before."""
     descriptor = os.open(place.name, PATH_ONLY, dir_fd=place.parent)
     try:
@@ -127,7 +124,8 @@ def restrict(target: str, flags: int) -> None:
     libc.mount(None, target, None, libc.MS_REMOUNT | libc.MS_BIND | kept | flags)
 
 
-def _restrict(place: rootfs.Place, flags: int) -> None:
+def restrict_place(place: rootfs.Place, flags: int) -> None:
+    """Do as `restrict` does to the mount on a resolved place."""
     descriptor = os.open(place.name, PATH_ONLY, dir_fd=place.parent)
     try:
         restrict(f"/proc/self/fd/{descriptor}", flags)
@@ -143,113 +141,16 @@ def _mount_cgroups(place: rootfs.Place, box: "Box", flags: int) -> None:
     from runjail.host import linux_cgroup
 
     if linux_cgroup.unified():
-        _on(place, f"{CGROUPS}/{box.cgroup}", None, libc.MS_BIND)
+        mount_on(place, f"{CGROUPS}/{box.cgroup}", None, libc.MS_BIND)
         return
-    _on(place, "tmpfs", "tmpfs", libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC, "mode=755")
+    mount_on(place, "tmpfs", "tmpfs", libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC, "mode=755")
     top = place.open_directory()
     try:
         for directory in linux_cgroup.directories(box.cgroup) if box.cgroup else []:
             name = directory[len(CGROUPS) + 1 :].split("/")[0]
             os.mkdir(name, 0o755, dir_fd=top)
             group = rootfs.Place(top, name, name)
-            _on(group, directory, None, libc.MS_BIND)
-            _restrict(group, flags)
+            mount_on(group, directory, None, libc.MS_BIND)
+            restrict_place(group, flags)
     finally:
         os.close(top)
-
-
-def make_nodes(step: "steps.Nodes", box: "Box") -> None:
-    """Create device nodes and links; what is already there stays."""
-    root = rootfs.open_root(box.root)
-    try:
-        for node in step.nodes:
-            _make_node(root, *node)
-        for path, target in step.links:
-            _make_link(root, path, target)
-    except OSError as error:
-        raise HostError(f"making devices below /dev: {reason(error)}") from error
-    finally:
-        os.close(root)
-
-
-def _make_node(root: int, path: str, kind: str, major: int, minor: int, mode: int, uid: int, gid: int) -> None:
-    place = rootfs.resolve(root, path, lambda made: None)
-    try:
-        if not place.mode():
-            os.mknod(place.name, NODES[kind] | mode, os.makedev(major, minor), dir_fd=place.parent)
-            os.chown(place.name, uid, gid, dir_fd=place.parent, follow_symlinks=False)
-            os.chmod(place.name, mode, dir_fd=place.parent)
-    finally:
-        place.close()
-
-
-def _make_link(root: int, path: str, target: str) -> None:
-    directory, _, name = path.rpartition("/")
-    place = rootfs.resolve(root, directory, lambda made: None)
-    try:
-        parent = place.open_directory()
-        try:
-            os.symlink(target, name, dir_fd=parent)
-        except FileExistsError:
-            pass
-        finally:
-            os.close(parent)
-    finally:
-        place.close()
-
-
-def conceal(step: "steps.Conceal", box: "Box") -> None:
-    """Cover masked paths with nothing and make others read-only; what does not exist needs neither."""
-    root = rootfs.open_root(box.root)
-    try:
-        for path in step.masked:
-            _cover(root, path)
-        for path in step.readonly:
-            _make_readonly(root, path)
-    finally:
-        os.close(root)
-
-
-def _cover(root: int, path: str) -> None:
-    place = _existing(root, path)
-    if not place:
-        return
-    try:
-        if stat.S_ISDIR(place.mode()):
-            _on(place, "tmpfs", "tmpfs", libc.MS_RDONLY, "size=0k")
-        else:
-            _on(place, "/dev/null", None, libc.MS_BIND)  # the host's: pivot_root is still to come
-    except OSError as error:
-        raise HostError(f"masking {path}: {reason(error)}") from error
-    finally:
-        place.close()
-
-
-def _make_readonly(root: int, path: str) -> None:
-    place = _existing(root, path)
-    if not place:
-        return
-    try:
-        descriptor = os.open(place.name, PATH_ONLY, dir_fd=place.parent)
-        try:
-            if os.fstat(descriptor).st_dev == os.fstat(place.parent).st_dev:  # no mount yet that could be read-only
-                name = f"/proc/self/fd/{descriptor}"
-                libc.mount(name, name, None, libc.MS_BIND | libc.MS_REC)
-        finally:
-            os.close(descriptor)
-        _restrict(place, libc.MS_RDONLY)
-    except OSError as error:
-        raise HostError(f"making {path} read-only: {reason(error)}") from error
-    finally:
-        place.close()
-
-
-def _existing(root: int, path: str) -> "rootfs.Place | None":
-    try:
-        place = rootfs.resolve(root, path)
-    except OSError:
-        return None
-    if not place.mode():
-        place.close()
-        return None
-    return place

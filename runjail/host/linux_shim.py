@@ -41,7 +41,7 @@ class LinuxShim:
         """
         from runjail import rootfs
         from runjail.host import libc_linux as libc
-        from runjail.host.linux_mounts import _on
+        from runjail.host.linux_mounts import mount_on
 
         try:
             if not below:
@@ -50,7 +50,7 @@ class LinuxShim:
             directory = rootfs.open_root(root)
             place = rootfs.mount_point(directory, below, True, lambda made: None)
             try:
-                _mount(lambda *words: _on(place, *words), fstype, source, options)
+                _mount(lambda *words: mount_on(place, *words), fstype, source, options)
             finally:
                 place.close()
                 os.close(directory)

@@ -41,6 +41,8 @@ def plan_steps(spec: "Spec", name: str, container_id: str, bundle: str, problems
     )
     namespaces = _namespaces(spec, problems)
     mounted = linux_mounts.translate(spec.mounts, bundle, problems)
+    if linux.rootfs_propagation in ("shared", "rshared"):
+        mounted = tuple(linux_mounts.without_peers(step) for step in mounted)
     made: list[steps.Step] = [*limits, namespaces, *mounted]
     if linux_mounts.device_directory(mounted):
         made.append(_nodes(linux, problems))

@@ -46,6 +46,15 @@ def translate(mounts: "Sequence[model.Mount]", bundle: str, problems: list[str])
     return tuple(made)
 
 
+def without_peers(step: steps.Mount) -> steps.Mount:
+    """Return the step, a bind mount that says nothing of propagation as one whose mounts do not reach the host.
+
+    Below a shared root a bind mount is a peer of its source. That is right where it was asked for (`rshared`).
+    """
+    silent = step.fstype == "bind" and not step.propagation
+    return step.replace(propagation=("rslave",)) if silent else step
+
+
 def device_directory(mounts: "Sequence[steps.Mount]") -> bool:
     """Tell whether /dev is a fresh directory of the container's own."""
     found = [step.fstype for step in mounts if normalised(step.destination) == "/dev"]
@@ -60,7 +69,7 @@ class _Entry:
         self.bind = mount.type in ("", "bind", "nullfs") or bool(options.BINDS.intersection(mount.options))
         self.flags: list[str] = []
         self.data: dict[str, str] = {}
-        self.propagation = ""
+        self.propagation: list[str] = []
         self.copy_up = False
 
     def step(self, bundle: str) -> steps.Mount | None:
@@ -88,7 +97,7 @@ class _Entry:
             place,
             flags=tuple(dict.fromkeys(self.flags)),
             data=tuple(self.data.items()),
-            propagation=self.propagation,
+            propagation=tuple(self.propagation),
             copy_up=self.copy_up,
             recursive="rbind" in mount.options,
             inside=True,
@@ -99,7 +108,7 @@ class _Entry:
         key, _, value = text.partition("=")
         ignored = text in options.BINDS | options.NEUTRAL or key in FREEBSD_KEYS.get(self.mount.type, ())
         if text in options.PROPAGATION:
-            self.propagation = text
+            self.propagation.append(text)  # in this order: slave and then shared is both
         elif text in ("tmpcopyup", "notmpcopyup"):
             self.copy_up = text == "tmpcopyup"
         elif ignored or options.switch(text, options.LINUX_FLAGS, self.flags):

@@ -14,7 +14,7 @@ LINUX_WORDS = ("private", "rprivate", "rslave", "nodev", "dev", "relatime", "str
 def test_words_of_linux_clients_are_dropped(type: str) -> None:
     made = mount_of(*LINUX_WORDS, type=type, source="vol")
 
-    assert (made.flags, made.data, made.propagation) == ((), (), "")
+    assert (made.flags, made.data, made.propagation) == ((), (), ())
 
 
 def test_flags_are_flags_and_values_are_data() -> None:

@@ -83,7 +83,7 @@ def test_a_promise_about_the_network_that_linux_cannot_keep_is_an_error(field: s
 def test_options_become_flags_propagation_and_data() -> None:
     made = mount_of("nosuid", "nodev", "rslave", "mode=755", "size=1m", "newinstance", type="tmpfs", os="linux")
 
-    assert (made.flags, made.propagation) == (("nosuid", "nodev"), "rslave")
+    assert (made.flags, made.propagation) == (("nosuid", "nodev"), ("rslave",))
     assert made.data == (("mode", "755"), ("size", "1m"), ("newinstance", ""))
     assert made.inside
 

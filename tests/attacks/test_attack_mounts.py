@@ -1,0 +1,152 @@
+"""Mounts: what a container, its image or its config does to the mounts and device files of the host.
+
+Every attack runs in a mount namespace of its own: `unshare -m` stands for the host, so that nothing is lost when an
+attack succeeds.
+"""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Bundle, Runjail
+
+pytestmark = pytest.mark.linux
+
+VERBS = """
+$RUNJAIL create -b $BUNDLE c
+$RUNJAIL start c
+$RUNJAIL exec c cat /proc/self/mountinfo > $OUT/inside
+$RUNJAIL exec c sh -c "mount -t tmpfs tmpfs /volume/in && touch /volume/in/file"
+$RUNJAIL delete -f c
+"""
+
+
+class Apart:
+    """A host of its own for one test: a mount namespace in which scripts run runjail."""
+
+    def __init__(self, runjail: Runjail, bundle: Bundle, out: Path) -> None:
+        self.runjail, self.bundle, self.out = runjail, bundle, out
+
+    def run(self, script: str, propagation: str = "private") -> str:
+        """Run a shell script there, all of whose commands must work; return what it prints."""
+        env = {
+            "PATH": os.environ["PATH"],
+            "RUNJAIL": f"{self.runjail.program} --root {self.runjail.root}",
+            "BUNDLE": self.bundle.write(),
+            "OUT": str(self.out),
+        }
+        command = ["unshare", "-m", "--propagation", propagation, "sh", "-euc", script]
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done
+        return done.stdout
+
+    def add_mount(self, destination: str, source: Path, *options: str) -> None:
+        """Give the container a bind mount."""
+        mount = {"destination": destination, "type": "bind", "source": str(source), "options": list(options)}
+        self.bundle.config["mounts"].append(mount)
+
+
+@pytest.fixture
+def apart(runjail: Runjail, bundle: Bundle, tmp_path: Path) -> Iterator[Apart]:
+    out = tmp_path / "out"
+    out.mkdir()
+    yield Apart(runjail, bundle, out)
+    runjail("delete", "-f", "c")
+
+
+def table(text: str) -> list[str]:
+    """Return the lines of a mountinfo without the number of the mount and of its parent, which a mount may get anew."""
+    return [line.split(" ", 2)[2] for line in text.splitlines()]
+
+
+@pytest.mark.parametrize("word", ["", "shared", "rshared", "slave", "rslave", "private", "rprivate", "unbindable"])
+def test_no_propagation_takes_mounts_from_the_host(apart: Apart, word: str) -> None:
+    """On a shared /, detaching the old root of a shared container took away half of the host's mounts."""
+    volume = apart.out / "volume"
+    apart.add_mount("/volume", volume, "rbind", "rprivate")
+    if word:
+        apart.bundle.config["linux"]["rootfsPropagation"] = word
+    apart.run(
+        f"mkdir {volume}; mount -t tmpfs tmpfs {volume}; mkdir {volume}/in; cat /proc/self/mountinfo > $OUT/before"
+        f"{VERBS} cat /proc/self/mountinfo > $OUT/after",
+        "shared",
+    )
+    inside = (apart.out / "inside").read_text()
+
+    assert (apart.out / "after").read_text() == (apart.out / "before").read_text()
+    assert " /volume " in inside, "the container did not run"
+    assert ("shared:" in inside.splitlines()[0]) == (word in ("shared", "rshared")), "its root is not as asked"
+
+
+@pytest.mark.parametrize("word", ["shared", "rshared", "private", "slave"])
+def test_a_volume_that_says_nothing_sends_no_mounts_to_the_host(apart: Apart, word: str) -> None:
+    """A shared root made every volume a peer of the host: what a container mounted there was mounted on the host."""
+    volume = apart.out / "volume"
+    apart.add_mount("/volume", volume, "rbind")
+    apart.bundle.config["linux"]["rootfsPropagation"] = word
+    apart.run(
+        f"mkdir {volume}; mount -t tmpfs tmpfs {volume}; mkdir {volume}/in; {VERBS}"
+        f"find {volume} -type f > $OUT/found; cat /proc/self/mountinfo > $OUT/after",
+        "shared",
+    )
+
+    assert (apart.out / "found").read_text() == ""
+    assert f"{volume}/in" not in (apart.out / "after").read_text()
+
+
+def test_a_volume_that_is_asked_to_be_shared_is(apart: Apart) -> None:
+    """The control of the one above: the same mount reaches the host where config.json says so."""
+    volume = apart.out / "volume"
+    apart.add_mount("/volume", volume, "rbind", "rshared")
+    apart.bundle.config["linux"]["rootfsPropagation"] = "shared"
+    apart.run(
+        f"mkdir {volume}; mount -t tmpfs tmpfs {volume}; mkdir {volume}/in; {VERBS} find {volume} -type f > $OUT/found",
+        "shared",
+    )
+
+    assert (apart.out / "found").read_text() == f"{volume}/in/file\n"
+
+
+# A /dev of this namespace, whose nodes an attack may change
+OWN_DEV = """
+mount -t tmpfs -o mode=755 tmpfs /dev
+for node in "null 3" "zero 5" "full 7" "random 8" "urandom 9"; do set -- $node; mknod -m 666 /dev/$1 c 1 $2; done
+mknod -m 666 /dev/tty c 5 0; mknod -m 666 /dev/ptmx c 5 2
+"""
+
+
+@pytest.mark.parametrize(
+    "attack",
+    ["chmod 600 /key", "chown 7 /key", "mount -o remount,rw /key; chmod 600 /key", "touch -d @0 /key; echo x > /key"],
+)
+def test_a_masked_file_is_no_device_of_the_host(apart: Apart, attack: str) -> None:
+    """Masked files were the host's /dev/null, and root inside could change its mode and owner for everybody."""
+    (apart.bundle.rootfs / "key").write_text("secret")
+    apart.bundle.config["linux"]["maskedPaths"] = ["/key"]
+    said = apart.run(
+        f"{OWN_DEV} stat -c '%a %u %Y' /dev/null; $RUNJAIL create -b $BUNDLE c; $RUNJAIL start c\n"
+        f"$RUNJAIL exec c sh -c 'cat /key; {attack}; chmod 700 /tmp && stat -c %a /tmp; stat -c %F /key' 2>/dev/null\n"
+        "$RUNJAIL delete -f c; stat -c '%a %u %Y' /dev/null"
+    )
+    before, control, kind, after = said.splitlines()
+
+    assert after == before
+    assert (control, kind) == ("700", "regular empty file")
+    assert (apart.bundle.rootfs / "key").read_text() == "secret"
+
+
+def test_a_masked_directory_takes_nothing(apart: Apart) -> None:
+    """Not even from one who may mount: it is empty, and of a file system that has no room."""
+    (apart.bundle.rootfs / "keys").mkdir()
+    (apart.bundle.rootfs / "keys" / "one").write_text("secret")
+    apart.bundle.config["linux"]["maskedPaths"] = ["/keys"]
+    said = apart.run(
+        "$RUNJAIL create -b $BUNDLE c; $RUNJAIL start c\n"
+        "$RUNJAIL exec c sh -c 'ls /keys; touch /keys/x; mount -o remount,rw /keys; touch /keys/x; mkdir /keys/y; "
+        "touch /tmp/x; ls /keys /tmp' 2>/dev/null; $RUNJAIL delete -f c"
+    )
+
+    assert said == "/keys:\n\n/tmp:\nx\n"
