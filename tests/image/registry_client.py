@@ -34,7 +34,7 @@ class Client:
         self.slept: list[float] = []
         self.keys = Keys(credentials)
         options = {"timeouts": Timeouts(5, 5, 5), "environ": {}, "sleep": self.slept.append} | options
-        self.registry = Registry(host, keyring=self.keys, **options)
+        self.registry = Registry(host, **{"keyring": self.keys, **options})
 
     def source(self, reference: str = "v1", repository: str = "library/web") -> RegistrySource:
         return RegistrySource(self.registry, repository, reference)

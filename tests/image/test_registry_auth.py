@@ -69,7 +69,7 @@ class Clock:
 
 
 def make(credentials: Credentials | None = None, clock: Clock | None = None) -> Authenticator:
-    return Authenticator(lambda: credentials, lambda url: url.startswith("https://"), clock or Clock())
+    return Authenticator(lambda: credentials, lambda url: url.scheme == "https", clock or Clock())
 
 
 def converse(auth: Authenticator, *replies: Reply, scopes: tuple[str, ...] = PULL) -> list[Request]:
@@ -243,12 +243,19 @@ def test_registry_token() -> None:
     assert [authorization(request) for request in asked] == ["", "Bearer ready"]
 
 
-@pytest.mark.parametrize("realm", ["http://tokens.test/token", "", "ftp://tokens.test"])
-def test_secrets_stay_with_trusted_servers(realm: str) -> None:
+@pytest.mark.parametrize(
+    ("realm", "why"),
+    [
+        ("http://tokens.test/token", "it is neither https nor as close as its registry"),
+        ("", "not a URL of https or http"),
+        ("ftp://tokens.test", "not a URL of https or http"),
+    ],
+)
+def test_secrets_stay_with_trusted_servers(realm: str, why: str) -> None:
     flow = make(ALICE).flow(GET, PULL)
     next(flow)
 
-    with pytest.raises(RegistryError, match="refused, it is neither https nor as close as its registry"):
+    with pytest.raises(RegistryError, match=f"refused, {why}"):
         flow.send(Reply(401, (f'Bearer realm="{realm}",service="x"',)) if realm else Reply(401, ("Bearer realm=-",)))
 
 

@@ -5,11 +5,12 @@ sends them, follows their redirects, and takes the answer to the last one.
 """
 
 import time
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from runjail import jsonio
 from runjail.errors import RegistryError
 from runjail.image.registry import challenge as challenges
+from runjail.image.registry import urls
 from runjail.image.registry.connections import Request
 from runjail.image.registry.failures import said
 from runjail.record import Record
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from runjail.image.registry.challenge import Challenge
     from runjail.image.registry.credentials import Credentials
+    from runjail.image.registry.urls import Url
 
     Scopes = tuple[str, ...]  # e.g. ("repository:library/web:pull",)
 
@@ -32,7 +34,11 @@ ROUNDS = 2  # answers to challenges per request: one, and one more when its scop
 
 
 class Reply(Record):
-    """What came of a request. challenges: WWW-Authenticate headers; body: read only for requests to token servers."""
+    """What came of a request. body: read only for requests to token servers.
+
+    challenges: WWW-Authenticate headers of the registry itself, never those of a host that it redirected to: what they
+    name would be told our secrets (CVE-2020-15157).
+    """
 
     status: int
     challenges: "tuple[str, ...]" = ()
@@ -40,15 +46,15 @@ class Reply(Record):
 
 
 class Authenticator:
-    """Authorization at one server. find: credentials, asked once they are needed.
+    """Authorization at one server. find: credentials of that server, asked once they are needed.
 
-    trusts: whether secrets may go to a URL. clock: seconds, monotonic.
+    trusts: whether secrets may go to the URL of a token server, which is often another host. clock: seconds, monotonic.
     """
 
     def __init__(
         self,
         find: "Callable[[], Credentials | None]",
-        trusts: "Callable[[str], bool]",
+        trusts: "Callable[[Url], bool]",
         clock: "Callable[[], float]" = time.monotonic,
     ) -> None:
         self._find, self._trusts, self._clock = find, trusts, clock
@@ -85,11 +91,7 @@ class Authenticator:
         credentials = self._find()
         if credentials and credentials.registry_token:
             return f"Bearer {credentials.registry_token}"
-        realm = demand.get("realm")
-        if not self._trusts(realm):
-            raise RegistryError(
-                f"token server {realm[:200]}: refused, it is neither https nor as close as its registry"
-            )
+        realm = self._realm(demand)
         wanted = merge(*scopes, *demand.get("scope").split())
         reply = Reply(0)
         asked = self._clock()
@@ -101,6 +103,18 @@ class Authenticator:
         header = f"Bearer {token}"
         self._tokens[scopes] = header, asked + lifetime * (1 - MARGIN)
         return header
+
+    def _realm(self, demand: "Challenge") -> "Url":
+        """Return where a challenge wants us to ask for a token. Raises RegistryError where we do not."""
+        named = demand.get("realm")
+        try:
+            realm = urls.parse(named)
+        except ValueError as error:
+            raise RegistryError(f"token server {named[:200]}: refused, {error}") from None
+        if not self._trusts(realm):
+            why = "it is neither https nor as close as its registry"
+            raise RegistryError(f"token server {realm.bare[:200]}: refused, {why}")
+        return realm
 
 
 def merge(*scopes: str) -> list[str]:
@@ -123,27 +137,26 @@ def _choose(reply: Reply) -> "Challenge | None":
     return next((each for each in known if each.scheme == "bearer" and each.get("realm")), known[0] if known else None)
 
 
-def _exchange(realm: str, demand: "Challenge", scopes: list[str], token: str) -> Request:
+def _exchange(realm: "Url", demand: "Challenge", scopes: list[str], token: str) -> Request:
     """Return the request that trades an identity token for an access token (OAuth2, RFC 6749, 6)."""
     form = {"grant_type": "refresh_token", "service": demand.get("service"), "client_id": CLIENT}
     body = urlencode({**form, "scope": " ".join(scopes), "refresh_token": token}).encode()
-    return Request("POST", realm, {"Content-Type": "application/x-www-form-urlencoded"}, body)
+    return Request("POST", str(realm), {"Content-Type": "application/x-www-form-urlencoded"}, body)
 
 
-def _plain(realm: str, demand: "Challenge", scopes: list[str], credentials: "Credentials | None") -> Request:
+def _plain(realm: "Url", demand: "Challenge", scopes: list[str], credentials: "Credentials | None") -> Request:
     """Return the request for a token by user and password, or anonymously."""
     query = [("service", demand.get("service"))] if demand.get("service") else []
     query += [("scope", scope) for scope in scopes]
     if credentials:
         query += [("account", credentials.username)] if credentials.username else []
-    separator = "&" if urlsplit(realm).query else "?"
-    request = Request("GET", f"{realm}{separator}{urlencode(query)}")
+    request = Request("GET", str(realm.with_query(urlencode(query))))
     return request.with_header("Authorization", credentials.basic if credentials else "")
 
 
-def _read_token(realm: str, reply: Reply) -> tuple[str, float]:
+def _read_token(realm: "Url", reply: Reply) -> tuple[str, float]:
     """Return a token and the seconds it lives. Raises RegistryError."""
-    what = f"token server {urlsplit(realm).netloc.rpartition('@')[2]}"
+    what = f"token server {realm.authority}"
     if reply.status != 200:
         raise RegistryError(f"{what}: {said(reply.status, reply.body)}", status=reply.status)
     try:

@@ -17,11 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import TypeVar
 
+    from runjail.image.registry.connections import Answer
+
     Result = TypeVar("Result")
 
 MIRROR_ATTEMPTS = 2  # behind a mirror there is the registry itself
 LARGEST_PAGE = 4 << 20  # bytes of one page of tags
-MOST_PAGES = 1000
+LARGEST_LIST = 64 << 20  # bytes of all pages together, each of which counts as so many more:
+PAGE = 64 << 10
 _NEXT = re.compile(r'<([^<>]+)>\s*;\s*rel="?next"?')  # RFC 8288, as distribution-spec has it
 
 
@@ -97,14 +100,24 @@ class Registry:
         """Return all tags of a repository, in the registry's order. Raises RegistryError, ImageNotFound."""
         what, path = f"{repository}, its tags", "tags/list"
         found: list[str] = []
-        for _ in range(MOST_PAGES):
+        seen: set[str] = set()
+        left = LARGEST_LIST
+        while path not in seen and left > 0:
+            seen.add(path)
             answer, body = self.endpoint.fetch(Call(what, "GET", repository, path), LARGEST_PAGE)
             found += _parse_tags(body, f"registry {self.host}: {what}")
             following = _NEXT.search(answer.header("link"))
             if not following:
                 return found
-            path = answer.join(following[1])
-        raise RegistryError(f"registry {self.host}: {what}: more than {MOST_PAGES} pages")
+            path, left = self._next_page(answer, following[1], what), left - len(body) - PAGE
+        raise RegistryError(f"registry {self.host}: {what}: its pages have no end")
+
+    def _next_page(self, answer: "Answer", link: str, what: str) -> str:
+        """Return the path and query of a further page. As in skopeo, the host that a link names does not matter."""
+        try:
+            return answer.join(link).target
+        except ValueError as error:
+            raise RegistryError(f"registry {self.host}: {what}: a next page that can not be asked: {error}") from None
 
     def delete_manifest(self, repository: str, reference: str) -> None:
         """Delete a manifest by its digest, or a tag where the registry allows it. Raises RegistryError."""

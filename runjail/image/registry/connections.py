@@ -4,10 +4,11 @@ import http.client
 import ssl
 import threading
 import time
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import unquote
 
 from runjail.errors import ImageError, RegistryError, reason
-from runjail.image.registry.heads import watch_heads
+from runjail.image.registry import urls
+from runjail.image.registry.pools import adapt
 from runjail.image.registry.proxies import proxy_for
 from runjail.image.registry.retry import Temporary
 from runjail.record import Record
@@ -80,12 +81,9 @@ class Answer:
         """Return every WWW-Authenticate header."""
         return self.headers.getlist("www-authenticate")
 
-    def join(self, location: str) -> str:
-        """Return a URL that the answer names as an absolute one, "" when it is none."""
-        try:
-            return urljoin(self.request.url, location)
-        except ValueError:  # a bracket that is not closed, for one
-            return ""
+    def join(self, location: str) -> "urls.Url":
+        """Return what the answer names, as an absolute URL. Raises ValueError when it is none that we would ask."""
+        return urls.parse(self.request.url).join(location)
 
     def blocks(self) -> "Iterator[bytes]":
         """Yield the body as it arrives. Raises Temporary when it breaks or gets stuck, RegistryError when closed."""
@@ -159,10 +157,13 @@ class Connections:
         """
         urllib3 = _library()
         self.check_open()
-        manager = self._manager(verify, proxy_for(request.url, self._environ))
-        headers = {"User-Agent": self._agent, "Accept-Encoding": "identity", **request.headers}
+        url = urls.parse(request.url)
+        proxy = proxy_for(request.url, self._environ)
+        pool = self._manager(verify, proxy).connection_from_host(url.name, url.port, url.scheme)
+        target = str(url) if proxy and url.scheme == "http" else url.target
+        headers = {"Host": url.authority, "User-Agent": self._agent, "Accept-Encoding": "identity", **request.headers}
         patience, body = self.timeouts.read, request.body
-        sent: bytes | Reader | None
+        sent: Any
         if body is None or isinstance(body, bytes):
             sent = body
         else:
@@ -170,9 +171,9 @@ class Connections:
             headers["Content-Length"] = str(body.length)
         timeout = urllib3.Timeout(connect=self.timeouts.connect, read=patience)
         try:
-            response = manager.urlopen(
-                request.method, request.url, body=sent, headers=headers,
-                redirect=False, retries=False, timeout=timeout, preload_content=False, decode_content=False,
+            response = pool.urlopen(
+                request.method, target, body=sent, headers=headers, redirect=False, retries=False, timeout=timeout,
+                assert_same_host=False, preload_content=False, decode_content=False, target=target,
             )  # fmt: skip
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise _failure(request, error) from _innermost(error)
@@ -214,20 +215,21 @@ def _make_manager(verify: bool, proxy: str) -> "PoolManager":
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # the endpoint has said so, once
     options = {"num_pools": 16, "maxsize": 16, "ssl_context": context, "blocksize": BLOCK}
     manager: PoolManager = _make_proxy(proxy, options) if proxy else urllib3.PoolManager(**options)
-    watch_heads(manager)
+    adapt(manager)
     return manager
 
 
 def _make_proxy(proxy: str, options: "dict[str, Any]") -> "PoolManager":
     urllib3 = _library()
-    parts = urlsplit(proxy)
-    secret = f"{unquote(parts.username)}:{unquote(parts.password or '')}" if parts.username else None
-    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    scheme, _, place = proxy.partition("://")
+    said, _, place = place.rpartition("@")
+    user, _, password = said.partition(":")
     try:
-        headers = urllib3.make_headers(proxy_basic_auth=secret) if secret else None
-        return urllib3.ProxyManager(bare, proxy_headers=headers, **options)  # type: ignore[no-any-return]
+        headers = urllib3.make_headers(proxy_basic_auth=f"{unquote(user)}:{unquote(password)}") if user else None
+        origin = urls.parse(f"{scheme}://{place}").origin
+        return urllib3.ProxyManager(origin, proxy_headers=headers, **options)  # type: ignore[no-any-return]
     except (urllib3.exceptions.HTTPError, ValueError) as error:
-        raise RegistryError(f"proxy {bare}: cannot be used: {error}") from None
+        raise RegistryError(f"proxy {scheme}://{place}: cannot be used: {error}") from None
 
 
 def _failure(request: Request, error: Exception) -> Exception:
@@ -243,8 +245,7 @@ def _failure(request: Request, error: Exception) -> Exception:
 
 def _name(request: Request) -> str:
     """Return what a request is called: without the query, which may be a key to the content, and without secrets."""
-    parts = urlsplit(request.url)
-    return f"{request.method} {parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    return f"{request.method} {urls.parse(request.url).bare}"
 
 
 def _innermost(error: BaseException) -> BaseException:

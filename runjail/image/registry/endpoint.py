@@ -3,10 +3,10 @@
 import ssl
 import threading
 import time
-from urllib.parse import urlsplit
 
 from runjail import log
-from runjail.errors import ImageNotFound, RegistryError
+from runjail.errors import ImageError, ImageNotFound, RegistryError
+from runjail.image.registry import urls
 from runjail.image.registry.auth import Authenticator, Reply
 from runjail.image.registry.connections import Request
 from runjail.image.registry.failures import said
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from runjail.image.registry.connections import Answer, Connections, Content
     from runjail.image.registry.credentials import Credentials, Keyring
     from runjail.image.registry.retry import Retry
+    from runjail.image.registry.urls import Url
 
 DOCKER_SERVER = "registry-1.docker.io"  # where docker.io's registry is
 PASSING = (408, 429, 500, 502, 503, 504)  # statuses that may be gone the next time
@@ -32,7 +33,7 @@ LARGEST_REPLY = 256 << 10  # bytes of a refusal, or of a token server's answer
 class Call(Record):
     """What is asked of a registry. what: its name for messages, e.g. `web:latest`.
 
-    path: below /v2/REPOSITORY/, or a URL that the registry gave.
+    path: below /v2/REPOSITORY/; a URL that the registry gave; or, with a slash first, path and query on the registry.
 
     actions: pull, or pull,push; sources: repositories that are pulled from as well; accept: statuses of success.
     """
@@ -52,6 +53,7 @@ class Endpoint:
     """A server, for several threads. host: HOST[:PORT]; prefix: before every repository, with its slash.
 
     insecure: certificates are not verified, and plain http will do; for loopback addresses http alone will.
+    Raises ImageError for a host that resolvers could take for another one.
     """
 
     def __init__(
@@ -67,7 +69,10 @@ class Endpoint:
         self.host, self.retry = host, retry
         self._connections, self._keyring, self._prefix, self._insecure = connections, keyring, prefix, insecure
         self._authority = DOCKER_SERVER if host == "docker.io" else host
-        self._name = urlsplit(f"//{self._authority}").hostname or ""
+        try:
+            self._name = urls.parse(f"https://{self._authority}").host
+        except ValueError as error:
+            raise ImageError(f"not a registry's host: {host[:200]!r}: {error}") from None
         self._base = "" if insecure or is_loopback(self._name) else f"https://{self._authority}"
         self._reached = False
         self._known: dict[str, Authenticator] = {}
@@ -103,8 +108,7 @@ class Endpoint:
         """Make a call once. Raises Temporary for what may pass."""
         try:
             request = Request(call.method, self._url(call), call.headers, call.body)
-            ours = _origin(request.url) == _origin(self._find_base())
-            answer = self._authorized(request, call) if ours else self._follow(request)
+            answer = self._authorized(request, call) if self._is_ours(request) else self._follow(request)
         except RegistryError as error:
             hint = self._about_credentials(call.repository) if error.status in (401, 403) else error.hint
             known = RegistryError(f"registry {self.host}: {call.what}: {error}", hint, error.status)
@@ -126,10 +130,13 @@ class Endpoint:
 
     def _url(self, call: Call) -> str:
         base = self._find_base()
+        if call.path.startswith("/"):
+            return base + call.path
         if "://" not in call.path:
             return f"{base}/v2/{self._prefix}{call.repository}/{call.path}"
-        if not self._trusts(call.path):
-            raise RegistryError(f"sent on to {_bare(call.path)}, refused")
+        url = urls.parse(call.path)
+        if not self._trusts(url):
+            raise RegistryError(f"sent on to {url.bare[:200]!r}, refused")
         return call.path
 
     # Authorization and redirects ---------------------------------------------------------------------------------
@@ -144,7 +151,7 @@ class Endpoint:
             answer = self._follow(wanted)
             try:
                 if wanted.url == request.url:
-                    reply = Reply(answer.status, tuple(answer.challenges()))
+                    reply = Reply(answer.status, tuple(answer.challenges()) if self._is_ours(answer.request) else ())
                 else:  # a token server
                     reply = Reply(answer.status, body=answer.read(LARGEST_REPLY))
                     self._raise_passing(answer, reply.body)
@@ -159,7 +166,7 @@ class Endpoint:
     def _authenticator(self, repository: str) -> Authenticator:
         with self._lock:
             if repository not in self._known:
-                self._known[repository] = Authenticator(lambda: self._find(repository), self._trusts)
+                self._known[repository] = Authenticator(lambda: self._find(repository), self._may_ask)
             return self._known[repository]
 
     def _find(self, repository: str) -> "Credentials | None":
@@ -174,26 +181,39 @@ class Endpoint:
             if answer.status not in REDIRECTS:
                 return answer
             answer.drain()
-            target = answer.join(answer.header("location"))
-            if request.method not in ("GET", "HEAD") or not self._trusts(target):
-                raise RegistryError(f"redirected to {_bare(target)}, refused", status=answer.status)
+            target = self._redirected(request, answer)
             headers = dict(request.headers)
-            if _origin(target) != _origin(request.url):
+            if target.origin != urls.parse(request.url).origin:
                 headers.pop("Authorization", None)
-            request = Request(request.method, target, headers)
+            request = Request(request.method, str(target), headers)
         raise RegistryError(f"more than {MOST_REDIRECTS} redirects")
 
-    def _trusts(self, url: str) -> bool:
-        """Whether we go on at a URL: https, or as close to us as the registry is."""
+    def _redirected(self, request: Request, answer: "Answer") -> "Url":
+        """Return where an answer sends us. Raises RegistryError where we do not go."""
+        location = answer.header("location")
         try:
-            scheme, name, _port = urlsplit(url).scheme, urlsplit(url).hostname or "", urlsplit(url).port
-        except ValueError:  # a port that is none, for one
-            return False
-        near = (is_loopback(name) and is_loopback(self._name)) or (self._insecure and name == self._name)
-        return bool(name) and (scheme == "https" or (scheme == "http" and near))
+            target = answer.join(location)
+        except ValueError as error:
+            raise RegistryError(f"redirected to {_bare(location)}, refused: {error}", status=answer.status) from None
+        if request.method not in ("GET", "HEAD") or not self._trusts(target):
+            raise RegistryError(f"redirected to {target.bare[:200]!r}, refused", status=answer.status)
+        return target
+
+    def _is_ours(self, request: Request) -> bool:
+        """Whether a request goes to the registry itself: scheme, host and port."""
+        return urls.parse(request.url).origin == urls.parse(self._find_base()).origin
+
+    def _trusts(self, url: "Url") -> bool:
+        """Whether we go on at a URL: https, or as close to us as the registry is."""
+        near = (is_loopback(url.host) and is_loopback(self._name)) or (self._insecure and url.host == self._name)
+        return url.scheme == "https" or near
+
+    def _may_ask(self, realm: "Url") -> bool:
+        """Whether a token server may be told secrets of the registry: they never travel less safely than to itself."""
+        return self._trusts(realm) and realm.scheme in ("https", urls.parse(self._find_base()).scheme)
 
     def _is_unverified(self, url: str) -> bool:
-        return self._insecure and urlsplit(url).hostname == self._name
+        return self._insecure and urls.parse(url).host == self._name
 
     # Scheme ------------------------------------------------------------------------------------------------------
 
@@ -261,13 +281,6 @@ class Endpoint:
         return f"there are no credentials for {self.host} in {', '.join(self._keyring.files)}"
 
 
-def _origin(url: str) -> str:
-    """Return what secrets are bound to: scheme, host and port."""
-    parts = urlsplit(url)
-    port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
-    return f"{parts.scheme}://{parts.hostname}:{port}"
-
-
 def _bare(url: str) -> str:
-    """Return a URL for messages, without its query."""
+    """Return what is no URL of ours for messages, without its query."""
     return repr(url.partition("?")[0][:200])

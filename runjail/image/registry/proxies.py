@@ -1,7 +1,8 @@
 """Which proxy the environment names for a URL: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, in either case."""
 
 import ipaddress
-from urllib.parse import urlsplit
+
+from runjail.image.registry import urls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -10,8 +11,8 @@ if TYPE_CHECKING:
 
 def proxy_for(url: str, environ: "Mapping[str, str]") -> str:
     """Return the proxy's URL that the environment names for a URL, "" for none. Loopback is always reached directly."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
+    parts = urls.parse(url)
+    host = parts.host
     names = (f"{parts.scheme}_proxy", "all_proxy")
     proxy = next((environ[key] for name in names for key in (name, name.upper()) if environ.get(key)), "")
     if not proxy or is_loopback(host) or _bypassed(host, parts.port, environ):
@@ -19,7 +20,7 @@ def proxy_for(url: str, environ: "Mapping[str, str]") -> str:
     return proxy if "://" in proxy else f"http://{proxy}"
 
 
-def _bypassed(host: str, port: int | None, environ: "Mapping[str, str]") -> bool:
+def _bypassed(host: str, port: int, environ: "Mapping[str, str]") -> bool:
     """Whether NO_PROXY lists a host: `*`, names with all below them and perhaps a port, addresses, networks."""
     for word in (environ.get("no_proxy") or environ.get("NO_PROXY") or "").replace(",", " ").split():
         if word == "*" or _is_in(host, word):

@@ -177,10 +177,11 @@ class RegistrySink:
         return Call(what, method, self._repository, path, headers or {}, body, actions=BOTH, accept=accept)
 
     def _location(self, answer: "Answer") -> str:
-        url = answer.join(answer.header("location"))
-        if not url or not answer.header("location"):
-            raise RegistryError(f"registry {self._registry.host}: {self._repository}: an upload without a location")
-        return url
+        try:
+            return str(answer.join(answer.header("location")))
+        except ValueError as error:
+            why = f"an upload without a location that can be used: {error}"
+            raise RegistryError(f"registry {self._registry.host}: {self._repository}: {why}") from None
 
     def _check_digest(self, answer: "Answer", descriptor: "Descriptor") -> None:
         said = answer.header("docker-content-digest")
