@@ -25,6 +25,7 @@ MNT_FORCE, MNT_BYFSID, MNT_NOWAIT = 0x80000, 0x8000000, 2
 PROC_TRACE_CTL, PROC_TRACE_CTL_DISABLE = 7, 2
 PROC_NO_NEW_PRIVS_CTL, PROC_NO_NEW_PRIVS_ENABLE = 19, 1
 KERN_PROC_PID, KERN_PROC_PROC = (1, 14, 1), (1, 14, 8, 0)
+PROC_REAP_KILL, REAPER_KILL_SIZE = 6, 80  # bytes of struct procctl_reaper_kill, the signal first; flags 0: everybody
 CPU_LEVEL_WHICH, CPU_WHICH_JAIL, CPU_SETSIZE = 3, 5, 1024
 NAME_MAX, PATH_MAX = 256, 1024  # buffers for a jail's name and path; smaller ones are EINVAL
 
@@ -215,6 +216,15 @@ class Libc:
         """Set a property of this process; some commands take no value."""
         memory = None if value is None else _exactly(struct.pack("i", value))
         self._call("procctl", 0, 0, command, _ctypes.addressof(memory) if memory else None)
+
+    def reap_kill(self, signal: int) -> None:
+        """Signal every descendant of this process, a reaper; nobody there is success (PROC_REAP_KILL)."""
+        memory = buffer(REAPER_KILL_SIZE, struct.pack("i", signal))
+        try:
+            self._call("procctl", 0, 0, PROC_REAP_KILL, _ctypes.addressof(memory))
+        except OSError as error:
+            if error.errno != errno.ESRCH:
+                raise
 
     def process(self, pid: int) -> Proc | None:
         """Return one process, zombies included; None when there is none."""

@@ -12,7 +12,7 @@ import time
 
 from runjail import log
 from runjail.errors import HostError, reason
-from runjail.record import Record
+from runjail.record import Record, to_data
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,27 +97,51 @@ def run(
     timeout: float = 30.0,
     limit: int = 65536,
     leave: bool = True,
+    foreign: bool = False,
 ) -> Result:
     """Run one program to its end, feeding it `input` and collecting up to `limit` bytes of each output.
 
     path: the file to execute, argv[0] when it is None; there is no search. env: the whole environment, None for a
     minimal one. After `timeout` seconds its process group is killed. A process it leaves behind is not waited for; with
     leave=False its group is killed when it ends, and as soon as it writes more than `limit` to its standard output.
+    foreign: it is not a tool that we know, so wherever its group is to be killed, and when it fails, everybody whom it
+    has started is, in sessions of their own too.
     Raises OSError when the program cannot be started, HostError when somebody else collected its exit status.
     """
     if log.debugging():
         log.debug(f"program {path or argv[0]}: {command(argv)}")
+    end = time.monotonic() + timeout
+
+    def converse() -> Result:
+        return _converse(path or argv[0], argv, ENVIRONMENT if env is None else env, input, end, limit, leave)
+
+    if not foreign:
+        return converse()
+    from runjail.host.reaper import supervise
+
+    return Result(**supervise(lambda: to_data(converse()), leave, HELD))
+
+
+def _converse(
+    path: str,
+    argv: "Sequence[str]",
+    env: "Mapping[str, str]",
+    input: bytes,
+    end: float,
+    limit: int,
+    leave: bool,
+) -> Result:
     pipes = [_pipe() for _ in range(3)]
     theirs = [pipes[0][0], pipes[1][1], pipes[2][1]]
     ours = [pipes[0][1], pipes[1][0], pipes[2][0]]
     try:
-        pid = _spawn(path or argv[0], argv, ENVIRONMENT if env is None else env, theirs)
+        pid = _spawn(path, argv, env, theirs)
     except BaseException:
         _close(ours)
         raise
     finally:
         _close(theirs)
-    talk = _Talk(pid, ours, input, limit, time.monotonic() + timeout, leave)
+    talk = _Talk(pid, ours, input, limit, end, leave)
     try:
         return talk.finish()
     except BaseException:

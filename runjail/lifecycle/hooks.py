@@ -3,7 +3,7 @@
 import os
 
 from runjail import jsonio
-from runjail.errors import HookError, reason
+from runjail.errors import HookError, HostError, reason
 from runjail.host import programs
 from runjail.host.base import WorkingIn
 
@@ -23,8 +23,8 @@ def run(kind: str, hooks: "tuple[Hook, ...]", state: "dict[str, Any]", directory
     directory: their working directory. Raises HookError at the first that cannot start, fails or takes too long.
     No lock of ours may be held: a hook may call runjail for the same container.
     """
-    for index, _ in enumerate(hooks):
-        _run_one(f"hooks.{kind}[{index}]", hooks[index], jsonio.dumps(state).encode(), directory)
+    for index, hook in enumerate(hooks):
+        _run_one(kind, index, hook, jsonio.dumps(state).encode(), directory)
 
 
 def run_all(
@@ -33,12 +33,14 @@ def run_all(
     """Run a list whose failures only warn (poststop): every hook gets its turn."""
     for index, hook in enumerate(hooks):
         try:
-            _run_one(f"hooks.{kind}[{index}]", hook, jsonio.dumps(state).encode(), directory)
+            _run_one(kind, index, hook, jsonio.dumps(state).encode(), directory)
         except HookError as error:
             warn(str(error))
 
 
-def _run_one(name: str, hook: "Hook", state: bytes, directory: str) -> None:
+def _run_one(kind: str, index: int, hook: "Hook", state: bytes, directory: str) -> None:
+    """Run a hook; when it fails, nobody whom it started goes on. A failing startContainer ends its whole container."""
+    name = f"hooks.{kind}[{index}]"
     try:
         with WorkingIn(directory):
             result = programs.run(
@@ -47,7 +49,10 @@ def _run_one(name: str, hook: "Hook", state: bytes, directory: str) -> None:
                 env=dict(entry.partition("=")[::2] for entry in hook.env) or os.environ,  # as runc and crun have it
                 input=state,
                 timeout=hook.timeout or FOREVER,
+                foreign=kind != "startContainer",
             )
+    except HostError as error:
+        raise HookError(f"{name} ({hook.path}): {error}") from error
     except OSError as error:
         cause = {2: "the program is missing", 13: "the program may not be executed"}.get(
             error.errno or 0, reason(error)

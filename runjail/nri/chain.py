@@ -7,7 +7,7 @@ and has to be gone with all its children when it has answered. What it writes to
 import os
 
 from runjail import jsonio, log
-from runjail.errors import InvalidConfig, PluginError, RunjailError, reason
+from runjail.errors import HostError, InvalidConfig, PluginError, RunjailError, reason
 from runjail.host import programs
 from runjail.nri import messages
 from runjail.nri.configuration import load
@@ -104,8 +104,17 @@ class Chain:
         argv = (plugin.type, "invoke")
         try:
             return programs.run(
-                argv, path=path, env=env, input=request, timeout=self.timeout, limit=LARGEST + 1, leave=False
+                argv,
+                path=path,
+                env=env,
+                input=request,
+                timeout=self.timeout,
+                limit=LARGEST + 1,
+                leave=False,
+                foreign=True,
             )
+        except HostError as error:
+            raise _failure(plugin, str(error)) from None
         except OSError as error:
             raise _failure(plugin, f"{path} {CAUSES.get(error.errno or 0) or f'cannot run: {reason(error)}'}") from None
 

@@ -49,8 +49,8 @@ def test_who_holds_nothing_is_killed_too() -> None:
 
 
 @pytest.mark.skipif(not shutil.which("setsid"), reason="needs setsid(1)")
-def test_a_daemon_that_took_its_leave_lives_on() -> None:
-    """Its own session and no descriptors of ours: that is asked for."""
+def test_a_daemon_of_a_tool_that_we_know_lives_on() -> None:
+    """Its own session and no descriptors of ours: that is asked for, as by gpg's agent. Others are `foreign`."""
     result = sh("setsid sleep 600 >/dev/null 2>&1 </dev/null & sleep 0.1; echo $!")
     pid = int(result.stdout)
     try:

@@ -1,6 +1,6 @@
 """Key providers that are programs: one JSON document on standard input, one on standard output, exit status 0."""
 
-from runjail.errors import reason
+from runjail.errors import HostError, reason
 from runjail.host import programs
 from runjail.image.crypto.options import SchemeError
 from runjail.image.crypto.which import PATH, which
@@ -20,7 +20,11 @@ def ask(command: tuple[str, ...], question: bytes) -> bytes:
         raise SchemeError(f"Error while running command: {command[0]} is not an executable program in {PATH}")
     env = {**programs.ENVIRONMENT, "PATH": PATH}
     try:
-        result = programs.run((path, *command[1:]), env=env, input=question, timeout=TIMEOUT, limit=LIMIT, leave=False)
+        result = programs.run(
+            (path, *command[1:]), env=env, input=question, timeout=TIMEOUT, limit=LIMIT, leave=False, foreign=True
+        )
+    except HostError as error:
+        raise SchemeError(f"Error while running command: {path}: {error}") from None
     except OSError as error:
         raise SchemeError(f"Error while running command: {path}: {reason(error)}") from None
     if result.timed_out:

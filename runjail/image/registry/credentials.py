@@ -65,7 +65,9 @@ def ask_helper(suffix: str, server: str, environ: "Mapping[str, str]") -> "tuple
         log.warning(f"credential helper {name}: not found in PATH")
         return None
     try:
-        result = programs.run([path, "get"], env=environ, input=f"{server}\n".encode(), timeout=HELPER_TIME)
+        result = programs.run(
+            [path, "get"], env=environ, input=f"{server}\n".encode(), timeout=HELPER_TIME, foreign=True
+        )
         answer = jsonio.loads(result.stdout) if result.status == 0 and not result.timed_out else None
     except OSError as error:
         log.warning(f"credential helper {name}: cannot be run: {reason(error)}")
