@@ -4,15 +4,19 @@
 #   make demo      a container, step by step (root)         make lint      style and types only
 #   make bench     next to runc, skopeo, umoci, containerd  make clean     remove what the targets above made
 #   make install   into PREFIX (/usr/local)                 DESTDIR is honoured
+#   make test-pythons   the tests under Python 3.11 to 3.15, as far as they can be had
 #   make vagrant-test   make test in a FreeBSD virtual machine: vagrant/test.sh
 
 PREFIX = /usr/local
 DESTDIR =
 PYTEST_ARGS =
+PYTHONS =
+PYTHON_TESTS = tests/test_jsonio.py tests/test_imports.py tests/test_start.py tests/spec tests/jail tests/host tests/nri \
+    tests/cli tests/lifecycle tests/image tests/storage tests/shim
 
 all: venv
 
-.PHONY: all setup venv demo test lint bench vagrant-test install uninstall clean
+.PHONY: all setup venv demo test test-pythons lint bench vagrant-test install uninstall clean
 
 setup:
 	@sh .ci/setup
@@ -25,6 +29,9 @@ demo: setup venv
 
 test: setup venv
 	.venv/bin/python -m pytest $(PYTEST_ARGS)
+
+test-pythons: setup
+	@python=$$(sh .ci/python) && "$$python" .ci/test_pythons.py $(PYTHONS) -- -q $(PYTHON_TESTS)
 
 lint: venv
 	.venv/bin/python -m pytest -q tests/test_lint.py tests/test_imports.py
@@ -48,5 +55,5 @@ uninstall:
 	    "$(DESTDIR)$(PREFIX)/share/man/man8/runjail-image.8"
 
 clean:
-	rm -rf .venv .demo .vagrant-results .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist runjail.egg-info
+	rm -rf .venv .pythons .demo .vagrant-results .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist runjail.egg-info
 	find runjail tests .ci -name __pycache__ -type d -prune -exec rm -rf {} +

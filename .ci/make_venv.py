@@ -42,10 +42,16 @@ COSTS = {
 
 
 def requirements() -> list[str]:
-    """Return what pyproject.toml asks for, tests included."""
+    """Return what pyproject.toml asks for on this machine, tests included."""
     with open(os.path.join(TOP, "pyproject.toml"), "rb") as file:
         project = tomllib.load(file)["project"]
-    return [*project["dependencies"], *project["optional-dependencies"]["test"]]
+    return [item for item in [*project["dependencies"], *project["optional-dependencies"]["test"]] if needed(item)]
+
+
+def needed(requirement: str) -> bool:
+    """Whether this Python needs it: `x>=1; python_version < '3.14'`. Other markers are left to pip."""
+    older_than = re.search(r"python_version < '3\.(\d+)'", requirement)
+    return older_than is None or sys.version_info < (3, int(older_than[1]))
 
 
 def ready(wanted: str) -> bool:
@@ -72,7 +78,7 @@ def make(wanted: list[str]) -> bool:
     create([] if whole else ["--without-pip", "--system-site-packages"])
     lacking = [] if ours else missing(wanted)
     tried = bool(lacking) and not missing(["pip"])
-    installed = tried and install(lacking)
+    installed = tried and (install(lacking) or any(list(map(install_wheel, lacking))))
     if tried and not installed:
         print("pip could not install the packages: going on with what this system has")
         create(["--without-pip", "--system-site-packages"])
@@ -88,8 +94,13 @@ def create(options: list[str]) -> None:
 
 def install(wanted: list[str]) -> bool:
     """Install packages with the virtual environment's pip; False when it fails."""
-    pip = [PYTHON, "-m", "pip", "-qq", "--disable-pip-version-check", "--retries", "1", "install"]
+    pip = [PYTHON, "-m", "pip", "-qq", "--disable-pip-version-check", "--retries", "1", "install", "--prefer-binary"]
     return subprocess.run([*pip, *wanted], check=False).returncode == 0
+
+
+def install_wheel(requirement: str) -> bool:
+    """Install one package where nothing has to be built for it: a new Python has no wheels of some yet."""
+    return install(["--only-binary=:all:", requirement])
 
 
 def missing(wanted: list[str]) -> list[str]:

@@ -1,40 +1,34 @@
-"""JSON for the hot path.
+"""JSON in plain Python: `import json` brings re and enum along, which costs more than a bare interpreter start.
 
-`import json` brings re and enum along: 8 ms, more than a bare interpreter start. The C scanner and encoder behind
-it need neither, so they are used directly where CPython has them; the results are json's own.
+The documents here are small, and reading one costs less than that import. What is read and written is what json reads
+and writes, with the strictness of RFC 8259: no NaN, no infinity, and names are strings.
 """
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable, Iterator
+    from typing import Any, NoReturn
 
-MAX_DEPTH = 200  # nesting a document may have; the C scanner recurses, and config.json needs about eight
-_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+    Take = Callable[[], Any]
 
-
-class _Context:
-    """What the C scanner reads from a JSONDecoder."""
-
-    strict = True
-    object_hook = None
-    object_pairs_hook = None
-    parse_int = int
-    memo: "dict[str, str]" = {}
-
-    @staticmethod
-    def parse_float(text: str) -> float:
-        value = float(text)
-        if value - value != 0:  # 1e999 is infinite, which no JSON document could say again
-            raise ValueError(f"number {text[:20]} is too large")
-        return value
-
-    @staticmethod
-    def parse_constant(name: str) -> object:
-        raise ValueError(f"{name} is not JSON")
+MAX_DEPTH = 200  # nesting a document may have: reading recurses, and config.json needs about eight
 
 
-def _refuse(value: object) -> object:
-    raise TypeError(f"{type(value).__name__} is not JSON")
+class _Mark:
+    """One of the six characters that give a document its structure, or its end. No value is one."""
+
+    __slots__ = ()
+
+
+_OBJECT, _END_OBJECT, _ARRAY, _END_ARRAY, _COLON, _COMMA, _END = (_Mark() for _ in range(7))
+_MARKS = {"{": _OBJECT, "}": _END_OBJECT, "[": _ARRAY, "]": _END_ARRAY, ":": _COLON, ",": _COMMA}
+_WORDS: "dict[str, Any]" = {**_MARKS, "true": True, "false": False, "null": None}
+_ESCAPES = {'"': '"', "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+_ESCAPED = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+class _Malformed(ValueError):
+    """No JSON; json says where and why."""
 
 
 def loads(text: "str | bytes") -> "Any":
@@ -44,61 +38,224 @@ def loads(text: "str | bytes") -> "Any":
     """
     if isinstance(text, bytes):
         text = text.decode("utf-8")
-    if text.count("[") + text.count("{") > MAX_DEPTH:
-        _check_depth(text)
+    tokens = _tokens(text)
     try:
-        from _json import make_scanner
-
-        stripped = text.strip(" \t\n\r")
-        value, end = make_scanner(_Context)(stripped, 0)  # type: ignore[arg-type]  # any object with these fields will do
-        if end == len(stripped):
+        value = _value(next(tokens), tokens.__next__, 0)
+        if next(tokens, _END) is _END:
             return value
-    except (ImportError, StopIteration, SystemError):  # the scanner can only word its errors once json is loaded
+    except (_Malformed, StopIteration):
         pass
+    raise _explained(text)
+
+
+def _explained(text: str) -> ValueError:
+    """Return an error with the place of the first mistake, which json finds."""
     import json
 
-    return json.loads(text, parse_float=_Context.parse_float, parse_constant=_Context.parse_constant)
+    try:
+        json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError:
+        return _too_deep()
+    except ValueError as error:
+        return error
+    return ValueError("not JSON")
 
 
-def _check_depth(text: str) -> None:
-    """Refuse what nests too deep. Brackets in strings count too: only a document that fails so far is read exactly."""
-    if _depth(text.encode("utf-8", "surrogatepass").translate(None, _NO_BRACKETS).decode()) <= MAX_DEPTH:
-        return
-    quoted, escaped, outside = False, False, []
-    for character in text:
-        if quoted:
-            escaped, quoted = (character == "\\" and not escaped), (character != '"' or escaped)
-        elif character == '"':
-            quoted = True
-        elif character in "[{]}":
-            outside.append(character)
-    if _depth("".join(outside)) > MAX_DEPTH:
-        raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
+def _refuse_constant(name: str) -> "NoReturn":
+    raise ValueError(f"{name} is not JSON")
 
 
-def _depth(brackets: str) -> int:
-    deepest = depth = 0
-    for bracket in brackets:
-        depth += 1 if bracket in "[{" else -1
-        deepest = max(deepest, depth)
-    return deepest
+def _too_deep() -> ValueError:
+    return ValueError(f"nested deeper than {MAX_DEPTH} levels")
+
+
+# Words: what stands between two quotes is a string, what stands around them is marks, numbers and three names --------
+
+
+def _tokens(text: str) -> "Iterator[Any]":
+    """Yield marks and values in their order."""
+    pieces = iter(text.split('"'))
+    known: dict[str, list[Any]] = {}  # what stands between strings is nearly always the same
+    for outside in pieces:
+        if outside not in known:
+            known[outside] = _outside(outside)
+        yield from known[outside]
+        inside = next(pieces, None)
+        if inside is None:
+            return
+        parts = [inside]
+        while inside.endswith("\\") and (len(inside) - len(inside.rstrip("\\"))) % 2:  # that quote was escaped
+            inside = next(pieces, None)
+            if inside is None:
+                raise _Malformed
+            parts.append(inside)
+        yield _string('"'.join(parts))
+    raise _Malformed  # the last string has no end
+
+
+def _outside(piece: str) -> "list[Any]":
+    for blank in "\t\n\r":
+        piece = piece.replace(blank, " ")
+    for mark in _MARKS:
+        piece = piece.replace(mark, f" {mark} ")
+    return [_WORDS[word] if word in _WORDS else _number(word) for word in piece.split(" ") if word]
+
+
+def _number(word: str) -> "int | float":
+    mantissa, exponential, exponent = word.removeprefix("-").replace("E", "e").partition("e")
+    whole, point, fraction = mantissa.partition(".")
+    if not _digits(whole) or (whole[0] == "0" and whole != "0"):
+        raise _Malformed
+    if not point and not exponential:
+        return int(word)
+    if (point and not _digits(fraction)) or (exponential and not _digits(exponent[exponent[:1] in ("+", "-") :])):
+        raise _Malformed
+    value = float(word)
+    if value - value != 0:  # 1e999 is infinite, which no JSON document could say again
+        raise ValueError(f"number {word[:20]} is too large")
+    return value
+
+
+def _digits(text: str) -> bool:
+    return text.isascii() and text.isdigit()
+
+
+def _string(inside: str) -> str:
+    if not inside.isprintable() and min(inside) < " ":
+        raise _Malformed
+    return _unescaped(inside) if "\\" in inside else inside
+
+
+def _unescaped(inside: str) -> str:
+    first, *rest = inside.split("\\")
+    found, parts, high = [first], iter(rest), 0  # high: the first half of a surrogate pair that ends what was found
+    for part in parts:
+        if not part:  # a backslash that was escaped; the next one stands for nothing else
+            found.append("\\" + next(parts))
+            high = 0
+            continue
+        letter, tail = part[0], part[1:]
+        if letter != "u":
+            if letter not in _ESCAPES:
+                raise _Malformed
+            found.append(_ESCAPES[letter] + tail)
+            high = 0
+            continue
+        code, tail = _code(tail[:4]), tail[4:]
+        if high and 0xDC00 <= code < 0xE000:
+            found.pop()
+            code += 0x10000 - 0xDC00 + ((high - 0xD800) << 10)
+        found.append(chr(code) + tail)
+        high = code if 0xD800 <= code < 0xDC00 and not tail else 0
+    return "".join(found)
+
+
+def _code(digits: str) -> int:
+    try:
+        if len(digits) == 4 and digits.isascii() and digits.isalnum():
+            return int(digits, 16)
+    except ValueError:
+        pass
+    raise _Malformed
+
+
+# Grammar -------------------------------------------------------------------------------------------------------------
+
+
+def _value(token: object, take: "Take", depth: int) -> "Any":
+    if token.__class__ is not _Mark:
+        return token
+    if depth >= MAX_DEPTH:
+        raise _too_deep()
+    if token is _OBJECT:
+        return _members(take, depth + 1)
+    if token is _ARRAY:
+        return _items(take, depth + 1)
+    raise _Malformed
+
+
+def _members(take: "Take", depth: int) -> "dict[str, Any]":
+    found: dict[str, Any] = {}
+    name = take()
+    if name is _END_OBJECT:
+        return found
+    while name.__class__ is str and take() is _COLON:
+        found[name] = _value(take(), take, depth)
+        after = take()
+        if after is _END_OBJECT:
+            return found
+        if after is not _COMMA:
+            break
+        name = take()
+    raise _Malformed
+
+
+def _items(take: "Take", depth: int) -> "list[Any]":
+    found: list[Any] = []
+    token = take()
+    if token is _END_ARRAY:
+        return found
+    while True:
+        found.append(_value(token, take, depth))
+        after = take()
+        if after is _END_ARRAY:
+            return found
+        if after is not _COMMA:
+            raise _Malformed
+        token = take()
+
+
+# Writing -------------------------------------------------------------------------------------------------------------
 
 
 def dumps(value: object, indent: int | None = None, tight: bool = False) -> str:
     """Write one JSON document: ASCII only, keys in their order.
 
-    `indent` is for people and costs an import; tight leaves the blanks out.
+    indent: a line for each value, for people; tight leaves the blanks out. Raises TypeError for what JSON does not
+    have, ValueError for numbers that are not finite.
     """
-    comma, colon = (",", ":") if tight else (", ", ": ")
     if indent is not None:
-        import json
+        return _text(value, ",", ": ", "\n", " " * indent)
+    return _text(value, ",", ":", "", "") if tight else _text(value, ", ", ": ", "", "")
 
-        return json.dumps(value, indent=indent)
-    try:
-        from _json import encode_basestring_ascii, make_encoder
-    except ImportError:
-        import json
 
-        return json.dumps(value, separators=(comma, colon))
-    encode = make_encoder({}, _refuse, encode_basestring_ascii, None, colon, comma, False, False, False)
-    return "".join(encode(value, 0))
+def _text(value: object, comma: str, colon: str, line: str, indent: str) -> str:
+    """Return a value as text. line: what starts a line at the present depth."""
+    if isinstance(value, str):
+        return _quoted(value)
+    if value is None or value is True or value is False:
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, int):
+        return int.__repr__(value)
+    if isinstance(value, float):
+        if value - value != 0:
+            raise ValueError(f"{value} is not JSON")
+        return float.__repr__(value)
+    deeper = line and line + indent
+    if isinstance(value, dict):
+        members = [_quoted(name) + colon + _text(item, comma, colon, deeper, indent) for name, item in value.items()]
+        return "{" + deeper + (comma + deeper).join(members) + line + "}" if members else "{}"
+    if isinstance(value, (list, tuple)):
+        items = [_text(item, comma, colon, deeper, indent) for item in value]
+        return "[" + deeper + (comma + deeper).join(items) + line + "]" if items else "[]"
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def _quoted(text: object) -> str:
+    if not isinstance(text, str):
+        raise TypeError(f"a name of type {type(text).__name__} is not JSON")
+    if not (text.isascii() and text.isprintable()) or '"' in text or "\\" in text:
+        text = "".join(map(_escaped, text))
+    return f'"{text}"'
+
+
+def _escaped(character: str) -> str:
+    if character in _ESCAPED:
+        return _ESCAPED[character]
+    if " " <= character <= "~":
+        return character
+    code = ord(character)
+    if code < 0x10000:
+        return f"\\u{code:04x}"
+    code -= 0x10000
+    return f"\\u{0xD800 | code >> 10:04x}\\u{0xDC00 | code & 0x3FF:04x}"

@@ -26,7 +26,7 @@ class Record:
     _fields: "tuple[str, ...]" = ()
 
     def __init_subclass__(cls) -> None:
-        own = [name for name in cls.__dict__.get("__annotations__", {}) if not name.startswith("_")]
+        own = [name for name in cls.__annotations__ if not name.startswith("_")]  # of this class alone, since 3.10
         cls._fields = cls._fields + tuple(name for name in own if name not in cls._fields)
 
     if not TYPE_CHECKING:

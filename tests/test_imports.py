@@ -190,7 +190,7 @@ STARTING = set(
     "_codecs _frozen_importlib _frozen_importlib_external _imp _io _abc _signal _thread _warnings _weakref".split()
 )
 STARTING |= set("abc builtins codecs encodings io marshal posix sys time zipimport winreg _locale".split())
-SMALL = set("gc os stat _stat posixpath genericpath _collections_abc errno fcntl select _socket _json resource".split())
+SMALL = set("gc os stat _stat posixpath genericpath _collections_abc errno fcntl select _socket resource".split())
 SMALL |= set("termios struct _struct ctypes ctypes._endian types _ctypes math _posixsubprocess".split())
 VERBS: list[tuple[str, list[str]]] = [
     ("--version", []),
@@ -209,8 +209,6 @@ NEVER = {
     "exec": {"jail"} | ABSENT,
     **dict.fromkeys(("--version", "features", "state", "start", "kill", "delete"), QUICK),
 }
-# A document that people read too is indented, and only json does that; engines ask for it once, when they start.
-MAY_USE_JSON = {"features"}
 
 
 def loaded(program: Path, out: Path, *args: str) -> set[str]:
@@ -258,7 +256,7 @@ def test_verbs_load_little_without_a_container(verb: str, args: list[str], progr
     assert "Traceback" not in (tmp_path / "out").read_text(encoding="utf-8")
     assert "cli" in rooms
     assert rooms & NEVER[verb] == set()
-    assert verb in MAY_USE_JSON or over_budget(names) == set()
+    assert over_budget(names) == set()
 
 
 @pytest.mark.freebsd
