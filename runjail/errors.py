@@ -8,8 +8,8 @@
     ├── NotRunning                   "container not running"
     ├── WrongStatus                  the container is in a state in which the verb makes no sense
     ├── Busy                         another runjail holds the container for too long
-    ├── ProgramNotFound              "... not found in $PATH: No such file or directory"
-    ├── ProgramDenied                "...: Permission denied"
+    ├── ProgramNotFound              `exec: "NAME": executable file not found in $PATH`
+    ├── ProgramDenied                `exec: "/PATH": permission denied`
     ├── HookError                    a hook failed or ran out of time
     ├── PluginError                  an NRI plugin failed, or refused the container
     ├── ImageError                   an image, or a source of images, is not what it should be
@@ -24,7 +24,8 @@
 
 An error carries one line of text: what we were doing and why it failed. It never prints itself; `cli` reports it
 once. `hint` is a second line for people. The words "permission denied", "operation not permitted" and "no such
-file or directory" decide the exit code that podman and docker show, so only the two Program errors may lead with them.
+file or directory" decide the exit code that podman and docker show, so only errors about the container's program may
+say them. Causes start with a small letter, as Go prints them: docker's command line compares letter by letter.
 """
 
 TYPE_CHECKING = False
@@ -95,17 +96,17 @@ class Busy(RunjailError):
 
 
 class ProgramNotFound(RunjailError):
-    """The program to run does not exist in the container."""
+    """The program to run does not exist in the container; callers end with 127. Texts: as runc has them."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(f"executable file `{name}` not found in $PATH: No such file or directory")
+    def __init__(self, name: str, why: str = "executable file not found in $PATH") -> None:
+        super().__init__(f'exec: "{name}": {why}')
 
 
 class ProgramDenied(RunjailError):
-    """The program to run exists and may not be executed."""
+    """The program to run may not or cannot be executed; callers end with 126."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(f"exec `{name}`: Permission denied")
+    def __init__(self, name: str, why: str = "permission denied") -> None:
+        super().__init__(f'exec: "{name}": {why}')
 
 
 class HookError(RunjailError):
@@ -167,8 +168,14 @@ class LeftBehind(RunjailError):
 
 
 def reason(error: OSError) -> str:
-    """Return the bare cause of an OSError, without numbers and paths: `Device busy`.
+    """Return the bare cause of an OSError, without numbers and paths: `device busy`.
 
     The three causes that podman and docker would take for a verdict on the container's program are worded anew.
     """
-    return REWORDED.get(error.errno or 0) or error.strerror or str(error)
+    return REWORDED.get(error.errno or 0) or cause(error)
+
+
+def cause(error: OSError) -> str:
+    """Return the cause in Go's words, `no such file or directory`: for errors about the container's program alone."""
+    text = error.strerror or str(error)
+    return text[:1].lower() + text[1:]

@@ -49,7 +49,7 @@ def test_diagnostics_of_the_manual_page() -> None:
     quoted = re.findall(r'^\.It "(.+)"$', MANUAL, re.MULTILINE)
     kinds = [errors.ContainerNotFound, errors.ContainerExists, errors.NotRunning]
     kinds += [errors.ProgramNotFound, errors.ProgramDenied]
-    said = {str(kind("%s")).replace("`%s`", "`%s'") for kind in kinds}
+    said = {str(kind("%s")).replace('"', r"\(dq") for kind in kinds}
 
     assert set(quoted) == said
 

@@ -4,7 +4,7 @@ import errno
 import os
 import time
 
-from runjail.errors import HostError
+from runjail.errors import HostError, reason
 from runjail.host.freebsd_structs import SSTOP, SZOMB
 from runjail.host.libc_freebsd import PROC_TRACE_CTL, PROC_TRACE_CTL_DISABLE
 
@@ -94,7 +94,8 @@ def kill_all(libc: "Libc", box: "Box", signal: int) -> None:
         if status == 0:
             return
         if status > 0:
-            raise HostError(f"send signal {signal} to everybody in jail {box.name}: {os.strerror(status)}")
+            why = reason(OSError(status, os.strerror(status)))
+            raise HostError(f"send signal {signal} to everybody in jail {box.name}: {why}")
     if jid:
         raise HostError(f"send signal {signal} to everybody in jail {box.name}: somebody kills who does it")
 

@@ -10,7 +10,7 @@ import os
 import termios
 
 from runjail import rootfs
-from runjail.errors import HostError, ProgramDenied, ProgramNotFound, reason
+from runjail.errors import HostError, ProgramDenied, ProgramNotFound, cause, reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,27 +76,23 @@ def _chdir(directory: str) -> None:
     try:
         os.chdir(directory)
     except OSError as error:
-        raise HostError(f'chdir to cwd ("{directory}") set in config.json failed: {reason(error)}') from error
+        raise HostError(f'chdir to cwd ("{directory}") set in config.json failed: {cause(error)}') from error
 
 
 def find(process: "Process") -> str:
-    """Return the path of the program as execvp(3) would find it.
+    """Return the path of the program as a shell, or Go's LookPath, finds it: what cannot be executed is passed over.
 
     Raises ProgramNotFound or ProgramDenied. A script whose interpreter is missing is only found out by execve.
     """
     name = process.args[0]
     if "/" in name:
-        return _executable(name, name)
-    denied = False
-    for directory in _variable(process.env, "PATH", DEFAULT_PATH).split(":"):
-        candidate = f"{directory or '.'}/{name}"
+        return _executable(name)
+    for directory in _variable(process.env, "PATH", DEFAULT_PATH).split(":") if name else ():
         try:
-            return _executable(candidate, name)
-        except ProgramDenied:
-            denied = True
-        except ProgramNotFound:
+            return _executable(f"{directory or '.'}/{name}")
+        except (ProgramDenied, ProgramNotFound):
             continue
-    raise ProgramDenied(name) if denied else ProgramNotFound(name)
+    raise ProgramNotFound(name)
 
 
 def _variable(env: tuple[str, ...], name: str, default: str) -> str:
@@ -107,15 +103,17 @@ def _variable(env: tuple[str, ...], name: str, default: str) -> str:
     return value
 
 
-def _executable(path: str, name: str) -> str:
+def _executable(path: str) -> str:
     try:
         mode = os.stat(path).st_mode
-    except PermissionError:
-        raise ProgramDenied(name) from None
-    except OSError:
-        raise ProgramNotFound(name) from None
-    if mode & 0o170000 == 0o040000 or not os.access(path, os.X_OK, effective_ids=True):
-        raise ProgramDenied(name)
+    except FileNotFoundError as error:
+        raise ProgramNotFound(path, f"stat {path}: {cause(error)}") from None
+    except OSError as error:
+        raise ProgramDenied(path, f"stat {path}: {cause(error)}") from None
+    if mode & 0o170000 == 0o040000:
+        raise ProgramDenied(path, "is a directory: permission denied")
+    if not os.access(path, os.X_OK, effective_ids=True):
+        raise ProgramDenied(path)
     return path
 
 
@@ -159,7 +157,7 @@ def reset_signals() -> None:
 
 
 def execute(path: str, process: "Process", env: dict[bytes, bytes]) -> None:
-    """execve(2), with execvp's fallback to the shell for a file without a known format. Returns only by raising.
+    """execve(2), with execvp's fallback to the shell for a text without a first line. Returns only by raising.
 
     Raises ProgramNotFound (also for a missing interpreter), ProgramDenied, HostError.
     """
@@ -168,15 +166,28 @@ def execute(path: str, process: "Process", env: dict[bytes, bytes]) -> None:
         try:
             os.execve(path, args, env)
         except OSError as error:
-            if error.errno != errno.ENOEXEC:
+            if error.errno != errno.ENOEXEC or not _is_text(path):
                 raise
             os.execve(SHELL, [SHELL, os.fsencode(path), *args[1:]], env)
-    except (FileNotFoundError, NotADirectoryError):
-        raise ProgramNotFound(process.args[0]) from None
-    except PermissionError:
-        raise ProgramDenied(process.args[0]) from None
+    except FileNotFoundError as error:
+        raise ProgramNotFound(path, cause(error)) from None
+    except (PermissionError, NotADirectoryError) as error:
+        raise ProgramDenied(path, cause(error)) from None
     except OSError as error:
-        raise HostError(f"exec `{process.args[0]}`: {reason(error)}") from error
+        hint = "it is a program of another processor or system" if error.errno == errno.ENOEXEC else None
+        raise HostError(f'exec: "{path}": {reason(error)}', hint) from error
+
+
+def _is_text(path: str) -> bool:
+    """Whether a shell would read the file as a script: no NUL at its start (XCU, Command Search and Execution)."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:  # executable and not readable
+        return False
+    try:
+        return b"\0" not in os.read(descriptor, 512)
+    finally:
+        os.close(descriptor)
 
 
 def exit_code(error: BaseException) -> int:

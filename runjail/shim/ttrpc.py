@@ -9,6 +9,7 @@ import os
 import struct
 
 from runjail import log
+from runjail.errors import reason
 from runjail.shim import messages, wire
 from runjail.shim.loop import ENDED, READ, WRITE
 
@@ -187,7 +188,7 @@ class Server:
         try:
             descriptor, _ = self.listener._accept()  # type: ignore[attr-defined]  # what socket.socket.accept calls
         except OSError as error:  # the client is gone again, or we are out of descriptors
-            log.warning(f"shim: accept: {error.strerror}")
+            log.warning(f"shim: accept: {reason(error)}")
             return
         os.set_inheritable(descriptor, False)
         connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, descriptor)

@@ -12,7 +12,7 @@ import struct
 import sys
 
 from runjail import jsonio, log
-from runjail.errors import HostError
+from runjail.errors import HostError, reason
 from runjail.host.base import close_others
 from runjail.lifecycle.link import Link, rebuilt
 from runjail.shim.loop import READ
@@ -79,7 +79,7 @@ class Workers:
         except OSError as error:
             ours.close()
             theirs.close()
-            done(HostError(f"starting a worker: {error.strerror}"), {})
+            done(HostError(f"starting a worker: {reason(error)}"), {})
             return
         if not pid:
             self._work(work, Worker(theirs), keep, standard)

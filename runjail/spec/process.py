@@ -59,10 +59,7 @@ def read_environment(section: "Section") -> "tuple[str, ...]":
 
 
 def _read_args(process: "Section") -> "tuple[str, ...]":
-    args = list(process.texts("args"))
-    if args and args[0] == (0, ""):
-        process.refuse("must name a program", "args", 0)
-    return tuple(text for _, text in args)
+    return tuple(text for _, text in process.texts("args"))
 
 
 def _read_console_size(size: "Section") -> "tuple[int, int] | None":

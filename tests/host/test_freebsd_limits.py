@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from runjail.errors import HostError
+from runjail.errors import HostError, cause
 from runjail.lifecycle.state import Container, Store
 from runjail.lifecycle.update import update
 from runjail.spec.model import Resources
@@ -71,7 +71,7 @@ def test_a_refused_rule_is_named(machine: Machine, rule: str, number: int) -> No
     with pytest.raises(HostError) as caught:
         machine.apply(Limits("web", (rule,)))
 
-    assert str(caught.value) == f"limit resources with jail:web:{rule}: {os.strerror(number)}"
+    assert str(caught.value) == f"limit resources with jail:web:{rule}: {cause(OSError(number, os.strerror(number)))}"
 
 
 def test_a_rule_that_cannot_be_removed_is_an_error(machine: Machine) -> None:

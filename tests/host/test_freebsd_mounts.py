@@ -140,7 +140,7 @@ def test_types_that_do_not_fit_are_explained(machine: Machine, source: str, targ
         (errno.EDEADLK, "it would cover itself"),
         (errno.ENOMEM, "the path is too long"),
         (errno.EPERM, "not allowed"),
-        (errno.EBUSY, os.strerror(errno.EBUSY)),
+        (errno.EBUSY, os.strerror(errno.EBUSY).lower()),
     ],
 )
 def test_refusals_name_source_and_destination(machine: Machine, volume: str, number: int, text: str) -> None:

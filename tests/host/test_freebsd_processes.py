@@ -169,7 +169,7 @@ def test_survivors_of_a_kill_are_an_error(machine: Machine, monkeypatch: pytest.
     machine.add_jail(7)
     Inside(machine, monkeypatch, alive=1000)
 
-    with pytest.raises(HostError, match="signal 9 to everybody in jail web: " + os.strerror(errno.EBUSY)):
+    with pytest.raises(HostError, match="signal 9 to everybody in jail web: " + os.strerror(errno.EBUSY).lower()):
         machine.host.kill_all(machine.box, processes.SIGKILL)
 
 
@@ -208,7 +208,7 @@ def test_a_helper_that_cannot_enter_is_an_error(machine: Machine, call: str) -> 
     machine.add_jail(7)
     machine.kernel.refuse[call] = Refusal(errno.EPERM)
 
-    with pytest.raises(HostError, match=os.strerror(errno.EPERM)):
+    with pytest.raises(HostError, match="jail web: not allowed"):
         machine.host.kill_all(machine.box, signal.SIGKILL)
 
 

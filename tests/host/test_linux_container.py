@@ -123,7 +123,7 @@ def test_a_program_that_only_a_capability_lets_a_user_run(life: Life) -> None:
     (life.bundle.rootfs / "bin" / "cat").chmod(0o700)
     kinds = ("bounding", "effective", "permitted", "inheritable", "ambient")
     life.bundle.write("/bin/cat", "/proc/self/status", user={"uid": 1000, "gid": 1000})
-    assert life.runjail("run", "-b", str(life.path), "c").stderr == "runjail: exec `/bin/cat`: Permission denied\n"
+    assert life.runjail("run", "-b", str(life.path), "c").stderr == 'runjail: exec: "/bin/cat": permission denied\n'
     life.bundle.write(capabilities={kind: ["CAP_DAC_OVERRIDE"] for kind in kinds})
 
     assert status(life.runjail.ok("run", "-b", str(life.path), "c").stdout, "CapEff") == [f"{1 << 1:016x}"]

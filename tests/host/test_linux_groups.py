@@ -150,7 +150,7 @@ def test_a_period_that_only_fits_the_new_quota(v1: Tree, box: Box) -> None:
     v1.apply(box, [], cpu_quota=3000, cpu_period=10_000)
 
     assert v1.limits() == ["cpu/a/web/cpu.cfs_quota_us=3000", "cpu/a/web/cpu.cfs_period_us=10000"]
-    with pytest.raises(HostError, match=r"setting cpu.cfs_period_us to 1000: Invalid argument"):
+    with pytest.raises(HostError, match=r"setting cpu.cfs_period_us to 1000: invalid argument"):
         v1.apply(box, [], cpu_period=1000)
 
 

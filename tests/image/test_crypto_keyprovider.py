@@ -260,7 +260,7 @@ def test_mistakes_in_a_configuration_are_named(tmp_path: Path, content: Any, why
 
 
 def test_an_unreadable_configuration_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(InvalidConfig, match="cannot be read: Is a directory"):
+    with pytest.raises(InvalidConfig, match="cannot be read: is a directory"):
         keyprovider.read(str(tmp_path))
 
 

@@ -184,7 +184,7 @@ def test_passwords(tmp_path: Path, form: str) -> None:
         (":pass=wrong", "Wrong password: could not decrypt private key"),
         (":fd=x", "could not parse file descriptor 'x'"),
         (":fd=-1", "could not parse file descriptor '-1'"),
-        (":fd=99999", "could not read from file descriptor 99999: Bad file descriptor"),
+        (":fd=99999", "could not read from file descriptor 99999: bad file descriptor"),
         (":file=/nowhere/at/all", "Unable to read file: /nowhere/at/all: does not exist"),
     ],
 )
@@ -210,7 +210,7 @@ def test_files_that_are_no_keys(tmp_path: Path, content: bytes | None, why: str)
         keys.read_keys(["a\0b"])
     before = os.dup(0)
     os.close(before)
-    with pytest.raises(ImageError, match="Is a directory"):
+    with pytest.raises(ImageError, match="is a directory"):
         keys.read_keys([str(tmp_path)])
     after = os.dup(0)
     os.close(after)

@@ -252,7 +252,7 @@ def test_a_full_disk_is_a_storage_error(root: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(apply.os, "pwrite", full)
 
-    with pytest.raises(StorageError, match=r"unpacking 'f': No space left"):
+    with pytest.raises(StorageError, match=r"unpacking 'f': no space left"):
         unpack(root, archive(member(b"f", b"x")))
 
 

@@ -149,7 +149,7 @@ def test_a_disk_that_fails_ends_everything(root: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(layer.os, "pread", bad)
 
-    with pytest.raises(StorageError, match="reading a layer's blob: Input/output error"):
+    with pytest.raises(StorageError, match="reading a layer's blob: input/output error"):
         layer.unpack(0, str(root), tars.digest(b""))
 
 

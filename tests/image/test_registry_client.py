@@ -132,7 +132,7 @@ def test_nobody_there(client_of: Make) -> None:
     server.stop()
     client = client_of(server.host)
 
-    with pytest.raises(RegistryError, match=f"registry {server.host}: library/web:v1: GET .*: Connection refused"):
+    with pytest.raises(RegistryError, match=f"registry {server.host}: library/web:v1: GET .*: [Cc]onnection refused"):
         client.source().top()
     assert client.slept == []
 

@@ -104,7 +104,7 @@ def test_a_named_file_has_to_exist(home: Path) -> None:
 
 def test_a_file_that_is_a_directory(home: Path) -> None:
     (home / ".docker" / "config.json").mkdir(parents=True)
-    with pytest.raises(ImageError, match=r"config\.json: cannot be read: Is a directory"):
+    with pytest.raises(ImageError, match=r"config\.json: cannot be read: is a directory"):
         Keyring(environ={"HOME": str(home)}).find("r.test", "web")
 
 

@@ -75,10 +75,10 @@ def test_detached(life: Life, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("program", "text"),
     [
-        ("/nonexistent", "executable file `/nonexistent` not found in $PATH: No such file or directory"),
-        ("nonexistent", "executable file `nonexistent` not found in $PATH: No such file or directory"),
-        ("/etc", "exec `/etc`: Permission denied"),
-        ("/bin/script", "executable file `/bin/script` not found in $PATH: No such file or directory"),
+        ("/nonexistent", 'exec: "/nonexistent": stat /nonexistent: no such file or directory'),
+        ("nonexistent", 'exec: "nonexistent": executable file not found in $PATH'),
+        ("/etc", 'exec: "/etc": is a directory: permission denied'),
+        ("/bin/script", 'exec: "/bin/script": no such file or directory'),
     ],
 )
 @pytest.mark.parametrize("detach", [(), ("-d",)], ids=str)
@@ -99,7 +99,7 @@ def test_a_program_that_cannot_run(
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"cwd": "/nonexistent"}, 'chdir to cwd ("/nonexistent") set in config.json failed: does not exist'),
+        ({"cwd": "/nonexistent"}, 'chdir to cwd ("/nonexistent") set in config.json failed: no such file or directory'),
         ({"rlimits": [{"type": "RLIMIT_NONSENSE", "soft": 1, "hard": 1}]}, "RLIMIT_NONSENSE"),
         ({"args": []}, "args"),
         ({"cwd": "relative"}, "cwd"),

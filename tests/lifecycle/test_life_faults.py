@@ -223,7 +223,7 @@ def test_a_full_disk(life: Life, leftovers: Leftovers) -> None:
             result = life.runjail("create", "-b", bundle, "c")
             worked.append(result.returncode == 0)
             if result.returncode:
-                assert "No space left on device" in result.stderr, result
+                assert "no space left on device" in result.stderr, result
                 assert len(result.stderr.splitlines()) == 1, result
                 assert not (root / "c").exists(), result
             else:

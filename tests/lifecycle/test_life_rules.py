@@ -363,11 +363,11 @@ def test_failure_leaves_nothing(life: Life) -> None:
 @pytest.mark.parametrize(
     ("program", "text"),
     [
-        ("/nonexistent", "executable file `/nonexistent` not found in $PATH: No such file or directory"),
-        ("nonexistent", "executable file `nonexistent` not found in $PATH: No such file or directory"),
-        ("/etc", "exec `/etc`: Permission denied"),
-        ("/etc/passwd", "exec `/etc/passwd`: Permission denied"),
-        ("/etc/passwd/x", "executable file `/etc/passwd/x` not found in $PATH: No such file or directory"),
+        ("/nonexistent", 'exec: "/nonexistent": stat /nonexistent: no such file or directory'),
+        ("nonexistent", 'exec: "nonexistent": executable file not found in $PATH'),
+        ("/etc", 'exec: "/etc": is a directory: permission denied'),
+        ("/etc/passwd", 'exec: "/etc/passwd": permission denied'),
+        ("/etc/passwd/x", 'exec: "/etc/passwd/x": stat /etc/passwd/x: not a directory'),
     ],
 )
 def test_programs_that_cannot_run_fail_create(life: Life, program: str, text: str) -> None:
@@ -383,7 +383,7 @@ def test_a_missing_interpreter_fails_start(life: Life, verb: str) -> None:
     script = life.bundle.rootfs / "bin" / "script"
     script.write_text("#!/nonexistent\n")
     script.chmod(0o755)
-    text = "executable file `/bin/script` not found in $PATH: No such file or directory"
+    text = 'exec: "/bin/script": no such file or directory'
     if verb == "run":
         failed(life.runjail("run", "-b", life.bundle.write("/bin/script"), "c", timeout=10), text)
         life.gone()

@@ -312,7 +312,7 @@ def test_lines_of_a_terminal_in_a_file(life: Life) -> None:
 def test_a_terminal_failure_leaves_nothing(life: Life) -> None:
     """A program that does not exist, with a terminal: the error, the usual mode, no container."""
     with showing(life, "/nope") as screen:
-        read_until(screen.master, b"executable file `/nope` not found")
+        read_until(screen.master, b'exec: "/nope": stat')
 
         assert screen.process.wait(10) == 1
         assert termios.tcgetattr(screen.slave) == screen.before

@@ -135,7 +135,7 @@ def test_a_failed_creation_tells_both_causes(store: Store, host: Any) -> None:
     host.failing = {"a"}
     with pytest.raises(LeftBehind, match=r"^the first cause; undoing it failed: a is stuck$"):
         delete.take_back(container, host, HostError("the first cause"))
-    with pytest.raises(LeftBehind, match=r"^No space left on device; undoing it failed: a is stuck$"):
+    with pytest.raises(LeftBehind, match=r"^no space left on device; undoing it failed: a is stuck$"):
         delete.take_back(container, host, OSError(28, "No space left on device"))
 
 

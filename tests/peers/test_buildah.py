@@ -70,7 +70,7 @@ def test_a_program_that_does_not_exist(buildah: Buildah) -> None:
     done = buildah.run("", "nope")
 
     assert done.code != 0
-    assert "executable file `nope` not found in $PATH: No such file or directory" in done.err
+    assert 'exec: "nope": executable file not found in $PATH' in done.err
 
 
 def test_terminal(buildah: Buildah) -> None:

@@ -124,10 +124,10 @@ def test_exit_code_passes_through(podman: Podman, code: int) -> None:
 @pytest.mark.parametrize(
     ("program", "code", "reason"),
     [
-        ("/nope", 127, "executable file `/nope` not found in $PATH: No such file or directory"),
-        ("nope", 127, "executable file `nope` not found in $PATH: No such file or directory"),
-        ("/etc", 126, "Permission denied"),
-        ("/etc/passwd", 126, "Permission denied"),
+        ("/nope", 127, 'exec: "/nope": stat /nope: no such file or directory'),
+        ("nope", 127, 'exec: "nope": executable file not found in $PATH'),
+        ("/etc", 126, 'exec: "/etc": is a directory: permission denied'),
+        ("/etc/passwd", 126, 'exec: "/etc/passwd": permission denied'),
     ],
 )
 def test_a_program_that_cannot_run(
@@ -249,8 +249,8 @@ def test_exec_of_a_program_that_cannot_run(make_podman: Callable[..., Podman], f
     absent, directory = podman("exec", "web", "nope"), podman("exec", "web", "/etc")
 
     assert (absent.code, directory.code) == (127, 126), (absent, directory)
-    assert "executable file `nope` not found in $PATH" in absent.err
-    assert "Permission denied" in directory.err
+    assert 'exec: "nope": executable file not found in $PATH' in absent.err
+    assert "is a directory: permission denied" in directory.err
 
 
 def test_exec_on_a_terminal(podman: Podman) -> None:

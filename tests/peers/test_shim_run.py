@@ -84,9 +84,9 @@ def test_much_output_on_a_terminal(ctr: Containerd) -> None:
 @pytest.mark.parametrize(
     ("program", "reason"),
     [
-        ("/nope", "executable file `/nope` not found in $PATH: No such file or directory"),
-        ("nope", "executable file `nope` not found in $PATH: No such file or directory"),
-        ("/etc/passwd", "exec `/etc/passwd`: Permission denied"),
+        ("/nope", 'exec: "/nope": stat /nope: no such file or directory'),
+        ("nope", 'exec: "nope": executable file not found in $PATH'),
+        ("/etc/passwd", 'exec: "/etc/passwd": permission denied'),
     ],
 )
 def test_a_program_that_cannot_run(ctr: Containerd, program: str, reason: str) -> None:
@@ -308,7 +308,7 @@ def test_exec(ctr: Containerd) -> None:
     assert ctr.exec("--user 1000 web", "sh", "-c", "echo again >/dev/stdout").out == "again\n"
     absent = ctr.exec("web", "nope")
     assert absent.code != 0
-    assert "OCI runtime exec failed: executable file `nope` not found in $PATH" in absent.err
+    assert 'OCI runtime exec failed: exec: "nope": executable file not found in $PATH' in absent.err
 
 
 def test_several_execs_at_once(ctr: Containerd) -> None:

@@ -288,7 +288,7 @@ def test_a_process_that_cannot_start(shim: Shim) -> None:
     shim.workers.finish(errors.ProgramNotFound("nope"))
     shim.containers.on_exit(100, 0)
 
-    assert "OCI runtime exec failed: executable file `nope` not found" in str(asked[0])
+    assert 'OCI runtime exec failed: exec: "nope": executable file not found' in str(asked[0])
     assert waiting[0]["exit_status"] == 126
     assert shim.events.topics[-1] == "exit"
     assert shim.ask("Delete", exec_id="more")[0]["pid"] == 0

@@ -82,7 +82,7 @@ def test_an_error_keeps_its_class(loop: Loop, workers: Workers) -> None:
     error, _said = result(loop, workers, work)
 
     assert isinstance(error, errors.ProgramNotFound)
-    assert "`nope` not found" in str(error)
+    assert "executable file not found" in str(error)
 
 
 def test_a_worker_that_is_killed(loop: Loop, workers: Workers) -> None:

@@ -53,7 +53,6 @@ PROCESS = [
     Bad("process is a list", {"process": []}, "process: must be an object, not a list"),
     Bad("no arguments", {"process/args": ABSENT}, "process.args: is required"),
     Bad("empty arguments", {"process/args": []}, "process.args: must not be empty"),
-    Bad("empty program", {"process/args/0": ""}, "process.args[0]: must name a program"),
     Bad("arguments are a string", {"process/args": "sh -c"}, "process.args: must be a list, not a string"),
     Bad("argument is a number", {"process/args/1": 5}, "process.args[1]: must be a string, not a number"),
     Bad("NUL in argument", {"process/args/1": "a\0"}, "process.args[1]: must not contain a NUL character"),

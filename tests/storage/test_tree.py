@@ -345,7 +345,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     with monkeypatch.context() as patch:
         patch.setattr(tree, "_copy_file", refuse)
-        with pytest.raises(StorageError, match="No space left"):
+        with pytest.raises(StorageError, match="no space left"):
             store.make_root("web", A)
     assert store.roots() == []
     assert os.listdir(tmp_path / "store/making") == os.listdir(tmp_path / "store/trash") == []
