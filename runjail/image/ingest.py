@@ -40,6 +40,7 @@ class Ingest:
             try:
                 if self._locked():
                     self._resume()
+                    self._require_room()
                     return self
             except BaseException:
                 os.close(self.fd)
@@ -77,6 +78,16 @@ class Ingest:
             os.ftruncate(self.fd, 0)
             os.lseek(self.fd, 0, os.SEEK_SET)
             self.hash, self.offset = digests.new(self.descriptor.digest), 0
+
+    def _require_room(self) -> None:
+        """Raise ImageError when what is announced cannot fit: the disk is not filled up to find that out."""
+        left, found = self.descriptor.size - self.offset, os.fstatvfs(self.fd)
+        room = found.f_bfree * found.f_frsize
+        if left > room:
+            if not self.offset:
+                self.drop()
+            what = f"blob {self.descriptor.digest}: {left} bytes do not fit on the disk"
+            raise ImageError(f"{what} of {self.content.directory}, which has {room} left")
 
     def write(self, data: "bytes | memoryview") -> None:
         """Take the next bytes. Raises Corrupt for more than the descriptor announced, ImageError for a full disk."""

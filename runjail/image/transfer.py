@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     Read = Callable[[Descriptor], bytes]
 
+LARGEST_TOGETHER = 64 << 20  # bytes of all manifests and indexes of one image
+
 
 def _silent(_descriptor: Descriptor, _count: int) -> None:
     """Progress nobody asked for."""
@@ -37,8 +39,12 @@ def parts(read: "Read", top: Descriptor) -> Parts:
     """Read an image's documents and name its blobs. read: returns a document, verified. Raises ImageError, Corrupt."""
     documents: dict[str, tuple[Descriptor, bytes]] = {}
     blobs: dict[str, Descriptor] = {}
+    left = LARGEST_TOGETHER
     for descriptor, content, inside in _walk(read, top, set(), platform.DEEPEST):
         documents.setdefault(descriptor.digest, (descriptor, content))
+        left -= len(content)
+        if left < 0:
+            raise Corrupt(f"{top.digest}: its manifests are longer than {LARGEST_TOGETHER >> 20} MiB together")
         for blob in inside:
             blobs.setdefault(blob.digest, blob)
     return Parts(tuple(documents.values()), tuple(blobs.values()))

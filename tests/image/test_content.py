@@ -21,6 +21,7 @@ from tests.image.images import Layout, digest_of
 
 DATA = bytes(range(256)) * 4096  # a mebibyte
 BLOB = Descriptor("", digest_of(DATA), len(DATA))
+HALF = Descriptor("", digest_of(DATA[: 1 << 18]), 1 << 18)  # of what the smallest disk here holds
 TOP = Path(__file__).resolve().parents[2]
 
 
@@ -217,9 +218,14 @@ def test_a_full_disk_is_one_error_and_the_space_comes_back(tmp_path: Path) -> No
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(small)], check=True)
     try:
         content = Content(str(small / "content"))
-        with pytest.raises(ImageError, match="no space left"), content.ingest(BLOB) as blob:
-            blob.write(DATA)
+        with pytest.raises(ImageError, match=f"{BLOB.size} bytes do not fit on the disk"), content.ingest(BLOB):
+            pass
         assert files(content) == set()
+        with pytest.raises(ImageError, match="no space left"), content.ingest(HALF) as blob:
+            (small / "meanwhile").write_bytes(bytes(300 << 10))
+            blob.write(DATA[: HALF.size])
+        assert files(content) == set()
+        (small / "meanwhile").unlink()
         content.tag("still", content.add(b"{}"))
         with pytest.raises(OSError), open(small / "filler", "wb", buffering=0) as filler:
             while True:

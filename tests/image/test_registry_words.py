@@ -6,7 +6,8 @@ import types
 
 import pytest
 
-from runjail.errors import ImageError
+from runjail import log
+from runjail.errors import ImageError, RegistryError
 from runjail.image.registry import proxies, retry
 from runjail.image.registry.client import Registry
 from runjail.image.registry.failures import said
@@ -63,6 +64,20 @@ def test_retry_after(text: str, seconds: float | None) -> None:
 
 def test_retry_after_date() -> None:
     assert retry.parse_retry_after("Thu, 01 Jan 1970 00:02:00 GMT", 100) == 20
+
+
+@pytest.mark.parametrize(("wait", "told"), [(1.0, 0), (7.0, 2)])
+def test_waits_are_told(wait: float, told: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has to wait for seconds is told why; short waits are nobody's interest."""
+    said: list[str] = []
+    monkeypatch.setattr(log, "warning", said.append)
+
+    def work() -> None:
+        raise retry.Temporary(RegistryError("slow down"), wait)
+
+    with pytest.raises(RegistryError, match="slow down"):
+        retry.Retry(lambda _seconds: None, 3).run(work)
+    assert said == [f"slow down: trying again, {number} of 2" for number in range(1, told + 1)]
 
 
 @pytest.mark.parametrize(

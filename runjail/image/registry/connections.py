@@ -11,6 +11,7 @@ from runjail.image.registry import urls
 from runjail.image.registry.pools import adapt
 from runjail.image.registry.proxies import proxy_for
 from runjail.image.registry.retry import Temporary
+from runjail.image.registry.watch import Watch
 from runjail.record import Record
 
 TYPE_CHECKING = False
@@ -37,7 +38,9 @@ if TYPE_CHECKING:
 
 
 BLOCK = 256 << 10  # bytes read at a time
+SENT = 64 << 10  # bytes sent at a time: what has to go within the time for a connection
 SPARE = 64 << 10  # bytes of an answer nobody wants that are read to keep its connection
+SPARE_TIME = 2.0  # seconds in which they have to arrive
 
 
 class Timeouts(Record):
@@ -70,7 +73,8 @@ class Answer:
 
     def __init__(self, request: Request, response: "BaseHTTPResponse", owner: "Connections") -> None:
         self.request, self.status, self.headers = request, response.status, response.headers
-        self._response, self._owner = response, owner
+        self._response: Any = response  # with a `sock`: pools.py
+        self._owner = owner
         self.what = _name(request)  # for errors; whoever knows better says so
 
     def header(self, name: str) -> str:
@@ -85,15 +89,18 @@ class Answer:
         """Return what the answer names, as an absolute URL. Raises ValueError when it is none that we would ask."""
         return urls.parse(self.request.url).join(location)
 
-    def blocks(self) -> "Iterator[bytes]":
-        """Yield the body as it arrives. Raises Temporary when it breaks or gets stuck, RegistryError when closed."""
-        patience, slowest = self._owner.timeouts.read, self._owner.timeouts.slowest
+    def blocks(self, patience: float = 0.0) -> "Iterator[bytes]":
+        """Yield the body as it arrives. Raises Temporary when it breaks or gets stuck, RegistryError when closed.
+
+        patience: seconds that a block may take, and in which some have to arrive; 0 for the usual time.
+        """
+        patience, slowest = patience or self._owner.timeouts.read, self._owner.timeouts.slowest
         waited, arrived = 0.0, 0
         try:
             while True:
                 self._owner.check_open()
                 start = time.monotonic()
-                block = self._read()
+                block = self._read(patience)
                 if not block:
                     break
                 waited, arrived = waited + time.monotonic() - start, arrived + len(block)
@@ -105,18 +112,24 @@ class Answer:
         finally:
             self._response.close()
 
-    def _read(self) -> bytes:
+    def _read(self, patience: float) -> bytes:
+        """Return what has arrived, b"" at the end. What belongs to no block, as endless trailers, takes no longer."""
         from urllib3.exceptions import HTTPError
 
-        try:  # read1: whatever there is, so that time can be looked at
-            return self._response.read1(BLOCK, decode_content=False)
-        except (HTTPError, OSError) as error:
-            raise Temporary(RegistryError(f"{self.what}: {_cause(error)}")) from None
+        with self._owner.watch.limit(self._response.sock, patience) as limit:
+            try:  # read1: whatever there is, so that time can be looked at
+                block: bytes = self._response.read1(BLOCK, decode_content=False)
+            except (HTTPError, OSError) as error:
+                cause = "no answer in time" if limit.late else _cause(error)
+                raise Temporary(RegistryError(f"{self.what}: {cause}")) from None
+        if limit.late and not block:
+            raise Temporary(RegistryError(f"{self.what}: no answer in time"))
+        return block
 
-    def read(self, limit: int) -> bytes:
-        """Return the whole body. Raises RegistryError when it is longer than limit bytes."""
+    def read(self, limit: int, patience: float = 0.0) -> bytes:
+        """Return the whole body. Raises RegistryError when it is longer than limit bytes. patience: as for `blocks`."""
         body = bytearray()
-        for block in self.blocks():
+        for block in self.blocks(patience):
             body += block
             if len(body) > limit:
                 raise RegistryError(f"{self.what}: longer than {limit} bytes")
@@ -126,7 +139,7 @@ class Answer:
         """Let go of an answer whose body does not matter; a short one is read, to use the connection again."""
         try:
             if (self._response.length_remaining or 0) <= SPARE:
-                self.read(SPARE)
+                self.read(SPARE, SPARE_TIME)
         except (Temporary, RegistryError):
             pass
         self.close()
@@ -143,6 +156,7 @@ class Connections:
         self._agent, self.timeouts, self._environ = user_agent, timeouts, environ
         self._managers: dict[tuple[bool, str], PoolManager] = {}
         self._lock = threading.Lock()
+        self.watch = Watch()
         self.closed = threading.Event()
 
     def check_open(self) -> None:
@@ -182,12 +196,13 @@ class Connections:
     def _manager(self, verify: bool, proxy: str) -> "PoolManager":
         with self._lock:
             if (verify, proxy) not in self._managers:
-                self._managers[verify, proxy] = _make_manager(verify, proxy)
+                self._managers[verify, proxy] = _make_manager(verify, proxy, self.watch)
             return self._managers[verify, proxy]
 
     def close(self) -> None:
         """Close the connections that are not in use; what is still being read ends with RegistryError."""
         self.closed.set()
+        self.watch.close()
         with self._lock:
             for manager in self._managers.values():
                 manager.clear()
@@ -206,16 +221,16 @@ def _library() -> "ModuleType":
     raise ImageError("registries need urllib3 2.2 or newer", "install the port net/py-urllib3, or urllib3 with pip")
 
 
-def _make_manager(verify: bool, proxy: str) -> "PoolManager":
+def _make_manager(verify: bool, proxy: str, watch: Watch) -> "PoolManager":
     """Return a pool. The default context takes certificates from the system, or from $SSL_CERT_FILE."""
     urllib3 = _library()
     context = ssl.create_default_context()
     if not verify:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # the endpoint has said so, once
-    options = {"num_pools": 16, "maxsize": 16, "ssl_context": context, "blocksize": BLOCK}
+    options = {"num_pools": 16, "maxsize": 16, "ssl_context": context, "blocksize": SENT}
     manager: PoolManager = _make_proxy(proxy, options) if proxy else urllib3.PoolManager(**options)
-    adapt(manager)
+    adapt(manager, watch)
     return manager
 
 

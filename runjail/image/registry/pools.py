@@ -1,10 +1,12 @@
 """What urllib3's pools do differently for us.
 
-The head of an answer comes in time as a whole: Python's time-out counts anew with every byte of it. A request's target
-is sent byte for byte: urllib3 encodes it anew, and signatures cover its spelling.
+- The head of an answer comes in time as a whole, and after few interim answers (RFC 9110, 15.2), which are passed over.
+- A request's target is sent byte for byte: urllib3 encodes it anew, and signatures cover its spelling.
 """
 
-import threading
+import http.client
+
+from runjail.errors import RegistryError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,15 +15,22 @@ if TYPE_CHECKING:
 
     from urllib3 import PoolManager
 
+    from runjail.image.registry.watch import Watch
 
-def adapt(manager: "PoolManager") -> None:
+MOST_INTERIM = 16  # answers before the one that counts
+MOST_LINES = 128  # of an interim answer
+LONGEST_LINE = 64 << 10
+
+
+def adapt(manager: "PoolManager", watch: "Watch") -> None:
     """Let a manager's connections give up when a head takes longer than their time-out.
 
-    Its pools take another argument of urlopen. target: what to send as it is; it has to be free of blanks.
+    Its pools take another argument of urlopen. target: what to send as it is; it has to be free of blanks. Its answers
+    have an attribute more. sock: the socket they are read from.
     """
     pools: dict[str, Any] = dict(manager.pool_classes_by_scheme)
     for scheme, pool in pools.items():
-        connection = type("Watched", (_Watched, pool.ConnectionCls), {})
+        connection = type("Watched", (_Watched, pool.ConnectionCls), {"watch": watch})
         pools[scheme] = type("WatchedPool", (_Exact, pool), {"ConnectionCls": connection})
     manager.pool_classes_by_scheme = pools
 
@@ -38,26 +47,47 @@ class _Watched:
 
     sock: "socket.socket"
     timeout: float
+    made: "http.client.HTTPResponse | None" = None  # whose head is being read
+    watch: "Watch"
 
     def getresponse(self) -> "Any":
         """Read the head. Raises TimeoutError."""
-        late = threading.Event()
-        timer = threading.Timer(self.timeout, self._give_up, (self.sock, late))
-        timer.daemon = True
-        timer.start()
-        try:
-            response = super().getresponse()  # type: ignore[misc]  # urllib3's
-        except Exception:
-            if late.is_set():
-                raise TimeoutError from None
-            raise
-        finally:
-            timer.cancel()
+        sock = self.sock
+        with self.watch.limit(sock, self.timeout) as limit:
+            try:
+                response = super().getresponse()  # type: ignore[misc]  # urllib3's
+            except Exception:
+                if self.made:  # urllib3 leaves it open when it does not like the head
+                    self.made.close()
+                if limit.late:
+                    raise TimeoutError from None
+                raise
+        response.sock, self.made = sock, None
         return response
 
-    def _give_up(self, sock: "socket.socket", late: threading.Event) -> None:
-        late.set()
-        try:
-            sock.shutdown(2)  # SHUT_RDWR: wakes the reader
-        except OSError:  # it ended by itself
-            pass
+    def response_class(self, *arguments: "Any", **options: "Any") -> "http.client.HTTPResponse":
+        """Return what reads an answer; http.client asks for it."""
+        self.made = _Response(*arguments, **options)
+        return self.made
+
+
+class _Response(http.client.HTTPResponse):
+    """Passes over interim answers, of which http.client knows one kind, and no end."""
+
+    def _read_status(self) -> "tuple[str, int, str]":
+        for _ in range(MOST_INTERIM):
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if not 100 <= status < 200 or status == 101:  # we never ask for another protocol
+                return version, status, reason
+            self._pass_over()
+        raise RegistryError(f"more than {MOST_INTERIM} interim answers")
+
+    def _pass_over(self) -> None:
+        """Read an interim answer's headers."""
+        for _ in range(MOST_LINES):
+            line = self.fp.readline(LONGEST_LINE)
+            if line in (b"\r\n", b"\n", b""):
+                return
+            if not line.endswith(b"\n"):
+                break
+        raise RegistryError("an interim answer with endless headers")

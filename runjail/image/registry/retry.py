@@ -1,7 +1,9 @@
 """Trying again: exponential back-off with jitter, bounded, and in the server's own rhythm where it names one."""
 
 import random
+import time
 
+from runjail import log
 from runjail.errors import RegistryError
 
 TYPE_CHECKING = False
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 ATTEMPTS = 6
 FIRST = 0.25  # seconds before the second attempt; doubled for each further one
 LONGEST = 60.0  # seconds; who is told to wait longer is told so instead
+SILENT = 5.0  # seconds after which people are told why nothing moves
 
 
 class Temporary(Exception):
@@ -37,19 +40,25 @@ class Retry:
         """Return work's result, started again after each Temporary. Raises its error when there were too many."""
         failures = 0
         while True:
+            start = time.monotonic()
             try:
                 return work()
             except Temporary as lost:
                 failures += 1
-                self.pause(failures, lost)
+                self.pause(failures, lost, time.monotonic() - start)
 
-    def pause(self, failures: int, lost: Temporary) -> None:
-        """Wait after this many failures in a row. Raises the error when it is time to give up."""
+    def pause(self, failures: int, lost: Temporary, took: float = 0.0) -> None:
+        """Wait after this many failures in a row. Raises the error when it is time to give up.
+
+        took: seconds until the last one.
+        """
         if failures >= self.attempts:
             raise lost.error
         wait = FIRST * 2 ** (failures - 1) * random.uniform(0.5, 1.5) if lost.wait is None else lost.wait
         if wait > LONGEST and lost.wait is not None:
             raise RegistryError(f"{lost.error}: try again in {wait:.0f} s", status=lost.error.status)
+        if took + wait > SILENT:
+            log.warning(f"{lost.error}: trying again, {failures} of {self.attempts - 1}")
         self.sleep(min(wait, LONGEST))
 
 

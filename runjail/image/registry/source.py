@@ -1,5 +1,7 @@
 """An image in a registry, to be pulled."""
 
+import time
+
 from runjail.errors import Corrupt, ImageError, RegistryError
 from runjail.image import digest as digests
 from runjail.image import media, model
@@ -109,12 +111,13 @@ class _Download:
         """Yield the rest, resumed after each break until there were too many without much between them."""
         failures, since = 0, self._position
         while self._position < self._size:
+            start = time.monotonic()
             try:
                 yield from self._connection(endpoint)
             except Temporary as lost:
                 failures = 1 if self._position - since >= PROGRESS else failures + 1
                 since = self._position
-                endpoint.retry.pause(failures, lost)
+                endpoint.retry.pause(failures, lost, time.monotonic() - start)
 
     def _connection(self, endpoint: "Endpoint") -> "Iterator[bytes]":
         """Yield what one connection brings."""
