@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from runjail import log
+from runjail.image.bundle_mounts import CAPABILITIES
 from tests.demo import machine_root
 from tests.demo.leftovers import Leftovers
 
@@ -288,6 +289,7 @@ def base_config(ours: Leftovers) -> dict[str, Any]:
         kinds = ("pid", "mount", "uts", "ipc", "network")
         namespaces = [{"type": kind} for kind in kinds]
         config["linux"] = {"namespaces": namespaces, "cgroupsPath": f"/{ours.group}-{next(NUMBERS)}"}
+        config["process"]["capabilities"] = dict.fromkeys(("bounding", "effective", "permitted"), CAPABILITIES)
     return config
 
 

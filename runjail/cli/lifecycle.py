@@ -39,6 +39,7 @@ def _request(given: "Given", context: Context) -> "creating.Request":
         _absolute(given.text("console-socket")),
         context.preserve,
         context.listen,
+        not given.flag("no-new-keyring"),
     )
 
 
@@ -249,8 +250,8 @@ def _process(given: "Given", context: Context, os_name: str, store: "Any") -> "A
         document["user"] = {**(document.get("user") or {}), "additionalGids": numbers}
     if given.flag("no-new-privs"):
         document["noNewPrivileges"] = True
-    sets = document.get("capabilities")
-    if given.many("cap") and sets is not None:  # without them, and on FreeBSD, it loses none
+    if given.many("cap"):
+        sets = document.get("capabilities") or {}
         document["capabilities"] = {**sets, **{kind: [*(sets.get(kind) or []), *given.many("cap")] for kind in CAPABLE}}
     return parse_process(document, os_name)
 

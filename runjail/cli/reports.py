@@ -161,14 +161,14 @@ def features(_given: "Given", context: Context) -> int:
     return put(jsonio.dumps(document(context.host().os), indent=4) + "\n")
 
 
-def spec(given: "Given", _context: Context) -> int:
+def spec(given: "Given", context: Context) -> int:
     """Write an example config.json."""
     from runjail.lifecycle.features import example
 
     path = os.path.join(given.text("bundle") or ".", "config.json")
     try:
         with open(path, "x", encoding="utf-8") as file:
-            file.write(jsonio.dumps(example(), indent=4) + "\n")
+            file.write(jsonio.dumps(example(context.host().os), indent=4) + "\n")
     except FileExistsError:
         raise UsageError("File config.json exists. Remove it first") from None
     return 0

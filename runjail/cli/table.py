@@ -34,7 +34,7 @@ _CREATE = (
     _CONSOLE,
     _PRESERVE,
     ("no-pivot", "", "", ""),
-    ("no-new-keyring", "", "", ""),
+    ("no-new-keyring", "", "", "on Linux: processes keep the session keyring of who starts them"),
     ("pidfd-socket", "", "X", ""),
 )
 _IMAGE = (

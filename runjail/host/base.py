@@ -23,9 +23,10 @@ class Box:
     id: container id. name: jail name. state: the container's state directory. source, root: directories.
     jid: jail id (FreeBSD, 0 before the jail exists). pid, started: init and its start time, 0 and "" before it is
     forked. namespaces (Linux): type to inode of init's namespaces, known once init runs. cgroup: its path or "".
+    keyring (Linux): whether its processes get session keyrings of their own.
     """
 
-    FIELDS = ("id", "name", "state", "source", "root", "jid", "pid", "started", "namespaces", "cgroup")
+    FIELDS = ("id", "name", "state", "source", "root", "jid", "pid", "started", "namespaces", "cgroup", "keyring")
 
     def __init__(self, id: str, name: str, state: str, source: str, root: str) -> None:
         self.id, self.name, self.state, self.source, self.root = id, name, state, source, root
@@ -34,6 +35,7 @@ class Box:
         self.started = ""
         self.namespaces: dict[str, int] = {}
         self.cgroup = ""
+        self.keyring = True
 
     def to_data(self) -> "dict[str, Any]":
         """Return the fields as JSON data."""
@@ -41,10 +43,11 @@ class Box:
 
     @classmethod
     def from_data(cls, data: "dict[str, Any]") -> "Box":
-        """Rebuild a box that to_data wrote. Raises KeyError when a field is missing."""
+        """Rebuild a box that to_data wrote, `keyring` may be missing. Raises KeyError for the others."""
         box = cls(data["id"], data["name"], data["state"], data["source"], data["root"])
-        for name in cls.FIELDS[5:]:
+        for name in cls.FIELDS[5:-1]:
             setattr(box, name, data[name])
+        box.keyring = data.get("keyring", True)
         return box
 
 

@@ -30,8 +30,6 @@ RLIMITS = {
     "RLIMIT_MEMLOCK": 6, "RLIMIT_NPROC": 7, "RLIMIT_NOFILE": 8, "RLIMIT_SBSIZE": 9, "RLIMIT_VMEM": 10, "RLIMIT_AS": 10,
     "RLIMIT_NPTS": 11, "RLIMIT_SWAP": 12, "RLIMIT_KQUEUES": 13, "RLIMIT_UMTXP": 14, "RLIMIT_PIPEBUF": 15,
 }  # fmt: skip
-GROUPS_CHANGED = 15  # the release in which setgroups(2) stopped setting the effective group
-_RELEASE = os.uname().release  # now: inside a jail it may be what `osrelease` pretends
 
 
 def confine(libc: "Libc", box: "Box", keep: list[int]) -> None:
@@ -68,7 +66,7 @@ def become(libc: "Libc", process: "Process") -> None:
     set_rlimits(process.rlimits, RLIMITS)
     if process.no_new_privileges:
         libc.procctl(PROC_NO_NEW_PRIVS_CTL, PROC_NO_NEW_PRIVS_ENABLE)
-    set_ids(process.user, gid_first=int(_RELEASE.partition(".")[0]) < GROUPS_CHANGED)
+    set_ids(process.user, effective_first=True)
 
 
 def open_console(libc: "Libc", process: "Process") -> tuple[int, int]:

@@ -5,6 +5,7 @@ Through `_ctypes`, the C half of ctypes: the Python half defines forty types nob
 """
 
 import _ctypes
+import errno
 import os
 
 CLONE_NEWNS = 0x00020000
@@ -44,6 +45,9 @@ PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_RAISE = 2
 PR_CAP_AMBIENT_CLEAR_ALL = 4
 CAPABILITY_VERSION_3 = 0x20080522
+KEYCTL_JOIN_SESSION_KEYRING = 1
+KEYCTL_SETPERM = 5
+KEY_POS_ALL = 0x3F000000  # every right for who has it in a keyring of its own, none for others
 
 
 class _Int(_ctypes._SimpleCData):  # type: ignore[type-arg]
@@ -88,6 +92,8 @@ _pivot_root = _declare("pivot_root", _Text, _Text)
 _setdomainname = _declare("setdomainname", _Text, _Long)
 _prctl = _declare("prctl", _Int, _Long, _Long, _Long, _Long)
 _capset = _declare("capset", _Pointer, _Pointer)
+_syscall = _declare("syscall", _Long, _Long, _Long, _Long)
+_KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219}.get(os.uname().machine)  # glibc has no function for it
 
 
 def _checked(result: int) -> int:
@@ -144,3 +150,14 @@ def capset(effective: int, permitted: int, inheritable: int) -> None:
     header = (_Unsigned * 2)(CAPABILITY_VERSION_3, 0)
     data = (_Unsigned * 6)(*[mask & low for mask in masks], *[mask >> 32 for mask in masks])
     _checked(_capset(_ctypes.addressof(header), _ctypes.addressof(data)))
+
+
+def new_session_keyring() -> None:
+    """Leave the session keyring for a new one without a name, which only its possessors see: keyctl(2).
+
+    Raises OSError, ENOSYS where the kernel has no keyrings.
+    """
+    if _KEYCTL is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    serial = _checked(_syscall(_KEYCTL, KEYCTL_JOIN_SESSION_KEYRING, 0, 0))
+    _checked(_syscall(_KEYCTL, KEYCTL_SETPERM, serial, KEY_POS_ALL))

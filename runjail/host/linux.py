@@ -5,6 +5,7 @@ There is no persistent object like a jail, hence nothing to leak: when init dies
 ctypes is imported by the verbs that need more than /proc and kill(2).
 """
 
+import errno
 import os
 import time
 
@@ -168,7 +169,7 @@ class LinuxHost:
         from runjail.host import linux_root
 
         linux_root.enter(box.root, self._propagation)
-        self._shut(libc, keep)
+        self._shut(libc, box, keep)
 
     def fork_inside(self, box: Box) -> int:
         """Fork into init's pid namespace."""
@@ -193,7 +194,7 @@ class LinuxHost:
         for descriptor, flag in opened:
             libc.setns(descriptor, flag)
         os.chdir("/")
-        self._shut(libc, keep)
+        self._shut(libc, box, keep)
 
     def _enter_cgroup(self, box: Box) -> None:
         if box.cgroup:
@@ -201,8 +202,10 @@ class LinuxHost:
 
             linux_cgroup.enter(box.cgroup)
 
-    def _shut(self, libc: "Any", keep: list[int]) -> None:
+    def _shut(self, libc: "Any", box: Box, keep: list[int]) -> None:
         close_others(keep)
+        if box.keyring:
+            _forget_keys(libc)
         libc.prctl(libc.PR_SET_DUMPABLE, 0)  # nobody inside may trace us or open /proc/PID/exe before we exec
 
     def become(self, process: "Process") -> None:
@@ -330,6 +333,15 @@ def _read(path: str) -> str:
         return os.read(descriptor, 65536).decode("utf-8", "replace")
     finally:
         os.close(descriptor)
+
+
+def _forget_keys(libc: "Any") -> None:
+    """Leave our caller's session keyring: its keys are not the container's."""
+    try:
+        libc.new_session_keyring()
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.EPERM):  # no keyrings, or a seccomp filter, which holds inside too
+            raise HostError(f"making a session keyring: {reason(error)}") from error
 
 
 def _flags(libc: "Any") -> dict[str, int]:

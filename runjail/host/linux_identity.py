@@ -1,5 +1,6 @@
 """What a process becomes inside a Linux container: its limits, ids, capabilities and terminal."""
 
+import errno
 import fcntl
 import os
 import resource
@@ -11,11 +12,12 @@ from runjail.errors import HostError, reason
 from runjail.host import libc_linux as libc
 from runjail.host import process as common
 from runjail.spec.capabilities import NAMES as CAPABILITIES
+from runjail.spec.model import Capabilities
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runjail.host.base import Box
-    from runjail.spec.model import Capabilities, Process, Rlimit
+    from runjail.spec.model import Process, Rlimit
 
 RLIMITS = {
     "RLIMIT_LOCKS": 10,
@@ -28,6 +30,7 @@ RLIMITS = {
     f"RLIMIT_{name}": getattr(resource, f"RLIMIT_{name}")
     for name in ("CPU", "FSIZE", "DATA", "STACK", "CORE", "RSS", "NPROC", "NOFILE", "MEMLOCK", "AS")
 }
+MOST_CAPABILITIES = 64  # bits of the kernel's sets
 TIOCGPTPEER = 0x5441
 TIOCSPTLCK = 0x40045431
 
@@ -37,15 +40,14 @@ def become(process: "Process") -> None:
     common.set_rlimits(_attainable(process.rlimits), RLIMITS)
     if process.oom_score_adj is not None:
         _set_oom_score(process.oom_score_adj)
-    wanted = process.capabilities
-    if wanted:
-        _drop_bounding(_mask(wanted.bounding))
-        libc.prctl(libc.PR_SET_KEEPCAPS, 1)
+    wanted = process.capabilities or Capabilities()  # not named: none, whoever it runs as
+    _drop_bounding(_mask(wanted.bounding))
+    libc.prctl(libc.PR_SET_KEEPCAPS, 1)
     common.set_ids(process.user)
-    if wanted:
-        _set_capabilities(wanted)
+    _set_capabilities(wanted)
     if process.no_new_privileges:
         libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1)
+    libc.prctl(libc.PR_SET_DUMPABLE, 0)  # again: a change of ids sets it to fs.suid_dumpable
 
 
 def _attainable(rlimits: "tuple[Rlimit, ...]") -> "tuple[Rlimit, ...]":
@@ -85,12 +87,15 @@ def _mask(names: tuple[str, ...]) -> int:
 
 
 def _drop_bounding(allowed: int) -> None:
-    for number in range(len(CAPABILITIES)):
-        if not allowed >> number & 1:
-            try:
+    """Drop what is not allowed, also what kernels newer than our list have."""
+    for number in range(MOST_CAPABILITIES):
+        try:
+            if not allowed >> number & 1 and libc.prctl(libc.PR_CAPBSET_READ, number):
                 libc.prctl(libc.PR_CAPBSET_DROP, number)
-            except OSError:  # beyond this kernel's last capability
+        except OSError as error:
+            if error.errno == errno.EINVAL:  # beyond this kernel's last capability
                 break
+            raise HostError(f"dropping capabilities: {reason(error)}", "that takes CAP_SETPCAP") from error
 
 
 def _set_capabilities(wanted: "Capabilities") -> None:

@@ -50,18 +50,19 @@ def _text(limits: tuple[int, int]) -> str:
     return ":".join("unlimited" if value == resource.RLIM_INFINITY else str(value) for value in limits)
 
 
-def set_ids(user: "User", gid_first: bool = False) -> None:
+def set_ids(user: "User", effective_first: bool = False) -> None:
     """Become `user`: supplementary groups, group, user, in this order, for good.
 
-    The groups are set even when the list is empty, or the process would keep root's. gid_first is for kernels on
-    which element 0 of setgroups(2) is the effective group: FreeBSD before 15.0.
+    The primary group is one of the supplementary ones too: a set-group-ID program replaces the effective group, and
+    what a file denies that group (mode 0604) it would give to others (CVE-2022-2989). effective_first is for FreeBSD:
+    until 15.0 element 0 of setgroups(2) is the effective group alone; since then one that stands twice counts once.
     Raises HostError; refuses 2**32-1, which the kernels take for "unchanged" or -1.
     """
     if NOBODY_AT_ALL in (user.uid, user.gid, *user.additional_gids):
         raise HostError(f"become user {user.uid}:{user.gid}: {NOBODY_AT_ALL} is no user and no group")
-    groups = list(user.additional_gids)
+    groups = list(dict.fromkeys((user.gid, *user.additional_gids)))
     try:
-        os.setgroups([user.gid, *groups] if gid_first and groups else groups)
+        os.setgroups([user.gid, *groups] if effective_first else groups)
         os.setgid(user.gid)
         os.setuid(user.uid)
     except OSError as error:

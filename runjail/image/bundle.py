@@ -105,9 +105,8 @@ def _process(
     directory = cwd or _text(image, "WorkingDir") or "/"
     if not directory.startswith("/") or "\0" in directory:
         raise ImageError(f"the image's WorkingDir must be an absolute path, not {directory[:100]!r}")
-    found: dict[str, Any] = {"uid": identity.uid, "gid": identity.gid}
-    if identity.groups:
-        found["additionalGids"] = list(identity.groups)
+    groups = [identity.gid, *identity.groups]  # the primary one too, as other engines write it: host.process.set_ids
+    found = {"uid": identity.uid, "gid": identity.gid, "additionalGids": groups}
     return {"user": found, "args": words, "env": _environment(image, system, identity.home), "cwd": directory}
 
 

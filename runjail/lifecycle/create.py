@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 class Request(Record):
     """What `create` was asked for; paths are absolute.
 
-    preserve: how many descriptors from 3 on the program inherits; listen: how many of them are systemd's.
+    preserve: how many descriptors from 3 on the program inherits; listen: how many of them are systemd's. keyring:
+    whether processes inside get session keyrings of their own.
     """
 
     id: str
@@ -35,6 +36,7 @@ class Request(Record):
     console_socket: str = ""
     preserve: int = 0
     listen: int = 0
+    keyring: bool = True
 
 
 def create(
@@ -95,10 +97,9 @@ def _check(request: Request, spec: "Spec", terminal: object) -> None:
 def _record(container: "Container", request: Request, spec: "Spec", plan: "Plan", host: "Host") -> None:
     """Write down what is known before anything is done."""
     box = container.box
-    box.name, box.source, box.root = plan.name, plan.source, plan.root
-    env = spec.process.env if spec.process else ()  # what runs in the container sees nothing of our caller's
+    box.name, box.source, box.root, box.keyring = plan.name, plan.source, plan.root, request.keyring
     hooks_later = {
-        "startContainer": tuple(hook.replace(env=hook.env or env) for hook in spec.hooks.start_container),
+        "startContainer": spec.hooks.start_container,
         "poststart": spec.hooks.poststart,
         "poststop": spec.hooks.poststop,
     }

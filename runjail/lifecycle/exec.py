@@ -7,7 +7,7 @@ from runjail.errors import HostError, RunjailError, UsageError, WrongStatus
 from runjail.host.base import seal_imports
 from runjail.lifecycle import console, program
 from runjail.lifecycle.link import Link, pair, rebuilt
-from runjail.lifecycle.state import write_pid
+from runjail.lifecycle.state import stored_process, write_pid
 from runjail.lifecycle.status import status
 from runjail.record import Record
 
@@ -55,6 +55,7 @@ def execute(
     container = _find(request, host, store)
     log.debug(f"container {container.id}: exec {request.process.args!r}")
     terminal = _connect(request, terminal)
+    request = request.replace(process=_complete(request.process, container, host))
     link, theirs = pair()
     pid = host.fork_inside(container.box)
     if not pid:
@@ -78,6 +79,7 @@ def become(request: Request, host: "Host", store: "Store") -> "NoReturn":
     The caller has loaded what host.enter needs. Raises as long as the program does not run, also from inside.
     """
     container = _find(request, host, store)
+    request = request.replace(process=_complete(request.process, container, host))
     try:
         os.setsid()
     except PermissionError:  # our caller gave us a process group of our own; that does, but for a terminal
@@ -95,6 +97,16 @@ def _find(request: Request, host: "Host", store: "Store") -> "Container":
     if now in REFUSALS and not (now == "paused" and request.ignore_paused):
         raise WrongStatus(REFUSALS[now])
     return container
+
+
+def _complete(process: "Process", container: "Container", host: "Host") -> "Process":
+    """Give a process that does not name its capabilities or oomScoreAdj the container's own, as runc does."""
+    if process.capabilities is not None and process.oom_score_adj is not None:
+        return process
+    own = stored_process(container, host.os)
+    capabilities = own.capabilities if process.capabilities is None else process.capabilities
+    score = own.oom_score_adj if process.oom_score_adj is None else process.oom_score_adj
+    return process.replace(capabilities=capabilities, oom_score_adj=score)
 
 
 def _connect(request: Request, terminal: "_socket.socket | None") -> "_socket.socket | None":
@@ -173,5 +185,5 @@ def _enter(
         console.send(terminal, master)
         program.take_terminal(slave)
     program.settle(process, make_cwd=False)
-    program.go_to(process.cwd, lambda: host.become(process))
+    program.take_on(process, host.become)
     return program.find(process), program.environment(process, request.listen)

@@ -10,6 +10,7 @@ LINUX_OPTIONS = (
     "nostrictatime nosuid nosymfollow private ro rbind relatime rprivate rshared rslave runbindable rw shared slave "
     "strictatime suid sync tmpcopyup unbindable"
 ).split()
+CAPABILITIES = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]  # of `runc spec`
 FREEBSD_OPTIONS = (
     "bind exec linrdlnk noatime nodup noexec nosuid nosymfollow notmpcopyup nullfs rbind rdlnk ro rule ruleset rw suid "
     "tmpcopyup"
@@ -28,9 +29,9 @@ def document(os: str) -> "dict[str, Any]":
     }
 
 
-def example() -> "dict[str, Any]":
+def example(os: str) -> "dict[str, Any]":
     """Return the config.json of `runjail spec`: a shell in a jail, also good for the Linux host."""
-    return {
+    document: dict[str, Any] = {
         "ociVersion": "1.3.0",
         "process": {
             "terminal": True,
@@ -48,3 +49,6 @@ def example() -> "dict[str, Any]":
         ],
         "freebsd": {"jail": {"ip4": "inherit", "ip6": "inherit"}},
     }
+    if os == "linux":  # where root has what is listed here; in a jail all that jails may
+        document["process"]["capabilities"] = dict.fromkeys(("bounding", "effective", "permitted"), CAPABILITIES)
+    return document

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 FOREVER = 365 * 86400.0  # a hook without a timeout may take as long as it likes
 
 
-def run(kind: str, hooks: "tuple[Hook, ...]", state: "dict[str, Any]", directory: str) -> None:
+def run(kind: str, hooks: "tuple[Hook, ...]", state: "dict[str, Any]", directory: str = "") -> None:
     """Run one list of hooks in order, the state document on their standard input.
 
-    directory: their working directory. Raises HookError at the first that cannot start, fails or takes too long.
-    No lock of ours may be held: a hook may call runjail for the same container.
+    directory: their working directory, "" for ours. Raises HookError at the first that cannot start, fails or takes too
+    long. No lock of ours may be held: a hook may call runjail for the same container.
     """
     for index, hook in enumerate(hooks):
         _run_one(kind, index, hook, jsonio.dumps(state).encode(), directory)
@@ -42,15 +42,11 @@ def _run_one(kind: str, index: int, hook: "Hook", state: bytes, directory: str) 
     """Run a hook; when it fails, nobody whom it started goes on. A failing startContainer ends its whole container."""
     name = f"hooks.{kind}[{index}]"
     try:
-        with WorkingIn(directory):
-            result = programs.run(
-                hook.args or (hook.path,),
-                path=hook.path,
-                env=dict(entry.partition("=")[::2] for entry in hook.env) or os.environ,  # as runc and crun have it
-                input=state,
-                timeout=hook.timeout or FOREVER,
-                foreign=kind != "startContainer",
-            )
+        if directory:
+            with WorkingIn(directory):
+                result = _result(kind, hook, state)
+        else:
+            result = _result(kind, hook, state)
     except HostError as error:
         raise HookError(f"{name} ({hook.path}): {error}") from error
     except OSError as error:
@@ -63,3 +59,14 @@ def _run_one(kind: str, index: int, hook: "Hook", state: bytes, directory: str) 
     if result.status:
         said = programs.plain((result.stderr or result.stdout).decode("utf-8", "replace")).strip().replace("\n", " / ")
         raise HookError(f"{name} ({hook.path}): exit status {result.status}" + (f": {said[:2000]}" if said else ""))
+
+
+def _result(kind: str, hook: "Hook", state: bytes) -> programs.Result:
+    return programs.run(
+        hook.args or (hook.path,),
+        path=hook.path,
+        env=dict(entry.partition("=")[::2] for entry in hook.env) or os.environ,  # as runc and crun have it
+        input=state,
+        timeout=hook.timeout or FOREVER,
+        foreign=kind != "startContainer",
+    )

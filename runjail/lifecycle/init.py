@@ -102,7 +102,7 @@ def _enter(launch: Launch) -> None:
         console.send(launch.terminal, master)
         program.take_terminal(slave)
     program.settle(process, make_cwd=True)
-    program.go_to(process.cwd, lambda: host.become(process))
+    program.take_on(process, host.become)
 
 
 def _exit_on_signals() -> None:

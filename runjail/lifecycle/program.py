@@ -33,13 +33,8 @@ def take_terminal(slave: int) -> None:
 
 
 def settle(process: "Process", make_cwd: bool) -> None:
-    """Hand over the pipes we were given, set umask and working directory; all of it before ids change.
-
-    make_cwd creates a missing working directory.
-    """
+    """Hand over the pipes we were given; make_cwd creates a missing working directory. Before ids change."""
     _give_pipes(process.user.uid)
-    if process.user.umask is not None:
-        os.umask(process.user.umask)
     if make_cwd:
         try:
             rootfs.make_directories(process.cwd)
@@ -58,18 +53,21 @@ def _give_pipes(uid: int) -> None:
             pass
 
 
-def go_to(directory: str, become: "Callable[[], None]") -> None:
-    """chdir(2) before `become` takes on the identity, as other runtimes do: images rely on it.
+def take_on(process: "Process", become: "Callable[[Process], None]") -> None:
+    """Set umask, go to the working directory and take on the identity with `become`: in this order, as others do.
 
-    What root is refused, as on NFS and FUSE, the user may enter, and is told otherwise.
+    Images rely on chdir(2) before the ids change. What root is refused, as on NFS and FUSE, the user may enter, and is
+    told otherwise.
     """
+    if process.user.umask is not None:
+        os.umask(process.user.umask)
     try:
-        os.chdir(directory)
+        os.chdir(process.cwd)
     except OSError:
-        become()
-        _chdir(directory)
+        become(process)
+        _chdir(process.cwd)
     else:
-        become()
+        become(process)
 
 
 def _chdir(directory: str) -> None:

@@ -6,17 +6,18 @@ import os
 from runjail.errors import NotRunning, RunjailError, WrongStatus
 from runjail.host.base import WorkingIn, seal_imports
 from runjail.lifecycle.link import Link, rebuilt
-from runjail.lifecycle.state import GATE, stored_hooks
+from runjail.lifecycle.state import GATE, stored_hooks, stored_process
 from runjail.lifecycle.status import document, status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from runjail.host.base import Host
     from runjail.lifecycle.state import Container, Store
     from runjail.nri.chain import Chain
-    from runjail.spec.model import Hook
+    from runjail.spec.model import Hook, Process
 
 REFUSALS = {
     "creating": "cannot start a container that is still being created",
@@ -94,20 +95,15 @@ def _run_poststart(container: "Container", host: "Host", listed: "tuple[Hook, ..
 
 
 def _run_inside(container: "Container", host: "Host", listed: "tuple[Hook, ...]") -> None:
-    """Run hooks in the container: a child enters it, with everything it needs already imported."""
-    from runjail.lifecycle import hooks
+    """Run hooks in the container, as whom its program will run: a child enters it, with all that it needs imported."""
     from runjail.lifecycle.link import pair
 
-    state = document(container, host, "created")
+    state, process = document(container, host, "created"), stored_process(container, host.os)
     link, theirs = pair()
     pid = host.fork_inside(container.box)
     if not pid:
         try:
-            seal_imports()
-            host.enter(container.box, [theirs.fileno()])
-            os.setgroups([])  # our caller's groups mean something else in there
-            hooks.run("startContainer", listed, state, "/")
-            theirs.say(done=True)
+            _be_hooked(container, host, listed, state, process, theirs)
         except BaseException as error:
             theirs.report(error)
         os._exit(0)
@@ -117,6 +113,26 @@ def _run_inside(container: "Container", host: "Host", listed: "tuple[Hook, ...]"
     finally:
         link.close()
         os.waitpid(pid, 0)
+
+
+def _be_hooked(
+    container: "Container",
+    host: "Host",
+    listed: "tuple[Hook, ...]",
+    state: "dict[str, Any]",
+    process: "Process",
+    link: Link,
+) -> None:
+    """Enter the container, become what its program will be, and run the hooks, in a session without our terminal."""
+    from runjail.lifecycle import hooks, program
+
+    os.setsid()
+    seal_imports()
+    host.enter(container.box, [link.fileno()])
+    program.take_on(process, host.become)
+    env = tuple(os.fsdecode(b"%s=%s" % pair) for pair in program.environment(process, 0).items())
+    hooks.run("startContainer", tuple(hook.replace(env=hook.env or env) for hook in listed), state)
+    link.say(done=True)
 
 
 def open_gate(container: "Container") -> None:

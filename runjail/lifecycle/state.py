@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from runjail.host.base import Note
     from runjail.nri.chain import Chain
-    from runjail.spec.model import Hook
+    from runjail.spec.model import Hook, Process
 
 GATE = "gate"
 ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+.-")
@@ -311,3 +311,10 @@ def stored_hooks(container: Container, kind: str) -> "tuple[Hook, ...]":
     from runjail.spec.model import Hook
 
     return tuple(Hook(hook["path"], tuple(hook["args"]), tuple(hook["env"]), hook["timeout"]) for hook in listed)
+
+
+def stored_process(container: Container, os_name: str) -> "Process":
+    """Return the container's own process, of config.json as create kept it."""
+    from runjail.spec.parse import parse_process
+
+    return parse_process(jsonio.loads(container.config())["process"], os_name)

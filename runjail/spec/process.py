@@ -20,8 +20,8 @@ LIMITS = {
 }
 INFINITY = 2**63  # and above; FreeBSD's RLIM_INFINITY is 2**63-1, Go clients write Linux's 2**64-1
 
-# setgroups(2) takes 1023 on FreeBSD, one of which is the gid itself
-MOST_GROUPS = {"freebsd": 1022, "linux": 65535}
+# Besides the gid: setgroups(2) takes 1023 on FreeBSD, where the gid may stand twice (host.process), 65536 on Linux
+MOST_GROUPS = {"freebsd": 1021, "linux": 65535}
 
 # Known properties that no host of ours applies
 UNSUPPORTED = ("scheduler", "ioPriority", "execCPUAffinity")

@@ -92,11 +92,12 @@ def test_becoming_the_process(tmp_path: Path, program: str, code: int, said: str
 BECOME = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
+from runjail import jsonio
 from runjail.lifecycle import exec, status
 from runjail.lifecycle.state import Store
 
 class Host:
-    os = "test"
+    os = "linux"
     def started(self, pid): return "1"
     def boot(self): return "b"
     def enter(self, box, keep): pass
@@ -109,7 +110,10 @@ container.data = {"ociVersion": "1", "bundle": "/", "created": "", "owner": "0",
 container.box.pid, container.box.started = 1, "1"
 container.save()
 from runjail.spec.parse import parse_process
-process = parse_process({"cwd": "/", "args": [sys.argv[3], "from", "inside"], "user": {"uid": 0, "gid": 0}}, "linux")
+document = {"cwd": "/", "args": [sys.argv[3], "from", "inside"], "user": {"uid": 0, "gid": 0}}
+with open(container.path + "/config.json", "w") as file:
+    file.write(jsonio.dumps({"process": document}))
+process = parse_process(document, "linux")
 print("pid", os.getpid(), flush=True)
 try:
     exec.become(exec.Request("web", process), Host(), store)

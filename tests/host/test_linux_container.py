@@ -122,7 +122,7 @@ def test_a_program_that_only_a_capability_lets_a_user_run(life: Life) -> None:
     """Whether a program may be executed is asked for the user with all that it can."""
     (life.bundle.rootfs / "bin" / "cat").chmod(0o700)
     kinds = ("bounding", "effective", "permitted", "inheritable", "ambient")
-    life.bundle.write("/bin/cat", "/proc/self/status", user={"uid": 1000, "gid": 1000})
+    life.bundle.write("/bin/cat", "/proc/self/status", user={"uid": 1000, "gid": 1000}, capabilities={})
     assert life.runjail("run", "-b", str(life.path), "c").stderr == 'runjail: exec: "/bin/cat": permission denied\n'
     life.bundle.write(capabilities={kind: ["CAP_DAC_OVERRIDE"] for kind in kinds})
 

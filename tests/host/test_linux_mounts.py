@@ -185,7 +185,8 @@ def test_propagation(life: Life, tmp_path: Path, option: str, reaches_in: bool, 
         life.bundle.config["linux"]["rootfsPropagation"] = (
             "rslave" if option == "rslave" else "rshared" if option == "rshared" else "rprivate"
         )
-        life.sleep()
+        sets = {key: ["CAP_SYS_ADMIN"] for key in ("bounding", "effective", "permitted")}
+        life.start("/bin/sleep", "600", capabilities=sets)
         subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(volume / "out")], check=True)
         (volume / "out" / "file").touch()
         seen = life.runjail.ok("exec", "c", "/bin/ls", "/volume/out").stdout

@@ -112,21 +112,27 @@ def test_ids_are_set_groups_first_user_last(calls: list[tuple[str, object]]) -> 
     """After setuid nothing else would be allowed."""
     set_ids(User(1000, 100, additional_gids=(5, 6)))
 
-    assert calls == [("setgroups", [5, 6]), ("setgid", 100), ("setuid", 1000)]
+    assert calls == [("setgroups", [100, 5, 6]), ("setgid", 100), ("setuid", 1000)]
 
 
 def test_no_groups_still_drops_those_of_root(calls: list[tuple[str, object]]) -> None:
     """An absent list must not mean "keep wheel and operator"."""
     set_ids(User(1000, 100))
 
-    assert calls[0] == ("setgroups", [])
+    assert calls[0] == ("setgroups", [100])
 
 
-def test_old_kernels_get_the_group_as_first_element(calls: list[tuple[str, object]]) -> None:
-    """Before FreeBSD 15 element 0 becomes the effective group and setgid overwrites it: a group would be lost."""
-    set_ids(User(1000, 100, additional_gids=(5,)), gid_first=True)
+@pytest.mark.parametrize("groups", [(5,), (5, 100), (100, 5, 5)])
+def test_the_primary_group_is_a_supplementary_one_on_every_kernel(
+    calls: list[tuple[str, object]], groups: tuple[int, ...]
+) -> None:
+    """Before FreeBSD 15 element 0 becomes the effective group, and setgid overwrites it: the rest stays."""
+    set_ids(User(1000, 100, additional_gids=groups), effective_first=True)
 
-    assert calls[0] == ("setgroups", [100, 5])
+    assert calls[0][0] == "setgroups"
+    first, *supplementary = calls[0][1]  # type: ignore[misc]
+    assert first == 100
+    assert sorted(supplementary) == [5, 100]
 
 
 @pytest.mark.parametrize("user", [User(NOBODY_AT_ALL), User(0, NOBODY_AT_ALL), User(0, 0, None, (NOBODY_AT_ALL,))])

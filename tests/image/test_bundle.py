@@ -128,10 +128,10 @@ def test_the_environment(root: str) -> None:
 
 def test_who_runs_it_and_where(root: str) -> None:
     run = {"Cmd": ["a"], "User": "www", "WorkingDir": "/srv"}
-    assert made(root, run=run)["process"]["user"] == {"uid": 80, "gid": 81, "additionalGids": [20]}
+    assert made(root, run=run)["process"]["user"] == {"uid": 80, "gid": 81, "additionalGids": [81, 20]}
     assert made(root, run=run)["process"]["cwd"] == "/srv"
     told = made(root, run=run, user="0:0", cwd="/tmp")["process"]
-    assert (told["user"], told["cwd"]) == ({"uid": 0, "gid": 0}, "/tmp")
+    assert (told["user"], told["cwd"]) == ({"uid": 0, "gid": 0, "additionalGids": [0]}, "/tmp")
     assert made(root)["process"]["cwd"] == "/"
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from runjail.lifecycle import program
+from runjail.spec.model import Process
 from tests.conftest import Bundle
 from tests.lifecycle.life import Life, until
 
@@ -208,7 +209,7 @@ def test_a_working_directory_that_only_the_user_may_enter(monkeypatch: pytest.Mo
             raise PermissionError(13, "Permission denied", path)
 
     monkeypatch.setattr(os, "chdir", enter)
-    program.go_to("/home", lambda: done.append("became"))
+    program.take_on(Process(("x",), cwd="/home"), lambda _process: done.append("became"))
 
     assert done == ["/home", "became", "/home"]
 

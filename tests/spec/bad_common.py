@@ -114,7 +114,7 @@ PROCESS = [
     Bad(
         "too many groups",
         {"process/user/additionalGids": list(range(1023))},
-        "process.user.additionalGids: must hold at most 1022 groups, not 1023",
+        "process.user.additionalGids: must hold at most 1021 groups, not 1023",
     ),
     Bad(
         "limit of the other system",
