@@ -48,6 +48,7 @@ install:
 	sh .ci/install "$(DESTDIR)" "$(PREFIX)"
 
 uninstall:
+	@sh .ci/release "$(DESTDIR)$(PREFIX)/libexec/runjail/bin"
 	rm -rf "$(DESTDIR)$(PREFIX)/lib/runjail" "$(DESTDIR)$(PREFIX)/libexec/runjail"
 	rm -f "$(DESTDIR)$(PREFIX)/bin/runjail" "$(DESTDIR)$(PREFIX)/bin/containerd-shim-runjail-v1" \
 	    "$(DESTDIR)$(PREFIX)/bin/ctd-decoder"
@@ -55,5 +56,6 @@ uninstall:
 	    "$(DESTDIR)$(PREFIX)/share/man/man8/runjail-image.8"
 
 clean:
+	@for place in .venv .pythons/*/checkout/.venv; do sh .ci/release "$$place/libexec/runjail/bin"; done
 	rm -rf .venv .pythons .demo .vagrant-results .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist runjail.egg-info
 	find runjail tests .ci -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -89,6 +89,7 @@ def make(wanted: list[str]) -> bool:
 
 def create(options: list[str]) -> None:
     """Make an empty virtual environment in place of the present one."""
+    boot.release(os.path.normpath(os.path.join(VENV, "bin", boot.PLACE)))
     subprocess.run([boot.interpreter(), "-m", "venv", "--clear", *options, VENV], check=True)
 
 
@@ -136,7 +137,7 @@ def program() -> bool:
 def main() -> None:
     """Make what is not there yet."""
     wanted = requirements()
-    text = "\n".join([boot.interpreter(), TOP, boot.TEMPLATE, *boot.PROGRAMS, *wanted]) + "\n"
+    text = "\n".join([boot.interpreter(), TOP, boot.PLACE, boot.TEMPLATE, *boot.PROGRAMS, *wanted]) + "\n"
     if not ready(text):
         print(f"setting up .venv with {boot.interpreter()}", flush=True)
         complete = (usable() and install(wanted)) or make(wanted)

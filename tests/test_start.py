@@ -11,6 +11,7 @@ import pytest
 
 TOP = Path(__file__).resolve().parent.parent
 PROGRAM = TOP / ".venv" / "bin" / "runjail"
+PLACE = TOP / ".venv" / "libexec" / "runjail" / "bin"
 
 pytestmark = pytest.mark.skipif(not PROGRAM.exists(), reason="needs the program: make venv")
 
@@ -65,11 +66,13 @@ def test_closed_standard_streams() -> None:
 
 
 def test_first_line_is_a_real_interpreter() -> None:
-    """Not a link of the virtual environment, which costs a search at every start, and isolated."""
+    """Isolated, and not the virtual environment's: on Linux a link of our own, or what is mounted over it."""
     line = PROGRAM.read_text(encoding="utf-8").split("\n", 1)[0]
     python, options = line.removeprefix("#!").split()
+    real = os.path.realpath(sys.executable)
 
-    assert os.path.realpath(python) == python
+    assert os.path.samefile(python, real)
+    assert python == (str(PLACE / os.path.basename(real)) if sys.platform == "linux" else real)
     assert options == "-IS"
 
 
@@ -100,3 +103,22 @@ def test_install_below_a_prefix(tmp_path: Path) -> None:
     subprocess.run(["make", "uninstall", f"PREFIX={prefix}"], **how)
 
     assert [path for path in prefix.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_a_package_is_built_elsewhere(tmp_path: Path) -> None:
+    """DESTDIR stands before every path that is written, and in none of the files."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")} | {
+        "PYTHON": sys.executable
+    }
+    words = ["make", "install", f"DESTDIR={tmp_path}", "PREFIX=/opt/r"]
+    subprocess.run(words, cwd=TOP, check=True, capture_output=True, env=env)
+    programs = [path for path in (tmp_path / "opt/r").rglob("*") if os.access(path, os.X_OK) and path.is_file()]
+
+    assert {"runjail", "ctd-decoder", "runj", "konfine"} <= {path.name for path in programs}
+    written = [path for path in programs if not path.is_symlink()]
+    assert [path for path in written if str(tmp_path) in path.read_text(encoding="utf-8")] == []
+    if sys.platform == "linux":
+        first = (tmp_path / "opt/r/bin/runjail").read_text(encoding="utf-8").split()[0]
+        assert first.startswith("#!/opt/r/libexec/runjail/bin/python")
+        assert os.readlink(f"{tmp_path}{first[2:]}") == os.path.realpath(sys.executable)

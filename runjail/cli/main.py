@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from runjail.lifecycle.state import Store
     from runjail.nri.chain import Chain
 
+ENTERING = {"create", "exec", "run", "start"}  # put processes into containers
 OWN_FAILURE = {"exec": 255}  # runc's: 1 and up may be the program's
 MAX_PRESERVED = 1024
 SETTINGS = ("/usr/local/etc/runjail.toml", "/etc/runjail.toml")  # the first that exists, without $RUNJAIL_CONFIG
@@ -93,7 +94,7 @@ def main() -> "NoReturn":
     gc.disable()
     _open_standard()
     _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # a caller that ignores it would take our children's ends from us
-    code = run(sys.argv)
+    code = run(sys.argv, own=True)
     if sys.stdout:  # None when our caller closed it
         sys.stdout.flush()
     os._exit(code)
@@ -108,15 +109,20 @@ def _open_standard() -> None:
             os.set_inheritable(os.open("/dev/null", os.O_RDWR), True)  # the lowest free number: this one
 
 
-def run(argv: "Sequence[str]") -> int:
-    """Run one command line. Returns the exit code."""
+def run(argv: "Sequence[str]", own: bool = False) -> int:
+    """Run one command line. Returns the exit code. own: it is the process's, which may be executed again."""
     verb = ""
     debug = False
     try:
         given, rest = _globals(argv)
         debug = given.flag("debug")
         verb = given.words[0] if given.words else ""
-        return _dispatch(given, verb, rest)
+        exposed = ""
+        if own and verb in ENTERING and sys.platform == "linux":
+            from runjail.host.interpreter import secure
+
+            exposed = secure()
+        return _dispatch(given, verb, rest, exposed)
     except RunjailError as error:
         log.error(str(error), error.hint)
     except KeyboardInterrupt:
@@ -144,7 +150,7 @@ def _globals(argv: "Sequence[str]") -> "tuple[Given, list[str]]":
         raise
 
 
-def _dispatch(given: "Given", verb: str, rest: list[str]) -> int:
+def _dispatch(given: "Given", verb: str, rest: list[str], exposed: str) -> int:
     if given.flag("version"):
         return _version(given)
     if given.flag("help") or not verb or verb == "help":
@@ -174,6 +180,8 @@ def _dispatch(given: "Given", verb: str, rest: list[str]) -> int:
     _adopt(given, wanted, options)
     _close_leaked(3 + preserve, [*given.said(), *wanted.said()])
     _open_log(given)
+    if exposed:
+        log.debug(exposed)
     if problem:
         raise problem
     _check_words(verb, wanted.words, positionals)

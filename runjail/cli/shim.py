@@ -21,10 +21,15 @@ def main() -> "NoReturn":
     """Run the command that containerd wants and end the process. Its standard descriptors are always open."""
     gc.disable()  # a shim that stays enables it again
     _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
-    os._exit(commands.main(sys.argv, _engine))
+    exposed = ""
+    if sys.platform == "linux" and "start" in sys.argv:  # a shim and its workers execute what its `start` did
+        from runjail.host.interpreter import secure
+
+        exposed = secure()
+    os._exit(commands.main(sys.argv, lambda: _engine(exposed)))
 
 
-def _engine() -> "Engine":
+def _engine(exposed: str) -> "Engine":
     """Return the engine of this machine. A `delete` that has nothing to do needs none."""
     from runjail.cli.main import Context
     from runjail.cli.parse import Given
@@ -38,7 +43,7 @@ def _engine() -> "Engine":
 
         return Store(root, lambda: context.plugins(host))
 
-    return Engine(host, _machine(host), store, lambda: _share(context))
+    return Engine(host, _machine(host), store, lambda: _share(context), exposed)
 
 
 def _machine(host: "Host") -> "Machine":

@@ -311,7 +311,7 @@ class LinuxHost:
 
     def check(self) -> list[tuple[str, bool, str, str]]:
         """Return what of this machine matters to containers."""
-        from runjail.host import linux_cgroup
+        from runjail.host import interpreter, linux_cgroup
 
         root = os.geteuid() == 0
         return [
@@ -322,6 +322,7 @@ class LinuxHost:
                 " ".join(NAMESPACES),
                 "",
             ),
+            *interpreter.check(),
             *linux_cgroup.check(),
             ("product", False, "Linux is for development and CI", "run on FreeBSD 14.2 or later"),
         ]

@@ -145,6 +145,8 @@ def _become(listener: "_socket.socket", path: str, given: "Given", engine: "Engi
         close_others([listener.fileno()])
         os.chdir("/")
         _open_log(bundle, given)
+        if engine.exposed:
+            log.debug(engine.exposed)
         from runjail.shim import server  # the engine, while our parent prints where we are
 
         server.serve(listener, path, engine, given.events, given.namespace)

@@ -33,9 +33,17 @@ if TYPE_CHECKING:
 
 
 class Engine:
-    """What starts and ends containers. store: opens the state directory of a root."""
+    """What starts and ends containers.
+
+    store: opens the state directory of a root; exposed: why containers can write to our interpreter, "" when not.
+    """
 
     def __init__(
-        self, host: "Host", machine: "Machine", store: "Callable[[str], Store]", share: "Callable[[], str]"
+        self,
+        host: "Host",
+        machine: "Machine",
+        store: "Callable[[str], Store]",
+        share: "Callable[[], str]",
+        exposed: str = "",
     ) -> None:
-        self.host, self.machine, self.store, self.share = host, machine, store, share
+        self.host, self.machine, self.store, self.share, self.exposed = host, machine, store, share, exposed

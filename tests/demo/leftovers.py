@@ -13,6 +13,7 @@ import time
 import zlib
 
 FREEBSD = sys.platform.startswith("freebsd")
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
 class Leftovers:
@@ -74,6 +75,12 @@ class Leftovers:
         for path in self.cgroups():
             with contextlib.suppress(OSError):
                 os.rmdir(path)
+        self.release_interpreter()
+
+    def release_interpreter(self) -> None:
+        """Unmount the interpreter that the checkout's program has mounted; the next container mounts it again."""
+        place = os.path.join(TOP, ".venv", "libexec", "runjail", "bin")
+        subprocess.run(["sh", os.path.join(TOP, ".ci", "release"), place], check=True)
 
     def processes(self) -> list[tuple[int, str]]:
         """Return (pid, command line) of live processes that carry the mark in their environment."""
