@@ -103,5 +103,7 @@ def unpack(
         os.close(directory)
     algorithm, expected = digests.parse(diff_id)
     if hashed.hexdigest() != expected:
+        if decryptor:  # the digest of a plaintext is not for everybody
+            raise Corrupt(f"a layer of another diffID than {diff_id}")
         raise Corrupt(f"a layer of diffID {algorithm}:{hashed.hexdigest()} instead of {diff_id}")
     return Unpacked(size, applier.entries, applier.warnings())

@@ -48,7 +48,8 @@ class Proofs:
         finally:
             os.close(file)
         if found != diff_id:
-            raise Corrupt(f"layer {layer.digest} has diffID {found}, not {diff_id} as the image's config says")
+            what = "another diffID" if private else f"diffID {found}"  # the digest of a plaintext is not for everybody
+            raise Corrupt(f"layer {layer.digest} has {what}, not {diff_id} as the image's config says")
         self.note(layer, diff_id, private)
 
     def note(self, layer: "Descriptor", diff_id: str, private: "Private | None") -> None:

@@ -110,7 +110,7 @@ def test_packets_that_cannot_be_read_do_not_stand_in_the_way() -> None:
 
     assert ocicrypt.unwrap(layer(annotations), pair.parameters(certificate=True)) == KEY
     assert ocicrypt.recipients(layer(annotations)) == ["[jwe]"]
-    with pytest.raises(Unauthorized, match="invalid key length of 0 bytes; need 32 bytes"):
+    with pytest.raises(Unauthorized, match="JWE: No suitable private key found"):
         broken = annotations | {ocicrypt.KEYS + "jwe": ",".join(packets[:-1])}
         ocicrypt.unwrap(layer(broken), pair.parameters(certificate=True))
 

@@ -92,9 +92,7 @@ def test_any_byte_of_the_blob(encrypted: Encrypted, place: int, change: int) -> 
 def test_any_byte_of_the_blob_and_its_digest(encrypted: Encrypted, place: int, change: int) -> None:
     """By whom the manifest can be changed: the HMAC tells."""
     blob = flipped(encrypted.blob, place, change)
-    with pytest.raises(
-        Corrupt, match=r"could not properly decrypt byte stream; exp hmac: '[0-9a-f]{64}', actual hmac: "
-    ):
+    with pytest.raises(Corrupt, match="could not properly decrypt byte stream; its HMAC is not that of"):
         encrypted.decrypt(encrypted.layer.replace(digest=digests.of(blob)), blob)
     assert encrypted.emitted() == b""
 

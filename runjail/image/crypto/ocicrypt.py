@@ -2,9 +2,12 @@
 
 `unwrap` is the authorisation check: who can unwrap a layer's private options may use the layer. Annotations are
 hostile: a packet that cannot be read is passed over, and why is part of the error when nothing else opens the layer.
+How far a packet came once a key was tried on it is never told: who can edit a manifest and sees errors would ask again
+and again, each time with another byte changed, until the key is known (Bleichenbacher 1998, Vaudenay 2002).
 """
 
 import base64
+import hmac
 
 from runjail.errors import Corrupt, ImageError, RunjailError, Unauthorized
 from runjail.image.crypto import jwe, keyprovider, pgp, pkcs7, pkcs11  # light until they have something to do
@@ -41,7 +44,7 @@ def unwrap(descriptor: "Descriptor", parameters: "Parameters", providers: "Mappi
     """
     private = _unwrap(descriptor, parameters, providers)
     said = public(descriptor).nonce
-    if said is not None and said != private.nonce:
+    if said is not None and not hmac.compare_digest(said, private.nonce):
         raise Corrupt(f"decrypting layer {descriptor.digest}: the public nonce is not the private one")
     return private
 
@@ -135,9 +138,14 @@ def _open(descriptor: "Descriptor", name: str, opener: "Opener", faults: list[st
         return None
     for packet in packets.split(","):
         try:
-            return Private.from_json(opener(decode(packet, "annotation")))
+            opened = opener(decode(packet, "annotation"))
         except RunjailError as error:
             faults.append(str(error))
+            continue
+        try:
+            return Private.from_json(opened)
+        except Corrupt as error:  # the same words as when it does not open: what came out is nobody's to learn
+            faults.append(SCHEMES[name].NO_KEY if name in SCHEMES else str(error))
     return None
 
 

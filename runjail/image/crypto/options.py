@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         """What a module of a key wrapping scheme offers."""
 
         NAME: str
+        NO_KEY: str  # what `unwrap` says when no key opens a packet, whatever the reason
 
         def offered(self, parameters: Parameters, /) -> bool:
             """Whether a private key for this scheme is among the parameters."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["NAME", "is_secret_keyring", "offered", "recipients", "unwrap", "wrap"]
 
 NAME = "pgp"
+NO_KEY = "PGP: No suitable key found to unwrap key"
 USER_ID = re.compile(r"(?P<name>[^<]*)<(?P<address>[^<>]*)>\s*")
 
 
@@ -62,4 +63,4 @@ def unwrap(packet: bytes, parameters: "Parameters") -> bytes:
         except SchemeError as error:
             reasons.append(str(error).removeprefix("PGP: "))
     hint = f"it takes the secret key of one of these, and its password: {', '.join(ids)}"
-    raise SchemeError(f"PGP: No suitable key found to unwrap key: {'; '.join(dict.fromkeys(reasons))}", hint)
+    raise SchemeError(f"{NO_KEY}: {'; '.join(dict.fromkeys(reasons))}", hint)

@@ -81,14 +81,14 @@ class Home:
         if self.lock is not None:
             os.close(self.lock)
 
-    def __call__(self, *arguments: str, input: bytes = b"") -> bytes:
-        """Return what gpg writes. Raises SchemeError with gpg's own words when it fails or takes too long."""
+    def __call__(self, *arguments: str, input: bytes = b"", why: str = "") -> bytes:
+        """Return what gpg writes. Raises SchemeError when it takes too long, or fails: with gpg's own words, or why."""
         result = self._run([self.gpg, *OPTIONS, *arguments], input)
         if result.timed_out:
             raise SchemeError(f"PGP: gpg did not end within {TIMEOUT:g} s")
         if result.status or len(result.stdout) >= LIMIT:
-            said = programs.first_line(result.stderr).removeprefix("gpg: ")
-            raise SchemeError(f"PGP: gpg failed: {said or f'status {result.status}'}")
+            said = programs.first_line(result.stderr).removeprefix("gpg: ") or f"status {result.status}"
+            raise SchemeError(f"PGP: {why or f'gpg failed: {said}'}")
         return result.stdout
 
     def _run(self, argv: list[str], input: bytes = b"") -> programs.Result:
@@ -102,11 +102,15 @@ class Home:
         self("--import", input=keyring)
 
     def decrypt(self, packet: bytes, password: bytes) -> bytes:
-        """Return the plaintext of a message that a key in this home opens. Raises SchemeError when none does."""
+        """Return the plaintext of a message that a key in this home opens. Raises SchemeError when none does.
+
+        gpg's words are not told: they say whether the session key or what it encrypts was wrong.
+        """
         message = f"{self.path}/message"  # ciphertext; standard input is for the password
         with open(message, "wb") as file:
             file.write(packet)
-        return self("--passphrase-fd", "0", "--decrypt", message, input=password + b"\n")
+        why = "gpg cannot decrypt it with this key and password"
+        return self("--passphrase-fd", "0", "--decrypt", message, input=password + b"\n", why=why)
 
     def encrypt(self, plaintext: bytes, fingerprints: list[str]) -> bytes:
         """Return a binary message that each of these keys opens, in the form that Go's openpgp reads and writes."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["NAME", "is_pkcs11_yaml", "offered", "recipients", "unwrap", "wrap"]
 
 NAME = "pkcs11"
+NO_KEY = "PKCS11: No suitable private key found for decryption"
 HASHES = {"sha1": 20, "sha256": 32}  # name: bytes
 WRITTEN, MISSING = "sha256", "sha1"  # what is written unless told otherwise, and what a packet means that names none
 HASH_VARIABLE = "OCICRYPT_OAEP_HASHALG"
@@ -126,7 +127,7 @@ def unwrap(packet: bytes, parameters: "Parameters") -> bytes:
         except SchemeError as error:
             reasons.append(str(error).removeprefix("PKCS11: "))
     detail = "; ".join(dict.fromkeys(reasons))
-    raise SchemeError(f"PKCS11: No suitable private key found for decryption: {detail}")
+    raise SchemeError(f"{NO_KEY}: {detail}" if detail else NO_KEY)
 
 
 def _parse(packet: bytes) -> list[tuple[bytes, str]]:

@@ -28,7 +28,10 @@ class Key:
         return self._do("encrypt", data, hash)
 
     def decrypt(self, data: bytes, hash: str) -> bytes:
-        """Return what was encrypted for this private key. Raises SchemeError."""
+        """Return what was encrypted for this private key.
+
+        Raises SchemeError; for what the module does not decrypt without a word of why.
+        """
         return self._do("decrypt", data, hash)
 
     def _do(self, what: str, data: bytes, hash: str) -> bytes:
@@ -44,7 +47,8 @@ class Key:
             )
             raise SchemeError(f"PKCS11: the module has no RSA-OAEP with {hash}", hint) from None
         except exceptions.PKCS11Error as error:
-            raise SchemeError(f"PKCS11: the module cannot {what}: {_name(error)}") from None
+            why = f": {_name(error)}" if what == "encrypt" else " it"
+            raise SchemeError(f"PKCS11: the module cannot {what}{why}") from None
 
 
 @contextmanager
