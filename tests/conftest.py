@@ -17,6 +17,7 @@ import pytest
 
 from runjail import log
 from runjail.image.bundle_mounts import CAPABILITIES
+from tests import limits, needs
 from tests.demo import machine_root
 from tests.demo.leftovers import Leftovers
 
@@ -24,63 +25,48 @@ TOP = Path(__file__).resolve().parent.parent
 FREEBSD = sys.platform.startswith("freebsd")
 LINUX = sys.platform == "linux"
 NUMBERS = itertools.count(1)
-PEERS = ("podman", "conmon", "containerd", "ctr", "buildah", "runc", "crun", "skopeo")
+COSTS = pytest.StashKey[dict[str, int]]()
 
 
-# What this machine can test ---------------------------------------------------------------------------------------
-
-
-def _answer(*command: str) -> str:
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=False).stdout.strip()
-    except OSError:
-        return ""
-
-
-def _cgroups() -> str:
-    if os.path.exists("/sys/fs/cgroup/cgroup.controllers"):
-        return "v2"
-    return "v1" if os.path.isdir("/sys/fs/cgroup/memory") else "none"
-
-
-def _may_unshare() -> bool:
-    if not LINUX or os.geteuid() or not shutil.which("unshare"):
-        return False
-    return subprocess.run(["unshare", "-mpf", "true"], capture_output=True, check=False).returncode == 0
+# What this machine can test, and for how long ---------------------------------------------------------------------
 
 
 def pytest_report_header() -> list[str]:
-    """Say what this machine can and cannot test."""
-    root = "root" if os.geteuid() == 0 else "not root: containers are not tested"
-    if FREEBSD:
-        racct = {"1": "on", "0": "off"}.get(_answer("sysctl", "-n", "kern.racct.enable"), "not in the kernel")
-        zfs = "present" if shutil.which("zfs") else "absent"
-        host = f"racct {racct}, zfs {zfs}"
-    else:
-        host = f"namespaces {'work' if _may_unshare() else 'do not work'}, cgroups {_cgroups()}"
-    absent = [name for name in PEERS if not shutil.which(name)]
-    return [
-        f"host: {platform.system()} {platform.release()}, {root}; {host}",
-        f"peers absent: {', '.join(absent) or 'none'}; root file system: {machine_root.missing() or 'can be made'}",
-    ]
+    """Say what this machine is."""
+    groups = needs.control_groups() or "none that can be written"
+    host = f"zfs {'can' if needs.has('zfs') else 'cannot'} be tested" + (f", control groups {groups}" if LINUX else "")
+    return [f"host: {platform.system()} {platform.release()}, {'root' if os.geteuid() == 0 else 'not root'}, {host}"]
 
 
-def _reason_to_skip(item: pytest.Item, may_unshare: bool) -> str | None:
-    if item.get_closest_marker("freebsd") and not (FREEBSD and os.geteuid() == 0):
-        return "needs a real FreeBSD and root"
-    if item.get_closest_marker("linux") and not may_unshare:
-        return "needs a real Linux host and root that may make namespaces"
-    peers = item.get_closest_marker("peers")
-    absent = [name for name in (peers.args if peers else ()) if not shutil.which(name)]
-    return f"needs {', '.join(absent)}" if absent else None
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip what this machine cannot do, each with its reason."""
-    may_unshare = _may_unshare()
-    for item in items:
-        if reason := _reason_to_skip(item, may_unshare):
-            item.add_marker(pytest.mark.skip(reason=reason))
+    config.stash[COSTS] = needs.skip(items)
+
+
+def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
+    """Say what is not tested here, and what it would take."""
+    return needs.table(config.stash.get(COSTS, {}))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    """Limit the set-up of a test, fixtures of the session included."""
+    with limits.limited(f"the set-up of {item.nodeid}", limits.seconds_of(item)):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Limit the test itself."""
+    with limits.limited(item.nodeid, limits.seconds_of(item)):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    """Limit the clean-up, fixtures of the session included."""
+    with limits.limited(f"the clean-up of {item.nodeid}", limits.seconds_of(item)):
+        return (yield)
 
 
 def _without_hypothesis() -> None:
@@ -239,8 +225,6 @@ def runjail(tmp_path: Path, leftovers: Leftovers) -> Iterator[Runjail]:
     directory = tmp_path / "runjail"
     directory.mkdir()
     program = Runjail(directory)
-    if not os.access(program.program, os.X_OK):
-        pytest.skip("needs the program: make venv")
     yield program
     if program.root.is_dir():
         for id in sorted(os.listdir(program.root)):
@@ -296,8 +280,6 @@ def base_config(ours: Leftovers) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def machine_rootfs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root file system of this machine's own programs. Copy it, or leave it as it is."""
-    if reason := machine_root.missing():
-        pytest.skip(reason)
     path = tmp_path_factory.mktemp("machine") / "rootfs"
     machine_root.make_root(str(path))
     return path

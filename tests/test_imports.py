@@ -233,10 +233,7 @@ def over_budget(names: set[str]) -> set[str]:
 @pytest.fixture
 def program() -> Path:
     """The installed program."""
-    path = TOP / ".venv" / "bin" / "runjail"
-    if not path.exists():
-        pytest.skip("needs the program: make venv")
-    return path
+    return TOP / ".venv" / "bin" / "runjail"
 
 
 def test_the_hook_sees_imports(program: Path, tmp_path: Path) -> None:

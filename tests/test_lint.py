@@ -1,8 +1,6 @@
 """Style, types and shell syntax are tests like any other: one command checks everything."""
 
-import importlib.util
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -26,29 +24,19 @@ def run(*command: str) -> None:
     assert result.returncode == 0, f"{' '.join(command)}\n{result.stdout}{result.stderr}"
 
 
-def needs_module(name: str) -> pytest.MarkDecorator:
-    """Skip where a Python tool is not installed, as on FreeBSD."""
-    return pytest.mark.skipif(importlib.util.find_spec(name) is None, reason=f"{name} is not installed")
-
-
-def needs_program(name: str) -> pytest.MarkDecorator:
-    """Skip where a system program is not installed."""
-    return pytest.mark.skipif(shutil.which(name) is None, reason=f"{name} is not installed")
-
-
-@needs_module("ruff")
+@pytest.mark.needs("module ruff")
 def test_ruff_check() -> None:
     """No rule of pyproject.toml is broken."""
     run(sys.executable, "-m", "ruff", "check", ".", ".ci")
 
 
-@needs_module("ruff")
+@pytest.mark.needs("module ruff")
 def test_ruff_format() -> None:
     """The layout is ruff's."""
     run(sys.executable, "-m", "ruff", "format", "--check", ".", ".ci")
 
 
-@needs_module("mypy")
+@pytest.mark.needs("module mypy")
 def test_mypy() -> None:
     """Types hold, strictly."""
     run(sys.executable, "-m", "mypy")
@@ -60,15 +48,13 @@ def test_shell_syntax(script: Path) -> None:
     run("sh", "-n", str(script))
 
 
-@needs_program("mandoc")
+@pytest.mark.needs("mandoc")
 def test_manual_page() -> None:
     """The manual pages are clean mdoc."""
     run("mandoc", "-T", "lint", "-W", "warning", "docs/runjail.8", "docs/runjail-image.8")
 
 
-@pytest.mark.parametrize("make", MAKES)
+@pytest.mark.parametrize("make", [pytest.param(make, marks=pytest.mark.needs(make)) for make in MAKES])
 def test_makefile(make: str) -> None:
     """Every make there is understands the Makefile."""
-    if shutil.which(make) is None:
-        pytest.skip(f"{make} is not installed")
     run(make, "-n", *TARGETS)

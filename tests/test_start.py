@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,7 @@ TOP = Path(__file__).resolve().parent.parent
 PROGRAM = TOP / ".venv" / "bin" / "runjail"
 PLACE = TOP / ".venv" / "libexec" / "runjail" / "bin"
 
-pytestmark = pytest.mark.skipif(not PROGRAM.exists(), reason="needs the program: make venv")
+pytestmark = pytest.mark.needs("program")
 
 
 def version(program: Path, **how: object) -> str:
@@ -84,7 +83,7 @@ def test_features_is_a_document() -> None:
     assert json.loads(done.stdout)["ociVersionMin"] == "1.0.0"
 
 
-@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+@pytest.mark.needs("make")
 def test_install_below_a_prefix(tmp_path: Path) -> None:
     """`make install` gives a program that needs nothing of the checkout, and uninstall leaves no file."""
     prefix = tmp_path / "usr"
@@ -105,7 +104,7 @@ def test_install_below_a_prefix(tmp_path: Path) -> None:
     assert [path for path in prefix.rglob("*") if path.is_file()] == []
 
 
-@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+@pytest.mark.needs("make")
 def test_a_package_is_built_elsewhere(tmp_path: Path) -> None:
     """DESTDIR stands before every path that is written, and in none of the files."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")} | {

@@ -290,7 +290,10 @@ def _version(given: "Given") -> int:
 
 
 def _help(words: list[str]) -> int:
-    from runjail.cli.help import show
+    try:
+        from runjail.cli.help import show
+    except ImportError:  # click is not installed
+        from runjail.cli.help_plain import show
 
     return show(words)
 

@@ -222,18 +222,26 @@ def validate(given: "Given", context: Context) -> int:
 
 
 def check(given: "Given", context: Context) -> int:
-    """Print what this machine can do. Exit code 1 when something that has a remedy is missing."""
+    """Print what this machine can do. Exit code 1 when something is missing that containers need.
+
+    Rows without a remedy are for information, and so are Python modules: some verbs need each, none needs all.
+    """
     form = choice(given, "table", "json")
+    more: list[tuple[str, bool, str, str]] = []
     if given.text("containerd"):
         from runjail.cli.containerd_check import rows as look
 
         rows: Sequence[tuple[str, bool, str, str]] = look(given.text("containerd"))
     else:
-        rows = context.host().check()
+        from runjail.cli.modules import rows as modules
+
+        host = context.host()
+        rows, more = host.check(), modules(host.os)
     if form == "json":
         names = ("what", "works", "found", "remedy")
-        put(jsonio.dumps([dict(zip(names, row, strict=True)) for row in rows]) + "\n")
+        put(jsonio.dumps([dict(zip(names, row, strict=True)) for row in [*rows, *more]]) + "\n")
     else:
         heading = ("WHAT", "WORKS", "FOUND", "REMEDY")
-        put(table([heading, *[(what, "yes" if works else "no", found, remedy) for what, works, found, remedy in rows]]))
-    return 0 if all(works for _, works, _, _ in rows) else 1
+        shown = [(what, "yes" if works else "no", found, remedy) for what, works, found, remedy in [*rows, *more]]
+        put(table([heading, *shown]))
+    return 0 if all(works or not remedy for _, works, _, remedy in rows) else 1

@@ -14,6 +14,7 @@ from runjail.host.base import Box, close_others
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from runjail.host.base import Note, Noting
@@ -91,17 +92,17 @@ class LinuxHost:
         new = 0
         for kind in step.new:
             new |= flags[_SPEC_NAMES.get(kind, kind)] if kind != "pid" else 0
-        libc.unshare(new)
+        _ask(f"making namespaces ({', '.join(step.new)})", "unshare(2)", libc.unshare, new)
         if "network" in step.new:
             from runjail.host import linux_network
 
             linux_network.raise_loopback()
-        linux_root.bind(box.root, step.propagation)
+        _ask("making the root a mount", "mount(2)", linux_root.bind, box.root, step.propagation)
         self._readonly, self._propagation = step.readonly, step.propagation
         if step.hostname is not None:
-            _socket.sethostname(step.hostname)
+            _ask("setting the host name", "sethostname(2)", _socket.sethostname, step.hostname)
         if step.domainname is not None:
-            libc.setdomainname(step.domainname)
+            _ask("setting the domain name", "setdomainname(2)", libc.setdomainname, step.domainname)
 
     def undo(self, note: "Note", box: Box) -> None:
         """Take back a mount point that was made, or a control group."""
@@ -141,7 +142,7 @@ class LinuxHost:
             if path:
                 _join(libc, path, libc.CLONE_NEWPID, "pid")
             elif new:
-                libc.unshare(libc.CLONE_NEWPID)
+                _ask("making a pid namespace", "unshare(2)", libc.unshare, libc.CLONE_NEWPID)
             pid = os.fork()
             if not pid:
                 from runjail.host import linux_mounts  # noqa: F401 - while our parent writes down who we are
@@ -311,21 +312,9 @@ class LinuxHost:
 
     def check(self) -> list[tuple[str, bool, str, str]]:
         """Return what of this machine matters to containers."""
-        from runjail.host import interpreter, linux_cgroup
+        from runjail.host import linux_check
 
-        root = os.geteuid() == 0
-        return [
-            ("root", root, f"euid {os.geteuid()}", "" if root else "run as root"),
-            (
-                "namespaces",
-                all(os.path.exists(f"/proc/self/ns/{kind}") for kind in NAMESPACES),
-                " ".join(NAMESPACES),
-                "",
-            ),
-            *interpreter.check(),
-            *linux_cgroup.check(),
-            ("product", False, "Linux is for development and CI", "run on FreeBSD 14.2 or later"),
-        ]
+        return linux_check.check()
 
 
 def _read(path: str) -> str:
@@ -354,6 +343,16 @@ def _flags(libc: "Any") -> dict[str, int]:
         "pid": libc.CLONE_NEWPID,
         "cgroup": libc.CLONE_NEWCGROUP,
     }
+
+
+def _ask(doing: str, call: str, function: "Callable[..., None]", *arguments: object) -> None:
+    """Make a system call that takes rights; an error says which, and what would allow it."""
+    try:
+        function(*arguments)
+    except OSError as error:
+        from runjail.host import linux_rights
+
+        raise linux_rights.refused(doing, call, error) from error
 
 
 def _join(libc: "Any", path: str, flag: int, kind: str) -> None:

@@ -4,6 +4,7 @@ Every target is resolved by `rootfs` and mounted on through /proc/self/fd, so th
 mount astray.
 """
 
+import errno
 import os
 import stat
 
@@ -53,8 +54,11 @@ def mount(step: "steps.Mount", box: "Box", note: "Noting") -> None:
         finally:
             os.close(root)
     except OSError as error:
+        from runjail.host import linux_rights
+
         what = f"{step.source} " if step.fstype == "bind" else ""
-        raise HostError(f"mounting {what}({step.fstype}) on {step.destination}: {reason(error)}") from error
+        hint = linux_rights.hint(error) if error.errno == errno.EPERM else None
+        raise HostError(f"mounting {what}({step.fstype}) on {step.destination}: {reason(error)}", hint) from error
 
 
 def _mount_below(root: int, step: "steps.Mount", box: "Box", note: "Noting") -> None:

@@ -4,7 +4,7 @@ import os
 import time
 
 from runjail import log
-from runjail.errors import RunjailError, WrongStatus
+from runjail.errors import HostError, RunjailError, WrongStatus
 from runjail.lifecycle.status import document, status
 
 TYPE_CHECKING = False
@@ -45,7 +45,11 @@ def pids(container_id: str, host: "Host", store: "Store") -> list[int]:
 
 def process_rows(numbers: list[int]) -> list[tuple[str, ...]]:
     """Return what ps shows of each process, a heading first: user, pid, parent, start, time, command."""
-    import psutil
+    try:
+        import psutil
+    except ImportError:
+        hint = "runjail ps -f json needs none; runjail check says how to install it"
+        raise HostError("the table of processes needs the Python module psutil", hint) from None
 
     rows: list[tuple[str, ...]] = [("UID", "PID", "PPID", "STIME", "TIME", "CMD")]
     for number in numbers:

@@ -27,7 +27,7 @@ EROFS = 30
 pytestmark = [
     pytest.mark.linux,
     pytest.mark.skipif(platform.machine() != "x86_64", reason="the attacker is written for x86-64"),
-    pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc, which makes the attacker"),
+    pytest.mark.needs("gcc"),
 ]
 
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.demo import zfs_pool
 from tests.demo.leftovers import Leftovers
 from tests.demo.telling import DEMO, PROGRAM, STATE, expect, run, runjail, show
 
@@ -31,28 +32,18 @@ def tell(rootfs: str) -> None:
 @contextlib.contextmanager
 def store() -> Iterator[str]:
     """Make a place for layers: a ZFS pool in a file, or where there is no ZFS a directory."""
-    try:
-        from tests.storage import zpool
-    except ImportError:  # pytest, whose fixture the pool is as well
-        why = "pytest is not installed, which makes the demo's pool"
-    else:
-        why = zpool.missing()
-    if why:
+    if why := zfs_pool.missing():
         show(f"Images in a directory ({why}).")
         yield f"dir:{DEMO}/store"
         return
     show("Images in ZFS: a pool in a file, for this demo.")
     directory = Path(DEMO) / "zfs"
     directory.mkdir()
-    daemon = zpool.start_daemon(directory, Leftovers(DEMO)) if zpool.fuse() else None
-    pool = zpool.Pool(directory, daemon)
+    pool = zfs_pool.Pool(directory, Leftovers(DEMO))
     try:
-        if daemon:
-            zpool.wait_for_daemon(directory, daemon)
-        with pool.inside():
-            pool.make()
-            with pool.dataset() as dataset:
-                yield f"zfs:{dataset}"
+        pool.start()
+        with pool.inside(), pool.dataset() as dataset:
+            yield f"zfs:{dataset}"
     finally:
         pool.destroy()
 

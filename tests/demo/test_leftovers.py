@@ -2,16 +2,15 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.demo.leftovers import Leftovers
-from tests.demo.machine_root import make_root, missing
+from tests.demo.machine_root import make_root
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="jails carry their processes on FreeBSD")
+@pytest.mark.needs("linux")
 def test_marked_process_is_found_and_swept(tmp_path: Path) -> None:
     """A process that carries the mark is named, a stranger is not, and sweeping ends it."""
     ours = Leftovers(str(tmp_path))
@@ -59,7 +58,7 @@ def test_only_an_abandoned_directory_is_swept(tmp_path: Path) -> None:
     assert abandoned == ["dead"]
 
 
-@pytest.mark.skipif(missing() is not None, reason=str(missing()))
+@pytest.mark.needs("busybox")
 def test_machine_root_runs_a_shell(tmp_path: Path) -> None:
     """The root file system has the programs that the demo and the tests use."""
     make_root(str(tmp_path / "root"))

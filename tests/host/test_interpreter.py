@@ -129,7 +129,7 @@ def test_without_a_place(scripts: Scripts) -> None:
     assert first == second == "True 1 - [] None"
 
 
-@pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv")
+@pytest.mark.needs("setpriv")
 def test_without_the_right_to_mount(scripts: Scripts) -> None:
     """It goes on, `create --debug` says why, and `check` what helps."""
     weak = "setpriv --bounding-set -sys_admin --inh-caps -sys_admin"

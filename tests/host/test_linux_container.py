@@ -147,15 +147,13 @@ def test_no_new_privileges_and_oom_score(life: Life) -> None:
     assert status(said, "NoNewPrivs", "score") == ["1", "500"]
 
 
+@pytest.mark.needs("cgroups")
 def test_limits_of_the_control_group(life: Life) -> None:
     """They are set at create, changed by update, and reach the processes."""
     life.bundle.config["linux"]["resources"] = {
         "memory": {"limit": 64 << 20}, "pids": {"limit": 30}, "cpu": {"shares": 512, "quota": 50000, "period": 100000}
     }  # fmt: skip
-    created = life.create("/bin/sleep", "600")
-    if "control groups cannot be written" in created.stderr:
-        pytest.skip("control groups are read-only here")
-    life.runjail.ok("start", "c")
+    life.start("/bin/sleep", "600")
     stats = json.loads(life.runjail.ok("events", "--stats", "c").stdout)["data"]
     assert (stats["memory"]["usage"]["limit"], stats["pids"]["limit"], stats["pids"]["current"]) == (64 << 20, 30, 1)
     life.runjail.ok("update", "--memory", "128m", "--pids-limit", "40", "c")
@@ -165,13 +163,12 @@ def test_limits_of_the_control_group(life: Life) -> None:
     assert "fork" in result.stderr
 
 
+@pytest.mark.needs("cgroups")
 def test_first_limits_for_a_running_container(life: Life) -> None:
     """update makes a control group where there was none, and puts everybody into it; delete removes it."""
     del life.bundle.config["linux"]["cgroupsPath"]
     life.start("/bin/sh", "-c", "sleep 600 & wait")
-    result = life.runjail.ok("update", "--pids-limit", "20", "c")
-    if result.stderr:
-        pytest.skip("control groups are read-only here")
+    life.runjail.ok("update", "--pids-limit", "20", "c")
     pid = life.runjail.state("c")["pid"]
     with open(f"/proc/{pid}/cgroup", encoding="utf-8") as file:
         groups = file.read()
@@ -181,11 +178,10 @@ def test_first_limits_for_a_running_container(life: Life) -> None:
     assert not [path for path, _names, _files in os.walk("/sys/fs/cgroup") if path.endswith("runjail/c")]
 
 
+@pytest.mark.needs("cgroups")
 def test_a_limit_that_the_kernel_refuses(life: Life) -> None:
     life.bundle.config["linux"]["resources"] = {"cpu": {"cpus": "4000-5000"}}
     result = life.runjail("create", "-b", life.bundle.write(), "c")
-    if "control groups cannot be written" in result.stderr:
-        pytest.skip("control groups are read-only here")
 
     assert result.returncode == 1
     assert "cpuset.cpus" in result.stderr
@@ -252,11 +248,3 @@ def test_a_working_directory_outside_is_impossible(life: Life) -> None:
     for number in (3, 5, 7, 8):
         result = life.runjail("run", "-b", life.bundle.write("/bin/pwd", cwd=f"/proc/self/fd/{number}"), "c")
         assert result.returncode != 0 or not result.stdout.startswith(str(life.path.parent)), result
-
-
-def test_check_and_version_work_anywhere(runjail: Runjail) -> None:
-    """check says what it found; Linux is not the product, so its exit code is 1."""
-    rows = json.loads(runjail("check", "-f", "json").stdout)
-
-    assert {"root", "namespaces"} <= {row["what"] for row in rows}
-    assert all(row["works"] or row["remedy"] or row["what"] for row in rows)

@@ -1,7 +1,6 @@
 """Programs that may leave nobody behind: what they started ends with them."""
 
 import os
-import shutil
 import time
 
 import pytest
@@ -48,7 +47,7 @@ def test_who_holds_nothing_is_killed_too() -> None:
     assert not result.left and ended(int(result.stdout))
 
 
-@pytest.mark.skipif(not shutil.which("setsid"), reason="needs setsid(1)")
+@pytest.mark.needs("setsid")
 def test_a_daemon_of_a_tool_that_we_know_lives_on() -> None:
     """Its own session and no descriptors of ours: that is asked for, as by gpg's agent. Others are `foreign`."""
     result = sh("setsid sleep 600 >/dev/null 2>&1 </dev/null & sleep 0.1; echo $!")

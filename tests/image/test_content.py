@@ -211,7 +211,7 @@ def test_who_waited_finds_what_the_other_wrote(content: Content) -> None:
     assert found == [(True, BLOB.size)]
 
 
-@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="needs root on Linux for a tiny tmpfs")
+@pytest.mark.needs("linux", "mounts")
 def test_a_full_disk_is_one_error_and_the_space_comes_back(tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.mkdir()

@@ -21,7 +21,7 @@ from runjail.image.crypto.options import SchemeError
 from tests.image import sealed
 from tests.peers.calls import eventually, processes_naming
 
-needs_gpg = pytest.mark.skipif(not shutil.which("gpg"), reason="needs gpg")
+needs_gpg = pytest.mark.needs("gpg")
 TOP = Path(__file__).resolve().parents[2]
 PASSWORD = b"correct horse battery"
 

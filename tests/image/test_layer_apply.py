@@ -16,7 +16,7 @@ from tests.image import tars
 from tests.image.tars import archive, directory, hardlink, header, member, pax, symlink, unpack
 from tests.test_attributes import FakeLibc
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="unpacking sets owners: needs root")
+pytestmark = pytest.mark.needs("root")
 
 NANOSECONDS = (b"mtime", b"1234567890.123456789")
 WHITEOUT, OPAQUE = b".wh.", b".wh..wh..opq"
@@ -130,7 +130,7 @@ def test_devices_by_policy(root: Path) -> None:
     assert stat.S_ISBLK((root / "disk").stat().st_mode)
 
 
-@pytest.mark.skipif(not hasattr(os, "setxattr"), reason="Linux's extended attributes")
+@pytest.mark.needs("linux")
 def test_extended_attributes(root: Path) -> None:
     """user.* and file capabilities, also after the owner changed; what belongs to another system is passed over."""
     if not xattrs_work(root):
@@ -149,7 +149,7 @@ def test_extended_attributes(root: Path) -> None:
     assert (os.listxattr(root / "d"), done.warnings) == (["user.a"], ())
 
 
-@pytest.mark.skipif(not hasattr(os, "setxattr"), reason="Linux's extended attributes")
+@pytest.mark.needs("linux")
 def test_an_existing_directory_takes_new_attributes(root: Path) -> None:
     """It keeps its children and loses what the new entry does not say."""
     if not xattrs_work(root):

@@ -17,7 +17,7 @@ from runjail.image.layer import Limits
 from tests.image import tars
 from tests.image.tars import archive, directory, hardlink, header, long_name, member, pax, symlink
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="unpacking sets owners: needs root")
+pytestmark = pytest.mark.needs("root")
 
 OUTSIDE = "outside"
 FILE, DIR = member(b"file", b"mine"), directory(b"dir")

@@ -5,7 +5,6 @@ import os
 import random
 import stat
 import subprocess
-import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +16,8 @@ from tests.image import oci, tars
 from tests.image.tars import header, padded, pax
 
 pytestmark = [
-    pytest.mark.skipif(os.geteuid() != 0, reason="unpacking sets owners: needs root"),
-    pytest.mark.skipif(sys.platform != "linux", reason="compares Linux's attributes"),
+    pytest.mark.needs("root"),
+    pytest.mark.needs("linux"),
 ]
 CAPABILITY = bytes.fromhex("0100000200040000000000000000000000000000")
 MODES = (0o644, 0o600, 0o755, 0o4755, 0o2711, 0o6555, 0o1666, 0)

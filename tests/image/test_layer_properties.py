@@ -14,7 +14,7 @@ from tests.image import tars
 st = pytest.importorskip("hypothesis.strategies", reason="needs hypothesis")
 from hypothesis import example, given, settings  # noqa: E402  # after the look whether it is there
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="unpacking sets owners: needs root")
+pytestmark = pytest.mark.needs("root")
 
 # Any tree through any format ----------------------------------------------------------------------------------------
 

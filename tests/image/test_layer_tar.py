@@ -16,7 +16,7 @@ from runjail.image import pax, tar
 from tests.image import tars
 from tests.image.tars import archive, directory, header, member, symlink
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="unpacking sets owners: needs root")
+needs_root = pytest.mark.needs("root")
 HOLE = 1 << 20
 LONG = "a rather long directory name that is repeated/" * 6 + "end"
 

@@ -18,7 +18,7 @@ from runjail.image.model import Descriptor
 from tests.image import tars
 from tests.image.tars import archive, member
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="unpacking sets owners: needs root")
+needs_root = pytest.mark.needs("root")
 LARGE = archive(*[member(b"f%d" % number, bytes([number]) * 500_000) for number in range(40)])
 
 
@@ -209,7 +209,7 @@ print(*[line.split()[1] for line in open("/proc/self/status") if line.startswith
 
 
 @needs_root
-@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from Linux's /proc")
+@pytest.mark.needs("linux")
 def test_memory_stays_flat(root: Path) -> None:
     """Peak memory of a process that unpacks a quarter of a gigabyte: the goal is 150 MB whatever the size."""
     head, size = tars.header(b"f", size=256 << 20), 256 << 20

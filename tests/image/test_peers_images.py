@@ -120,7 +120,7 @@ def test_the_stores_own_content_is_a_layout_for_skopeo(tmp_path: Path, content: 
 
 
 @pytest.mark.peers("umoci")
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to keep owners")
+@pytest.mark.needs("root")
 def test_umoci_unpacks_what_we_make_of_a_tree(tmp_path: Path, content: Content) -> None:
     tree = tmp_path / "tree"
     (tree / "sub").mkdir(parents=True)
@@ -159,7 +159,7 @@ def test_what_umoci_makes_we_read(tmp_path: Path, content: Content) -> None:
 
 
 @pytest.mark.peers("podman")
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root for a storage of podman's own")
+@pytest.mark.needs("root")
 def test_podman_loads_ours_and_saves_for_us(tmp_path: Path, content: Content) -> None:
     layout = Layout(tmp_path / "layout")
     layout.image("a", LAYERS)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +29,7 @@ from tests.image.registry_server import (
 )
 
 pytest.importorskip("urllib3", reason="needs urllib3")
-pytestmark = pytest.mark.skipif(not shutil.which("docker-registry"), reason="needs docker-registry")
+pytestmark = pytest.mark.needs("docker-registry", "loopback")
 LAYERS = (b"lower" * 1000, os.urandom(3 << 20))
 
 

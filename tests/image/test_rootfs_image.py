@@ -72,7 +72,7 @@ def test_a_tree_is_written_as_tars_of_all_kinds_read_it(tmp_path: Path) -> None:
     assert times[b"a"] == 1_600_000_000_123_456_789
 
 
-@pytest.mark.skipif(not ROOT, reason="needs root to keep owners")
+@pytest.mark.needs("root")
 @pytest.mark.parametrize("program", ["tar", "bsdtar"])
 def test_a_tree_comes_back_from_tar_as_it_was(tmp_path: Path, program: str) -> None:
     """GNU tar and libarchive: owner, mode, time to the nanosecond, links."""
@@ -210,7 +210,7 @@ def test_what_no_layer_holds_is_left_out(tmp_path: Path) -> None:
         assert [entry.name for entry in Reader([archive_of(tree)])] == [b"./"]
 
 
-@pytest.mark.skipif(sys.platform != "linux" or not ROOT, reason="needs root on Linux to mount")
+@pytest.mark.needs("linux", "mounts")
 def test_other_file_systems_are_left_out(tmp_path: Path) -> None:
     """The devfs of a jail that runs, or a mount of the host's home, is no part of an image."""
     tree = tmp_path / "tree"

@@ -3,14 +3,10 @@
 import pytest
 
 from tests.conftest import Bundle, Runjail
-from tests.lifecycle.life import Life, may_run
+from tests.lifecycle.life import Life
 
 
 @pytest.fixture
-def life(request: pytest.FixtureRequest) -> Life:
-    """A bundle and the program, where containers can run; other machines skip the test."""
-    if reason := may_run():
-        pytest.skip(reason)
-    runjail: Runjail = request.getfixturevalue("runjail")
-    bundle: Bundle = request.getfixturevalue("bundle")
+def life(runjail: Runjail, bundle: Bundle) -> Life:
+    """A bundle and the program."""
     return Life(runjail, bundle)

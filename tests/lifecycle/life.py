@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import FREEBSD, LINUX, Bundle, Result, Runjail
+from tests.conftest import FREEBSD, Bundle, Result, Runjail
 
 DEAD = ("Z", "X", "x")
 
@@ -85,10 +85,3 @@ def error_lines(result: Result) -> list[str]:
 def log_lines(path: Path) -> list[dict[str, Any]]:
     """Return the entries of a JSON log."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
-
-
-def may_run() -> str:
-    """Return why containers cannot run here, "" when they can."""
-    if os.geteuid() != 0:
-        return "needs root"
-    return "" if LINUX or FREEBSD else "needs Linux or FreeBSD"

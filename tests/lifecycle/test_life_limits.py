@@ -12,17 +12,11 @@ import pytest
 
 from tests.lifecycle.life import Life, until
 
-pytestmark = pytest.mark.linux
+pytestmark = [pytest.mark.linux, pytest.mark.needs("cgroups")]
 V2 = os.path.exists("/sys/fs/cgroup/cgroup.controllers")
 HOG = ("/bin/dd", "if=/dev/zero", "of=/dev/null", "bs=100M", "count=1")  # holds and fills 100 MiB
 BOMB = "b() { b | b & }; b; sleep 600"
 MIB = 1 << 20
-
-
-@pytest.fixture(autouse=True)
-def groups() -> None:
-    if not os.access("/sys/fs/cgroup" if V2 else "/sys/fs/cgroup/memory", os.W_OK):
-        pytest.skip("needs control groups that can be written")
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from runjail.errors import Busy
 from runjail.lifecycle import state
 from tests.conftest import Bundle, Runjail
-from tests.lifecycle.life import Life, may_run, tree, until
+from tests.lifecycle.life import Life, tree, until
 
 
 def begin(runjail: Runjail, *args: str) -> "subprocess.Popen[bytes]":
@@ -202,7 +202,7 @@ def test_reservations_exclude_each_other(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(bool(may_run()), reason="needs root")
+@pytest.mark.needs("containers")
 def test_the_two_hundredth_container_costs_what_the_first_did(life: Life, capsys: pytest.CaptureFixture[str]) -> None:
     """200 containers, all alive at once: creating the last is no dearer, and nothing stays."""
     runjail, bundle = life.runjail, life.bundle

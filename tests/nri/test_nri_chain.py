@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -59,7 +58,7 @@ def test_a_python_plugin(plugins: Plugins) -> None:
     assert chain.call(chain.plugins[0], "create", SUBJECT).metadata == {"pid": "1234"}
 
 
-@pytest.mark.skipif(not shutil.which("cc"), reason="needs cc")
+@pytest.mark.needs("cc")
 def test_a_compiled_plugin(plugins: Plugins, tmp_path: Path) -> None:
     (tmp_path / "plugin.c").write_text(C_PLUGIN, encoding="ascii")
     subprocess.run(["cc", "-o", str(plugins.bin / "c"), str(tmp_path / "plugin.c")], check=True)

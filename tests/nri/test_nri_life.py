@@ -32,11 +32,6 @@ SEED = """{
 QUOTA = {"quota": 20000, "period": 100000}
 
 
-def needs_groups() -> None:
-    if not os.access(f"{TOP}/cpu" if V1 else TOP, os.W_OK):
-        pytest.skip("needs control groups that can be written")
-
-
 def quota(group: str) -> str:
     path = f"{TOP}/cpu/{group}/cpu.cfs_quota_us" if V1 else f"{TOP}/{group}/cpu.max"
     return Path(path).read_text(encoding="ascii").split()[0]
@@ -62,9 +57,9 @@ def left_behind(runjail: Runjail, bundle: Bundle, group: str) -> list[str]:
         return found + [line for line in file if str(bundle.path) in line]
 
 
+@pytest.mark.needs("cgroups")
 def test_the_documented_example_runs_unchanged(runjail: Runjail, bundle: Bundle, plugins: Plugins) -> None:
     """konfine, then clearcfs: the container's CPUs and its quota are others afterwards, as the kernel says."""
-    needs_groups()
     bundle.config["annotations"] = {"qos.class": "ls"}
     group = of_container(bundle, cpu=QUOTA)
     (plugins.etc / "resource.d" / "10-seed.conf").write_text(SEED, encoding="ascii")
@@ -277,9 +272,9 @@ def test_a_plugin_that_deletes_the_container(runjail: Runjail, bundle: Bundle, p
     assert runjail.ids() == []
 
 
+@pytest.mark.needs("cgroups")
 def test_a_result_moves_the_container(runjail: Runjail, bundle: Bundle, plugins: Plugins) -> None:
     """The new group has the limits of the old one and all processes, present and future; delete removes both."""
-    needs_groups()
     group = of_container(bundle, cpu=QUOTA, pids={"limit": 50}, memory={"limit": 64 << 20})
     target = f"{group}-qos/{group}-moved"
     plugins.recorder("mover", json.dumps({"cgroupsPath": f"/{target}"}))

@@ -82,7 +82,7 @@ def test_lists_of_cpus_are_read_as_written(cpus: set[int]) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs Linux")
-@pytest.mark.skipif(sys.platform != "linux", reason="FreeBSD has jails to confine; the tree is found in Linux's /proc")
+@pytest.mark.needs("linux")
 def test_konfine_without_control_groups_moves_the_tree(tmp_path: Path) -> None:
     """A process and the child it has already: both end up on one CPU."""
     code = "import subprocess, sys; p = subprocess.Popen(['sleep', '600']); print(p.pid, flush=True); p.wait()"
@@ -171,8 +171,6 @@ def test_konfine_in_a_v2_group(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 def test_they_are_programs(name: str) -> None:
     """`make venv` installs them next to runjail; they answer with a result whatever they are asked."""
     path = Path(__file__).parents[2] / ".venv/libexec/runjail/nri" / name
-    if not path.exists():
-        pytest.skip("needs the program: make venv")
     for argv, text, error in (
         (["invoke"], '{"version": "0.1", "state": "create", "id": "x", "spec": {"resources": null}}', ""),
         (["invoke"], "{", "Expecting"),

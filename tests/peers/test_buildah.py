@@ -1,6 +1,5 @@
 """buildah, as it is, running RUN steps with runjail."""
 
-import os
 import shlex
 import shutil
 from collections.abc import Iterator
@@ -9,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.demo.leftovers import Leftovers
-from tests.peers.calls import PATH, RUNJAIL, Caller, Tidiness, in_its_own_state, on_terminal
+from tests.peers.calls import PATH, Caller, Tidiness, in_its_own_state, on_terminal
 
 pytestmark = [pytest.mark.peers("buildah"), pytest.mark.linux]
 
@@ -38,8 +37,6 @@ class Buildah(Caller):
 
 @pytest.fixture
 def buildah(tmp_path: Path, machine_rootfs: Path, leftovers: Leftovers) -> Iterator[Buildah]:
-    if not os.access(RUNJAIL, os.X_OK):
-        pytest.skip("needs the program: make venv")
     buildah = Buildah(tmp_path, leftovers)
     buildah.container = buildah.ok("from", "--name", "working", "scratch").out.strip()
     mounted = buildah.ok("mount", buildah.container).out.strip()

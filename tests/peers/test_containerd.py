@@ -118,8 +118,6 @@ def daemon(
     tmp_path_factory: pytest.TempPathFactory, machine_rootfs: Path, leftovers: Leftovers
 ) -> Iterator[Containerd]:
     """One containerd for all tests of this module."""
-    if not os.access(RUNJAIL, os.X_OK):
-        pytest.skip("needs the program: make venv")
     directory = tmp_path_factory.mktemp("ctd")
     rootfs = directory / "rootfs"
     shutil.copytree(machine_rootfs, rootfs, symlinks=True)
@@ -307,11 +305,10 @@ def test_pause(ctr: Containerd) -> None:
     count.unlink()
 
 
+@pytest.mark.needs("cgroups")
 def test_metrics(ctr: Containerd) -> None:
     """The shim reads the control group that we have put init into."""
     ctr.detached("web", "sh", "-c", "while :; do :; done")
-    if not (ctr.ours.cgroups() or Path("/sys/fs/cgroup/cgroup.controllers").exists()):
-        pytest.skip("needs control groups that can be written")
 
     def busy() -> bool:
         values = dict(line.split(None, 1) for line in ctr.ok("task", "metrics", "web").lines if len(line.split()) == 2)

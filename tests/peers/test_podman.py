@@ -80,8 +80,6 @@ class Podman(Caller):
 
 @pytest.fixture
 def make_podman(tmp_path: Path, machine_rootfs: Path, leftovers: Leftovers) -> Iterator[Callable[..., Podman]]:
-    if not os.access(RUNJAIL, os.X_OK):
-        pytest.skip("needs the program: make venv")
     rootfs = tmp_path / "rootfs"
     shutil.copytree(machine_rootfs, rootfs, symlinks=True)
     run = Path(tempfile.mkdtemp(prefix="podman-", dir="/tmp"))  # podman takes at most 50 characters
@@ -214,11 +212,10 @@ def test_volumes(podman: Podman) -> None:
     assert (data / "made").read_text(encoding="ascii") == "new\n"
 
 
+@pytest.mark.needs("catatonit")
 def test_an_init_that_reaps(podman: Podman) -> None:
     """--init puts podman's own init, a file mount, in front of the program."""
     catatonit = shutil.which("catatonit")
-    if not catatonit:
-        pytest.skip("needs catatonit")
     script = "test $$ != 1 && tr '\\0' ' ' </proc/1/cmdline; exit 6"
     done = podman.run(f"--rm --init --init-path={catatonit}", "sh", "-c", script)
 

@@ -102,10 +102,9 @@ def test_life_of_a_pod(daemon: Containerd, pod: Pod, tmp_path: Path) -> None:
     pod.cri("RemoveContainer", id=job)
 
 
+@pytest.mark.needs("cgroups v1")
 def test_limits_change(daemon: Containerd, pod: Pod) -> None:
     """What a kubelet sets later is what the kernel enforces."""
-    if not Path("/sys/fs/cgroup/memory/memory.limit_in_bytes").exists():
-        pytest.skip("needs control groups v1")
     web = pod.container("web", "sleep", "600", env={daemon.ours.MARK: daemon.ours.base})
     pod.cri("UpdateContainerResources", id=web, linux={"memory_limit_in_bytes": 64 << 20})
     limits = [
@@ -115,10 +114,9 @@ def test_limits_change(daemon: Containerd, pod: Pod) -> None:
     assert f"{64 << 20}\n" in limits
 
 
+@pytest.mark.needs("cgroups v1")
 def test_a_container_that_runs_out_of_memory(daemon: Containerd, pod: Pod) -> None:
     """A kubelet reads why it was killed."""
-    if not Path("/sys/fs/cgroup/memory/memory.limit_in_bytes").exists():
-        pytest.skip("needs control groups v1")
     env = {daemon.ours.MARK: daemon.ours.base}
     hog = pod.container("hog", "sh", "-c", "sleep 0.3; exec tail /dev/zero", env=env)
     pod.cri("UpdateContainerResources", id=hog, linux={"memory_limit_in_bytes": 8 << 20})

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -107,10 +106,9 @@ def test_options(ctr: Containerd) -> None:
     assert (done.code, done.lines) == (0, ["/var", "value", "refused", "/mnt"]), done
 
 
+@pytest.mark.needs("cgroups v1")
 def test_a_memory_limit(ctr: Containerd) -> None:
     """Who exceeds it is killed, and containerd hears why."""
-    if not Path("/sys/fs/cgroup/memory/memory.limit_in_bytes").exists():
-        pytest.skip("needs control groups v1")
     with subprocess.Popen([*ctr.command, "events"], env=ctr.env, stdout=subprocess.PIPE, text=True) as events:
         done = ctr.run("--rm --memory-limit 8388608 web", "sh", "-c", "exec tail /dev/zero")
         events.terminate()

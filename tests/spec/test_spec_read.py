@@ -66,7 +66,7 @@ def test_not_a_directory(tmp_path: Path) -> None:
     assert error_of(tmp_path / "file" / "x") == f"invalid config.json: {tmp_path}/file/x is missing"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+@pytest.mark.needs("no root")
 def test_forbidden(tmp_path: Path) -> None:
     (tmp_path / "config.json").touch(mode=0)
 

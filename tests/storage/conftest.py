@@ -10,7 +10,7 @@ from tests.storage.zpool import dataset, zpool
 __all__ = ["dataset", "zpool"]
 
 
-@pytest.fixture(params=["dir", pytest.param("zfs", marks=pytest.mark.zfs)])
+@pytest.fixture(params=["dir", pytest.param("zfs", marks=pytest.mark.needs("zfs"))])
 def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where a store may be: both kinds, one after the other."""
     return f"dir:{tmp_path}/store" if request.param == "dir" else f"zfs:{request.getfixturevalue('dataset')}"

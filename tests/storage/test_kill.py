@@ -177,7 +177,7 @@ exec {zfs} "$@"
 """
 
 
-@pytest.mark.zfs
+@pytest.mark.needs("zfs")
 @pytest.mark.parametrize("then", ["exit", "sleep 0.1"], ids=["before it", "while it runs"])
 @pytest.mark.parametrize("action", ACTIONS)
 def test_datasets_survive_a_kill_at_any_command(dataset: str, tmp_path: Path, action: str, then: str) -> None:

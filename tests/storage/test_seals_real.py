@@ -8,10 +8,10 @@ import pytest
 
 from runjail.errors import InUse, StorageError
 from runjail.storage.base import LayerInfo, Seal, Store, open_store
+from tests.demo.zfs_pool import Pool, zfs
 from tests.storage.layers import A, B, add, names
-from tests.storage.zpool import Pool, zfs
 
-pytestmark = pytest.mark.zfs
+pytestmark = pytest.mark.needs("zfs")
 SEAL = Seal("ab12cd34", bytes(range(32)))
 WRONG = Seal("ab12cd34", bytes(32))
 

@@ -18,7 +18,7 @@ from runjail.storage.directory import DirectoryStore
 from tests.storage.layers import A, B, add
 
 ROOT = os.geteuid() == 0
-NEEDS_ROOT = pytest.mark.skipif(not ROOT, reason="needs root for owners and devices")
+NEEDS_ROOT = pytest.mark.needs("root")
 DEEP = 1500  # more than Python's recursion limit, and than descriptors that one may open
 
 

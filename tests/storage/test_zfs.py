@@ -11,11 +11,11 @@ from runjail.host import programs
 from runjail.storage import choose, zfs_cli
 from runjail.storage.base import Store, open_store
 from runjail.storage.choose import decide, open_zfs
+from tests.demo.zfs_pool import zfs
 from tests.storage.fake_zfs import FakeZfs
 from tests.storage.layers import A, B, add, names
-from tests.storage.zpool import zfs
 
-REAL = pytest.mark.zfs
+REAL = pytest.mark.needs("zfs")
 
 
 @pytest.fixture

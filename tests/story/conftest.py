@@ -57,7 +57,7 @@ class Teller:
         return found | {"containers": self.runjail.ids() if self.runjail.root.is_dir() else []}
 
 
-@pytest.fixture(params=["dir", pytest.param("zfs", marks=pytest.mark.zfs)])
+@pytest.fixture(params=["dir", pytest.param("zfs", marks=pytest.mark.needs("zfs"))])
 def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where the store is: both kinds, one after the other."""
     return f"dir:{tmp_path}/store" if request.param == "dir" else f"zfs:{request.getfixturevalue('dataset')}"
@@ -118,11 +118,7 @@ def stranger(keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Keys:
 @pytest.fixture(scope="session")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerRegistry]:
     """Debian's docker-registry on loopback."""
-    import shutil
-
     pytest.importorskip("urllib3")
-    if not shutil.which("docker-registry"):
-        pytest.skip("docker-registry is not installed")
     server = DockerRegistry(tmp_path_factory.mktemp("registry"))
     yield server
     server.stop()

@@ -13,7 +13,7 @@ from tests.image.registry_server import DockerRegistry
 from tests.lifecycle import killer
 from tests.story.conftest import Keys, Teller
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+pytestmark = pytest.mark.needs("root")
 MAX_STEPS = 1000
 Look = Callable[[], object]
 

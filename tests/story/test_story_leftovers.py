@@ -12,11 +12,10 @@ from runjail.errors import ContainerExists
 from runjail.image import bundles, media, model
 from runjail.image.content import Content
 from runjail.image.prune import prune
-from tests.conftest import LINUX
 from tests.story.conftest import Keys, Teller
 
 pytestmark = [
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
+    pytest.mark.needs("root"),
     pytest.mark.parametrize("location", ["dir"], indirect=True),
 ]
 
@@ -109,7 +108,7 @@ def test_two_may_take_one_bundle_back(teller: Teller, monkeypatch: pytest.Monkey
     assert not os.path.exists(path)
 
 
-@pytest.mark.skipif(not LINUX, reason="mounts the way of Linux")
+@pytest.mark.needs("linux")
 def test_what_is_busy_does_not_keep_the_rest(teller: Teller, hello: str, tmp_path: Path) -> None:
     """Somebody has mounted something in a root that is left over: it stays, prune goes on and says so."""
     for name in ("busy", "idle"):

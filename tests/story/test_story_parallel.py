@@ -9,7 +9,7 @@ import pytest
 from tests.image.registry_server import DockerRegistry
 from tests.story.conftest import Teller
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+pytestmark = pytest.mark.needs("root")
 MANY = 8
 
 
@@ -30,10 +30,6 @@ def finish(processes: "list[subprocess.Popen[str]]") -> list[str]:
 @pytest.fixture
 def images(teller: Teller, machine_rootfs: Path, registry: DockerRegistry, tmp_path: Path) -> list[str]:
     """Four images in a registry: two common layers, and a third of their own."""
-    import shutil
-
-    if not shutil.which("umoci"):
-        pytest.skip("umoci is not installed")
     layout = f"{tmp_path}/layout"
     run = lambda *args: subprocess.run(args, check=True, capture_output=True)  # noqa: E731
     run("umoci", "init", "--layout", layout)

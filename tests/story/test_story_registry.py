@@ -9,7 +9,7 @@ from tests.conftest import Runjail
 from tests.image.registry_server import DockerRegistry
 from tests.story.conftest import Keys, Teller
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+pytestmark = pytest.mark.needs("root")
 REFUSAL = "you are not authorized to use this image: missing private key needed for decryption"
 
 

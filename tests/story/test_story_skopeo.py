@@ -15,7 +15,7 @@ from tests.image.handmade import skopeo
 from tests.story.conftest import Teller
 
 pytestmark = [
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
+    pytest.mark.needs("root"),
     pytest.mark.peers("skopeo"),
     pytest.mark.parametrize("location", ["dir"], indirect=True),
 ]
@@ -33,10 +33,6 @@ def asymmetric(scheme: str, make: Callable[[], keymaker.Pair]) -> Callable[[Path
 
 def pgp(directory: Path) -> Who:
     """A key pair in a keyring of its own."""
-    import shutil
-
-    if not shutil.which("gpg"):
-        pytest.skip("gpg is not installed")
     home = directory / "gnupg"
     home.mkdir(mode=0o700)
     env = {"GNUPGHOME": str(home), "PATH": os.environ["PATH"]}

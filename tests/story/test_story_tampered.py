@@ -2,7 +2,6 @@
 
 import base64
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import pytest
 from tests.story.conftest import Keys, Teller
 from tests.story.test_story_authorised import Layout
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+pytestmark = pytest.mark.needs("root")
 PUBLIC = "org.opencontainers.image.enc.pubopts"
 WRAPPED = "org.opencontainers.image.enc.keys.jwe"
 
@@ -119,8 +118,8 @@ def test_what_was_changed_is_refused(teller: Teller, seen: Layout, keys: Keys, w
     assert teller.json("image", "prune")["half_made"] == []
 
 
-@pytest.mark.zfs
-@pytest.mark.parametrize("location", [pytest.param("zfs", marks=pytest.mark.zfs)], indirect=True)
+@pytest.mark.needs("zfs")
+@pytest.mark.parametrize("location", [pytest.param("zfs", marks=pytest.mark.needs("zfs"))], indirect=True)
 @pytest.mark.parametrize("what", ["a byte in the middle", "the diffID"])
 def test_no_dataset_is_left(teller: Teller, seen: Layout, keys: Keys, what: str) -> None:
     """The first fails before, the second after everything was extracted."""

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import FREEBSD, LINUX
+from tests.conftest import FREEBSD
 from tests.story.conftest import Keys, Teller
 
 pytestmark = [
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
+    pytest.mark.needs("root"),
     pytest.mark.parametrize("location", ["dir"], indirect=True),
 ]
 
@@ -210,7 +210,7 @@ def test_a_name_that_is_in_use_is_refused_before_any_work(teller: Teller, hello:
     assert teller.refused("run", "--image", "not-there", "one") == "container with given ID already exists: one"
 
 
-@pytest.mark.skipif(not LINUX, reason="namespaces are Linux's")
+@pytest.mark.needs("linux")
 def test_network_and_read_only(teller: Teller, hello: str) -> None:
     words = ("run", "--image", hello, "--network", "none", "--read-only", "one", "--", "/bin/sh", "-c")
     said = teller.ok(*words, "echo x 2>/dev/null >/x || echo read-only; cat /proc/net/dev | wc -l; echo t >/dev/shm/x")

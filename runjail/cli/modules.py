@@ -1,0 +1,34 @@
+"""What `runjail check` says about the Python modules that some verbs load, and how to get those that are missing."""
+
+import sys
+from importlib import import_module
+
+USES = {  # module: what it is for, its package on FreeBSD, in Debian and on PyPI
+    "click": ("help texts with colours and wrapping", "click", "python3-click", "click"),
+    "cryptography": ("encrypted images", "cryptography", "python3-cryptography", "cryptography"),
+    "isal": ("gzip layers at twice the speed", "isal", "python3-isal", "isal"),
+    "jsonschema": ("every fault of a config.json at once", "jsonschema", "python3-jsonschema", "jsonschema"),
+    "psutil": ("the table of runjail ps", "psutil", "python3-psutil", "psutil"),
+    "urllib3": ("registries", "urllib3", "python3-urllib3", "urllib3"),
+}
+if sys.version_info < (3, 14):  # later ones have it themselves
+    USES["backports.zstd"] = ("zstd layers", "backports-zstd", "", "backports.zstd")
+
+
+def rows(os: str) -> list[tuple[str, bool, str, str]]:
+    """Return a row of `runjail check` for each module: what, whether it is there, what it is for, how to get it."""
+    return [_row(name, *USES[name], os) for name in sorted(USES)]
+
+
+def _row(name: str, use: str, port: str, debian: str, wheel: str, os: str) -> tuple[str, bool, str, str]:
+    try:
+        version = getattr(import_module(name), "__version__", "")
+    except ImportError:
+        return (f"module {name}", False, f"missing: {use}", _remedy(port, debian, wheel, os))
+    return (f"module {name}", True, f"{version}: {use}".removeprefix(": "), "")
+
+
+def _remedy(port: str, debian: str, wheel: str, os: str) -> str:
+    if os == "freebsd":
+        return f"pkg install py{sys.version_info.major}{sys.version_info.minor}-{port}"
+    return f"apt-get install {debian}, or pip install {wheel}" if debian else f"pip install {wheel}"

@@ -1,0 +1,37 @@
+"""What Linux refuses to whom: the hint of an error of `create`, where the kernel only says that it is not allowed."""
+
+import errno
+import os
+
+from runjail.errors import HostError, reason
+
+CAPABILITIES = {"CAP_SYS_ADMIN": 21, "CAP_MKNOD": 27}  # capabilities(7); linux/capability.h has the numbers
+PRIVILEGED = "in a container it takes docker run --privileged or the like"
+
+
+def refused(doing: str, call: str, error: OSError, capability: str = "CAP_SYS_ADMIN") -> HostError:
+    """Return the error for a system call that the kernel refused, with what it would take.
+
+    doing: what we were at; call: as `unshare(2)`; capability: the one that the call takes.
+    """
+    return HostError(f"{doing}: {call}: {reason(error)}", hint(error, capability))
+
+
+def hint(error: OSError, capability: str = "CAP_SYS_ADMIN") -> str | None:
+    """Return what would allow a refused call, None when nobody forbade it."""
+    if error.errno in (errno.ENOSPC, errno.EUSERS):
+        return "the limit of namespaces may be used up: sysctl user.max_pid_namespaces and its like"
+    if error.errno not in (errno.EPERM, errno.EACCES):
+        return None
+    if os.geteuid():
+        return f"it takes {capability}: run it as root; {PRIVILEGED}"
+    if not holds(capability):
+        return f"it takes {capability}, which this root does not have: {PRIVILEGED}"
+    return f"{capability} is there, so a seccomp filter or a security module refuses it: {PRIVILEGED}"
+
+
+def holds(capability: str) -> bool:
+    """Whether this process has a capability now."""
+    with open("/proc/self/status", "rb") as file:
+        lines = dict(line.split(b":\t", 1) for line in file.read().splitlines() if b":\t" in line)
+    return bool(int(lines.get(b"CapEff", b"0"), 16) >> CAPABILITIES[capability] & 1)

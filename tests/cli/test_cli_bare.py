@@ -1,0 +1,76 @@
+"""The program where Python has its standard library and nothing else: help works, and what needs a module says so."""
+
+import subprocess
+import sys
+
+import pytest
+
+from runjail.cli.image_table import VERBS as IMAGE_VERBS
+from runjail.cli.table import GROUPS, VERBS
+from tests.conftest import TOP
+
+BARE = f"import sys; sys.path.insert(0, {str(TOP)!r}); from runjail.cli.main import main; main()"
+
+
+def bare(*args: str) -> "subprocess.CompletedProcess[str]":
+    """Run the program without third-party modules."""
+    command = [sys.executable, "-IS", "-c", BARE, *args]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env={})
+
+
+def test_nothing_else_is_there() -> None:
+    code = "import click"
+
+    assert subprocess.run([sys.executable, "-IS", "-c", code], capture_output=True, check=False).returncode != 0
+
+
+@pytest.mark.parametrize("words", [(), ("--help",), ("-h",), ("help",)], ids=" ".join)
+def test_help_lists_every_command(words: tuple[str, ...]) -> None:
+    done = bare(*words)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    listed = {line.split()[0] for line in done.stdout.splitlines() if line.startswith("  ")}
+    assert {verb for verb, row in VERBS.items() if row[3]} | set(GROUPS) <= listed
+
+
+def test_help_of_a_verb_has_its_options() -> None:
+    done = bare("create", "--help")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("Usage: runjail create [OPTIONS] ")
+    assert "  -b, --bundle DIR " in done.stdout
+    assert "no-pivot" not in done.stdout, "an option that only other runtimes have"
+
+
+def test_help_of_a_verbs_verbs() -> None:
+    group, pull = bare("image", "--help"), bare("image", "pull", "--help")
+
+    assert {line.split()[0] for line in group.stdout.splitlines() if line.startswith("  ")} >= set(IMAGE_VERBS)
+    assert pull.stdout.startswith("Usage: runjail image pull [OPTIONS] ")
+    assert (group.returncode, pull.returncode) == (0, 0)
+
+
+def test_check_names_the_modules_and_how_to_get_them() -> None:
+    done = bare("check")
+
+    assert "module psutil" in done.stdout and "the table of runjail ps" in done.stdout
+    assert "install" in next(line for line in done.stdout.splitlines() if line.startswith("module psutil"))
+
+
+def test_the_table_of_processes_says_what_it_needs() -> None:
+    """It was an internal error."""
+    code = f"""
+import sys; sys.path.insert(0, {str(TOP)!r})
+from runjail.lifecycle.inspect import process_rows
+from runjail.errors import HostError
+try:
+    process_rows([1])
+except HostError as error:
+    print(error, error.hint, sep="|")
+"""
+    done = subprocess.run([sys.executable, "-IS", "-c", code], capture_output=True, text=True, check=False)
+
+    assert done.stdout == (
+        "the table of processes needs the Python module psutil|"
+        "runjail ps -f json needs none; runjail check says how to install it\n"
+    )
