@@ -208,23 +208,15 @@ def _copy_file(name: str, source: int, target: int) -> None:
         os.close(reading)
 
 
-def remove_tree(path: str) -> None:
-    """Delete a directory tree of our own, never crossing into another file system.
+def empty_tree(top: int, path: str, but: str = "") -> None:
+    """Delete what is in an open directory of our own, never crossing into another file system.
 
-    A mount left below it is the container's data: it raises OSError (EBUSY, naming the place) before anything in it
-    is touched. A path that is gone is success.
+    A mount left below it is the container's data: it raises OSError (EBUSY, naming the place below `path`) before
+    anything in it is touched. but: an entry that stays.
     """
-    try:
-        top = os.open(path, DIRECTORY)
-    except FileNotFoundError:
-        return
-    try:
-        device = os.fstat(top).st_dev
-        _refuse_mounts(top, device, path)
-        _empty(top, device, path)
-    finally:
-        os.close(top)
-    os.rmdir(path)
+    device = os.fstat(top).st_dev
+    _refuse_mounts(top, device, path)
+    _empty(top, device, path, but)
 
 
 def _refuse_mounts(directory: int, device: int, path: str) -> None:
@@ -241,8 +233,10 @@ def _refuse_mounts(directory: int, device: int, path: str) -> None:
                 os.close(inner)
 
 
-def _empty(directory: int, device: int, path: str) -> None:
+def _empty(directory: int, device: int, path: str, but: str = "") -> None:
     for name in os.listdir(directory):
+        if name == but:
+            continue
         found = os.stat(name, dir_fd=directory, follow_symlinks=False)
         if found.st_dev != device:
             raise OSError(16, "still a mount point", f"{path}/{name}")

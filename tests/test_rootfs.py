@@ -287,7 +287,7 @@ def test_copying_a_tree(tmp_path: Path) -> None:
 
 
 def test_removing_a_tree(tmp_path: Path) -> None:
-    """Links are removed and not followed; a tree that is gone is success."""
+    """Links are removed and not followed; what is to stay does."""
     (tmp_path / "host").mkdir()
     (tmp_path / "host" / "precious").touch()
     top = tmp_path / "tree"
@@ -295,14 +295,14 @@ def test_removing_a_tree(tmp_path: Path) -> None:
     (top / "a" / "link").symlink_to(tmp_path / "host")
     (top / "file").touch()
     os.mkfifo(top / "pipe")
-    rootfs.remove_tree(str(top))
-    rootfs.remove_tree(str(top))
+    (top / "last").touch()
+    opened = rootfs.open_root(str(top))
+    rootfs.empty_tree(opened, str(top), "last")
+    assert os.listdir(top) == ["last"]
+    rootfs.empty_tree(opened, str(top))
+    os.close(opened)
 
-    assert not top.exists()
-    assert (tmp_path / "host" / "precious").exists()
-    (tmp_path / "link").symlink_to(tmp_path / "host")
-    with pytest.raises(OSError):
-        rootfs.remove_tree(str(tmp_path / "link"))
+    assert os.listdir(top) == []
     assert (tmp_path / "host" / "precious").exists()
 
 
@@ -313,11 +313,13 @@ def test_a_mount_below_a_tree_is_not_touched(tmp_path: Path) -> None:
     (top / "b" / "mounted").mkdir(parents=True)
     (top / "a").touch()
     subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(top / "b" / "mounted")], check=True)
+    opened = rootfs.open_root(str(top))
     try:
         (top / "b" / "mounted" / "data").touch()
         with pytest.raises(OSError, match="still a mount point"):
-            rootfs.remove_tree(str(top))
+            rootfs.empty_tree(opened, str(top))
         assert (top / "a").exists()
         assert (top / "b" / "mounted" / "data").exists()
     finally:
+        os.close(opened)
         subprocess.run(["umount", str(top / "b" / "mounted")], check=True)

@@ -28,6 +28,7 @@ def tag(given: "Given", context: Context) -> int:
 def remove(given: "Given", context: Context) -> int:
     """Take names away, then what only they led to."""
     from runjail.image.prune import prune
+    from runjail.lifecycle.inspect import is_used
 
     half = Half(given, context)
     missing = []
@@ -36,7 +37,7 @@ def remove(given: "Given", context: Context) -> int:
             half.content.untag(half.find(word)[0])
         except ImageNotFound as error:
             missing.append(error)
-    prune(half.content, half.store)
+    prune(half.content, half.store, is_used)
     if missing and not given.flag("force"):
         raise missing[0]
     return 0
@@ -124,11 +125,12 @@ def bundle(given: "Given", context: Context) -> int:
 def prune(given: "Given", context: Context) -> int:
     """Remove what is half-made, unused or left behind, and say what it was."""
     from runjail.image.prune import prune as do
+    from runjail.lifecycle.inspect import is_used
     from runjail.record import to_data
 
     half = Half(given, context)
     form = choice(given, "table", "json")
-    pruned = do(half.content, half.store, names=given.flag("all"))
+    pruned = do(half.content, half.store, is_used, names=given.flag("all"))
     if pruned.busy:
         warn("an image is being fetched or unpacked: layers and young blobs stay")
     return put(jsonio.dumps(to_data(pruned)) + "\n" if form == "json" else _told(pruned))

@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 def bundle_for(given: "Given", context: Context, states: "Store") -> "Making":
     """Return what makes the bundle of --image; leaving it takes the bundle back unless the container exists."""
-    from runjail.lifecycle.state import check_id
+    from runjail.lifecycle.inspect import is_used
 
-    container_id = check_id(given.words[0])
+    container_id = given.words[0]
+    container = states.container(container_id)
     if given.text("bundle"):
         raise UsageError("run takes --bundle or --image, not both")
-    state = os.path.abspath(f"{states.root}/{container_id}")
-    if os.path.lexists(state):
+    if container.exists():
         raise ContainerExists(container_id)
     name = f"{container_id[:200]}-{secrets.token_hex(6)}"  # the same id may exist below another --root
-    return bundles.Making(Half(given, context).store, name, state)
+    return bundles.Making(Half(given, context).store, name, os.path.abspath(container.path), is_used)
 
 
 def fill(making: "Making", given: "Given", context: Context) -> "dict[str, Any]":

@@ -139,9 +139,9 @@ def seal_imports() -> None:
 
 
 class WorkingIn:
-    """Stand in a directory for the length of a `with`: for programs, and for names too long to spell out."""
+    """Stand in a directory, or an open one, during a `with`: for programs, and for names too long to spell out."""
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str | int) -> None:
         self._directory, self._before = directory, -1
 
     def __enter__(self) -> None:

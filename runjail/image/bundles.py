@@ -1,8 +1,9 @@
 """Bundles that belong to the store: made for `run --image`, taken back with their container, or by prune.
 
 A bundle and the root that it shows have one name. The root's properties say for which state directory they are, so
-whoever prunes sees whether that container exists. Until it does, its maker holds a lock on the bundle's directory; the
-lock ends with the maker, so what a crash leaves behind is known as such.
+whoever prunes can ask (`lifecycle`, through `cli`) whether the container there was made of this bundle: the same id may
+be another container's by then, and a boot may have left an empty directory. Until the container exists, its maker holds
+a lock on the bundle's directory; the lock ends with the maker, so what a crash leaves behind is known as such.
 """
 
 import fcntl
@@ -11,7 +12,7 @@ import shutil
 from contextlib import contextmanager
 
 from runjail import jsonio, log
-from runjail.errors import ContainerExists, ImageError, StorageError, UsageError, reason
+from runjail.errors import ImageError, StorageError, UsageError, reason
 from runjail.image.content import Lock
 from runjail.image.model import encode
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     from runjail.storage.base import RootInfo, Store
 
+    Used = Callable[[str, str], bool]  # (state directory, name of a bundle): a container there was made of it
+
 MARK = "image.json"  # in a bundle: which store it belongs to
 CONTAINER = "container"  # property of a root: the state directory of its container
 BUNDLE = "bundle"  # property of a root that a bundle elsewhere shows: where that is
@@ -30,11 +33,11 @@ BUNDLE = "bundle"  # property of a root that a bundle elsewhere shows: where tha
 class Making:
     """A bundle and its container, as a context: leaving it takes everything back unless the container exists by then.
 
-    container: the state directory, which exists exactly while the container does.
+    container: the state directory. used: says whether a container there was made of this bundle.
     """
 
-    def __init__(self, store: "Store", name: str, container: str) -> None:
-        self.store, self.name, self.container = store, name, container
+    def __init__(self, store: "Store", name: str, container: str, used: "Used") -> None:
+        self.store, self.name, self.container, self.used = store, name, container, used
         self.path = f"{store.bundles()}/{name}"
 
     def __enter__(self) -> "Self":
@@ -48,10 +51,9 @@ class Making:
             raise StorageError(f"cannot make the bundle {self.path}: {reason(error)}") from error
         return self
 
-    def __exit__(self, kind: "type[BaseException] | None", *_error: object) -> None:
-        another = kind is not None and issubclass(kind, ContainerExists)  # somebody else was faster with this id
+    def __exit__(self, *_error: object) -> None:
         try:
-            if another or not os.path.lexists(self.container):
+            if not self.used(self.container, self.name):
                 take_back(self.store, self.path)
         finally:
             os.close(self._lock)
@@ -119,22 +121,22 @@ def take_back(store: "Store", path: str) -> None:
             raise StorageError(f"cannot remove the bundle {path}: {reason(error)}") from error
 
 
-def orphans(store: "Store") -> list[str]:
+def orphans(store: "Store", used: "Used") -> list[str]:
     """Take back every bundle whose container is gone, and its root. Returns their names."""
     found = []
     bundles = store.bundles()
     for name in sorted(os.listdir(bundles)):
         with Lock(bundles, fcntl.LOCK_EX):
-            abandoned = _abandoned(f"{bundles}/{name}")
+            abandoned = _abandoned(f"{bundles}/{name}", used)
         if abandoned and _attempt(take_back, store, f"{bundles}/{name}"):
             found.append(name)
     return found
 
 
-def lost_roots(store: "Store") -> list[str]:
+def lost_roots(store: "Store", used: "Used") -> list[str]:
     """Remove roots whose bundle is gone. Returns their names. Nobody may be making a bundle meanwhile."""
     bundles = store.bundles()
-    lost = [root.name for root in store.roots() if _unused(root, bundles)]
+    lost = [root.name for root in store.roots() if _unused(root, bundles, used)]
     return [name for name in lost if _attempt(store.remove_root, name)]
 
 
@@ -148,7 +150,7 @@ def _attempt(remove: "Callable[..., None]", *what: "Any") -> bool:
     return True
 
 
-def _abandoned(path: str) -> bool:
+def _abandoned(path: str, used: "Used") -> bool:
     """Whether nobody makes this bundle any more, and no container uses it."""
     try:
         lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -158,7 +160,7 @@ def _abandoned(path: str) -> bool:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         with open(f"{path}/{MARK}", "rb") as file:
             container = jsonio.loads(file.read(1 << 16)).get(CONTAINER)
-        return isinstance(container, str) and not os.path.lexists(container)
+        return isinstance(container, str) and not used(container, os.path.basename(path))
     except BlockingIOError:
         return False
     except (FileNotFoundError, ValueError, AttributeError):  # its maker died before it had said anything
@@ -167,9 +169,9 @@ def _abandoned(path: str) -> bool:
         os.close(lock)
 
 
-def _unused(root: "RootInfo", bundles: str) -> bool:
+def _unused(root: "RootInfo", bundles: str, used: "Used") -> bool:
     """Whether a root's bundle is gone: of the store's ones together with the container, of others the config.json."""
     if CONTAINER in root.properties:
-        return not os.path.lexists(f"{bundles}/{root.name}") and not os.path.lexists(root.properties[CONTAINER])
+        return not os.path.lexists(f"{bundles}/{root.name}") and not used(root.properties[CONTAINER], root.name)
     bundle = root.properties.get(BUNDLE)
     return bundle is not None and not os.path.lexists(f"{bundle}/config.json")

@@ -11,6 +11,7 @@ from runjail.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from runjail.image.bundles import Used
     from runjail.image.content import Content
     from runjail.storage.base import LayerInfo, Store
 
@@ -30,18 +31,19 @@ class Pruned(Record):
     busy: bool = False
 
 
-def prune(content: "Content", store: "Store", *, names: bool = False) -> Pruned:
+def prune(content: "Content", store: "Store", used: "Used", *, names: bool = False) -> Pruned:
     """Remove what is half-made, what belongs to containers that are gone, and what no name leads to.
 
-    names: also take the names of images away that no container was made of.
+    used: says whether a container in a state directory was made of a bundle. names: also take the names of images away
+    that no container was made of.
     """
     half_made = store.sweep()
-    roots = bundles.orphans(store)
+    roots = bundles.orphans(store, used)
     untagged: list[str] = []
     removed: list[str] = []
     with Lock(f"{content.directory}/blobs", fcntl.LOCK_EX, wait=False) as alone:  # the lease of whoever uses images
         if alone.held:
-            roots += bundles.lost_roots(store)
+            roots += bundles.lost_roots(store, used)
             untagged = _untag_unused(content, store) if names else []
             needed = _needed(content).values()
             removed = _remove_layers(store, {chain for chains, _diff_ids in needed for chain in chains})

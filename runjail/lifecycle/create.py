@@ -4,11 +4,11 @@ import os
 import time
 
 from runjail import jsonio, log
-from runjail.errors import InvalidConfig, UsageError
+from runjail.errors import ContainerExists, InvalidConfig, UsageError
 from runjail.jail.plan import make_plan, refuse_ungranted
 from runjail.lifecycle import init
+from runjail.lifecycle.files import write_pid
 from runjail.lifecycle.link import Link, pair
-from runjail.lifecycle.state import write_file, write_pid
 from runjail.lifecycle.status import document as state_document
 from runjail.record import Record, to_data
 from runjail.spec.parse import parse, read
@@ -64,10 +64,10 @@ def create(
         from runjail.lifecycle import console
 
         terminal = console.connect(request.console_socket)
-    container = store.reserve(request.id)
+    container = _reserve(request.id, host, store)
     try:
         _record(container, request, spec, plan, host)
-        write_file(f"{container.path}/config.json", jsonio.dumps(raw).encode(), 0o600)
+        container.write("config.json", jsonio.dumps(raw).encode())
         _build(container, request, spec, plan, host, terminal)
     except BaseException as error:  # also an interrupt: a half-made container is of no use to anybody
         from runjail.lifecycle.delete import take_back
@@ -78,6 +78,18 @@ def create(
         if terminal:
             terminal.close()
     return container
+
+
+def _reserve(container_id: str, host: "Host", store: "Store") -> "Container":
+    """Take the id. A container from before the machine was last started holds it no longer: nothing of it lives."""
+    try:
+        return store.reserve(container_id)
+    except ContainerExists:
+        from runjail.lifecycle.delete import delete_stale
+
+        if not delete_stale(store.container(container_id), host):
+            raise
+        return store.reserve(container_id)
 
 
 def _check(request: Request, spec: "Spec", terminal: object) -> None:
@@ -146,7 +158,7 @@ def _build(
     container.note({"undo": "init", "pid": box.pid, "started": box.started, "boot": container.data["boot"]})
     _let_in(container, spec.hooks, host, link)
     if request.pid_file:
-        write_pid(request.pid_file, box.pid)
+        write_pid(container, request.pid_file, box.pid)
     container.data["creator"] = None
     container.save()
     container.unlock()

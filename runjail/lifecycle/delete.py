@@ -5,7 +5,7 @@ import time
 
 from runjail import log
 from runjail.errors import ContainerNotFound, HostError, LeftBehind, RunjailError, WrongStatus, reason
-from runjail.lifecycle.state import stored_hooks
+from runjail.lifecycle.state import PAUSED, stored_hooks
 from runjail.lifecycle.status import alive, document, status
 
 TYPE_CHECKING = False
@@ -25,13 +25,20 @@ def delete(container_id: str, force: bool, host: "Host", store: "Store") -> str:
 
     Returns the path of its bundle, "" when that is not known.
     """
-    container = store.container(container_id)
+    return delete_made(store.container(container_id), force, host)
+
+
+def delete_made(container: "Container", force: bool, host: "Host") -> str:
+    """Do as delete does; of a container that the caller has locked before, no other that has its id by now."""
     try:
         with container:
+            if not container.exists():  # nobody's: its creator died before it did anything, or a boot took its files
+                container.remove()
+                raise ContainerNotFound(container.id)
             _load(container, force)
             now = status(container, host) if container.data else "stopped"
             if not force and now not in ("stopped", "created"):
-                raise WrongStatus(f"cannot delete container {container_id} that is not stopped: {now}")
+                raise WrongStatus(f"cannot delete container {container.id} that is not stopped: {now}")
             destroy(container, host)
     except ContainerNotFound:
         if not force:
@@ -40,14 +47,29 @@ def delete(container_id: str, force: bool, host: "Host", store: "Store") -> str:
     return bundle if isinstance(bundle, str) else ""
 
 
+def delete_stale(container: "Container", host: "Host") -> bool:
+    """Delete a container of another boot, its poststop hooks included. False when it is of this one, or damaged."""
+    try:
+        container.load()
+        if container.data["boot"] == host.boot():
+            return False
+        with container:
+            container.load()
+            if container.data["boot"] == host.boot():
+                return False
+            log.info(f"container {container.id} is from before the last boot and makes way")
+            destroy(container, host)
+    except ContainerNotFound:  # somebody else deleted it
+        pass
+    except HostError:
+        return False
+    return True
+
+
 def _load(container: "Container", force: bool) -> None:
     """Load the facts. With `force` a container is also deleted without them, by its notes alone."""
     try:
         container.load()
-    except ContainerNotFound:  # a directory without facts: its creator died before it did anything else
-        if not force:
-            raise
-        _recover(container)
     except HostError as error:
         if not force:
             raise
@@ -101,7 +123,10 @@ def destroy(container: "Container", host: "Host") -> None:
         raise LeftBehind("; ".join(dict.fromkeys(failures)), "runjail delete --force tries again")
     listed = stored_hooks(container, "poststop") if container.data else ()
     if listed or container.data.get("nri"):
-        _take_leave(container, host, listed)
+        try:
+            _take_leave(container, host, listed)
+        except ContainerNotFound:  # somebody else came and removed what was left
+            return
     container.remove()
 
 
@@ -134,7 +159,7 @@ def kill_everything(container: "Container", host: "Host") -> None:
     """Leave no process of the container alive. Raises HostError when init does not die."""
     if not container.data or container.data["boot"] != host.boot():
         return
-    if os.path.exists(f"{container.path}/paused"):
+    if container.has(PAUSED):
         host.thaw(container.box)
     host.kill_all(container.box, SIGKILL)
     deadline = time.monotonic() + DEATH_SECONDS

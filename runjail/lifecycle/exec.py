@@ -6,8 +6,9 @@ from runjail import log
 from runjail.errors import HostError, RunjailError, UsageError, WrongStatus
 from runjail.host.base import seal_imports
 from runjail.lifecycle import console, program
+from runjail.lifecycle.files import write_pid
 from runjail.lifecycle.link import Link, pair, rebuilt
-from runjail.lifecycle.state import stored_process, write_pid
+from runjail.lifecycle.state import stored_process
 from runjail.lifecycle.status import status
 from runjail.record import Record
 
@@ -65,7 +66,7 @@ def execute(
     if terminal:
         terminal.close()
     try:
-        _see_off(request, pid, link, before)
+        _see_off(request, container, pid, link, before)
     except BaseException:
         link.close()  # the child ends at end-of-file
         os.waitpid(pid, 0)
@@ -118,14 +119,14 @@ def _connect(request: Request, terminal: "_socket.socket | None") -> "_socket.so
     return console.connect(request.console_socket) if request.console_socket else terminal
 
 
-def _see_off(request: Request, pid: int, link: Link, before: "Callable[[int], None]") -> None:
+def _see_off(request: Request, container: "Container", pid: int, link: Link, before: "Callable[[int], None]") -> None:
     """Let the child go on once its pid is written down, and wait until execve has closed its end."""
     try:
         link.say(go=True)
         link.expect("ready")
         before(pid)
         if request.pid_file:
-            write_pid(request.pid_file, pid)
+            write_pid(container, request.pid_file, pid)
         link.say(exec=True)
         link.expect("exec")
         failure = link.receive()

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def listen_at_gate(container: "Container") -> "_socket.socket":
     """Return the socket on which init will wait; bound by a short name, since sun_path holds about 100 bytes."""
     gate = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
-    with WorkingIn(container.path):
+    with WorkingIn(container.directory()):
         gate.bind(GATE)
         gate.listen(1)
     return gate

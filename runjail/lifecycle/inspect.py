@@ -4,7 +4,8 @@ import os
 import time
 
 from runjail import log
-from runjail.errors import HostError, RunjailError, WrongStatus
+from runjail.errors import ContainerNotFound, HostError, RunjailError, WrongStatus
+from runjail.lifecycle.state import Container
 from runjail.lifecycle.status import document, status
 
 TYPE_CHECKING = False
@@ -25,6 +26,19 @@ def documents(host: "Host", store: "Store") -> "list[dict[str, Any]]":
         except RunjailError as error:
             log.info(f"container {container_id} is left out: {error}")
     return found
+
+
+def is_used(state: str, bundle: str) -> bool:
+    """Say whether the container in a state directory was made of a bundle of this name; a damaged one may have been."""
+    container = Container(os.path.basename(state), state)
+    try:
+        container.load()
+    except ContainerNotFound:
+        return False
+    except HostError:
+        return True
+    made_of: str = container.data["bundle"]
+    return os.path.basename(made_of) == bundle
 
 
 def owner_name(owner: str) -> str:

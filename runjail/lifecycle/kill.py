@@ -3,6 +3,7 @@
 import os
 
 from runjail.errors import NotRunning, UsageError, WrongStatus
+from runjail.lifecycle.state import PAUSED
 from runjail.lifecycle.status import status
 
 TYPE_CHECKING = False
@@ -70,7 +71,7 @@ def pause(container_id: str, host: "Host", store: "Store") -> None:
         if container.data.get("nri"):
             _ask_plugins(container, host, "pause")
             _require(container, host, "running", "pause")
-        os.close(os.open(f"{container.path}/paused", os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        os.close(container.open(PAUSED, os.O_CREAT | os.O_WRONLY))
         host.freeze(container.box)
 
 
@@ -99,7 +100,4 @@ def _ask_plugins(container: "Container", host: "Host", state: str) -> None:
 
 def _thaw(container: "Container", host: "Host") -> None:
     host.thaw(container.box)
-    try:
-        os.unlink(f"{container.path}/paused")
-    except FileNotFoundError:
-        pass
+    container.drop(PAUSED)

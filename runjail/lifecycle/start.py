@@ -28,11 +28,16 @@ REFUSALS = {
 
 
 def start(container_id: str, host: "Host", store: "Store") -> None:
+    """Start the container that has this id now; see start_made."""
+    start_made(store.container(container_id), host)
+
+
+def start_made(container: "Container", host: "Host") -> None:
     """Ask the NRI plugins, run the startContainer hooks inside, open the gate, run the poststart hooks.
 
-    A plugin or hook that fails undoes the whole container. Returns once the program has replaced init.
+    A plugin or hook that fails undoes the whole container. Returns once the program has replaced init. Raises
+    ContainerNotFound when the container that the caller made was deleted, whatever has its id by now.
     """
-    container = store.container(container_id)
     with container:
         container.load()
         _require_created(container, host)
@@ -143,7 +148,7 @@ def open_gate(container: "Container") -> None:
     """
     starter = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
-        with WorkingIn(container.path):
+        with WorkingIn(container.directory()):
             starter.connect(GATE)
             os.unlink(GATE)
     except (ConnectionRefusedError, FileNotFoundError):

@@ -5,9 +5,15 @@
     ROOT/ID/undo          notes, one JSON line each, written before the step they take back
     ROOT/ID/gate          socket on which a created container's init waits; gone once it was started
     ROOT/ID/paused        exists while paused
+    ROOT/ID/beside.PID    link to a half-written pid file beside the caller's (lifecycle.files)
 
-mkdir(2) reserves an id; flock(2) on the directory serialises verbs. Nothing is synced to disk: a crash of a process
-loses nothing, and after a crash of the machine the jails and mounts are gone anyway and status says so.
+mkdir(2) reserves an id; flock(2) on the directory serialises verbs. Whoever holds the lock works below the descriptor
+that is locked, and what is at the path is compared with it, so a directory of the same name that somebody made
+meanwhile is never taken for this one. A directory without facts and notes that nobody has locked is nobody's: its
+creator died before it did anything, or a boot took the files away (rc.d/cleanvar).
+
+Nothing is synced to disk: a crash of a process loses nothing, and after a crash of the machine the jails and mounts are
+gone anyway and status says so.
 """
 
 import errno
@@ -28,11 +34,13 @@ if TYPE_CHECKING:
     from runjail.nri.chain import Chain
     from runjail.spec.model import Hook, Process
 
-GATE = "gate"
+GATE, PAUSED = "gate", "paused"
 ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+.-")
 ID_LENGTH = 255
 LOCK_SECONDS = 30.0
 LOCK_POLL = 0.005
+TAKE_POLL = 0.001
+FACTS_FILE, NOTES_FILE = "state.json", "undo"
 FACTS: "dict[str, tuple[type, ...]]" = {
     "ociVersion": (str,),
     "bundle": (str,),
@@ -82,15 +90,17 @@ class Container:
         self.plugins = plugins
         self.data: dict[str, Any] = {}
         self.box = Box(container_id, "", path, "", "")
-        self._directory = -1
+        self._directory = -1  # stays open from the first lock on: the kernel gives its inode to no other
 
     # -- facts
 
     def load(self) -> None:
         """Read state.json. Raises ContainerNotFound when there is none, HostError when it is damaged."""
         try:
-            text = read_file(f"{self.path}/state.json")
+            text = self.read(FACTS_FILE)
         except (FileNotFoundError, NotADirectoryError):
+            if self.has(NOTES_FILE):
+                raise self._damaged("state.json is missing") from None
             raise ContainerNotFound(self.id) from None
         except OSError as error:
             raise HostError(f"reading the state of {self.id}: {reason(error)}") from error
@@ -110,28 +120,82 @@ class Container:
     def save(self) -> None:
         """Write state.json beside its place and rename it there."""
         self.data["box"] = self.box.to_data()
-        write_file(f"{self.path}/state.json", jsonio.dumps(self.data).encode(), 0o600)
+        self.write(FACTS_FILE, jsonio.dumps(self.data).encode())
 
     def config(self) -> bytes:
         """Return config.json as create kept it."""
-        return read_file(f"{self.path}/config.json")
+        return self.read("config.json")
+
+    # -- files
+
+    def open(self, name: str, flags: int) -> int:
+        """Open a file: below the locked directory, or by its path where this process never locked it."""
+        if self._directory < 0:
+            return os.open(f"{self.path}/{name}", flags | os.O_CLOEXEC, 0o600)
+        return os.open(name, flags | os.O_CLOEXEC, 0o600, dir_fd=self._directory)
+
+    def read(self, name: str) -> bytes:
+        """Return a file's content."""
+        descriptor = self.open(name, os.O_RDONLY)
+        try:
+            content = b""
+            while block := os.read(descriptor, 1 << 16):
+                content += block
+            return content
+        finally:
+            os.close(descriptor)
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file whole; the caller holds the lock, so one name beside it serves all who write."""
+        from runjail.lifecycle.files import write_file
+
+        write_file(name, content, 0o600, f"{name}.new", self._directory)
+
+    def has(self, name: str) -> bool:
+        """Say whether a file is there."""
+        try:
+            if self._directory < 0:
+                os.stat(f"{self.path}/{name}")
+            else:
+                os.stat(name, dir_fd=self._directory)
+        except OSError:
+            return False
+        return True
+
+    def drop(self, name: str) -> None:
+        """Remove a file; one that is gone already is success."""
+        try:
+            if self._directory < 0:
+                os.unlink(f"{self.path}/{name}")
+            else:
+                os.unlink(name, dir_fd=self._directory)
+        except FileNotFoundError:
+            pass
+
+    def exists(self) -> bool:
+        """Say whether the directory is somebody's: it has facts, or notes of what is to be undone."""
+        return self.has(FACTS_FILE) or self.has(NOTES_FILE)
+
+    def directory(self) -> "int | str":
+        """Return what to change to for names that are too long to spell out: the descriptor, or the path."""
+        return self.path if self._directory < 0 else self._directory
 
     # -- notes
 
     def note(self, note: "Note") -> None:
         """Append one undo note. It begins a new line, so that one that was cut off (a full disk) spoils no other."""
         line = b"\n" + jsonio.dumps(note).encode()
-        descriptor = os.open(f"{self.path}/undo", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        descriptor = self.open(NOTES_FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         try:
             if os.write(descriptor, line) < len(line):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), f"{self.path}/undo")
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), f"{self.path}/{NOTES_FILE}")
         finally:
             os.close(descriptor)
 
     def notes(self) -> "list[Note]":
         """Return the notes, oldest first; one that was cut off belongs to a step that was never done."""
         try:
-            lines = read_file(f"{self.path}/undo").splitlines()
+            lines = self.read(NOTES_FILE).splitlines()
         except FileNotFoundError:
             return []
         return [note for note in map(_parsed, filter(None, lines)) if isinstance(note, dict) and "undo" in note]
@@ -147,17 +211,29 @@ class Container:
         if self._directory < 0:
             self._directory = self._open()
         deadline = time.monotonic() + seconds
-        while True:
-            try:
-                fcntl.flock(self._directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise Busy(f"another runjail works on container {self.id}") from None
-                time.sleep(LOCK_POLL)
-        if not self._still_there():
+        while not self._locked():
+            if time.monotonic() > deadline:
+                raise Busy(f"another runjail works on container {self.id}")
+            time.sleep(LOCK_POLL)
+        self._require_place()
+
+    def take(self) -> None:
+        """Lock the directory and empty it, if it is nobody's.
+
+        Raises ContainerExists for a container's, ContainerNotFound for one that was deleted before it was locked.
+        """
+        self._directory = self._open()
+        deadline = time.monotonic() + LOCK_SECONDS
+        while not self._locked():  # by another creator, which writes facts at once, or by who removes it
+            if self.exists() or time.monotonic() > deadline:
+                raise ContainerExists(self.id)
+            time.sleep(TAKE_POLL)
+        self._require_place()
+        if self.exists():
             self.unlock()
-            raise ContainerNotFound(self.id)
+            raise ContainerExists(self.id)
+        if os.listdir(self._directory):
+            self._clear()
 
     def _open(self) -> int:
         try:
@@ -165,11 +241,22 @@ class Container:
         except (FileNotFoundError, NotADirectoryError):
             raise ContainerNotFound(self.id) from None
 
-    def _still_there(self) -> bool:
+    def _locked(self) -> bool:
         try:
-            return os.path.samestat(os.fstat(self._directory), os.stat(self.path, follow_symlinks=False))
-        except FileNotFoundError:
+            fcntl.flock(self._directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
             return False
+        return True
+
+    def _require_place(self) -> None:
+        """See that the locked directory is the one at the path. Raises ContainerNotFound, and lets go of it."""
+        try:
+            if os.path.samestat(os.fstat(self._directory), os.stat(self.path, follow_symlinks=False)):
+                return
+        except FileNotFoundError:
+            pass
+        self.unlock()
+        raise ContainerNotFound(self.id)
 
     def unlock(self) -> None:
         """Let others work on the container; done before anything foreign runs."""
@@ -190,14 +277,28 @@ class Container:
             self._directory = -1
 
     def remove(self) -> None:
-        """Delete the directory, lock and all. Raises HostError when a mount is left in it."""
+        """Delete the directory, the facts last. Raises HostError when a mount is left in it.
+
+        It stays open: a later lock finds that it is gone, whatever has its name by then.
+        """
+        self._clear(FACTS_FILE)
+        try:
+            self.drop(FACTS_FILE)
+            os.rmdir(self.path)
+        except OSError as error:
+            raise HostError(f"removing {self.path}: {reason(error)}") from error
+        self.unlock()
+
+    def _clear(self, but: str = "") -> None:
+        """Remove what is in the directory, and what is noted there of pid files."""
         from runjail import rootfs
+        from runjail.lifecycle.files import clear_beside
 
         try:
-            rootfs.remove_tree(self.path)
+            clear_beside(self._directory)
+            rootfs.empty_tree(self._directory, self.path, but)
         except OSError as error:
             raise HostError(f"removing {error.filename or self.path}: {reason(error)}") from error
-        self.forget()
 
 
 def nothing_granted() -> "tuple[str, Sequence[str]]":
@@ -230,33 +331,42 @@ class Store:
         return container
 
     def reserve(self, container_id: str) -> Container:
-        """Make the directory of a new container and lock it. Raises ContainerExists."""
+        """Make the directory of a new container, or take one that is nobody's, and lock it.
+
+        Raises ContainerExists, HostError when it cannot be made, or what is left in it cannot be removed.
+        """
         container = self.container(container_id)
         while True:
+            self._make(container.path)
             try:
-                if not os.path.isdir(self.root):
-                    os.makedirs(self.root, 0o700, exist_ok=True)
-                os.mkdir(container.path, 0o700)
-            except FileExistsError as error:
-                if error.filename == self.root:
-                    raise HostError(f"making {self.root}: it is not a directory") from None
-                raise ContainerExists(container_id) from None
-            except OSError as error:
-                raise HostError(f"making {container.path}: {reason(error)}") from error
-            try:
-                container.lock()
+                container.take()
                 return container
-            except ContainerNotFound:  # a `delete --force` took it before our lock
+            except ContainerNotFound:  # a `delete` took it before our lock
                 container.forget()
+            except ContainerExists:
+                container.forget()
+                raise
+
+    def _make(self, path: str) -> None:
+        try:
+            if not os.path.isdir(self.root):
+                os.makedirs(self.root, 0o700, exist_ok=True)
+            os.mkdir(path, 0o700)
+        except FileExistsError as error:
+            found = error.filename
+            if (not os.path.isdir(found) or os.path.islink(path)) and os.path.lexists(found):
+                raise HostError(f"making {found}: it is not a directory") from None
+        except OSError as error:
+            raise HostError(f"making {path}: {reason(error)}") from error
 
     def ids(self) -> "Iterator[str]":
-        """Yield the ids of all directories, sorted."""
+        """Yield the ids of all containers, sorted."""
         try:
             names = sorted(os.listdir(self.root))
         except FileNotFoundError:
             return
         for name in names:
-            if ID_CHARACTERS.issuperset(name) and os.path.isdir(f"{self.root}/{name}"):
+            if ID_CHARACTERS.issuperset(name) and Container(name, f"{self.root}/{name}").exists():
                 yield name
 
 
@@ -265,42 +375,6 @@ def _parsed(line: bytes) -> object:
         return jsonio.loads(line)
     except ValueError:
         return None
-
-
-def read_file(path: str) -> bytes:
-    """Return a file's content."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        content = b""
-        while block := os.read(descriptor, 1 << 16):
-            content += block
-        return content
-    finally:
-        os.close(descriptor)
-
-
-def write_file(path: str, content: bytes, mode: int) -> None:
-    """Write a file so that readers see the old content or the new one, whole."""
-    beside = f"{path}.{os.getpid()}"
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
-    try:
-        written = 0
-        while written < len(content):
-            written += os.write(descriptor, content[written:])
-    except OSError:
-        os.unlink(beside)
-        raise
-    finally:
-        os.close(descriptor)
-    os.rename(beside, path)
-
-
-def write_pid(path: str, pid: int) -> None:
-    """Write a pid file: the number and nothing else. Raises HostError with the path as the caller gave it."""
-    try:
-        write_file(path, b"%d" % pid, 0o644)
-    except OSError as error:
-        raise HostError(f"writing pid file {path}: {reason(error)}") from error
 
 
 def stored_hooks(container: Container, kind: str) -> "tuple[Hook, ...]":

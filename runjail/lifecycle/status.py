@@ -1,8 +1,6 @@
 """What a container is doing: computed from facts at every question, never stored."""
 
-import os
-
-from runjail.lifecycle.state import GATE
+from runjail.lifecycle.state import GATE, PAUSED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,9 +24,9 @@ def status(container: "Container", host: "Host") -> str:
         return "creating" if host.started(pid) == started else "stopped"
     if not alive(container, host):
         return "stopped"
-    if os.path.exists(f"{container.path}/{GATE}"):
+    if container.has(GATE):
         return "created"
-    return "paused" if os.path.exists(f"{container.path}/paused") else "running"
+    return "paused" if container.has(PAUSED) else "running"
 
 
 def alive(container: "Container", host: "Host") -> bool:

@@ -145,9 +145,10 @@ def kill(engine: "Engine", task: "Task", signal: int, everyone: bool, worker: "W
 def end_others(engine: "Engine", task: "Task", worker: "Worker") -> None:
     """Kill what outlives init, a paused container's processes too."""
     from runjail.lifecycle.kill import SIGKILL
+    from runjail.lifecycle.state import PAUSED
 
     container = engine.store(task.root).find(task.id)
-    if os.path.exists(f"{container.path}/paused"):
+    if container.has(PAUSED):
         engine.host.thaw(container.box)
     engine.host.kill_all(container.box, SIGKILL)
     worker.answer({})

@@ -6,6 +6,7 @@ Nothing here waits: what may take long is done by a worker, and answered when it
 import os
 
 from runjail import errors
+from runjail.lifecycle.state import PAUSED
 from runjail.shim import jobs, messages, wire
 from runjail.shim import task as tasks
 from runjail.shim.life import Life
@@ -109,7 +110,7 @@ class TaskService:
         return tasks.RUNNING if process.running else tasks.CREATED
 
     def _paused(self, task: "Task") -> bool:
-        return os.path.exists(f"{self._engine.store(task.root).container(task.id).path}/paused")
+        return self._engine.store(task.root).container(task.id).has(PAUSED)
 
     def _wait(self, request: "Message", reply: Reply) -> None:
         process = self._containers.find(request)

@@ -80,6 +80,11 @@ class Victim:
         groups = [path for path in self.leftovers.cgroups() if self.group in path]
         assert not groups or not self.group, (what, groups)
         assert tree(self.life.bundle.rootfs) == self.before, what
+        assert self.half_written() == [], what
+
+    def half_written(self) -> list[str]:
+        """Return what is left beside pid files."""
+        return [path.name for path in self.life.path.parent.glob("pid.*")]
 
 
 @pytest.fixture
@@ -158,7 +163,8 @@ def test_exec_killed_at_every_step(victim: Victim, mode: str) -> None:
     victim.runjail.ok("run", "-d", "-b", victim.life.bundle.write(), "c")
     init = victim.runjail.state("c")["pid"]
     for number in range(1, MAX_STEPS):
-        code = victim.kill(mode, number, "exec", "c", "/bin/sh", "-c", "exit 0")
+        pid_file = str(victim.life.path.parent / "pid")
+        code = victim.kill(mode, number, "exec", "--pid-file", pid_file, "c", "/bin/sh", "-c", "exit 0")
         assert "Traceback" not in victim.said() and "internal error" not in victim.said(), victim.said()
         if code == 0:
             break

@@ -168,6 +168,8 @@ def test_a_lock_knows_its_container(pair: tuple[state.Container, state.Container
     second.lock(0)
     second.remove()
     replaced = state.Store(str(tmp_path / "state")).reserve("c")
+    replaced.data = {}
+    replaced.save()
     replaced.unlock()
     for _ in range(2):
         with pytest.raises(state.ContainerNotFound):
@@ -178,15 +180,15 @@ def test_a_lock_knows_its_container(pair: tuple[state.Container, state.Container
 def test_reserving_survives_a_delete_in_between(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`delete --force` of the empty directory between mkdir and the lock: create makes it again."""
     store = state.Store(str(tmp_path / "state"))
-    real, calls = state.Container.lock, []
+    real, calls = state.Container.take, []
 
-    def lock(container: state.Container, seconds: float = 0) -> None:
+    def take(container: state.Container) -> None:
         calls.append(container.id)
         if len(calls) == 1:
             (tmp_path / "state" / "c").rmdir()
-        real(container, seconds)
+        real(container)
 
-    monkeypatch.setattr(state.Container, "lock", lock)
+    monkeypatch.setattr(state.Container, "take", take)
     container = store.reserve("c")
 
     assert len(calls) == 2
@@ -196,7 +198,12 @@ def test_reserving_survives_a_delete_in_between(tmp_path: Path, monkeypatch: pyt
 
 def test_reservations_exclude_each_other(tmp_path: Path) -> None:
     store = state.Store(str(tmp_path / "state"))
-    store.reserve("c")
+    first = store.reserve("c")
+    first.data = {}
+    first.save()
+    with pytest.raises(state.ContainerExists, match="container with given ID already exists: c"):
+        store.reserve("c")
+    first.unlock()
     with pytest.raises(state.ContainerExists, match="container with given ID already exists: c"):
         store.reserve("c")
 

@@ -13,7 +13,8 @@ from runjail import steps
 from runjail.errors import ContainerNotFound, HostError, LeftBehind, RunjailError
 from runjail.host.base import Box
 from runjail.lifecycle import delete, start, status
-from runjail.lifecycle.state import FACTS, Container, Store, default_root, write_file, write_pid
+from runjail.lifecycle.files import write_file, write_pid
+from runjail.lifecycle.state import FACTS, Container, Store, default_root
 
 
 class FakeHost:
@@ -255,11 +256,12 @@ def test_a_note_that_does_not_fit_is_an_error(store: Store, monkeypatch: pytest.
 
 
 def test_ids_are_those_of_directories(store: Store, tmp_path: Path) -> None:
-    """Sorted; files and names that no container can have are not ours."""
+    """Sorted; files, names that no container can have, and directories without facts or notes are not ours."""
     assert list(store.ids()) == []
-    for name in ("b", "a", "with space", "ü"):
+    for name in ("b", "a", "with space", "ü", "empty"):
         (tmp_path / "state" / name).mkdir(parents=True)
-    (tmp_path / "state" / "file").touch()
+    for name in ("a/undo", "b/state.json", "with space/state.json", "file"):
+        (tmp_path / "state" / name).touch()
 
     assert list(store.ids()) == ["a", "b"]
     with pytest.raises(ContainerNotFound):
@@ -267,9 +269,9 @@ def test_ids_are_those_of_directories(store: Store, tmp_path: Path) -> None:
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A failure leaves the old one, and nothing beside it; no link is followed."""
-    path = tmp_path / "file"
-    write_file(str(path), b"old", 0o600)
+    """A failure leaves the old one, and nothing beside it; what a killed writer left is replaced, no link followed."""
+    path, beside = tmp_path / "file", str(tmp_path / "beside")
+    write_file(str(path), b"old", 0o600, beside)
     real = os.write
 
     def full(descriptor: int, data: bytes) -> int:
@@ -277,21 +279,60 @@ def test_a_file_is_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(os, "write", full)
     with pytest.raises(OSError):
-        write_file(str(path), b"new", 0o600)
+        write_file(str(path), b"new", 0o600, beside)
     monkeypatch.setattr(os, "write", lambda descriptor, data: real(descriptor, data[:1]))
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["file"]
-    write_file(str(path), b"piece by piece", 0o600)
+    write_file(str(path), b"piece by piece", 0o600, beside)
     assert path.read_bytes() == b"piece by piece"
-    (tmp_path / f"target.{os.getpid()}").symlink_to(path)
-    with pytest.raises(OSError):
-        write_file(str(tmp_path / "target"), b"x", 0o600)
+    Path(beside).symlink_to(path)
+    write_file(str(tmp_path / "target"), b"x", 0o600, beside)
     assert path.read_bytes() == b"piece by piece"
+    assert (tmp_path / "target").read_bytes() == b"x"
+    assert not os.path.lexists(beside)
 
 
-def test_a_pid_file_error_names_the_callers_path(tmp_path: Path) -> None:
+def test_a_pid_file_error_names_the_callers_path(store: Store, tmp_path: Path) -> None:
+    container = made(store)
     with pytest.raises(HostError, match=f"^writing pid file {tmp_path}/none/pid: does not exist$"):
-        write_pid(str(tmp_path / "none" / "pid"), 5)
+        write_pid(container, str(tmp_path / "none" / "pid"), 5)
+    assert os.listdir(container.path) == ["state.json"]
+
+
+@pytest.mark.parametrize("locked", [True, False])
+def test_a_half_written_pid_file_goes_with_the_container(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locked: bool
+) -> None:
+    """Whoever is killed before the rename leaves a file that `delete` finds, or the next writer of the same pid."""
+    container = made(store)
+    if not locked:  # as exec
+        container.unlock()
+        container = store.find("c")
+    target = tmp_path / "there" / "pid"
+    target.parent.mkdir()
+
+    def killed(*_args: object, **_more: object) -> None:
+        raise KeyboardInterrupt
+
+    def die() -> None:
+        real = os.unlink
+        monkeypatch.setattr(os, "rename", killed)
+        monkeypatch.setattr(os, "unlink", killed)
+        with pytest.raises(KeyboardInterrupt):
+            write_pid(container, str(target), 5)
+        monkeypatch.undo()
+        assert os.unlink is real
+
+    die()
+    assert os.listdir(target.parent) == [f"pid.{os.getpid()}"]
+    write_pid(container, str(target), 7)
+    assert (os.listdir(target.parent), target.read_text()) == (["pid"], "7")
+    die()
+    target.unlink()
+    container.unlock()
+    delete.delete("c", True, FakeHost(), store)  # type: ignore[arg-type]
+
+    assert os.listdir(target.parent) == []
 
 
 @pytest.mark.parametrize(

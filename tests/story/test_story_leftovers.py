@@ -12,6 +12,8 @@ from runjail.errors import ContainerExists
 from runjail.image import bundles, media, model
 from runjail.image.content import Content
 from runjail.image.prune import prune
+from runjail.lifecycle.inspect import is_used
+from runjail.lifecycle.state import Store
 from tests.story.conftest import Keys, Teller
 
 pytestmark = [
@@ -79,16 +81,16 @@ def test_prune_takes_no_root_from_a_bundle_in_the_making(teller: Teller, hello: 
     store, content = teller.store, Content(teller.store.content())
     with content.lease():
         store.make_root("bundle-1", chain, properties={bundles.BUNDLE: str(tmp_path / "bundle")})
-        assert prune(content, store).busy
+        assert prune(content, store, is_used).busy
         assert store.root("bundle-1")
-    assert prune(content, store).roots == ("bundle-1",)
+    assert prune(content, store, is_used).roots == ("bundle-1",)
 
 
 def test_prune_all_takes_no_name_from_an_image_that_is_about_to_run(teller: Teller, hello: str) -> None:
     content = Content(teller.store.content())
     with content.lease():
-        assert prune(content, teller.store, names=True).names == ()
-    assert prune(content, teller.store, names=True).names == ("docker.io/library/hello:latest",)
+        assert prune(content, teller.store, is_used, names=True).names == ()
+    assert prune(content, teller.store, is_used, names=True).names == ("docker.io/library/hello:latest",)
 
 
 def test_two_may_take_one_bundle_back(teller: Teller, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,12 +159,42 @@ def test_a_terminal_has_a_name(teller: Teller, hello: str) -> None:
 def test_of_several_runs_with_one_id_only_one_leaves_anything(teller: Teller, hello: str, tmp_path: Path) -> None:
     """The others find out late, when their bundles are ready; the container that is there then is not theirs."""
     chain, _where = teller.ok("image", "unpack", hello).split()
-    making = bundles.Making(teller.store, "c1-1", str(tmp_path / "c1"))
+    making = bundles.Making(teller.store, "c1-1", str(tmp_path / "c1"), is_used)
     with pytest.raises(ContainerExists), making:
         teller.store.make_root("c1-1", chain, properties=making.properties())
-        os.mkdir(tmp_path / "c1")
+        container_of(tmp_path, "/some/other/bundle")
         raise ContainerExists("c1")
     assert teller.left() == {"roots": [], "bundles": [], "containers": []}
+
+
+def container_of(path: Path, bundle: str) -> None:
+    """Write down a container c1 that was made of a bundle."""
+    container = Store(str(path)).reserve("c1")
+    container.data = {
+        "ociVersion": "1.3.0", "bundle": bundle, "created": "", "owner": "0", "annotations": {}, "hooks": {},
+        "boot": "", "creator": None,
+    }  # fmt: skip
+    container.save()
+
+
+@pytest.mark.parametrize("state", ["other", "damaged", "ours", "directory", "nothing"])
+def test_prune_asks_whose_the_container_is(teller: Teller, hello: str, tmp_path: Path, state: str) -> None:
+    """The same id may be another container's by now, and a boot leaves a directory that is nobody's."""
+    chain, _where = teller.ok("image", "unpack", hello).split()
+    making = bundles.Making(teller.store, "c1-1", str(tmp_path / "c1"), lambda *_: True)  # and its maker dies
+    with making:
+        teller.store.make_root("c1-1", chain, properties=making.properties())
+    if state in ("other", "ours"):
+        container_of(tmp_path, "/some/other/bundle" if state == "other" else making.path)
+    elif state != "nothing":
+        (tmp_path / "c1").mkdir()
+    if state == "damaged":
+        (tmp_path / "c1" / "state.json").write_text("{")
+    teller.ok("image", "prune")
+
+    assert [root.name for root in teller.store.roots()] == (["c1-1"] if state in ("ours", "damaged") else [])
+    shutil.rmtree(tmp_path / "c1", ignore_errors=True)
+    teller.ok("image", "prune")
 
 
 def test_an_id_may_be_longer_than_a_hostname(teller: Teller, hello: str) -> None:
