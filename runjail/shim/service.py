@@ -99,11 +99,14 @@ class TaskService:
     def _state(self, request: "Message", reply: Reply) -> None:
         process = self._containers.find(request)
         shown = {name: getattr(process, name) for name in ("id", "pid", "stdin", "stdout", "stderr", "terminal")}
-        shown |= {"bundle": process.task.bundle, "exec_id": process.exec_id, **process.ending()}
+        shown |= {"bundle": process.task.bundle, "exec_id": process.exec_id}
+        if process.reported:
+            shown |= process.ending()
         reply.give(status=self._status(process), **shown)
 
     def _status(self, process: "Process") -> int:
-        if process.ended:
+        """Return a status; an end that is not published yet is none: others of the container may still live."""
+        if process.reported:
             return tasks.STOPPED
         if process.running and not process.exec_id and self._paused(process.task):
             return tasks.PAUSED

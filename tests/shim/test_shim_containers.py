@@ -193,11 +193,15 @@ def test_other_processes_end_before_init(shim: Shim) -> None:
 def test_who_outlives_init_is_killed_first(shim: Shim) -> None:
     """In a jail, or without process numbers of its own, the others go on until somebody ends them."""
     shim.start(private=False)
-    shim.containers.on_exit(100, 0)
+    shim.containers.on_exit(100, 3 << 8)
     assert "exit" not in shim.events.topics
+    before = shim.ask("State")[0]
+    assert (before["status"], before["exit_status"]) == (2, 0)  # who asks must not find others alive after a "stopped"
     shim.workers.finish()
 
     assert shim.events.topics[-1] == "exit"
+    after = shim.ask("State")[0]
+    assert (after["status"], after["exit_status"]) == (3, 3)
 
 
 def test_memory_ran_out(shim: Shim) -> None:
