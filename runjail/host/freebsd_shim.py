@@ -2,6 +2,7 @@
 
 import _signal
 import os
+import struct
 
 from runjail import rootfs
 from runjail.errors import HostError, reason
@@ -10,12 +11,15 @@ from runjail.host.freebsd_mounts import BITS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import _socket
     from collections.abc import Sequence
 
     from runjail.host.base import Box
     from runjail.host.libc_freebsd import Libc
 
 PROC_REAP_ACQUIRE, PROC_PDEATHSIG_CTL = 2, 11
+SOL_LOCAL, LOCAL_PEERCRED = 0, 1
+XUCRED, XUCRED_SIZE = struct.Struct("II"), 88  # version and uid; groups and more follow
 CLEARING = {"rw", "bind", "rbind", "suid", "exec", "atime"}
 WITH_SOURCE = ("nullfs", "zfs", "unionfs")
 
@@ -35,6 +39,11 @@ class FreeBSDShim:
     def die_with_parent(self) -> None:
         """Be killed when our parent ends; our own children are not."""
         self._libc.procctl(PROC_PDEATHSIG_CTL, _signal.SIGKILL)
+
+    def peer(self, connection: "_socket.socket") -> int:
+        """Return the user at the other end of a Unix socket: the second number of struct xucred (unix(4))."""
+        user: int = XUCRED.unpack_from(connection.getsockopt(SOL_LOCAL, LOCAL_PEERCRED, XUCRED_SIZE))[1]
+        return user
 
     def mount(self, fstype: str, source: str, options: "Sequence[str]", root: str, below: str = "") -> None:
         """Mount a file system on a directory of ours, or on one below it, where links of an image may be.

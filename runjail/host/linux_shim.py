@@ -3,17 +3,20 @@
 import _signal
 import errno
 import os
+import struct
 
 from runjail.errors import HostError, reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import _socket
     from collections.abc import Callable, Sequence
 
     from runjail.host.base import Box
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 CLEARING = {"rw", "suid", "dev", "exec", "async", "atime", "diratime", "defaults", "nomand", "bind", "rbind"}
+UCRED = struct.Struct("iII")  # pid, uid, gid
 PAGE = 4095  # bytes of options that mount(2) takes
 
 
@@ -33,6 +36,13 @@ class LinuxShim:
         from runjail.host import libc_linux as libc
 
         libc.prctl(PR_SET_PDEATHSIG, _signal.SIGKILL)
+
+    def peer(self, connection: "_socket.socket") -> int:
+        """Return the user at the other end of a Unix socket: the second number of struct ucred (unix(7))."""
+        import _socket
+
+        user: int = UCRED.unpack(connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, UCRED.size))[1]
+        return user
 
     def mount(self, fstype: str, source: str, options: "Sequence[str]", root: str, below: str = "") -> None:
         """Mount a file system on a directory of ours, or on one below it, where links of an image may be.

@@ -12,7 +12,7 @@ import os
 import sys
 import time
 
-from runjail.errors import HostError
+from runjail.errors import HostError, reason
 from runjail.host.base import close_others
 
 TYPE_CHECKING = False
@@ -160,7 +160,7 @@ def _end_everybody(kernel: "Kernel") -> "tuple[str, str] | None":
         try:
             kernel.kill_children()
         except OSError as error:
-            return "HostError", f"ending the processes that a program has started: {error.strerror}"
+            return "HostError", f"ending the processes that a program has started: {reason(error)}"
         time.sleep(PAUSE)
     return None
 

@@ -6,6 +6,7 @@ The address is a plain `unix://PATH`, which every containerd from 1.4 to 2.x und
 import _socket
 import fcntl
 import os
+import time
 
 from runjail import jsonio, log
 from runjail.errors import UsageError
@@ -14,11 +15,15 @@ from runjail.host.base import close_others
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runjail.shim.flags import Given
+    from runjail.shim.loop import Loop
     from runjail.shim.machine import Engine
+    from runjail.shim.ttrpc import Caller
 
 GROUPS = ("io.containerd.runc.v2.group", "io.kubernetes.cri.sandbox-id")
 ADDRESS = "address"  # in the bundle
 BACKLOG = 64
+ANSWER_SECONDS = 10.0  # for a shim that runs to answer
+OTHERS_WRITE = 0o022
 SUN_PATH = 103  # bytes of a socket's path on FreeBSD, and fewer than Linux has
 
 
@@ -77,13 +82,20 @@ def _digest(given: "Given", group: str) -> str:
 
 
 class Turn:
-    """One `start` or `delete` at a time decides about the sockets in a directory."""
+    """One `start` or `delete` at a time decides about the sockets in a directory.
+
+    Raises UsageError where another user could put a socket of his own, to be given containers, or a link.
+    """
 
     def __init__(self, directory: str) -> None:
         self._directory = directory
 
     def __enter__(self) -> None:
         self._lock = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        found = os.fstat(self._lock)
+        if found.st_uid not in (0, os.geteuid()) or found.st_mode & OTHERS_WRITE:
+            os.close(self._lock)
+            raise UsageError(f"directory of sockets {self._directory}: users other than root may write to it")
         fcntl.flock(self._lock, fcntl.LOCK_EX)
 
     def __exit__(self, *_raised: object) -> None:
@@ -93,13 +105,13 @@ class Turn:
 def join(path: str, container_id: str, method: str = "Join") -> int:
     """Tell the shim that listens on a path of a container that is about to come (or, with "Leave", that is gone).
 
-    Returns its pid, 0 when nobody answers there.
+    Returns its pid, 0 when nobody answers there. Raises UsageError when somebody listens and does not answer: it has
+    containers, perhaps, and its place cannot be taken.
     """
     if not os.path.exists(path):
         return 0
     from runjail.shim import messages, wire
     from runjail.shim.loop import Loop
-    from runjail.shim.ttrpc import Caller
 
     answers: list[bytes] = []
     loop = Loop()
@@ -108,15 +120,36 @@ def join(path: str, container_id: str, method: str = "Join") -> int:
         answers.append(payload)
         loop.ending = True
 
-    try:
-        caller = Caller(loop, path)
-    except OSError:
+    caller = _call(loop, path)
+    if not caller:
         return 0
     caller.call("runjail.shim.Group", method, wire.encode(messages.JOIN, {"id": container_id}), answered)
+    loop.later(ANSWER_SECONDS, lambda: setattr(loop, "ending", True))
     loop.run()
     caller.close()
+    if not answers:
+        raise _silent(path)
     pid: int = wire.decode(messages.PID, answers[0])["pid"]  # 0 when the connection broke: it is just ending
     return pid
+
+
+def _call(loop: "Loop", path: str) -> "Caller | None":
+    """Connect to a shim, None when nobody listens. Raises UsageError when it does not accept."""
+    from runjail.shim.ttrpc import Caller
+
+    end = time.monotonic() + ANSWER_SECONDS
+    while time.monotonic() < end:
+        try:
+            return Caller(loop, path)
+        except BlockingIOError:  # too many wait to be accepted
+            time.sleep(0.01)
+        except OSError:
+            return None
+    raise _silent(path)
+
+
+def _silent(path: str) -> UsageError:
+    return UsageError(f"the shim that listens at {path} does not answer for {ANSWER_SECONDS:g} s")
 
 
 def _listen(path: str) -> "_socket.socket":

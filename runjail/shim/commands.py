@@ -89,6 +89,8 @@ def _leave(bundle: str, container_id: str) -> None:
                 os.unlink(path)
     except OSError:  # `start` did not come that far, or all is gone already
         pass
+    except UsageError as error:  # the container is taken back whatever its shim does
+        log.warning(str(error))
 
 
 def _take_back(engine: "Engine", root: str, container_id: str) -> int:

@@ -36,7 +36,6 @@ class Containers:
         self.workers = Workers(loop, engine.machine)
         self.tasks: dict[str, Task] = {}
         self.joined: dict[str, int] = {}
-        self._early: dict[int, int] = {}  # ends of processes whose worker has not told us about them yet
 
     def find(self, request: "Message") -> Process:
         """Return the process that `id` and `exec_id` name. Raises ContainerNotFound or Failure."""
@@ -71,29 +70,25 @@ class Containers:
             streams.release()
             if not error:
                 process.pid, process.copier, process.master = result["pid"], result["copier"], result["terminal"]
-                if self._early.pop(process.copier, None) is not None:
-                    process.copier = 0
             done(error, result)
-            if process.pid in self._early:
-                process.end(self._early.pop(process.pid))
-                self.settle(process)
-            if not self.workers.answering:  # whose ends these were is clear now
-                self._early.clear()
 
         self.workers.start(work, finished, streams.needed(), () if process.terminal else streams.given)
 
     # -- ends
 
     def on_exit(self, pid: int, status: int) -> None:
-        """Hear of a child that has ended (Loop)."""
+        """Hear of a child that has ended (Loop).
+
+        What a worker launches is its child until it has answered and ended: so a number that no answer names is that
+        of an orphan, and to remember it would take the next process with that number for the dead one.
+        """
         code = os.waitstatus_to_exitcode(status)
+        code = 128 - code if code < 0 else code
         if pid in self.workers.pids:
             self.workers.pids.discard(pid)
-        elif not self._note_end(pid, 128 - code if code < 0 else code):
-            if self.workers.answering:
-                self._early[pid] = 128 - code if code < 0 else code
-            else:  # an orphan of a container
-                self._early.clear()
+        elif not self._note_end(pid, code):
+            self.workers.hear()
+            self._note_end(pid, code)
 
     def _note_end(self, pid: int, code: int) -> bool:
         for task in self.tasks.values():
@@ -127,7 +122,7 @@ class Containers:
         """Let those go on who wait for the end of a process."""
         process.reported = True
         waiting, process.waiting = process.waiting, []
-        for call in waiting:
+        for call, _wanted in waiting:
             call()
 
     def _end_others(self, task: Task) -> None:
@@ -161,12 +156,15 @@ class Containers:
             task.ooms = count
             self.events.publish("/tasks/oom", {"container_id": task.id})
 
-    def when_ended(self, process: Process, call: "Callable[[], None]") -> None:
-        """Call once the end of a process was published, at once where it was."""
+    def when_ended(
+        self, process: Process, call: "Callable[[], None]", wanted: "Callable[[], bool]" = lambda: True
+    ) -> None:
+        """Call once the end of a process was published, at once where it was; who has gone away waits no more."""
         if process.reported:
             call()
         else:
-            process.waiting.append(call)
+            process.waiting = [waits for waits in process.waiting if waits[1]()]
+            process.waiting.append((call, wanted))
 
     def when_copied(self, process: Process, call: "Callable[[], None]", waited: float = 0.0) -> None:
         """Call once the output is written; who does not read it is waited for no longer than COPY_SECONDS."""

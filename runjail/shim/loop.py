@@ -71,16 +71,17 @@ class Loop:
             ]
             for call, descriptor, events in ready:
                 if self._watched.get(descriptor) == call:  # and not closed meanwhile, its number used again
-                    self._guarded(lambda call=call, events=events: call(events))  # type: ignore[misc]
+                    self.guarded(lambda call=call, events=events: call(events))  # type: ignore[misc]
             while self._timers and self._timers[0][0] <= time.monotonic():
-                self._guarded(self._timers.pop(0)[2])
+                self.guarded(self._timers.pop(0)[2])
 
     def _patience(self) -> "float | None":
         if not self._timers:
             return None
         return max(0.0, self._timers[0][0] - time.monotonic()) * 1000 + 1
 
-    def _guarded(self, call: "Callable[[], None]") -> None:
+    def guarded(self, call: "Callable[[], None]") -> None:
+        """Call it; what fails is logged."""
         try:
             call()
         except Exception as error:
@@ -98,7 +99,7 @@ class Loop:
                 return
             if not pid:
                 return
-            self._guarded(lambda pid=pid, status=status: self.on_exit(pid, status))  # type: ignore[misc]
+            self.guarded(lambda pid=pid, status=status: self.on_exit(pid, status))  # type: ignore[misc]
 
 
 def _place(error: BaseException) -> str:

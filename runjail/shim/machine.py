@@ -2,6 +2,7 @@
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import _socket
     from collections.abc import Callable, Sequence
     from typing import Protocol
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
         def die_with_parent(self) -> None:
             """Have this process killed when its parent ends."""
+
+        def peer(self, connection: _socket.socket) -> int:
+            """Return the user at the other end of a Unix socket, as of its connect(2) or listen(2)."""
 
         def mount(self, fstype: str, source: str, options: Sequence[str], root: str, below: str = "") -> None:
             """Mount a file system on a directory that no container controls, or below it, where one may."""

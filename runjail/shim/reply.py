@@ -6,6 +6,7 @@ from runjail.shim.ttrpc import EXISTS, INVALID, NOT_FOUND, PRECONDITION, UNKNOWN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from runjail.shim.ttrpc import Answer, Refuse
@@ -22,19 +23,27 @@ CODES = (
 
 
 class Reply:
-    """How one request is answered: exactly one of give and fail is called, now or later."""
+    """How one request is answered: by give or fail, now or later; of several the first counts.
 
-    def __init__(self, table: "Table", answer: "Answer", refuse: "Refuse") -> None:
-        self._table, self._answer, self._refuse = table, answer, refuse
+    wanted: says whether somebody waits for it still.
+    """
+
+    def __init__(self, table: "Table", answer: "Answer", refuse: "Refuse", wanted: "Callable[[], bool]") -> None:
+        self._table, self._answer, self._refuse, self.wanted = table, answer, refuse, wanted
+        self._done = False
 
     def give(self, **message: "Any") -> None:
         """Answer."""
-        self._answer(wire.encode(self._table, message))
+        data = wire.encode(self._table, message)
+        if not self._done:
+            self._done = True
+            self._answer(data)
 
     def fail(self, error: "errors.RunjailError | Failure", verb: str = "") -> None:
         """Refuse. verb: of the runtime, for errors that people know from other runtimes with these words."""
-        if isinstance(error, Failure):
+        if not isinstance(error, Failure):
+            code = next((code for kind, code in CODES if isinstance(error, kind)), UNKNOWN)
+            error = Failure(code, (f"OCI runtime {verb} failed: " if verb else "") + str(error))
+        if not self._done:
+            self._done = True
             self._refuse(error)
-            return
-        code = next((code for kind, code in CODES if isinstance(error, kind)), UNKNOWN)
-        self._refuse(Failure(code, (f"OCI runtime {verb} failed: " if verb else "") + str(error)))

@@ -37,9 +37,11 @@ def serve(listener: "_socket.socket", path: str, engine: "Engine", events: str, 
     containers = Containers(loop, engine, Publisher(loop, events, namespace))
     service = TaskService(containers, namespace, over)
     containers.workers.files = _raise_descriptors()
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2  # the other half is for containers
     loop.on_exit = containers.on_exit
     loop.watch_children()
-    server = Server(loop, listener, service.serve)
+    ours = (0, os.geteuid())
+    server = Server(loop, listener, service.serve, lambda client: engine.machine.peer(client) in ours, most)
 
     def look() -> None:
         """End when nobody is connected and there is nothing to keep: containerd died before it used us."""

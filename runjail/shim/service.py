@@ -4,6 +4,7 @@ Nothing here waits: what may take long is done by a worker, and answered when it
 """
 
 import os
+from _signal import NSIG
 
 from runjail import errors
 from runjail.lifecycle.state import PAUSED
@@ -11,7 +12,7 @@ from runjail.shim import jobs, messages, wire
 from runjail.shim import task as tasks
 from runjail.shim.life import Life
 from runjail.shim.reply import Reply
-from runjail.shim.ttrpc import INVALID, NOT_FOUND, UNIMPLEMENTED, UNKNOWN, Failure
+from runjail.shim.ttrpc import INTERNAL, INVALID, NOT_FOUND, UNIMPLEMENTED, UNKNOWN, Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ VERSION = "2"
 JOIN_SECONDS = 60.0  # for a `Create` to follow a `start`
 FLUSH_SECONDS = 5.0  # for the last events
 FLUSH_POLL = 0.01
+LARGEST_SIDE = 0xFFFF  # of a terminal (struct winsize)
 
 
 class TaskService:
@@ -68,16 +70,24 @@ class TaskService:
         }
         self._services = {**dict.fromkeys(SERVICES, task), GROUP: group}
 
-    def serve(self, service: str, method: str, payload: bytes, answer: "Answer", refuse: "Refuse") -> None:
+    def serve(
+        self,
+        service: str,
+        method: str,
+        payload: bytes,
+        answer: "Answer",
+        refuse: "Refuse",
+        wanted: "Callable[[], bool]" = lambda: True,
+    ) -> None:
         """Serve one request (ttrpc.Server)."""
         methods = self._services.get(service, {})
         if method not in methods:
-            refuse(Failure(UNIMPLEMENTED, f"service {service} method {method}: not implemented"))
+            refuse(Failure(UNIMPLEMENTED, f"service {service[:80]} method {method[:80]}: not implemented"))
             return
-        wanted, given, serve = methods[method]
-        reply = Reply(given, answer, refuse)
+        table, given, serve = methods[method]
+        reply = Reply(given, answer, refuse, wanted)
         try:
-            request = wire.decode(wanted, payload)
+            request = wire.decode(table, payload)
         except ValueError as error:
             reply.fail(Failure(INVALID, f"malformed {method} request: {error}"))
             return
@@ -88,6 +98,9 @@ class TaskService:
         except (OSError, ValueError) as error:
             cause = errors.reason(error) if isinstance(error, OSError) else str(error)
             reply.fail(Failure(UNKNOWN, f"{method}: {cause}"))
+        except Exception as error:  # whoever asks hears of it, and the loop logs where it was
+            reply.fail(Failure(INTERNAL, f"{method}: internal error: {type(error).__name__}"))
+            raise
 
     @property
     def unused(self) -> bool:
@@ -117,7 +130,7 @@ class TaskService:
 
     def _wait(self, request: "Message", reply: Reply) -> None:
         process = self._containers.find(request)
-        self._containers.when_ended(process, lambda: reply.give(**process.ending()))
+        self._containers.when_ended(process, lambda: reply.give(**process.ending()), reply.wanted)
 
     def _pids(self, request: "Message", reply: Reply) -> None:
         task = self._containers.task(request)
@@ -163,6 +176,8 @@ class TaskService:
 
     def _kill(self, request: "Message", reply: Reply) -> None:
         process, signal = self._containers.find(request), request["signal"]
+        if signal >= NSIG:
+            raise Failure(INVALID, f"{process.name}: there is no signal {signal}")
         everyone = request["all"] and not process.exec_id
         if process.ended and not everyone:
             raise Failure(NOT_FOUND, f"{process.name}: process already finished")
@@ -209,13 +224,15 @@ class TaskService:
         )
 
     def _resize(self, request: "Message", reply: Reply) -> None:
-        process = self._containers.find(request)
+        process, size = self._containers.find(request), (request["width"], request["height"])
+        if max(size) > LARGEST_SIDE:
+            raise Failure(INVALID, f"{process.name}: no terminal is {size[0]} by {size[1]}")
         if process.master >= 0:
             from runjail.shim.terminal import resize
 
-            resize(process.master, request["width"], request["height"])
+            resize(process.master, *size)
         elif not process.pid:  # an exec that is still to be started
-            process.size = request["width"], request["height"]
+            process.size = size
         reply.give()
 
     def _close_io(self, request: "Message", reply: Reply) -> None:

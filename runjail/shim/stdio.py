@@ -62,8 +62,9 @@ class Stdio:
         if not path:
             self.given.append(os.open("/dev/null", os.O_RDONLY | FLAGS))
             return
-        self.given.append(os.open(path, os.O_RDONLY | os.O_NONBLOCK | FLAGS))
-        self._input = os.open(path, os.O_WRONLY | FLAGS)  # there is a reader, so this does not wait
+        self.given.append(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | FLAGS))
+        if _is_fifo(self.given[0]):
+            self._input = _open_waiting_for_nobody(path, os.O_WRONLY)
         os.set_blocking(self.given[0], True)
 
     def _open_output(self, name: str) -> None:
@@ -73,12 +74,30 @@ class Stdio:
         path = rest.partition("?")[0] if separator else name
         if not path:
             self.given.append(os.open("/dev/null", os.O_WRONLY | FLAGS))
-        elif scheme == "file" or not _is_fifo(path):
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            self.given.append(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | FLAGS, 0o644))
+        elif scheme == "file":
+            self._open_file(path, 0)
         else:
-            self._held.append(os.open(path, os.O_RDONLY | os.O_NONBLOCK | FLAGS))
-            self.given.append(os.open(path, os.O_WRONLY | FLAGS))
+            self._open_fifo(path)
+
+    def _open_fifo(self, path: str) -> None:
+        """Open both ends. A file is good as well; a link, which may lead anywhere, is neither."""
+        try:
+            reading = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | FLAGS)
+        except FileNotFoundError:
+            reading = -1
+        if reading >= 0 and _is_fifo(reading):
+            self._held.append(reading)
+            self.given.append(_open_waiting_for_nobody(path, os.O_WRONLY))
+            return
+        if reading >= 0:
+            os.close(reading)
+        self._open_file(path, os.O_NOFOLLOW)
+
+    def _open_file(self, path: str, more: int) -> None:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | FLAGS | more
+        self.given.append(os.open(path, flags, 0o644))
+        os.set_blocking(self.given[-1], True)
 
     def _open_logger(self, name: str) -> None:
         path, _, query = name.removeprefix("binary://").partition("?")
@@ -136,11 +155,15 @@ def start_logger(logger: Logger, env: "dict[str, str]", start: "Callable[..., in
     return pid
 
 
-def _is_fifo(path: str) -> bool:
-    try:
-        return stat.S_ISFIFO(os.stat(path).st_mode)
-    except FileNotFoundError:
-        return False
+def _is_fifo(descriptor: int) -> bool:
+    return stat.S_ISFIFO(os.fstat(descriptor).st_mode)
+
+
+def _open_waiting_for_nobody(path: str, flags: int) -> int:
+    """Open the other end of a FIFO of which we have one; another one in its place is an error, nothing to wait for."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOFOLLOW | FLAGS)
+    os.set_blocking(descriptor, True)
+    return descriptor
 
 
 def _unquoted(text: str) -> str:

@@ -23,7 +23,8 @@ class Process:
     exec_id: "" for init. pid: 0 before it runs. busy: what is under way, "" for nothing. ended: exit status and time
     in nanoseconds, None while it lives. reported: the exit event was published. copier: pid of the process that
     writes its output, 0 for none. master: of its terminal, -1 without one; size: what it is to begin with.
-    waiting: to be called when its end was published; queue: when nothing is under way any more.
+    waiting: to be called when its end was published, each with whether it is still wanted; queue: to be called when
+    nothing is under way any more.
     """
 
     def __init__(self, request: "Message", task: "Task | None" = None, document: bytes = b"") -> None:
@@ -44,7 +45,7 @@ class Process:
         self.running = False
         self.ended: tuple[int, int] | None = None
         self.reported = False
-        self.waiting: list[Callable[[], None]] = []
+        self.waiting: list[tuple[Callable[[], None], Callable[[], bool]]] = []
         self.queue: list[Callable[[], None]] = []
 
     @property

@@ -1,17 +1,18 @@
 """ttRPC: requests and responses in frames over a Unix socket (containerd/ttrpc, PROTOCOL.md).
 
-A frame is a header of ten bytes - length, stream, type, flags - and a message. Requests of one connection are answered
-in any order: `Wait` takes as long as the container lives. Streams are not needed by the services we serve.
+Requests of one connection are answered in any order: `Wait` takes as long as the container lives. Streams are not
+needed by the services we serve.
 """
 
 import _socket
+import errno
 import os
-import struct
 
 from runjail import log
 from runjail.errors import reason
 from runjail.shim import messages, wire
-from runjail.shim.loop import ENDED, READ, WRITE
+from runjail.shim.frames import LARGEST, Connection
+from runjail.shim.loop import READ
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,10 +23,11 @@ if TYPE_CHECKING:
 
     Answer = Callable[[bytes], None]
     Refuse = Callable[["Failure"], None]
-    Serve = Callable[[str, str, bytes, Answer, Refuse], None]
+    Serve = Callable[[str, str, bytes, Answer, Refuse, Callable[[], bool]], None]
 
-HEADER = struct.Struct(">IIBB")
-LARGEST = 4 << 20
+MOST_PENDING = 1000  # requests of one client that wait for their answers
+ACCEPT_PAUSE = 1.0  # seconds until we try again, out of descriptors or memory
+SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 REQUEST, RESPONSE = 1, 2
 UNKNOWN, INVALID, NOT_FOUND, EXISTS, EXHAUSTED, PRECONDITION, UNIMPLEMENTED, INTERNAL, UNAVAILABLE = (
     *(2, 3, 5, 6, 8, 9, 12, 13, 14),
@@ -41,129 +43,55 @@ class Failure(Exception):
         self.code = code
 
 
-class Connection:
-    """One end of a connection: frames in and out, without ever blocking.
-
-    on_frame: called with (stream, type, data); on_end: called once when the peer is gone. `oversize` is called with
-    the stream of a frame that is too long, which is read and dropped.
-    """
-
-    def __init__(self, loop: "Loop", connection: "_socket.socket") -> None:
-        self.loop, self._socket = loop, connection
-        self._in, self._out = bytearray(), bytearray()
-        self._skip = 0
-        self.open = True
-        connection.setblocking(False)
-        loop.watch(connection.fileno(), READ, self._ready)
-
-    def on_frame(self, stream: int, kind: int, data: bytes) -> None:
-        """Take a frame."""
-
-    def on_oversize(self, stream: int) -> None:
-        """Hear of a frame that was dropped."""
-
-    def on_end(self) -> None:
-        """Hear that the connection is gone."""
-
-    def send(self, stream: int, kind: int, data: bytes) -> None:
-        """Send a frame now, or as soon as the peer reads."""
-        if self.open:
-            self._out += HEADER.pack(len(data), stream, kind, 0) + data
-            self._flush()
-
-    def close(self) -> None:
-        """Close, without on_end."""
-        if self.open:
-            self.open = False
-            self.loop.unwatch(self._socket.fileno())
-            self._socket.close()
-
-    def _flush(self) -> None:
-        try:
-            while self._out:
-                del self._out[: self._socket.send(self._out)]
-        except BlockingIOError:
-            pass
-        except OSError:
-            self._end()
-            return
-        self.loop.watch(self._socket.fileno(), READ | WRITE if self._out else READ, self._ready)
-
-    def _end(self) -> None:
-        self.close()
-        self.on_end()
-
-    def _ready(self, events: int) -> None:
-        if events & (READ | ENDED):
-            try:
-                block = self._socket.recv(1 << 16)
-            except BlockingIOError:
-                return
-            except OSError:
-                block = b""
-            if not block:
-                self._end()
-                return
-            self._in += block
-            self._split()
-        if events & WRITE and self.open:
-            self._flush()
-
-    def _split(self) -> None:
-        while self.open:
-            dropped = min(self._skip, len(self._in))
-            del self._in[:dropped]
-            self._skip -= dropped
-            if self._skip or len(self._in) < HEADER.size:
-                return
-            length, stream, kind, _flags = HEADER.unpack_from(self._in)
-            if length > LARGEST:
-                self._skip = HEADER.size + length
-                self.on_oversize(stream)
-                continue
-            if len(self._in) < HEADER.size + length:
-                return
-            data = bytes(self._in[HEADER.size : HEADER.size + length])
-            del self._in[: HEADER.size + length]
-            self.on_frame(stream, kind, data)
-
-
 class _Client(Connection):
     """A client of our server."""
 
     def __init__(self, loop: "Loop", connection: "_socket.socket", server: "Server") -> None:
         self.server = server
         self._last = 0
+        self._pending = 0
         super().__init__(loop, connection)
 
     def on_frame(self, stream: int, kind: int, data: bytes) -> None:
         """Serve a request. Streams of clients are odd, and never used twice."""
         if kind != REQUEST:
             return
-        refuse = self._refuser(stream)
         if not stream & 1 or stream <= self._last:
-            refuse(Failure(INVALID, f"stream {stream}: not odd, or used before"))
+            self._refuse(stream, Failure(INVALID, f"stream {stream}: not odd, or used before"))
             return
         self._last = stream
+        if self._pending >= MOST_PENDING:
+            self._refuse(stream, Failure(EXHAUSTED, f"{MOST_PENDING} requests wait for their answers already"))
+            return
         try:
             request = wire.decode(messages.REQUEST, data)
-            self.server.serve(request["service"], request["method"], request["payload"], self._answerer(stream), refuse)
         except ValueError as error:
-            refuse(Failure(INVALID, f"malformed request: {error}"))
+            self._refuse(stream, Failure(INVALID, f"malformed request: {error}"))
+            return
+        self._pending += 1
+        self.server.serve(
+            request["service"],
+            request["method"],
+            request["payload"],
+            lambda payload: self._finish(stream, {"payload": payload}),
+            lambda failure: self._finish(stream, _status(failure)),
+            lambda: self.open,
+        )
 
     def on_oversize(self, stream: int) -> None:
         """Refuse what is too long."""
-        self._refuser(stream)(Failure(EXHAUSTED, f"message is longer than {LARGEST} bytes"))
+        self._refuse(stream, Failure(EXHAUSTED, f"message is longer than {LARGEST} bytes"))
 
     def on_end(self) -> None:
         """Forget this client; containers live on."""
-        self.server.clients.discard(self)
+        self.server.forget(self)
 
-    def _answerer(self, stream: int) -> "Answer":
-        return lambda payload: self._respond(stream, {"payload": payload})
+    def _finish(self, stream: int, response: "Message") -> None:
+        self._pending -= 1
+        self._respond(stream, response)
 
-    def _refuser(self, stream: int) -> "Refuse":
-        return lambda failure: self._respond(stream, {"status": {"code": failure.code, "message": str(failure)}})
+    def _refuse(self, stream: int, failure: Failure) -> None:
+        self._respond(stream, _status(failure))
 
     def _respond(self, stream: int, response: "Message") -> None:
         data = wire.encode(messages.RESPONSE, response)
@@ -172,27 +100,64 @@ class _Client(Connection):
         self.send(stream, RESPONSE, data)
 
 
-class Server:
-    """Accepts connections and hands requests to `serve(service, method, payload, answer, refuse)`.
+def _status(failure: Failure) -> "Message":
+    return {"status": {"code": failure.code, "message": str(failure)}}
 
-    Exactly one of answer and refuse is to be called, now or later.
+
+class Server:
+    """Accepts connections and hands requests to `serve(service, method, payload, answer, refuse, wanted)`.
+
+    Exactly one of answer and refuse is to be called, now or later; wanted says whether the client is still there.
+    trusted: says of a connection whether to serve it. most: connections at a time; more wait for one to end.
     """
 
-    def __init__(self, loop: "Loop", listener: "_socket.socket", serve: "Serve") -> None:
-        self.loop, self.listener, self.serve = loop, listener, serve
+    def __init__(
+        self,
+        loop: "Loop",
+        listener: "_socket.socket",
+        serve: "Serve",
+        trusted: "Callable[[_socket.socket], bool]" = lambda connection: True,
+        most: int = 1000,
+    ) -> None:
+        self.loop, self.listener, self.serve, self._trusted, self._most = loop, listener, serve, trusted, most
         self.clients: set[_Client] = set()
+        self._complained = False
         listener.setblocking(False)
-        loop.watch(listener.fileno(), READ, self._accept)
+        self._listen()
+
+    def _listen(self) -> None:
+        self.loop.watch(self.listener.fileno(), READ, self._accept)
 
     def _accept(self, _events: int) -> None:
         try:
             descriptor, _ = self.listener._accept()  # type: ignore[attr-defined]  # what socket.socket.accept calls
-        except OSError as error:  # the client is gone again, or we are out of descriptors
-            log.warning(f"shim: accept: {reason(error)}")
+        except OSError as error:  # the client is gone again, or there is no room for it
+            if error.errno in SHORT:
+                self._wait_for_room(error)
             return
         os.set_inheritable(descriptor, False)
         connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, descriptor)
+        if not self._trusted(connection):
+            log.warning("shim: a connection of another user is refused")
+            connection.close()
+            return
+        self._complained = False
         self.clients.add(_Client(self.loop, connection, self))
+        if len(self.clients) >= self._most:
+            self.loop.unwatch(self.listener.fileno())
+
+    def _wait_for_room(self, error: OSError) -> None:
+        """Look away: who waits to be accepted stays ready, and poll(2) would return at once for ever."""
+        if not self._complained:
+            log.warning(f"shim: accept: {reason(error)}; trying again every {ACCEPT_PAUSE:g} s")
+        self._complained = True
+        self.loop.unwatch(self.listener.fileno())
+        self.loop.later(ACCEPT_PAUSE, self._listen)
+
+    def forget(self, client: "_Client") -> None:
+        """Let go of a client that is gone; there is room for another."""
+        self.clients.discard(client)
+        self._listen()
 
 
 class Caller(Connection):
@@ -201,6 +166,7 @@ class Caller(Connection):
     def __init__(self, loop: "Loop", address: str, lost: "Callable[[], None]" = lambda: None) -> None:
         """Connect to a path. Raises OSError."""
         connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        connection.setblocking(False)  # a full backlog is an error; somebody who was stopped would keep us
         try:
             connection.connect(address)
         except OSError:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
 SKIPPED = {FIXED64: 8, FIXED32: 4}  # no message of ours has such fields; bytes they take
 MASK = (1 << 64) - 1
+MOST_FIELDS = 1 << 16  # of one message, as often as repeated ones occur
 PAIR = {1: ("key", "s"), 2: ("value", "s")}  # an entry of a map
 DEFAULTS = {"s": "", "y": b"", "u": 0, "i": 0, "b": False}
 
@@ -56,11 +57,15 @@ def _varint(value: int) -> bytes:
 def decode(table: "Table", data: bytes) -> "Message":
     """Return the message that `data` holds; fields that are not in the table are skipped.
 
-    Raises ValueError for what is no message of this table: cut off, a wire type that does not fit, bad UTF-8.
+    Raises ValueError for what is no message of this table: cut off, a wire type that does not fit, bad UTF-8; and for
+    one of too many fields, two bytes of which would take hundreds here.
     """
     message: Message = {name: _default(kind) for name, kind in table.values()}
-    at = 0
+    at = count = 0
     while at < len(data):
+        count += 1
+        if count > MOST_FIELDS:
+            raise ValueError(f"more than {MOST_FIELDS} fields")
         tag, at = _read_varint(data, at)
         value, at = _read_value(data, at, tag & 7)
         name, kind = table.get(tag >> 3, ("", None))

@@ -8,6 +8,7 @@ import _socket
 import gc
 import os
 import resource
+import select
 import struct
 import sys
 
@@ -59,7 +60,7 @@ class Workers:
         self.pids: set[int] = set()
         self.files = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._missing: list[str] = []
-        self.answering = 0  # workers whose result is still to come
+        self._answering: dict[int, Callable[[], None]] = {}  # workers whose result is still to come, by descriptor
 
     def start(
         self,
@@ -73,7 +74,11 @@ class Workers:
         keep: descriptors that it needs; standard: those that become its 0, 1 and 2. A result's "terminal" is a
         descriptor that is the receiver's to close.
         """
-        ours, theirs = _socket.socketpair()
+        try:
+            ours, theirs = _socket.socketpair()
+        except OSError as error:
+            done(HostError(f"starting a worker: {reason(error)}"), {})
+            return
         try:
             pid = os.fork()
         except OSError as error:
@@ -85,8 +90,16 @@ class Workers:
             self._work(work, Worker(theirs), keep, standard)
         theirs.close()
         self.pids.add(pid)
-        self.answering += 1
+        self._answering[ours.fileno()] = lambda: self._finish(ours, done)
         self._loop.watch(ours.fileno(), READ, lambda _events: self._finish(ours, done))
+
+    def hear(self) -> None:
+        """Take the answers that have come."""
+        poll = select.poll()
+        for descriptor in self._answering:
+            poll.register(descriptor, select.POLLIN)
+        for descriptor, _events in poll.poll(0):
+            self._loop.guarded(self._answering[descriptor])
 
     def _work(
         self, work: "Callable[[Worker], None]", worker: Worker, keep: "Sequence[int]", standard: "Sequence[int]"
@@ -99,6 +112,7 @@ class Workers:
             self._machine.die_with_parent()
             if os.getppid() != parent:  # it died before we said so
                 os._exit(1)
+            self._machine.adopt_orphans()  # what we launch, by whatever ways, is the shim's child only once we ended
             resource.setrlimit(resource.RLIMIT_NOFILE, self.files)
             for number, descriptor in enumerate(standard):
                 os.dup2(descriptor, number)
@@ -111,11 +125,11 @@ class Workers:
 
     def _finish(self, connection: "_socket.socket", done: "Done") -> None:
         self._loop.unwatch(connection.fileno())
+        del self._answering[connection.fileno()]
         try:
             message, terminal = _receive(connection)
         finally:
             connection.close()
-            self.answering -= 1
         if terminal >= 0 and (message is None or "error" in message):
             os.close(terminal)
         if message is None:

@@ -17,6 +17,7 @@ from tests.attacks.conftest import Runaway
 from tests.conftest import LINUX, Bundle, Runjail
 from tests.nri.conftest import Plugins
 
+pytestmark = pytest.mark.needs("root")
 STYLES = ("", "hopping")
 ENDS = ("exit 3", "kill -9 $$", "exec >&- 2>&-; exit 3")
 

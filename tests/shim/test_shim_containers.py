@@ -37,16 +37,12 @@ class Events:
 
 
 class Workers:
-    """Keeps what workers were started for; the test finishes them."""
+    """Keeps what workers were started for; the test finishes them. said: an answer that has come and was not heard."""
 
     def __init__(self) -> None:
         self.pids: set[int] = set()
         self.started: list[Callable[[errors.RunjailError | None, dict[str, Any]], None]] = []
-
-    @property
-    def answering(self) -> int:
-        """How many have not answered."""
-        return len(self.started)
+        self.said: dict[str, Any] = {}
 
     def start(self, _work: Any, done: Any, _keep: Any = (), _standard: Any = ()) -> None:
         """Note a worker."""
@@ -55,6 +51,12 @@ class Workers:
     def finish(self, error: errors.RunjailError | None = None, **result: Any) -> None:
         """Let the oldest worker answer."""
         self.started.pop(0)(error, result)
+
+    def hear(self) -> None:
+        """Take the answer that has come."""
+        said, self.said = self.said, {}
+        if said:
+            self.finish(**said)
 
 
 class Machine:
@@ -171,12 +173,27 @@ def test_the_end_comes_before_the_pid_is_known(shim: Shim) -> None:
     shim.start()
     shim.ask("Exec", exec_id="more")
     asked = shim.ask("Start", exec_id="more")
+    shim.workers.said = {"pid": 200, "copier": 0, "terminal": -1}
     shim.containers.on_exit(200, 5 << 8)
-    shim.workers.finish(pid=200, copier=0, terminal=-1)
 
     assert asked == [{"pid": 200}]
     assert shim.events.topics == ["create", "start", "exec-added", "exec-started", "exit"]
     assert shim.events.said[-1][1]["exit_status"] == 5
+
+
+def test_an_orphan_that_had_the_number_of_a_process_to_come(shim: Shim) -> None:
+    """A container can make orphans until they have had every number: who gets one next is alive all the same."""
+    shim.start()
+    shim.ask("Exec", exec_id="more")
+    shim.ask("Start", exec_id="more")
+    for pid in range(200, 300):
+        shim.containers.on_exit(pid, 5 << 8)
+    shim.workers.finish(pid=200, copier=250, terminal=-1)
+
+    assert shim.ask("State", exec_id="more")[0]["status"] == 2
+    assert shim.containers.tasks["web"].execs["more"].copier == 250
+    shim.containers.on_exit(200, 6 << 8)
+    assert shim.events.said[-1][1]["exit_status"] == 6
 
 
 def test_other_processes_end_before_init(shim: Shim) -> None:
@@ -334,8 +351,8 @@ def test_signals(shim: Shim) -> None:
 def test_output_that_is_written_before_we_know_who_writes_it(shim: Shim) -> None:
     """Nobody is waited for, or killed, who is gone already."""
     asked = shim.ask("Create", bundle=str(shim.directory))
+    shim.workers.said = {"pid": 100, "copier": 300, "terminal": -1, "private": True}
     shim.containers.on_exit(300, 0)
-    shim.workers.finish(pid=100, copier=300, terminal=-1, private=True)
 
     assert asked == [{"pid": 100}]
     assert shim.containers.tasks["web"].copier == 0

@@ -26,7 +26,7 @@ class Taker:
         self.taken: list[dict[str, Any]] = []
         self.refusing = self.breaking = 0
 
-    def serve(self, service: str, method: str, payload: bytes, answer: Any, refuse: Any) -> None:
+    def serve(self, service: str, method: str, payload: bytes, answer: Any, refuse: Any, _wanted: Any) -> None:
         """Take an event, or not."""
         assert (service, method) == ("containerd.services.events.ttrpc.v1.Events", "Forward")
         if self.breaking:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from runjail.shim import messages, ttrpc, wire
+from runjail.shim import frames, messages, ttrpc, wire
 from runjail.shim.loop import Loop
 
 
@@ -27,7 +27,7 @@ class Peer:
         self.socket.connect(self.path)
         self.turn()
 
-    def serve(self, service: str, method: str, payload: bytes, answer: Any, refuse: Any) -> None:
+    def serve(self, service: str, method: str, payload: bytes, answer: Any, refuse: Any, wanted: Any) -> None:
         """Note a request."""
         self.asked.append((service, method, payload))
         self.answers.append((answer, refuse))
@@ -40,7 +40,7 @@ class Peer:
 
     def send(self, stream: int, data: bytes, kind: int = ttrpc.REQUEST) -> None:
         """Send a frame."""
-        self.socket.sendall(ttrpc.HEADER.pack(len(data), stream, kind, 0) + data)
+        self.socket.sendall(frames.HEADER.pack(len(data), stream, kind, 0) + data)
 
     def request(self, stream: int, method: str, payload: bytes = b"") -> None:
         """Send a request."""
@@ -49,7 +49,7 @@ class Peer:
     def receive(self) -> tuple[int, dict[str, Any]]:
         """Return stream and content of one response."""
         self.socket.settimeout(5)
-        length, stream, kind, flags = ttrpc.HEADER.unpack(self.exactly(ttrpc.HEADER.size))
+        length, stream, kind, flags = frames.HEADER.unpack(self.exactly(frames.HEADER.size))
         assert (kind, flags) == (ttrpc.RESPONSE, 0)
         return stream, wire.decode(messages.RESPONSE, self.exactly(length))
 
@@ -108,7 +108,7 @@ def test_streams_are_odd_and_rise(peer: Peer, streams: tuple[int, ...]) -> None:
 
 def test_a_frame_in_pieces(peer: Peer) -> None:
     data = wire.encode(messages.REQUEST, {"service": "s", "method": "M", "payload": b"x" * 300})
-    frame = ttrpc.HEADER.pack(len(data), 1, ttrpc.REQUEST, 0) + data
+    frame = frames.HEADER.pack(len(data), 1, ttrpc.REQUEST, 0) + data
     for at in range(0, len(frame), 100):
         peer.socket.sendall(frame[at : at + 100])
         peer.turn()
@@ -118,8 +118,8 @@ def test_a_frame_in_pieces(peer: Peer) -> None:
 
 def test_a_frame_that_is_too_long(peer: Peer) -> None:
     """It is read, dropped and refused; the connection goes on."""
-    peer.socket.sendall(ttrpc.HEADER.pack(ttrpc.LARGEST + 1, 1, ttrpc.REQUEST, 0))
-    left = ttrpc.LARGEST + 1
+    peer.socket.sendall(frames.HEADER.pack(frames.LARGEST + 1, 1, ttrpc.REQUEST, 0))
+    left = frames.LARGEST + 1
     peer.socket.setblocking(False)
     while left:
         try:
@@ -137,7 +137,7 @@ def test_a_frame_that_is_too_long(peer: Peer) -> None:
 def test_an_answer_that_is_too_long(peer: Peer) -> None:
     peer.request(1, "M")
     peer.turn()
-    peer.answers[0][0](bytes(ttrpc.LARGEST + 1))
+    peer.answers[0][0](bytes(frames.LARGEST + 1))
 
     assert peer.receive()[1]["status"]["code"] == ttrpc.EXHAUSTED
 
@@ -193,12 +193,12 @@ def _frames(peer: Peer) -> list[int]:
     except BlockingIOError:
         pass
     sizes = []
-    while len(buffer) >= ttrpc.HEADER.size:
-        length = ttrpc.HEADER.unpack_from(buffer)[0]
-        if len(buffer) < ttrpc.HEADER.size + length:
+    while len(buffer) >= frames.HEADER.size:
+        length = frames.HEADER.unpack_from(buffer)[0]
+        if len(buffer) < frames.HEADER.size + length:
             break
-        sizes.append(len(wire.decode(messages.RESPONSE, bytes(buffer[ttrpc.HEADER.size :][:length]))["payload"]))
-        del buffer[: ttrpc.HEADER.size + length]
+        sizes.append(len(wire.decode(messages.RESPONSE, bytes(buffer[frames.HEADER.size :][:length]))["payload"]))
+        del buffer[: frames.HEADER.size + length]
     return sizes
 
 
