@@ -29,11 +29,30 @@ class Limits(Step):
     removed: tuple[str, ...] = ()
 
 
+class DevicePolicy(Record):
+    """Which device files the processes of a Linux container may open or make.
+
+    allow: what happens to all that the rules do not name; the opposite happens to what they name. rules: (type c or b,
+    major, minor, access), -1 for every number, access of the letters rwm in this order. contained: whether the policy
+    forbids nothing that the container's own /dev has, so that who has no other device files needs no policy.
+    """
+
+    allow: bool
+    rules: tuple[tuple[str, int, int, str], ...]
+    contained: bool
+
+
 class Cgroup(Step):
-    """A Linux control group at `path` (relative to every hierarchy, no leading slash) with these limits."""
+    """A Linux control group at `path` (relative to every hierarchy, no leading slash) with these limits.
+
+    devices: None leaves the policy as it is. own: nobody asked for this name, so where a group of that name exists
+    another name is taken, lest two containers share a group.
+    """
 
     path: str
     resources: Resources
+    devices: DevicePolicy | None = None
+    own: bool = False
 
 
 class ReadonlyRoot(Step):

@@ -23,10 +23,15 @@ class Box:
     id: container id. name: jail name. state: the container's state directory. source, root: directories.
     jid: jail id (FreeBSD, 0 before the jail exists). pid, started: init and its start time, 0 and "" before it is
     forked. namespaces (Linux): type to inode of init's namespaces, known once init runs. cgroup: its path or "".
-    keyring (Linux): whether its processes get session keyrings of their own.
+    keyring (Linux): whether its processes get session keyrings of their own. devices (Linux): allow and rules as
+    steps.DevicePolicy has them, enforced: whether that is in force; else empty.
     """
 
-    FIELDS = ("id", "name", "state", "source", "root", "jid", "pid", "started", "namespaces", "cgroup", "keyring")
+    FIELDS = (
+        *("id", "name", "state", "source", "root", "jid", "pid", "started"),
+        *("namespaces", "cgroup", "keyring", "devices"),
+    )
+    LATER = ("keyring", "devices")  # fields that the state of a container of an earlier version lacks
 
     def __init__(self, id: str, name: str, state: str, source: str, root: str) -> None:
         self.id, self.name, self.state, self.source, self.root = id, name, state, source, root
@@ -36,18 +41,23 @@ class Box:
         self.namespaces: dict[str, int] = {}
         self.cgroup = ""
         self.keyring = True
+        self.devices: dict[str, Any] = {}
 
     def to_data(self) -> "dict[str, Any]":
         """Return the fields as JSON data."""
         return {name: getattr(self, name) for name in self.FIELDS}
 
+    def lacks_policy(self) -> bool:
+        """Say whether the container should have a policy for devices, and this machine let us set none (Linux)."""
+        return self.devices.get("enforced") is False
+
     @classmethod
     def from_data(cls, data: "dict[str, Any]") -> "Box":
-        """Rebuild a box that to_data wrote, `keyring` may be missing. Raises KeyError for the others."""
+        """Rebuild a box that to_data wrote. Raises KeyError when a field is missing."""
         box = cls(data["id"], data["name"], data["state"], data["source"], data["root"])
-        for name in cls.FIELDS[5:-1]:
-            setattr(box, name, data[name])
-        box.keyring = data.get("keyring", True)
+        for name in cls.FIELDS[5:]:
+            if name in data or name not in cls.LATER:
+                setattr(box, name, data[name])
         return box
 
 

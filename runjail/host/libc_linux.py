@@ -8,6 +8,10 @@ import _ctypes
 import errno
 import os
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 CLONE_NEWNS = 0x00020000
 CLONE_NEWCGROUP = 0x02000000
 CLONE_NEWUTS = 0x04000000
@@ -39,10 +43,10 @@ MNT_DETACH = 2
 # Numbers of system calls that libc may not know by name; the same on every machine since the kernel has them
 SYS_OPEN_TREE, SYS_MOVE_MOUNT, SYS_MOUNT_SETATTR = 428, 429, 442
 AT_FDCWD = 0x100000000 - 100  # -100 as an int
-AT_EMPTY_PATH = 0x1000
+AT_EMPTY_PATH, AT_RECURSIVE = 0x1000, 0x8000
 OPEN_TREE_CLONE, OPEN_TREE_CLOEXEC = 1, 0o2000000
 MOVE_MOUNT_F_EMPTY_PATH = 4
-MOUNT_ATTR_RDONLY = 1
+MOUNT_ATTR_RDONLY, MOUNT_ATTR_NODEV = 1, 4
 
 PR_SET_KEEPCAPS = 8
 PR_CAPBSET_READ = 23
@@ -56,6 +60,9 @@ CAPABILITY_VERSION_3 = 0x20080522
 KEYCTL_JOIN_SESSION_KEYRING = 1
 KEYCTL_SETPERM = 5
 KEY_POS_ALL = 0x3F000000  # every right for who has it in a keyring of its own, none for others
+
+SYS_BPF = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361}
+BPF_ATTRIBUTES = 128  # bytes; the kernel takes more than it knows, as long as that is zero
 
 
 class _Int(_ctypes._SimpleCData):  # type: ignore[type-arg]
@@ -82,6 +89,10 @@ class _Pointer(_ctypes._SimpleCData):  # type: ignore[type-arg]
     _type_ = "P"
 
 
+class _Byte(_ctypes._SimpleCData):  # type: ignore[type-arg]
+    _type_ = "B"
+
+
 class _Function(_ctypes.CFuncPtr):
     """A function of libc that returns an int, -1 for failure with the cause in errno."""
 
@@ -106,6 +117,7 @@ _prctl = _declare("prctl", _Int, _Long, _Long, _Long, _Long)
 _open_tree = _declare("syscall", _Long, _Long, _Text, _Long)
 _move_mount = _declare("syscall", _Long, _Long, _Text, _Long, _Text, _Long)
 _mount_setattr = _declare("syscall", _Long, _Long, _Text, _Long, _Pointer, _Long)
+_bpf = _declare("syscall", _Long, _Long, _Pointer, _Long)
 _capset = _declare("capset", _Pointer, _Pointer)
 _syscall = _declare("syscall", _Long, _Long, _Long, _Long)
 _KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219}.get(os.uname().machine)  # glibc has no function for it
@@ -138,10 +150,11 @@ def open_tree(directory: str) -> int:
     return _checked(_open_tree(SYS_OPEN_TREE, AT_FDCWD, _bytes(directory), flags))
 
 
-def mount_setattr(tree: int, attributes: int, propagation: int) -> None:
-    """mount_setattr(2), Linux 5.12: add attributes to a mount and change its propagation."""
+def mount_setattr(tree: int, attributes: int, propagation: int, recursive: bool = False) -> None:
+    """mount_setattr(2), Linux 5.12: add attributes to a mount, or also to all below it, and change its propagation."""
     wanted = (_Wide * 4)(attributes, 0, propagation, 0)  # struct mount_attr: set, clear, propagation, user namespace
-    _checked(_mount_setattr(SYS_MOUNT_SETATTR, tree, b"", AT_EMPTY_PATH, _ctypes.addressof(wanted), 32))
+    flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
+    _checked(_mount_setattr(SYS_MOUNT_SETATTR, tree, b"", flags, _ctypes.addressof(wanted), 32))
 
 
 def move_mount(tree: int, target: str) -> None:
@@ -193,3 +206,32 @@ def new_session_keyring() -> None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
     serial = _checked(_syscall(_KEYCTL, KEYCTL_JOIN_SESSION_KEYRING, 0, 0))
     _checked(_syscall(_KEYCTL, KEYCTL_SETPERM, serial, KEY_POS_ALL))
+
+
+def buffer(content: bytes) -> "Any":
+    """Return memory that holds `content`, for as long as the caller keeps it."""
+    return (_Byte * len(content)).from_buffer_copy(content)
+
+
+def address(memory: "Any") -> int:
+    """Return where a buffer is."""
+    return _ctypes.addressof(memory)
+
+
+def bpf(command: int, attributes: bytes) -> int:
+    """bpf(2) with the given attributes, the rest of which is zero."""
+    return _call_bpf(command, buffer(attributes.ljust(BPF_ATTRIBUTES, b"\0")))
+
+
+def bpf_answer(command: int, attributes: bytes) -> bytes:
+    """bpf(2) of a command that answers in its attributes."""
+    memory = buffer(attributes.ljust(BPF_ATTRIBUTES, b"\0"))
+    _call_bpf(command, memory)
+    return bytes(memory)
+
+
+def _call_bpf(command: int, memory: "Any") -> int:
+    number = SYS_BPF.get(os.uname().machine)
+    if number is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    return _checked(_bpf(number, command, address(memory), BPF_ATTRIBUTES))

@@ -34,7 +34,7 @@ class LinuxHost:
     os = "linux"
 
     def __init__(self) -> None:
-        self._readonly, self._propagation = False, ""
+        self._readonly, self._propagation, self._lacks_policy = False, "", False
 
     def boot(self) -> str:
         """Return the kernel's boot id."""
@@ -82,7 +82,7 @@ class LinuxHost:
         import _socket
 
         from runjail.host import libc_linux as libc
-        from runjail.host import linux_root
+        from runjail.host import linux_mounts, linux_root
 
         self._enter_cgroup(box)
         flags = _flags(libc)
@@ -98,6 +98,8 @@ class LinuxHost:
 
             linux_network.raise_loopback()
         _ask("making the root a mount", "mount(2)", linux_root.bind, box.root, step.propagation)
+        if box.lacks_policy():
+            _ask("forbidding device files", "mount_setattr(2)", linux_mounts.forbid_devices, box.root)
         self._readonly, self._propagation = step.readonly, step.propagation
         if step.hostname is not None:
             _ask("setting the host name", "sethostname(2)", _socket.sethostname, step.hostname)
@@ -169,6 +171,7 @@ class LinuxHost:
         from runjail.host import libc_linux as libc
         from runjail.host import linux_root
 
+        self._lacks_policy = box.lacks_policy()
         linux_root.enter(box.root, self._propagation)
         self._shut(libc, box, keep)
 
@@ -183,6 +186,7 @@ class LinuxHost:
         """Join init's other namespaces; its root directory comes with the mount namespace."""
         from runjail.host import libc_linux as libc
 
+        self._lacks_policy = box.lacks_policy()
         flags = _flags(libc)
         opened: list[tuple[int, int]] = []
         for kind in NAMESPACES:
@@ -218,7 +222,7 @@ class LinuxHost:
 
         if self._readonly:
             linux_mounts.restrict("/", linux_mounts.FLAGS["ro"])
-        linux_identity.become(process)
+        linux_identity.become(linux_identity.without_mknod(process) if self._lacks_policy else process)
 
     def open_console(self, process: "Process", box: Box) -> tuple[int, int]:
         """Open a terminal of the container's own devpts, or of the host's when it has none."""

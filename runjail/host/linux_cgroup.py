@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from runjail.steps import Cgroup
 
 TOP = "/sys/fs/cgroup"
-CONTROLLERS = ("memory", "cpu", "cpuacct", "cpuset", "pids", "freezer")
+CONTROLLERS = ("memory", "cpu", "cpuacct", "cpuset", "pids", "freezer", "devices")
 ENFORCING = ("memory", "cpu", "cpuset", "pids")
 MARK = "trusted.runjail"  # extended attribute of the groups that we made
 REMOVE_ROUNDS = 200
@@ -40,26 +40,38 @@ def directories(path: str) -> list[str]:
 
 
 def create(step: "Cgroup", box: "Box", note: "Noting") -> None:
-    """Make the group where it is missing, then set its limits."""
+    """Make the group where it is missing, then set its limits and the policy for devices."""
+    from runjail.host import linux_devices
+
     wanted = _settings(step.resources)
     if not box.cgroup:
-        made = [above for directory in directories(step.path) for above in missing(directory)]
-        note({"undo": "cgroup", "path": step.path, "made": made})
+        path = _unused(step.path) if step.own else step.path
+        made = [above for directory in directories(path) for above in missing(directory)]
+        note({"undo": "cgroup", "path": path, "made": made})
         try:
-            for directory in directories(step.path):
+            for directory in directories(path):
                 make(directory)
         except OSError as error:
             names = ", ".join(file for _, file, _ in wanted)
-            log.warning(
-                f"control groups cannot be written ({reason(error)})" + (f"; not enforced: {names}" if names else "")
-            )
+            lost = [f"not enforced: {names}"] * bool(names) + [linux_devices.do_without(step.devices, box)]
+            log.warning("; ".join([f"control groups cannot be written ({reason(error)})", *filter(None, lost)]))
             return
-        if _frozen(step.path):  # who enters it would never come to its program
-            raise HostError(f"the control group {step.path} is frozen")
-        box.cgroup = step.path
-    refused = [setting for setting in wanted if not _set(step.path, *setting)]
+        if _frozen(path):  # who enters it would never come to its program
+            raise HostError(f"the control group {path} is frozen")
+        box.cgroup = path
+        linux_devices.hold(step.devices, box)
+    refused = [setting for setting in wanted if not _set(box.cgroup, *setting)]
     for setting in refused:  # while the one beside it had its old value: memory and swap, or quota and period in a pod
-        _set(step.path, *setting, again=True)
+        _set(box.cgroup, *setting, again=True)
+
+
+def _unused(path: str) -> str:
+    """Return a name that no group has: another state directory may have a container of this id."""
+    name, number = path, 1
+    while any(os.path.isdir(directory) for directory in directories(name)):
+        number += 1
+        name = f"{path}-{number}"
+    return name
 
 
 def missing(directory: str) -> list[str]:

@@ -4,7 +4,7 @@ import os
 import shutil
 
 from runjail.errors import reason
-from runjail.host import interpreter, linux_cgroup, linux_rights
+from runjail.host import interpreter, linux_cgroup, linux_devices, linux_rights
 from runjail.host import libc_linux as libc
 
 TYPE_CHECKING = False
@@ -34,6 +34,7 @@ def check() -> "list[Row]":
         *_mounts(),
         *interpreter.check(),
         *linux_cgroup.check(),
+        linux_devices.check(),
         _user_namespaces(),
         _seccomp(),
         _security_modules(),

@@ -50,6 +50,19 @@ def become(process: "Process") -> None:
     libc.prctl(libc.PR_SET_DUMPABLE, 0)  # again: a change of ids sets it to fs.suid_dumpable
 
 
+def without_mknod(process: "Process") -> "Process":
+    """Return the process without CAP_MKNOD, which is gone for good from what this process may ever give."""
+    libc.prctl(libc.PR_CAPBSET_DROP, CAPABILITIES.index("MKNOD"))
+    sets = process.capabilities
+    if not sets:
+        return process
+    kept = {
+        kind: tuple(name for name in getattr(sets, kind) if name.removeprefix("CAP_") != "MKNOD")
+        for kind in ("bounding", "effective", "inheritable", "permitted", "ambient")
+    }
+    return process.replace(capabilities=sets.replace(**kept))
+
+
 def _attainable(rlimits: "tuple[Rlimit, ...]") -> "tuple[Rlimit, ...]":
     """Where even root may not raise limits (a container without CAP_SYS_RESOURCE, as CI machines are), stop at ours."""
     if libc.prctl(libc.PR_CAPBSET_READ, CAPABILITIES.index("SYS_RESOURCE")):

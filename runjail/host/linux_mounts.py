@@ -34,6 +34,7 @@ FLAGS = {
 }
 KEPT = libc.MS_RDONLY | libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC  # statvfs(3) shows them by the same bits
 KERNELS = ("proc", "sysfs")  # whoever could move them from their places would see what is to be concealed in them
+OWN_DEVICES = ("tmpfs", "devpts")  # a container that cannot make device files has in them what was made for it
 PATH_ONLY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 CGROUPS = "/sys/fs/cgroup"
 ATTEMPTS = 5  # at a mount point that goes away
@@ -98,10 +99,14 @@ def _mount_at(place: rootfs.Place, step: "steps.Mount", box: "Box", mode: int) -
         os.close(covered)
     if _flag_bits(step) and (step.fstype == "bind" or step.fstype.startswith("cgroup")):
         restrict_place(place, _flag_bits(step))
-    for word in step.propagation:
+    strict = box.lacks_policy() and step.fstype not in OWN_DEVICES and stat.S_ISDIR(place.mode())
+    if step.propagation or strict:
         descriptor = os.open(place.name, PATH_ONLY, dir_fd=place.parent)
         try:
-            linux_root.propagate(f"/proc/self/fd/{descriptor}", word)
+            if strict:
+                forbid_devices(f"/proc/self/fd/{descriptor}")
+            for word in step.propagation:
+                linux_root.propagate(f"/proc/self/fd/{descriptor}", word)
         finally:
             os.close(descriptor)
 
@@ -126,6 +131,19 @@ def restrict(target: str, flags: int) -> None:
     """Add flags to one mount, which keeps those that it has: the kernel would take away what is not named again."""
     kept = os.statvfs(target).f_flag & KEPT
     libc.mount(None, target, None, libc.MS_REMOUNT | libc.MS_BIND | kept | flags)
+
+
+def forbid_devices(target: str) -> None:
+    """Let device files do nothing on a mount and, since Linux 5.12, on all below it."""
+    descriptor = os.open(target, os.O_PATH | os.O_CLOEXEC)
+    try:
+        libc.mount_setattr(descriptor, libc.MOUNT_ATTR_NODEV, 0, recursive=True)
+    except OSError as error:
+        if error.errno != errno.ENOSYS:
+            raise
+        restrict(target, libc.MS_NODEV)
+    finally:
+        os.close(descriptor)
 
 
 def restrict_place(place: rootfs.Place, flags: int) -> None:

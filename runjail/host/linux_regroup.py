@@ -5,6 +5,7 @@ import os
 
 from runjail.errors import HostError, reason
 from runjail.host import linux_cgroup as cgroup
+from runjail.host import linux_devices
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ ROUNDS = 100  # of looking for processes that were forked while their parents we
 def move(path: str, box: "Box", note: "Noting", processes: "Callable[[], list[int]]") -> None:
     """Make the group at `path` with the limits of the present one, and put every process of the container into it.
 
-    A group that exists keeps its own limits. The present group is left, empty, to `delete`.
+    A group that exists keeps its own limits, but takes on the container's device rules. The present group is left,
+    empty, to `delete`.
     """
     missing = [made for directory in cgroup.directories(path) for made in cgroup.missing(directory)]
     note({"undo": "cgroup", "path": path, "made": missing})
@@ -37,6 +39,8 @@ def move(path: str, box: "Box", note: "Noting", processes: "Callable[[], list[in
             cgroup.make(directory)
             if directory in missing and box.cgroup:
                 _copy(directory, directory.removesuffix(path) + box.cgroup)
+        if box.devices.get("enforced"):
+            linux_devices.enforce(path, box.devices["allow"], box.devices["rules"])
         _join_all(path, processes)
     except OSError as error:
         raise HostError(f"moving to control group {path}: {reason(error)}") from error

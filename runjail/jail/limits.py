@@ -74,11 +74,13 @@ def plan_limits(
     name: str,
     container_id: str,
     cgroup: str = "",
+    devices: steps.DevicePolicy | None = None,
 ) -> tuple[steps.Step, ...]:
-    """Do as limit_steps does, with annotations, and add what is wrong to problems."""
+    """Do as limit_steps does, with annotations and a policy for devices, and add what is wrong to problems."""
     if os == "linux":
-        wanted = cgroup or resources != Resources()
-        return (steps.Cgroup(cgroup or f"runjail/{container_id}", resources),) if wanted else ()
+        wanted = cgroup or devices or resources != Resources()
+        path = cgroup or f"runjail/{container_id}"
+        return (steps.Cgroup(path, resources, devices, own=not cgroup),) if wanted else ()
     rules, removed = _rules(resources, problems)
     rules |= _annotated(annotations, problems)
     made: list[steps.Step] = []

@@ -5,7 +5,7 @@ that it was promised, or with one that it was denied, is an error.
 """
 
 from runjail import steps
-from runjail.jail import linux_mounts
+from runjail.jail import device_rules, linux_mounts
 from runjail.jail.limits import cgroup_path, plan_limits
 from runjail.spec.model import Namespace
 
@@ -30,6 +30,7 @@ def plan_steps(spec: "Spec", name: str, container_id: str, bundle: str, problems
     """Return the steps: the control group first, the rest inside the new namespaces."""
     _refuse_jail(spec, problems)
     linux = spec.linux
+    nodes = _nodes(linux, problems)
     limits = plan_limits(
         linux.resources,
         (),
@@ -38,6 +39,7 @@ def plan_steps(spec: "Spec", name: str, container_id: str, bundle: str, problems
         name=name,
         container_id=container_id,
         cgroup=cgroup_path(linux.cgroups_path, problems),
+        devices=device_rules.policy(linux.device_rules, nodes.nodes, problems),
     )
     namespaces = _namespaces(spec, problems)
     mounted = linux_mounts.translate(spec.mounts, bundle, problems)
@@ -45,7 +47,7 @@ def plan_steps(spec: "Spec", name: str, container_id: str, bundle: str, problems
         mounted = tuple(linux_mounts.without_peers(step) for step in mounted)
     made: list[steps.Step] = [*limits, namespaces, *mounted]
     if linux_mounts.device_directory(mounted):
-        made.append(_nodes(linux, problems))
+        made.append(nodes)
     elif linux.devices:
         problems.append("linux.devices: need a tmpfs on /dev to be made in")
     if linux.sysctl:

@@ -1,6 +1,7 @@
 """A Linux plan as a list: there is no one tool that a reader would type it into."""
 
 from runjail import steps
+from runjail.jail.device_rules import words
 from runjail.jail.quoting import shell_line
 
 TYPE_CHECKING = False
@@ -24,6 +25,9 @@ def write_list(plan: steps.Plan, spec: "Spec") -> str:
 def _cgroup(step: steps.Cgroup) -> str:
     limits = ((name, getattr(step.resources, name)) for name in step.resources._fields)
     said = [f"{name}={value}" for name, value in limits if value is not None]
+    if step.devices:
+        rules = ", ".join(words(*rule) for rule in step.devices.rules)
+        said += ["every device" if step.devices.allow else "no device"] + [f"but {rules}"] * bool(rules)
     return " ".join(["control group", step.path, *said])
 
 

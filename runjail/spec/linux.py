@@ -3,7 +3,7 @@
 Go clients write 0 for "no number given" in memory and cpu, so there 0 counts as silence, as runc has it.
 """
 
-from runjail.spec.model import Linux, LinuxDevice, Namespace, Resources
+from runjail.spec.model import DeviceRule, Linux, LinuxDevice, Namespace, Resources
 from runjail.spec.wording import any_of, shown
 
 TYPE_CHECKING = False
@@ -24,6 +24,7 @@ SETTINGS = {
     "uts": ("kernel.domainname",),
 }
 LAST_CPU = 65535
+NUMBERS = (("major", 4095), ("minor", 1048575))  # the widths of dev_t in mknod(2)
 
 
 def read_linux(linux: "Section") -> Linux:
@@ -39,6 +40,7 @@ def read_linux(linux: "Section") -> Linux:
         cgroups_path=_read_cgroups_path(linux),
         resources=read_resources(linux.section("resources")),
         devices=tuple(_read_device(item) for item in linux.sections("devices")),
+        device_rules=tuple(_read_rule(item) for item in linux.section("resources").sections("devices")),
         masked_paths=_read_paths(linux, "maskedPaths"),
         readonly_paths=_read_paths(linux, "readonlyPaths"),
         sysctl=_read_sysctl(linux, namespaces),
@@ -122,7 +124,7 @@ def _read_device(device: "Section") -> LinuxDevice:
     mode = device.number("fileMode")
     kind = device.text("type")
     numbers = []
-    for key, most in (("major", 4095), ("minor", 1048575)):  # the widths of dev_t in mknod(2)
+    for key, most in NUMBERS:
         value = device.number(key) or 0
         if kind != "p" and not 0 <= value <= most:
             device.refuse(f"must be between 0 and {most}, not {value}", key)
@@ -136,6 +138,20 @@ def _read_device(device: "Section") -> LinuxDevice:
         uid=device.number("uid") or 0,
         gid=device.number("gid") or 0,
     )
+
+
+def _read_rule(rule: "Section") -> DeviceRule:
+    access = rule.text("access")
+    if (not access or access.strip("rwm")) and rule.report.clean(*rule.path, "access"):
+        rule.refuse(f"must be made of the letters r, w and m, not {shown(access)}", "access")
+    numbers = []
+    for key, most in NUMBERS:
+        value = rule.number(key)
+        value = -1 if value is None else value
+        if not -1 <= value <= most:
+            rule.refuse(f"must be between 0 and {most}, or -1 for every one, not {value}", key)
+        numbers.append(value)
+    return DeviceRule(rule.flag("allow"), rule.text("type") or "a", numbers[0], numbers[1], access)
 
 
 def _read_paths(linux: "Section", key: str) -> "tuple[str, ...]":

@@ -169,6 +169,16 @@ class LinuxDevice(Record):
     gid: int = 0
 
 
+class DeviceRule(Record):
+    """linux.resources.devices[]: `type` is a (every kind), c or b; -1 stands for every number; access of r, w and m."""
+
+    allow: bool
+    type: str = "a"
+    major: int = -1
+    minor: int = -1
+    access: str = "rwm"
+
+
 class Linux(Record):
     """The linux section: honoured on the Linux host; on FreeBSD only resources have a meaning.
 
@@ -179,6 +189,7 @@ class Linux(Record):
     cgroups_path: str = ""
     resources: Resources = Resources()
     devices: tuple[LinuxDevice, ...] = ()
+    device_rules: tuple[DeviceRule, ...] = ()
     masked_paths: tuple[str, ...] = ()
     readonly_paths: tuple[str, ...] = ()
     sysctl: tuple[tuple[str, str], ...] = ()

@@ -156,6 +156,17 @@ DEVICE = _object(
 
 FREEBSD = _object({"devices": _list(DEVICE), "jail": _optional(JAIL)})
 
+DEVICE_RULE = _object(
+    {
+        "allow": FLAG,
+        "type": _one_of("a", "b", "c"),
+        "major": _optional(NUMBER),
+        "minor": _optional(NUMBER),
+        "access": STRING,
+    },
+    required=("allow",),
+)
+
 RESOURCES = _object(
     {
         "memory": _optional(
@@ -189,7 +200,7 @@ RESOURCES = _object(
             )
         ),
         "pids": _optional(_object({"limit": _optional(NUMBER)})),
-        "devices": {"type": ["array", "null"]},
+        "devices": _list(DEVICE_RULE),
         "blockIO": {"type": ["object", "null"]},
         "hugepageLimits": {"type": ["array", "null"]},
         "network": {"type": ["object", "null"]},

@@ -107,7 +107,7 @@ def test_linux_has_one_control_group_for_everything() -> None:
     resources = Resources(memory_limit=5, cpus="0")
 
     assert limit_steps(resources, os="linux", name="a%2Eb", container_id="a.b") == (
-        steps.Cgroup("runjail/a.b", resources),
+        steps.Cgroup("runjail/a.b", resources, own=True),
     )
     assert limit_steps(resources, os="linux", name="web", container_id="web", cgroup="x/y") == (
         steps.Cgroup("x/y", resources),

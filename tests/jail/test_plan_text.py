@@ -10,7 +10,7 @@ from runjail import steps
 from runjail.jail.quoting import comment, conf_value, shell_line
 from runjail.jail.render import as_data, as_text
 from runjail.jail.script import jail_conf
-from runjail.spec.model import Hook, Hooks, Jail, Linux, Mount, Process, Resources, Rlimit, User
+from runjail.spec.model import DeviceRule, Hook, Hooks, Jail, Linux, Mount, Process, Resources, Rlimit, User
 from tests.jail.conf_reader import read_conf
 from tests.jail.making import plan_of, spec_of
 
@@ -121,12 +121,17 @@ def test_a_linux_plan_is_a_list_of_its_steps() -> None:
         Mount("/v", "bind", "/data", ("rbind", "ro")),
         hostname="h",
         process=Process(("/bin/sh", "-c", "a\nb")),
-        linux=Linux(resources=Resources(pids_limit=5), masked_paths=("/proc/kcore",), readonly_paths=("/proc/sys",)),
+        linux=Linux(
+            resources=Resources(pids_limit=5),
+            device_rules=(DeviceRule(True), DeviceRule(False, "b", 254)),
+            masked_paths=("/proc/kcore",),
+            readonly_paths=("/proc/sys",),
+        ),
     )
 
     assert as_text(plan_of(spec, "linux"), spec).splitlines() == [
         "container web: /b/rootfs in Linux namespaces",
-        "  1 outside control group runjail/web pids_limit=5",
+        "  1 outside control group runjail/web pids_limit=5 every device but b 254:* rwm",
         "  2 inside  new namespaces pid mount ipc uts, hostname h",
         "  3 inside  mount bind /data on /v (ro,recursive)",
         "  4 inside  hide /proc/kcore; read-only /proc/sys",

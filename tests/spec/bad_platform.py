@@ -316,6 +316,32 @@ LINUX = [
         "linux",
     ),
     Bad(
+        "device rule without a word",
+        {"linux/resources/devices": [{"type": "c", "access": "r"}]},
+        "linux.resources.devices[0].allow: is required",
+        "linux",
+    ),
+    Bad(
+        "device rule without access",
+        {"linux/resources/devices": [{"allow": True, "type": "c"}, {"allow": False, "access": "rx"}]},
+        'linux.resources.devices[0].access: must be made of the letters r, w and m, not ""; '
+        'linux.resources.devices[1].access: must be made of the letters r, w and m, not "rx"',
+        "linux",
+    ),
+    Bad(
+        "device rule for a pipe",
+        {"linux/resources/devices": [{"allow": True, "type": "p", "access": "rwm"}]},
+        'linux.resources.devices[0].type: must be "a", "b" or "c", not "p"',
+        "linux",
+    ),
+    Bad(
+        "device rule with numbers out of range",
+        {"linux/resources/devices": [{"allow": True, "type": "c", "major": 4096, "minor": -2, "access": "r"}]},
+        "linux.resources.devices[0].major: must be between 0 and 4095, or -1 for every one, not 4096; "
+        "linux.resources.devices[0].minor: must be between 0 and 1048575, or -1 for every one, not -2",
+        "linux",
+    ),
+    Bad(
         "relative masked path",
         {"linux/maskedPaths": ["proc/kcore"]},
         'linux.maskedPaths[0]: must be an absolute path, not "proc/kcore"',
