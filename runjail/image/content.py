@@ -3,13 +3,18 @@
 Locks are flock(2), so that they end with their holder, and on what a layout has anyway: on the directory while
 index.json is replaced, on `blobs` (shared) while an image comes in, on a partial file by who writes it. A blob appears
 by rename(2) when it is whole and on disk; a name appears last. So what a crash leaves is at most unreferenced.
+
+A blob whose digest was verified carries a mark: the nanoseconds of its time, which whoever writes to the file changes.
+One without is hashed before it is taken for what its name says; who finds a damaged one takes the mark away. So what is
+damaged is fetched again by the next pull, which replaces it, and a pull of what is there does not read it all.
 """
 
 import fcntl
 import os
 import time
+from contextlib import contextmanager
 
-from runjail.errors import ImageError, ImageNotFound, reason
+from runjail.errors import Corrupt, ImageError, ImageNotFound, reason
 from runjail.image import digest as digests
 from runjail.image import media, model
 from runjail.image.blobs import Directory, unnamed
@@ -18,9 +23,11 @@ from runjail.image.model import Descriptor, Index
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
 GRACE = 3600.0  # seconds that something new may be unreferenced while other images come in
+MARK = 314_159_265  # nanoseconds of the time of a blob that was verified
+REMEDY = "it is fetched again by runjail image pull, or image import; what was made here has to be made again"
 
 
 class Content(Directory):
@@ -73,9 +80,10 @@ class Content(Directory):
         file.path = ""
 
     def place(self, fd: int, path: str, digest: str) -> None:
-        """Turn a whole file into a blob: sync it, then rename it."""
+        """Turn a whole file, which was verified, into a blob: sync it, then rename it."""
         target = self.path(digest)
         try:
+            _mark(fd)
             os.fsync(fd)
             os.makedirs(os.path.dirname(target), exist_ok=True)
             os.rename(path, target)
@@ -84,12 +92,64 @@ class Content(Directory):
             raise ImageError(f"cannot store blob {digest}: {reason(error)}") from error
 
     def claim(self, blob: Descriptor) -> bool:
-        """Whether a blob is there, of its size; if so it counts as new: nobody collects it before it gets a name."""
-        with self._locked(fcntl.LOCK_SH):
-            if not self.has(blob.digest) or self.size(blob.digest) != blob.size:
+        """Whether a blob is there, of its size, and not damaged; if so it counts as new.
+
+        Nobody collects it then before it gets a name. Raises ImageError when it cannot be read.
+        """
+        verified = False
+        while True:
+            with self._locked(fcntl.LOCK_SH):
+                if not self.has(blob.digest) or self.size(blob.digest) != blob.size:
+                    return False
+                if verified or os.lstat(self.path(blob.digest)).st_mtime_ns % 1_000_000_000 == MARK:
+                    _mark(self.path(blob.digest))
+                    return True
+            if not self.intact(blob.digest):
                 return False
-            os.utime(self.path(blob.digest))
-            return True
+            verified = True
+
+    def intact(self, digest: str) -> bool:
+        """Whether a blob is there and has this digest: all of it is read."""
+        found = digests.new(digest)
+        try:
+            for block in self.blob(Descriptor("", digest, 0)):
+                found.update(block)
+        except ImageNotFound:
+            return False
+        return digest.endswith(f":{found.hexdigest()}")
+
+    @contextmanager
+    def reading(self, digest: str) -> "Iterator[int]":
+        """Yield a descriptor of a blob's file.
+
+        When the context raises Corrupt because the blob is damaged, the next pull replaces it, and the error says so.
+        """
+        file = self.open(digest)
+        try:
+            yield file
+        except Corrupt as error:
+            self._doubt(digest, error)
+            raise
+        finally:
+            os.close(file)
+
+    def read(self, descriptor: Descriptor) -> bytes:
+        """Return a manifest, index or config, verified. Raises Corrupt as `reading` does, ImageNotFound."""
+        try:
+            return super().read(descriptor)
+        except Corrupt as error:
+            self._doubt(descriptor.digest, error)
+            raise
+
+    def _doubt(self, digest: str, error: Corrupt) -> None:
+        """Take a damaged blob's mark away, and add what to do to the error."""
+        if self.intact(digest):
+            return
+        error.hint = error.hint or REMEDY
+        try:
+            os.utime(self.path(digest))
+        except OSError:  # gone, or on a disk that cannot be written: then it cannot be fetched either
+            pass
 
     def tag(self, name: str, descriptor: Descriptor) -> None:
         """Give content a name, which it may take from other content; "" is the one entry that may have none.
@@ -222,6 +282,11 @@ class Lock:
 
     def __exit__(self, *_error: object) -> None:
         os.close(self.fd)
+
+
+def _mark(file: "int | str") -> None:
+    """Give a blob, which was verified, a new time that says so. Raises OSError."""
+    os.utime(file, ns=(time.time_ns(), int(time.time()) * 1_000_000_000 + MARK))
 
 
 def unlink(path: str) -> None:

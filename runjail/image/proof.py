@@ -41,12 +41,9 @@ class Proofs:
         """
         if self._line(layer, private) in self._lines(diff_id):
             return
-        file = self.content.open(layer.digest)
-        try:
+        with self.content.reading(layer.digest) as file:
             authenticate(file, layer, private)
             found = _diff_id(file, diff_id, private)
-        finally:
-            os.close(file)
         if found != diff_id:
             what = "another diffID" if private else f"diffID {found}"  # the digest of a plaintext is not for everybody
             raise Corrupt(f"layer {layer.digest} has {what}, not {diff_id} as the image's config says")

@@ -75,18 +75,17 @@ class _Recompression:
     def _layer(self, layer: Descriptor, diff_id: str, check: "parallel.Check") -> Descriptor:
         if layer.encrypted or layer.media_type.startswith((media.OCI_FOREIGN, media.DOCKER_FOREIGN)):
             return layer
-        part = Part(self.content.open(layer.digest), 0, layer.size)
         try:
-            is_now = codec.detect(Part(part.fd, 0, min(6, layer.size)).join())
-            if is_now == self.kind and self.level is None:
-                return layer
-            made, _ = pack(self.content, _checked(part.blocks(), check), self.kind, self.level, diff_id)
+            with self.content.reading(layer.digest) as file:
+                is_now = codec.detect(Part(file, 0, min(6, layer.size)).join())
+                if is_now == self.kind and self.level is None:
+                    return layer
+                blob = Part(file, 0, layer.size).blocks()
+                made, _ = pack(self.content, _checked(blob, check), self.kind, self.level, diff_id)
         except OSError as error:
             raise ImageError(f"layer {layer.digest}: cannot be read: {reason(error)}") from error
         except Corrupt as error:
-            raise Corrupt(f"layer {layer.digest}: {error}") from None
-        finally:
-            part.close()
+            raise Corrupt(f"layer {layer.digest}: {error}", error.hint) from None
         self.added.add(made.digest)
         kept = {key: text for key, text in layer.annotations.items() if not key.startswith(POINTERS)}
         return made.replace(annotations=kept)

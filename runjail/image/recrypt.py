@@ -4,8 +4,6 @@ A manifest that changes becomes an OCI one, docker's types are mapped to OCI's. 
 members included.
 """
 
-import os
-
 from runjail import log
 from runjail.errors import ImageError, ImageNotFound
 from runjail.image import media, model, platform
@@ -124,15 +122,11 @@ def _encrypted(content: "Content", layer: Descriptor, keys: Keys) -> Descriptor:
     if layer.encrypted:
         more = ocicrypt.add_recipients(layer, keys.decrypting, keys.encrypting, keys.providers)
         return layer.replace(annotations=more)
-    source = content.open(layer.digest)
-    try:
-        with content.temporary() as file:
-            private, public, made = blobs.encrypt_blob(source, file.fd, layer)
-            wrapped = ocicrypt.wrap(private, public, keys.encrypting, keys.providers)
-            content.adopt(file, made.digest)
-            keys.added.add(made.digest)
-    finally:
-        os.close(source)
+    with content.reading(layer.digest) as source, content.temporary() as file:
+        private, public, made = blobs.encrypt_blob(source, file.fd, layer)
+        wrapped = ocicrypt.wrap(private, public, keys.encrypting, keys.providers)
+        content.adopt(file, made.digest)
+        keys.added.add(made.digest)
     _tell(keys, layer)
     return made.replace(annotations=dict(layer.annotations) | wrapped)
 
@@ -141,14 +135,10 @@ def _decrypted(content: "Content", layer: Descriptor, diff_id: str, keys: Keys) 
     if not layer.encrypted:
         return layer
     private = ocicrypt.unwrap(layer, keys.decrypting, keys.providers)
-    source = content.open(layer.digest)
-    try:
-        with content.temporary() as file:
-            made = blobs.decrypt_blob(source, file.fd, private, ocicrypt.public(layer), layer, diff_id)
-            content.adopt(file, made.digest)
-            keys.added.add(made.digest)
-    finally:
-        os.close(source)
+    with content.reading(layer.digest) as source, content.temporary() as file:
+        made = blobs.decrypt_blob(source, file.fd, private, ocicrypt.public(layer), layer, diff_id)
+        content.adopt(file, made.digest)
+        keys.added.add(made.digest)
     _tell(keys, layer)
     return made
 

@@ -1,7 +1,5 @@
 """Images on their way into the store's content, and out of it."""
 
-import os
-
 from runjail.errors import Corrupt, ImageError
 from runjail.image import images, media, model, parallel, platform
 from runjail.image.model import Descriptor, Index
@@ -189,10 +187,7 @@ def _putting(
         if sink.has(blob):
             progress(blob, blob.size)
             return
-        file = content.open(blob.digest)
-        try:
+        with content.reading(blob.digest) as file:
             sink.put_blob(blob, file, told)
-        finally:
-            os.close(file)
 
     return put

@@ -2,7 +2,6 @@
 
 import hashlib
 import hmac
-import os
 
 from runjail.errors import Corrupt, ImageError
 from runjail.image import digest as digests
@@ -95,16 +94,15 @@ def _fill(
     warn: "Say",
 ) -> None:
     """Authenticate a blob, then apply it."""
-    file = content.open(layer.digest)
     try:
-        authenticate(file, layer, private)
-        decryptor = cipher.decryptor(private) if private else None
-        told = (lambda count: progress(layer, count)) if progress else None
-        found = layers.unpack(file, draft.path, diff_id, decryptor=decryptor, progress=told)
+        with content.reading(layer.digest) as file:
+            authenticate(file, layer, private)
+            decryptor = cipher.decryptor(private) if private else None
+            told = (lambda count: progress(layer, count)) if progress else None
+            found = layers.unpack(file, draft.path, diff_id, decryptor=decryptor, progress=told)
     except Corrupt as error:
-        raise Corrupt(f"layer {layer.digest}: {str(error).removeprefix(f'layer {layer.digest}: ')}") from error
-    finally:
-        os.close(file)
+        text = str(error).removeprefix(f"layer {layer.digest}: ")
+        raise Corrupt(f"layer {layer.digest}: {text}", error.hint) from error
     for text in found.warnings:
         warn(f"layer {layer.digest}: {text}")
 

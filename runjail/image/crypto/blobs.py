@@ -35,20 +35,23 @@ def encrypt_blob(
 
     digest_of_plain: what the private options say of the plaintext, the descriptor's digest by default. Returns the
     options, to be wrapped, and the descriptor of what was written: OCI's encrypted media type, sha256 digest, the same
-    size and annotations. Raises ImageError, Corrupt when the source's size is another than described.
+    size and annotations. Raises ImageError, Corrupt when the source is not what is described: damage must not become
+    genuine.
     """
     private = cipher.generate(digest_of_plain or descriptor.digest)
     encryptor, authenticator = cipher.encryptor(private), cipher.Authenticator(private)
     try:
         _require_size(source_fd, descriptor)
-        with _Aside(hashlib.sha256()) as written:
+        with _Aside(hashlib.sha256()) as written, _Aside(digests.new(descriptor.digest)) as given:
             for block in _blocks(source_fd):
+                given.update(block)
                 ciphertext = encryptor.update(block)
                 written.update(ciphertext)
                 authenticator.update(ciphertext)
                 write_all(out_fd, ciphertext)
     except OSError as error:
         raise ImageError(f"encrypting layer {descriptor.digest}: {reason(error)}") from None
+    _require_digest(given, descriptor)
     digest = f"sha256:{written.hexdigest()}"
     encrypted = descriptor.replace(media_type=encrypted_type(descriptor.media_type), digest=digest)
     return private, authenticator.public(), encrypted
@@ -89,8 +92,7 @@ def verify(source_fd: int, private: "Private", public: "Public", descriptor: "De
                 authenticator.update(block)
     except OSError as error:
         raise ImageError(f"reading blob {descriptor.digest}: {reason(error)}") from None
-    if found.hexdigest() != digests.parse(descriptor.digest)[1]:
-        raise Corrupt(f"reading blob {descriptor.digest}: its content has another digest: {found.hexdigest()}")
+    _require_digest(found, descriptor)
     try:
         authenticator.verify(public)
     except Corrupt as error:
@@ -130,6 +132,11 @@ def _require_size(fd: int, descriptor: "Descriptor") -> None:
     size = os.fstat(fd).st_size
     if size != descriptor.size:
         raise Corrupt(f"reading blob {descriptor.digest}: {size} bytes long, not {descriptor.size}")
+
+
+def _require_digest(found: "_Aside", descriptor: "Descriptor") -> None:
+    if found.hexdigest() != digests.parse(descriptor.digest)[1]:
+        raise Corrupt(f"reading blob {descriptor.digest}: its content has another digest: {found.hexdigest()}")
 
 
 def _blocks(fd: int) -> "Iterator[bytes]":
