@@ -1,7 +1,7 @@
 # Works with GNU make and BSD make: plain POSIX, one shell line per step.
 #
 #   make venv      the program as .venv/bin/runjail         make test      everything that can be checked here
-#   make demo      a container, step by step (root)         make lint      style and types only
+#   make demo      containers and images, step by step      make lint      style and types only
 #   make bench     next to runc, skopeo, umoci, containerd  make clean     remove what the targets above made
 #   make install   into PREFIX (/usr/local)                 DESTDIR is honoured
 #   make test-pythons   the tests under Python 3.11 to 3.15, as far as they can be had
@@ -24,7 +24,9 @@ setup:
 venv:
 	@python=$$(sh .ci/python) && "$$python" .ci/make_venv.py
 
-demo: setup venv
+demo:
+	@sh .ci/setup demo
+	@python=$$(sh .ci/python) && "$$python" .ci/make_venv.py program
 	@.venv/bin/python tests/demo/demo.py
 
 test: setup venv

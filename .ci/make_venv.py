@@ -1,11 +1,14 @@
 """Make .venv and the program in it; a second run finds everything in place and changes nothing.
 
+    python3 make_venv.py [program]      with what the tests need, or only what the program itself does
+
 Third-party packages come from pip where there is pip and a network. Elsewhere the virtual environment shows the
 system's own packages, and this program says what is missing and what that costs. runjail itself is never installed
 with pip: the boot script runs the checkout, so there is no build step and no network needed for it.
 """
 
 import compileall
+import fcntl
 import importlib.util
 import os
 import re
@@ -41,11 +44,17 @@ COSTS = {
 }
 
 
-def requirements() -> list[str]:
-    """Return what pyproject.toml asks for on this machine, tests included."""
+def requirements(tests: bool) -> list[str]:
+    """Return what pyproject.toml asks for on this machine."""
     with open(os.path.join(TOP, "pyproject.toml"), "rb") as file:
         project = tomllib.load(file)["project"]
-    return [item for item in [*project["dependencies"], *project["optional-dependencies"]["test"]] if needed(item)]
+    wanted = project["dependencies"] + (project["optional-dependencies"]["test"] if tests else [])
+    return [item for item in wanted if needed(item)]
+
+
+def stamp(tests: bool) -> str:
+    """Return what is written down once .venv is complete."""
+    return "\n".join([boot.interpreter(), TOP, boot.PLACE, boot.TEMPLATE, *boot.PROGRAMS, *requirements(tests)]) + "\n"
 
 
 def needed(requirement: str) -> bool:
@@ -54,11 +63,11 @@ def needed(requirement: str) -> bool:
     return older_than is None or sys.version_info < (3, int(older_than[1]))
 
 
-def ready(wanted: str) -> bool:
-    """Whether .venv works with this interpreter and was completed for the same requirements."""
+def ready(tests: bool) -> bool:
+    """Whether .venv works with this interpreter and was completed for the same requirements, or for more."""
     try:
         with open(STAMP, encoding="utf-8") as file:
-            if file.read() != wanted:
+            if file.read() not in {stamp(True), stamp(tests)}:
                 return False
         return os.path.realpath(PYTHON) == boot.interpreter() and os.access(PYTHON, os.X_OK)
     except OSError:
@@ -136,15 +145,16 @@ def program() -> bool:
 
 def main() -> None:
     """Make what is not there yet."""
-    wanted = requirements()
-    text = "\n".join([boot.interpreter(), TOP, boot.PLACE, boot.TEMPLATE, *boot.PROGRAMS, *wanted]) + "\n"
-    if not ready(text):
-        print(f"setting up .venv with {boot.interpreter()}", flush=True)
+    tests = sys.argv[1:] != ["program"]
+    fcntl.flock(os.open(TOP, os.O_RDONLY), fcntl.LOCK_EX)  # whoever comes second finds it done
+    if not ready(tests):
+        wanted = requirements(tests)
+        print(f"setting up .venv with {boot.interpreter()}: {' '.join(map(name, wanted))}", flush=True)
         complete = (usable() and install(wanted)) or make(wanted)
         program()
         if complete:
             with open(STAMP, "w", encoding="utf-8") as file:
-                file.write(text)
+                file.write(stamp(tests))
     boot.write_plugins(TOP, os.path.join(VENV, "libexec", "runjail", "nri"))
     # Callers may forbid writing bytecode in their environment, and compiling at each start costs 50 ms.
     compileall.compile_dir(os.path.join(TOP, "runjail"), quiet=2)

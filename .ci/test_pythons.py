@@ -19,7 +19,7 @@ from unpack_python import CannotUnpack, unpack
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 VERSIONS = ("3.11", "3.12", "3.13", "3.14", "3.15")
 PLACES = ("/usr/bin", "/usr/local/bin", "~/.pyenv/versions/{}.*/bin", "~/.local/share/uv/python/cpython-{}.*/bin")
-LIMIT = 1800  # seconds for the tests of one version
+LIMIT = 3600  # seconds for the tests of one version
 
 
 def main() -> None:

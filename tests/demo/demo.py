@@ -1,7 +1,8 @@
 """make demo: one container from create to delete, then an encrypted image to a container, explained step by step.
 
-Everything lives in .demo/, which is made anew and removed afterwards. Ends with 1 as soon as a step does not do what is
-said of it.
+Where no containers can be made it shows all that needs none, and ends with a box that names the missing right. Each
+demo lives in a directory of its own below .demo/, removed afterwards. Ends with 1 as soon as a step does not do what
+is said of it.
 """
 
 import contextlib
@@ -12,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, TOP)
@@ -20,12 +22,30 @@ sys.path.insert(0, TOP)
 from tests.demo import image_story  # noqa: E402
 from tests.demo.leftovers import Leftovers  # noqa: E402
 from tests.demo.machine_root import make_root, missing  # noqa: E402
-from tests.demo.telling import DEMO, PROGRAM, STATE, Failed, expect, run, runjail, show  # noqa: E402
+from tests.demo.telling import (  # noqa: E402
+    DEMO,
+    DEMOS,
+    PROGRAM,
+    STATE,
+    Failed,
+    box,
+    expect,
+    run,
+    runjail,
+    short,
+    show,
+)
 
 FREEBSD = sys.platform.startswith("freebsd")
 BUNDLE = os.path.join(DEMO, "hello")
 OUTPUT = os.path.join(DEMO, "output")
-ID = "demo-hello"
+ID = f"demo-{os.getpid()}"
+INSTALL = "apt-get install busybox-static, or another static busybox at /bin/busybox"
+REMEDIES = (
+    "Run instead: sudo make demo; or, in a container: docker run --privileged, podman run --privileged.",
+    "`.venv/bin/runjail check` shows each right, whether this machine gives it, and what would.",
+    "On FreeBSD: root is enough, in a jail one that may have children (children.max, allow.mount).",
+)
 
 
 def state() -> dict[str, object]:
@@ -46,13 +66,18 @@ def wait_for(status: str, seconds: float = 10) -> None:
 def make_bundle() -> None:
     """Put bundles/hello and a root file system together in .demo/hello."""
     shutil.copytree(os.path.join(TOP, "bundles", "hello"), BUNDLE)
-    make_root(os.path.join(BUNDLE, "rootfs"))
+    rootfs = os.path.join(BUNDLE, "rootfs")
+    if missing():
+        os.makedirs(os.path.join(rootfs, "etc"))
+        shutil.copy(os.path.join(TOP, "README.md"), os.path.join(rootfs, "etc", "motd"))
+    else:
+        make_root(rootfs)
 
 
 def create() -> None:
     """`create` as an engine calls it: its standard streams become the container's."""
-    command = ["create", "--bundle", ".demo/hello", "--pid-file", ".demo/pid", ID]
-    print(f"  $ runjail {shlex.join(command)} >.demo/output 2>&1", flush=True)
+    command = ["create", "--bundle", BUNDLE, "--pid-file", os.path.join(DEMO, "pid"), ID]
+    print(f"  $ runjail {short(shlex.join(command))} >.demo/output 2>&1", flush=True)
     with open(OUTPUT, "wb") as output:
         done = subprocess.run(
             [PROGRAM, "--root", STATE, *command],
@@ -127,7 +152,8 @@ def steps() -> None:
     expect(said.split("\n")[0] != os.uname().nodename, "the container has the host's name")
 
     show("ps lists the container's processes with the host's process ids.")
-    expect(str(pid) in runjail("ps", ID), "init is not in the list")
+    form = () if find_spec("psutil") else ("-f", "json")
+    expect(str(pid) in runjail("ps", *form, ID), "init is not in the list")
 
     show("kill sends a signal to the first process, here one that cannot be ignored.")
     runjail("kill", ID, "KILL")
@@ -142,36 +168,100 @@ def steps() -> None:
     print("    left behind: nothing")
 
 
-def clean_up() -> None:
-    """Remove .demo and what an aborted demo may have left running."""
-    if os.path.isdir(STATE):
-        subprocess.run([PROGRAM, "--root", STATE, "delete", "--force", ID], check=False, capture_output=True)
-    Leftovers(DEMO).sweep()
-    mounts = Leftovers(DEMO).mounts(DEMO)
+def without_containers() -> None:
+    """What needs no rights: config.json is checked, and turned into a plan for either system."""
+    show("A bundle: config.json from bundles/hello and a root file system of this machine's own static programs.")
+    make_bundle()
+    show("validate explains all that is wrong with a config.json. Nothing is, here.")
+    runjail("validate", "--bundle", BUNDLE)
+    show("plan prints what create would do on FreeBSD: a jail, mounts, limits.")
+    runjail("plan", "--bundle", BUNDLE, "--os", "freebsd", ID, lines=20)
+    show("The same for Linux: namespaces, mounts, control groups.")
+    linux = os.path.join(TOP, "bundles", "linux")
+    runjail("plan", "--bundle", linux, "--os", "linux", ID, lines=20)
+
+
+def ask_plugins() -> None:
+    """Configure a plugin that comes with runjail, and call it with a sample request."""
+    show("NRI plugins may decide about CPUs and memory before a program starts. One that comes with runjail answers:")
+    plugins = os.path.join(TOP, ".venv", "libexec", "runjail", "nri")
+    configuration = os.path.join(DEMO, "nri")
+    os.makedirs(configuration)
+    with open(os.path.join(configuration, "conf.json"), "w", encoding="utf-8") as file:
+        json.dump({"version": "0.1", "plugins": [{"type": "clearcfs"}]}, file)
+    settings = os.path.join(DEMO, "runjail.toml")
+    with open(settings, "w", encoding="utf-8") as file:
+        file.write(f'[nri]\nconfig = "{configuration}"\nbin = "{plugins}"\n')
+    os.environ["RUNJAIL_CONFIG"] = settings
+    try:
+        runjail("nri", "check")
+    finally:
+        del os.environ["RUNJAIL_CONFIG"]
+
+
+def lacking() -> str:
+    """Return what keeps containers from running here, "" when they can: what `runjail check` says."""
+    if reason := missing():
+        return f"{reason}: {INSTALL}"
+    done = subprocess.run([PROGRAM, "check", "-f", "json"], check=False, capture_output=True, text=True, timeout=60)
+    rows = {row["what"].partition(":")[0]: row for row in json.loads(done.stdout)}
+    for what in ("root", "namespaces", "mounts"):
+        if what in rows and not rows[what]["works"]:
+            return f"{what}: {rows[what]['found']}; {rows[what]['remedy']}"
+    return ""
+
+
+def clean_up(base: str) -> None:
+    """Remove a demo's directory and all that an aborted one may have left running."""
+    state_root = os.path.join(base, "state")
+    for name in os.listdir(state_root) if os.path.isdir(state_root) else ():
+        subprocess.run([PROGRAM, "--root", state_root, "delete", "--force", name], check=False, capture_output=True)
+    leftovers = Leftovers(base)
+    leftovers.sweep()
+    mounts = leftovers.mounts(base)
     if mounts:  # removing the directory would reach through them
         raise SystemExit(f"cannot unmount {' '.join(mounts)}")
-    shutil.rmtree(DEMO, ignore_errors=True)
+    shutil.rmtree(base, ignore_errors=True)
+
+
+def make_room() -> None:
+    """Make this demo's directory, and take away what others left that were killed."""
+    os.makedirs(DEMOS, exist_ok=True)
+    for name in os.listdir(DEMOS):
+        if Leftovers(os.path.join(DEMOS, name)).abandoned():
+            clean_up(os.path.join(DEMOS, name))
+    os.makedirs(DEMO)
+    Leftovers(DEMO).claim()
+
+
+def tell(lack: str) -> None:
+    """Tell all that this machine can show."""
+    if lack:
+        show(f"This machine lets us make no containers ({lack.partition(';')[0]}). What needs none works all the same.")
+        without_containers()
+    else:
+        steps()
+    ask_plugins()
+    image_story.tell(os.path.join(BUNDLE, "rootfs"), containers=not lack)
 
 
 def main() -> int:
     """Run the demonstration; the exit status says whether every step did what is said of it."""
-    if os.geteuid():
-        print("make demo makes a container, which takes root: run it as root", file=sys.stderr)
-        return 1
-    if reason := missing():
-        print(f"make demo: {reason}", file=sys.stderr)
-        return 1
-    clean_up()
-    os.makedirs(DEMO)
+    begun = time.monotonic()
+    make_room()
     try:
-        steps()
-        image_story.tell(os.path.join(BUNDLE, "rootfs"))
+        lack = lacking()
+        tell(lack)
     except (Failed, subprocess.SubprocessError, OSError, ValueError) as error:
         print(f"\nmake demo FAILED: {error}", file=sys.stderr)
         return 1
     finally:
-        clean_up()
-    show("Done. `.venv/bin/runjail plan -b bundles/hello` prints what create does to the system, as commands.")
+        clean_up(DEMO)
+    if lack:
+        box(f"Not shown: containers. {lack[:1].upper()}{lack[1:]}.", *REMEDIES)
+    else:
+        show("`.venv/bin/runjail plan -b bundles/hello` prints what create does to the system, as commands.")
+    show(f"Done in {time.monotonic() - begun:.0f} s.")
     return 0
 
 

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 from tests.demo import zfs_pool
@@ -13,15 +14,15 @@ from tests.demo.leftovers import Leftovers
 from tests.demo.telling import DEMO, PROGRAM, STATE, expect, run, runjail, show
 
 PRIVATE, PUBLIC = os.path.join(DEMO, "key.pem"), os.path.join(DEMO, "key.pub")
-NAMES = ("demo-one", "demo-two")
+NAMES = (f"demo-one-{os.getpid()}", f"demo-two-{os.getpid()}")
 
 
-def tell(rootfs: str) -> None:
-    """Tell the story with what this machine has; say what it does not have."""
+def tell(rootfs: str, containers: bool) -> None:
+    """Tell the story with what this machine has; say what it does not have. containers: whether they can run."""
     with store() as location, registry() as host:
         os.environ["RUNJAIL_STORE"] = location
         try:
-            story(rootfs, host, location)
+            story(rootfs, host, location if containers else "")
         finally:
             for name in NAMES:
                 forced = [PROGRAM, "--root", STATE, "delete", "--force", name]
@@ -50,18 +51,19 @@ def store() -> Iterator[str]:
 
 @contextlib.contextmanager
 def registry() -> Iterator[str]:
-    """Start Debian's docker-registry on loopback; "" where there is none."""
-    from importlib.util import find_spec
+    """Start a registry on loopback: Debian's docker-registry, or a small one of Python's; "" where neither can."""
+    from tests.image.registry_server import DockerRegistry, Fake, Server
 
-    if not shutil.which("docker-registry") or not find_spec("urllib3"):
-        show("docker-registry or urllib3 is not installed: the image travels in an OCI layout instead.")
+    if not find_spec("urllib3"):
+        show("Python's urllib3 is not installed: the image travels in an OCI layout instead.")
         yield ""
         return
-    from tests.image.registry_server import DockerRegistry
-
-    directory = Path(DEMO) / "registry"
-    directory.mkdir()
-    server = DockerRegistry(directory)
+    if shutil.which("docker-registry"):
+        directory = Path(DEMO) / "registry"
+        directory.mkdir()
+        server: DockerRegistry | Server = DockerRegistry(directory)
+    else:
+        server = Fake().server
     try:
         yield server.host
     finally:
@@ -69,7 +71,7 @@ def registry() -> Iterator[str]:
 
 
 def story(rootfs: str, host: str, location: str) -> None:
-    """Build, encrypt, send away, fetch, be refused, run, clean up."""
+    """Build, encrypt, send away, fetch, be refused, run, clean up. location: the store, "" without containers."""
     show("An image of one layer, made of the root file system above.")
     words = ("--cmd", "/bin/echo", "--cmd", "Hello World!")
     runjail(
@@ -89,16 +91,23 @@ def story(rootfs: str, host: str, location: str) -> None:
     runjail("image", *(("pull", away) if host else ("import", away, name)))
     runjail("image", "ls")
     key = ("--key", PRIVATE) if encrypted else ()
+    verb = ("run", "--image", name, NAMES[0]) if location else ("image", "unpack", name)
     if encrypted:
-        show("Without the key nobody runs it. Nothing is unpacked, and nothing is left.")
-        refusal = runjail("run", "--image", name, NAMES[0], fails=True)
+        show("Without the key nobody gets at it. Nothing is unpacked, and nothing is left.")
+        refusal = runjail(*verb, fails=True)
         expect("you are not authorized to use this image: missing private key" in refusal, "another refusal")
+    if location:
         show("With the key: decrypted, verified, unpacked into the store, and run from a root of its own.")
-    expect(runjail("run", "--image", name, *key, NAMES[0]) == "Hello World!\n", "it says something else")
-    stay(name, key, location)
+        expect(runjail("run", "--image", name, *key, NAMES[0]) == "Hello World!\n", "it says something else")
+        stay(name, key, location)
+    else:
+        show("With the key: decrypted, verified, and unpacked into the store.")
+        runjail("image", "unpack", *key, name)
+        runjail("image", "ls")
 
     show("Everything is taken back: container, root, image, layers.")
-    runjail("delete", "--force", NAMES[1])
+    if location:
+        runjail("delete", "--force", NAMES[1])
     runjail("image", "rm", name)
     runjail("image", "prune")
     expect(runjail("image", "ls", "-q") == "", "an image stayed")

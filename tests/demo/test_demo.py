@@ -1,0 +1,60 @@
+"""make demo on every kind of machine: it shows what it can, and says what it cannot; two at once are no trouble."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import TOP
+from tests.demo.leftovers import Leftovers
+
+DEMO = [sys.executable, str(TOP / "tests" / "demo" / "demo.py")]
+WITHOUT_ADMIN = ["setpriv", "--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin"]
+pytestmark = pytest.mark.needs("program", "busybox")
+
+
+def begin(*before: str) -> "subprocess.Popen[str]":
+    """Start a demo."""
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    return subprocess.Popen([*before, *DEMO], text=True, **streams)  # type: ignore[call-overload, no-any-return]
+
+
+def end(demo: "subprocess.Popen[str]") -> str:
+    """Wait for its end, which must be a good one; returns what it said."""
+    said, _ = demo.communicate(timeout=280)
+    assert demo.returncode == 0, said
+    assert not Path(TOP, ".demo", str(demo.pid)).exists()
+    return said
+
+
+@pytest.mark.needs("root", "setpriv")
+def test_without_the_right_to_make_containers() -> None:
+    """It shows all that needs none, and ends well with a box that says what is missing and what to run instead."""
+    said = end(begin(*WITHOUT_ADMIN))
+
+    assert "runjail validate" in said and "--os freebsd" in said and "--os linux" in said
+    assert "runjail image pull" in said and "runjail image unpack --key" in said
+    assert "you are not authorized to use this image" in said
+    assert "it takes CAP_SYS_ADMIN" in said and "sudo make demo" in said
+
+
+@pytest.mark.needs("containers")
+def test_a_second_demo_beside_one_that_was_killed() -> None:
+    """Two at once, and what a killed one left behind is taken away by the next."""
+    killed = begin()
+    assert killed.stdout
+    for line in killed.stdout:
+        if "$ runjail state" in line:
+            break
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert Path(TOP, ".demo", str(killed.pid)).exists()
+
+    first, second = begin(), begin()
+    for said in (end(first), end(second)):
+        assert "hello from a jail" in said and "Hello World!" in said
+
+    assert not Path(TOP, ".demo", str(killed.pid)).exists()
+    assert not Leftovers(str(Path(TOP, ".demo", str(killed.pid)))).find()
