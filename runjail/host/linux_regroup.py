@@ -30,8 +30,10 @@ def move(path: str, box: "Box", note: "Noting", processes: "Callable[[], list[in
     """Make the group at `path` with the limits of the present one, and put every process of the container into it.
 
     A group that exists keeps its own limits, but takes on the container's device rules. The present group is left,
-    empty, to `delete`.
+    empty, to `delete`. Raises HostError where other processes are in the group, above it or below it: to pause or limit
+    one would be to pause or limit all.
     """
+    _refuse_shared(path, set(processes()))
     missing = [made for directory in cgroup.directories(path) for made in cgroup.missing(directory)]
     note({"undo": "cgroup", "path": path, "made": missing})
     try:
@@ -45,6 +47,21 @@ def move(path: str, box: "Box", note: "Noting", processes: "Callable[[], list[in
     except OSError as error:
         raise HostError(f"moving to control group {path}: {reason(error)}") from error
     box.cgroup = path
+
+
+def _refuse_shared(path: str, own: set[int]) -> None:
+    for directory in cgroup.directories(path):
+        above = [directory[: -len(rest)] for rest in _endings(path)]
+        for place in (*above, *(found for found, _, _ in os.walk(directory))):
+            if own.issuperset(map(int, cgroup.content(f"{place}/cgroup.procs").split())):
+                continue
+            raise HostError(f"moving to control group {path}: other processes are in {place}")
+
+
+def _endings(path: str) -> list[str]:
+    """Return what to cut off a group's directory to get those of the groups above it: "/c", "/b/c" of "a/b/c"."""
+    names = path.split("/")
+    return ["/" + "/".join(names[at:]) for at in range(1, len(names))]
 
 
 def _copy(directory: str, source: str) -> None:

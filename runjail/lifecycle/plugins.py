@@ -109,7 +109,7 @@ def _namespaces(listed: "list[dict[str, Any]] | None", own: dict[str, int], pid:
 def _group(said: str, real: str) -> str:
     """Return the resource group's path as config.json spells it, if that is where the container is."""
     spelled = "/".join(name for name in said.split("/") if name not in ("", "."))
-    return said if not real or spelled == real else real
+    return said if not real or spelled == real else f"/{real}"
 
 
 def _regroup(container: "Container", host: "Host", path: str) -> None:

@@ -44,9 +44,13 @@ class Chain:
         return [plugin.type for plugin in self.plugins]
 
     def only(self, names: "Iterable[str]") -> "Chain":
-        """Return a chain of those plugins that are among `names`."""
-        wanted = set(names)
-        return Chain([plugin for plugin in self.plugins if plugin.type in wanted], self.directories, self.timeout)
+        """Return a chain of those plugins that are among `names`: of one that runs twice, as many as are named."""
+        wanted, chosen = list(names), []
+        for plugin in self.plugins:
+            if plugin.type in wanted:
+                wanted.remove(plugin.type)
+                chosen.append(plugin)
+        return Chain(chosen, self.directories, self.timeout)
 
     def run(self, state: str, subject: "Subject", root: str, move: "Callable[[str], None]") -> None:
         """Ask every plugin until one fails; each sees the results of those before it.
@@ -159,7 +163,7 @@ def _moved(plugin: "Plugin", subject: "Subject", path: str, move: "Callable[[str
         raise _failure(plugin, str(error)) from error
     except OSError as error:
         raise _failure(plugin, f"moving to control group {path}: {reason(error)}") from error
-    return subject.replace(cgroups_path=wanted)
+    return subject.replace(cgroups_path=f"/{wanted}")
 
 
 def _exit_cause(ended: programs.Result) -> str:

@@ -14,7 +14,8 @@ from runjail.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
+    from typing import Any
 
 LARGEST = 1 << 20  # bytes of one file
 VERSION = "0.1"
@@ -67,7 +68,8 @@ def parse(content: bytes, path: str) -> tuple[Plugin, ...]:
         raise InvalidConfig([f"is no JSON: {error}"], path) from None
     if not isinstance(document, dict):
         raise InvalidConfig(["must be an object"], path)
-    version, entries = document.get("version", VERSION), document.get("plugins")
+    version, entries = get(document, "version"), get(document, "plugins")
+    version = VERSION if version is None else version
     problems = [] if isinstance(version, str) else ["version: must be a string"]
     if not isinstance(entries, list | None):
         problems.append("plugins: must be a list")
@@ -79,17 +81,27 @@ def parse(content: bytes, path: str) -> tuple[Plugin, ...]:
 
 
 def _plugin(entry: object, index: int, version: str, path: str, problems: list[str]) -> Plugin:
-    name = entry.get("type") if isinstance(entry, dict) else None
+    name = get(entry, "type") if isinstance(entry, dict) else None
     if not isinstance(entry, dict) or not isinstance(name, str):
         problems.append(f"plugins[{index}]{'.type' if isinstance(entry, dict) else ''}: must be {_kind(entry)}")
         return Plugin("")
     if not is_name(name):
         problems.append(f"plugins[{index}].type: must be the name of a file in the plugin directory, not {name[:80]!a}")
-    return Plugin(name, jsonio.dumps(entry["conf"]) if "conf" in entry else "", version, path)
+    conf = [jsonio.dumps(value) for key, value in entry.items() if key.casefold() == "conf"]
+    return Plugin(name, conf[-1] if conf else "", version, path)
 
 
 def _kind(entry: object) -> str:
     return "a string" if isinstance(entry, dict) else "an object"
+
+
+def get(document: "Mapping[str, Any]", name: str) -> "Any":
+    """Return a member as Go's encoding/json finds it: whatever the case of its name, of several the last; or None."""
+    found = None
+    for key, value in document.items():
+        if value is not None and key.casefold() == name.casefold():
+            found = value
+    return found
 
 
 def is_name(name: str) -> bool:

@@ -5,7 +5,7 @@ sends the names of config.json (`network`), and `sandboxID`, `labels` and `resul
 """
 
 from runjail import jsonio
-from runjail.nri.configuration import is_name
+from runjail.nri.configuration import get, is_name
 from runjail.record import Record
 
 TYPE_CHECKING = False
@@ -114,7 +114,7 @@ def read_result(answer: bytes, plugin: "Plugin") -> Result:
         raise ValueError(f"its answer is no JSON: {said[:80]!a}" if said else "it answered nothing") from None
     if not isinstance(data, dict):
         raise ValueError(f"its answer is no JSON object: {jsonio.dumps(data)[:80]}")
-    metadata = data.get("metadata") or {}
+    metadata = get(data, "metadata") or {}
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise ValueError("its answer's metadata must be an object of strings")
     if len(metadata) > MOST_METADATA:
@@ -129,7 +129,7 @@ def read_result(answer: bytes, plugin: "Plugin") -> Result:
 
 
 def _text(data: "dict[str, Any]", key: str) -> str:
-    value = data.get(key)
+    value = get(data, key)
     if not isinstance(value, str | None):
         raise ValueError(f"its answer's {key} must be a string")
     return value or ""

@@ -69,9 +69,9 @@ def test_namespaces_that_the_host_chose(tmp_path: Path) -> None:
     ("said", "real", "told"),
     [
         ("/a//b", "a/b", "/a//b"),
-        ("/a/b", "moved/b", "moved/b"),
-        ("system.slice:runjail:web", "system.slice/runjail-web.scope", "system.slice/runjail-web.scope"),
-        ("", "runjail/web", "runjail/web"),
+        ("/a/b", "moved/b", "/moved/b"),
+        ("system.slice:runjail:web", "system.slice/runjail-web.scope", "/system.slice/runjail-web.scope"),
+        ("", "runjail/web", "/runjail/web"),
         ("/a", "", "/a"),
     ],
 )
@@ -104,7 +104,7 @@ def test_a_move_is_remembered_and_told(tmp_path: Path) -> None:
     glue.run(mover, "create", made, Host("freebsd"))
 
     assert made.box.cgroup == "qos/new" == Store(str(tmp_path / "state")).find("a.b").box.cgroup
-    assert glue.describe(made, Host("freebsd"), "update").cgroups_path == "qos/new"
+    assert glue.describe(made, Host("freebsd"), "update").cgroups_path == "/qos/new"
 
 
 def test_a_damaged_copy_of_the_config_does_not_stop_delete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

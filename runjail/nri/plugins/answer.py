@@ -21,7 +21,7 @@ def main(plugin: str, invoke: "Callable[[Request], Metadata]") -> None:
     try:
         if sys.argv[1:] != ["invoke"]:
             raise ValueError(f"{plugin} is an NRI plugin: runjail calls it as `{plugin} invoke`")
-        request = jsonio.loads(_input())
+        request = read(_input())
         result["version"] = request.get("version", "0.1")
         metadata = invoke(request)
         if metadata:
@@ -31,6 +31,26 @@ def main(plugin: str, invoke: "Callable[[Request], Metadata]") -> None:
     except (ValueError, RunjailError) as error:
         result["error"] = str(error)
     os.write(1, jsonio.dumps(result).encode() + b"\n")
+
+
+def read(said: bytes) -> "Request":
+    """Return a request of which `state`, `spec` and what plugins look at in it are what they have to be, or absent.
+
+    Raises ValueError.
+    """
+    request = jsonio.loads(said)
+    if not isinstance(request, dict) or not isinstance(request.get("state"), str):
+        raise ValueError("the request must be an object with a state")
+    spec = {} if request.get("spec") is None else request["spec"]
+    labels = spec.get("annotations") or {} if isinstance(spec, dict) else None
+    if not isinstance(labels, dict) or not all(isinstance(value, str) for value in labels.values()):
+        raise ValueError("the request's spec.annotations must be an object of strings")
+    path = spec.get("cgroupsPath") or ""
+    if not isinstance(path, str) or ".." in path.split("/"):
+        raise ValueError("the request's spec.cgroupsPath must be the path of a control group")
+    if type(request.get("pid") or 0) is not int or not isinstance(request.get("version", ""), str):
+        raise ValueError("the request's pid must be a number and its version a string")
+    return request
 
 
 def warn(text: str) -> None:

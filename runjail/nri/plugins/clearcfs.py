@@ -51,7 +51,13 @@ def _clear_group(group: str) -> bool:
             with open(path, "w", encoding="ascii") as file:
                 file.write(value)
             return True
-    return False
+    if not any(os.path.isdir(f"{directory}/{group}") for directory in (TOP, *_hierarchies())):
+        raise HostError(f"control group {group}: not found below {TOP}")
+    return False  # nothing shares out CPUs there
+
+
+def _hierarchies() -> list[str]:
+    return [f"{TOP}/{name}" for name in os.listdir(TOP)] if os.path.isdir(TOP) else []
 
 
 def main() -> None:
