@@ -53,10 +53,15 @@ class Box:
 
     @classmethod
     def from_data(cls, data: "dict[str, Any]") -> "Box":
-        """Rebuild a box that to_data wrote. Raises KeyError when a field is missing."""
-        box = cls(data["id"], data["name"], data["state"], data["source"], data["root"])
-        for name in cls.FIELDS[5:]:
+        """Rebuild a box that to_data wrote; fields of LATER may be missing.
+
+        Raises KeyError for another field that is missing, TypeError for one of another type.
+        """
+        box = cls("", "", "", "", "")
+        for name in cls.FIELDS:
             if name in data or name not in cls.LATER:
+                if type(data[name]) is not type(getattr(box, name)):
+                    raise TypeError(name)
                 setattr(box, name, data[name])
         return box
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 SIGKILL = 9
 DEATH_SECONDS = 10.0
+FROZEN_SECONDS = 0.5  # for who was killed and does not die: it may be frozen although nothing says so
 
 
 def delete(container_id: str, force: bool, host: "Host", store: "Store") -> str:
@@ -70,11 +71,21 @@ def _load(container: "Container", force: bool) -> None:
     """Load the facts. With `force` a container is also deleted without them, by its notes alone."""
     try:
         container.load()
+        if force:
+            _compare(container)
     except HostError as error:
         if not force:
             raise
         log.warning(f"{error}; undoing what was noted")
         _recover(container)
+
+
+def _compare(container: "Container") -> None:
+    """See that facts and notes name the same init: what is damaged may still be well-formed. Raises HostError."""
+    box, boot = container.box, container.data["boot"]
+    for note in container.notes():
+        if note["undo"] == "init" and (note["pid"], note["started"], note["boot"]) != (box.pid, box.started, boot):
+            raise container.damaged("its notes name another init")
 
 
 def _recover(container: "Container") -> None:
@@ -109,18 +120,7 @@ def destroy(container: "Container", host: "Host") -> None:
     Raises LeftBehind naming what stayed; the state directory stays with it, for another try.
     """
     kill_everything(container, host)
-    failures = []
-    for note in reversed(container.notes()):
-        if note["undo"] == "init":  # killed already
-            continue
-        try:
-            host.undo(note, container.box)
-        except RunjailError as error:
-            failures.append(str(error))
-        except OSError as error:
-            failures.append(f"undoing {note['undo']}: {reason(error)}")
-    if failures:
-        raise LeftBehind("; ".join(dict.fromkeys(failures)), "runjail delete --force tries again")
+    _undo(container, host)
     listed = stored_hooks(container, "poststop") if container.data else ()
     if listed or container.data.get("nri"):
         try:
@@ -128,6 +128,27 @@ def destroy(container: "Container", host: "Host") -> None:
         except ContainerNotFound:  # somebody else came and removed what was left
             return
     container.remove()
+
+
+def _undo(container: "Container", host: "Host") -> None:
+    """Undo what was noted, the last first. Only what stays is noted for another try: the rest is others' by then."""
+    failures, left = [], []
+    for note in reversed(container.notes()):
+        try:
+            if note["undo"] == "init":  # killed already; how a later try knows it
+                left.append(note)
+            else:
+                host.undo(note, container.box)
+        except (RunjailError, OSError) as error:
+            failures.append(f"undoing {note['undo']}: {reason(error)}" if isinstance(error, OSError) else str(error))
+            left.append(note)
+    if not failures:
+        return
+    try:
+        container.renote(left[::-1])
+    except OSError as error:  # a full disk: then all of it is tried again
+        log.debug(f"container {container.id}: {reason(error)}")
+    raise LeftBehind("; ".join(dict.fromkeys(failures)), "runjail delete --force tries again")
 
 
 def _take_leave(container: "Container", host: "Host", listed: "tuple[Hook, ...]") -> None:
@@ -162,12 +183,29 @@ def kill_everything(container: "Container", host: "Host") -> None:
     if container.has(PAUSED):
         host.thaw(container.box)
     host.kill_all(container.box, SIGKILL)
-    deadline = time.monotonic() + DEATH_SECONDS
+    if not _dies(container, host, FROZEN_SECONDS):
+        _thaw_all(container, host)
+        host.kill_all(container.box, SIGKILL)
+        if not _dies(container, host, DEATH_SECONDS):
+            raise HostError(f"init (pid {container.box.pid}) does not die")
+    _reap(container.box.pid)
+
+
+def _dies(container: "Container", host: "Host", seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
     while alive(container, host):
         if time.monotonic() > deadline:
-            raise HostError(f"init (pid {container.box.pid}) does not die")
+            return False
         time.sleep(0.001)
-    _reap(container.box.pid)
+    return True
+
+
+def _thaw_all(container: "Container", host: "Host") -> None:
+    """Thaw every control group that was ever noted: the facts may have lost it, or somebody else has frozen it."""
+    box, groups = container.box, [note["path"] for note in container.notes() if note["undo"] == "cgroup"]
+    for group in dict.fromkeys([*groups, box.cgroup]):
+        box.cgroup = group
+        host.thaw(box)
 
 
 def _reap(pid: int) -> None:

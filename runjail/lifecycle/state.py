@@ -22,7 +22,7 @@ import os
 import time
 
 from runjail import jsonio
-from runjail.errors import Busy, ContainerExists, ContainerNotFound, HostError, UsageError, reason
+from runjail.errors import Busy, ContainerNotFound, HostError, UsageError, reason
 from runjail.host.base import Box
 
 TYPE_CHECKING = False
@@ -39,7 +39,6 @@ ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0
 ID_LENGTH = 255
 LOCK_SECONDS = 30.0
 LOCK_POLL = 0.005
-TAKE_POLL = 0.001
 FACTS_FILE, NOTES_FILE = "state.json", "undo"
 FACTS: "dict[str, tuple[type, ...]]" = {
     "ociVersion": (str,),
@@ -81,13 +80,21 @@ def no_plugins() -> "Chain | None":
 class Container:
     """One container's directory. `data` holds state.json's facts, `box` the host's part of them.
 
-    plugins: returns the NRI plugins that are configured, None for none. Raises InvalidConfig.
+    plugins: returns the NRI plugins that are configured, None for none. Raises InvalidConfig. made: which container it
+    has to be (identity); to whom that is given, another one with the id does not exist.
     """
 
-    def __init__(self, container_id: str, path: str, plugins: "Callable[[], Chain | None]" = no_plugins) -> None:
+    def __init__(
+        self,
+        container_id: str,
+        path: str,
+        plugins: "Callable[[], Chain | None]" = no_plugins,
+        made: "Sequence[int | str]" = (),
+    ) -> None:
         self.id = container_id
         self.path = path
         self.plugins = plugins
+        self.made = made
         self.data: dict[str, Any] = {}
         self.box = Box(container_id, "", path, "", "")
         self._directory = -1  # stays open from the first lock on: the kernel gives its inode to no other
@@ -100,7 +107,7 @@ class Container:
             text = self.read(FACTS_FILE)
         except (FileNotFoundError, NotADirectoryError):
             if self.has(NOTES_FILE):
-                raise self._damaged("state.json is missing") from None
+                raise self.damaged("state.json is missing") from None
             raise ContainerNotFound(self.id) from None
         except OSError as error:
             raise HostError(f"reading the state of {self.id}: {reason(error)}") from error
@@ -109,18 +116,25 @@ class Container:
             wrong = [name for name, kind in FACTS.items() if not isinstance(data[name], kind)]
             box = Box.from_data(data["box"])
         except (ValueError, KeyError, TypeError) as error:
-            raise self._damaged(str(error)) from None
-        if wrong or not isinstance(box.pid, int):
-            raise self._damaged(", ".join(wrong or ["pid"]))
+            raise self.damaged(str(error)) from None
+        if wrong:
+            raise self.damaged(", ".join(wrong))
+        if self.made and data["created"] != self.made[1]:
+            raise ContainerNotFound(self.id)
         self.data, self.box = data, box
 
-    def _damaged(self, how: str) -> HostError:
+    def damaged(self, how: str) -> HostError:
+        """Return the error for facts that cannot be true."""
         return HostError(f"state of {self.id} is damaged: {how}", "runjail delete --force removes it")
 
     def save(self) -> None:
         """Write state.json beside its place and rename it there."""
         self.data["box"] = self.box.to_data()
         self.write(FACTS_FILE, jsonio.dumps(self.data).encode())
+
+    def identity(self) -> "list[int | str]":
+        """Return what tells this container, once locked, from a later one with its id: inode and time of creation."""
+        return [os.fstat(self._directory).st_ino, self.data["created"]]
 
     def config(self) -> bytes:
         """Return config.json as create kept it."""
@@ -184,13 +198,17 @@ class Container:
 
     def note(self, note: "Note") -> None:
         """Append one undo note. It begins a new line, so that one that was cut off (a full disk) spoils no other."""
-        line = b"\n" + jsonio.dumps(note).encode()
+        line = _line(note)
         descriptor = self.open(NOTES_FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         try:
             if os.write(descriptor, line) < len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), f"{self.path}/{NOTES_FILE}")
         finally:
             os.close(descriptor)
+
+    def renote(self, notes: "list[Note]") -> None:
+        """Replace all notes by these."""
+        self.write(NOTES_FILE, b"".join(map(_line, notes)))
 
     def notes(self) -> "list[Note]":
         """Return the notes, oldest first; one that was cut off belongs to a step that was never done."""
@@ -208,50 +226,36 @@ class Container:
         The directory stays open between two locks, so a container that was deleted meanwhile and created again under
         the same id is not taken for ours. Raises Busy after `seconds`, ContainerNotFound when ours was deleted.
         """
-        if self._directory < 0:
-            self._directory = self._open()
+        self.hold()
         deadline = time.monotonic() + seconds
-        while not self._locked():
+        while not self.locked():
             if time.monotonic() > deadline:
                 raise Busy(f"another runjail works on container {self.id}")
             time.sleep(LOCK_POLL)
-        self._require_place()
+        self.require_place()
 
-    def take(self) -> None:
-        """Lock the directory and empty it, if it is nobody's.
+    def hold(self) -> None:
+        """Have the directory open from now on. Raises ContainerNotFound."""
+        if self._directory < 0:
+            try:
+                self._directory = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            except (FileNotFoundError, NotADirectoryError):
+                raise ContainerNotFound(self.id) from None
 
-        Raises ContainerExists for a container's, ContainerNotFound for one that was deleted before it was locked.
-        """
-        self._directory = self._open()
-        deadline = time.monotonic() + LOCK_SECONDS
-        while not self._locked():  # by another creator, which writes facts at once, or by who removes it
-            if self.exists() or time.monotonic() > deadline:
-                raise ContainerExists(self.id)
-            time.sleep(TAKE_POLL)
-        self._require_place()
-        if self.exists():
-            self.unlock()
-            raise ContainerExists(self.id)
-        if os.listdir(self._directory):
-            self._clear()
-
-    def _open(self) -> int:
-        try:
-            return os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except (FileNotFoundError, NotADirectoryError):
-            raise ContainerNotFound(self.id) from None
-
-    def _locked(self) -> bool:
+    def locked(self) -> bool:
+        """Lock the open directory if nobody else has."""
         try:
             fcntl.flock(self._directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         return True
 
-    def _require_place(self) -> None:
+    def require_place(self) -> None:
         """See that the locked directory is the one at the path. Raises ContainerNotFound, and lets go of it."""
         try:
-            if os.path.samestat(os.fstat(self._directory), os.stat(self.path, follow_symlinks=False)):
+            ours = os.fstat(self._directory)
+            there = os.path.samestat(ours, os.stat(self.path, follow_symlinks=False))
+            if there and (not self.made or ours.st_ino == self.made[0]):
                 return
         except FileNotFoundError:
             pass
@@ -281,20 +285,22 @@ class Container:
 
         It stays open: a later lock finds that it is gone, whatever has its name by then.
         """
-        self._clear(FACTS_FILE)
+        self.clear(FACTS_FILE)
+        self.clear()
         try:
-            self.drop(FACTS_FILE)
             os.rmdir(self.path)
         except OSError as error:
             raise HostError(f"removing {self.path}: {reason(error)}") from error
         self.unlock()
 
-    def _clear(self, but: str = "") -> None:
-        """Remove what is in the directory, and what is noted there of pid files."""
+    def clear(self, but: str = "") -> None:
+        """Remove what is in the directory but one file, and the half-written pid files that it leads to."""
         from runjail import rootfs
         from runjail.lifecycle.files import clear_beside
 
         try:
+            if not os.listdir(self._directory):
+                return
             clear_beside(self._directory)
             rootfs.empty_tree(self._directory, self.path, but)
         except OSError as error:
@@ -310,7 +316,10 @@ class Store:
     """All containers below one root directory; `plugins` as each container has it.
 
     granted: returns the path of the settings and the permissions that they grant to annotations. Raises InvalidConfig.
+    made: the identity of the one container that it is to find, where that is known.
     """
+
+    made: "Sequence[int | str]" = ()
 
     def __init__(
         self,
@@ -322,7 +331,7 @@ class Store:
 
     def container(self, container_id: str) -> Container:
         """Return a handle on an id, whether or not it exists. Raises UsageError for an id that cannot be one."""
-        return Container(check_id(container_id), f"{self.root}/{container_id}", self.plugins)
+        return Container(check_id(container_id), f"{self.root}/{container_id}", self.plugins, self.made)
 
     def find(self, container_id: str) -> Container:
         """Return an existing container with its facts. Raises ContainerNotFound."""
@@ -331,33 +340,10 @@ class Store:
         return container
 
     def reserve(self, container_id: str) -> Container:
-        """Make the directory of a new container, or take one that is nobody's, and lock it.
+        """Make the directory of a new container and lock it; see reserve.reserve. Raises HostError."""
+        from runjail.lifecycle.reserve import reserve
 
-        Raises ContainerExists, HostError when it cannot be made, or what is left in it cannot be removed.
-        """
-        container = self.container(container_id)
-        while True:
-            self._make(container.path)
-            try:
-                container.take()
-                return container
-            except ContainerNotFound:  # a `delete` took it before our lock
-                container.forget()
-            except ContainerExists:
-                container.forget()
-                raise
-
-    def _make(self, path: str) -> None:
-        try:
-            if not os.path.isdir(self.root):
-                os.makedirs(self.root, 0o700, exist_ok=True)
-            os.mkdir(path, 0o700)
-        except FileExistsError as error:
-            found = error.filename
-            if (not os.path.isdir(found) or os.path.islink(path)) and os.path.lexists(found):
-                raise HostError(f"making {found}: it is not a directory") from None
-        except OSError as error:
-            raise HostError(f"making {path}: {reason(error)}") from error
+        return reserve(self.container(container_id), self.root)
 
     def ids(self) -> "Iterator[str]":
         """Yield the ids of all containers, sorted."""
@@ -368,6 +354,10 @@ class Store:
         for name in names:
             if ID_CHARACTERS.issuperset(name) and Container(name, f"{self.root}/{name}").exists():
                 yield name
+
+
+def _line(note: "Note") -> bytes:
+    return b"\n" + jsonio.dumps(note).encode()
 
 
 def _parsed(line: bytes) -> object:

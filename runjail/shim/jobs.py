@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from runjail.lifecycle.state import Store
     from runjail.shim.machine import Engine
     from runjail.shim.stdio import Stdio
     from runjail.shim.task import Process, Task
@@ -50,8 +51,15 @@ def _create(engine: "Engine", task: "Task", worker: "Worker") -> None:
     request = creating.Request(task.id, task.bundle)
     container = creating.create(request, engine.host, engine.store(task.root), theirs)
     copier, master = _copy(task.stdio, ours)
-    private = engine.machine.ends_with_init(container.box)
-    worker.answer({"pid": container.box.pid, "copier": copier or logger, "private": private}, master)
+    known = {"private": engine.machine.ends_with_init(container.box), "made": container.identity()}
+    worker.answer({"pid": container.box.pid, "copier": copier or logger, **known}, master)
+
+
+def _store(engine: "Engine", task: "Task") -> "Store":
+    """Return the store in which the task's id is the container that we made, and no other."""
+    store = engine.store(task.root)
+    store.made = task.made
+    return store
 
 
 def _start_logger(task: "Process") -> int:
@@ -83,7 +91,7 @@ def _copy(stdio: "Stdio | None", ours: "_socket.socket | None") -> tuple[int, in
 def start(engine: "Engine", task: "Task", worker: "Worker") -> None:
     """Let the container's program run."""
     open_log(task.bundle)
-    starting.start(task.id, engine.host, engine.store(task.root))
+    starting.start(task.id, engine.host, _store(engine, task))
     worker.answer({})
 
 
@@ -105,7 +113,7 @@ def execute(engine: "Engine", process: "Process", worker: "Worker") -> None:
     pid = executing.execute(
         request,
         engine.host,
-        engine.store(task.root),
+        _store(engine, task),
         theirs,
         lambda _pid: shown.append(_copy(process.stdio, ours)),
     )
@@ -127,7 +135,7 @@ def decoded(data: bytes, what: str) -> "dict[str, Any]":
 def delete(engine: "Engine", task: "Task", worker: "Worker") -> None:
     """Delete the container, and unmount its root file system."""
     open_log(task.bundle)
-    deleting.delete(task.id, True, engine.host, engine.store(task.root))
+    deleting.delete(task.id, True, engine.host, _store(engine, task))
     if task.request["rootfs"]:
         engine.machine.unmount(f"{task.bundle}/rootfs")
     worker.answer({})
@@ -138,7 +146,7 @@ def kill(engine: "Engine", task: "Task", signal: int, everyone: bool, worker: "W
     from runjail.lifecycle.kill import kill as send
 
     open_log(task.bundle)
-    send(task.id, signal, everyone, 0, engine.host, engine.store(task.root))
+    send(task.id, signal, everyone, 0, engine.host, _store(engine, task))
     worker.answer({})
 
 
@@ -147,7 +155,7 @@ def end_others(engine: "Engine", task: "Task", worker: "Worker") -> None:
     from runjail.lifecycle.kill import SIGKILL
     from runjail.lifecycle.state import PAUSED
 
-    container = engine.store(task.root).find(task.id)
+    container = _store(engine, task).find(task.id)
     if container.has(PAUSED):
         engine.host.thaw(container.box)
     engine.host.kill_all(container.box, SIGKILL)
@@ -159,7 +167,7 @@ def pause(engine: "Engine", task: "Task", worker: "Worker") -> None:
     from runjail.lifecycle.kill import pause as do
 
     open_log(task.bundle)
-    do(task.id, engine.host, engine.store(task.root))
+    do(task.id, engine.host, _store(engine, task))
     worker.answer({})
 
 
@@ -168,7 +176,7 @@ def resume(engine: "Engine", task: "Task", worker: "Worker") -> None:
     from runjail.lifecycle.kill import resume as do
 
     open_log(task.bundle)
-    do(task.id, engine.host, engine.store(task.root))
+    do(task.id, engine.host, _store(engine, task))
     worker.answer({})
 
 
@@ -179,7 +187,7 @@ def update(engine: "Engine", task: "Task", resources: bytes, worker: "Worker") -
 
     open_log(task.bundle)
     wanted = parse_resources(decoded(resources, "resources"))
-    do(task.id, wanted, engine.host, engine.store(task.root))
+    do(task.id, wanted, engine.host, _store(engine, task))
     worker.answer({})
 
 
@@ -187,10 +195,10 @@ def pids(engine: "Engine", task: "Task", worker: "Worker") -> None:
     """List the container's processes."""
     from runjail.lifecycle import inspect
 
-    worker.answer({"pids": inspect.pids(task.id, engine.host, engine.store(task.root))})
+    worker.answer({"pids": inspect.pids(task.id, engine.host, _store(engine, task))})
 
 
 def stats(engine: "Engine", task: "Task", worker: "Worker") -> None:
     """Measure what the container uses."""
-    container = engine.store(task.root).find(task.id)
+    container = _store(engine, task).find(task.id)
     worker.answer({"usage": engine.host.usage(container.box)})

@@ -44,7 +44,7 @@ class Life:
                 self._containers.forget(task)
                 reply.fail(error, "create")
             else:
-                task.private = result["private"]
+                task.private, task.made = result["private"], result["made"]
                 self._publish_create(task, request)
                 reply.give(pid=task.pid)
             task.free()

@@ -104,7 +104,7 @@ class Task(Process):
     """A container: its init, and the others.
 
     root: state directory. private: it has process numbers of its own, which end with its init. ooms: how many of its
-    processes are known to have been killed for want of memory.
+    processes are known to have been killed for want of memory. made: which container of the id it is (state.identity).
     """
 
     def __init__(self, request: "Message", root: str, namespace: str) -> None:
@@ -114,6 +114,7 @@ class Task(Process):
         self._namespace = namespace
         self.execs: dict[str, Process] = {}
         self.private = False
+        self.made: list[int | str] = []
         self.ooms = 0
         self.cleaning = self.cleaned = False  # nobody is left who could outlive init
 

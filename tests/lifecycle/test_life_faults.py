@@ -70,15 +70,25 @@ def test_damaged_facts(life: Life, damage: bytes) -> None:
     deleted_by_force(life, before, pid)
 
 
-def test_damaged_facts_of_a_paused_container(life: Life) -> None:
-    """What is frozen does not die: the notes say what to thaw."""
+@pytest.mark.parametrize("damage", ["garbage", "cgroup", "started", "boot", "unpaused"])
+def test_damaged_facts_of_a_paused_container(life: Life, damage: str) -> None:
+    """What is frozen does not die: the notes say what to thaw, also when the facts are well-formed and not true."""
     before = tree(life.bundle.rootfs)
     life.start("/bin/sleep", "600")
     pid = life.runjail.state("c")["pid"]
     life.runjail.ok("pause", "c")
-    state_file(life).write_bytes(b"")
-
+    if damage == "garbage":
+        state_file(life).write_bytes(b"")
+    elif damage == "boot":
+        change_state(life, lambda facts: facts.update(boot="another"))
+    elif damage == "unpaused":
+        (life.runjail.root / "c" / "paused").unlink()
+    else:
+        change_state(life, lambda facts: facts["box"].update({damage: ""}))
+    began = time.monotonic()
     deleted_by_force(life, before, pid)
+
+    assert time.monotonic() - began < 8
 
 
 def test_facts_that_are_a_directory_or_gone(life: Life) -> None:
@@ -93,7 +103,9 @@ def test_facts_that_are_a_directory_or_gone(life: Life) -> None:
     life.create("/bin/sleep", "600")
     pid = life.runjail.state("c")["pid"]
     state_file(life).unlink()
-    assert life.runjail("state", "c").stderr == "runjail: container does not exist: c\n"
+    for verb in ("state", "delete", "start"):
+        assert life.runjail(verb, "c").stderr.startswith("runjail: state of c is damaged: state.json is missing\n")
+    assert "already exists" in life.runjail("create", "-b", str(life.path), "c").stderr
     deleted_by_force(life, before, pid)
 
 

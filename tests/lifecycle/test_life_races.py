@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from runjail.errors import Busy
+from runjail.errors import Busy, ContainerExists
 from runjail.lifecycle import state
 from tests.conftest import Bundle, Runjail
 from tests.lifecycle.life import Life, tree, until
@@ -180,15 +180,15 @@ def test_a_lock_knows_its_container(pair: tuple[state.Container, state.Container
 def test_reserving_survives_a_delete_in_between(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`delete --force` of the empty directory between mkdir and the lock: create makes it again."""
     store = state.Store(str(tmp_path / "state"))
-    real, calls = state.Container.take, []
+    real, calls = state.Container.hold, []
 
-    def take(container: state.Container) -> None:
+    def hold(container: state.Container) -> None:
         calls.append(container.id)
         if len(calls) == 1:
             (tmp_path / "state" / "c").rmdir()
         real(container)
 
-    monkeypatch.setattr(state.Container, "take", take)
+    monkeypatch.setattr(state.Container, "hold", hold)
     container = store.reserve("c")
 
     assert len(calls) == 2
@@ -201,10 +201,10 @@ def test_reservations_exclude_each_other(tmp_path: Path) -> None:
     first = store.reserve("c")
     first.data = {}
     first.save()
-    with pytest.raises(state.ContainerExists, match="container with given ID already exists: c"):
+    with pytest.raises(ContainerExists, match="container with given ID already exists: c"):
         store.reserve("c")
     first.unlock()
-    with pytest.raises(state.ContainerExists, match="container with given ID already exists: c"):
+    with pytest.raises(ContainerExists, match="container with given ID already exists: c"):
         store.reserve("c")
 
 

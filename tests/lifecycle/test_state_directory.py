@@ -29,6 +29,8 @@ class FakeHost:
         self.crash_before_step = False
         self.alive: dict[int, str] = {}
         self.killed: list[int] = []
+        self.thawed: list[str] = []
+        self.frozen: set[str] = set()
 
     def boot(self) -> str:
         return "this boot"
@@ -52,10 +54,11 @@ class FakeHost:
 
     def kill_all(self, box: Box, signal: int) -> None:
         self.killed.append(box.pid)
-        self.alive.pop(box.pid, None)
+        if self.frozen <= set(self.thawed):
+            self.alive.pop(box.pid, None)
 
     def thaw(self, box: Box) -> None:
-        pass
+        self.thawed.append(box.cgroup)
 
 
 def facts(**changes: Any) -> dict[str, Any]:
@@ -123,8 +126,10 @@ def test_what_cannot_be_undone_is_named_and_kept(store: Store, host: Any) -> Non
     assert host.things == ["b"]
     assert list(store.ids()) == ["c"]
     container.unlock()
-    host.failing = set()
+    host.failing, host.undone = set(), []
     delete.delete("c", True, host, store)
+
+    assert host.undone == ["b"], "by now the others may be somebody else's"
 
     assert host.things == []
     assert list(store.ids()) == []
@@ -154,6 +159,32 @@ def test_taking_back_what_somebody_else_deleted(store: Store, host: Any) -> None
 
     assert list(store.ids()) == ["c"]
     assert "other" not in host.undone
+
+
+@pytest.mark.parametrize("same_inode", [True, False])
+def test_another_container_of_the_id_does_not_exist_for_who_knows_better(
+    store: Store, host: Any, same_inode: bool
+) -> None:
+    """A shim keeps no directory open; it knows when its container was made, and in which inode."""
+    first = made(store, created="then")
+    identity = first.identity()
+    first.unlock()
+    knowing = Store(store.root)
+    knowing.made = identity
+    assert knowing.find("c").data["created"] == "then"
+    first.remove()
+    other = made(store, created="later")
+    if same_inode:
+        knowing.made = [other.identity()[0], "then"]
+    other.unlock()
+    with pytest.raises(ContainerNotFound):
+        knowing.find("c")
+    with pytest.raises(ContainerNotFound):
+        start.start("c", host, knowing)
+    delete.delete("c", True, host, knowing)
+
+    assert list(store.ids()) == ["c"]
+    assert store.find("c").data["created"] == "later"
 
 
 def test_status(store: Store, host: Any) -> None:
@@ -200,7 +231,7 @@ def test_another_boot_is_not_killed(store: Store, host: Any) -> None:
     assert host.killed == []
 
 
-@pytest.mark.parametrize("missing", [*FACTS, "box.pid", "box.namespaces"])
+@pytest.mark.parametrize("missing", [*FACTS, *(f"box.{name}" for name in Box.FIELDS if name not in Box.LATER)])
 def test_facts_are_checked(store: Store, missing: str) -> None:
     """Each one that is missing, or of another type, is damage."""
     container = made(store)
@@ -213,8 +244,6 @@ def test_facts_are_checked(store: Store, missing: str) -> None:
             continue
         changed = {**part, name: value}
         path.write_text(json.dumps({**document, "box": changed} if section else changed))
-        if section and name == "namespaces":
-            continue
         with pytest.raises(HostError, match="state of c is damaged"):
             store.find("c")
     del part[name]
@@ -253,6 +282,33 @@ def test_a_note_that_does_not_fit_is_an_error(store: Store, monkeypatch: pytest.
     container.note({"undo": "thing", "name": "b"})
 
     assert [note["name"] for note in container.notes()] == ["b"]
+
+
+@pytest.mark.parametrize("damage", ["{", '{"box": 5}', "boot", "pid", "started", "cgroup"])
+@pytest.mark.parametrize("said", [True, False], ids=["paused", "frozen by somebody"])
+def test_what_is_frozen_is_thawed_whatever_the_facts_say(store: Store, host: Any, damage: str, said: bool) -> None:
+    """Garbage, or well-formed lies: the notes know init and every group that it was put into."""
+    container = made(store)
+    box = container.box
+    box.pid, box.started, box.cgroup = 7, "early", "new"
+    for group in ("old", "new"):
+        container.note({"undo": "cgroup", "path": group, "made": [], "name": group})
+    container.note({"undo": "init", "pid": 7, "started": "early", "boot": "this boot"})
+    container.save()
+    if said:
+        os.close(container.open("paused", os.O_CREAT))
+    container.unlock()
+    path = Path(container.path, "state.json")
+    facts = json.loads(path.read_text())
+    changed = {"boot": {"boot": "that"}, "pid": {"box": {**facts["box"], "pid": 0}}}
+    changed |= {name: {"box": {**facts["box"], name: ""}} for name in ("started", "cgroup")}
+    path.write_text(damage if "{" in damage else json.dumps(facts | changed[damage]))
+    host.alive, host.frozen = {7: "early"}, {"new"}
+    delete.delete("c", True, host, store)
+
+    assert host.alive == {}
+    assert "new" in host.thawed
+    assert list(store.ids()) == []
 
 
 def test_ids_are_those_of_directories(store: Store, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from runjail import errors
+from runjail.lifecycle.state import Container as State
 from runjail.shim import messages, wire
 from runjail.shim.containers import Containers
 from runjail.shim.loop import Loop
@@ -80,8 +81,8 @@ class Store:
         return type("Found", (), {"box": None})
 
     def container(self, id: str) -> Any:
-        """Return something with a path."""
-        return type("Found", (), {"path": f"{self.root}/{id}"})
+        """Return something that has files."""
+        return State(id, f"{self.root}/{id}")
 
 
 class Shim:
@@ -114,7 +115,7 @@ class Shim:
     def create(self, private: bool = True) -> None:
         """Create the container `web` with pid 100."""
         asked = self.ask("Create", bundle=str(self.directory))
-        self.workers.finish(pid=100, copier=0, terminal=-1, private=private)
+        self.workers.finish(pid=100, copier=0, terminal=-1, private=private, made=[1, "then"])
         assert asked == [{"pid": 100}]
 
     def start(self, private: bool = True) -> None:
@@ -274,7 +275,7 @@ def test_delete_waits_for_the_end(shim: Shim) -> None:
 def test_delete_waits_for_the_creation(shim: Shim) -> None:
     shim.ask("Create", bundle=str(shim.directory))
     deleted = shim.ask("Delete")
-    shim.workers.finish(pid=100, copier=0, terminal=-1, private=True)
+    shim.workers.finish(pid=100, copier=0, terminal=-1, private=True, made=[1, "then"])
     shim.workers.finish()
     shim.containers.on_exit(100, KILLED)
 
@@ -351,7 +352,7 @@ def test_signals(shim: Shim) -> None:
 def test_output_that_is_written_before_we_know_who_writes_it(shim: Shim) -> None:
     """Nobody is waited for, or killed, who is gone already."""
     asked = shim.ask("Create", bundle=str(shim.directory))
-    shim.workers.said = {"pid": 100, "copier": 300, "terminal": -1, "private": True}
+    shim.workers.said = {"pid": 100, "copier": 300, "terminal": -1, "private": True, "made": [1, "then"]}
     shim.containers.on_exit(300, 0)
 
     assert asked == [{"pid": 100}]
@@ -439,8 +440,8 @@ def test_leaving_during_the_creation(shim: Shim) -> None:
     asked = shim.ask("Create", bundle=str(shim.directory))
     shim.ask("Leave", "runjail.shim.Group")
     again = shim.ask("Create", bundle=str(shim.directory))
-    shim.workers.finish(pid=100, copier=0, terminal=-1, private=True)
-    shim.workers.finish(pid=101, copier=0, terminal=-1, private=True)
+    shim.workers.finish(pid=100, copier=0, terminal=-1, private=True, made=[1, "then"])
+    shim.workers.finish(pid=101, copier=0, terminal=-1, private=True, made=[1, "then"])
 
     assert code(asked) == NOT_FOUND
     assert again == [{"pid": 101}]

@@ -1,0 +1,77 @@
+"""What workers of a shim do to a container whose id is another one's by now: nothing."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from runjail.errors import ContainerNotFound
+from runjail.lifecycle.state import Store
+from runjail.shim import jobs
+
+
+class Host:
+    """A host on which everything that is asked for is noted, and nothing lives."""
+
+    os = "linux"
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def boot(self) -> str:
+        return "boot"
+
+    def started(self, pid: int) -> str:
+        return "now"
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_args: self.asked.append(name) or []
+
+
+def made(store: Store, created: str) -> Any:
+    container = store.reserve("web")
+    container.data = {
+        "ociVersion": "1.3.0", "bundle": "/b", "created": created, "owner": "0", "annotations": {}, "hooks": {},
+        "boot": "boot", "creator": None,
+    }  # fmt: skip
+    container.box.pid, container.box.started = 7, "now"
+    container.save()
+    container.unlock()
+    return container
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        jobs.delete,
+        jobs.start,
+        jobs.end_others,
+        jobs.pause,
+        jobs.resume,
+        jobs.pids,
+        jobs.stats,
+        lambda engine, task, worker: jobs.kill(engine, task, 9, True, worker),
+        lambda engine, task, worker: jobs.update(engine, task, b"{}", worker),
+    ],
+)
+def test_an_id_made_anew_under_a_shim(tmp_path: Path, job: Any) -> None:
+    """Somebody deleted the container with the program itself, and made another one."""
+    host, store = Host(), Store(str(tmp_path / "state"))
+    ours = made(store, "then")
+    request = {"rootfs": []}
+    task = SimpleNamespace(id="web", root=store.root, bundle=str(tmp_path), made=ours.identity(), request=request)
+    engine = SimpleNamespace(host=host, store=lambda root: Store(root), machine=None)
+    worker = SimpleNamespace(answer=lambda _result: None)
+    assert jobs._store(engine, task).find("web").box.pid == 7, "ours is found"  # type: ignore[arg-type]
+    with ours:
+        ours.remove()
+    made(store, "later")
+    if job is jobs.delete:
+        job(engine, task, worker)
+    else:
+        with pytest.raises(ContainerNotFound):
+            job(engine, task, worker)
+
+    assert host.asked == []
+    assert store.find("web").data["created"] == "later"
