@@ -2,33 +2,40 @@
 
 Two alarms watch each of set-up, call and clean-up. The first is a signal, which ends whatever the main thread waits for
 with a failure. Where no signal arrives, because a system call on a file system hangs whose server does, the second
-comes from a thread: it kills the services that do not answer, and then all children, so that the call returns.
+comes from another process (tests/watchman.py): it kills the services that do not answer, so that the call returns.
 """
 
 import contextlib
+import functools
+import json
 import os
 import signal
 import subprocess
 import sys
-import threading
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
+from typing import IO
 
 import pytest
 
+from tests import watchman
+
 SECONDS = 300.0  # for one phase of a test on a loaded machine; nearly all take less than one
 GRACE = 30.0  # until the second alarm
+START = 'exec 3<&0; "$@" <&3 3<&- &'  # no child of ours: some tests wait for all of theirs
 
 
 class Services:
-    """Programs that tests share: each with its pid and a command that it answers at once while it is well."""
+    """Programs that tests share: each with its pid and a command that succeeds soon while it is well."""
 
-    known: dict[int, tuple[str, list[str]]] = {}
+    known: dict[int, tuple[str, int, list[str]]] = {}
 
     @classmethod
     def add(cls, name: str, pid: int, question: list[str]) -> None:
         """Watch a service from now on."""
-        cls.known[pid] = (name, question)
+        cls.known[pid] = (name, pid, question)
 
     @classmethod
     def forget(cls, pid: int) -> None:
@@ -37,44 +44,33 @@ class Services:
 
     @classmethod
     def end_silent(cls) -> list[str]:
-        """Kill those that do not answer within ten seconds; returns their names."""
-        ended = []
-        for pid, (name, question) in list(cls.known.items()):
-            if not _answers(question):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-                cls.forget(pid)
-                ended.append(f"{name} (pid {pid})")
-        return ended
+        """Kill those that do not answer; returns their names."""
+        return watchman.end_silent(cls.known.values())
 
 
-def _answers(command: list[str]) -> bool:
-    """Whether a command ends well soon. One that hangs in the kernel is left alone: it ends with its service."""
-    silent = subprocess.DEVNULL
-    process = subprocess.Popen(command, stdin=silent, stdout=silent, stderr=silent)
-    try:
-        return process.wait(10) == 0
-    except subprocess.TimeoutExpired:
-        process.kill()
-        return False
+class Alarm:
+    """The second alarm: what it watches at present, and the pipe to it."""
+
+    now: tuple[float, str] = (0.0, "")
+
+    @classmethod
+    def set(cls, end: float, name: str) -> tuple[float, str]:
+        """Let it act at the time `end` of the monotonic clock, never for 0; returns what was set before."""
+        before, cls.now = cls.now, (end, name)
+        orders = {"end": end, "name": name, "services": list(Services.known.values())}
+        with contextlib.suppress(BrokenPipeError):
+            _pipe(os.getpid()).write(json.dumps(orders).encode() + b"\n")
+        return before
 
 
-def children() -> list[int]:
-    """Return the pids of this process's children, on Linux."""
-    try:
-        with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:
-            return [int(pid) for pid in file.read().split()]
-    except OSError:
-        return []
-
-
-def _second_alarm(name: str) -> None:
-    """Run in a thread of its own: the main thread hangs in a system call."""
-    ended = Services.end_silent()
-    for pid in children():
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    print(f"\n{name} hung; ended: {', '.join(ended) or 'its children'}", file=sys.__stderr__, flush=True)
+@functools.cache
+def _pipe(pid: int) -> IO[bytes]:
+    """Start the other process for this one, whose pid is given; returns the pipe to it."""
+    command = ["sh", "-c", START, "sh", sys.executable, watchman.__file__, str(pid)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, bufsize=0, cwd=Path(__file__).parent.parent)
+    process.wait()
+    assert process.stdin
+    return process.stdin
 
 
 @contextlib.contextmanager
@@ -86,15 +82,13 @@ def limited(name: str, seconds: float) -> Iterator[None]:
         silent = f"; {', '.join(ended)} did not answer and was ended" if ended else ""
         pytest.fail(f"not done after {seconds:.0f} s{silent}")
 
-    second = threading.Timer(seconds + GRACE, _second_alarm, (name,))
-    second.daemon = True
+    second = Alarm.set(time.monotonic() + seconds + GRACE, name)
     before = signal.signal(signal.SIGALRM, first_alarm)
     outer = signal.setitimer(signal.ITIMER_REAL, seconds)
-    second.start()
     try:
         yield
     finally:
-        second.cancel()
+        Alarm.set(*second)
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
         signal.setitimer(signal.ITIMER_REAL, *outer)

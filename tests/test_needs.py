@@ -4,12 +4,13 @@ import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from tests import limits, needs
+from tests import limits, needs, watchman
 
 
 class FakeItem:
@@ -83,20 +84,28 @@ def test_a_service_that_does_not_answer_is_ended_and_named() -> None:
 
 
 @pytest.mark.needs("linux")
-def test_a_call_that_no_signal_reaches_is_freed(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_call_that_no_signal_reaches_is_freed(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a system call on a file system whose server hangs: the second alarm ends what it waits for."""
     monkeypatch.setattr(limits, "GRACE", 0.1)
-    monkeypatch.setattr(limits, "children", lambda: [child.pid])
     with subprocess.Popen(["sleep", "600"]) as child:
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
+        limits.Services.add("a service", child.pid, ["false"])
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
         try:
             with pytest.raises(pytest.fail.Exception), limits.limited("a test", 0.1):
-                assert os.waitstatus_to_exitcode(os.waitpid(child.pid, 0)[1]) == -signal.SIGKILL
-                signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+                assert child.wait() == -signal.SIGKILL
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            limits.Services.forget(child.pid)
+            child.kill()
+
+
+@pytest.mark.needs("linux")
+def test_the_second_alarm_is_no_child() -> None:
+    """Some tests wait for all of their children."""
+    assert limits.Alarm.now[0] > 0
+    for pid in watchman.children(os.getpid()):
+        assert "watchman" not in Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8")
 
 
 def test_the_marker_sets_the_limit() -> None:
