@@ -156,15 +156,17 @@ class LinuxHost:
         return pid
 
     def identify(self, box: Box) -> None:
-        """Record the inodes of init's namespaces and of its root: how its processes are told from others.
+        """Record the inodes of init's namespaces and of its root, and whether it has number 1: who belongs to it.
 
         An init that died on its way in has none any more: of what, it has said over its link.
         """
         try:
             found = {kind: os.stat(f"/proc/{box.pid}/ns/{kind}").st_ino for kind in NAMESPACES}
-        except FileNotFoundError:
+            numbers = _read(f"/proc/{box.pid}/status").partition("\nNSpid:")[2].partition("\n")[0].split()
+        except (FileNotFoundError, ProcessLookupError):
             return
-        box.namespaces = {"root": os.stat(box.root).st_ino, **found}
+        first = int(numbers[-1:] == ["1"])  # in a namespace that it has joined its end is nobody else's
+        box.namespaces = {"root": os.stat(box.root).st_ino, "first": first, **found}
 
     def confine(self, box: Box, keep: list[int]) -> None:
         """Make box.root the root of this mount namespace and forget the old one."""
@@ -266,7 +268,7 @@ class LinuxHost:
         raise HostError(f"processes survive SIGKILL: {' '.join(map(str, self.processes(box)))}")
 
     def processes(self, box: Box) -> list[int]:
-        """Return who shares init's pid namespace, or its mount namespace where the pid namespace is the host's.
+        """Return who shares init's pid namespace, or its mount namespace where the other is the host's or a pod's.
 
         The kernel gives the number of a namespace that ended to the next one. A private pid namespace ends with its
         init; a mount namespace may outlive it, so who shares its number must have the container's root directory too.
@@ -279,7 +281,9 @@ class LinuxHost:
         return [pid for pid in _all_pids() if self._shares(box, pid, "pid")] if init_lives else []
 
     def _private(self, box: Box) -> bool:
-        return bool(box.namespaces) and box.namespaces["pid"] != os.stat("/proc/self/ns/pid").st_ino
+        """Say whether init is the first of process numbers of its own, which end with it."""
+        own = box.namespaces.get("pid") != os.stat("/proc/self/ns/pid").st_ino
+        return bool(box.namespaces) and own and bool(box.namespaces.get("first", 1))
 
     def _shares(self, box: Box, pid: int, kind: str) -> bool:
         try:

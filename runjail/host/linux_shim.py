@@ -80,7 +80,8 @@ class LinuxShim:
 
     def ends_with_init(self, box: "Box") -> bool:
         """Say whether the container has process numbers of its own, which the kernel ends with its init."""
-        return bool(box.namespaces) and box.namespaces["pid"] != os.stat("/proc/self/ns/pid").st_ino
+        own = box.namespaces.get("pid") != os.stat("/proc/self/ns/pid").st_ino
+        return bool(box.namespaces) and own and bool(box.namespaces.get("first", 1))
 
     def out_of_memory(self, box: "Box") -> int:
         """Return how many processes of the container the kernel has killed for want of memory."""

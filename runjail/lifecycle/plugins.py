@@ -102,7 +102,7 @@ def _namespaces(listed: "list[dict[str, Any]] | None", own: dict[str, int], pid:
     """Return where each namespace can be entered: by its path in config.json, or through init."""
     short = {name: kind for kind, name in KINDS.items()}
     paths = {item["type"]: item.get("path") or "" for item in listed or ()}
-    kinds = paths or {KINDS.get(kind, kind): "" for kind in own if kind != "root"}
+    kinds = paths or {KINDS.get(kind, kind): "" for kind in own if kind not in ("root", "first")}
     return {kind: paths.get(kind) or (f"/proc/{pid}/ns/{short.get(kind, kind)}" if pid else "") for kind in kinds}
 
 
