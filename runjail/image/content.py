@@ -18,8 +18,9 @@ from runjail.errors import Corrupt, ImageError, ImageNotFound, reason
 from runjail.image import digest as digests
 from runjail.image import media, model
 from runjail.image.blobs import Directory, unnamed
-from runjail.image.ingest import Ingest, Temporary, sync_directory, write_all
+from runjail.image.ingest import Ingest, Temporary, write_all
 from runjail.image.model import Descriptor, Index
+from runjail.storage.durable import sync_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ class Content(Directory):
     def _complete(self) -> None:
         """Write what a layout needs and this one does not have yet."""
         try:
-            os.makedirs(f"{self.directory}/blobs", exist_ok=True)
+            if not os.path.isdir(f"{self.directory}/blobs"):
+                os.mkdir(f"{self.directory}/blobs")
             if not os.path.lexists(f"{self.directory}/index.json"):
                 self._replace("index.json", Index(()).document())
             if not os.path.lexists(f"{self.directory}/oci-layout"):
@@ -85,11 +87,19 @@ class Content(Directory):
         try:
             _mark(fd)
             os.fsync(fd)
-            os.makedirs(os.path.dirname(target), exist_ok=True)
+            self._make_algorithm(os.path.dirname(target))
             os.rename(path, target)
             sync_directory(os.path.dirname(target))
         except OSError as error:
             raise ImageError(f"cannot store blob {digest}: {reason(error)}") from error
+
+    def _make_algorithm(self, directory: str) -> None:
+        """Make a directory below `blobs`. Raises OSError."""
+        try:
+            os.mkdir(directory)
+        except FileExistsError:
+            return
+        sync_directory(f"{self.directory}/blobs")
 
     def claim(self, blob: Descriptor) -> bool:
         """Whether a blob is there, of its size, and not damaged; if so it counts as new.

@@ -172,12 +172,3 @@ def write_all(file: int, data: "bytes | bytearray | memoryview") -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(file, view) :]
-
-
-def sync_directory(path: str) -> None:
-    """Make renames in a directory last. Raises OSError."""
-    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

@@ -5,8 +5,9 @@
     PATH/making/KIND+NAME                      the same before it is complete; a rename makes it one of the above
     PATH/trash                                 what is being removed
 
-Linked files are one file in all layers: base.py says what that asks of whoever fills a draft. Nothing is synced to the
-disk, like in other engines' stores of this kind: after a crash of the machine, remove the store.
+Linked files are one file in all layers: base.py says what that asks of whoever fills a draft. A layer is on the disk,
+all of it, before the rename. The root of a container is not: no container outlives the machine, so what a power cut
+leaves of one is removed by `sweep` or with its bundle.
 """
 
 import os
@@ -50,19 +51,23 @@ class DirectoryStore:
 
     def has_layer(self, chain: str, seal: Seal | None = None) -> bool:
         """Whether this layer is committed."""
-        return os.path.isdir(self._layer(chain, seal))
+        return self._is_layer(self._layer(chain, seal))
+
+    def _is_layer(self, place: str) -> bool:
+        return self._places.document(place, "layer.json") is not None
 
     def draft(self, chain: str, parent: str | None, seal: Seal | None = None) -> Draft | None:
         """Begin a layer with links to all files of its parent; None when it is committed."""
         place, below = self._layer(chain, seal), self._layer(parent, seal) if parent else ""
         locks = [self._home.lock("layer", os.path.basename(place))]
         try:
-            if os.path.isdir(place):
+            if self._is_layer(place):
                 locks[0].release()
                 return None
+            self._places.discard(place)  # one that a power cut left without its facts, by a release that synced nothing
             if below:
                 locks.append(self._home.lock("layer", os.path.basename(below), shared=True))
-                if not os.path.isdir(below):
+                if not self._is_layer(below):
                     raise StorageError(f"the layer below {chain} is not in the store")
             return self._begin(place, below, chain, parent or "", locks)
         except BaseException:
@@ -130,7 +135,7 @@ class DirectoryStore:
             elif os.path.isdir(place):
                 raise StorageError(f"a root {name} exists already")
             with self._home.lock("layer", os.path.basename(layer), shared=True):
-                if not os.path.isdir(layer):
+                if not self._is_layer(layer):
                     raise StorageError(f"layer {chain} is not in the store")
                 self._copy(name, layer, place, facts, lock)
         return f"{place}/root"
@@ -141,7 +146,7 @@ class DirectoryStore:
             self._places.fresh(making)
             self._places.copy(layer, making)
             _, total = self._places.measure(making, set())
-            self._places.keep(making, place, {**facts, "size": total}, "root.json")
+            self._places.keep(making, place, {**facts, "size": total}, "root.json", durable=False)
         except BaseException:
             self._discard_root(name, lock)
             raise
@@ -187,6 +192,9 @@ class DirectoryStore:
             place = os.path.join(self.path, "making", name)
             if self._attempt(self._sweep, *name.split("+", 1)):
                 removed.append(place)
+        for name in self._places.names("containers"):
+            if not self.root(name) and self._attempt(self._sweep_root, name):
+                removed.append(self._container(name))
         for name in self._home.locks("root"):
             if self._attempt(self._sweep, "root", name):
                 removed.append(self._container(name))
@@ -203,6 +211,14 @@ class DirectoryStore:
             if kind == "root" and lock.abandoned:
                 return self._discard_root(name, lock)
             return self._places.discard(self._places.making(kind, name))
+
+    def _sweep_root(self, name: str) -> bool:
+        """Remove a root without facts, unless somebody works on it."""
+        lock = self._home.try_lock("root", name)
+        if not lock:
+            return False
+        with lock:
+            return not self.root(name) and self._discard_root(name, lock)
 
     def _attempt(self, call: "Callable[..., bool]", *arguments: str) -> bool:
         try:
@@ -239,7 +255,8 @@ class DirectoryDraft(Draft):
 
     def _keep(self) -> None:
         size, total = self._places.measure(self._making, self._shared)
-        self._places.keep(self._making, self._place, {**self._facts, "size": size, "total": total}, "layer.json")
+        facts = {**self._facts, "size": size, "total": total}
+        self._places.keep(self._making, self._place, facts, "layer.json", durable=True)
 
     def _drop(self) -> None:
         self._places.discard(self._making)

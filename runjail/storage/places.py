@@ -7,6 +7,7 @@ from runjail import jsonio
 from runjail.errors import StorageError, reason
 from runjail.rootfs import DIRECTORY
 from runjail.storage import removal, tree
+from runjail.storage.durable import sync_directory, sync_tree
 from runjail.storage.lock import Home
 
 TYPE_CHECKING = False
@@ -85,17 +86,27 @@ class Places:
         except OSError as error:
             raise StorageError(f"{making}: cannot be measured: {reason(error)}") from error
 
-    def keep(self, making: str, place: str, facts: "dict[str, Any]", document: str) -> None:
-        """Write down what is known of a tree and put it where it counts: the commit."""
+    def keep(self, making: str, place: str, facts: "dict[str, Any]", document: str, *, durable: bool) -> None:
+        """Write down what is known of a tree and put it where it counts: the commit.
+
+        durable: with all its files on the disk, so that a power cut leaves all of it, or nothing that counts.
+        """
         try:
             with open(f"{making}/{document}", "w", encoding="utf-8") as file:
                 file.write(jsonio.dumps({**facts, "created": int(time.time())}))
+            if durable:
+                sync_tree(making)
             os.rename(making, place)
+            if durable:
+                sync_directory(os.path.dirname(place))
         except OSError as error:
             raise StorageError(f"{place}: cannot be completed: {reason(error)}") from error
 
     def document(self, place: str, name: str) -> "dict[str, Any] | None":
-        """Read what is known of a layer or root; None when it has gone, or is none of ours."""
+        """Read what is known of a layer or root; None when it has gone, or is none of ours.
+
+        A document that a power cut left empty is none: what it belongs to is as good as half made.
+        """
         try:
             with open(f"{place}/{name}", "rb") as file:
                 found = jsonio.loads(file.read())
@@ -103,8 +114,8 @@ class Places:
             return None
         except OSError as error:
             raise StorageError(f"{place}/{name}: cannot be read: {reason(error)}") from error
-        except ValueError as error:
-            raise StorageError(f"{place}/{name}: cannot be read: {error}") from error
+        except (ValueError, RecursionError):
+            return None
         return found if isinstance(found, dict) else None
 
     def discard(self, place: str) -> bool:
