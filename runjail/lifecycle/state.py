@@ -149,10 +149,12 @@ class Container:
         return os.open(name, flags | os.O_CLOEXEC, 0o600, dir_fd=self._directory)
 
     def read(self, name: str) -> bytes:
-        """Return a file's content."""
+        """Return a file's content. Raises HostError for one of another user, who could have any hook run by us."""
         descriptor = self.open(name, os.O_RDONLY)
         try:
-            content = b""
+            owner, content = os.fstat(descriptor).st_uid, b""
+            if owner not in (0, os.geteuid()):
+                raise HostError(f"{self.path}/{name} belongs to user {owner}", "only root may write to --root")
             while block := os.read(descriptor, 1 << 16):
                 content += block
             return content
