@@ -19,7 +19,7 @@ class Step(Record):
 
 
 class Limits(Step):
-    """rctl(8) rules of one jail: subject `web`, rules `maxproc:deny=20`.
+    """rctl(8) rules of one jail, which exists: subject `web` as planned, rules `maxproc:deny=20`.
 
     removed: rules to drop once the others are there, `maxproc:deny` or one of its amounts, `maxproc:deny=20`.
     """
@@ -104,11 +104,13 @@ class CreateJail(Step):
     """jail(8) -c: parameters in order; a value of None is a boolean parameter (`persist`, `allow.nochflags`).
 
     labels: more of them, `meta.KEY` with a text; they only inform, so a kernel that has none does without.
+    other: its name where another jail has the first one, "" when it may have no other.
     """
 
     name: str
     params: tuple[tuple[str, str | None], ...]
     labels: tuple[tuple[str, str], ...] = ()
+    other: str = ""
 
 
 class LinuxPrograms(Step):

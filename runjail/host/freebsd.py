@@ -57,7 +57,7 @@ class FreeBSDHost:
         elif isinstance(step, steps.ReadonlyRoot):
             freebsd_mounts.make_view(libc, step, note)
         elif isinstance(step, steps.Limits):
-            freebsd_limits.limit(libc, step, note)
+            freebsd_limits.limit(libc, step, box, self.boot(), note)
         elif isinstance(step, steps.Alias):
             freebsd_network.add_alias(step, note)
         elif isinstance(step, steps.CreateJail):
@@ -104,13 +104,13 @@ class FreeBSDHost:
         elif kind == "alias":
             freebsd_network.remove_alias(note)
         elif kind == "jail":
-            freebsd_jails.remove(libc, note)
+            freebsd_jails.remove(libc, note, box)
         elif kind == "dataset":
             from runjail.host import freebsd_datasets
 
             freebsd_datasets.detach(libc, note)
         elif kind == "interface":
-            freebsd_network.return_interface(note)
+            freebsd_network.return_interface(libc, note)
         else:
             raise HostError(f"undoing {kind!r}: written by another runjail; this one does not know how")
 

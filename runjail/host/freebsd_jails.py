@@ -8,8 +8,10 @@ import errno
 import os
 import time
 
+from runjail import log
 from runjail.errors import HostError, reason
 from runjail.host import programs
+from runjail.host.freebsd_lock import MachineLock
 from runjail.host.freebsd_processes import find_jail
 from runjail.host.freebsd_structs import SZOMB
 from runjail.host.freebsd_unmount import fsids_below, sweep
@@ -36,20 +38,44 @@ HINTS = (
 )
 
 
+class Taken(HostError):
+    """Somebody has made a jail of this name since we looked."""
+
+
 def create(libc: "Libc", step: "CreateJail", box: "Box", boot: str, note: "Noting") -> None:
-    """Create the jail and learn its jid. boot: what the notes are valid for. Raises HostError with jail(8)'s words."""
-    taken = libc.jail(step.name)
-    if taken:
-        # Before the note: undoing it would remove a jail that somebody else made of the same directory.
-        raise HostError(f"create jail {step.name}: jail {taken.jid} has this name already")
+    """Create the jail and learn its jid and its name. boot: what the notes are valid for.
+
+    Names are the machine's, so another root's container, or a jail of somebody else, may have this one: then it gets
+    the other one. Between the look and jail(8)'s end no other runjail makes a jail: what is noted is ours. Raises
+    HostError with jail(8)'s words.
+    """
     path = os.path.realpath(box.root)
-    facts: Note = {"undo": "jail", "name": step.name, "path": path, "boot": boot}
+    facts: Note = {"undo": "jail", "path": path, "boot": boot}
     if path != "/" and any(key.startswith("allow.mount") for key, _ in step.params):
         facts["keep"] = fsids_below(libc.mounts(), path)
     params = (*step.params, *_labels(libc, step))
-    note(facts)
-    box.jid = _run_jail(step.name, params)
-    note(facts | {"jid": box.jid})
+    with MachineLock("jails", lent=True):
+        box.name = _free_name(libc, step, box.id)
+        facts["name"] = box.name
+        note(facts)
+        try:
+            named = [(key, box.name if (key, value) == ("name", step.name) else value) for key, value in params]
+            box.jid = _run_jail(box.name, named)
+        except Taken:  # by who does not know our lock: the note must not lead to that jail
+            box.name = ""
+            raise
+        note(facts | {"jid": box.jid})
+
+
+def _free_name(libc: "Libc", step: "CreateJail", container_id: str) -> str:
+    """Return the planned name, or the other one where a jail has that. Raises HostError when both are taken."""
+    taken = libc.jail(step.name)
+    if not taken:
+        return step.name
+    if not step.other or libc.jail(step.other):
+        raise HostError(f"create jail {step.name}: jail {taken.jid} has this name already")
+    log.warning(f"container {container_id}: jail {taken.jid} is called {step.name}, this one is {step.other}")
+    return step.other
 
 
 def _labels(libc: "Libc", step: "CreateJail") -> tuple[tuple[str, str], ...]:
@@ -88,7 +114,7 @@ def _run_jail(name: str, given: "Sequence[tuple[str, str | None]]") -> int:
     said = programs.first_line(result.stderr).removeprefix("jail: ")
     jid = result.stdout.strip()
     if said.endswith(" already exists"):  # it quotes the jid
-        said = "a jail of this name exists already"
+        raise Taken(f"create jail {name}: a jail of this name exists already")
     if result.status or not jid.isdigit():
         hint = next((hint for cause, hint in HINTS if cause in said), None)
         silent = f"{programs.command(argv)} says nothing and ends with status {result.status}"
@@ -96,19 +122,23 @@ def _run_jail(name: str, given: "Sequence[tuple[str, str | None]]") -> int:
     return int(jid)
 
 
-def remove(libc: "Libc", note: "Note") -> None:
+def remove(libc: "Libc", note: "Note", box: "Box") -> None:
     """Remove the jail with all its processes and children, then what it mounted itself where it was allowed to.
 
-    Only a jail of the noted name and root is touched. Waits a while for the kernel to kill who was inside.
+    Only a jail of the noted name and root is touched, and of the noted jid, or else the box's, where that is known: a
+    container of another root may have both by now. Waits a while for the kernel to kill who was inside.
     """
-    jid = find_jail(libc, note["name"], note["path"], note.get("jid", 0))
+    if "jid" not in note and note["name"] != box.name:
+        return
+    known = note.get("jid", box.jid)
+    jid = find_jail(libc, note["name"], note["path"], known)
     if jid:
         try:
             _remove_only(libc, jid, note)
         except OSError as error:
             if error.errno not in (errno.EINVAL, errno.ENOENT):  # those two: gone meanwhile
                 raise HostError(f"remove jail {note['name']}: {reason(error)}") from error
-    _wait_for_deaths(libc, note["name"], jid or note.get("jid", 0))
+    _wait_for_deaths(libc, note["name"], jid or known)
     if "keep" in note:
         sweep(libc, note["path"], note["keep"])
 

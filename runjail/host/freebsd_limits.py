@@ -1,6 +1,6 @@
 """Resource limits and usage of jails: rctl_add_rule(2) and its siblings, rctl(8) for the words.
 
-Rules hang on the jail's name: they may be there before the jail, and stay behind it unless removed.
+Rules hang on the jail's name, which is ours once the jail is there and no longer; they stay behind it unless removed.
 """
 
 import errno
@@ -20,24 +20,31 @@ OFF_HINT = "put kern.racct.enable=1 into /boot/loader.conf and reboot"
 PAGE = 4096
 
 
-def limit(libc: "Libc", step: "Limits", note: "Noting") -> None:
-    """Add rules, then drop others: a limit that is changed is in force all the time.
+def limit(libc: "Libc", step: "Limits", box: "Box", boot: str, note: "Noting") -> None:
+    """Add rules to the jail, then drop others: a limit that is changed is in force all the time.
 
-    Raises HostError naming the rule, with a hint while the kernel does no accounting.
+    boot: what the note is valid for. Raises HostError naming the rule, with a hint while the kernel does no accounting.
     """
-    note({"undo": "limits", "subject": step.subject, "rules": list(step.rules)})
+    subject = box.name
+    note({"undo": "limits", "subject": subject, "jid": box.jid, "rules": list(step.rules), "boot": boot})
     for rule in step.rules:
-        text = f"jail:{step.subject}:{rule}"
+        text = f"jail:{subject}:{rule}"
         try:
             libc.rctl_add_rule(text)
         except OSError as error:
             raise _refused(f"limit resources with {text}", error) from error
     for rule in step.removed:
-        _remove(libc, f"jail:{step.subject}:{rule}")
+        _remove(libc, f"jail:{subject}:{rule}")
 
 
 def lift(libc: "Libc", note: "Note") -> None:
-    """Remove the rules that were noted, and no others of that name or with other amounts."""
+    """Remove the rules that were noted, and no others of that name or with other amounts.
+
+    They hang on the name. Once another jail has it, they are that one's: its runjail may have set the same.
+    """
+    prison = libc.jail(note["subject"])
+    if prison and prison.jid != note.get("jid", prison.jid):
+        return
     for rule in note["rules"]:
         _remove(libc, f"jail:{note['subject']}:{rule}")
 

@@ -2,10 +2,13 @@
 
 from runjail.errors import HostError
 from runjail.host import programs
+from runjail.host.freebsd_lock import MachineLock
+from runjail.host.freebsd_processes import find_jail
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runjail.host.base import Box, Note, Noting
+    from runjail.host.libc_freebsd import Libc
     from runjail.steps import Alias, MoveInterface
 
 IFCONFIG = "/sbin/ifconfig"
@@ -13,10 +16,11 @@ IFCONFIG = "/sbin/ifconfig"
 
 def add_alias(step: "Alias", note: "Noting") -> None:
     """Put an address on a host interface; one that is there already is not ours to remove later."""
-    if _has_address(step.interface, step.family, step.address):
-        return
-    note({"undo": "alias", "interface": step.interface, "family": step.family, "address": step.address})
-    programs.check([IFCONFIG, step.interface, step.family, step.address, "alias"])
+    with MachineLock("addresses"):  # of two who want it at once one adds it
+        if _has_address(step.interface, step.family, step.address):
+            return
+        note({"undo": "alias", "interface": step.interface, "family": step.family, "address": step.address})
+        programs.check([IFCONFIG, step.interface, step.family, step.address, "alias"])
 
 
 def remove_alias(note: "Note") -> None:
@@ -49,12 +53,18 @@ def _packed(family: str, address: str) -> bytes:
 
 def move_interface(step: "MoveInterface", box: "Box", boot: str, note: "Noting") -> None:
     """Give an interface to the jail's own network stack. boot: what the note is valid for."""
-    note({"undo": "interface", "interface": step.interface, "jid": box.jid, "boot": boot})
+    owner = {"name": box.name, "root": box.root, "jid": box.jid}
+    note({"undo": "interface", "interface": step.interface, **owner, "boot": boot})
     programs.check([IFCONFIG, step.interface, "vnet", str(box.jid)])
 
 
-def return_interface(note: "Note") -> None:
-    """Fetch the interface back. One that was renamed, destroyed or is back already comes back by itself, or never."""
+def return_interface(libc: "Libc", note: "Note") -> None:
+    """Fetch the interface back from our jail; when that is gone, the interface came back by itself.
+
+    One that was renamed or destroyed comes back by itself, or never.
+    """
+    if "name" in note and not find_jail(libc, note["name"], note["root"], note["jid"]):
+        return
     programs.run([IFCONFIG, note["interface"], "-vnet", str(note["jid"])])
 
 

@@ -51,9 +51,9 @@ def started(libc: "Libc", pid: int) -> str:
 def find_jail(libc: "Libc", name: str, path: str, jid: int = 0) -> int:
     """Return the jid of the live jail with this name and root directory, 0 when there is none.
 
-    A jid or a name alone may belong to somebody else by now.
+    A jid or a name alone may belong to somebody else by now. No name: there never was one.
     """
-    prison = libc.jail(jid or name)
+    prison = libc.jail(jid or name) if jid or name else None
     ours = prison and prison.name == name and prison.path == os.path.realpath(path)
     return prison.jid if prison and ours else 0
 

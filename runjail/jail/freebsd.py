@@ -3,6 +3,7 @@
 from runjail import steps
 from runjail.jail import devices, mounts
 from runjail.jail.limits import plan_limits
+from runjail.jail.name import other_name
 from runjail.jail.network import Network
 
 TYPE_CHECKING = False
@@ -21,7 +22,6 @@ def plan_steps(
         spec.linux.resources, spec.annotations, problems, os="freebsd", name=name, container_id=container_id
     )
     before: list[steps.Step] = [steps.LinuxPrograms()] if _is_linux(jail) else []
-    before += [step for step in limits if not isinstance(step, steps.Cpus)]
     source = root
     if spec.root.readonly:
         root = f"{state}/rootfs"
@@ -31,10 +31,9 @@ def plan_steps(
         problems.append("root.path: mounts in a container whose root is / would cover the host's own directories")
     network = Network(jail, problems)
     params = _params(spec, name, root, mounted, network)
-    after = [step for step in limits if isinstance(step, steps.Cpus)]
-    created = steps.CreateJail(name, tuple(params), _labels(container_id, bundle))
+    created = steps.CreateJail(name, tuple(params), _labels(container_id, bundle), other_name(name, state))
     datasets = [steps.JailDataset(dataset) for dataset in jail.datasets]
-    return root, (*before, *mounted, *network.aliases, created, *after, *datasets, *network.inside)
+    return root, (*before, *mounted, *network.aliases, created, *limits, *datasets, *network.inside)
 
 
 def _is_linux(jail: "Jail") -> bool:

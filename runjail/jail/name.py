@@ -6,7 +6,10 @@ parent and child, and digits alone are taken for a jail number. Those characters
 
     web-1   -> web-1          a.b  -> a%2Eb          1234 -> %31234
 
-No id may contain `%`, so the mapping can be read backwards. See jail(8) under `name`.
+Jails of all state directories of a machine share their names. Where another jail has the name already, the container's
+is `NAME~HASH` with a number made of its state directory's path, so the same id can run below two of them.
+
+No id may contain `%` or `~`, so the mapping can be read backwards. See jail(8) under `name`.
 """
 
 from runjail.errors import UsageError
@@ -30,9 +33,21 @@ def jail_name(container_id: str, parent: str | None = None) -> str:
     return full
 
 
+def other_name(name: str, state: str) -> str:
+    """Return what the jail is called where another one is called `name`, "" when that would be too long.
+
+    state: the container's state directory; containers of one root get one number.
+    """
+    number = 0
+    for byte in state.rpartition("/")[0].encode("utf-8", "surrogateescape"):
+        number = (number * 1000003 ^ byte) & 0xFFFFFFFF
+    other = f"{name}~{number:08x}"
+    return other if len(other.encode()) <= NAME_MAX else ""
+
+
 def container_id(name: str) -> str:
     """Return the container id behind a jail name that jail_name made; parents are ignored."""
-    head, *escaped = name.rpartition(".")[2].split("%")
+    head, *escaped = name.rpartition(".")[2].partition("~")[0].split("%")
     data = head.encode()
     for piece in escaped:
         data += bytes([int(piece[:2], 16)]) + piece[2:].encode()

@@ -17,7 +17,7 @@ RULESET = "1000"  # in this text only: create takes a number that is free
 LISTS = ("ip4.addr", "ip6.addr")  # parameters that are split at commas
 TITLES = {
     steps.LinuxPrograms: "Linux programs need this module; runjail looks whether it is there.",
-    steps.Limits: "Limits come before the jail, so that nothing ever runs without them.",
+    steps.Limits: "Limits: nothing runs in the jail yet, and from now on its name is ours.",
     steps.ReadonlyRoot: "A read-only view of the root becomes the jail's root; mount points are made in the original.",
     steps.Mount: "Mounts. runjail follows links inside the root only, and makes mount points that are missing.",
     steps.Alias: "Addresses that the jail will use.",

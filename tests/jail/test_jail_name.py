@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runjail.errors import UsageError
-from runjail.jail.name import container_id, jail_name
+from runjail.jail.name import container_id, jail_name, other_name
 
 IDS = st.text("abcXYZ0123456789_+.-", min_size=1, max_size=80)
 
@@ -43,6 +43,21 @@ def test_two_ids_never_share_a_name(one: str, other: str) -> None:
 def test_whatever_the_id_the_name_is_plain(id: str) -> None:
     assert container_id(jail_name(id)) == id
     assert jail_name(id).isascii() and "/" not in jail_name(id) and ":" not in jail_name(id)
+
+
+@given(IDS)
+def test_the_other_name_belongs_to_a_root(id: str) -> None:
+    """One for each id and root, and the way back is the same."""
+    name = jail_name(id)
+    other = other_name(name, f"/var/run/runjail/{id}")
+    assert other == "" or container_id(other) == id
+    assert other == "" or other != other_name(name, f"/run/containerd/runjail/k8s.io/{id}")
+    assert other == other_name(name, "/var/run/runjail/another")
+
+
+def test_a_name_that_cannot_be_longer_has_no_other() -> None:
+    assert other_name("x" * 246, "/r/x") != ""
+    assert other_name("x" * 247, "/r/x") == ""
 
 
 def test_a_child_is_named_below_its_parent() -> None:

@@ -78,7 +78,7 @@ def test_annotations_say_the_rest_of_rctl() -> None:
     )
     spec = spec_of(annotations=annotations, linux=Linux(resources=Resources(pids_limit=5)))
 
-    assert plan_of(spec).steps[0] == steps.Limits(
+    assert plan_of(spec).steps[-1] == steps.Limits(
         "web", ("maxproc:deny=7", "openfiles:deny=1024", "openfiles:log=512", "readbps:throttle=1048576")
     )
 

@@ -35,7 +35,7 @@ def test_everything_in_the_order_in_which_it_is_needed() -> None:
     spec = spec_of(DEV, Mount("/dev/fd", "fdescfs"), root=Root("r", True), jail=jail, linux=Linux(resources=resources))
 
     assert [type(step).__name__ for step in plan_of(spec).steps] == (
-        ["Limits", "ReadonlyRoot", "Mount", "Mount", "CreateJail", "Cpus", "MoveInterface", "Loopback"]
+        ["ReadonlyRoot", "Mount", "Mount", "CreateJail", "Limits", "Cpus", "MoveInterface", "Loopback"]
     )
 
 
@@ -84,7 +84,7 @@ def test_a_parent_makes_a_child_jail() -> None:
     plan = plan_of(spec_of(jail=Jail(parent="pod"), linux=Linux(resources=Resources(pids_limit=9))))
 
     assert plan.name == "pod.web"
-    assert plan.steps[0] == steps.Limits("pod.web", ("maxproc:deny=9",))
+    assert plan.steps[-1] == steps.Limits("pod.web", ("maxproc:deny=9",))
     assert params_of(spec_of(jail=Jail(parent="pod")))["name"] == "pod.web"
 
 

@@ -19,11 +19,11 @@ from tests.jail.conf_reader import read_conf
 from tests.jail.documents import any_documents, sound_documents
 
 RANK = (
-    steps.Limits,
     steps.ReadonlyRoot,
     steps.Mount,
     steps.Alias,
     steps.CreateJail,
+    steps.Limits,
     steps.Cpus,
     steps.MoveInterface,
     steps.Loopback,

@@ -66,11 +66,11 @@ def test_the_way_back_goes_in_reverse() -> None:
 
     assert back.splitlines() == [
         "# ifconfig epair0b -vnet web",
+        "# rctl -r jail:web",
         "# jail -R web",
         "# umount /b/rootfs/t",
         "# umount /b/rootfs/dev",
         "# devfs rule -s 1000 delset",
-        "# rctl -r jail:web",
     ]
 
 
