@@ -3,6 +3,7 @@
     RunjailError                     exit 1
     ├── UsageError                   a wrong command line
     ├── InvalidConfig                config.json: all problems, each with its JSON path
+    ├── UnreadableFile               a file that a caller named: missing, no file, too large
     ├── ContainerNotFound            "container does not exist"     (callers grep these texts:
     ├── ContainerExists              "container with given ID already exists"   docs/architecture.md)
     ├── NotRunning                   "container not running"
@@ -64,6 +65,15 @@ class InvalidConfig(RunjailError):
         more = len(self.problems) - self.most_shown
         shown = self.problems[: self.most_shown] + ((f"and {more} more",) if more > 0 else ())
         super().__init__(f"invalid {what}: " + "; ".join(shown))
+
+
+class UnreadableFile(RunjailError):
+    """A file that a caller named cannot be read. why: `is missing`, without the path; errno: the cause or None."""
+
+    def __init__(self, path: str, why: str, errno: int | None = None) -> None:
+        shown = path if path.isprintable() else ascii(path)[1:-1]
+        super().__init__(f"{shown} {why}")
+        self.why, self.errno = why, errno
 
 
 class ContainerNotFound(RunjailError):

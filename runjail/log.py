@@ -8,6 +8,7 @@ import os
 import time
 
 MAX_SAID = 8000  # bytes of an error on stderr; callers read 8 KiB of it, once
+APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -18,12 +19,15 @@ class _Log:
 
 
 def set_up(path: str = "", form: str = "text", level: str = "") -> None:
-    """Open the log. path: a file, `file:PATH`, or "" for stderr. Raises OSError when it cannot be opened."""
+    """Open the log. path: a file, `file:PATH`, or "" for stderr. Raises OSError when it cannot be opened.
+
+    A FIFO needs a reader; what it does not take, because that one is slow, is lost.
+    """
     _Log.json = form == "json"
     _Log.level = LEVELS.index(level or ("error" if _Log.json else "warning"))
     path = path.removeprefix("file:")
     if path:
-        _Log.descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        _Log.descriptor = os.open(path, APPEND, 0o644)
 
 
 def adopt(descriptor: int, level: str = "warning") -> None:

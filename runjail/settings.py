@@ -1,6 +1,7 @@
 """runjail.toml: what an administrator settles once for this machine. Only read where it exists: tomllib is slow."""
 
-from runjail.errors import InvalidConfig, reason
+from runjail import files
+from runjail.errors import InvalidConfig, UnreadableFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,12 +28,11 @@ def read(path: str) -> "dict[str, dict[str, Any]]":
     import tomllib
 
     try:
-        with open(path, "rb") as file:
-            text = file.read(LARGEST).decode()
+        text = files.read(path, LARGEST).decode()
         document = tomllib.loads(text)
-    except OSError as error:
-        raise InvalidConfig([f"cannot be read: {reason(error)}"], path) from None
-    except ValueError as error:  # bad UTF-8 and bad TOML, the latter with its position
+    except UnreadableFile as error:
+        raise InvalidConfig([error.why], path) from None
+    except (ValueError, RecursionError) as error:  # bad UTF-8 and bad TOML, the latter with its position; too deep
         raise InvalidConfig([str(error)], path) from None
     problems: list[str] = []
     for section, said in document.items():

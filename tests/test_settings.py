@@ -86,7 +86,7 @@ def test_what_is_no_toml_is_named_with_its_position(tmp_path: Path) -> None:
 
 
 def test_a_named_file_must_be_there(tmp_path: Path) -> None:
-    with pytest.raises(InvalidConfig, match=r"runjail\.toml: cannot be read: does not exist"):
+    with pytest.raises(InvalidConfig, match=r"runjail\.toml: is missing"):
         read(str(tmp_path / "runjail.toml"))
 
 

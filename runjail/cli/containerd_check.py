@@ -3,7 +3,8 @@
 import itertools
 import os
 
-from runjail.errors import UsageError, reason
+from runjail import files
+from runjail.errors import UnreadableFile, UsageError, reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,11 +30,10 @@ def rows(path: str) -> "list[Row]":
     import tomllib
 
     try:
-        with open(path, "rb") as file:
-            document = tomllib.loads(file.read(LARGEST).decode())
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {reason(error)}") from None
-    except ValueError as error:
+        document = tomllib.loads(files.read(path, LARGEST).decode())
+    except UnreadableFile as error:
+        raise UsageError(str(error)) from None
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}: {error}") from None
     return [_version(document), _program(SHIM), _runtime(document), *_decoders(document), _key_model(document)]
 

@@ -21,9 +21,9 @@ import tempfile
 import time
 from contextlib import contextmanager
 
-from runjail import log
+from runjail import files, log
 from runjail.cli.decoder_content import encrypted_layers
-from runjail.errors import Corrupt, ImageError, RunjailError, Unauthorized, UsageError, reason
+from runjail.errors import Corrupt, ImageError, RunjailError, Unauthorized, UnreadableFile, UsageError, reason
 from runjail.image import media, model
 from runjail.image.crypto import blobs, keyprovider, keys, ocicrypt
 from runjail.shim import wire
@@ -175,14 +175,12 @@ def _payload(store: str) -> "tuple[Parameters, Descriptor] | None":
     None when it says nothing and there is a content store to look in.
     """
     try:
-        with open(PAYLOAD_DESCRIPTOR, "rb") as file:
-            data = file.read(LARGEST + 1)
-    except OSError as error:
+        data = files.read_open(PAYLOAD_DESCRIPTOR, "the payload", LARGEST)
+    except UnreadableFile as error:
         if error.errno == errno.EBADF and store:
             return None
-        raise ImageError(f"read payload: {reason(error)}") from None
-    if len(data) > LARGEST:
-        raise Corrupt(f"read payload: longer than {LARGEST >> 20} MiB")
+        raise ImageError(f"read payload: {error.why}") from None
+    os.close(PAYLOAD_DESCRIPTOR)
     try:
         said = wire.decode(ANY, data)
     except ValueError as error:

@@ -231,7 +231,7 @@ def _process(given: "Given", context: Context, os_name: str, store: "Any") -> "A
     if given.text("process"):
         if context.rest:
             raise UsageError("exec takes --process or a command, not both")
-        document = read(_absolute(given.text("process")))
+        document = read(_absolute(given.text("process")), "process document")
         if isinstance(document, dict) and given.flag("tty"):
             document["terminal"] = True
         return parse_process(document, os_name)

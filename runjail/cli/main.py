@@ -76,7 +76,7 @@ class Context:
         settings = self.settings()
         places = NRI if host.os == "freebsd" else NRI[:1]
         names = [f"{place}/{name}" for place in places for name in ("conf.json", "resource.d")]
-        if not settings and not any(map(os.path.exists, names)):
+        if not settings and not any(map(os.path.lexists, names)):
             return None
         from runjail.nri.chain import configured
 

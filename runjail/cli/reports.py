@@ -137,7 +137,7 @@ def _resources_document(path: str) -> "dict[str, Any]":
 
     if not path:
         return {}
-    document = read("/dev/stdin" if path == "-" else os.path.abspath(path))
+    document = read("/dev/stdin" if path == "-" else os.path.abspath(path), "resources document")
     if not isinstance(document, dict):
         raise UsageError("--resources: not a JSON object")
     return document

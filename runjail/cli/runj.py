@@ -75,6 +75,6 @@ def become(given: "Given", context: "cli.Context") -> int:
     if not given.text("process"):
         raise UsageError("extension exec needs --process FILE")
     host = context.host()
-    process = parse_process(read(os.path.abspath(given.text("process"))), host.os)
+    process = parse_process(read(os.path.abspath(given.text("process")), "process document"), host.os)
     socket = given.text("console-socket")
     do(Request(given.words[0], process, "", os.path.abspath(socket) if socket else ""), host, context.store(host))

@@ -107,6 +107,9 @@ if TYPE_CHECKING:  # a start without this class is 20 us shorter
         def enter(self, box: Box, keep: "list[int]") -> None:
             """*child* of fork_inside: join the container, with confine's care."""
 
+        def set_oom_score(self, pid: int, score: int) -> None:
+            """Set oom_score_adj of a child that has not entered the container yet."""
+
         def become(self, process: "Process") -> None:
             """*child* Take on limits, ids and privileges of `process`; after it nothing privileged works."""
 

@@ -137,6 +137,9 @@ class FreeBSDHost:
 
     enter = confine
 
+    def set_oom_score(self, pid: int, score: int) -> None:
+        """FreeBSD has no such scores."""
+
     def become(self, process: "Process") -> None:
         """Take on limits, ids and the promise to gain no privileges."""
         from runjail.host import freebsd_inside

@@ -215,6 +215,17 @@ class LinuxHost:
             _forget_keys(libc)
         libc.prctl(libc.PR_SET_DUMPABLE, 0)  # nobody inside may trace us or open /proc/PID/exe before we exec
 
+    def set_oom_score(self, pid: int, score: int) -> None:
+        """Write it to our own /proc: the container's may be a fake."""
+        try:
+            descriptor = os.open(f"/proc/{pid}/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                os.write(descriptor, str(score).encode())
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise HostError(f"setting oom_score_adj to {score}: {reason(error)}") from error
+
     def become(self, process: "Process") -> None:
         """Take on limits, ids and capabilities (setpriv(1)'s order: bounding set, ids, then the rest).
 

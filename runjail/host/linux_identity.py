@@ -38,8 +38,6 @@ TIOCSPTLCK = 0x40045431
 def become(process: "Process") -> None:
     """Take on what `process` says; bounding capabilities and limits need the privileges that the ids then take away."""
     common.set_rlimits(_attainable(process.rlimits), RLIMITS)
-    if process.oom_score_adj is not None:
-        _set_oom_score(process.oom_score_adj)
     wanted = process.capabilities or Capabilities()  # not named: none, whoever it runs as
     _drop_bounding(_mask(wanted.bounding))
     libc.prctl(libc.PR_SET_KEEPCAPS, 1)
@@ -76,19 +74,6 @@ def _attainable(rlimits: "tuple[Rlimit, ...]") -> "tuple[Rlimit, ...]":
             rlimit = rlimit.replace(hard=most, soft=soft)
         result.append(rlimit)
     return tuple(result)
-
-
-def _set_oom_score(score: int) -> None:
-    try:
-        descriptor = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
-    except OSError:  # a container without /proc keeps its caller's score
-        return
-    try:
-        os.write(descriptor, str(score).encode())
-    except OSError as error:
-        raise HostError(f"setting oom_score_adj to {score}: {reason(error)}") from error
-    finally:
-        os.close(descriptor)
 
 
 def _mask(names: tuple[str, ...]) -> int:

@@ -79,7 +79,7 @@ class Members:
         size, at = os.fstat(self.fd).st_size, 0
         while at < size:
             headers = _Blocks(self.fd, at)
-            entry = next(iter(tar.Reader(headers)), None)
+            entry = tar.Reader(headers).next()
             if entry is None:
                 return
             if entry.sparse is not None:

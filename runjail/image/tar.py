@@ -123,10 +123,14 @@ class Reader:
         self._stored = self._padding = 0  # of the present body: bytes not read yet, and what fills its last block
 
     def __iter__(self) -> "Iterator[Entry]":
-        while entry := self._next():
-            self._entry = entry
+        while entry := self.next():
             yield entry
         self._stream.drain()
+
+    def next(self) -> Entry | None:
+        """Return the next entry, None at the archive's end, beyond which nothing is read."""
+        self._entry = self._next()
+        return self._entry
 
     def body(self) -> "Iterator[tuple[int, memoryview]]":
         """Yield the content of the present entry in pieces, each with its offset in the file; holes are left out."""

@@ -5,6 +5,7 @@ import time
 
 from runjail import jsonio, log
 from runjail.errors import ContainerExists, InvalidConfig, UsageError
+from runjail.files import require_replaceable
 from runjail.jail.plan import make_plan, refuse_ungranted
 from runjail.lifecycle import init
 from runjail.lifecycle.files import write_pid
@@ -99,6 +100,8 @@ def _check(request: Request, spec: "Spec", terminal: object) -> None:
         raise UsageError("cannot allocate a terminal for a detached container: --console-socket is missing")
     if request.console_socket and not spec.process.terminal:
         raise UsageError("--console-socket is of no use: process.terminal is not true")
+    if request.pid_file:
+        require_replaceable(request.pid_file)
     if spec.process.capabilities:
         from runjail.spec.capabilities import unknown
 
@@ -156,6 +159,8 @@ def _build(
     box.started = host.started(box.pid)
     container.save()
     container.note({"undo": "init", "pid": box.pid, "started": box.started, "boot": container.data["boot"]})
+    if process.oom_score_adj is not None:
+        host.set_oom_score(box.pid, process.oom_score_adj)
     _let_in(container, spec.hooks, host, link)
     if request.pid_file:
         write_pid(container, request.pid_file, box.pid)

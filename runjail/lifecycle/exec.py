@@ -4,6 +4,7 @@ import os
 
 from runjail import log
 from runjail.errors import HostError, RunjailError, UsageError, WrongStatus
+from runjail.files import require_replaceable
 from runjail.host.base import seal_imports
 from runjail.lifecycle import console, program
 from runjail.lifecycle.files import write_pid
@@ -54,6 +55,8 @@ def execute(
     the pid when the terminal was sent and the program does not run yet.
     """
     container = _find(request, host, store)
+    if request.pid_file:
+        require_replaceable(request.pid_file)
     log.debug(f"container {container.id}: exec {request.process.args!r}")
     terminal = _connect(request, terminal)
     request = request.replace(process=_complete(request.process, container, host))
@@ -66,6 +69,8 @@ def execute(
     if terminal:
         terminal.close()
     try:
+        if request.process.oom_score_adj is not None:
+            host.set_oom_score(pid, request.process.oom_score_adj)
         _see_off(request, container, pid, link, before)
     except BaseException:
         link.close()  # the child ends at end-of-file

@@ -108,12 +108,16 @@ def _run_inside(container: "Container", host: "Host", listed: "tuple[Hook, ...]"
     pid = host.fork_inside(container.box)
     if not pid:
         try:
+            link.close()
             _be_hooked(container, host, listed, state, process, theirs)
         except BaseException as error:
             theirs.report(error)
         os._exit(0)
     theirs.close()
     try:
+        if process.oom_score_adj is not None:
+            host.set_oom_score(pid, process.oom_score_adj)
+        link.say(go=True)
         link.expect("done")
     finally:
         link.close()
@@ -131,6 +135,7 @@ def _be_hooked(
     """Enter the container, become what its program will be, and run the hooks, in a session without our terminal."""
     from runjail.lifecycle import hooks, program
 
+    link.expect("go")
     os.setsid()
     seal_imports()
     host.enter(container.box, [link.fileno()])

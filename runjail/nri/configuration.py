@@ -9,7 +9,8 @@ merged within a list, so a plugin that is named twice runs twice, each time with
 import os
 
 from runjail import jsonio
-from runjail.errors import InvalidConfig, reason
+from runjail.errors import InvalidConfig, UnreadableFile, reason
+from runjail.files import read
 from runjail.record import Record
 
 TYPE_CHECKING = False
@@ -38,7 +39,7 @@ def load(directories: "Iterable[str]") -> tuple[Plugin, ...]:
 def files(directories: "Iterable[str]") -> "Iterator[str]":
     """Yield the configuration files that exist, in the order in which they count."""
     for directory in directories:
-        if os.path.exists(f"{directory}/conf.json"):
+        if os.path.lexists(f"{directory}/conf.json"):  # a link to nothing is no absence
             yield f"{directory}/conf.json"
         try:
             names = sorted(os.listdir(f"{directory}/resource.d"))
@@ -51,13 +52,9 @@ def files(directories: "Iterable[str]") -> "Iterator[str]":
 
 def _read(path: str) -> bytes:
     try:
-        with open(path, "rb") as file:
-            content = file.read(LARGEST + 1)
-    except OSError as error:
-        raise InvalidConfig([f"cannot be read: {reason(error)}"], path) from None
-    if len(content) > LARGEST:
-        raise InvalidConfig([f"is larger than {LARGEST} bytes"], path)
-    return content
+        return read(path, LARGEST)
+    except UnreadableFile as error:
+        raise InvalidConfig([error.why], path) from None
 
 
 def parse(content: bytes, path: str) -> tuple[Plugin, ...]:

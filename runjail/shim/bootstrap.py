@@ -8,8 +8,8 @@ import fcntl
 import os
 import time
 
-from runjail import jsonio, log
-from runjail.errors import UsageError
+from runjail import files, jsonio, log
+from runjail.errors import UnreadableFile, UsageError
 from runjail.host.base import close_others
 
 TYPE_CHECKING = False
@@ -24,6 +24,7 @@ ADDRESS = "address"  # in the bundle
 BACKLOG = 64
 ANSWER_SECONDS = 10.0  # for a shim that runs to answer
 OTHERS_WRITE = 0o022
+LARGEST = 4 << 20  # bytes of config.json, and of what containerd writes to us
 SUN_PATH = 103  # bytes of a socket's path on FreeBSD, and fewer than Linux has
 
 
@@ -53,7 +54,7 @@ def start(given: "Given", engine: "Engine") -> bytes:
 def _standard_input() -> bytes:
     data = b""
     if not os.isatty(0):
-        while block := os.read(0, 65536):
+        while len(data) <= LARGEST and (block := os.read(0, 65536)):
             data += block
     return data
 
@@ -62,11 +63,10 @@ def _group(container_id: str, bundle: str, share: str) -> str:
     """Return what the containers of one shim have in common."""
     if share == "namespace":
         return "namespace"
-    with open(f"{bundle}/config.json", "rb") as file:
-        try:
-            annotations = jsonio.loads(file.read()).get("annotations") or {}
-        except (ValueError, AttributeError):  # `create` will say what is wrong with it
-            annotations = {}
+    try:
+        annotations = jsonio.loads(files.read(f"{bundle}/config.json", LARGEST)).get("annotations") or {}
+    except (UnreadableFile, ValueError, AttributeError):  # `create` will say what is wrong with it
+        annotations = {}
     return next((str(annotations[key]) for key in GROUPS if annotations.get(key)), container_id)
 
 

@@ -4,12 +4,8 @@ First the shape is judged by the schema; what fails there is reported and replac
 still speak about the rest. os is always the system that will run the container, "freebsd" or "linux".
 """
 
-import errno
-import os as system
-import stat
-
-from runjail import jsonio
-from runjail.errors import InvalidConfig, reason
+from runjail import files, jsonio
+from runjail.errors import InvalidConfig, UnreadableFile
 from runjail.spec import validate
 from runjail.spec.freebsd import read_freebsd
 from runjail.spec.linux import read_linux, read_resources
@@ -36,45 +32,16 @@ HOOKS = {
     "poststop": "poststop",
 }
 
-# The words of strerror(3) for these decide exit codes of podman and docker, where they mean the user's program
-PLAIN_WORDS = {
-    errno.ENOENT: "is missing",
-    errno.ENOTDIR: "is missing",
-    errno.EACCES: "may not be read",
-    errno.EISDIR: "is not a regular file",
-}
-
 
 def read(path: str, what: str = "config.json") -> object:
-    """Read one JSON document of at most 4 MiB from a file or named pipe; `what` is its name in errors.
+    """Read one JSON document of at most 4 MiB, see `files`; `what` is its name in errors.
 
     Raises InvalidConfig for everything: no file, no JSON, no UTF-8, too large.
     """
     try:
-        descriptor = system.open(path, system.O_RDONLY | system.O_CLOEXEC | system.O_NOCTTY)
-    except (OSError, ValueError) as error:
-        raise InvalidConfig([f"{_printable(path)} {_in_plain_words(error)}"], what) from None
-    try:
-        mode = system.fstat(descriptor).st_mode
-        if not stat.S_ISREG(mode) and not stat.S_ISFIFO(mode):
-            raise InvalidConfig([f"{_printable(path)} is not a regular file"], what)
-        return read_descriptor(descriptor, what)
-    finally:
-        system.close(descriptor)
-
-
-def read_descriptor(descriptor: int, what: str = "config.json") -> object:
-    """Read one JSON document from an open file, pipe or terminal up to its end. Raises InvalidConfig."""
-    pieces, size = [], 0
-    try:
-        while piece := system.read(descriptor, 65536):
-            pieces.append(piece)
-            size += len(piece)
-            if size > LARGEST:
-                raise InvalidConfig([f"is larger than {LARGEST} bytes"], what)
-    except OSError as error:
-        raise InvalidConfig([_in_plain_words(error)], what) from None
-    return decode(b"".join(pieces), what)
+        return decode(files.read(path, LARGEST), what)
+    except UnreadableFile as error:
+        raise InvalidConfig([str(error)], what) from None
 
 
 def decode(data: bytes, what: str = "config.json") -> object:
@@ -87,12 +54,6 @@ def decode(data: bytes, what: str = "config.json") -> object:
         line, column = getattr(error, "lineno", 0), getattr(error, "colno", 0)
         where = f"line {line} column {column}: " if line else ""
         raise InvalidConfig([where + getattr(error, "msg", str(error))], what) from None
-
-
-def _in_plain_words(error: "OSError | ValueError") -> str:
-    if isinstance(error, ValueError):
-        return "is no path"
-    return PLAIN_WORDS.get(error.errno or 0) or f"cannot be read: {reason(error)}"
 
 
 def parse(document: object, os: str) -> Spec:
@@ -153,10 +114,6 @@ def _mended(value: "Any", path: "Path", wrong: "set[Path]") -> "Any":
     if isinstance(value, list):
         return [_mended(item, (*path, index), wrong) for index, item in enumerate(value)]
     return value
-
-
-def _printable(path: str) -> str:
-    return path if path.isprintable() and path.isascii() else shown(path)
 
 
 def _read_version(config: Section) -> str:

@@ -260,7 +260,7 @@ def test_mistakes_in_a_configuration_are_named(tmp_path: Path, content: Any, why
 
 
 def test_an_unreadable_configuration_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(InvalidConfig, match="cannot be read: is a directory"):
+    with pytest.raises(InvalidConfig, match="is not a regular file"):
         keyprovider.read(str(tmp_path))
 
 
@@ -410,7 +410,7 @@ def test_a_service_behind_tls(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("tls", "why"),
     [
-        (Tls(root_ca_file="/no/such"), "grpc-tls: cannot read /no/such: does not exist"),
+        (Tls(root_ca_file="/no/such"), "grpc-tls: /no/such is missing"),
         (Tls(insecure_skip_verify=True), "insecure-skip-verify is not possible"),
     ],
 )

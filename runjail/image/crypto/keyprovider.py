@@ -6,10 +6,11 @@ caller, and answers with one.
 """
 
 import base64
+import errno
 import os
 
-from runjail import jsonio
-from runjail.errors import ImageError, InvalidConfig, reason
+from runjail import files, jsonio
+from runjail.errors import ImageError, InvalidConfig, UnreadableFile
 from runjail.image import model
 from runjail.image.crypto.options import SchemeError, decode
 from runjail.record import Record
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from runjail.image.crypto.options import Parameters
 
 VARIABLE = "OCICRYPT_KEYPROVIDER_CONFIG"
-LARGEST = 1 << 20  # bytes of the configuration
+LARGEST = 1 << 20  # bytes of the configuration, and of the files that it names
 NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 _NOTHING: "Mapping[str, tuple[bytes | None, ...]]" = {}
 
@@ -62,13 +63,11 @@ def read(path: str) -> dict[str, Provider]:
     Raises InvalidConfig naming the file and every mistake in it.
     """
     try:
-        with open(path, "rb") as file:
-            content = file.read(LARGEST + 1)
-        document = jsonio.loads(content) if len(content) <= LARGEST else None
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise InvalidConfig([f"cannot be read: {reason(error)}"], path) from None
+        document = jsonio.loads(files.read(path, LARGEST))
+    except UnreadableFile as error:
+        if error.errno == errno.ENOENT:
+            return {}
+        raise InvalidConfig([error.why], path) from None
     except (ValueError, RecursionError) as error:
         raise InvalidConfig([f"not JSON: {error}"], path) from None
     entries = model.get(document, "key-providers") if isinstance(document, dict) else None

@@ -3,8 +3,9 @@
 Its messages have one field, bytes with number 1, that holds the JSON document; so there is no protobuf library here.
 """
 
-from runjail.errors import RunjailError, reason
-from runjail.image.crypto.keyprovider import Provider, Tls
+from runjail import files
+from runjail.errors import RunjailError, UnreadableFile
+from runjail.image.crypto.keyprovider import LARGEST, Provider, Tls
 from runjail.image.crypto.options import SchemeError
 
 TYPE_CHECKING = False
@@ -56,10 +57,9 @@ def _credentials(grpc: "Any", tls: Tls) -> "Any":
 
 def _content(path: str) -> bytes:
     try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError as error:
-        raise SchemeError(f"grpc-tls: cannot read {path}: {reason(error)}") from None
+        return files.read(path, LARGEST)
+    except UnreadableFile as error:
+        raise SchemeError(f"grpc-tls: {error}") from None
 
 
 def encode(content: bytes) -> bytes:

@@ -9,7 +9,8 @@ import os
 import stat
 
 from runjail import log
-from runjail.errors import ImageError, UsageError, reason
+from runjail.errors import ImageError, UnreadableFile, UsageError, reason
+from runjail.files import await_data, open_named, read_open
 from runjail.image.crypto import keyfile
 from runjail.image.crypto.options import DECRYPTING, ENCRYPTING
 
@@ -81,19 +82,13 @@ def provider(text: str) -> "Found":
 def read_file(path: str, descriptor: int | None = None) -> tuple[bytes, int]:
     """Return a file's content and mode. descriptor: it is open already, and closed here. Raises ImageError."""
     try:
-        opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC) if descriptor is None else descriptor
+        opened = open_named(path) if descriptor is None else descriptor
         try:
-            mode = os.fstat(opened).st_mode
-            with open(opened, "rb", closefd=False) as file:  # which would leave a directory's descriptor open
-                content = file.read(LARGEST + 1)
+            return read_open(opened, path, LARGEST), os.fstat(opened).st_mode
         finally:
             os.close(opened)
-    except (OSError, ValueError) as error:
-        why = reason(error) if isinstance(error, OSError) else str(error)
-        raise ImageError(f"Unable to read file: {path}: {why}") from None
-    if len(content) > LARGEST:
-        raise ImageError(f"Unable to read file: {path}: longer than {LARGEST >> 20} MiB")
-    return content, mode
+    except UnreadableFile as error:
+        raise ImageError(f"Unable to read file: {path}: {error.why}") from None
 
 
 def _sort(path: str, content: bytes, mode: int, password: bytes | None) -> "Found":
@@ -122,6 +117,7 @@ def _from_descriptor(text: str) -> bytes:
     if not (text.isascii() and text.isdigit()) or len(text) > 6:
         raise UsageError(f"could not parse file descriptor {text[:20]!r}")
     try:
+        await_data(int(text))
         password = os.read(int(text), PASSWORD)
         if int(text) > 2:
             os.close(int(text))

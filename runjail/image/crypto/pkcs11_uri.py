@@ -7,7 +7,8 @@ variables, `module: {env: {NAME: value}}`. The policy is `OCICRYPT_CONFIG`, a YA
 import os
 import urllib.parse
 
-from runjail.errors import RunjailError, reason
+from runjail import files
+from runjail.errors import RunjailError, UnreadableFile
 from runjail.image.crypto.options import SchemeError
 from runjail.record import Record
 
@@ -88,13 +89,9 @@ def pin(uri: Uri) -> str:
 
 def _read(path: str, what: str) -> bytes:
     try:
-        with open(path, "rb") as file:
-            data = file.read(LARGEST + 1)
-    except OSError as error:
-        raise SchemeError(f"PKCS11: cannot read the {what} {path}: {reason(error)}") from error
-    if len(data) > LARGEST:
-        raise SchemeError(f"PKCS11: the {what} {path} is larger than {LARGEST} bytes")
-    return data
+        return files.read(path, LARGEST)
+    except UnreadableFile as error:
+        raise SchemeError(f"PKCS11: the {what} {error}") from None
 
 
 class KeyFile(Record):

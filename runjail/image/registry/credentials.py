@@ -6,10 +6,11 @@ The first file that knows a registry wins, and in it the most specific key: `hos
 
 import base64
 import binascii
+import errno
 import os
 
-from runjail import jsonio, log
-from runjail.errors import HostError, ImageError, reason
+from runjail import files, jsonio, log
+from runjail.errors import HostError, ImageError, UnreadableFile, reason
 from runjail.host import programs
 from runjail.image.references import DOCKER
 from runjail.record import Record
@@ -160,14 +161,11 @@ def _default_files(environ: "Mapping[str, str]") -> "Iterator[str]":
 
 def _content(path: str, *, needed: bool) -> bytes | None:
     try:
-        with open(path, "rb") as file:
-            return file.read(LARGEST)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        if needed:
-            raise ImageError(f"credentials file {path}: {reason(error)}") from None
-        return None
-    except OSError as error:
-        raise ImageError(f"credentials file {path}: cannot be read: {reason(error)}") from None
+        return files.read(path, LARGEST)
+    except UnreadableFile as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR) and not needed:
+            return None
+        raise ImageError(f"credentials file {error}") from None
 
 
 def _parse(content: bytes, what: str) -> "dict[str, Any]":
