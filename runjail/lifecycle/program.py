@@ -66,7 +66,9 @@ def take_on(process: "Process", become: "Callable[[Process], None]") -> None:
     except OSError:
         become(process)
         _chdir(process.cwd)
+        _require_inside(process.cwd)
     else:
+        _require_inside(process.cwd)
         become(process)
 
 
@@ -75,6 +77,20 @@ def _chdir(directory: str) -> None:
         os.chdir(directory)
     except OSError as error:
         raise HostError(f'chdir to cwd ("{directory}") set in config.json failed: {cause(error)}') from error
+
+
+def _require_inside(directory: str) -> None:
+    """Raise HostError when we are in a directory outside of our root: `/proc/self/fd/N` leads there (CVE-2024-21626).
+
+    Linux has no path to it then (getcwd(2)); FreeBSD has the host's, which is nothing inside, or something else.
+    """
+    try:
+        if os.path.samestat(os.stat(os.getcwd()), os.stat(".")):
+            return
+        why = "it is outside of the container"
+    except OSError as error:
+        why = f"it is outside of the container, or gone: {cause(error)}"
+    raise HostError(f'chdir to cwd ("{directory}") set in config.json failed: {why}')
 
 
 def find(process: "Process") -> str:
