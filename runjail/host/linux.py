@@ -118,9 +118,9 @@ class LinuxHost:
             rootfs.remove_made(root, note["path"])
             os.close(root)
         elif note["undo"] == "cgroup":
-            from runjail.host import linux_cgroup
+            from runjail.host import linux_cgroup_users
 
-            linux_cgroup.remove(note)
+            linux_cgroup_users.remove(note)
 
     # -- processes -----------------------------------------------------------------------------------------------
 

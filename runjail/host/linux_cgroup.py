@@ -6,7 +6,6 @@ itself. Then a warning names what is not enforced.
 
 import errno
 import os
-import time
 
 from runjail import log
 from runjail.errors import HostError, reason
@@ -15,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runjail.host.base import Box, Note, Noting
+    from runjail.host.base import Box, Noting
     from runjail.spec.model import Resources
     from runjail.steps import Cgroup
 
@@ -23,8 +22,8 @@ TOP = "/sys/fs/cgroup"
 CONTROLLERS = ("memory", "cpu", "cpuacct", "cpuset", "pids", "freezer", "devices")
 ENFORCING = ("memory", "cpu", "cpuset", "pids")
 MARK = "trusted.runjail"  # extended attribute of the groups that we made
-REMOVE_ROUNDS = 200
-REMOVE_PAUSE = 0.005  # seconds
+NO_MARKS = errno.EOPNOTSUPP  # of a kernel whose groups have no attributes
+MAKE_ROUNDS = 200
 
 
 def unified() -> bool:
@@ -41,16 +40,16 @@ def directories(path: str) -> list[str]:
 
 def create(step: "Cgroup", box: "Box", note: "Noting") -> None:
     """Make the group where it is missing, then set its limits and the policy for devices."""
-    from runjail.host import linux_devices
+    from runjail.host import linux_cgroup_users, linux_devices
 
     wanted = _settings(step.resources)
     if not box.cgroup:
         path = _unused(step.path) if step.own else step.path
         made = [above for directory in directories(path) for above in missing(directory)]
-        note({"undo": "cgroup", "path": path, "made": made})
+        user = linux_cgroup_users.number()
+        note({"undo": "cgroup", "path": path, "made": made, "user": user})
         try:
-            for directory in directories(path):
-                make(directory)
+            linux_cgroup_users.make(path, user)
         except OSError as error:
             names = ", ".join(file for _, file, _ in wanted)
             lost = [f"not enforced: {names}"] * bool(names) + [linux_devices.do_without(step.devices, box)]
@@ -85,12 +84,12 @@ def missing(directory: str) -> list[str]:
 
 def make(directory: str) -> None:
     """Make a group and what is missing above it; others may make and remove the same parents at this moment."""
-    for attempt in range(REMOVE_ROUNDS):
+    for attempt in range(MAKE_ROUNDS):
         for path in missing(directory):
             try:
                 _make_one(path)
             except FileNotFoundError:  # a parent was removed between our look and our mkdir
-                if attempt == REMOVE_ROUNDS - 1:
+                if attempt == MAKE_ROUNDS - 1:
                     raise
                 break
         else:
@@ -104,7 +103,7 @@ def _make_one(path: str) -> None:
     except FileExistsError:
         pass
     except OSError as error:
-        if error.errno != errno.EOPNOTSUPP:  # without marks each container removes only the parents it made itself
+        if error.errno != NO_MARKS:  # without marks each container removes only the parents it made itself
             raise
     _inherit(path)
 
@@ -209,55 +208,6 @@ def enter(path: str) -> None:
             write(f"{directory}/{file}", "0")
         except OSError as error:
             raise HostError(f"joining control group {directory}: {reason(error)}") from error
-
-
-def remove(note: "Note") -> None:
-    """Remove what create made: the group, with what is below it, once its last process is gone; then unused parents."""
-    for directory in reversed(note["made"]):
-        if not directory.endswith("/" + note["path"]):
-            _remove_unused(directory)
-            continue
-        for _ in range(REMOVE_ROUNDS):
-            if _removed(directory):
-                break
-            time.sleep(REMOVE_PAUSE)
-        else:
-            raise HostError(f"removing control group {directory}: it still has processes")
-        _remove_marked(os.path.dirname(directory))
-
-
-def _remove_marked(directory: str) -> None:
-    """Remove the groups above a container's that some container made, unless another one uses them."""
-    try:
-        while os.getxattr(directory, MARK) is not None and _remove_unused(directory):
-            directory = os.path.dirname(directory)
-    except OSError:  # not marked: not ours
-        pass
-
-
-def _remove_unused(directory: str) -> bool:
-    try:
-        os.rmdir(directory)
-    except OSError:  # gone, or others have groups in it by now
-        return False
-    return True
-
-
-def _removed(directory: str) -> bool:
-    try:
-        _remove_below(directory)
-    except FileNotFoundError:
-        return True
-    except OSError:  # busy until the last process has been reaped
-        return False
-    return True
-
-
-def _remove_below(directory: str) -> None:
-    for entry in os.scandir(directory):
-        if entry.is_dir(follow_symlinks=False):
-            _remove_below(entry.path)
-    os.rmdir(directory)
 
 
 def freeze(path: str, frozen: bool) -> bool:

@@ -5,7 +5,7 @@ import os
 
 from runjail.errors import HostError, reason
 from runjail.host import linux_cgroup as cgroup
-from runjail.host import linux_devices
+from runjail.host import linux_cgroup_users, linux_devices
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,10 +35,11 @@ def move(path: str, box: "Box", note: "Noting", processes: "Callable[[], list[in
     """
     _refuse_shared(path, set(processes()))
     missing = [made for directory in cgroup.directories(path) for made in cgroup.missing(directory)]
-    note({"undo": "cgroup", "path": path, "made": missing})
+    user = linux_cgroup_users.number()
+    note({"undo": "cgroup", "path": path, "made": missing, "user": user})
     try:
+        linux_cgroup_users.make(path, user)
         for directory in cgroup.directories(path):
-            cgroup.make(directory)
             if directory in missing and box.cgroup:
                 _copy(directory, directory.removesuffix(path) + box.cgroup)
         if box.devices.get("enforced"):

@@ -163,3 +163,36 @@ def test_an_id_of_another_boot(life: Life) -> None:
     survives(life, "created")
     life.create("/bin/sleep", "600")
     assert life.runjail("create", "-b", sleeper(life), "c").returncode == 1, "one of this boot stays"
+
+
+def groups(leftovers: Leftovers, path: str) -> list[list[str]]:
+    """Return the processes of each control group at a path."""
+    return [Path(found, "cgroup.procs").read_text().split() for found in leftovers.cgroups() if found.endswith(path)]
+
+
+@pytest.mark.linux
+@pytest.mark.parametrize("racing", [True, False])
+def test_a_control_group_of_two_roots(life: Life, leftovers: Leftovers, racing: bool) -> None:
+    """The same cgroupsPath below two roots: a creation that fails, or the first delete, leaves it to the other."""
+    other = Runjail(life.path)
+    bundle, path = sleeper(life), life.bundle.config["linux"]["cgroupsPath"]
+    late = None
+    if racing:  # both see that it is missing
+        late = stopped_at(life, "linux_cgroup.make", "create", "-b", bundle, "--pid-file", "/nowhere/pid", "c")
+    other.ok("create", "-b", bundle, "c")
+    pid = str(other.state("c")["pid"])
+    assert set(map(tuple, groups(leftovers, path))) == {(pid,)}
+    if late:
+        code, said = goes_on(life, late)
+        assert (code, said) == (1, "runjail: writing pid file /nowhere/pid: does not exist\n")
+    else:
+        life.runjail.ok("create", "-b", bundle, "c")
+        life.runjail.ok("delete", "c")
+    assert set(map(tuple, groups(leftovers, path))) == {(pid,)}
+    other.ok("start", "c")
+    life.runjail.ok("create", "-b", bundle, "c")
+    other.ok("delete", "--force", "c")
+    assert set(map(tuple, groups(leftovers, path))) == {(str(life.runjail.state("c")["pid"]),)}
+    survives(life, "created")
+
+    assert groups(leftovers, path) == []
