@@ -13,6 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    Making = Callable[[str, int], None]
+
 MAX_LINKS = 40  # as many as the kernels follow (MAXSYMLINKS)
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -47,12 +49,12 @@ class Place:
         return os.open(self.name, DIRECTORY, dir_fd=self.parent)
 
 
-def resolve(root: int, path: str, making: "Callable[[str], None] | None" = None) -> Place:
+def resolve(root: int, path: str, making: "Making | None" = None) -> Place:
     """Walk `path` below the open directory `root`.
 
     Symbolic links are followed inside the root, also as the last component; the last component may be missing.
     A missing directory on the way is FileNotFoundError, or is created with mode 0755 when `making` is given;
-    `making` is called with the path relative to the root before each creation.
+    `making` is called before each creation, with the path relative to the root and the open directory where it will be.
     Raises OSError (ELOOP after 40 links, ENOTDIR).
     """
     pending = _components(path)
@@ -83,7 +85,7 @@ def resolve(root: int, path: str, making: "Callable[[str], None] | None" = None)
                 names.append(name)
                 break
             if not mode and making:
-                making("/".join([*names, name]))
+                making("/".join([*names, name]), held[-1])
                 _make_directory(name, held[-1])
             held.append(os.open(name, DIRECTORY, dir_fd=held[-1]))
             names.append(name)
@@ -108,15 +110,15 @@ def _make_directory(name: str, parent: int) -> None:
         pass
 
 
-def mount_point(root: int, path: str, directory: bool, making: "Callable[[str], None]") -> Place:
+def mount_point(root: int, path: str, directory: bool, making: "Making") -> Place:
     """Resolve `path` and make sure that a directory, or an empty file, is there to mount on.
 
-    `making` is called before anything is created, with a path relative to the root and ending in "/" for directories.
+    `making` is called before anything is created, as `resolve` does, with paths of directories ending in "/".
     """
-    place = resolve(root, path, lambda made: making(made + "/"))
+    place = resolve(root, path, lambda made, parent: making(made + "/", parent))
     try:
         if not place.mode():
-            making(place.path + "/" if directory else place.path)
+            making(place.path + "/" if directory else place.path, place.parent)
             if directory:
                 _make_directory(place.name, place.parent)
             else:
@@ -158,7 +160,7 @@ def make_directories(path: str) -> None:
     """Create `path` and its missing parents, mode 0755, below our own root: for use inside a container."""
     root = open_root("/")
     try:
-        place = resolve(root, path, lambda made: None)
+        place = resolve(root, path, lambda *_made: None)
         if not place.mode():
             _make_directory(place.name, place.parent)
         place.close()

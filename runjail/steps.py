@@ -142,7 +142,8 @@ class MoveInterface(Step):
 class CreateNamespaces(Step):
     """The Linux form of a jail. new: namespace types to create; join: (type, path) to enter.
 
-    pid is entered by fork, the rest by the child itself. propagation: of the root mount ("" is private).
+    pid is entered by fork, the rest by the child itself. propagation: of the root mount ("" is private). bundle: its
+    directory; a root in it is left as it was found.
     """
 
     inside = True
@@ -152,6 +153,7 @@ class CreateNamespaces(Step):
     domainname: str | None = None
     propagation: str = ""
     readonly: bool = False
+    bundle: str = ""
 
 
 class Nodes(Step):

@@ -105,7 +105,7 @@ def test_files_in_the_way(root: int, tmp_path: Path) -> None:
         with pytest.raises(NotADirectoryError):
             rootfs.resolve(root, path)
     with pytest.raises(NotADirectoryError):
-        rootfs.mount_point(root, "file/x/y", True, lambda made: None)
+        rootfs.mount_point(root, "file/x/y", True, lambda *_made: None)
     with pytest.raises(FileNotFoundError):
         rootfs.resolve(root, "missing/x")
 
@@ -126,7 +126,7 @@ def test_nothing_leads_out(root: int, tmp_path: Path, links: dict[str, str], pat
     before = sorted(str(found) for found in top.rglob("*"))
     made: list[str] = []
     try:
-        place = rootfs.mount_point(root, path, directory, made.append)
+        place = rootfs.mount_point(root, path, directory, lambda name, _parent: made.append(name))
     except OSError:
         pass
     else:
@@ -147,7 +147,7 @@ def test_mount_points_are_noted_before_they_are_made(root: int, tmp_path: Path) 
     """Directories with a slash; what is there already is not noted."""
     seen: list[tuple[str, bool]] = []
 
-    def making(name: str) -> None:
+    def making(name: str, _parent: int) -> None:
         seen.append((name, (tmp_path / "root" / name).exists()))
 
     rootfs.mount_point(root, "/x/y/file", False, making).close()
@@ -162,7 +162,7 @@ def test_mount_points_are_noted_before_they_are_made(root: int, tmp_path: Path) 
 def test_modes_do_not_depend_on_the_callers_umask(root: int, tmp_path: Path, umask: int) -> None:
     before = os.umask(umask)
     try:
-        rootfs.mount_point(root, "x/y", True, lambda made: None).close()
+        rootfs.mount_point(root, "x/y", True, lambda *_made: None).close()
     finally:
         os.umask(before)
 
@@ -223,7 +223,7 @@ def test_a_component_that_is_swapped_meanwhile(root: int, tmp_path: Path) -> Non
     try:
         for number in range(1500):
             try:
-                place = rootfs.mount_point(root, f"swap/made{number % 7}", True, lambda made: None)
+                place = rootfs.mount_point(root, f"swap/made{number % 7}", True, lambda *_made: None)
             except OSError:
                 continue
             if os.path.isdir("/proc/self/fd"):
@@ -250,7 +250,7 @@ def test_descriptors_are_not_leaked(root: int, tmp_path: Path) -> None:
         except OSError:
             pass
         try:
-            rootfs.mount_point(root, path, False, lambda made: None).close()
+            rootfs.mount_point(root, path, False, lambda *_made: None).close()
         except OSError:
             pass
         rootfs.remove_made(root, path)

@@ -161,7 +161,7 @@ class _Mounting:
             raise HostError("the mount point does not exist")
         noting = {"undo": "made", "root": path}
         return rootfs.mount_point(
-            root, self.step.destination, self.directory, lambda made: self.note(noting | {"path": made})
+            root, self.step.destination, self.directory, lambda made, _parent: self.note(noting | {"path": made})
         )
 
     def _check_place(self, place: rootfs.Place) -> None:
@@ -286,7 +286,7 @@ def _make_directory(step: "ReadonlyRoot", note: "Noting") -> None:
         root = rootfs.open_root(step.source)
         try:
             noting = {"undo": "made", "root": step.source}
-            rootfs.mount_point(root, step.directory, True, lambda made: note(noting | {"path": made})).close()
+            rootfs.mount_point(root, step.directory, True, lambda made, _parent: note(noting | {"path": made})).close()
         finally:
             os.close(root)
     except OSError:

@@ -87,7 +87,7 @@ class FreeBSDShim:
 def _enter(root: str, below: str) -> None:
     """Stand in the directory to mount on: nmount(2) would follow links in its path."""
     directory = rootfs.open_root(root)
-    place = rootfs.mount_point(directory, below, True, lambda made: None) if below else None
+    place = rootfs.mount_point(directory, below, True, lambda *_made: None) if below else None
     found = place.open_directory() if place else directory
     os.fchdir(found)
     for descriptor in {found, directory, place.parent if place else directory}:

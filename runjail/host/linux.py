@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runjail.host.base import Note, Noting
+    from runjail.host.linux_points import Points
     from runjail.spec.model import Process
     from runjail.steps import Plan, Step
 
@@ -32,6 +33,7 @@ class LinuxHost:
     """`Host` for Linux. State that spans one child's life: what its root is still to become."""
 
     os = "linux"
+    _points: "Points"
 
     def __init__(self) -> None:
         self._readonly, self._propagation, self._lacks_policy = False, "", False
@@ -64,7 +66,7 @@ class LinuxHost:
         elif isinstance(step, steps.CreateNamespaces):
             self._create_namespaces(step, box)
         elif isinstance(step, steps.Mount):
-            linux_mounts.mount(step, box, note)
+            linux_mounts.mount(step, box, note, self._points)
         elif isinstance(step, steps.Nodes):
             from runjail.host import linux_nodes
 
@@ -82,7 +84,7 @@ class LinuxHost:
         import _socket
 
         from runjail.host import libc_linux as libc
-        from runjail.host import linux_mounts, linux_root
+        from runjail.host import linux_mounts, linux_points, linux_root
 
         self._enter_cgroup(box)
         flags = _flags(libc)
@@ -97,6 +99,7 @@ class LinuxHost:
             from runjail.host import linux_network
 
             linux_network.raise_loopback()
+        self._points = linux_points.Points(box.source, step.bundle)
         _ask("making the root a mount", "mount(2)", linux_root.bind, box.root, step.propagation)
         if box.lacks_policy():
             _ask("forbidding device files", "mount_setattr(2)", linux_mounts.forbid_devices, box.root)
@@ -109,14 +112,9 @@ class LinuxHost:
     def undo(self, note: "Note", box: Box) -> None:
         """Take back a mount point that was made, or a control group."""
         if note["undo"] == "made":
-            from runjail import rootfs
+            from runjail.host import linux_points
 
-            try:
-                root = rootfs.open_root(note["root"])
-            except OSError:  # the root directory itself is gone
-                return
-            rootfs.remove_made(root, note["path"])
-            os.close(root)
+            linux_points.take_back(note)
         elif note["undo"] == "cgroup":
             from runjail.host import linux_cgroup_users
 

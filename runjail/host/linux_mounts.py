@@ -17,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runjail import steps
     from runjail.host.base import Box, Noting
+    from runjail.host.linux_points import Points
 
 FLAGS = {
     "ro": libc.MS_RDONLY,
@@ -40,14 +41,14 @@ CGROUPS = "/sys/fs/cgroup"
 ATTEMPTS = 5  # at a mount point that goes away
 
 
-def mount(step: "steps.Mount", box: "Box", note: "Noting") -> None:
+def mount(step: "steps.Mount", box: "Box", note: "Noting", points: "Points") -> None:
     """Perform one Mount step below box.root."""
     try:
         root = rootfs.open_root(box.root)
         try:
             for attempt in range(ATTEMPTS):
                 try:
-                    _mount_below(root, step, box, note)
+                    _mount_below(root, step, box, note, points)
                     break
                 except FileNotFoundError:  # another container with this root took back the mount point that it had made
                     if attempt + 1 == ATTEMPTS or (step.fstype == "bind" and not os.path.lexists(step.source)):
@@ -62,15 +63,9 @@ def mount(step: "steps.Mount", box: "Box", note: "Noting") -> None:
         raise HostError(f"mounting {what}({step.fstype}) on {step.destination}: {reason(error)}", hint) from error
 
 
-def _mount_below(root: int, step: "steps.Mount", box: "Box", note: "Noting") -> None:
+def _mount_below(root: int, step: "steps.Mount", box: "Box", note: "Noting", points: "Points") -> None:
     directory = step.fstype != "bind" or os.path.isdir(step.source)
-    made: list[str] = []
-
-    def making(path: str) -> None:
-        note({"undo": "made", "root": box.source, "path": path})
-        made.append(path)
-
-    place = rootfs.mount_point(root, step.destination, directory, making)
+    place, made = points.find(root, step.destination, directory, note)
     try:
         if step.fstype in KERNELS and place.path != os.path.normpath(step.destination).strip("/"):
             raise HostError(f"mounting {step.fstype} on {step.destination}: it is a symbolic link in the image")

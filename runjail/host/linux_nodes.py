@@ -31,7 +31,7 @@ def make_nodes(step: "steps.Nodes", box: "Box") -> None:
 
 
 def _make_node(root: int, path: str, kind: str, major: int, minor: int, mode: int, uid: int, gid: int) -> None:
-    place = rootfs.resolve(root, path, lambda made: None)
+    place = rootfs.resolve(root, path, lambda *_made: None)
     try:
         if not place.mode():
             try:
@@ -57,7 +57,7 @@ def _bind_node(place: rootfs.Place, path: str, kind: int, device: int) -> None:
 
 def _make_link(root: int, path: str, target: str) -> None:
     directory, _, name = path.rpartition("/")
-    place = rootfs.resolve(root, directory, lambda made: None)
+    place = rootfs.resolve(root, directory, lambda *_made: None)
     try:
         parent = place.open_directory()
         try:

@@ -58,7 +58,7 @@ class LinuxShim:
                 _mount(lambda *words: libc.mount(words[0], root, *words[1:]), fstype, source, options)
                 return
             directory = rootfs.open_root(root)
-            place = rootfs.mount_point(directory, below, True, lambda made: None)
+            place = rootfs.mount_point(directory, below, True, lambda *_made: None)
             try:
                 _mount(lambda *words: mount_on(place, *words), fstype, source, options)
             finally:

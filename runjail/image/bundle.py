@@ -88,7 +88,7 @@ def _look(root: str, user: str, volumes: "Sequence[str]") -> "Identity":
         raise ImageError(f"cannot open the root {root}: {reason(error)}") from error
     try:
         for path in volumes:
-            rootfs.mount_point(directory, path, True, lambda _made: None).close()
+            rootfs.mount_point(directory, path, True, lambda *_made: None).close()
         return users.resolve(directory, user)
     except OSError as error:
         raise ImageError(f"cannot make the image's volumes: {reason(error)}") from error

@@ -41,7 +41,7 @@ def plan_steps(spec: "Spec", name: str, container_id: str, bundle: str, problems
         cgroup=cgroup_path(linux.cgroups_path, problems),
         devices=device_rules.policy(linux.device_rules, nodes.nodes, problems),
     )
-    namespaces = _namespaces(spec, problems)
+    namespaces = _namespaces(spec, bundle, problems)
     mounted = linux_mounts.translate(spec.mounts, bundle, problems)
     if linux.rootfs_propagation in ("shared", "rshared"):
         mounted = tuple(linux_mounts.without_peers(step) for step in mounted)
@@ -72,7 +72,7 @@ def _refuse_jail(spec: "Spec", problems: list[str]) -> None:
         problems.append('annotations["org.runjail.zfs.dataset"]: the Linux host cannot do this')
 
 
-def _namespaces(spec: "Spec", problems: list[str]) -> steps.CreateNamespaces:
+def _namespaces(spec: "Spec", bundle: str, problems: list[str]) -> steps.CreateNamespaces:
     listed = spec.linux.namespaces
     if listed is None:
         jail = spec.freebsd.jail
@@ -90,6 +90,7 @@ def _namespaces(spec: "Spec", problems: list[str]) -> steps.CreateNamespaces:
         domainname=spec.domainname or None,
         propagation=spec.linux.rootfs_propagation,
         readonly=spec.root.readonly,
+        bundle=bundle,
     )
 
 

@@ -36,6 +36,11 @@ def apart(runjail: Runjail, bundle: Bundle, tmp_path: Path) -> Iterator[Apart]:
     runjail("delete", "-f", "c")
 
 
+def _without_others(table: str, own: Path) -> list[str]:
+    """Drop what other tests of this machine have mounted: they remove the directories below it at any time."""
+    return [line for line in table.splitlines() if "/pytest-of-" not in line or str(own) in line]
+
+
 @pytest.mark.parametrize("word", ["", "shared", "rshared", "slave", "rslave", "private", "rprivate", "unbindable"])
 def test_no_propagation_takes_mounts_from_the_host(apart: Apart, word: str) -> None:
     """On a shared /, detaching the old root of a shared container took away half of the host's mounts."""
@@ -50,7 +55,8 @@ def test_no_propagation_takes_mounts_from_the_host(apart: Apart, word: str) -> N
     )
     inside = (apart.out / "inside").read_text()
 
-    assert (apart.out / "after").read_text() == (apart.out / "before").read_text()
+    before, after = (_without_others((apart.out / name).read_text(), volume) for name in ("before", "after"))
+    assert after == before
     assert " /volume " in inside, "the container did not run"
     assert ("shared:" in inside.splitlines()[0]) == (word in ("shared", "rshared")), "its root is not as asked"
 

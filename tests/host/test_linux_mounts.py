@@ -310,7 +310,7 @@ def test_a_mount_point_that_goes_away_is_made_again(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, failures: int, works: bool
 ) -> None:
     """Containers may share a root; one that is deleted takes back the mount points that it made."""
-    from runjail.host import linux_mounts  # its system calls are looked up as it is imported
+    from runjail.host import linux_mounts, linux_points  # its system calls are looked up as it is imported
 
     tries: list[int] = []
 
@@ -322,9 +322,13 @@ def test_a_mount_point_that_goes_away_is_made_again(
     monkeypatch.setattr(linux_mounts, "_mount_below", vanishing)
     step = steps.Mount("bind", str(tmp_path), "/data")
     if works:
-        linux_mounts.mount(step, Box("c", "c", "", "", str(tmp_path)), lambda _note: None)
+        linux_mounts.mount(
+            step, Box("c", "c", "", "", str(tmp_path)), lambda _note: None, linux_points.Points("/proc", "/")
+        )
     else:
         with pytest.raises(HostError, match="on /data: does not exist"):
-            linux_mounts.mount(step, Box("c", "c", "", "", str(tmp_path)), lambda _note: None)
+            linux_mounts.mount(
+                step, Box("c", "c", "", "", str(tmp_path)), lambda _note: None, linux_points.Points("/proc", "/")
+            )
 
     assert len(tries) == min(failures + 1, linux_mounts.ATTEMPTS)

@@ -46,7 +46,7 @@ def test_a_tmpfs_turns_read_only_when_everything_is_in_it() -> None:
 def test_namespaces_when_the_document_names_none() -> None:
     made = step_of(spec_of(hostname="h", root=Root("r", readonly=True)), steps.CreateNamespaces)
 
-    assert made == steps.CreateNamespaces(("pid", "mount", "ipc", "uts"), hostname="h", readonly=True)
+    assert made == steps.CreateNamespaces(("pid", "mount", "ipc", "uts"), hostname="h", readonly=True, bundle="/b")
 
 
 @pytest.mark.parametrize("jail", [Jail(vnet="new"), Jail(ip4="disable", ip6="disable")])

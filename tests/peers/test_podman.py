@@ -138,6 +138,14 @@ def test_a_program_that_cannot_run(
     assert reason in done.err
 
 
+def test_mount_points_stay_as_runc_leaves_them(podman: Podman) -> None:
+    """What `podman export` and `podman commit` show of a container that has ended: it needs them in its next life."""
+    assert podman.run("--rm", "true").code == 0
+
+    for path in ("etc/hostname", "etc/resolv.conf", "run/.containerenv"):
+        assert (podman.rootfs / path).read_bytes() == b"", path
+
+
 def test_killed_from_outside_is_137(podman: Podman) -> None:
     """podman waits in the foreground; somebody kills init behind its back."""
     with start([*podman.command, *podman.words("--name web", "sleep", "600")], podman.env) as foreground:
