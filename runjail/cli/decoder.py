@@ -210,12 +210,14 @@ def _parameters(document: object) -> "Parameters":
 @contextmanager
 def _spool(most: int) -> "Iterator[FileIO]":
     """Keep up to so many bytes of standard input in a file without a name."""
-    with _telling("could not copy data"):
-        file = tempfile.TemporaryFile(buffering=0, dir=os.environ.get("TMPDIR") or SPOOL)
+    place = os.environ.get("TMPDIR") or SPOOL
+    with _telling(f"could not copy data: {place}"):
+        file = tempfile.TemporaryFile(buffering=0, dir=place)
     with file:
         with _telling("could not copy data"):
             while most and (block := os.read(0, min(BLOCK, most))):
-                _write(file.fileno(), block)
+                with _telling(f"could not copy data: {place}"):
+                    _write(file.fileno(), block)
                 most -= len(block)
             file.seek(0)
         yield file

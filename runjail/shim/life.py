@@ -30,7 +30,10 @@ class Life:
             raise errors.ContainerExists(request["id"])
         if request["checkpoint"]:
             raise Failure(UNIMPLEMENTED, "restoring a checkpoint is not supported")
-        root = state_root(request["bundle"], self._namespace, request["options"])
+        bundle = request["bundle"]
+        if not bundle.startswith("/") or ".." in bundle.split("/"):
+            raise errors.UsageError(f"the bundle must be an absolute path, not {bundle[:80]!a}")
+        root = state_root(bundle, self._namespace, request["options"])
         task = Task(request, root, self._namespace)
         task.open()
         task.claim("create")

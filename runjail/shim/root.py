@@ -2,6 +2,7 @@
 
 import os
 
+from runjail.errors import UsageError
 from runjail.shim import messages, wire
 
 TYPE_CHECKING = False
@@ -15,11 +16,13 @@ def state_root(bundle: str, namespace: str, options: "Message | None" = None) ->
     """Return the state directory for a bundle's container.
 
     It is the one that the options of the runtime name (containerd.runc.v1.Options, as Any), else `runjail` next to
-    where this containerd has its bundles; in it, one directory for each of containerd's namespaces.
+    where this containerd has its bundles; in it, one directory for each of containerd's namespaces. Raises UsageError.
     """
     asked = ""
     if options and options["type_url"].endswith("runc.v1.Options"):
         asked = wire.decode(messages.OPTIONS, options["value"])["root"]
+    if asked and not asked.startswith("/"):
+        raise UsageError(f"the runtime's option root must be an absolute path, not {asked[:80]!a}")
     if asked:
         with open(f"{bundle}/{FILE}", "w", encoding="utf-8") as file:
             file.write(asked)

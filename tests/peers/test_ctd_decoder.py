@@ -230,7 +230,26 @@ def test_an_unusable_spool_is_named(node: Node, layer: Any, decode: Any) -> None
 
     said = decode(ciphertext, payload(descriptor), f"--decryption-keys-path={node.keys}", TMPDIR="/no/such").refused()
 
-    assert said.startswith("could not copy data: ")
+    assert said.startswith("could not copy data: /no/such: ")
+
+
+@pytest.mark.linux
+def test_a_full_spool_is_named(node: Node, layer: Any, tmp_path: Path) -> None:
+    ciphertext, descriptor = layer
+    (tmp_path / "payload").write_bytes(payload(descriptor))
+    (tmp_path / "small").mkdir()
+    decoder = f"{DECODER} --decryption-keys-path={node.keys} 3<{tmp_path}/payload"
+    script = f"mount -t tmpfs -o size=4k none {tmp_path}/small && exec {decoder}"
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", script],
+        input=ciphertext * 100,
+        env={"PATH": os.environ["PATH"], "TMPDIR": f"{tmp_path}/small"},
+        capture_output=True,
+        timeout=60,
+    )
+
+    assert done.returncode == 1
+    assert done.stderr.decode().startswith(f"could not copy data: {tmp_path}/small: "), done.stderr
 
 
 def test_bad_providers_are_refused(node: Node, layer: Any, decode: Any, tmp_path: Path) -> None:

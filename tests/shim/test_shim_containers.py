@@ -235,6 +235,12 @@ def test_memory_ran_out(shim: Shim) -> None:
     assert shim.events.topics[-4:] == ["oom", "exit", "exit", "exit"]
 
 
+@pytest.mark.parametrize("bundle", ["", "web", "../web", "/run/../etc/web", "/run/.."])
+def test_bundles_that_could_be_anywhere(shim: Shim, bundle: str) -> None:
+    assert code(shim.ask("Create", bundle=bundle)) == INVALID
+    assert not (shim.workers.started or shim.containers.tasks)
+
+
 def test_a_failing_creation_is_forgotten(shim: Shim) -> None:
     asked = shim.ask("Create", bundle=str(shim.directory))
     assert code(shim.ask("Create", bundle=str(shim.directory))) == EXISTS

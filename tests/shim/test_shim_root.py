@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from runjail.errors import UsageError
 from runjail.shim import messages, wire
 from runjail.shim.metrics import metrics
 from runjail.shim.root import state_root
@@ -30,6 +31,13 @@ def test_where_the_options_say(tmp_path: Path) -> None:
     """`delete`, which gets no options, finds it in the bundle."""
     assert state_root(str(tmp_path), "default", options("/elsewhere")) == "/elsewhere/default"
     assert state_root(str(tmp_path), "default") == "/elsewhere/default"
+
+
+def test_a_root_that_is_relative(tmp_path: Path) -> None:
+    """To what, nobody knows: the shim stands in /."""
+    with pytest.raises(UsageError, match="must be an absolute path"):
+        state_root(str(tmp_path), "default", options("../elsewhere"))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_garbage_in_the_options() -> None:
