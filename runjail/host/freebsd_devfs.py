@@ -4,6 +4,8 @@ A ruleset that is not loaded is an empty one, and an empty one hides nothing: /d
 ruleset is mounted before it was seen to have rules, and none is changed after.
 """
 
+import os
+
 from runjail.errors import HostError
 from runjail.host import programs
 from runjail.host.freebsd_lock import MachineLock
@@ -28,10 +30,15 @@ def choose_ruleset(step: "Mount", boot: str, note: "Noting") -> int:
     return _make_private([*rules, *step.rules], boot, note) if step.rules else base
 
 
-def _rules(number: int) -> list[str]:
-    """Return the rules of a ruleset without their numbers. Raises HostError when there are none."""
+def _shown(number: int) -> list[str]:
+    """Return the rules of a ruleset without their numbers."""
     shown = programs.check([DEVFS, "rule", "-s", str(number), "show"]).stdout.decode("utf-8", "replace")
-    rules = [line.strip().partition(" ")[2] for line in shown.splitlines() if line.strip()]
+    return [line.strip().partition(" ")[2] for line in shown.splitlines() if line.strip()]
+
+
+def _rules(number: int) -> list[str]:
+    """Return the rules of a ruleset as _shown does. Raises HostError when there are none."""
+    rules = _shown(number)
     if not rules:
         raise HostError(f"devfs ruleset {number} is not loaded: it would show every device of the host", LOAD_HINT)
     return rules
@@ -40,6 +47,7 @@ def _rules(number: int) -> list[str]:
 def _make_private(rules: list[str], boot: str, note: "Noting") -> int:
     """Fill a free ruleset with rules, those of the base first.
 
+    Before them all comes one that matches nothing and tells the ruleset from one that gets the same number later.
     They are copied, for `include BASE` would lose whatever BASE includes itself: the kernel follows includes one deep
     (vfs.devfs.rule_depth), and the hiding is done by a ruleset that devfsrules_jail includes.
     """
@@ -48,7 +56,9 @@ def _make_private(rules: list[str], boot: str, note: "Noting") -> int:
         number = next((n for n in range(FIRST, LAST + 1) if b"%d" % n not in taken), 0)
         if not number:
             raise HostError(f"make a devfs ruleset: all numbers from {FIRST} to {LAST} are taken")
-        note({"undo": "ruleset", "number": number, "boot": boot})
+        mark = f"path runjail-{os.urandom(8).hex()} hide"
+        note({"undo": "ruleset", "number": number, "mark": mark, "boot": boot})
+        rules = [mark, *rules]
         text = "".join(f"{rule}\n" for rule in rules)
         programs.check([DEVFS, "rule", "-s", str(number), "add", "-"], input=text.encode())
         if len(_rules(number)) != len(rules):
@@ -57,7 +67,12 @@ def _make_private(rules: list[str], boot: str, note: "Noting") -> int:
 
 
 def remove_ruleset(note: "Note") -> None:
-    """Empty a private ruleset, which makes its number free again. Mounts that used it keep showing what they show."""
-    number = str(note["number"])
-    if number.encode() in programs.check([DEVFS, "rule", "showsets"]).stdout.split():
-        programs.check([DEVFS, "rule", "-s", number, "delset"])
+    """Empty a private ruleset, which makes its number free again. Mounts that used it keep showing what they show.
+
+    One without our mark was made by somebody else, who found the number free.
+    """
+    number = note["number"]
+    if b"%d" % number not in programs.check([DEVFS, "rule", "showsets"]).stdout.split():
+        return
+    if "mark" not in note or note["mark"] in _shown(number):
+        programs.check([DEVFS, "rule", "-s", str(number), "delset"])

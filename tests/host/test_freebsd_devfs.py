@@ -49,8 +49,27 @@ def test_ruleset_0_shows_everything_because_somebody_asked(machine: Machine) -> 
 def test_rules_of_its_own_make_a_private_ruleset(machine: Machine) -> None:
     machine.apply(devfs("path shm unhide mode 1777"))
 
-    assert machine.programs.rulesets[1000] == [*machine.programs.rulesets[4], "path shm unhide mode 1777"]
+    mark, *rules = machine.programs.rulesets[1000]
+    assert rules == [*machine.programs.rulesets[4], "path shm unhide mode 1777"]
+    assert mark.startswith("path runjail-") and mark.endswith(" hide"), "it matches no device"
     assert mounted_ruleset(machine) == "1000"
+    machine.undo()
+    assert 1000 not in machine.programs.rulesets
+
+
+def test_a_number_that_is_another_ones_by_now_stays(machine: Machine) -> None:
+    """The note is written first, and may be undone twice; meanwhile a container with the same rules gets the number."""
+    machine.apply(devfs("path shm unhide"))
+    del machine.programs.rulesets[1000]
+    ours = machine.notes.copy()
+    machine.notes.clear()
+    machine.apply(devfs("path shm unhide"))
+    theirs = machine.programs.rulesets[1000]
+    for note in ours:
+        if note["undo"] == "ruleset":
+            machine.host.undo(note, machine.box)
+
+    assert machine.programs.rulesets[1000] == theirs
     machine.undo()
     assert 1000 not in machine.programs.rulesets
 
@@ -94,7 +113,7 @@ def test_the_private_ruleset_is_noted_before_it_is_filled(machine: Machine) -> N
 def test_private_rules_on_top_of_everything_have_no_base(machine: Machine) -> None:
     machine.apply(devfs("path shm unhide", ruleset=0))
 
-    assert machine.programs.rulesets[1000] == ["path shm unhide"]
+    assert machine.programs.rulesets[1000][1:] == ["path shm unhide"]
 
 
 def test_a_private_ruleset_on_an_unloaded_base_is_refused(machine: Machine) -> None:

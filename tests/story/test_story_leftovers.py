@@ -14,6 +14,9 @@ from runjail.image.content import Content
 from runjail.image.prune import prune
 from runjail.lifecycle.inspect import is_used
 from runjail.lifecycle.state import Store
+from tests.attacks.races import goes_on, stopped_at
+from tests.conftest import Bundle
+from tests.lifecycle.life import Life
 from tests.story.conftest import Keys, Teller
 
 pytestmark = [
@@ -175,6 +178,7 @@ def container_of(path: Path, bundle: str) -> None:
         "boot": "", "creator": None,
     }  # fmt: skip
     container.save()
+    container.forget()
 
 
 @pytest.mark.parametrize("state", ["other", "damaged", "ours", "directory", "nothing"])
@@ -195,6 +199,21 @@ def test_prune_asks_whose_the_container_is(teller: Teller, hello: str, tmp_path:
     assert [root.name for root in teller.store.roots()] == (["c1-1"] if state in ("ours", "damaged") else [])
     shutil.rmtree(tmp_path / "c1", ignore_errors=True)
     teller.ok("image", "prune")
+
+
+def test_an_id_made_anew_under_a_run_of_an_image(teller: Teller, hello: str, tmp_path: Path) -> None:
+    """The run takes its own bundle and root back, and leaves the other one's container alone."""
+    runjail = teller.runjail
+    life = Life(runjail, Bundle(tmp_path, {}))
+    options = ("--store", teller.location)
+    running = stopped_at(life, "foreground.wait", *options, "run", "--image", hello, "c1", "--", "/bin/sh")
+    runjail.ok(*options, "delete", "--force", "c1")
+    container_of(runjail.root, "/some/other/bundle")
+    goes_on(life, running)
+
+    assert is_used(str(runjail.root / "c1"), "bundle")
+    assert teller.store.roots() == []
+    assert os.listdir(teller.store.bundles()) == []
 
 
 def test_an_id_may_be_longer_than_a_hostname(teller: Teller, hello: str) -> None:
