@@ -203,12 +203,18 @@ class Content(Directory):
             raise ImageError(f"cannot write {self.directory}/{name}: {reason(error)}") from error
 
     def collect(
-        self, keep: "Iterable[Descriptor]" = (), grace: float = GRACE, among: "Iterable[str] | None" = None
+        self,
+        keep: "Iterable[Descriptor]" = (),
+        grace: float = GRACE,
+        among: "Iterable[str] | None" = None,
+        *,
+        partial: bool = False,
     ) -> tuple[list[str], int]:
         """Remove blobs that neither names nor `keep` lead to. Return their digests and how many bytes that freed.
 
         among: the digests in question, None for all. While other images come in, what is younger than `grace` seconds
         stays, because it may belong to them. Partial files stay as long in any case: they are what a pull resumes.
+        partial: remove those as well, unless somebody writes them.
         """
         with self._locked(), Lock(f"{self.directory}/blobs", fcntl.LOCK_EX, wait=False) as alone:
             before = time.time() - grace
@@ -220,7 +226,7 @@ class Content(Directory):
                     os.unlink(self.path(digest))
                     removed.append(digest)
                     freed += found.st_size
-            return removed, freed + self._sweep(before)
+            return removed, freed + self._sweep(time.time() + 1 if partial else before)
 
     def _sweep(self, before: float) -> int:
         """Remove old partial files that nobody writes. Return their bytes."""

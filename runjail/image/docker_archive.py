@@ -134,6 +134,10 @@ class DockerArchiveSource:
         finally:
             part.close()
 
+    def again(self, _descriptor: Descriptor) -> bool:
+        """It is the same however often it is asked for."""
+        return False
+
     def close(self) -> None:
         """Close the archive."""
         self.members.close()

@@ -32,6 +32,10 @@ class BlobsSource:
         """Yield a blob's content, not verified."""
         return self.blobs.blob(descriptor, offset)
 
+    def again(self, _descriptor: "Descriptor") -> bool:
+        """It is the same however often it is asked for."""
+        return False
+
     def close(self) -> None:
         """Nothing is held open."""
 

@@ -48,7 +48,7 @@ def prune(content: "Content", store: "Store", used: "Used", *, names: bool = Fal
             needed = _needed(content).values()
             removed = _remove_layers(store, {chain for chains, _diff_ids in needed for chain in chains})
             Proofs(content).forget({diff_id for _chains, diff_ids in needed for diff_id in diff_ids})
-    blobs, freed = content.collect()
+    blobs, freed = content.collect(partial=names)
     return Pruned(tuple(half_made), tuple(roots), tuple(untagged), tuple(removed), tuple(blobs), freed, not alone.held)
 
 

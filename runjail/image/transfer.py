@@ -123,7 +123,7 @@ def _fetching(
                         file.write(block)
                         progress(blob, len(block))
         except Corrupt:
-            if not resumed:
+            if not resumed and not source.again(blob):
                 raise
             fetch(check)  # what the interrupted try left may be damaged, e.g. by a power failure; it is gone now
 

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
         def blob(self, descriptor: Descriptor, offset: int = 0) -> Iterator[bytes]:
             """Yield a blob's content from an offset on, NOT verified: the receiver hashes it."""
 
+        def again(self, descriptor: Descriptor) -> bool:
+            """Whether it makes sense to ask once more for a blob that arrived corrupt."""
+
         def close(self) -> None:
             """Let go of connections and files."""
 

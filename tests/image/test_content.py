@@ -348,6 +348,21 @@ def test_partial_files_are_kept_for_a_while(content: Content) -> None:
     assert files(content) == set()
 
 
+def test_partial_files_go_at_once_when_that_is_asked_for(content: Content) -> None:
+    """By `prune --all`; but not while they are written."""
+    with content.ingest(BLOB) as blob:
+        blob.write(DATA[:10])
+        assert content.collect(partial=True) == ([], 0)
+        blob.write(DATA[10:])
+    with pytest.raises(ConnectionError), content.ingest(HALF) as blob:
+        blob.write(DATA[:10])
+        raise ConnectionError
+
+    content.tag("kept", BLOB)
+    assert content.collect(partial=True) == ([], 10)
+    assert files(content) == {blob_file(BLOB.digest)}
+
+
 def test_temporary_files_become_blobs_or_go_away(content: Content) -> None:
     with content.temporary() as file:
         os.write(file.fd, b"made here")

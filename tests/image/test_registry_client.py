@@ -8,7 +8,9 @@ import pytest
 from runjail import log
 from runjail.errors import Corrupt, ImageNotFound, RegistryError
 from runjail.image import media
-from tests.image.registry_server import Fake, Handler, Server, make_certificate, run
+from runjail.image.content import Content
+from runjail.image.transfer import copy_in
+from tests.image.registry_server import Fake, Handler, Server, described, make_certificate, run
 
 pytest.importorskip("urllib3", reason="needs urllib3")
 from runjail.image.registry.client import Registry
@@ -251,6 +253,48 @@ def test_mirror_that_lies(fake: Fake, other: Fake, client_of: Make, warnings: li
 
     assert client_of(fake.host, mirror=other.host).source(top.digest).top() == top
     assert "content has digest" in warnings[0]
+
+
+@pytest.mark.parametrize("start", [0, 300])
+def test_mirror_with_a_wrong_byte(
+    fake: Fake, other: Fake, client_of: Make, warnings: list[str], tmp_path: Path, start: int
+) -> None:
+    """The registry is asked for all of the blob, also when it went on where the mirror stopped."""
+    layers = [CONTENT, CONTENT * 2, CONTENT * 3]
+    fake.add_image("v1", *layers)
+    other.add_image("v1", *layers)
+    wrong = b"C" + CONTENT[1:]
+
+    def lie(request: Handler) -> None:
+        if start:
+            request.head(200, Content_Length=str(len(wrong)))
+            request.wfile.write(wrong[:start])
+            request.cut()
+        else:
+            request.reply(200, wrong)
+
+    digest = described(CONTENT).digest
+    other.fault("GET", digest, *[lie] * 9)
+    if start:
+        other.fault("GET", digest, *[lambda request: request.cut()] * 9)
+    client = client_of(fake.host, mirror=other.host)
+    content = Content(str(tmp_path / "content"))
+    copy_in(client.source(), content, "web")
+
+    assert content.intact(digest)
+    assert any("mirror of" in text for text in warnings)
+    assert fake.server.calls("GET", digest)
+
+
+def test_registry_with_a_wrong_byte(fake: Fake, client_of: Make, tmp_path: Path) -> None:
+    """Nobody else is there to be asked."""
+    fake.add_image("v1", CONTENT)
+    digest = described(CONTENT).digest
+    fake.fault("GET", digest, *[lambda request: request.reply(200, b"C" + CONTENT[1:])] * 9)
+
+    with pytest.raises(Corrupt, match="content has digest"):
+        copy_in(client_of(fake.host).source(), Content(str(tmp_path / "content")), "web")
+    assert len(fake.server.calls("GET", digest)) == 1
 
 
 def test_mirror_gets_its_own_credentials(fake: Fake, other: Fake, client_of: Make) -> None:

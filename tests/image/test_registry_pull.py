@@ -10,6 +10,7 @@ import pytest
 
 from runjail.errors import Corrupt, ImageError, ImageNotFound, RegistryError
 from runjail.image import media, model
+from runjail.image.content import Content
 from runjail.image.model import Descriptor
 from tests.image.registry_server import Fake, Handler, described, digest_of, make_certificate, run
 
@@ -170,13 +171,53 @@ def test_endless_body(fake: Fake, client: Client) -> None:
 
 
 def test_encoded_content(fake: Fake, client: Client) -> None:
-    """Nobody asked for gzip; digests are those of plain content."""
+    """Nobody asked for gzip. Storage labels layers so, which are gzip; whoever receives a blob looks at its digest."""
     blob = fake.add(CONTENT)
     fake.fault("GET", "/blobs/", lambda request: request.reply(200, CONTENT, Content_Encoding="gzip"))
+    fake.fault("GET", "/manifests/", lambda request: request.reply(200, CONTENT, Content_Encoding="gzip"))
 
+    assert client.blob(blob) == CONTENT
     with pytest.raises(RegistryError, match="encoded as 'gzip', which nobody asked for"):
-        client.blob(blob)
+        client.source().top()
     assert set(fake.server.sent("Accept-Encoding")) == {"identity"}
+
+
+@pytest.mark.parametrize("status", [400, 403, 405, 416, 501])
+def test_ranges_that_are_refused(fake: Fake, client: Client, tmp_path: Path, status: int) -> None:
+    """An interrupted pull goes on all the same, and so does one that breaks on the way; it is not tried again."""
+    blob = fake.add(CONTENT)
+    fake.faults.append(
+        lambda request: bool(request.headers.get("Range")) and not request.refuse(status, "UNSUPPORTED", "no ranges")
+    )
+    assert client.blob(blob, 10_000) == CONTENT[10_000:]
+
+    def half(request: Handler) -> None:
+        request.head(200, Content_Length=str(len(CONTENT)))
+        request.wfile.write(CONTENT[:300])
+        request.cut()
+
+    fake.fault("GET", "/blobs/", half, half)
+    assert client.blob(blob) == CONTENT
+    assert [said is None for said in fake.server.sent("Range")] == [False, True, True, False, True, True]
+
+    content = Content(str(tmp_path / "content"))
+    with pytest.raises(KeyboardInterrupt), content.ingest(blob) as file:
+        file.write(CONTENT[:500])
+        raise KeyboardInterrupt
+    with content.ingest(blob) as file:
+        for block in client.source().blob(blob, file.offset):
+            file.write(block)
+    assert content.intact(blob.digest)
+
+
+@pytest.mark.parametrize("status", [403, 416])
+def test_refusals_that_have_nothing_to_do_with_ranges(fake: Fake, client: Client, status: int) -> None:
+    blob = fake.add(CONTENT)
+    fake.fault("GET", "/blobs/", *[lambda request: request.refuse(status, "DENIED", "not yours")] * 2)
+
+    with pytest.raises(RegistryError, match="not yours"):
+        client.blob(blob, 10)
+    assert len(fake.server.calls("GET")) == 2
 
 
 def test_dripping(fake: Fake) -> None:

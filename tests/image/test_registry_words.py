@@ -51,6 +51,11 @@ def test_without_urllib3(found: object, monkeypatch: pytest.MonkeyPatch) -> None
         ("http://a.test:82/", {"HTTP_PROXY": "http://p:1", "NO_PROXY": "a.test:81"}, "http://p:1"),
         ("http://10.1.2.3/", {"HTTP_PROXY": "http://p:1", "no_proxy": "10.0.0.0/8"}, ""),
         ("http://10.1.2.3/", {"HTTP_PROXY": "http://p:1", "no_proxy": "*"}, ""),
+        ("http://10.1.2.3:81/", {"HTTP_PROXY": "http://p:1", "no_proxy": "10.1.2.3:81"}, ""),
+        ("http://[2001:db8::1]:81/", {"HTTP_PROXY": "http://p:1", "no_proxy": "[2001:DB8:0::1]:81"}, ""),
+        ("http://[2001:db8::1]:82/", {"HTTP_PROXY": "http://p:1", "no_proxy": "[2001:db8::1]:81"}, "http://p:1"),
+        ("http://[2001:db8::1]:82/", {"HTTP_PROXY": "http://p:1", "no_proxy": "[2001:db8::1]"}, ""),
+        ("http://[2001:db8::1]:82/", {"HTTP_PROXY": "http://p:1", "no_proxy": "2001:db8::/32"}, ""),
     ],
 )
 def test_which_proxy(url: str, environ: dict[str, str], proxy: str) -> None:

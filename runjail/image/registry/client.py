@@ -5,7 +5,7 @@ import re
 
 import runjail
 from runjail import jsonio, log
-from runjail.errors import ImageError, ImageNotFound, RegistryError
+from runjail.errors import Corrupt, ImageError, ImageNotFound, RegistryError
 from runjail.image.references import HOST, REPOSITORY
 from runjail.image.registry.connections import Connections, Timeouts
 from runjail.image.registry.credentials import Keyring
@@ -80,10 +80,10 @@ class Registry:
     def pass_over(self, error: ImageError) -> None:
         """Go on without the mirror after a failure; one that only does not have something is asked again."""
         self._connections.check_open()
-        if isinstance(error, ImageNotFound):
+        if isinstance(error, ImageNotFound) or not self._mirror:
             return
         log.warning(f"mirror of {self.host} passed over: {error}")
-        if isinstance(error, RegistryError):
+        if isinstance(error, RegistryError | Corrupt):
             self._mirror = None
 
     def read(self, work: "Callable[[Endpoint], Result]") -> "Result":

@@ -122,8 +122,8 @@ class Endpoint:
         answer.what = f"registry {self.host}: {call.what}"
         if answer.status not in call.accept:
             raise self._refusal(call, answer)
-        if answer.header("content-encoding") not in ("", "identity"):  # digests are those of plain content
-            answer.close()
+        if answer.header("content-encoding") not in ("", "identity") and not call.path.startswith("blobs/"):
+            answer.close()  # of a blob it is a label, e.g. of a layer that is gzip: its digest tells whether it is more
             encoding = answer.header("content-encoding")[:40]
             raise RegistryError(f"{answer.what}: encoded as {encoding!r}, which nobody asked for")
         return answer

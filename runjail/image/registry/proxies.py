@@ -1,12 +1,16 @@
 """Which proxy the environment names for a URL: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, in either case."""
 
 import ipaddress
+import re
 
 from runjail.image.registry import urls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+_WORD = re.compile(r"(?:\[([^]]*)\]|([^:\[]*))(?::([0-9]+))?")  # of NO_PROXY: [ADDRESS]:PORT or NAME:PORT
 
 
 def proxy_for(url: str, environ: "Mapping[str, str]") -> str:
@@ -25,9 +29,11 @@ def _bypassed(host: str, port: int, environ: "Mapping[str, str]") -> bool:
     for word in (environ.get("no_proxy") or environ.get("NO_PROXY") or "").replace(",", " ").split():
         if word == "*" or _is_in(host, word):
             return True
-        name, _, only = word.lower().partition(":")
-        name = name.removeprefix("*").removeprefix(".")
-        if name and only in ("", str(port)) and (host == name or host.endswith(f".{name}")):
+        found = _WORD.fullmatch(word.lower())
+        if not found or found[3] not in (None, str(port)):
+            continue
+        name = (found[2] or "").removeprefix("*").removeprefix(".")
+        if (name and (host == name or host.endswith(f".{name}"))) or _is_in(host, found[1] or ""):
             return True
     return False
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 ACCEPT = ", ".join((*media.MANIFESTS, *media.INDEXES))
 VAGUE = ("", "application/json", "application/octet-stream", "text/plain")  # what servers call what they do not know
 PROGRESS = 1 << 20  # bytes after which a connection that broke is as good as one that never did
+NO_RANGES = (400, 403, 405, 416, 501)  # what servers answer that cannot send the rest of a blob, or will not
 
 
 class RegistrySource:
@@ -28,6 +29,7 @@ class RegistrySource:
     def __init__(self, registry: "Registry", repository: str, reference: str) -> None:
         self._registry, self._repository, self._reference = registry, repository, reference
         self._top: tuple[Descriptor, bytes] | None = None
+        self._mirrored: set[str] = set()  # blobs of which a mirror sent something
 
     def top(self) -> Descriptor:
         """Return the descriptor of what the reference names now; asked once.
@@ -79,11 +81,20 @@ class RegistrySource:
         *mirrors, last = self._registry.places()
         for endpoint in mirrors:
             try:
+                self._mirrored.add(descriptor.digest)
                 yield from download.blocks(endpoint)
                 return
             except ImageError as error:
                 self._registry.pass_over(error)
         yield from download.blocks(last)
+
+    def again(self, descriptor: Descriptor) -> bool:
+        """Whether another server may have a blob right that arrived corrupt: the registry itself, for a mirror."""
+        if descriptor.digest not in self._mirrored:
+            return False
+        self._mirrored.discard(descriptor.digest)
+        self._registry.pass_over(Corrupt(f"{self._name(descriptor.digest)}: other content than its digest says"))
+        return True
 
     def close(self) -> None:
         """Close connections."""
@@ -105,7 +116,7 @@ class _Download:
     """One blob on its way: how far it has come survives connections and servers."""
 
     def __init__(self, call: Call, size: int, position: int) -> None:
-        self._call, self._size, self._position = call, size, position
+        self._call, self._size, self._position, self._ranges = call, size, position, True
 
     def blocks(self, endpoint: "Endpoint") -> "Iterator[bytes]":
         """Yield the rest, resumed after each break until there were too many without much between them."""
@@ -122,8 +133,7 @@ class _Download:
     def _connection(self, endpoint: "Endpoint") -> "Iterator[bytes]":
         """Yield what one connection brings."""
         start = self._position
-        call = self._call.replace(headers={"Range": f"bytes={start}-"}) if start else self._call
-        answer = endpoint.exchange(call)
+        call, answer = self._call, self._ask(endpoint, start)
         try:
             skip = start - self._check_start(answer)
             for block in answer.blocks():
@@ -138,6 +148,17 @@ class _Download:
             answer.close()
         if self._position < self._size:
             raise Temporary(RegistryError(f"{call.what}: ends after {self._position} of {self._size} bytes"))
+
+    def _ask(self, endpoint: "Endpoint", start: int) -> "Answer":
+        """Ask for the blob from a byte on, and for all of it where that is refused."""
+        if start and self._ranges:
+            try:
+                return endpoint.exchange(self._call.replace(headers={"Range": f"bytes={start}-"}))
+            except RegistryError as error:
+                if error.status not in NO_RANGES:
+                    raise
+                self._ranges = False
+        return endpoint.exchange(self._call)
 
     def _check_start(self, answer: "Answer") -> int:
         """Return at which byte an answer starts. Raises Corrupt when it tells of another blob than ours."""
