@@ -132,10 +132,11 @@ def mount_point(root: int, path: str, directory: bool, making: "Making") -> Plac
     return place
 
 
-def remove_made(root: int, path: str) -> None:
+def remove_made(root: int, path: str, device: "int | None" = None) -> None:
     """Take back what mount_point made: an empty directory (path ends in "/") or an empty file.
 
-    Anything else is somebody's by now and stays. No link is followed; a path that is gone is success.
+    Anything else is somebody's by now and stays, also what is not on the file system `device` (st_dev). No link is
+    followed; a path that is gone is success.
     """
     parent = os.dup(root)
     names = _components(path)
@@ -144,6 +145,8 @@ def remove_made(root: int, path: str) -> None:
             deeper = os.open(name, DIRECTORY, dir_fd=parent)
             os.close(parent)
             parent = deeper
+        if device not in (None, os.fstat(parent).st_dev):
+            return
         if path.endswith("/"):
             os.rmdir(names[-1], dir_fd=parent)
         else:

@@ -92,7 +92,7 @@ class FreeBSDHost:
         if "boot" in note and note["boot"] != self.boot():
             return  # mounts, jails and rulesets end with the kernel; what has their numbers now is not ours
         if kind == "mounts":
-            freebsd_unmount.sweep(libc, note["below"], note["keep"])
+            freebsd_unmount.sweep(libc, note["below"], note["keep"], self.boot(), box.state)
         elif kind == "made":
             freebsd_unmount.remove_mount_point(note)
         elif kind == "view":

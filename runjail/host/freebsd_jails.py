@@ -52,7 +52,7 @@ def create(libc: "Libc", step: "CreateJail", box: "Box", boot: str, note: "Notin
     path = os.path.realpath(box.root)
     facts: Note = {"undo": "jail", "path": path, "boot": boot}
     if path != "/" and any(key.startswith("allow.mount") for key, _ in step.params):
-        facts["keep"] = fsids_below(libc.mounts(), path)
+        facts["keep"] = fsids_below(libc.mounts(), path, boot, box.state)
     params = (*step.params, *_labels(libc, step))
     with MachineLock("jails", lent=True):
         box.name = _free_name(libc, step, box.id)
@@ -140,7 +140,7 @@ def remove(libc: "Libc", note: "Note", box: "Box") -> None:
                 raise HostError(f"remove jail {note['name']}: {reason(error)}") from error
     _wait_for_deaths(libc, note["name"], jid or known)
     if "keep" in note:
-        sweep(libc, note["path"], note["keep"])
+        sweep(libc, note["path"], note["keep"], note["boot"], box.state)
 
 
 def _remove_only(libc: "Libc", jid: int, note: "Note") -> None:

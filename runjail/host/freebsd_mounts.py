@@ -11,13 +11,14 @@ import stat
 
 from runjail import rootfs
 from runjail.errors import HostError, reason
+from runjail.host import freebsd_owners
 from runjail.host import libc_freebsd as c
 from runjail.host.freebsd_lock import MachineLock
 from runjail.host.freebsd_unmount import fsids_below, is_below
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runjail.host.base import Box, Noting
+    from runjail.host.base import Box, Note, Noting
     from runjail.host.freebsd_structs import Mounted
     from runjail.host.libc_freebsd import Libc
     from runjail.steps import Mount, ReadonlyRoot
@@ -56,8 +57,8 @@ def mount(libc: "Libc", step: "Mount", box: "Box", boot: str, note: "Noting") ->
             try:
                 _Mounting(libc, step, box, boot, note).run()
                 break
-            except OSError as error:  # containers may share a root: another mounted there since we opened it
-                if error.errno != errno.EBUSY or attempt + 1 == ATTEMPTS:
+            except OSError as error:  # containers may share a root: another mounted there, or removed it, meanwhile
+                if error.errno not in (errno.EBUSY, errno.ENOENT) or attempt + 1 == ATTEMPTS:
                     raise
         for inner in _submounts(libc, step, box):
             mount(libc, inner, box, boot, note)
@@ -104,11 +105,7 @@ class _Mounting:
         place = self._find_place()
         try:
             self._check_place(place)
-            if self.directory:
-                self._mount_on(place, options)
-            else:
-                with MachineLock("mounts"):  # what appears elsewhere meanwhile is then ours, and not another runjail's
-                    self._mount_on(place, options)
+            self._mount_on(place, options)
         finally:
             place.close()
 
@@ -159,10 +156,16 @@ class _Mounting:
     def _make(self, root: int, path: str) -> rootfs.Place:
         if not self.step.create:
             raise HostError("the mount point does not exist")
-        noting = {"undo": "made", "root": path}
-        return rootfs.mount_point(
-            root, self.step.destination, self.directory, lambda made, _parent: self.note(noting | {"path": made})
-        )
+        own = os.fstat(root).st_dev
+
+        def making(made: str, parent: int) -> None:
+            facts: Note = {"undo": "made", "root": path, "path": made}
+            device = os.fstat(parent).st_dev
+            if device != own:  # in a volume or a tmpfs; when that is gone, what is there by this name is the image's
+                facts |= {"device": device, "boot": self.boot}
+            self.note(facts)
+
+        return rootfs.mount_point(root, self.step.destination, self.directory, making)
 
     def _check_place(self, place: rootfs.Place) -> None:
         """Refuse what nmount would answer with "Invalid argument"."""
@@ -180,18 +183,13 @@ class _Mounting:
     # -- the mount
 
     def _mount_on(self, place: rootfs.Place, data: "list[tuple[str, str | None]]") -> None:
-        """Note the way back, mount, look where the mount went."""
-        mounts = self.libc.mounts()
-        self.known = {mounted.fsid for mounted in mounts}
-        keep = fsids_below(mounts, self.root)
-        self.note({"undo": "mounts", "below": self.root, "keep": keep, "boot": self.boot})
+        """Mount, and fill what is to be filled."""
         before = _working_directory()
         covered = place.open_directory() if self.directory else -1
         try:
             os.fchdir(covered if self.directory else place.parent)
-            fspath = "." if self.directory else place.name
-            self._nmount(fspath, data)
-            self._check_mounted(self.libc.statfs(fspath), place)
+            with MachineLock("mounts"):  # what appears meanwhile is then ours, and not another runjail's
+                self._mount_here("." if self.directory else place.name, place, data)
             if self.step.copy_up:
                 self._fill(covered, data)
         finally:
@@ -199,6 +197,17 @@ class _Mounting:
             _return_to(before)
             if covered >= 0:
                 os.close(covered)
+
+    def _mount_here(self, fspath: str, place: rootfs.Place, data: "list[tuple[str, str | None]]") -> None:
+        """Note the way back, mount, look where the mount went, write down whose it is."""
+        mounts = self.libc.mounts()
+        self.known = {mounted.fsid for mounted in mounts}
+        keep = fsids_below(mounts, self.root, self.boot, self.box.state)
+        self.note({"undo": "mounts", "below": self.root, "keep": keep, "boot": self.boot})
+        self._nmount(fspath, data)
+        mounted = self.libc.statfs(fspath)
+        self._check_mounted(mounted, place)
+        freebsd_owners.write(mounted.fsid, self.boot, freebsd_owners.token(self.box.state))
 
     def _nmount(self, fspath: str, data: "list[tuple[str, str | None]]", update: int = 0) -> None:
         options: list[tuple[str, str | None]] = [("fstype", self.step.fstype), ("fspath", fspath)]

@@ -73,7 +73,7 @@ class FreeBSDShim:
         """Take away everything that is mounted on a directory or below; nothing there is success. Raises HostError."""
         from runjail.host import freebsd_unmount
 
-        freebsd_unmount.sweep(self._libc, os.path.realpath(target), [], itself=True)
+        freebsd_unmount.clear(self._libc, os.path.realpath(target))
 
     def ends_with_init(self, box: "Box") -> bool:
         """Return False: a jail lives on without its first process."""

@@ -6,9 +6,13 @@ import time
 
 from runjail import rootfs
 from runjail.errors import HostError, reason
+from runjail.host import freebsd_owners as owners
+from runjail.host.freebsd_lock import MachineLock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from runjail.host.base import Note
     from runjail.host.freebsd_structs import Mounted
     from runjail.host.libc_freebsd import Libc
@@ -21,46 +25,78 @@ def is_below(path: str, directory: str) -> bool:
     return path.startswith(directory.rstrip("/") + "/") and path != directory
 
 
-def fsids_below(mounts: "list[Mounted]", root: str) -> list[list[int]]:
-    """Return the ids of those mounts that lie below a directory, as JSON data."""
-    return [list(mounted.fsid) for mounted in mounts if is_below(mounted.path, root)]
+def fsids_below(mounts: "list[Mounted]", root: str, boot: str, state: str) -> list[list[int]]:
+    """Return the ids of those mounts below a directory that are not another container's, as JSON data.
 
-
-def sweep(libc: "Libc", root: str, keep: "list[list[int]]", itself: bool = False) -> None:
-    """Unmount everything below `root` that is not in `keep`, newest first; by force what stays busy.
-
-    itself: also what is mounted on `root`. A dying jail keeps its root busy for a moment. Raises HostError.
+    state: the state directory of the container that asks.
     """
+    owner = owners.token(state)
+    return [
+        list(mounted.fsid)
+        for mounted in mounts
+        if is_below(mounted.path, root) and owners.read(mounted.fsid, boot) in (None, owner)
+    ]
+
+
+def sweep(libc: "Libc", root: str, keep: "list[list[int]]", boot: str, state: str) -> None:
+    """Unmount what is below `root`, not in `keep`, and not another container's, newest first.
+
+    By force what stays busy, unless another container has this root and holds it: then it is left without an owner, to
+    the last one. A dying jail keeps its root busy for a moment. state: the container's. Raises HostError.
+    """
+    owner = owners.token(state)
     kept = {(a, b) for a, b in keep}
+
+    def find() -> "tuple[list[Mounted], bool]":
+        below = [mounted for mounted in libc.mounts() if mounted.fsid not in kept and is_below(mounted.path, root)]
+        return owners.choose(libc, below, root, boot, owner) if below else ([], True)
+
+    _unmount_all(libc, find, boot)
+
+
+def clear(libc: "Libc", directory: str) -> None:
+    """Unmount everything on a directory of ours and below it, newest first; by force what stays busy."""
+
+    def find() -> "tuple[list[Mounted], bool]":
+        mounts = libc.mounts()
+        return [mounted for mounted in mounts if mounted.path == directory or is_below(mounted.path, directory)], True
+
+    _unmount_all(libc, find, "")
+
+
+def _unmount_all(libc: "Libc", find: "Callable[[], tuple[list[Mounted], bool]]", boot: str) -> None:
+    """find: returns what is to go, and whether it may go by force. boot: for what is written down about mounts."""
     left: list[str] = []
+    force = True
     for number, pause in enumerate((*PATIENCE, 0.0)):
-        found = [
-            mounted
-            for mounted in libc.mounts()
-            if mounted.fsid not in kept and (is_below(mounted.path, root) or (itself and mounted.path == root))
-        ]
-        if not found:
-            return
         time.sleep(pause)
-        left = [text for mounted in reversed(found) if (text := _unmount(libc, mounted, number == len(PATIENCE)))]
-    if left:
+        with MachineLock("mounts"):  # nobody mounts between the look and the deed
+            found, force = find()
+            if not found:
+                return
+            last = number == len(PATIENCE)
+            left = [text for mounted in reversed(found) if (text := _unmount(libc, mounted, boot, last and force))]
+            for mounted in found if last and left and not force else ():
+                owners.leave(mounted.fsid, boot)
+    if left and force:
         raise HostError("; ".join(left))
 
 
-def _unmount(libc: "Libc", mounted: "Mounted", force: bool) -> str:
+def _unmount(libc: "Libc", mounted: "Mounted", boot: str, force: bool) -> str:
     """Unmount one file system. Returns "" when it is gone, otherwise what holds it."""
     try:
         libc.unmount(mounted.fsid, force)
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.EINVAL):  # not mounted any more
             return f"unmount {mounted.path}: {reason(error)}"
+    owners.forget(mounted.fsid, boot)
     return ""
 
 
 def remove_view(libc: "Libc", note: "Note") -> None:
     """Take the view away, with anything that is still mounted below it."""
     target = os.path.realpath(note["target"])
-    sweep(libc, target, [], itself=True)
+    clear(libc, target)
     try:
         os.rmdir(target)
     except FileNotFoundError:
@@ -74,6 +110,6 @@ def remove_mount_point(note: "Note") -> None:
     except OSError:  # the root directory itself is gone
         return
     try:
-        rootfs.remove_made(root, note["path"])
+        rootfs.remove_made(root, note["path"], note.get("device"))
     finally:
         os.close(root)
