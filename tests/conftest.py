@@ -102,8 +102,7 @@ except ImportError:
     _without_hypothesis()
 else:
     # Containers and other sessions share the machine: a slow example is no failure.
-    memory = {} if os.access(TOP, os.W_OK) else {"database": None}  # a checkout may be somebody else's
-    hypothesis.settings.register_profile("runjail", deadline=None, **memory)
+    hypothesis.settings.register_profile("runjail", deadline=None)
     hypothesis.settings.load_profile("runjail")
 
 

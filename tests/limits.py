@@ -14,9 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from types import FrameType
-from typing import IO
 
 import pytest
 
@@ -59,18 +57,18 @@ class Alarm:
         before, cls.now = cls.now, (end, name)
         orders = {"end": end, "name": name, "services": list(Services.known.values())}
         with contextlib.suppress(BrokenPipeError):
-            _pipe(os.getpid()).write(json.dumps(orders).encode() + b"\n")
+            os.write(_pipe(os.getpid()), json.dumps(orders).encode() + b"\n")
         return before
 
 
 @functools.cache
-def _pipe(pid: int) -> IO[bytes]:
+def _pipe(pid: int) -> int:
     """Start the other process for this one, whose pid is given; returns the pipe to it."""
+    reading, writing = os.pipe()
     command = ["sh", "-c", START, "sh", sys.executable, watchman.__file__, str(pid)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, bufsize=0, cwd=Path(__file__).parent.parent)
-    process.wait()
-    assert process.stdin
-    return process.stdin
+    subprocess.run(command, stdin=reading, check=True)
+    os.close(reading)
+    return writing
 
 
 @contextlib.contextmanager

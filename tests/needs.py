@@ -81,6 +81,14 @@ def devices() -> bool:
     return False
 
 
+def trusted_attributes() -> bool:
+    """Whether extended attributes of the class trusted can be set, which takes CAP_SYS_ADMIN and a file system."""
+    with tempfile.TemporaryDirectory() as directory, contextlib.suppress(OSError, AttributeError):
+        os.setxattr(directory, "trusted.runjail-probe", b"")
+        return True
+    return False
+
+
 def loopback() -> bool:
     """Whether a program can talk to itself on 127.0.0.1: not in a network namespace that was only made."""
     try:
@@ -104,6 +112,7 @@ NEEDS: dict[str, tuple[Callable[[], object], str]] = {
     "cgroups": (control_groups, "a writable control group hierarchy at /sys/fs/cgroup"),
     "cgroups v1": (lambda: control_groups().endswith("/memory"), "a writable control group hierarchy v1"),
     "devices": (devices, "the right to make device nodes: root with CAP_MKNOD"),
+    "trusted attributes": (trusted_attributes, "extended attributes of the class trusted: root with CAP_SYS_ADMIN"),
     "loopback": (loopback, "a network: ip link set lo up"),
     "zfs": (lambda: not zfs_pool.missing(), "ZFS and root: on Linux zfs-fuse, /dev/fuse and the right to mount"),
     "program": (lambda: os.access(TOP / ".venv" / "bin" / "runjail", os.X_OK), "the program: make venv"),
@@ -112,7 +121,7 @@ NEEDS: dict[str, tuple[Callable[[], object], str]] = {
 SHORT = {"linux": ("linux", "containers"), "freebsd": ("freebsd",)}  # markers that stand for needs
 FIXTURES = {
     "runjail": ("program",),
-    "make_bundle": ("containers",),
+    **dict.fromkeys(("make_bundle", "teller"), ("containers",)),
     "machine_rootfs": ("busybox",),
     "zpool": ("zfs",),
     "registry": ("docker-registry", "loopback"),

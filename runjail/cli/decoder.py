@@ -129,7 +129,7 @@ def _decode(directory: str, store: str) -> None:
             _copy(file, payload[1], private)
         return
     with _spool(sys.maxsize) as file:
-        with _telling("read payload: Bad file descriptor"):
+        with _telling("read payload: bad file descriptor"):
             found = list(encrypted_layers(store, f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"))
         _copy(file, *_unwrap(found, parameters))
 

@@ -1,7 +1,7 @@
 """What `runjail check` says about the Python modules that some verbs load, and how to get those that are missing."""
 
 import sys
-from importlib import import_module
+from importlib import import_module, metadata
 
 USES = {  # module: what it is for, its package on FreeBSD, in Debian and on PyPI
     "click": ("help texts with colours and wrapping", "click", "python3-click", "click"),
@@ -22,10 +22,13 @@ def rows(os: str) -> list[tuple[str, bool, str, str]]:
 
 def _row(name: str, use: str, port: str, debian: str, wheel: str, os: str) -> tuple[str, bool, str, str]:
     try:
-        version = getattr(import_module(name), "__version__", "")
+        import_module(name)
     except ImportError:
         return (f"module {name}", False, f"missing: {use}", _remedy(port, debian, wheel, os))
-    return (f"module {name}", True, f"{version}: {use}".removeprefix(": "), "")
+    try:
+        return (f"module {name}", True, f"{metadata.version(wheel)}: {use}", "")
+    except metadata.PackageNotFoundError:  # a copy without its papers works as well
+        return (f"module {name}", True, use, "")
 
 
 def _remedy(port: str, debian: str, wheel: str, os: str) -> str:

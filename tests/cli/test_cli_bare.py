@@ -1,10 +1,14 @@
 """The program where Python has its standard library and nothing else: help works, and what needs a module says so."""
 
+import importlib.util
 import subprocess
 import sys
+import warnings
+from importlib import metadata
 
 import pytest
 
+from runjail.cli import modules
 from runjail.cli.image_table import VERBS as IMAGE_VERBS
 from runjail.cli.table import GROUPS, VERBS
 from tests.conftest import TOP
@@ -22,6 +26,17 @@ def test_nothing_else_is_there() -> None:
     code = "import click"
 
     assert subprocess.run([sys.executable, "-IS", "-c", code], capture_output=True, check=False).returncode != 0
+
+
+def test_check_asks_no_module_for_what_it_deprecates() -> None:
+    """click 9.1 has no __version__ any more."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = {what: (works, text) for what, works, text, _remedy in modules.rows("linux")}
+
+    for name in filter(importlib.util.find_spec, ("click", "cryptography", "psutil")):
+        works, text = found[f"module {name}"]
+        assert works and text.startswith(metadata.version(name))
 
 
 @pytest.mark.parametrize("words", [(), ("--help",), ("-h",), ("help",)], ids=" ".join)

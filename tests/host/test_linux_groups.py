@@ -14,7 +14,7 @@ from runjail.host.base import Box
 from runjail.spec.model import Resources
 from runjail.steps import Cgroup
 
-pytestmark = pytest.mark.needs("linux", "root")
+pytestmark = pytest.mark.needs("linux", "trusted attributes")
 
 Notes = list[dict[str, Any]]
 V2 = "cgroup.procs memory.max memory.swap.max memory.low cpu.max cpu.weight cpuset.cpus cpuset.mems pids.max".split()

@@ -210,7 +210,7 @@ def test_umoci_agrees(image: Image) -> None:
     assert image.differences(bundle / "rootfs") == {}
 
 
-@pytest.mark.peers("containerd", "ctr")
+@pytest.mark.needs("containerd", "ctr", "mounts")
 def test_containerd_agrees(image: Image) -> None:
     """Imported by ctr, and looked at through a mount of its snapshot."""
     with oci.Containerd(image.top / "containerd") as containerd:

@@ -128,7 +128,7 @@ def test_our_errors_arrive_as_they_were(error: errors.RunjailError) -> None:
 @pytest.mark.parametrize(
     ("error", "text"),
     [
-        (OSError(28, "No space left on device", "/x"), "No space left on device: /x"),
+        (OSError(28, "No space left on device", "/x"), "no space left on device: /x"),
         (FileNotFoundError(2, "No such file or directory", "/x"), "does not exist: /x"),
         (ValueError("a value"), "a value"),
         (KeyboardInterrupt(), "KeyboardInterrupt"),

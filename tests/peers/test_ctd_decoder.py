@@ -162,7 +162,7 @@ def test_a_layer_that_is_not_authentic_is_never_emitted(node: Node, layer: Any, 
 @pytest.mark.parametrize(
     ("given", "why"),
     [
-        (None, "read payload: Bad file descriptor"),
+        (None, "read payload: bad file descriptor"),
         (b"", "could not UnmarshalAny() the decrypt data: type with url '': not found"),
         (b"\x0a\xff", "could not proto.Unmarshal() decrypt data: "),
         (
@@ -266,7 +266,7 @@ def test_a_failure_can_be_noticed_before_the_output_ends(node: Node, tmp_path: P
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdin and process.stdout and process.stderr
         assert process.wait(20) == 1
-        assert process.stderr.read() == b"read payload: Bad file descriptor\n"
+        assert process.stderr.read() == b"read payload: bad file descriptor\n"
         os.set_blocking(process.stdout.fileno(), False)
         assert process.stdout.read() is None, "the output ended with the program"
         with pytest.raises(BrokenPipeError):
@@ -289,11 +289,11 @@ def test_the_content_store_stands_in_for_a_payload(node: Node, layer: Any, decod
 
     assert decode(ciphertext, None, *flags).out == PLAIN
     said = decode(ciphertext[1:], None, *flags).refused()
-    assert said.startswith(f"read payload: Bad file descriptor: no manifest in {store.path} has an encrypted layer")
+    assert said.startswith(f"read payload: bad file descriptor: no manifest in {store.path} has an encrypted layer")
     assert NO_KEY in decode(ciphertext, None, *flags[:2]).refused()
     assert (
         decode(ciphertext, None, "--content-store=/no/such").refused()
-        == "read payload: Bad file descriptor: does not exist"
+        == "read payload: bad file descriptor: does not exist"
     )
 
 
