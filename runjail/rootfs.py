@@ -171,11 +171,22 @@ def make_directories(path: str) -> None:
         os.close(root)
 
 
+def copy_covered(root: int, covered: int, target: int) -> None:
+    """Copy what a mount covers into it, as far as it is of the root's own file system.
+
+    What else is mounted there may be the kernel's: /proc has files that have no end, and others that wait for ever.
+    """
+    if os.fstat(covered).st_dev == os.fstat(root).st_dev:
+        copy_tree(covered, target)
+
+
 def copy_tree(source: int, target: int) -> None:
     """Copy directories, files and links from one open directory into another: owner, mode and times too.
 
-    Devices, sockets and FIFOs are left out. Nothing is followed. Both descriptors stay open.
+    Devices, sockets and FIFOs are left out, and what is in other file systems. Nothing is followed. Both descriptors
+    stay open.
     """
+    device = os.fstat(source).st_dev
     for name in os.listdir(source):
         found = os.stat(name, dir_fd=source, follow_symlinks=False)
         if stat.S_ISLNK(found.st_mode):
@@ -184,7 +195,8 @@ def copy_tree(source: int, target: int) -> None:
             os.mkdir(name, 0o700, dir_fd=target)
             inner, outer = os.open(name, DIRECTORY, dir_fd=source), os.open(name, DIRECTORY, dir_fd=target)
             try:
-                copy_tree(inner, outer)
+                if found.st_dev == device:
+                    copy_tree(inner, outer)
             finally:
                 os.close(inner)
                 os.close(outer)

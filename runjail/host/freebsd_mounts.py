@@ -236,11 +236,12 @@ class _Mounting:
 
     def _fill(self, covered: int, data: "list[tuple[str, str | None]]") -> None:
         """Copy what the mount covers into it; only then may it become read-only."""
-        inside = os.open(".", rootfs.DIRECTORY)
+        inside, root = os.open(".", rootfs.DIRECTORY), rootfs.open_root(self.root)
         try:
-            rootfs.copy_tree(covered, inside)
+            rootfs.copy_covered(root, covered, inside)
         finally:
             os.close(inside)
+            os.close(root)
         if self.flags & c.MNT_RDONLY:
             self._nmount(".", data, c.MNT_UPDATE)
 

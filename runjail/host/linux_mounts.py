@@ -69,12 +69,12 @@ def _mount_below(root: int, step: "steps.Mount", box: "Box", note: "Noting", poi
     try:
         if step.fstype in KERNELS and place.path != os.path.normpath(step.destination).strip("/"):
             raise HostError(f"mounting {step.fstype} on {step.destination}: it is a symbolic link in the image")
-        _mount_at(place, step, box, 0 if made else place.mode())
+        _mount_at(root, place, step, box, 0 if made else place.mode())
     finally:
         place.close()
 
 
-def _mount_at(place: rootfs.Place, step: "steps.Mount", box: "Box", mode: int) -> None:
+def _mount_at(root: int, place: rootfs.Place, step: "steps.Mount", box: "Box", mode: int) -> None:
     """Mount on a place of the image's, whose st_mode is `mode`, or on one that we made, where `mode` is 0."""
     covered = place.open_directory() if step.copy_up else -1
     if step.fstype.startswith("cgroup"):
@@ -89,7 +89,7 @@ def _mount_at(place: rootfs.Place, step: "steps.Mount", box: "Box", mode: int) -
         mount_on(place, step.source or step.fstype, step.fstype, flags, ",".join(data))
     if step.copy_up:
         filled = place.open_directory()
-        rootfs.copy_tree(covered, filled)
+        rootfs.copy_covered(root, covered, filled)
         os.close(filled)
         os.close(covered)
     if _flag_bits(step) and (step.fstype == "bind" or step.fstype.startswith("cgroup")):

@@ -64,7 +64,7 @@ def config(
         "root": {"path": root, "readonly": readonly},
         "mounts": [
             *bundle_mounts.mounts(system, host),
-            *(bundle_mounts.volume(path) for path in volumes if readonly),
+            *(bundle_mounts.volume(path) for path in volumes if readonly and not bundle_mounts.is_kernels(path)),
             *(bundle_mounts.resolver(host) if network == "host" else ()),
         ],
         "annotations": _annotations(image, system),
@@ -135,7 +135,7 @@ def _volumes(image: ImageConfig) -> list[str]:
             or posixpath.normpath(path) in ("/", "//")
         ):
             raise ImageError(f"the image's Volumes must be absolute paths below /, not {path[:100]!r}")
-        paths.append(posixpath.normpath(path))
+        paths.append(posixpath.normpath(f"/{path.lstrip('/')}"))
     return sorted(set(paths))
 
 

@@ -42,6 +42,11 @@ def volume(path: str) -> "dict[str, Any]":
     return _mount(path, "tmpfs", "nosuid", "mode=0755", "tmpcopyup")
 
 
+def is_kernels(path: str) -> bool:
+    """Whether a volume would lie where the kernel's own file systems are: what they show is not to be covered."""
+    return path.split("/")[1] in ("dev", "proc", "sys")
+
+
 def resolver(host: str) -> "Mounts":
     """Return what shows the host's name servers, nothing when it has none."""
     source = os.path.realpath(RESOLVER)
