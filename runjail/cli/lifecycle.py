@@ -111,6 +111,11 @@ def resume(given: "Given", context: Context) -> int:
 
 def run(given: "Given", context: Context) -> int:
     """Create, start, wait, delete: a bundle, or an image of which a bundle is made first."""
+    if given.flag("rm") and given.flag("detach"):
+        raise UsageError(
+            "run: --rm and --detach exclude each other: nobody stays to delete it",
+            "runjail delete, once it has stopped",
+        )
     host = context.host()
     store = context.store(host)
     if not given.text("image"):

@@ -169,8 +169,8 @@ def _dispatch(given: "Given", verb: str, rest: list[str], exposed: str) -> int:
     wanted, words, preserve, listen = parse.Given(), [], 0, 0
     problem: UsageError | None = None
     try:
-        stop = _stop(verb, positionals, rest) if trailing else -1
-        words = parse.parse(rest, (*options, *GLOBALS), wanted, stop)
+        stop = len(positionals) - 1 if trailing else -1  # what follows `exec ID` is its command's
+        words = parse.parse(rest, (*options, *GLOBALS), wanted, stop, late=verb == "run")
         if any(option[0] == "preserve-fds" for option in options):
             preserve, listen = _preserved(wanted)
     except UsageError as error:  # reported once the log is open
@@ -222,13 +222,6 @@ def _adopt(given: "Given", wanted: "Given", options: "Sequence[parse.Option]") -
     """Global options may also follow the verb, where the verb has no option of that name."""
     own = {option[0] for option in options}
     given.options |= {name: value for name, value in wanted.options.items() if name in _GLOBAL and name not in own}
-
-
-def _stop(verb: str, positionals: tuple[str, ...], rest: list[str]) -> int:
-    """`exec ID` and `ps ID` end option parsing; run's options may follow its id, so its command needs a `--`."""
-    if verb == "run" and "--" not in rest:
-        return -1
-    return len(positionals) - 1
 
 
 def _check_words(verb: str, words: list[str], positionals: tuple[str, ...]) -> None:

@@ -39,14 +39,18 @@ class Given:
         return [*self.words, *(text for values in lists for text in values)]
 
 
-def parse(arguments: "Sequence[str]", options: "Sequence[Option]", given: Given, stop_after: int = -1) -> list[str]:
+def parse(
+    arguments: "Sequence[str]", options: "Sequence[Option]", given: Given, stop_after: int = -1, late: bool = False
+) -> list[str]:
     """Read options and positionals into `given`. Returns the words that follow the first `stop_after` positionals.
 
-    stop_after -1 reads everything. Raises UsageError; `given` then has what came before the mistake.
+    stop_after -1 reads everything. late: options may also follow the last of them, as in `run ID -d sleep 600`. Raises
+    UsageError; `given` then has what came before the mistake.
     """
     pending = list(arguments)
     while pending:
-        if len(given.words) == stop_after:
+        option_follows = late and pending[0].startswith("-") and pending[0] not in ("-", "--")
+        if len(given.words) == stop_after and not option_follows:
             return pending[1:] if pending[0] == "--" else pending
         word = pending.pop(0)
         if word == "--":

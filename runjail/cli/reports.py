@@ -79,11 +79,17 @@ def ps(given: "Given", context: Context) -> int:
     from runjail.lifecycle import inspect
 
     host = context.host()
-    form = choice(given, "table", "json")
+    form = _late_format(context.rest) or choice(given, "table", "json")
     pids = inspect.pids(given.words[0], host, context.store(host))
     if form == "json":
         return put(jsonio.dumps(pids, tight=True) + "\n")
     return put(table(inspect.process_rows(pids)))
+
+
+def _late_format(words: list[str]) -> str:
+    """Return the format of `ps ID -f json`, "" without one; other words are options of a ps(1), which nobody asks."""
+    name, _, value = " ".join(words).replace("=", " ").partition(" ")
+    return value if name in ("-f", "--format") and value in ("table", "json") else ""
 
 
 def events(given: "Given", context: Context) -> int:
@@ -184,6 +190,8 @@ def plan(given: "Given", context: Context) -> int:
     form = choice(given, "text", "json")
     bundle = os.path.abspath(given.text("bundle") or ".")
     system = _system(given, "freebsd")
+    if not given.text("os") and context.host().os != system:
+        print(f"this is the plan for FreeBSD; --os {context.host().os} shows this machine's", file=sys.stderr)
     container_id = check_id(given.words[0] if given.words else os.path.basename(bundle))
     parsed = parse(read(f"{bundle}/config.json"), system)
     root = context.root or default_root(system)

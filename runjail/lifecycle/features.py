@@ -34,7 +34,7 @@ def example(os: str) -> "dict[str, Any]":
     document: dict[str, Any] = {
         "ociVersion": "1.3.0",
         "process": {
-            "terminal": True,
+            "terminal": False,
             "user": {"uid": 0, "gid": 0},
             "args": ["sh"],
             "env": ["PATH=/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin", "TERM=xterm"],
