@@ -32,6 +32,7 @@ def race(life: Life, leftovers: Leftovers) -> Race:
     return Race(life, leftovers)
 
 
+@pytest.mark.slow
 def test_four_creators_against_four_deleters(race: Race) -> None:
     """Whatever they do between two system calls of each other: afterwards there is no process, mount, group or file."""
     assert race.alone() == 0, "what dawdles works"
