@@ -190,7 +190,8 @@ class Content(Directory):
         """Write one of our two documents: beside, to disk, renamed."""
         beside = f"{self.directory}/.{name}.new"  # one at a time: the lock is held
         try:
-            file = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+            unlink(beside)  # of who died here, or a link of somebody else's
+            file = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
             try:
                 write_all(file, model.encode(document))
                 os.fsync(file)

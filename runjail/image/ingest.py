@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import stat
 import time
 
 from runjail.errors import Corrupt, ImageError, reason
@@ -51,8 +52,18 @@ class Ingest:
         return self
 
     def _open(self) -> int:
+        """Open what an interrupted try left, or a new file. What is not ours alone is replaced: others may write here.
+
+        A hard link would be truncated, and a FIFO waited for.
+        """
         try:
-            return open_beside(self.partial, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
+            while True:
+                file = open_beside(self.partial, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK)
+                found = os.fstat(file)
+                if stat.S_ISREG(found.st_mode) and found.st_nlink < 2 and found.st_uid == os.geteuid():
+                    return file
+                os.close(file)
+                os.unlink(self.partial)
         except OSError as error:
             raise ImageError(f"cannot write {self.partial}: {reason(error)}") from error
 

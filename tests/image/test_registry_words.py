@@ -13,7 +13,9 @@ from runjail.image.registry.client import Registry
 from runjail.image.registry.failures import said
 
 
-@pytest.mark.parametrize("host", ["", "a b", "host/path", "user@host", "host:port", "http://host"])
+@pytest.mark.parametrize(
+    "host", ["", "a b", "host/path", "user@host", "host:port", "http://host", "127.1", "0x7f.1:5000", "a:0", "a:99999"]
+)
 def test_no_host(host: str) -> None:
     with pytest.raises(ImageError, match="not a registry's host"):
         Registry(host)
