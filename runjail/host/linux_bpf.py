@@ -100,11 +100,14 @@ def load(program: bytes) -> int:
     )
     try:
         return libc.bpf(PROG_LOAD, attributes)
-    except PermissionError:
+    except PermissionError as error:
         import resource
 
         limits = resource.getrlimit(resource.RLIMIT_MEMLOCK)
-        resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        try:
+            resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        except ValueError:  # without CAP_SYS_RESOURCE
+            raise error from None
         try:
             return libc.bpf(PROG_LOAD, attributes)
         finally:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from runjail.host.base import Note, Noting
 
 MARK = "trusted.runjail"  # extended attribute of what we made
-LOCK_SECONDS = 2.0  # a container can hold a lock on its root as long as it likes
+LOCK_SECONDS = 0.5  # others hold it for a millisecond, a container on its root as long as it likes
 LOCK_POLL = 0.005
 ESCAPES = str.maketrans({" ": "\\040", "\t": "\\011", "\n": "\\012", "\\": "\\134"})  # as in proc_pid_mountinfo(5)
 
@@ -41,20 +41,19 @@ class Points:
         """
         made: list[str] = []
         noted: list[str] = []
-        own = _mount_id(root) if self._root else -1
         if self._root:
             _take(root, fcntl.LOCK_SH)
 
         def making(path: str, parent: int) -> None:
             made.append(path)
-            if own >= 0 and _mount_id(parent) == own:  # what is made in a mount of ours, or in a volume, is not noted
+            if self._root and _mount_id(parent) == _mount_id(root):  # not in a mount of ours, nor in a volume
                 note({"undo": "made", "root": self._root, "path": path})
                 noted.append(path)
 
         place = rootfs.mount_point(root, destination, directory, making)
         for path in noted:
             _mark(root, path)
-        if own >= 0 and not made and _marked(place.parent, place.name) and _mount_id(place.parent) == own:
+        if self._root and not made and _marked(place.parent, place.name) and _mount_id(place.parent) == _mount_id(root):
             for path in _with_parents(place.path, directory):
                 note({"undo": "made", "root": self._root, "path": path, "found": True})
         return place, bool(made)

@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from runjail.errors import HostError
+from runjail.host.base import Box
 from runjail.steps import Mount, ReadonlyRoot
 from tests.freebsd.conftest import Real
 
@@ -157,6 +159,54 @@ def test_a_dying_jail_does_not_keep_the_view(real: Real) -> None:
 
     assert not os.path.exists(view)
     os.waitpid(pid, 0)
+
+
+class Beside:
+    """Another container of the same root, with a state directory of its own."""
+
+    def __init__(self, real: Real) -> None:
+        self.host = real.host
+        state = real.base / "beside"
+        state.mkdir()
+        self.box = Box("beside", "beside", str(state), str(real.root), str(real.root))
+        self.notes: list[dict[str, Any]] = []
+
+    def apply(self, step: Mount) -> None:
+        self.host.apply(step, self.box, self.notes.append)
+
+    def undo(self) -> None:
+        for note in reversed(self.notes):
+            self.host.undo(note, self.box)
+
+
+def test_containers_of_one_root_take_back_their_own(real: Real) -> None:
+    """Both have mounted on one place; the kernel knows the two mounts apart by their ids."""
+    volume, beside = real.base / "volume", Beside(real)
+    volume.mkdir()
+    (volume / "file").write_text("kept")
+    real.apply(Mount("nullfs", str(volume), "/data"), Mount("tmpfs", "tmpfs", "/tmp"))
+    beside.apply(Mount("nullfs", str(volume), "/more"))
+    beside.apply(Mount("tmpfs", "tmpfs", "/tmp"))
+
+    real.undo()
+    assert set(real.mounts()) == {"more", "tmp"}  # the one below the other's on /tmp cannot go yet
+    assert (real.root / "more/file").read_text() == "kept"
+
+    beside.undo()
+    assert real.mounts() == []
+
+
+def test_what_another_container_keeps_busy_is_left_to_it(real: Real) -> None:
+    volume, beside = real.base / "volume", Beside(real)
+    (volume / "sub").mkdir(parents=True)
+    real.apply(Mount("nullfs", str(volume), "/data"))
+    beside.apply(Mount("tmpfs", "tmpfs", "/data/sub"))
+
+    real.undo()
+    assert real.mounts() == ["data", "data/sub"]
+
+    beside.undo()
+    assert real.mounts() == []
 
 
 def test_a_recursive_bind(real: Real) -> None:

@@ -210,7 +210,8 @@ class FakeKernel:
         self.calls.append(("unmount", mount and mount.path, bool(flags & c.MNT_FORCE)))
         if not mount:
             raise Refusal(errno.ENOENT)
-        above = any(other.path.startswith(mount.path + "/") for other in self.mounts)
+        later = self.mounts[self.mounts.index(mount) + 1 :]
+        above = any((other.path + "/").startswith(mount.path + "/") for other in later)
         if (mount.busy or above) and not flags & c.MNT_FORCE:
             mount.busy -= 1 if mount.busy else 0
             raise Refusal(errno.EBUSY)

@@ -45,14 +45,26 @@ def other(machine: Machine) -> Other:
 
 
 def test_each_takes_back_its_own(machine: Machine, other: Other, volume: str) -> None:
-    """Whichever goes first, and where both have mounted on one place."""
     machine.apply(Mount("nullfs", volume, "/data"))
-    other.apply(Mount("nullfs", volume, "/data"))
-    other.apply(Mount("tmpfs", "tmpfs", "/more"))
-    theirs = [mount.fsid for mount in machine.kernel.mounts[3:]]
+    other.apply(Mount("nullfs", volume, "/more"))
+    machine.apply(Mount("tmpfs", "tmpfs", "/tmp"))
 
     machine.undo()
-    assert [mount.fsid for mount in machine.kernel.mounts[2:]] == theirs
+    assert machine.kernel.paths() == [f"{machine.root}/more"]
+
+    other.undo()
+    assert machine.kernel.paths() == []
+
+
+def test_where_both_have_mounted_on_one_place(machine: Machine, other: Other, volume: str) -> None:
+    """The lower one cannot go before the upper one, which is the other's."""
+    machine.apply(Mount("nullfs", volume, "/data"))
+    other.apply(Mount("nullfs", volume, "/data"))
+    theirs = machine.kernel.mounts[-1]
+
+    machine.undo()
+    assert theirs in machine.kernel.mounts
+    assert not any(call[0] == "unmount" and call[2] for call in machine.kernel.calls)
 
     other.undo()
     assert machine.kernel.paths() == []

@@ -1,6 +1,7 @@
 """The device programs of cgroup v2 answer as the rules in config.json say, in listed order."""
 
 import os
+import resource
 import struct
 import subprocess
 from collections.abc import Iterator
@@ -65,6 +66,34 @@ def test_the_machine_of_the_tests_refuses_bad_programs() -> None:
     for bad in (move, leave + move, struct.pack("<BBhi", 0x15, 0, 5, 0) + leave):
         with pytest.raises(ValueError, match=r"out of the program|nothing leads to"):
             bpf_machine.check(bad)
+
+
+@pytest.mark.parametrize("may_raise", [True, False])
+def test_memory_that_counts_as_locked(monkeypatch: pytest.MonkeyPatch, may_raise: bool) -> None:
+    """Kernels before 5.11 refuse the program for the limit; who may not raise that gets the refusal."""
+    limits, tries = [], []
+
+    def load(command: int, _attributes: bytes) -> int:
+        tries.append(command)
+        if not limits:
+            raise PermissionError(1, "Operation not permitted")
+        return 7
+
+    def setrlimit(_which: int, values: tuple[int, int]) -> None:
+        if not may_raise:
+            raise ValueError("not allowed to raise maximum limit")
+        limits.append(values)
+
+    monkeypatch.setattr(linux_bpf.libc, "bpf", load)
+    monkeypatch.setattr(resource, "setrlimit", setrlimit)
+    if may_raise:
+        before = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+
+        assert linux_bpf.load(linux_bpf.assemble(False, ())) == 7
+        assert limits == [(resource.RLIM_INFINITY, resource.RLIM_INFINITY), before]
+    else:
+        with pytest.raises(PermissionError):
+            linux_bpf.load(linux_bpf.assemble(False, ()))
 
 
 # With the kernel ---------------------------------------------------------------------------------------------------
