@@ -17,8 +17,11 @@ import sys
 TEMPLATE = """\
 #!{python} -IS
 # Made by .ci/boot.py. The package first; what only some verbs import comes last.
+import _signal
 import sys
 
+if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # no traceback; who has something to undo asks for signals
 sys.path.insert(0, {package!r})
 sys.path += {site!r}
 from {module} import main

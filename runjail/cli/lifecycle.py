@@ -213,19 +213,15 @@ def execute(given: "Given", context: Context) -> int:
         context.listen,
         given.flag("ignore-paused"),
     )
-    if given.flag("detach") or request.console_socket:
-        if given.flag("detach"):
-            do(request, host, store)
-            return 0
-        from runjail.lifecycle.foreground import forward_signals, wait
-
-        return wait(do(request, host, store, before=forward_signals))
+    if given.flag("detach"):
+        do(request, host, store)
+        return 0
     from runjail.lifecycle.foreground import Terminal, forward_signals, wait
 
-    if not process.terminal:
-        return wait(do(request, host, store, before=forward_signals))
-    terminal = Terminal()
-    return terminal.relay(do(request, host, store, terminal.theirs, terminal.show))
+    terminal = Terminal() if process.terminal and not request.console_socket else None
+    pid = do(request, host, store, terminal.theirs, terminal.show) if terminal else do(request, host, store)
+    forward_signals(pid)
+    return terminal.relay(pid) if terminal else wait(pid)
 
 
 def _process(given: "Given", context: Context, os_name: str, store: "Any") -> "Any":

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from runjail.nri.chain import Chain
 
 ENTERING = {"create", "exec", "run", "start"}  # put processes into containers
+UNDOING = ENTERING | {"delete"}  # leave something half done when they are killed
 OWN_FAILURE = {"exec": 255}  # runc's: 1 and up may be the program's
 MAX_PRESERVED = 1024
 SETTINGS = ("/usr/local/etc/runjail.toml", "/etc/runjail.toml")  # the first that exists, without $RUNJAIL_CONFIG
@@ -94,9 +95,12 @@ def main() -> "NoReturn":
     gc.disable()
     _open_standard()
     _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # a caller that ignores it would take our children's ends from us
-    code = run(sys.argv, own=True)
-    if sys.stdout:  # None when our caller closed it
-        sys.stdout.flush()
+    try:
+        code = run(sys.argv, own=True)
+        if sys.stdout:  # None when our caller closed it
+            sys.stdout.flush()
+    except KeyboardInterrupt as error:  # it came while an error was reported
+        code = getattr(error, "code", 130)
     os._exit(code)
 
 
@@ -125,9 +129,9 @@ def run(argv: "Sequence[str]", own: bool = False) -> int:
         return _dispatch(given, verb, rest, exposed)
     except RunjailError as error:
         log.error(str(error), error.hint)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         log.error("interrupted")
-        return 130
+        return getattr(error, "code", 130)
     except BrokenPipeError:
         return 1
     except OSError as error:
@@ -185,6 +189,10 @@ def _dispatch(given: "Given", verb: str, rest: list[str], exposed: str) -> int:
     if problem:
         raise problem
     _check_words(verb, wanted.words, positionals)
+    if verb in UNDOING or verb.startswith("image "):
+        from runjail import signals
+
+        signals.catch()
     return _function(function)(wanted, Context(given, words, preserve, listen))
 
 

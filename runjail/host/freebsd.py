@@ -4,8 +4,7 @@ What a verb does not need is not imported: `state` loads this module, freebsd_pr
 a jail run only what fork_init and fork_inside loaded: afterwards /usr/local/lib is the container's.
 """
 
-import os
-
+from runjail import signals
 from runjail.errors import HostError
 from runjail.host import freebsd_processes as processes
 from runjail.host import libc_freebsd
@@ -127,7 +126,7 @@ class FreeBSDHost:
         """Fork a process that can enter the jail later."""
         from runjail.host import freebsd_inside  # noqa: F401  the child must not look for it inside the jail
 
-        return os.fork()
+        return signals.fork()
 
     def confine(self, box: "Box", keep: list[int]) -> None:
         """Enter the jail for good (jail_attach(2)); see freebsd_inside."""

@@ -9,6 +9,7 @@ import errno
 import os
 import time
 
+from runjail import signals
 from runjail.errors import HostError, reason
 from runjail.host.base import Box, close_others
 
@@ -143,7 +144,7 @@ class LinuxHost:
                 _join(libc, path, libc.CLONE_NEWPID, "pid")
             elif new:
                 _ask("making a pid namespace", "unshare(2)", libc.unshare, libc.CLONE_NEWPID)
-            pid = os.fork()
+            pid = signals.fork()
             if not pid:
                 from runjail.host import linux_mounts  # noqa: F401 - while our parent writes down who we are
             elif own >= 0:

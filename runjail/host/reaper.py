@@ -12,6 +12,7 @@ import os
 import sys
 import time
 
+from runjail import signals
 from runjail.errors import HostError, reason
 from runjail.host.base import close_others
 
@@ -48,7 +49,7 @@ def supervise(
     kernel = kernel or _kernel()
     ours, theirs = os.pipe()
     try:
-        pid = os.fork()
+        pid = signals.fork()
     except BaseException:
         os.close(ours)
         os.close(theirs)

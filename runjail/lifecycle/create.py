@@ -3,7 +3,7 @@
 import os
 import time
 
-from runjail import jsonio, log
+from runjail import jsonio, log, signals
 from runjail.errors import ContainerExists, InvalidConfig, UsageError
 from runjail.files import require_replaceable
 from runjail.jail.plan import make_plan, refuse_ungranted
@@ -47,7 +47,7 @@ def create(
     terminal: "_socket.socket | None" = None,
     document: object = None,
 ) -> "Container":
-    """Create a container, or fail and leave nothing behind.
+    """Create a container, or fail and leave nothing behind. When it returns, signals are held: the caller has it now.
 
     terminal: a connected socket for the terminal's master, instead of request.console_socket. document: the parsed
     config.json where the caller has read it already.
@@ -65,11 +65,14 @@ def create(
         from runjail.lifecycle import console
 
         terminal = console.connect(request.console_socket)
+    signals.hold()
     container = _reserve(request.id, host, store)
     try:
+        signals.release()
         _record(container, request, spec, plan, host)
         container.write("config.json", jsonio.dumps(raw).encode())
         _build(container, request, spec, plan, host, terminal)
+        signals.hold()
     except BaseException as error:  # also an interrupt: a half-made container is of no use to anybody
         from runjail.lifecycle.delete import take_back
 
@@ -149,6 +152,7 @@ def _build(
     link, theirs = pair()
     process, inner = spec.process, spec.hooks.create_container
     assert process, "_check has seen to it"
+    signals.hold()
     box.pid = host.fork_init(box, plan)
     if not box.pid:
         link.close()
@@ -159,6 +163,7 @@ def _build(
     box.started = host.started(box.pid)
     container.save()
     container.note({"undo": "init", "pid": box.pid, "started": box.started, "boot": container.data["boot"]})
+    signals.release()
     if process.oom_score_adj is not None:
         host.set_oom_score(box.pid, process.oom_score_adj)
     _let_in(container, spec.hooks, host, link)

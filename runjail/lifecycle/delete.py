@@ -3,7 +3,7 @@
 import os
 import time
 
-from runjail import log
+from runjail import log, signals
 from runjail.errors import ContainerNotFound, HostError, LeftBehind, RunjailError, WrongStatus, reason
 from runjail.lifecycle.state import PAUSED, stored_hooks
 from runjail.lifecycle.status import alive, document, status
@@ -103,6 +103,7 @@ def _recover(container: "Container") -> None:
 
 def take_back(container: "Container", host: "Host", error: BaseException) -> None:
     """Undo all of a container because of `error`. Raises LeftBehind, with both causes, when something stays."""
+    signals.hold()
     try:
         container.unlock()
         with container:
@@ -119,6 +120,7 @@ def destroy(container: "Container", host: "Host") -> None:
 
     Raises LeftBehind naming what stayed; the state directory stays with it, for another try.
     """
+    signals.hold()  # it can be done again, but why not finish
     kill_everything(container, host)
     _undo(container, host)
     listed = stored_hooks(container, "poststop") if container.data else ()

@@ -2,8 +2,8 @@
 
 import os
 
-from runjail import log
-from runjail.errors import HostError, RunjailError, UsageError, WrongStatus
+from runjail import log, signals
+from runjail.errors import HostError, UsageError, WrongStatus
 from runjail.files import require_replaceable
 from runjail.host.base import seal_imports
 from runjail.lifecycle import console, program
@@ -61,6 +61,7 @@ def execute(
     terminal = _connect(request, terminal)
     request = request.replace(process=_complete(request.process, container, host))
     link, theirs = pair()
+    signals.hold()
     pid = host.fork_inside(container.box)
     if not pid:
         link.close()
@@ -69,6 +70,7 @@ def execute(
     if terminal:
         terminal.close()
     try:
+        signals.release()
         if request.process.oom_score_adj is not None:
             host.set_oom_score(pid, request.process.oom_score_adj)
         _see_off(request, container, pid, link, before)
@@ -132,12 +134,13 @@ def _see_off(request: Request, container: "Container", pid: int, link: Link, bef
         before(pid)
         if request.pid_file:
             write_pid(container, request.pid_file, pid)
+        signals.hold()  # from here on it runs
         link.say(exec=True)
         link.expect("exec")
         failure = link.receive()
         if failure:
             raise rebuilt(failure)
-    except RunjailError:
+    except BaseException:
         _remove_pid_file(request.pid_file)
         raise
     link.close()

@@ -9,6 +9,7 @@ import struct
 import termios
 import time
 
+from runjail import signals
 from runjail.host.base import close_others
 from runjail.lifecycle import console
 
@@ -26,25 +27,13 @@ def wait(pid: int) -> int:
     return exit_status(os.waitpid(pid, 0)[1])
 
 
-def cancel_on_signals() -> None:
-    """As long as there is nobody to send them on to, let signals end us as ctrl-C does: everything is taken back."""
-
-    def cancel(number: int, _frame: object) -> None:
-        if number == _signal.SIGCONT:
-            return
-        _handle(_signal.SIG_IGN)  # the next one would interrupt the taking back
-        raise KeyboardInterrupt
-
-    _handle(cancel)
-
-
 def _handle(action: "Any") -> None:
     for name in FORWARDED:
         _signal.signal(getattr(_signal, name), action)
 
 
 def forward_signals(pid: int) -> None:
-    """Send on what we get; the process decides."""
+    """Send on what we get, and what came while signals were held; the process decides."""
 
     def forward(number: int, _frame: object) -> None:
         try:
@@ -53,6 +42,8 @@ def forward_signals(pid: int) -> None:
             pass
 
     _handle(forward)
+    if signals.held():
+        forward(signals.held(), None)
 
 
 def exit_status(status: int) -> int:
@@ -76,12 +67,8 @@ class Terminal:
         self._reader = 0
         self._saved: list[Any] | None = None
 
-    def show(self, pid: int) -> None:
-        """Take the terminal that the container has sent and begin to show it; signals go to `pid` from now on.
-
-        Raises HostError when none came.
-        """
-        forward_signals(pid)
+    def show(self, _pid: int = 0) -> None:
+        """Take the terminal that the container has sent and begin to show it. Raises HostError when none came."""
         self._master = console.receive(self._ours)
         if not os.isatty(1):
             mode = termios.tcgetattr(self._master)
@@ -89,7 +76,7 @@ class Terminal:
             termios.tcsetattr(self._master, termios.TCSANOW, mode)
         self._follow_size()  # now: the program may ask for it first of all
         self._ours.close()
-        self._reader = os.fork()
+        self._reader = signals.fork()
         if not self._reader:
             _handle(_signal.SIG_IGN)  # those of a whole process group reach the program through our parent
             close_others([self._master])

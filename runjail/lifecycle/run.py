@@ -1,5 +1,6 @@
 """run: create, start, and in the foreground wait and clean up."""
 
+from runjail import signals
 from runjail.lifecycle.create import Request, create
 from runjail.lifecycle.delete import delete_made
 from runjail.lifecycle.start import start_made
@@ -22,25 +23,25 @@ def run(
         return _started(create(request, host, store, document=document), host)
     from runjail.lifecycle import foreground
 
-    foreground.cancel_on_signals()
     terminal = foreground.Terminal() if ours else None
     container = create(request, host, store, terminal.theirs if terminal else None, document)
     pid = container.box.pid
     try:
+        signals.release()
         if terminal:
-            terminal.show(pid)
-            _started(container, host)
-            return terminal.relay(pid)
-        foreground.forward_signals(pid)
+            terminal.show()
         _started(container, host)
-        return foreground.wait(pid)
+        foreground.forward_signals(pid)
+        return terminal.relay(pid) if terminal else foreground.wait(pid)
     finally:
+        signals.ignore()  # whom they were sent on to is gone, and its number may be another's
         if not keep:
             delete_made(container, True, host)
 
 
 def _started(container: "Container", host: "Host") -> int:
     try:
+        signals.release()
         start_made(container, host)
     except BaseException:
         delete_made(container, True, host)

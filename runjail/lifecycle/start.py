@@ -3,6 +3,7 @@
 import _socket
 import os
 
+from runjail import signals
 from runjail.errors import NotRunning, RunjailError, WrongStatus
 from runjail.host.base import WorkingIn, seal_imports
 from runjail.lifecycle.link import Link, rebuilt
@@ -47,6 +48,7 @@ def start_made(container: "Container", host: "Host") -> None:
             _or_undo(container, host, lambda: _prepare(container, host, plugins, inside))
             container.lock()
             _require_created(container, host)
+        signals.hold()
         open_gate(container)
     listed = stored_hooks(container, "poststart")
     if listed:
@@ -75,8 +77,10 @@ def _claim(container: "Container", host: "Host", plugins: list[str]) -> None:
 
 def _or_undo(container: "Container", host: "Host", hooks_run: "Callable[[], None]") -> None:
     try:
+        signals.release()
         hooks_run()
-    except RunjailError as error:
+        signals.hold()
+    except (RunjailError, KeyboardInterrupt) as error:
         from runjail.lifecycle.delete import take_back
 
         take_back(container, host, error)

@@ -1,4 +1,4 @@
-"""Run the program and kill it just before its n-th step: `killer.py parent|child N ARGS...`.
+"""Run the program and kill it just before its n-th step: `killer.py parent|child N[:SIGNAL] ARGS...`.
 
 A step is a call that changes something, starts something, or talks to somebody, told apart by where in our sources it
 is made, so that loops count once, and programs by their first two words. `parent` counts those of the program itself,
@@ -26,7 +26,7 @@ def main() -> None:
     sys.path.insert(0, top)
     from runjail.cli import main as program
 
-    ours, limit = os.getpid(), int(number)
+    ours, (limit, signal) = os.getpid(), map(int, f"{number}:9".split(":")[:2])
     seen: dict[int, set[object]] = {}
 
     def step(frame: "FrameType", event: str, function: object) -> None:
@@ -43,8 +43,9 @@ def main() -> None:
         program = tuple(frame.f_locals.get("argv", ())[:2]) if event == "c_call" else ()  # host.programs starts many
         places.add((caller and caller.f_code, caller and caller.f_lineno, program))
         if len(places) == limit:
-            os.kill(pid, 9)
-            os._exit(137)  # pid 1 of a namespace cannot kill itself
+            os.kill(pid, signal)
+            if signal == 9:
+                os._exit(137)  # pid 1 of a namespace cannot kill itself
 
     sys.argv = ["runjail", *arguments]
     import threading

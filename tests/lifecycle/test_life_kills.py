@@ -36,7 +36,7 @@ class Victim:
         self.before = tree(life.bundle.rootfs)
         self.others = leftovers.processes()  # the session's own, e.g. zfs-fuse
 
-    def kill(self, mode: str, number: int, *args: str) -> int:
+    def kill(self, mode: str, number: "int | str", *args: str) -> int:
         """Run a verb and kill it at a step; returns its exit code, -9 when it was killed."""
         command = [*interpreter(), KILLER, mode, str(number), "--root", str(self.runjail.root), *args]
         with open(self.life.path / "said", "wb") as said:
