@@ -21,6 +21,7 @@
     ├── StorageError                 the store of layers and roots cannot do it
     │   └── InUse                    a layer or root that is in use is not destroyed
     ├── HostError                    the kernel or a system program refused
+    │   └── NoAnswer                 a process of the container was stopped or frozen from inside
     └── LeftBehind                   clean-up could not remove everything; names what stayed
 
 An error carries one line of text: what we were doing and why it failed. It never prints itself; `cli` reports it
@@ -171,6 +172,14 @@ class InUse(StorageError):
 
 class HostError(RunjailError):
     """A system call or a system program failed."""
+
+
+class NoAnswer(HostError):
+    """A process of ours that a container's processes can stop, or freeze, did not go on."""
+
+    def __init__(self, seconds: float) -> None:
+        hint = "it was stopped or frozen, perhaps from inside: runjail delete --force ends the container"
+        super().__init__(f"the container's process does not answer after {seconds:g} s", hint)
 
 
 class LeftBehind(RunjailError):

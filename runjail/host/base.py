@@ -3,6 +3,7 @@
 import os
 import sys
 
+ANSWER_SECONDS = 60.0  # the longest wait for a process that the container's own processes may stop
 MAX_DESCRIPTOR = 2**31 - 1  # os.closerange hands the range to close_range(2) or closefrom(2): its size costs nothing
 
 TYPE_CHECKING = False
@@ -105,7 +106,14 @@ if TYPE_CHECKING:  # a start without this class is 20 us shorter
             """Fork a process that will join a running container. Returns its pid, 0 in the child."""
 
         def enter(self, box: Box, keep: "list[int]") -> None:
-            """*child* of fork_inside: join the container, with confine's care."""
+            """*child* of fork_inside: take on what the container has, with confine's care."""
+
+        def appear(self, tell: "Callable[[int], None]") -> bool:
+            """*child* Be seen by the container's processes, now that nothing of the host is left to be seen.
+
+            Where that takes another process, tell(its pid) is called before ours ends, and it is that one to which True
+            is returned: it waits until whoever forked us knows it. False: this process has been seen all along.
+            """
 
         def set_oom_score(self, pid: int, score: int) -> None:
             """Set oom_score_adj of a child that has not entered the container yet."""

@@ -11,6 +11,7 @@ from runjail.host import libc_freebsd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from runjail.host.base import Box, Note, Noting
@@ -135,6 +136,10 @@ class FreeBSDHost:
         freebsd_inside.confine(self._libc, box, keep)
 
     enter = confine
+
+    def appear(self, tell: "Callable[[int], None]") -> bool:
+        """Go on: a process in a jail is seen once it is attached, and has nothing of the host left by then."""
+        return False
 
     def set_oom_score(self, pid: int, score: int) -> None:
         """FreeBSD has no such scores."""

@@ -18,6 +18,7 @@ SIGKILL, SIGSTOP, SIGCONT = 9, 17, 19
 KILL_ROUNDS = 1000  # a millisecond each: who forks faster than we kill is left to jail_remove(2)
 FREEZE_ROUNDS = 20
 HELPERS = 5  # tries to send a signal from inside before another killer of the same jail hits our helper
+HELPER_SECONDS = 10.0  # a helper takes one at most (KILL_ROUNDS)
 LAST_KERNEL_PID = 100  # kernel processes that start with the kernel have lower numbers
 LASTING = ("pagedaemon", "bufdaemon", "vnlru", "syncer")  # those that never end, in the order of their start
 
@@ -111,7 +112,15 @@ def _from_inside(libc: "Libc", jid: int, signal: int) -> int:
             status = error.errno or status
         finally:
             os._exit(status)
-    return os.waitpid(pid, 0)[1]
+    deadline = time.monotonic() + HELPER_SECONDS
+    while True:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return status
+        if time.monotonic() > deadline:  # stopped from inside; a killed one is followed by another try
+            os.kill(pid, SIGKILL)
+            return os.waitpid(pid, 0)[1]
+        time.sleep(0.0005)
 
 
 def _signal_everybody(libc: "Libc", jid: int, signal: int) -> int:

@@ -81,11 +81,12 @@ def own_library() -> bool:
 
 def view(directory: str) -> int:
     """Return a descriptor of a read-only mount of a directory, which is at no place yet."""
-    from runjail.host import libc_linux as libc
+    from runjail.host import libc_linux_mounts as libc
+    from runjail.host.libc_linux import MS_PRIVATE
 
     tree = libc.open_tree(directory)
     try:
-        libc.mount_setattr(tree, libc.MOUNT_ATTR_RDONLY, libc.MS_PRIVATE)
+        libc.mount_setattr(tree, libc.MOUNT_ATTR_RDONLY, MS_PRIVATE)
     except BaseException:
         os.close(tree)
         raise
@@ -94,7 +95,8 @@ def view(directory: str) -> int:
 
 def mount_at_place() -> None:
     """Mount the interpreter's directory on ours, unless somebody did meanwhile; what else is mounted there goes."""
-    from runjail.host import libc_linux as libc
+    from runjail.host.libc_linux import MNT_DETACH, umount
+    from runjail.host.libc_linux_mounts import AT_FDCWD, move_mount
 
     place = os.path.dirname(sys.executable)
     turn = _turn(os.path.dirname(place))
@@ -102,12 +104,12 @@ def mount_at_place() -> None:
         for _ in range(FOREIGN):
             if os.path.islink(sys.executable):
                 tree = view(os.path.dirname(os.path.realpath(sys.executable)))
-                libc.move_mount(tree, place)
+                move_mount(tree, AT_FDCWD, place)
                 os.close(tree)
                 return
             if os.statvfs(sys.executable).f_flag & os.ST_RDONLY and os.path.samefile(sys.executable, meant()):
                 return
-            libc.umount(place, libc.MNT_DETACH)
+            umount(place, MNT_DETACH)
     finally:
         os.close(turn)
 

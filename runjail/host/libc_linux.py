@@ -40,13 +40,9 @@ MS_RELATIME = 1 << 21
 MS_STRICTATIME = 1 << 24
 MNT_DETACH = 2
 
-# Numbers of system calls that libc may not know by name; the same on every machine since the kernel has them
-SYS_OPEN_TREE, SYS_MOVE_MOUNT, SYS_MOUNT_SETATTR = 428, 429, 442
-AT_FDCWD = 0x100000000 - 100  # -100 as an int
-AT_EMPTY_PATH, AT_RECURSIVE = 0x1000, 0x8000
-OPEN_TREE_CLONE, OPEN_TREE_CLOEXEC = 1, 0o2000000
-MOVE_MOUNT_F_EMPTY_PATH = 4
-MOUNT_ATTR_RDONLY, MOUNT_ATTR_NODEV = 1, 4
+SYS_CLONE = 56 if os.uname().machine == "x86_64" else 220  # the latter is of arm64, riscv64 and what came after them
+CLONE_PARENT = 0x00008000
+SIGCHLD = 17
 
 PR_SET_KEEPCAPS = 8
 PR_CAPBSET_READ = 23
@@ -75,10 +71,6 @@ class _Unsigned(_ctypes._SimpleCData):  # type: ignore[type-arg]
 
 class _Long(_ctypes._SimpleCData):  # type: ignore[type-arg]
     _type_ = "L"  # also size_t
-
-
-class _Wide(_ctypes._SimpleCData):  # type: ignore[type-arg]
-    _type_ = "Q"
 
 
 class _Text(_ctypes._SimpleCData):  # type: ignore[type-arg]
@@ -114,11 +106,10 @@ _setns = _declare("setns", _Int, _Int)
 _pivot_root = _declare("pivot_root", _Text, _Text)
 _setdomainname = _declare("setdomainname", _Text, _Long)
 _prctl = _declare("prctl", _Int, _Long, _Long, _Long, _Long)
-_open_tree = _declare("syscall", _Long, _Long, _Text, _Long)
-_move_mount = _declare("syscall", _Long, _Long, _Text, _Long, _Text, _Long)
-_mount_setattr = _declare("syscall", _Long, _Long, _Text, _Long, _Pointer, _Long)
 _bpf = _declare("syscall", _Long, _Long, _Pointer, _Long)
 _capset = _declare("capset", _Pointer, _Pointer)
+_memset = _declare("memset", _Pointer, _Int, _Long)
+_clone = _declare("syscall", _Long, _Long, _Long, _Long, _Long, _Long)
 _syscall = _declare("syscall", _Long, _Long, _Long, _Long)
 _KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219}.get(os.uname().machine)  # glibc has no function for it
 
@@ -142,24 +133,6 @@ def mount(source: str | None, target: str, fstype: str | None, flags: int = 0, d
 def umount(target: str, flags: int = 0) -> None:
     """umount2(2)."""
     _checked(_umount2(_bytes(target), flags))
-
-
-def open_tree(directory: str) -> int:
-    """open_tree(2), Linux 5.2: return a descriptor of another mount of a directory, which is not attached anywhere."""
-    flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC
-    return _checked(_open_tree(SYS_OPEN_TREE, AT_FDCWD, _bytes(directory), flags))
-
-
-def mount_setattr(tree: int, attributes: int, propagation: int, recursive: bool = False) -> None:
-    """mount_setattr(2), Linux 5.12: add attributes to a mount, or also to all below it, and change its propagation."""
-    wanted = (_Wide * 4)(attributes, 0, propagation, 0)  # struct mount_attr: set, clear, propagation, user namespace
-    flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
-    _checked(_mount_setattr(SYS_MOUNT_SETATTR, tree, b"", flags, _ctypes.addressof(wanted), 32))
-
-
-def move_mount(tree: int, target: str) -> None:
-    """move_mount(2), Linux 5.2: attach what open_tree returned."""
-    _checked(_move_mount(SYS_MOVE_MOUNT, tree, b"", AT_FDCWD, _bytes(target), MOVE_MOUNT_F_EMPTY_PATH))
 
 
 def unshare(flags: int) -> None:
@@ -186,6 +159,19 @@ def setdomainname(name: str) -> None:
 def prctl(option: int, first: int = 0, second: int = 0) -> int:
     """prctl(2) with up to two numeric arguments."""
     return _checked(_prctl(option, first, second, 0, 0))
+
+
+def clone_sibling() -> int:
+    """clone(2) without what C libraries do around it: fork a child of our parent. Returns its pid, 0 in the child.
+
+    For processes with one thread. All machines agree on the first two arguments, and the others are zero.
+    """
+    return _checked(_clone(SYS_CLONE, CLONE_PARENT | SIGCHLD, 0, 0, 0, 0))
+
+
+def wipe(address: int, length: int) -> None:
+    """Overwrite memory of ours with zeros (memset(3))."""
+    _memset(address, 0, length)
 
 
 def capset(effective: int, permitted: int, inheritable: int) -> None:

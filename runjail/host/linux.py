@@ -24,20 +24,20 @@ if TYPE_CHECKING:
     from runjail.steps import Plan, Step
 
 NAMESPACES = ("cgroup", "ipc", "uts", "net", "pid", "mnt")  # mnt last: it changes what paths mean
-_SPEC_NAMES = {"network": "net", "mount": "mnt"}
 SIGKILL, SIGSTOP, SIGCONT = 9, 19, 18
 KILL_ROUNDS = 200
 KILL_PAUSE = 0.005  # seconds
 
 
 class LinuxHost:
-    """`Host` for Linux. State that spans one child's life: what its root is still to become."""
+    """`Host` for Linux. State that spans one child's life: what its root is still to become, and where it appears."""
 
     os = "linux"
     _points: "Points"
 
     def __init__(self) -> None:
         self._readonly, self._propagation, self._lacks_policy = False, "", False
+        self._pids = -1  # descriptor of a pid namespace to appear in
 
     def boot(self) -> str:
         """Return the kernel's boot id."""
@@ -67,7 +67,7 @@ class LinuxHost:
         elif isinstance(step, steps.CreateNamespaces):
             self._create_namespaces(step, box)
         elif isinstance(step, steps.Mount):
-            linux_mounts.mount(step, box, note, self._points)
+            linux_mounts.mount(step, box, note, self._points, self._pids)
         elif isinstance(step, steps.Nodes):
             from runjail.host import linux_nodes
 
@@ -85,16 +85,17 @@ class LinuxHost:
         import _socket
 
         from runjail.host import libc_linux as libc
-        from runjail.host import linux_mounts, linux_points, linux_root
+        from runjail.host import linux_join, linux_mounts, linux_points, linux_root
 
         self._enter_cgroup(box)
-        flags = _flags(libc)
         for kind, path in step.join:
-            if kind != "pid":
-                _join(libc, path, flags[_SPEC_NAMES.get(kind, kind)], kind)
+            if kind == "pid":  # last of all: whoever is in there sees us then
+                self._pids = linux_join.open_one(path, kind)
+            else:
+                linux_join.enter(path, kind)
         new = 0
         for kind in step.new:
-            new |= flags[_SPEC_NAMES.get(kind, kind)] if kind != "pid" else 0
+            new |= linux_join.flag(kind) if kind != "pid" else 0
         _ask(f"making namespaces ({', '.join(step.new)})", "unshare(2)", libc.unshare, new)
         if "network" in step.new:
             from runjail.host import linux_network
@@ -124,34 +125,24 @@ class LinuxHost:
     # -- processes -----------------------------------------------------------------------------------------------
 
     def fork_init(self, box: Box, plan: "Plan") -> int:
-        """Fork pid 1 of a new pid namespace (or of the one to join, or of ours)."""
+        """Fork pid 1 of a new pid namespace, which ours is entered again after for later children.
+
+        In a pid namespace that has processes already the child appears only when it is confined.
+        """
         from runjail import steps
         from runjail.host import libc_linux as libc
 
         step = next(step for step in plan.steps if isinstance(step, steps.CreateNamespaces))
-        path = dict(step.join).get("pid", "")
-        return self._fork(libc, box, path, "pid" in step.new)
-
-    def _fork(self, libc: "Any", box: Box, path: str, new: bool) -> int:
-        """Fork with another pid namespace for the child only: ours is entered again at once for later children."""
-        from runjail.host import linux_identity  # noqa: F401 - the child needs it where it cannot import any more
-
-        if box.cgroup:
-            from runjail.host import linux_cgroup  # noqa: F401 - likewise
-        own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC) if path or new else -1
+        if "pid" not in step.new:
+            return self.fork_inside(box)
+        own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            if path:
-                _join(libc, path, libc.CLONE_NEWPID, "pid")
-            elif new:
-                _ask("making a pid namespace", "unshare(2)", libc.unshare, libc.CLONE_NEWPID)
-            pid = signals.fork()
-            if not pid:
-                from runjail.host import linux_mounts  # noqa: F401 - while our parent writes down who we are
-            elif own >= 0:
+            _ask("making a pid namespace", "unshare(2)", libc.unshare, libc.CLONE_NEWPID)
+            pid = self.fork_inside(box)
+            if pid:
                 libc.setns(own, libc.CLONE_NEWPID)
         finally:
-            if own >= 0:
-                os.close(own)
+            os.close(own)
         return pid
 
     def identify(self, box: Box) -> None:
@@ -170,37 +161,52 @@ class LinuxHost:
     def confine(self, box: Box, keep: list[int]) -> None:
         """Make box.root the root of this mount namespace and forget the old one."""
         from runjail.host import libc_linux as libc
-        from runjail.host import linux_root
+        from runjail.host import linux_join, linux_root
 
         self._lacks_policy = box.lacks_policy()
+        linux_join.hide()
+        if self._pids >= 0:
+            libc.setns(self._pids, libc.CLONE_NEWPID)  # for who we are when we appear
         linux_root.enter(box.root, self._propagation)
         self._shut(libc, box, keep)
 
     def fork_inside(self, box: Box) -> int:
-        """Fork into init's pid namespace."""
-        from runjail.host import libc_linux as libc
+        """Fork with all loaded that the child needs where it cannot import any more."""
+        from runjail.host import linux_identity, linux_join  # noqa: F401
 
-        shared = box.namespaces["pid"] == os.stat("/proc/self/ns/pid").st_ino
-        return self._fork(libc, box, "" if shared else f"/proc/{box.pid}/ns/pid", False)
+        if box.cgroup:
+            from runjail.host import linux_cgroup  # noqa: F401
+        pid = signals.fork()
+        if not pid:
+            from runjail.host import linux_mounts  # noqa: F401 - while our parent writes down who we are
+        return pid
 
     def enter(self, box: Box, keep: list[int]) -> None:
-        """Join init's other namespaces; its root directory comes with the mount namespace."""
+        """Join init's namespaces; its root directory comes with the mount namespace."""
         from runjail.host import libc_linux as libc
+        from runjail.host import linux_join
 
         self._lacks_policy = box.lacks_policy()
-        flags = _flags(libc)
-        opened: list[tuple[int, int]] = []
-        for kind in NAMESPACES:
-            path = f"/proc/{box.pid}/ns/{kind}"
-            if kind != "pid" and box.namespaces[kind] != os.stat(f"/proc/thread-self/ns/{kind}").st_ino:
-                opened.append((os.open(path, os.O_RDONLY | os.O_CLOEXEC), flags[kind]))
+        linux_join.hide()
+        opened = linux_join.open_others(box, NAMESPACES)
         if self.started(box.pid) != box.started:  # only now are the descriptors known to be of our init
             raise HostError("joining the container: its init is gone")
         self._enter_cgroup(box)
         for descriptor, flag in opened:
             libc.setns(descriptor, flag)
+            if flag == libc.CLONE_NEWPID:  # so far for children only
+                self._pids = descriptor
         os.chdir("/")
         self._shut(libc, box, keep)
+
+    def appear(self, tell: "Callable[[int], None]") -> bool:
+        """Go on as a process in the pid namespace that was joined; see linux_join."""
+        from runjail.host import linux_join
+
+        if self._pids < 0:
+            return False
+        linux_join.appear(tell)
+        return True
 
     def _enter_cgroup(self, box: Box) -> None:
         if box.cgroup:
@@ -212,7 +218,6 @@ class LinuxHost:
         close_others(keep)
         if box.keyring:
             _forget_keys(libc)
-        libc.prctl(libc.PR_SET_DUMPABLE, 0)  # nobody inside may trace us or open /proc/PID/exe before we exec
 
     def set_oom_score(self, pid: int, score: int) -> None:
         """Write it to our own /proc: the container's may be a fake."""
@@ -263,16 +268,19 @@ class LinuxHost:
     def kill_all(self, box: Box, signal: int) -> None:
         """Signal everybody; a KILL is repeated until nobody is left, since the killed may just have forked.
 
-        The kernel kills a private pid namespace together with its init, so there nobody needs to be looked for.
+        The kernel kills a private pid namespace together with its init, so there nobody needs to be looked for. Who is
+        frozen dies when it is thawed.
         """
-        if signal == SIGKILL and self._private(box):
-            self.kill(box, box.pid, box.started, signal)
-            return
         for _ in range(KILL_ROUNDS if signal == SIGKILL else 1):
-            pids = self.processes(box)
+            alone = signal == SIGKILL and self._private(box)
+            pids = [box.pid] if alone else self.processes(box)
             for pid in pids:
-                self.kill(box, pid, self.started(pid), signal)
-            if not pids or signal != SIGKILL:
+                self.kill(box, pid, box.started if pid == box.pid else self.started(pid), signal)
+            if signal == SIGKILL and box.cgroup:
+                from runjail.host import linux_cgroup
+
+                linux_cgroup.thaw_all(box.cgroup)
+            if alone or not pids or signal != SIGKILL:
                 return
             time.sleep(KILL_PAUSE)
         raise HostError(f"processes survive SIGKILL: {' '.join(map(str, self.processes(box)))}")
@@ -352,17 +360,6 @@ def _forget_keys(libc: "Any") -> None:
             raise HostError(f"making a session keyring: {reason(error)}") from error
 
 
-def _flags(libc: "Any") -> dict[str, int]:
-    return {
-        "mnt": libc.CLONE_NEWNS,
-        "uts": libc.CLONE_NEWUTS,
-        "ipc": libc.CLONE_NEWIPC,
-        "net": libc.CLONE_NEWNET,
-        "pid": libc.CLONE_NEWPID,
-        "cgroup": libc.CLONE_NEWCGROUP,
-    }
-
-
 def _ask(doing: str, call: str, function: "Callable[..., None]", *arguments: object) -> None:
     """Make a system call that takes rights; an error says which, and what would allow it."""
     try:
@@ -371,17 +368,6 @@ def _ask(doing: str, call: str, function: "Callable[..., None]", *arguments: obj
         from runjail.host import linux_rights
 
         raise linux_rights.refused(doing, call, error) from error
-
-
-def _join(libc: "Any", path: str, flag: int, kind: str) -> None:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            libc.setns(descriptor, flag)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise HostError(f"joining the {kind} namespace {path}: {reason(error)}") from error
 
 
 def _write_sysctls(step: "Any") -> None:

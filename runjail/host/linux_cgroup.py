@@ -223,6 +223,18 @@ def freeze(path: str, frozen: bool) -> bool:
     return True
 
 
+def thaw_all(path: str) -> None:
+    """Thaw a group of v1 and those below it, which its processes may have made: what is frozen there does not die."""
+    if unified():
+        return
+    for directory, _groups, files in os.walk(f"{TOP}/freezer/{path}"):
+        if "freezer.state" in files and content(f"{directory}/freezer.state").strip() != "THAWED":
+            try:
+                write(f"{directory}/freezer.state", "THAWED")
+            except OSError as error:  # removed meanwhile
+                log.debug(f"control group {directory}: {reason(error)}")
+
+
 def _frozen(path: str) -> bool:
     if unified():
         return content(f"{TOP}/{path}/cgroup.freeze").strip() == "1"

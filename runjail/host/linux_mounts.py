@@ -41,14 +41,14 @@ CGROUPS = "/sys/fs/cgroup"
 ATTEMPTS = 5  # at a mount point that goes away
 
 
-def mount(step: "steps.Mount", box: "Box", note: "Noting", points: "Points") -> None:
-    """Perform one Mount step below box.root."""
+def mount(step: "steps.Mount", box: "Box", note: "Noting", points: "Points", pids: int = -1) -> None:
+    """Perform one Mount step below box.root. pids: descriptor of the pid namespace that a proc shows, -1 for ours."""
     try:
         root = rootfs.open_root(box.root)
         try:
             for attempt in range(ATTEMPTS):
                 try:
-                    _mount_below(root, step, box, note, points)
+                    _mount_below(root, step, box, note, points, pids)
                     break
                 except FileNotFoundError:  # another container with this root took back the mount point that it had made
                     if attempt + 1 == ATTEMPTS or (step.fstype == "bind" and not os.path.lexists(step.source)):
@@ -63,24 +63,28 @@ def mount(step: "steps.Mount", box: "Box", note: "Noting", points: "Points") -> 
         raise HostError(f"mounting {what}({step.fstype}) on {step.destination}: {reason(error)}", hint) from error
 
 
-def _mount_below(root: int, step: "steps.Mount", box: "Box", note: "Noting", points: "Points") -> None:
+def _mount_below(root: int, step: "steps.Mount", box: "Box", note: "Noting", points: "Points", pids: int) -> None:
     directory = step.fstype != "bind" or os.path.isdir(step.source)
     place, made = points.find(root, step.destination, directory, note)
     try:
         if step.fstype in KERNELS and place.path != os.path.normpath(step.destination).strip("/"):
             raise HostError(f"mounting {step.fstype} on {step.destination}: it is a symbolic link in the image")
-        _mount_at(root, place, step, box, 0 if made else place.mode())
+        _mount_at(root, place, step, box, 0 if made else place.mode(), pids)
     finally:
         place.close()
 
 
-def _mount_at(root: int, place: rootfs.Place, step: "steps.Mount", box: "Box", mode: int) -> None:
+def _mount_at(root: int, place: rootfs.Place, step: "steps.Mount", box: "Box", mode: int, pids: int) -> None:
     """Mount on a place of the image's, whose st_mode is `mode`, or on one that we made, where `mode` is 0."""
     covered = place.open_directory() if step.copy_up else -1
     if step.fstype.startswith("cgroup"):
         _mount_cgroups(place, box, _flag_bits(step))
     elif step.fstype == "bind":
         mount_on(place, step.source, None, libc.MS_BIND | (libc.MS_REC if step.recursive else 0))
+    elif step.fstype == "proc" and pids >= 0:
+        from runjail.host import linux_proc
+
+        linux_proc.mount_on(place, pids, box.root, step.data)
     else:
         data = [f"{key}={value}" if value else key for key, value in step.data]
         if step.fstype == "tmpfs" and mode:  # as on FreeBSD: who may do what stays as the image says
@@ -92,7 +96,7 @@ def _mount_at(root: int, place: rootfs.Place, step: "steps.Mount", box: "Box", m
         rootfs.copy_covered(root, covered, filled)
         os.close(filled)
         os.close(covered)
-    if _flag_bits(step) and (step.fstype == "bind" or step.fstype.startswith("cgroup")):
+    if _flag_bits(step) and (step.fstype in ("bind", "proc") or step.fstype.startswith("cgroup")):
         restrict_place(place, _flag_bits(step))
     strict = box.lacks_policy() and step.fstype not in OWN_DEVICES and stat.S_ISDIR(place.mode())
     if step.propagation or strict:
@@ -130,9 +134,11 @@ def restrict(target: str, flags: int) -> None:
 
 def forbid_devices(target: str) -> None:
     """Let device files do nothing on a mount and, since Linux 5.12, on all below it."""
+    from runjail.host.libc_linux_mounts import MOUNT_ATTR_NODEV, mount_setattr
+
     descriptor = os.open(target, os.O_PATH | os.O_CLOEXEC)
     try:
-        libc.mount_setattr(descriptor, libc.MOUNT_ATTR_NODEV, 0, recursive=True)
+        mount_setattr(descriptor, MOUNT_ATTR_NODEV, 0, recursive=True)
     except OSError as error:
         if error.errno != errno.ENOSYS:
             raise

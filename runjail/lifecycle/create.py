@@ -9,7 +9,8 @@ from runjail.files import require_replaceable
 from runjail.jail.plan import make_plan, refuse_ungranted
 from runjail.lifecycle import init
 from runjail.lifecycle.files import write_pid
-from runjail.lifecycle.link import Link, pair
+from runjail.lifecycle.joining import Joining
+from runjail.lifecycle.link import pair
 from runjail.lifecycle.status import document as state_document
 from runjail.record import Record, to_data
 from runjail.spec.parse import parse, read
@@ -153,20 +154,19 @@ def _build(
     process, inner = spec.process, spec.hooks.create_container
     assert process, "_check has seen to it"
     signals.hold()
-    box.pid = host.fork_init(box, plan)
+    joined = Joining(host.fork_init(box, plan), link)
+    box.pid = joined.pid
     if not box.pid:
         link.close()
         preserve, listen = request.preserve, request.listen
         init.run(init.Launch(host, container, plan, process, inner, theirs, gate, terminal, preserve, listen))
     theirs.close()
     gate.close()
-    box.started = host.started(box.pid)
-    container.save()
-    container.note({"undo": "init", "pid": box.pid, "started": box.started, "boot": container.data["boot"]})
+    _know(container, host)
     signals.release()
     if process.oom_score_adj is not None:
         host.set_oom_score(box.pid, process.oom_score_adj)
-    _let_in(container, spec.hooks, host, link)
+    _let_in(container, spec.hooks, host, joined)
     if request.pid_file:
         write_pid(container, request.pid_file, box.pid)
     container.data["creator"] = None
@@ -174,14 +174,23 @@ def _build(
     container.unlock()
 
 
-def _let_in(container: "Container", listed: "Hooks", host: "Host", link: Link) -> None:
+def _know(container: "Container", host: "Host") -> None:
+    """Write down which process init is."""
+    box = container.box
+    box.started = host.started(box.pid)
+    container.note({"undo": "init", "pid": box.pid, "started": box.started, "boot": container.data["boot"]})
+    container.save()
+
+
+def _let_in(container: "Container", listed: "Hooks", host: "Host", joined: Joining) -> None:
     """Let init go to its place before the gate; hooks run on its way, without our lock."""
+    link = joined.link
     state = state_document(container, host, "creating")
     hooked = listed.prestart or listed.create_runtime or listed.create_container
     link.say(go=True)
     if not hooked:
         link.say(confine=state)  # it need not wait for us
-    link.expect("isolated")
+    link.expect("isolated")  # so far nobody inside can stop it, and mounts may take their time
     host.identify(container.box)
     if hooked:
         from runjail.lifecycle import hooks
@@ -191,6 +200,17 @@ def _let_in(container: "Container", listed: "Hooks", host: "Host", link: Link) -
         hooks.run("prestart", listed.prestart, state, container.data["bundle"])
         hooks.run("createRuntime", listed.create_runtime, state, container.data["bundle"])
         link.say(confine=state)
-    link.expect("parked")
+    if listed.create_container:
+        link.expect("hooked")
+
+    def known(pid: int) -> None:
+        """Init appears in a pid namespace of others: it is another process from now on."""
+        if hooked:
+            container.lock()
+        container.box.pid = pid
+        _know(container, host)
+        host.identify(container.box)
+
+    joined.expect("parked", known)
     if hooked:
         container.lock()

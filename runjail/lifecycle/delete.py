@@ -4,7 +4,7 @@ import os
 import time
 
 from runjail import log, signals
-from runjail.errors import ContainerNotFound, HostError, LeftBehind, RunjailError, WrongStatus, reason
+from runjail.errors import Busy, ContainerNotFound, HostError, LeftBehind, RunjailError, WrongStatus, reason
 from runjail.lifecycle.state import PAUSED, stored_hooks
 from runjail.lifecycle.status import alive, document, status
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 SIGKILL = 9
 DEATH_SECONDS = 10.0
 FROZEN_SECONDS = 0.5  # for who was killed and does not die: it may be frozen although nothing says so
+HELD_SECONDS = 2.0  # `delete --force` waits for others before it kills what they may wait for
 
 
 def delete(container_id: str, force: bool, host: "Host", store: "Store") -> str:
@@ -31,6 +32,8 @@ def delete(container_id: str, force: bool, host: "Host", store: "Store") -> str:
 
 def delete_made(container: "Container", force: bool, host: "Host") -> str:
     """Do as delete does; of a container that the caller has locked before, no other that has its id by now."""
+    if force:
+        _make_way(container, host)
     try:
         with container:
             if not container.exists():  # nobody's: its creator died before it did anything, or a boot took its files
@@ -67,6 +70,21 @@ def delete_stale(container: "Container", host: "Host") -> bool:
     return True
 
 
+def _make_way(container: "Container", host: "Host") -> None:
+    """Kill a container that another runjail holds: it may wait for a process that somebody has stopped."""
+    try:
+        container.lock(HELD_SECONDS)
+        container.unlock()
+    except ContainerNotFound:
+        pass
+    except Busy:
+        try:
+            container.load()
+            kill_everything(container, host)
+        except RunjailError as error:  # it is being made or removed at this moment
+            log.debug(f"container {container.id} is held by another runjail: {error}")
+
+
 def _load(container: "Container", force: bool) -> None:
     """Load the facts. With `force` a container is also deleted without them, by its notes alone."""
     try:
@@ -83,8 +101,9 @@ def _load(container: "Container", force: bool) -> None:
 def _compare(container: "Container") -> None:
     """See that facts and notes name the same init: what is damaged may still be well-formed. Raises HostError."""
     box, boot = container.box, container.data["boot"]
-    for note in container.notes():
-        if note["undo"] == "init" and (note["pid"], note["started"], note["boot"]) != (box.pid, box.started, boot):
+    inits = [note for note in container.notes() if note["undo"] == "init"]
+    for note in inits[-1:]:  # one that appeared among the processes of others is another process than at first
+        if (note["pid"], note["started"], note["boot"]) != (box.pid, box.started, boot):
             raise container.damaged("its notes name another init")
 
 

@@ -5,9 +5,10 @@ import os
 from runjail import log, signals
 from runjail.errors import HostError, UsageError, WrongStatus
 from runjail.files import require_replaceable
-from runjail.host.base import seal_imports
-from runjail.lifecycle import console, program
+from runjail.host.base import ANSWER_SECONDS, seal_imports
+from runjail.lifecycle import console, joining, program
 from runjail.lifecycle.files import write_pid
+from runjail.lifecycle.joining import Joining
 from runjail.lifecycle.link import Link, pair, rebuilt
 from runjail.lifecycle.state import stored_process
 from runjail.lifecycle.status import status
@@ -51,6 +52,8 @@ def execute(
 ) -> int:
     """Start the process and return its pid once it runs the program; it is our child until we exit.
 
+    It is seen inside only when it is what the program will be: nothing of the host is left to be seen.
+
     terminal: a connected socket for the terminal's master, instead of request.console_socket. before: called with
     the pid when the terminal was sent and the program does not run yet.
     """
@@ -60,25 +63,27 @@ def execute(
     log.debug(f"container {container.id}: exec {request.process.args!r}")
     terminal = _connect(request, terminal)
     request = request.replace(process=_complete(request.process, container, host))
+    master, slave = host.open_console(request.process, container.box) if terminal else (-1, -1)
     link, theirs = pair()
     signals.hold()
-    pid = host.fork_inside(container.box)
-    if not pid:
+    joined = Joining(host.fork_inside(container.box), link)
+    if not joined.pid:
         link.close()
-        _child(request, container, host, theirs, terminal)
+        _child(request, container, host, theirs, slave)
     theirs.close()
-    if terminal:
-        terminal.close()
     try:
         signals.release()
+        if terminal:
+            os.close(slave)
+            console.send(terminal, master)
         if request.process.oom_score_adj is not None:
-            host.set_oom_score(pid, request.process.oom_score_adj)
-        _see_off(request, container, pid, link, before)
+            host.set_oom_score(joined.pid, request.process.oom_score_adj)
+        link.say(go=True)
+        _see_off(request, container, joined, before)
     except BaseException:
-        link.close()  # the child ends at end-of-file
-        os.waitpid(pid, 0)
+        joined.end()
         raise
-    return pid
+    return joined.pid
 
 
 def become(request: Request, host: "Host", store: "Store") -> "NoReturn":
@@ -88,11 +93,14 @@ def become(request: Request, host: "Host", store: "Store") -> "NoReturn":
     """
     container = _find(request, host, store)
     request = request.replace(process=_complete(request.process, container, host))
-    try:
-        os.setsid()
-    except PermissionError:  # our caller gave us a process group of our own; that does, but for a terminal
-        pass
-    path, env = _enter(request, container, host, [], _connect(request, None))
+    terminal = _connect(request, None)
+    master, slave = host.open_console(request.process, container.box) if terminal else (-1, -1)
+    if terminal:
+        console.send(terminal, master)
+    env = _enter(request, container, host, [], slave)
+    path = program.find(request.process)
+    program.lead(slave >= 0)
+    env |= program.listening(request.listen)
     program.reset_signals()
     program.execute(path, request.process, env)
     raise HostError("execve has returned")
@@ -126,18 +134,18 @@ def _connect(request: Request, terminal: "_socket.socket | None") -> "_socket.so
     return console.connect(request.console_socket) if request.console_socket else terminal
 
 
-def _see_off(request: Request, container: "Container", pid: int, link: Link, before: "Callable[[int], None]") -> None:
+def _see_off(request: Request, container: "Container", joined: Joining, before: "Callable[[int], None]") -> None:
     """Let the child go on once its pid is written down, and wait until execve has closed its end."""
+    link = joined.link
     try:
-        link.say(go=True)
-        link.expect("ready")
-        before(pid)
+        joined.expect("ready")
+        before(joined.pid)
         if request.pid_file:
-            write_pid(container, request.pid_file, pid)
+            write_pid(container, request.pid_file, joined.pid)
         signals.hold()  # from here on it runs
         link.say(exec=True)
-        link.expect("exec")
-        failure = link.receive()
+        link.expect("exec", seconds=ANSWER_SECONDS)
+        failure = link.receive(ANSWER_SECONDS)
         if failure:
             raise rebuilt(failure)
     except BaseException:
@@ -154,45 +162,33 @@ def _remove_pid_file(path: str) -> None:
         pass
 
 
-def _child(
-    request: Request, container: "Container", host: "Host", link: Link, terminal: "_socket.socket | None"
-) -> None:
+def _child(request: Request, container: "Container", host: "Host", link: Link, slave: int) -> None:
+    """Be the process that enters, appears inside and becomes the program. slave: its terminal, -1 without one."""
     try:
         link.expect("go")
-        _become(request, container, host, link, terminal)
+        env = _enter(request, container, host, [link.fileno()], slave)
+        joining.appear(host, link)
+        path = program.find(request.process)  # only now is there a /proc/self
+        program.lead(slave >= 0)
+        env |= program.listening(request.listen)
+        link.say(ready=True)
+        link.expect("exec")
+        program.reset_signals()
+        link.say(exec=True)
+        program.execute(path, request.process, env)
     except BaseException as error:
         link.report(error)
         os._exit(program.exit_code(error))
     os._exit(1)
 
 
-def _become(
-    request: Request, container: "Container", host: "Host", link: Link, terminal: "_socket.socket | None"
-) -> None:
-    """Enter the container and execve. Returns only by raising."""
-    os.setsid()
-    path, env = _enter(request, container, host, [link.fileno()], terminal)
-    link.say(ready=True)
-    link.expect("exec")
-    program.reset_signals()
-    link.say(exec=True)
-    program.execute(path, request.process, env)
-
-
-def _enter(
-    request: Request, container: "Container", host: "Host", keep: list[int], terminal: "_socket.socket | None"
-) -> tuple[str, dict[bytes, bytes]]:
-    """Enter the container and take on the identity. Returns the program's path and its environment."""
+def _enter(request: Request, container: "Container", host: "Host", keep: list[int], slave: int) -> dict[bytes, bytes]:
+    """Enter the container and take on the identity. Returns the program's environment."""
     process = request.process
-    master, slave = host.open_console(process, container.box) if terminal else (-1, -1)
-    keep += range(3, 3 + request.preserve)
-    if terminal:
-        keep += [terminal.fileno(), master, slave]
     seal_imports()
-    host.enter(container.box, keep)
-    if terminal:
-        console.send(terminal, master)
-        program.take_terminal(slave)
+    host.enter(container.box, [*keep, *range(3, 3 + request.preserve), slave])
+    if slave >= 0:
+        program.use_terminal(slave)
     program.settle(process, make_cwd=False)
     program.take_on(process, host.become)
-    return program.find(process), program.environment(process, request.listen)
+    return program.environment(process)

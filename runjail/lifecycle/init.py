@@ -11,6 +11,7 @@ import os
 from runjail.errors import RunjailError
 from runjail.host.base import WorkingIn, seal_imports
 from runjail.lifecycle import console, program
+from runjail.lifecycle.joining import appear
 from runjail.lifecycle.link import Link
 from runjail.lifecycle.state import GATE
 from runjail.record import Record
@@ -59,8 +60,11 @@ def run(launch: Launch) -> "NoReturn":
     process, link = launch.process, launch.link
     try:
         _enter(launch)
-        path = program.find(process)
-        env = program.environment(process, launch.listen)
+        env = program.environment(process)
+        appear(launch.host, link)
+        path = program.find(process)  # only now is there a /proc/self
+        program.lead(launch.terminal is not None)
+        env |= program.listening(launch.listen)
         _exit_on_signals()
         link.say(parked=True)
     except BaseException as error:  # whatever it is, the creator must hear of it and this process must end here
@@ -92,6 +96,7 @@ def _enter(launch: Launch) -> None:
         from runjail.lifecycle import hooks
 
         hooks.run("createContainer", launch.hooks, state, box.root)
+        link.say(hooked=True)
     keep = [link.fileno(), launch.gate.fileno(), *range(3, 3 + launch.preserve)]
     master, slave = host.open_console(process, box) if launch.terminal else (-1, -1)
     if launch.terminal:
@@ -100,7 +105,7 @@ def _enter(launch: Launch) -> None:
     host.confine(box, keep)
     if launch.terminal:
         console.send(launch.terminal, master)
-        program.take_terminal(slave)
+        program.use_terminal(slave)
     program.settle(process, make_cwd=True)
     program.take_on(process, host.become)
 

@@ -1,9 +1,11 @@
 """Lines of JSON between a verb and the process it forked, over a socket pair or the gate.
 
-Every wait ends: a dead peer is an end-of-file. `_socket` is the C half of socket, without the enums that cost 5 ms.
+A dead peer is an end-of-file; where it may be stopped, the wait has a limit. `_socket` is the C half of socket,
+without the enums that cost 5 ms.
 """
 
 import _socket
+import time
 
 from runjail import errors, jsonio
 
@@ -34,11 +36,15 @@ class Link:
         except OSError:
             pass
 
-    def receive(self) -> "dict[str, Any] | None":
-        """Return the next message, None at end-of-file."""
+    def receive(self, seconds: float = 0) -> "dict[str, Any] | None":
+        """Return the next message, None at end-of-file. Raises NoAnswer after `seconds`, 0 for no limit."""
+        end = time.monotonic() + seconds
         while b"\n" not in self._pending:
             try:
+                self.connection.settimeout(max(end - time.monotonic(), 0.001) if seconds else None)
                 block = self.connection.recv(1 << 16)
+            except TimeoutError:
+                raise errors.NoAnswer(seconds) from None
             except ConnectionResetError:
                 block = b""
             if not block or len(self._pending) > MAX_MESSAGE:
@@ -48,17 +54,17 @@ class Link:
         message: dict[str, Any] = jsonio.loads(line)
         return message
 
-    def expect(self, word: str) -> "dict[str, Any]":
-        """Return the next message, which must carry `word`.
+    def expect(self, *words: str, seconds: float = 0) -> "dict[str, Any]":
+        """Return the next message, which must carry one of the words.
 
-        Raises what the peer reports, or HostError when it died without a word.
+        Raises what the peer reports, HostError when it died without a word, NoAnswer as receive does.
         """
-        message = self.receive()
+        message = self.receive(seconds)
         if message is None:
             raise errors.HostError("the container's process died before it was ready")
         if "error" in message:
             raise rebuilt(message)
-        if word not in message:
+        if not set(words) & message.keys():
             raise errors.HostError(f"unexpected answer from the container's process: {sorted(message)}")
         return message
 
@@ -77,7 +83,9 @@ class Link:
 
 def rebuilt(message: "dict[str, Any]") -> errors.RunjailError:
     """Turn a reported error back into one of our classes, with its text as it was."""
-    found = getattr(errors, message["error"], errors.HostError)
+    found = getattr(errors, str(message["error"]), None)
+    if not (isinstance(found, type) and issubclass(found, errors.RunjailError)):  # from a process that is traced
+        found = errors.HostError
     error: errors.RunjailError = found.__new__(found)
     errors.RunjailError.__init__(error, message["text"], message.get("hint"))
     return error

@@ -23,13 +23,22 @@ SHELL = b"/bin/sh"
 LARGEST = 1 << 20  # bytes of a file of users
 
 
-def take_terminal(slave: int) -> None:
-    """Make an open terminal the controlling one and standard input, output and error. The caller leads a session."""
-    fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+def use_terminal(slave: int) -> None:
+    """Make an open terminal standard input, output and error: what these were is not for the container to see."""
     for standard in (0, 1, 2):
         os.dup2(slave, standard)
     if slave > 2:
         os.close(slave)
+
+
+def lead(terminal: bool) -> None:
+    """Lead a session, with standard input as its controlling terminal when that is one."""
+    try:
+        os.setsid()
+    except PermissionError:  # we do; or our caller gave us a process group of our own, which does without a terminal
+        pass
+    if terminal:
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 def settle(process: "Process", make_cwd: bool) -> None:
@@ -131,15 +140,18 @@ def _executable(path: str) -> str:
     return path
 
 
-def environment(process: "Process", listen: int) -> dict[bytes, bytes]:
-    """Return the environment: process.env, HOME where that says nothing of it, and systemd's LISTEN_ variables."""
+def environment(process: "Process") -> dict[bytes, bytes]:
+    """Return the environment: process.env, and HOME where that says nothing of it."""
     pairs = [entry.encode("utf-8", "surrogateescape").partition(b"=") for entry in process.env]
     result = {name: value for name, _, value in pairs}
     if not result.get(b"HOME"):
         result[b"HOME"] = _home(process.user.uid)
-    if listen:
-        result |= {b"LISTEN_FDS": b"%d" % listen, b"LISTEN_PID": b"%d" % os.getpid()}
     return result
+
+
+def listening(listen: int) -> dict[bytes, bytes]:
+    """Return the variables with which systemd hands over `listen` sockets to this very process (sd_listen_fds(3))."""
+    return {b"LISTEN_FDS": b"%d" % listen, b"LISTEN_PID": b"%d" % os.getpid()} if listen else {}
 
 
 def _home(uid: int) -> bytes:

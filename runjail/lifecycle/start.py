@@ -4,8 +4,8 @@ import _socket
 import os
 
 from runjail import signals
-from runjail.errors import NotRunning, RunjailError, WrongStatus
-from runjail.host.base import WorkingIn, seal_imports
+from runjail.errors import NoAnswer, NotRunning, RunjailError, WrongStatus
+from runjail.host.base import ANSWER_SECONDS, WorkingIn, seal_imports
 from runjail.lifecycle.link import Link, rebuilt
 from runjail.lifecycle.state import GATE, stored_hooks, stored_process
 from runjail.lifecycle.status import document, status
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from runjail.nri.chain import Chain
     from runjail.spec.model import Hook, Process
 
+SIGKILL = 9
 REFUSALS = {
     "creating": "cannot start a container that is still being created",
     "running": "cannot start an already running container",
@@ -49,7 +50,11 @@ def start_made(container: "Container", host: "Host") -> None:
             container.lock()
             _require_created(container, host)
         signals.hold()
-        open_gate(container)
+        try:
+            open_gate(container)
+        except NoAnswer:  # it has been told to go on and would, some time, in a container that could not be started
+            host.kill_all(container.box, SIGKILL)
+            raise
     listed = stored_hooks(container, "poststart")
     if listed:
         _or_undo(container, host, lambda: _run_poststart(container, host, listed))
@@ -105,12 +110,13 @@ def _run_poststart(container: "Container", host: "Host", listed: "tuple[Hook, ..
 
 def _run_inside(container: "Container", host: "Host", listed: "tuple[Hook, ...]") -> None:
     """Run hooks in the container, as whom its program will run: a child enters it, with all that it needs imported."""
+    from runjail.lifecycle.joining import Joining
     from runjail.lifecycle.link import pair
 
     state, process = document(container, host, "created"), stored_process(container, host.os)
     link, theirs = pair()
-    pid = host.fork_inside(container.box)
-    if not pid:
+    joined = Joining(host.fork_inside(container.box), link)
+    if not joined.pid:
         try:
             link.close()
             _be_hooked(container, host, listed, state, process, theirs)
@@ -120,12 +126,13 @@ def _run_inside(container: "Container", host: "Host", listed: "tuple[Hook, ...]"
     theirs.close()
     try:
         if process.oom_score_adj is not None:
-            host.set_oom_score(pid, process.oom_score_adj)
+            host.set_oom_score(joined.pid, process.oom_score_adj)
         link.say(go=True)
-        link.expect("done")
+        joined.expect("begun")
+        limited = all(hook.timeout for hook in listed)  # else they may take as long as they like
+        link.expect("done", seconds=sum(hook.timeout or 0 for hook in listed) + ANSWER_SECONDS if limited else 0)
     finally:
-        link.close()
-        os.waitpid(pid, 0)
+        joined.end()
 
 
 def _be_hooked(
@@ -137,14 +144,16 @@ def _be_hooked(
     link: Link,
 ) -> None:
     """Enter the container, become what its program will be, and run the hooks, in a session without our terminal."""
-    from runjail.lifecycle import hooks, program
+    from runjail.lifecycle import hooks, joining, program
 
     link.expect("go")
-    os.setsid()
     seal_imports()
     host.enter(container.box, [link.fileno()])
     program.take_on(process, host.become)
-    env = tuple(os.fsdecode(b"%s=%s" % pair) for pair in program.environment(process, 0).items())
+    env = tuple(os.fsdecode(b"%s=%s" % pair) for pair in program.environment(process).items())
+    joining.appear(host, link)
+    program.lead(False)
+    link.say(begun=True)
     hooks.run("startContainer", tuple(hook.replace(env=hook.env or env) for hook in listed), state)
     link.say(done=True)
 
@@ -153,7 +162,7 @@ def open_gate(container: "Container") -> None:
     """Tell init to go on, and wait until it has become the program.
 
     The gate is removed first: from here on the container cannot be started again, whoever dies. Raises what init
-    reports when the program cannot be executed.
+    reports when the program cannot be executed, NoAnswer when init does not run.
     """
     starter = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
@@ -164,9 +173,11 @@ def open_gate(container: "Container") -> None:
         raise WrongStatus(REFUSALS["stopped"]) from None
     link = Link(starter)
     link.say(go=True)
-    if link.receive() is None:
-        raise NotRunning(container.id)
-    failure = link.receive()  # end-of-file: execve closed init's end
-    link.close()
+    try:
+        if link.receive(ANSWER_SECONDS) is None:
+            raise NotRunning(container.id)
+        failure = link.receive(ANSWER_SECONDS)  # end-of-file: execve closed init's end
+    finally:
+        link.close()
     if failure:
         raise rebuilt(failure)

@@ -85,6 +85,14 @@ def test_closed_standard_descriptors_do_not_matter(machine: Machine) -> None:
     assert in_child(enter) == "None"
 
 
+def test_who_is_attached_has_been_seen_already(machine: Machine) -> None:
+    """Nothing is left to be done, and it is the process that was forked."""
+    told: list[int] = []
+
+    assert not machine.host.appear(told.append)
+    assert told == []
+
+
 def test_a_jail_of_another_container_is_not_entered(machine: Machine) -> None:
     machine.add_jail(7)
     machine.kernel.jails[7] = ("other", str(machine.root))

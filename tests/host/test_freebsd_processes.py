@@ -182,6 +182,21 @@ def test_a_helper_that_another_killer_hit_is_replaced(machine: Machine, monkeypa
     assert inside.sent() == [signal.SIGTERM]
 
 
+def test_a_helper_that_is_stopped_from_inside_is_given_up(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The jail's root may stop it; it is killed from here, and another one tries."""
+    machine.add_jail(7)
+
+    def stop(*_arguments: object) -> int:
+        os.kill(os.getpid(), signal.SIGSTOP)
+        return 0
+
+    monkeypatch.setattr(processes, "_signal_everybody", stop)
+    monkeypatch.setattr(processes, "HELPER_SECONDS", 0.2)
+
+    with pytest.raises(HostError, match="somebody kills who does it"):
+        machine.host.kill_all(machine.box, signal.SIGTERM)
+
+
 def test_a_jail_whose_inmates_kill_every_helper_is_an_error(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     machine.add_jail(7)
     monkeypatch.setattr(processes, "_from_inside", lambda libc, jid, number: signal.SIGKILL)
