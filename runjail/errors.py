@@ -135,10 +135,10 @@ class ImageError(RunjailError):
 
 
 class ImageNotFound(ImageError):
-    """There is no such image, tag, manifest or blob."""
+    """There is no such image, tag, manifest or blob. part: the image is there, and something that it names is not."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(f"image does not exist: {name}")
+    def __init__(self, name: str, hint: str | None = None, *, part: bool = False) -> None:
+        super().__init__(f"{'a part of the image' if part else 'image'} does not exist: {name}", hint)
 
 
 class Corrupt(ImageError):

@@ -37,7 +37,7 @@ class Blobs:
         try:
             return self.part(name)
         except FileNotFoundError:
-            raise ImageNotFound(f"{self.where}: blob {digest}") from None
+            raise ImageNotFound(f"{self.where}: blob {digest}", part=True) from None
         except OSError as error:
             raise ImageError(f"{self.where}: cannot read blob {digest}: {reason(error)}") from error
 
@@ -139,7 +139,7 @@ class Directory(Blobs):
         try:
             return os.lstat(self.path(digest)).st_size
         except OSError:
-            raise ImageNotFound(f"{self.directory}: blob {digest}") from None
+            raise ImageNotFound(f"{self.directory}: blob {digest}", part=True) from None
 
 
 class Part:

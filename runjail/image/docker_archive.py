@@ -118,7 +118,7 @@ class DockerArchiveSource:
     def document(self, descriptor: Descriptor) -> bytes:
         """Return the manifest or the config."""
         if descriptor.digest not in self.documents:
-            raise ImageNotFound(f"{self.members.path}: {descriptor.digest}")
+            raise ImageNotFound(f"{self.members.path}: {descriptor.digest}", part=True)
         return self.documents[descriptor.digest]
 
     def blob(self, descriptor: Descriptor, offset: int = 0) -> "Iterator[bytes]":

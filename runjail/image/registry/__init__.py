@@ -3,5 +3,6 @@
 source  sink            what the image half reads from and writes to
     client              one registry: a mirror first, then itself
    endpoint             one server: its scheme, redirects, authorization, retries, error texts
-auth  connections       who we are, without I/O · the only module that knows urllib3
+auth  connections       who we are, without I/O · the only module that knows urllib3, whose pools it adapts
+        urls  watch     the one parser of what servers name · an end for every wait
 """

@@ -265,7 +265,9 @@ class Endpoint:
             text = f"registry {self.host}: {call.what}: {lost.error}"
             return Temporary(RegistryError(text, status=answer.status), lost.wait)
         if answer.status == 404 and call.method == "GET":
-            return ImageNotFound(f"{self.host}/{call.what}")
+            part = call.path.startswith("blobs/")
+            hint = "whoever pushed the image has to push it again" if part else None
+            return ImageNotFound(f"{self.host}/{call.what}", hint, part=part)
         hint = self._about_credentials(call.repository) if answer.status in (401, 403) else None
         return RegistryError(f"registry {self.host}: {call.what}: {said(answer.status, body)}", hint, answer.status)
 

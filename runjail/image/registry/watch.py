@@ -47,12 +47,15 @@ class Watch:
                     limit.give_up()
 
     def close(self) -> None:
-        """End the thread; what is being waited for is shut down."""
+        """End the thread, so that nobody forks beside it; what is being waited for is shut down."""
         self._closed.set()
         with self._lock:
             for limit in self._limits:
                 limit.give_up()
             self._limits.clear()
+            thread = self._thread
+        if thread and thread is not threading.current_thread():
+            thread.join()
 
 
 class Limit:
