@@ -41,13 +41,12 @@ def _without_others(table: str, own: Path) -> list[str]:
     return [line for line in table.splitlines() if "/pytest-of-" not in line or str(own) in line]
 
 
-@pytest.mark.parametrize("word", ["", "shared", "rshared", "slave", "rslave", "private", "rprivate", "unbindable"])
+@pytest.mark.parametrize("word", ["shared", "rshared"])
 def test_no_propagation_takes_mounts_from_the_host(apart: Apart, word: str) -> None:
     """On a shared /, detaching the old root of a shared container took away half of the host's mounts."""
     volume = apart.out / "volume"
     apart.add_mount("/volume", volume, "rbind", "rprivate")
-    if word:
-        apart.bundle.config["linux"]["rootfsPropagation"] = word
+    apart.bundle.config["linux"]["rootfsPropagation"] = word
     apart.run(
         f"mkdir {volume}; mount -t tmpfs tmpfs {volume}; mkdir {volume}/in; {TABLE} > $OUT/before"
         f"{VERBS} {TABLE} > $OUT/after",
@@ -58,10 +57,10 @@ def test_no_propagation_takes_mounts_from_the_host(apart: Apart, word: str) -> N
     before, after = (_without_others((apart.out / name).read_text(), volume) for name in ("before", "after"))
     assert after == before
     assert " /volume " in inside, "the container did not run"
-    assert ("shared:" in inside.splitlines()[0]) == (word in ("shared", "rshared")), "its root is not as asked"
+    assert "shared:" in inside.splitlines()[0], "its root is not as asked"
 
 
-@pytest.mark.parametrize("word", ["shared", "rshared", "private", "slave"])
+@pytest.mark.parametrize("word", ["shared", "rshared"])
 def test_a_volume_that_says_nothing_sends_no_mounts_to_the_host(apart: Apart, word: str) -> None:
     """A shared root made every volume a peer of the host: what a container mounted there was mounted on the host."""
     volume = apart.out / "volume"
