@@ -177,9 +177,10 @@ def _payload(store: str) -> "tuple[Parameters, Descriptor] | None":
     try:
         data = files.read_open(PAYLOAD_DESCRIPTOR, "the payload", LARGEST)
     except UnreadableFile as error:
-        if error.errno == errno.EBADF and store:
+        closed = error.errno == errno.EBADF
+        if closed and store:
             return None
-        raise ImageError(f"read payload: {error.why}") from None
+        raise ImageError("read payload: " + ("bad file descriptor" if closed else error.why)) from None
     os.close(PAYLOAD_DESCRIPTOR)
     try:
         said = wire.decode(ANY, data)

@@ -190,14 +190,14 @@ def plan(given: "Given", context: Context) -> int:
     form = choice(given, "text", "json")
     bundle = os.path.abspath(given.text("bundle") or ".")
     system = _system(given, "freebsd")
-    if not given.text("os") and context.host().os != system:
-        print(f"this is the plan for FreeBSD; --os {context.host().os} shows this machine's", file=sys.stderr)
     container_id = check_id(given.words[0] if given.words else os.path.basename(bundle))
     parsed = parse(read(f"{bundle}/config.json"), system)
     root = context.root or default_root(system)
     made = make_plan(parsed, container_id=container_id, bundle=bundle, state=f"{root}/{container_id}", os=system)
     if system == "freebsd" and parsed.freebsd.jail.beyond:
         refuse_ungranted(parsed, *context.granted())
+    if not given.text("os") and context.host().os != system:
+        print(f"this is the plan for FreeBSD; --os {context.host().os} shows this machine's", file=sys.stderr)
     return put(as_text(made, parsed) if form == "text" else jsonio.dumps(as_data(made, parsed), indent=2) + "\n")
 
 
