@@ -5,10 +5,13 @@ it also hits the taking back. Nobody calls `delete --force` before it is looked 
 """
 
 import itertools
+import re
+import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +25,7 @@ pytestmark = pytest.mark.linux
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 HARMLESS = (signal.SIGCONT, signal.SIGWINCH, signal.SIGPIPE, signal.SIGCHLD)
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 THROUGH = 4  # times in a row that a verb succeeds: the signal came too late, or never
 
 
@@ -192,3 +196,54 @@ def test_control_a_caller_that_ignores_them(victim: Victim) -> None:
 
     assert process.returncode == 0
     victim.nothing_is_left("ignored")
+
+
+def names(store: Path) -> set[str]:
+    """Return what a store of directories holds, by name, but for the content of layers and random numbers."""
+    found = {str(path.relative_to(store)) for path in store.rglob("*")}
+    return {re.sub(r"[0-9a-f]{12,}", "X", name) for name in found}
+
+
+def interrupted(victim: Victim, delay: float, *words: str) -> int:
+    """Start a verb and send it signals from `delay` seconds on until it ends. Returns its exit code."""
+    command = [victim.runjail.program, "--root", str(victim.runjail.root), *words]
+    with open(victim.life.path / "said", "wb") as said:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env={"PATH": PATH})
+        time.sleep(delay)
+        for which in itertools.cycle(SIGNALS):
+            process.send_signal(which)
+            if process.poll() is not None:
+                break
+            time.sleep(0.005)
+    what = f"{words}, from {delay} s on: {process.returncode} {victim.said()}"
+    assert "Traceback" not in what and "internal error" not in what, what
+    allowed = {number for each in SIGNALS for number in (128 + each, -each)}
+    assert process.returncode in allowed | {0}, what
+    return process.returncode
+
+
+@pytest.mark.parametrize("verb", ["import", "unpack", "run"])
+def test_images(victim: Victim, tmp_path: Path, machine_rootfs: Path, verb: str) -> None:
+    """A store that was disturbed holds what one that was not does, when the verb has succeeded at last."""
+    archive = f"oci-archive:{tmp_path}/hello.tar:hello"
+    clean, store = tmp_path / "clean", tmp_path / "store"
+    words = {
+        "import": ["image", "import", "-q", archive, "hello"],
+        "unpack": ["image", "unpack", "-q", "hello"],
+        "run": ["run", "-q", "--image", "hello", "c", "--", "/bin/true"],
+    }[verb]
+    ours, theirs = (["--store", f"dir:{place}"] for place in (clean, store))
+    victim.runjail.ok(*ours, "image", "import", "-q", "--cmd", "/bin/echo", f"rootfs:{machine_rootfs}", "hello")
+    victim.runjail.ok(*ours, "image", "export", "-q", "hello", archive)
+    shutil.rmtree(clean)
+    for place in (ours, theirs):
+        if verb != "import":
+            victim.runjail.ok(*place, "image", "import", "-q", archive, "hello")
+    victim.runjail.ok(*ours, *words)
+    codes = [interrupted(victim, 0.05 + 0.03 * number, *theirs, *words) for number in range(12)]
+    victim.runjail.ok(*theirs, *words)
+
+    assert any(codes)
+    assert names(store) == names(clean)
+    assert victim.runjail.ids() == []
+    assert victim.leftovers.mounts(str(tmp_path)) == []
