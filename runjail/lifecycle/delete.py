@@ -209,15 +209,16 @@ def kill_everything(container: "Container", host: "Host") -> None:
         host.kill_all(container.box, SIGKILL)
         if not _dies(container, host, DEATH_SECONDS):
             raise HostError(f"init (pid {container.box.pid}) does not die")
-    _reap(container.box.pid)
 
 
 def _dies(container: "Container", host: "Host", seconds: float) -> bool:
     deadline = time.monotonic() + seconds
     while alive(container, host):
+        _collect()
         if time.monotonic() > deadline:
             return False
         time.sleep(0.001)
+    _collect()
     return True
 
 
@@ -229,10 +230,13 @@ def _thaw_all(container: "Container", host: "Host") -> None:
         host.thaw(box)
 
 
-def _reap(pid: int) -> None:
-    """Collect init where we are its parent: a creation that failed."""
-    if pid:
-        try:
-            os.waitpid(pid, os.WNOHANG)
-        except ChildProcessError:
+def _collect() -> None:
+    """Collect what we started inside and has ended: init, or one that an interrupt made us forget.
+
+    As long as one of them waits to be collected, its pid namespace and that namespace's init do not end.
+    """
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
             pass
+    except ChildProcessError:
+        pass

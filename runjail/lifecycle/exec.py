@@ -81,6 +81,7 @@ def execute(
         link.say(go=True)
         _see_off(request, container, joined, before)
     except BaseException:
+        signals.hold()
         joined.end()
         raise
     return joined.pid

@@ -84,6 +84,7 @@ def _or_undo(container: "Container", host: "Host", hooks_run: "Callable[[], None
     try:
         signals.release()
         hooks_run()
+        signals.release()  # what came while a child was collected
         signals.hold()
     except (RunjailError, KeyboardInterrupt) as error:
         from runjail.lifecycle.delete import take_back
@@ -132,6 +133,7 @@ def _run_inside(container: "Container", host: "Host", listed: "tuple[Hook, ...]"
         limited = all(hook.timeout for hook in listed)  # else they may take as long as they like
         link.expect("done", seconds=sum(hook.timeout or 0 for hook in listed) + ANSWER_SECONDS if limited else 0)
     finally:
+        signals.hold()
         joined.end()
 
 
