@@ -318,11 +318,11 @@ def test_a_service_wraps_and_unwraps(service: Service) -> None:
     assert service.asked[0][:1] == b"\x0a", "field 1, length-delimited"
 
 
-def test_a_command_is_preferred(service: Service, make: Make) -> None:
-    provider = make("").replace(grpc=service.address)
+def test_a_command_is_preferred(make: Make) -> None:
+    """Nobody listens at the service's address. A server in this process might not survive the fork."""
+    provider = make("").replace(grpc="127.0.0.1:1")
 
     assert keyprovider.wrap("vault", provider, b"options", {}) == b"snoitpo"
-    assert service.asked == []
 
 
 @pytest.mark.parametrize(
