@@ -4,19 +4,24 @@
 #   make demo      containers and images, step by step      make lint      style and types only
 #   make bench     next to runc, skopeo, umoci, containerd  make clean     remove what the targets above made
 #   make install   into PREFIX (/usr/local)                 DESTDIR is honoured
+#   make test-fast      unit and property tests, without root, in a minute
 #   make test-pythons   the tests under Python 3.11 to 3.15, as far as they can be had
 #   make vagrant-test   make test in a FreeBSD virtual machine: vagrant/test.sh
 
 PREFIX = /usr/local
 DESTDIR =
 PYTEST_ARGS =
+FAST_TESTS = tests/test_attributes.py tests/test_files.py tests/test_jsonio.py tests/test_needs.py tests/test_rootfs.py \
+    tests/test_settings.py tests/spec tests/jail tests/host tests/nri tests/shim tests/image/test_crypto_der.py \
+    tests/image/test_crypto_options.py tests/image/test_model.py tests/image/test_platform.py \
+    tests/image/test_references.py tests/image/test_registry_words.py tests/image/test_users.py
 PYTHONS =
 PYTHON_TESTS = tests/test_jsonio.py tests/test_imports.py tests/test_start.py tests/spec tests/jail tests/host tests/nri \
     tests/cli tests/lifecycle tests/image tests/storage tests/shim
 
 all: venv
 
-.PHONY: all setup venv demo test test-pythons lint bench vagrant-test install uninstall clean
+.PHONY: all setup venv demo test test-fast test-pythons lint bench vagrant-test install uninstall clean
 
 setup:
 	@sh .ci/setup
@@ -31,6 +36,9 @@ demo:
 
 test: setup venv
 	.venv/bin/python -m pytest $(PYTEST_ARGS)
+
+test-fast: venv
+	.venv/bin/python -m pytest -q -m "not needs and not slow" $(FAST_TESTS)
 
 test-pythons: setup
 	@python=$$(sh .ci/python) && "$$python" .ci/test_pythons.py $(PYTHONS) -- -q $(PYTHON_TESTS)

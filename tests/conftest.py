@@ -38,6 +38,7 @@ def pytest_report_header() -> list[str]:
     return [f"host: {platform.system()} {platform.release()}, {'root' if os.geteuid() == 0 else 'not root'}, {host}"]
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m is looked at
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip what this machine cannot do, each with its reason."""
     config.stash[COSTS] = needs.skip(items)

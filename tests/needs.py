@@ -126,6 +126,7 @@ FIXTURES = {
     "zpool": ("zfs",),
     "registry": ("docker-registry", "loopback"),
     "images": ("umoci",),
+    "service": ("loopback",),
     "protoc": ("protoc",),
     **dict.fromkeys(("program", "make_podman", "buildah", "daemon", "containerd"), ("program",)),
 }
@@ -160,10 +161,15 @@ def of(item: pytest.Item) -> list[str]:
 
 
 def skip(items: Iterable[pytest.Item]) -> dict[str, int]:
-    """Skip tests that need what is not here, each with its reason. Returns how many each lack costs."""
+    """Skip tests that need what is not here, each with its reason. Returns how many each lack costs.
+
+    Whatever needs anything has the marker afterwards, by which `make test-fast` leaves it out.
+    """
     costs: dict[str, int] = {}
     for item in items:
-        lacking = [name for name in of(item) if not has(name)]
+        if wanted := of(item):
+            item.add_marker(pytest.mark.needs(*wanted))
+        lacking = [name for name in wanted if not has(name)]
         if lacking:
             item.add_marker(pytest.mark.skip(reason=f"needs {'; '.join(map(reason, lacking))}"))
             costs[lacking[0]] = costs.get(lacking[0], 0) + 1

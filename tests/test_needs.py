@@ -43,8 +43,8 @@ def test_what_is_not_here_is_skipped_with_its_reason_and_counted() -> None:
 
     costs = needs.skip(items)
 
-    assert [len(item.added) for item in items] == [1, 1, 1, 0]
-    assert items[2].added[0].kwargs["reason"] == ("needs the Python module no_such_module; the program no-such-program")
+    assert [[mark.name for mark in item.added] for item in items] == [["needs", "skip"]] * 3 + [[]]
+    assert items[2].added[1].kwargs["reason"] == ("needs the Python module no_such_module; the program no-such-program")
     assert needs.table(costs) == [
         "not tested here, and what it would take:",
         "      2 tests: the program no-such-program",

@@ -18,6 +18,8 @@ pytest.importorskip("urllib3", reason="needs urllib3")
 from runjail.image.registry.credentials import Credentials
 from tests.image.registry_client import Client, put
 
+pytestmark = pytest.mark.needs("loopback")
+
 CONTENT = b"content" * 100
 ALICE = Credentials("alice", "s3cret", origin="a file")
 IDENTITY = Credentials("alice", identity_token="long-lived", origin="a file")

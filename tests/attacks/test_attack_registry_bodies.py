@@ -24,6 +24,8 @@ pytest.importorskip("urllib3", reason="needs urllib3")
 from runjail.image.registry.connections import Timeouts
 from tests.image.registry_client import Client, put
 
+pytestmark = pytest.mark.needs("loopback")
+
 CONTENT = bytes(range(256)) * 64
 SOON = 20  # seconds: far more than the time-outs, far less than what they are there to end
 

@@ -24,6 +24,7 @@ data_file = {directory}/data
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(FREEBSD, reason="the room is run for real here")
 def test_the_freebsd_room_is_exercised(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The tests beside this one, in processes of their own: many of the lines are those of forked children."""

@@ -18,6 +18,8 @@ from runjail.image.registry.connections import Request
 from runjail.image.registry.credentials import Credentials
 from tests.image.registry_server import Fake, Handler, Server, run
 
+pytestmark = pytest.mark.needs("loopback")
+
 REALM = "https://tokens.test/token"
 BEARER = f'Bearer realm="{REALM}",service="shelf",scope="repository:web:pull"'
 PULL = ("repository:web:pull",)

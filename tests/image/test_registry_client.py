@@ -17,6 +17,8 @@ from runjail.image.registry.client import Registry
 from runjail.image.registry.credentials import Credentials
 from tests.image.registry_client import Client
 
+pytestmark = pytest.mark.needs("loopback")
+
 CONTENT = b"content" * 100
 ALICE = Credentials("alice", "s3cret", origin="a file")
 

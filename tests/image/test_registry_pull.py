@@ -18,6 +18,8 @@ pytest.importorskip("urllib3", reason="needs urllib3")
 from runjail.image.registry.connections import Timeouts
 from tests.image.registry_client import Client
 
+pytestmark = pytest.mark.needs("loopback")
+
 CONTENT = bytes(range(256)) * 64
 
 

@@ -13,6 +13,8 @@ pytest.importorskip("urllib3", reason="needs urllib3")
 from runjail.image.registry.connections import Timeouts
 from tests.image.registry_client import Client, put
 
+pytestmark = pytest.mark.needs("loopback")
+
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 BLOB = described(CONTENT)
 

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from runjail.image.registry import urls
 from tests.image.registry_server import Fake, run
 
+pytestmark = pytest.mark.needs("loopback")
+
 
 @pytest.mark.parametrize(
     ("text", "origin", "target"),
