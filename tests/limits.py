@@ -12,8 +12,9 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
+from os import getpid, write  # as they are now: tests replace os.write and the clock
+from time import monotonic
 from types import FrameType
 
 import pytest
@@ -57,7 +58,7 @@ class Alarm:
         before, cls.now = cls.now, (end, name)
         orders = {"end": end, "name": name, "services": list(Services.known.values())}
         with contextlib.suppress(BrokenPipeError):
-            os.write(_pipe(os.getpid()), json.dumps(orders).encode() + b"\n")
+            write(_pipe(getpid()), json.dumps(orders).encode() + b"\n")
         return before
 
 
@@ -80,7 +81,7 @@ def limited(name: str, seconds: float) -> Iterator[None]:
         silent = f"; {', '.join(ended)} did not answer and was ended" if ended else ""
         pytest.fail(f"not done after {seconds:.0f} s{silent}")
 
-    second = Alarm.set(time.monotonic() + seconds + GRACE, name)
+    second = Alarm.set(monotonic() + seconds + GRACE, name)
     before = signal.signal(signal.SIGALRM, first_alarm)
     outer = signal.setitimer(signal.ITIMER_REAL, seconds)
     try:

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from runjail.host import linux_check, linux_rights
-from tests.conftest import Bundle, Runjail
+from runjail.host import linux_rights
+from tests.conftest import LINUX, Bundle, Runjail
 
+if not LINUX:
+    pytest.skip("needs Linux", allow_module_level=True)
 pytestmark = pytest.mark.needs("linux")
 WITHOUT_ADMIN = ("setpriv", "--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin")
 ADMIN = (
@@ -104,6 +106,8 @@ def test_a_used_up_limit_is_no_missing_right() -> None:
 
 def test_what_is_tried_has_no_effect_here() -> None:
     """Each try is another process; its error is the child's."""
+    from runjail.host import linux_check  # whose libc only Linux has
+
     before = os.getcwd()
 
     def refuse() -> None:
