@@ -76,8 +76,18 @@ def hide() -> None:
 
 
 def appear(tell: "Callable[[int], None]") -> None:
-    """Return in a new process, in the pid namespace that was joined for children; ours tells its pid and ends."""
+    """Return in a new process, in the pid namespace that was joined for children; ours tells its pid and ends.
+
+    The new one ends as well when nobody was told of it: whoever waits for it would wait for ever.
+    """
+    reading, writing = os.pipe()
     pid = libc.clone_sibling()
     if pid:
         tell(pid)
+        os.write(writing, b"told")
         os._exit(0)
+    os.close(writing)
+    told = os.read(reading, 4)
+    os.close(reading)
+    if not told:
+        os._exit(1)

@@ -9,9 +9,9 @@ from runjail.host import libc_linux as libc
 PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 22, 2
 
 # What Python needs between two lines of ours, by the two tables of system calls that there are
-# read, write, close, brk, mmap, munmap, rt_sigaction, rt_sigprocmask, rt_sigreturn, sendmsg, futex, exit_group
-_X86_64 = (0, 1, 3, 12, 9, 11, 13, 14, 15, 46, 202, 231)
-_GENERIC = (63, 64, 57, 214, 222, 215, 134, 135, 139, 211, 98, 94)
+# read, write, close, brk, mmap, munmap, rt_sigaction, rt_sigprocmask, rt_sigreturn, sendmsg, futex, exit_group, pipe2
+_X86_64 = (0, 1, 3, 12, 9, 11, 13, 14, 15, 46, 202, 231, 293)
+_GENERIC = (63, 64, 57, 214, 222, 215, 134, 135, 139, 211, 98, 94, 59)
 _ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7, "riscv64": 0xC00000F3}  # AUDIT_ARCH_ of linux/audit.h
 
 LOAD, EQUAL, RETURN = 0x20, 0x15, 0x06  # BPF_LD|BPF_W|BPF_ABS, BPF_JMP|BPF_JEQ|BPF_K, BPF_RET|BPF_K
