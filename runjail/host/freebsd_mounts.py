@@ -44,6 +44,11 @@ CAUSES = {
 ATTEMPTS = 5  # at a mount point that others mount on
 # devfs has no mkdir: what is mounted in it needs a directory that a driver made and a rule shows.
 DEVFS_HINT = "in /dev: /dev/shm comes with kldload linux_common, and a directory must be shown by a devfs rule"
+# A file that is mounted on cannot be mounted on again, and a directory is covered by whoever comes last.
+SHARED_HINT = (
+    "if another container uses this root directory: give each its own, such as a ZFS clone, or set root.readonly"
+)
+HINTS = {errno.EOPNOTSUPP: DEVFS_HINT, errno.EBUSY: SHARED_HINT}
 
 
 def mount(libc: "Libc", step: "Mount", box: "Box", boot: str, note: "Noting") -> None:
@@ -63,8 +68,8 @@ def mount(libc: "Libc", step: "Mount", box: "Box", boot: str, note: "Noting") ->
         for inner in _submounts(libc, step, box):
             mount(libc, inner, box, boot, note)
     except OSError as error:
-        hint = DEVFS_HINT if error.errno == errno.EOPNOTSUPP else None
-        raise HostError(f"{what}: {CAUSES.get(error.errno or 0) or reason(error)}", hint) from error
+        number = error.errno or 0
+        raise HostError(f"{what}: {CAUSES.get(number) or reason(error)}", HINTS.get(number)) from error
     except HostError as error:
         raise HostError(f"{what}: {error}", error.hint) from error
 
@@ -232,7 +237,7 @@ class _Mounting:
         for stray in [mounted] if self.directory else self.libc.mounts():
             if stray.fsid not in self.known and (self.directory or stray.source == self.source):
                 self.libc.unmount(stray.fsid, force=True)
-        raise HostError(f"the mount point moved away while it was mounted: not at {expected}")
+        raise HostError(f"the mount point moved away while it was mounted: not at {expected}", SHARED_HINT)
 
     def _fill(self, covered: int, data: "list[tuple[str, str | None]]") -> None:
         """Copy what the mount covers into it; only then may it become read-only."""

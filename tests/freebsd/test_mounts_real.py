@@ -196,6 +196,21 @@ def test_containers_of_one_root_take_back_their_own(real: Real) -> None:
     assert real.mounts() == []
 
 
+def test_a_file_of_a_shared_root_is_mounted_on_once(real: Real) -> None:
+    """The second container is told what the kernel only calls busy, and the first one keeps what it has."""
+    beside = Beside(real)
+    for name in ("ours", "theirs"):
+        (real.base / name).write_text(name)
+    real.apply(Mount("nullfs", str(real.base / "ours"), "/etc/passwd"))
+
+    with pytest.raises(HostError, match=r"\(nullfs\) on /etc/passwd: device busy$") as caught:
+        beside.apply(Mount("nullfs", str(real.base / "theirs"), "/etc/passwd"))
+    assert (caught.value.hint or "").startswith("if another container uses this root directory")
+
+    beside.undo()
+    assert (real.mounts(), (real.root / "etc/passwd").read_text()) == (["etc/passwd"], "ours")
+
+
 def test_what_another_container_keeps_busy_is_left_to_it(real: Real) -> None:
     volume, beside = real.base / "volume", Beside(real)
     (volume / "sub").mkdir(parents=True)

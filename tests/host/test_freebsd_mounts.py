@@ -135,21 +135,23 @@ def test_types_that_do_not_fit_are_explained(machine: Machine, source: str, targ
 
 
 @pytest.mark.parametrize(
-    ("number", "text"),
+    ("number", "text", "hint"),
     [
-        (errno.EDEADLK, "it would cover itself"),
-        (errno.ENOMEM, "the path is too long"),
-        (errno.EPERM, "not allowed"),
-        (errno.EBUSY, os.strerror(errno.EBUSY).lower()),
+        (errno.EDEADLK, "it would cover itself", None),
+        (errno.ENOMEM, "the path is too long", None),
+        (errno.EPERM, "not allowed", None),
+        (errno.EBUSY, os.strerror(errno.EBUSY).lower(), freebsd_mounts.SHARED_HINT),
     ],
 )
-def test_refusals_name_source_and_destination(machine: Machine, volume: str, number: int, text: str) -> None:
+def test_refusals_name_source_and_destination(
+    machine: Machine, volume: str, number: int, text: str, hint: str | None
+) -> None:
     machine.kernel.refuse["nmount"] = Refusal(number)
 
     with pytest.raises(HostError) as caught:
         machine.apply(Mount("nullfs", volume, "/data"))
 
-    assert str(caught.value) == f"mount {volume} (nullfs) on /data: {text}"
+    assert (str(caught.value), caught.value.hint) == (f"mount {volume} (nullfs) on /data: {text}", hint)
 
 
 @pytest.mark.parametrize(("busy", "works"), [(1, True), (4, True), (5, False)])
