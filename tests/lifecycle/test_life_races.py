@@ -1,6 +1,7 @@
 """Many callers at once, on one id and on many."""
 
 import json
+import resource
 import subprocess
 import time
 from collections.abc import Callable
@@ -208,6 +209,12 @@ def test_reservations_exclude_each_other(tmp_path: Path) -> None:
         store.reserve("c")
 
 
+def processor_time() -> float:
+    """Return the seconds that children which have ended used: others use this machine too."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
 @pytest.mark.slow
 @pytest.mark.needs("containers")
 def test_the_two_hundredth_container_costs_what_the_first_did(life: Life, capsys: pytest.CaptureFixture[str]) -> None:
@@ -218,9 +225,9 @@ def test_the_two_hundredth_container_costs_what_the_first_did(life: Life, capsys
     before = tree(bundle.rootfs)
     costs = []
     for number in range(200):
-        began = time.perf_counter()
+        used = processor_time()
         assert begin(runjail, "create", "-b", path, f"c{number}").wait() == 0
-        costs.append(time.perf_counter() - began)
+        costs.append(processor_time() - used)
         assert begin(runjail, "start", f"c{number}").wait() == 0
     listed = json.loads(runjail.ok("list", "-f", "json").stdout)
     assert [found["status"] for found in listed] == ["running"] * 200
@@ -229,7 +236,7 @@ def test_the_two_hundredth_container_costs_what_the_first_did(life: Life, capsys
 
     assert runjail.ids() == []
     assert tree(bundle.rootfs) == before
-    first, last = (sorted(part)[10] for part in (costs[:20], costs[-20:]))
+    first, last = (sum(sorted(part)[:10]) / 10 for part in (costs[:20], costs[-20:]))
     with capsys.disabled():
         print(f"\n200 containers: the first {first * 1000:.1f} ms, the last {last * 1000:.1f} ms")
     assert last <= 1.5 * first

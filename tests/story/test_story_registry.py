@@ -87,7 +87,7 @@ def test_users_environment_and_directories(teller: Teller, hello: str) -> None:
 
 def test_exit_codes_are_the_program_s(teller: Teller, hello: str) -> None:
     assert teller("run", "--image", hello, "one", "--", "/bin/sh", "-c", "exit 7").returncode == 7
-    assert "executable file" in teller.refused("run", "--image", hello, "one", "--", "/no/such")
+    assert "no such file or directory" in teller.refused("run", "--image", hello, "one", "--", "/no/such")
     assert teller.left() == {"roots": [], "bundles": [], "containers": []}
 
 
