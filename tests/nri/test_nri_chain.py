@@ -7,7 +7,6 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 
 from runjail.errors import PluginError
@@ -245,6 +244,7 @@ def test_standard_error_goes_to_the_log(plugins: Plugins, tmp_path: Path, monkey
 
 def test_no_descriptor_and_no_child_stays(plugins: Plugins) -> None:
     plugins.add("bad", "exit 3\n")
+    psutil = pytest.importorskip("psutil")
     before, others = sorted(os.listdir("/dev/fd")), psutil.Process().children()  # of the session: zfs-fuse
 
     failure(plugins, "bad")
