@@ -18,7 +18,7 @@ from tests.conftest import LINUX, Bundle, Runjail
 from tests.nri.conftest import Plugins
 
 pytestmark = pytest.mark.needs("root")
-STYLES = ("", "hopping")
+STYLES = ("", "hopping", "reaping")
 ENDS = ("exit 3", "kill -9 $$", "exec >&- 2>&-; exit 3")
 
 
