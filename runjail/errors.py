@@ -19,6 +19,7 @@
     │   ├── Unauthorized             "you are not authorized to use this image: ..." (imgcrypt's words)
     │   └── RegistryError            a registry refused, or could not be reached
     ├── StorageError                 the store of layers and roots cannot do it
+    │   ├── StoreNotFound            there is no store where one was named
     │   └── InUse                    a layer or root that is in use is not destroyed
     ├── HostError                    the kernel or a system program refused
     │   └── NoAnswer                 a process of the container was stopped or frozen from inside
@@ -164,6 +165,14 @@ class RegistryError(ImageError):
 
 class StorageError(RunjailError):
     """The store of layers and roots cannot do what was asked."""
+
+
+class StoreNotFound(StorageError):
+    """There is no store at a location: `dir:PATH` or `zfs:DATASET`."""
+
+    def __init__(self, location: str) -> None:
+        hint = "runjail image pull and image import make a store; --store, RUNJAIL_STORE and runjail.toml say where"
+        super().__init__(f"there is no store {location}", hint)
 
 
 class InUse(StorageError):

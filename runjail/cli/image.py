@@ -8,6 +8,7 @@ from runjail.cli.main import Context, put
 from runjail.cli.progress import size
 from runjail.cli.reports import choice
 from runjail.errors import ImageNotFound, UsageError
+from runjail.image import images
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 def tag(given: "Given", context: Context) -> int:
     """Give an image one more name."""
-    half = Half(given, context)
+    half = Half(given, context, make=False)
     name = half.local_name(given.words[1])
     half.content.tag(name, half.find(given.words[0])[1])
     return 0
@@ -30,17 +31,31 @@ def remove(given: "Given", context: Context) -> int:
     from runjail.image.prune import prune
     from runjail.lifecycle.inspect import is_used
 
-    half = Half(given, context)
+    half = Half(given, context, make=False)
     missing = []
     for word in [*given.words, *context.rest]:
         try:
-            half.content.untag(half.find(word)[0])
+            for name in _names_of(half, word):
+                half.content.untag(name)
         except ImageNotFound as error:
             missing.append(error)
     prune(half.content, half.store, is_used)
     if missing and not given.flag("force"):
         raise missing[0]
     return 0
+
+
+def _names_of(half: Half, word: str) -> list[str]:
+    """Return the name that a word means, or all names of a digest. Raises ImageNotFound, UsageError."""
+    name, found = half.find(word)
+    if not images.is_digest(word, name):
+        return [name]
+    names = [other for other, top in half.content.names().items() if top.digest == found.digest]
+    if not names:
+        raise UsageError(f"{word} is the image of one platform of {name}", f"runjail image rm {name}")
+    if len(names) > 1 and not half.given.flag("force"):
+        raise UsageError(f"{word} has more than one name: {', '.join(sorted(names)[:5])}", "--force takes all away")
+    return names
 
 
 def unpack(given: "Given", context: Context) -> int:
@@ -114,7 +129,7 @@ def bundle(given: "Given", context: Context) -> int:
         root = half.store.make_root(name, found.chain, seal=found.seal, size=limit, properties={bundles.BUNDLE: path})
         try:
             hostname = os.path.basename(path)[:LONGEST_HOSTNAME]
-            document = config(image.config, root, host=context.host().os, hostname=hostname)
+            document = config(image.config, root, host=context.host().os, args=context.rest, hostname=hostname)
             bundles.write(f"{path}/config.json", document)
         except BaseException:
             half.store.remove_root(name)
@@ -124,13 +139,17 @@ def bundle(given: "Given", context: Context) -> int:
 
 def prune(given: "Given", context: Context) -> int:
     """Remove what is half-made, unused or left behind, and say what it was."""
+    from runjail.image.prune import Pruned
     from runjail.image.prune import prune as do
     from runjail.lifecycle.inspect import is_used
     from runjail.record import to_data
 
-    half = Half(given, context)
+    half = Half(given, context, make=False)
     form = choice(given, "table", "json")
-    pruned = do(half.content, half.store, is_used, names=given.flag("all"))
+    if half.there():
+        pruned = do(half.content, half.store, is_used, names=given.flag("all"))
+    else:
+        pruned = Pruned((), (), (), (), (), 0)
     if pruned.busy:
         warn("an image is being fetched or unpacked: layers and young blobs stay")
     return put(jsonio.dumps(to_data(pruned)) + "\n" if form == "json" else _told(pruned))

@@ -4,7 +4,7 @@ from runjail.cli.image_half import Half
 from runjail.cli.image_transfer import say, send
 from runjail.cli.main import Context
 from runjail.errors import UsageError
-from runjail.image import platform, recrypt, references
+from runjail.image import images, platform, recrypt, references
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ def _change(half: Half, recipients: "Parameters | None") -> int:
         half.local_name(half.given.words[-1])  # a digest is no name for what has another
     with half.passing() as digests:
         name, top = half.borrow(half.given.words[0], digests)
+        if len(half.given.words) == 1 and images.is_digest(half.given.words[0], name):
+            raise UsageError(f"{source.name}: say what the result is called", f"for example {name}")
         changed = _changed(half, top, recipients, digests)
         if changed == top:
             from runjail import log

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from runjail import log
 from runjail.cli.main import Context
-from runjail.errors import ImageNotFound, UsageError
+from runjail.errors import ImageNotFound, StoreNotFound, UsageError
 from runjail.image import images, places, platform, references, transfer
 from runjail.image.content import Content
 
@@ -30,10 +30,17 @@ LEVELS = {"gzip": 9, "zstd": 22, "none": 0}
 
 
 class Half:
-    """The image half as one command line sees it. store and content are opened when asked for."""
+    """The image half as one command line sees it. store and content are opened when asked for.
 
-    def __init__(self, given: "Given", context: Context) -> None:
-        self.given, self.context = given, context
+    make: make the store where there is none. Raises ImageError for an --authfile that cannot be read.
+    """
+
+    def __init__(self, given: "Given", context: Context, *, make: bool = True) -> None:
+        self.given, self.context, self.make = given, context, make
+        if given.text("authfile"):  # also when nobody asks for credentials, as podman and buildah do it
+            from runjail.image.registry.credentials import check
+
+            check(given.text("authfile"))
         self._store: Store | None = None
         self._content: Content | None = None
         self._settings: dict[str, dict[str, Any]] | None = None
@@ -61,10 +68,23 @@ class Half:
         if self._store is None:
             from runjail.storage.base import open_store
 
-            location = self.context.location or self.setting("store", "location", "auto")
-            freebsd = self.context.host().os == "freebsd"
-            self._store = open_store(location, default="/var/db/runjail" if freebsd else "/var/lib/runjail")
+            default = "/var/db/runjail" if self.context.host().os == "freebsd" else "/var/lib/runjail"
+            self._store = open_store(self.location, default=default, make=self.make)
         return self._store
+
+    @property
+    def location(self) -> str:
+        """Where --store, the environment or runjail.toml say that the store is."""
+        return self.context.location or str(self.setting("store", "location", "auto"))
+
+    def there(self) -> bool:
+        """Whether there is a store to look into. Raises StoreNotFound where one was named that is not there."""
+        try:
+            return bool(self.store)
+        except StoreNotFound:
+            if self.location != "auto":
+                raise
+            return False
 
     @property
     def content(self) -> Content:
@@ -142,14 +162,8 @@ class Half:
         return Progress(False if self.given.flag("quiet") else None)
 
     def find(self, text: str) -> "tuple[str, Descriptor]":
-        """Return the name in the store that a word means, and what it leads to. Raises ImageNotFound."""
-        reference = references.parse(text)
-        for name in (reference.name, text):
-            try:
-                return name, self.content.find(name)
-            except ImageNotFound:
-                continue
-        raise ImageNotFound(reference.name)
+        """Return the name in the store that a word means, and what it leads to: images.find."""
+        return images.find(self.content, text)
 
     def obtain(self, text: str) -> "tuple[str, Descriptor]":
         """Return an image's name and what it leads to, fetched first when it is not in the store.
@@ -157,11 +171,12 @@ class Half:
         What comes from a layout or an archive gets no name; the caller holds the content's lease.
         """
         reference = references.parse(text)
-        if reference.kind == "registry":
+        if reference.kind not in references.PLACES:
             try:
                 return self.find(text)
             except ImageNotFound:
-                pass
+                if reference.kind == "digest":
+                    raise
         name = reference.name if reference.kind == "registry" else ""
         return reference.name, self.fetch(reference, name)
 
@@ -172,12 +187,13 @@ class Half:
         Nothing is fetched but the documents that are read.
         """
         reference = references.parse(text)
-        if reference.kind == "registry":
+        if reference.kind not in references.PLACES and self.there():
             with self.content.lease():
                 try:
                     name, top = self.find(text)
                 except ImageNotFound:
-                    pass
+                    if reference.kind == "digest":
+                        raise
                 else:
                     yield name, top, self.content.read
                     return
@@ -204,7 +220,7 @@ class Half:
     def borrow(self, text: str, digests: set[str]) -> "tuple[str, Descriptor]":
         """Return what `obtain` does; what that brought without a name is added to the digests."""
         name, top = self.obtain(text)
-        if references.parse(text).kind != "registry":
+        if references.parse(text).kind in references.PLACES:
             found = transfer.parts(self.content.read, top)
             digests.update(blob.digest for blob in found.blobs)
             digests.update(descriptor.digest for descriptor, _content in found.documents)

@@ -4,7 +4,7 @@ from runjail import jsonio
 from runjail.cli.image_half import Half, warn
 from runjail.cli.main import Context, put
 from runjail.cli.progress import size
-from runjail.cli.reports import choice, table
+from runjail.cli.reports import choice, plain, table
 from runjail.errors import ImageError
 from runjail.image import digest as digests
 from runjail.image import images, platform
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 def list_(given: "Given", context: Context) -> int:
     """List images, with the sizes that the store knows."""
-    half = Half(given, context)
+    half = Half(given, context, make=False)
     form = choice(given, "table", "json")
-    names = half.content.names()
+    names = half.content.names() if half.there() else {}
     if given.flag("quiet"):
         return put("".join(f"{name}\n" for name in sorted(names)))
     stored = _stored(half)
@@ -41,7 +41,7 @@ def list_(given: "Given", context: Context) -> int:
 
 def _stored(half: Half) -> "dict[str, LayerInfo]":
     """Return the unpacked layers by chainID; of one that is there openly and sealed, either."""
-    return {layer.chain: layer for layer in half.store.layers()}
+    return {layer.chain: layer for layer in half.store.layers()} if half.there() else {}
 
 
 def _listed(image: "Image", stored: "dict[str, LayerInfo]") -> "dict[str, Any]":
@@ -64,13 +64,13 @@ def _row(said: "dict[str, Any]") -> tuple[str, ...]:
     short = said["digest"].partition(":")[2][:12]
     unpacked = "-" if said["unpacked"] is None else size(said["unpacked"])
     encrypted = "yes" if said["encrypted"] else "no"
-    when = plain((said["created"] or "-")[:19])
-    return (said["name"], short, plain(said["platform"]), size(said["blobs"]), unpacked, encrypted, when)
+    when = (said["created"] or "-")[:19]
+    return (said["name"], short, said["platform"], size(said["blobs"]), unpacked, encrypted, when)
 
 
 def inspect(given: "Given", context: Context) -> int:
     """Show one image: what it runs, its layers, their encryption and where they are unpacked."""
-    half = Half(given, context)
+    half = Half(given, context, make=False)
     form = choice(given, "table", "json")
     with half.looking(given.words[0]) as (name, top, read):
         image = images.load(read, name, top, half.platforms())
@@ -130,15 +130,15 @@ def _layer_row(number: int, layer: "dict[str, Any]") -> tuple[str, ...]:
         short,
         size(layer["size"]),
         adds,
-        plain(encryption),
-        plain(recipients),
+        encryption,
+        recipients,
         layer["dataset"] or "-",
     )
 
 
 def layerinfo(given: "Given", context: Context) -> int:
     """Show who can decrypt each layer, with the columns of imgcrypt's `ctr-enc images layerinfo`."""
-    half = Half(given, context)
+    half = Half(given, context, make=False)
     form = choice(given, "table", "json")
     with half.looking(given.words[0]) as (name, top, read):
         found = images.every(read, name, top)
@@ -179,8 +179,3 @@ def _right(rows: "list[tuple[str, ...]]") -> str:
 def _cell(value: object) -> str:
     text = value if isinstance(value, str) else "-" if value is None else jsonio.dumps(value)
     return plain(text)
-
-
-def plain(text: str) -> str:
-    """Return text that cannot steer a terminal: manifests are written by strangers."""
-    return text if text.isprintable() else ascii(text)[1:-1]

@@ -6,7 +6,7 @@ import secrets
 from runjail.cli.image import storage_size, unpacked
 from runjail.cli.image_half import Half
 from runjail.cli.main import Context
-from runjail.errors import ContainerExists, UsageError
+from runjail.errors import ContainerExists, StoreNotFound, UsageError
 from runjail.image import bundles
 
 TYPE_CHECKING = False
@@ -77,6 +77,9 @@ def release(path: str) -> None:
 
     location = bundles.location(path)
     if location:
-        store = open_store(location, default="")
+        try:
+            store = open_store(location, default="", make=False)
+        except StoreNotFound:  # somebody removed it, and the bundle's root with it
+            return
         if bundles.belongs(store, path):
             bundles.take_back(store, path)

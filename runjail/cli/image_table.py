@@ -90,7 +90,7 @@ VERBS = {
     ),
     "bundle": (
         "runjail.cli.image:bundle",
-        ("SRC", "DIR"),
+        ("SRC", "DIR", "CMD..."),
         (
             _KEY,
             _PLATFORM,

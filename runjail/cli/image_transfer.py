@@ -30,7 +30,7 @@ def import_(given: "Given", context: Context) -> int:
     """Take in an image from a layout or an archive, or make one of a root file system."""
     half = Half(given, context)
     reference = references.parse(given.words[0])
-    if reference.kind == "registry":
+    if reference.kind not in references.PLACES:
         raise UsageError(f"{reference.name}: not a layout or an archive", "runjail image pull asks registries")
     name = half.local_name(given.words[1] if len(given.words) > 1 else _own_name(reference))
     if reference.kind == "rootfs":
@@ -80,7 +80,7 @@ def export(given: "Given", context: Context) -> int:
     """Write an image to a layout or an archive."""
     half = Half(given, context)
     target = references.parse(given.words[1])
-    if target.kind == "registry":
+    if target.kind not in references.PLACES:
         raise UsageError(f"{target.name}: not a layout or an archive", "runjail image push sends to registries")
     return _send(half, given.words[0], target)
 

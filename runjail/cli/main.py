@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 ENTERING = {"create", "exec", "run", "start"}  # put processes into containers
 UNDOING = ENTERING | {"delete"}  # leave something half done when they are killed
+LATE = {"run", "image bundle"}  # their options may also follow the word before the command
 OWN_FAILURE = {"exec": 255}  # runc's: 1 and up may be the program's
 MAX_PRESERVED = 1024
 SETTINGS = ("/usr/local/etc/runjail.toml", "/etc/runjail.toml")  # the first that exists, without $RUNJAIL_CONFIG
@@ -174,7 +175,7 @@ def _dispatch(given: "Given", verb: str, rest: list[str], exposed: str) -> int:
     problem: UsageError | None = None
     try:
         stop = len(positionals) - 1 if trailing else -1  # what follows `exec ID` is its command's
-        words = parse.parse(rest, (*options, *GLOBALS), wanted, stop, late=verb == "run")
+        words = parse.parse(rest, (*options, *GLOBALS), wanted, stop, late=verb in LATE)
         if any(option[0] == "preserve-fds" for option in options):
             preserve, listen = _preserved(wanted)
     except UsageError as error:  # reported once the log is open

@@ -32,10 +32,16 @@ UPDATES = {
 
 
 def table(rows: "Sequence[Sequence[str]]") -> str:
-    """Return columns as wide as their widest cell, without trailing blanks."""
+    """Return columns as wide as their widest cell, without trailing blanks. Cells are written by strangers: `plain`."""
+    rows = [[plain(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
     return "\n".join(lines) + "\n"
+
+
+def plain(text: str) -> str:
+    """Return text that cannot steer a terminal: control characters and the like are spelled out."""
+    return text if text.isprintable() else ascii(text)[1:-1]
 
 
 def choice(given: "Given", default: str, other: str) -> str:
@@ -71,7 +77,7 @@ def list_(given: "Given", context: Context) -> int:
     if form == "json":
         return put(jsonio.dumps(found, tight=True) + "\n")
     heading = ("ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER")
-    return put(table([heading, *[tuple(str(row[name.lower()]) for name in heading) for row in found]]))
+    return put(table([heading, *[tuple(str(row[name.lower()]) or "-" for name in heading) for row in found]]))
 
 
 def ps(given: "Given", context: Context) -> int:

@@ -101,7 +101,10 @@ def _process(
 ) -> "dict[str, Any]":
     words = [*_words(image, "Entrypoint"), *(args or _words(image, "Cmd"))]
     if not words or not words[0]:
-        raise ImageError("the image does not say what to run", "give a program and its arguments after --")
+        raise ImageError(
+            "the image does not say what to run",
+            "name a program and its arguments behind the container's id, or the bundle's directory",
+        )
     directory = cwd or _text(image, "WorkingDir") or "/"
     if not directory.startswith("/") or "\0" in directory:
         raise ImageError(f"the image's WorkingDir must be an absolute path, not {directory[:100]!r}")

@@ -1,7 +1,7 @@
 """One image, as it is about to be used: exactly the manifest that runs, with its config."""
 
-from runjail.errors import ImageError, ImageNotFound
-from runjail.image import media, model, platform
+from runjail.errors import ImageError, ImageNotFound, UsageError
+from runjail.image import media, model, platform, references
 from runjail.image.model import Descriptor, ImageConfig, Index, Manifest
 from runjail.record import Record
 
@@ -9,6 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from runjail.image.blobs import Blobs
     from runjail.image.model import Platform
 
     Read = Callable[[Descriptor], bytes]
@@ -22,6 +23,59 @@ class Image(Record):
     descriptor: Descriptor
     manifest: Manifest
     config: ImageConfig
+
+
+def find(content: "Blobs", text: str) -> tuple[str, Descriptor]:
+    """Return the name in the store that a word means, and what it leads to. Raises ImageNotFound, UsageError.
+
+    The word is a name, or the digest of an index, manifest or config, or the first 12 digits of one or more. A name
+    with a digest means what has this digest, whatever its tag. A name comes before a digest that begins like it.
+    """
+    reference = references.parse(text)
+    names = content.names()
+    for name in (reference.name, text):
+        if name in names:
+            return name, names[name]
+    if reference.digest and reference.kind == "registry":
+        same = (f"{reference.host}/{reference.repository}:", f"{reference.host}/{reference.repository}@")
+        for name, top in names.items():
+            if name.startswith(same) and top.digest == reference.digest:
+                return name, top
+    if reference.kind == "digest" or references.DIGITS.fullmatch(text):
+        return _by_digest(content, names, text)
+    raise ImageNotFound(reference.name)
+
+
+def is_digest(text: str, name: str) -> bool:
+    """Whether `find` gave this name for a digest, and not because the word is the name."""
+    reference = references.parse(text)
+    return reference.kind == "digest" or (bool(references.DIGITS.fullmatch(text)) and name != reference.name)
+
+
+def _by_digest(content: "Blobs", names: "dict[str, Descriptor]", text: str) -> tuple[str, Descriptor]:
+    found: dict[str, tuple[str, Descriptor]] = {}
+    for name, top in names.items():
+        for image in _readable(content, name, top):
+            for digest, what in (
+                (top.digest, top),
+                (image.descriptor.digest, image.descriptor),
+                (image.manifest.config.digest, image.descriptor),
+            ):
+                if digest.startswith(text) or digest.partition(":")[2].startswith(text):
+                    found.setdefault(what.digest, (name, what))
+    if len(found) > 1:
+        raise UsageError(f"{text}: more than one image begins so: {', '.join(sorted(found)[:5])}")
+    if not found:
+        raise ImageNotFound(text)
+    return next(iter(found.values()))
+
+
+def _readable(content: "Blobs", name: str, top: Descriptor) -> "list[Image]":
+    """Return the images of a name, none of one that cannot be read: others can be meant."""
+    try:
+        return every(content.read, name, top)
+    except ImageError:
+        return []
 
 
 def load(read: "Read", name: str, top: Descriptor, wanted: "Sequence[Platform]") -> Image:

@@ -5,6 +5,7 @@
     docker-archive:FILE[:REF]  what `docker save` writes
     rootfs:PATH                a directory, or a tar file, that is a root file system
     [HOST/]REPOSITORY[:TAG][@DIGEST]   in a registry, or pulled from there; docker's short names are understood
+    ALGORITHM:DIGITS           the digest of an image in the store, or how it begins
 
 A path ends at the first colon, as with skopeo: what follows is the name inside.
 """
@@ -25,13 +26,15 @@ REPOSITORY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*\.?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{{1,5}})?")
 _WORD = r"[A-Za-z0-9]+(?:(?:--|[-._:@+])[A-Za-z0-9]+)*"
+DIGITS = re.compile(r"[0-9a-f]{12,128}")  # of a digest, as much of it as lists show
 INSIDE = re.compile(rf"{_WORD}(?:/{_WORD})*")  # org.opencontainers.image.ref.name (image-spec, annotations.md)
 
 
 class Reference(Record):
-    """A name, taken apart. kind: one of PLACES, or "registry"; path and tag belong to places, the rest to registries.
+    """A name, taken apart. kind: one of PLACES, "registry" or "digest"; path and tag belong to places.
 
-    tag: "" when none was given for a place; for a registry only when there is a digest.
+    The rest belongs to registries, whose tag is "" only when there is a digest; a place's is "" when none was given.
+    digest: of kind "digest" it may be the beginning of one.
     """
 
     kind: str
@@ -45,6 +48,8 @@ class Reference(Record):
     def name(self) -> str:
         """The canonical text: what parses to this reference again, short names in full."""
         tag = f":{self.tag}" if self.tag else ""
+        if self.kind == "digest":
+            return self.digest
         if self.kind != "registry":
             return f"{self.kind}:{self.path}{tag}"
         return f"{self.host}/{self.repository}{tag}" + (f"@{self.digest}" if self.digest else "")
@@ -57,6 +62,10 @@ def parse(text: str) -> Reference:
         raise UsageError("an image needs a name" if not text else "an image's name holds a NUL")
     if colon and kind in PLACES:
         return _place(kind, rest)
+    if colon and kind in digests.LENGTHS:
+        if not DIGITS.fullmatch(rest):
+            raise UsageError(f"not a digest: {text[:200]!r}", "at least its first 12 digits are needed")
+        return Reference("digest", digest=text)
     if text.startswith(("/", "./", "../", "~")) or text in (".", ".."):
         hint = f"a layout is oci:{text}, an archive oci-archive:{text}, a root file system rootfs:{text}"
         raise UsageError(f"not an image's name: {text[:200]!r}", hint)

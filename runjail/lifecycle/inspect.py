@@ -18,14 +18,35 @@ if TYPE_CHECKING:
 
 
 def documents(host: "Host", store: "Store") -> "list[dict[str, Any]]":
-    """Return the state documents of all containers; a directory that cannot be read is named in the log."""
+    """Return the state documents of all containers; a damaged one's has the status damaged, and the log says why."""
     found = []
     for container_id in store.ids():
         try:
             found.append(document(store.find(container_id), host))
+        except ContainerNotFound:  # deleted meanwhile
+            continue
         except RunjailError as error:
-            log.info(f"container {container_id} is left out: {error}")
+            log.warning(str(error))
+            found.append(_damaged(container_id, store))
     return found
+
+
+def _damaged(container_id: str, store: "Store") -> "dict[str, Any]":
+    """Return what can be said of a container whose facts cannot be read: its id, and the owner of its directory."""
+    try:
+        owner = str(os.stat(store.container(container_id).path).st_uid)
+    except OSError:
+        owner = ""
+    unknown: dict[str, Any] = dict.fromkeys(("bundle", "rootfs", "created"), "")
+    return {
+        "ociVersion": "1.3.0",
+        "id": container_id,
+        "pid": 0,
+        "status": "damaged",
+        **unknown,
+        "owner": owner,
+        "annotations": {},
+    }
 
 
 def is_used(state: str, bundle: str) -> bool:

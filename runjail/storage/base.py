@@ -188,28 +188,30 @@ class Store(Protocol):
         """Remove half-made layers and roots whose makers died. Returns the datasets or directories removed."""
 
 
-def open_store(location: str, *, default: str, warn: "Say" = log.warning, info: "Say" = log.info) -> "Store":
-    """Open a store, making what is missing of it.
+def open_store(
+    location: str, *, default: str, make: bool = True, warn: "Say" = log.warning, info: "Say" = log.info
+) -> "Store":
+    """Open a store, making what is missing of it. make: also the store itself.
 
     location: "zfs:DATASET", "dir:PATH" or "auto", which takes ZFS where there is a dataset `runjail` or where `default`
     lies on ZFS, and otherwise the directory `default`, and says through `info` which and why.
-    Raises StorageError with a hint that names the command to give.
+    Raises StorageError with a hint that names the command to give, StoreNotFound.
     """
     kind, _, place = location.partition(":")
     if kind == "zfs" and place:
         from runjail.storage.choose import open_zfs
 
-        return open_zfs(place, default=default, warn=warn)
+        return open_zfs(place, default=default, make=make, warn=warn)
     if kind == "dir" and os.path.isabs(place):
         from runjail.storage.directory import DirectoryStore
 
-        return DirectoryStore(place, warn=warn)
+        return DirectoryStore(place, warn=warn, make=make)
     if location == "auto":
         from runjail.storage.choose import choose
 
         chosen, why = choose(default)
         info(f"store {chosen}: {why}")
-        return open_store(chosen, default=default, warn=warn, info=info)
+        return open_store(chosen, default=default, make=make, warn=warn, info=info)
     raise StorageError(f"{location}: not a store", "a store is zfs:DATASET, dir:/ABSOLUTE/PATH or auto")
 
 

@@ -3,7 +3,7 @@
 import os
 import re
 
-from runjail.errors import StorageError
+from runjail.errors import StorageError, StoreNotFound
 from runjail.storage import zfs_cli, zfs_core
 from runjail.storage.lock import Home
 from runjail.storage.zfs import ZfsStore
@@ -21,8 +21,10 @@ LONGEST = 160  # of a store's dataset: names end at 255, and a sealed layer adds
 _DATASET = re.compile(r"[A-Za-z][A-Za-z0-9_.: -]*(/[A-Za-z0-9_.: -]+)*")
 
 
-def open_zfs(dataset: str, *, default: str, warn: "Say", zfs: "Cli | None" = None) -> ZfsStore:
-    """Open the store in a dataset, which is created when only its parent is there. Raises StorageError.
+def open_zfs(dataset: str, *, default: str, warn: "Say", zfs: "Cli | None" = None, make: bool = True) -> ZfsStore:
+    """Open the store in a dataset, which is created when only its parent is there, unless make is False.
+
+    Raises StorageError, StoreNotFound.
 
     default: where to mount it when it would inherit no mount point.
     """
@@ -34,9 +36,12 @@ def open_zfs(dataset: str, *, default: str, warn: "Say", zfs: "Cli | None" = Non
     parts = [f"{dataset}/{part}" for part in PARTS]
     facts = cli.read([dataset, os.path.dirname(dataset) or dataset, *parts], ["type", "mountpoint", "mounted"])
     if dataset not in facts:
+        if not make:
+            raise StoreNotFound(f"zfs:{dataset}")
         _create(cli, dataset, facts.get(os.path.dirname(dataset)), default)
         facts = cli.read([dataset], ["type", "mountpoint", "mounted"])
-    home = Home(_mounted(cli, dataset, facts[dataset], default))
+    place = _mounted(cli, dataset, facts[dataset], default)
+    home = Home(place, f"zfs:{dataset}", make=make or all(name in facts for name in parts))
     for part, name in zip(PARTS, parts, strict=True):
         home.directory(part)  # set-uid programs of layers are nobody's business on the host
         if name not in facts:

@@ -30,13 +30,13 @@ _NONE: "Mapping[str, str]" = {}
 
 
 class DirectoryStore:
-    """A store in a directory, which is made with mode 0700 when it is missing."""
+    """A store in a directory, which is made with mode 0700 when it is missing, unless make is False."""
 
     kind = "dir"
 
-    def __init__(self, path: str, warn: "Say" = log.warning) -> None:
+    def __init__(self, path: str, warn: "Say" = log.warning, *, make: bool = True) -> None:
         self.path, self.location, self._warn, self._warned = path, f"dir:{path}", warn, False
-        self._home = Home(path)
+        self._home = Home(path, self.location, make=make)
         self._places = Places(self._home)
 
     def content(self) -> str:

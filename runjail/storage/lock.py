@@ -9,7 +9,7 @@ import fcntl
 import os
 import threading
 
-from runjail.errors import StorageError, reason
+from runjail.errors import StorageError, StoreNotFound, reason
 from runjail.host import programs
 
 TYPE_CHECKING = False
@@ -92,10 +92,15 @@ class Lock:
 
 
 class Home:
-    """The directories of a store: content, bundles, and locks by kind. All have mode 0700."""
+    """The directories of a store: content, bundles, and locks by kind. All have mode 0700.
 
-    def __init__(self, path: str) -> None:
+    location: how the store is called. make: make it where there is none. Raises StoreNotFound, StorageError.
+    """
+
+    def __init__(self, path: str, location: str = "", *, make: bool = True) -> None:
         self.path = path
+        if not make and not _is_home(path):
+            raise StoreNotFound(location)
         self.directory()
         self._locks = self.directory("locks")
 
@@ -193,3 +198,14 @@ def _is_at(path: str, descriptor: int) -> bool:
         return os.path.samestat(os.stat(path), os.fstat(descriptor))
     except FileNotFoundError:
         return False
+
+
+def _is_home(path: str) -> bool:
+    """Whether a directory is a store's, or an empty one that somebody made to become one."""
+    try:
+        names = os.listdir(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be read: {reason(error)}") from error
+    return not names or "locks" in names

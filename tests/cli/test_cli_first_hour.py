@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from runjail.cli import parse
+from runjail.cli.main import LATE
 from runjail.cli.table import GLOBALS, GROUPS, VERBS
 from tests.conftest import LINUX, Bundle, Runjail
 from tests.lifecycle.life import Life
@@ -83,16 +84,17 @@ def test_every_command_of_the_documents_is_one(page: str, line: str) -> None:
     given = parse.Given()
     rest = parse.parse(words, GLOBALS, given, stop_after=1)
     verb = given.words[0] if given.words else "help"
-    verbs = VERBS
+    verbs, whole = VERBS, verb
     if verb in GROUPS:
-        verbs, verb, rest = import_module(GROUPS[verb][0]).VERBS, rest[0], rest[1:]
+        verbs, whole = import_module(GROUPS[verb][0]).VERBS, f"{verb} {rest[0]}"
+        verb, rest = rest[0], rest[1:]
     if not given.words or verb == "help":
         return
     _function, positionals, options, _text = verbs[verb]
     trailing = bool(positionals) and positionals[-1].endswith("...")
     wanted = parse.Given()
 
-    parse.parse(rest, (*options, *GLOBALS), wanted, len(positionals) - 1 if trailing else -1, late=verb == "run")
+    parse.parse(rest, (*options, *GLOBALS), wanted, len(positionals) - 1 if trailing else -1, late=whole in LATE)
 
     needed = [name for name in positionals if not name.startswith("[") and not name.endswith("...")]
     assert len(wanted.words) >= len(needed), page

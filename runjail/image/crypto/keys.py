@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     Found = dict[str, tuple[bytes | None, ...]]
 
 LARGEST = 8 << 20  # bytes of a key file; keyrings can be large
+VISIBLE = "give it as FILE:file=PATH or FILE:fd=N"
 PASSWORD = 64  # bytes that are read from a password's descriptor, as in ocicrypt
 SECRET = frozenset(("privkeys", "gpg-privatekeys", "pkcs11-yamls"))
 PROTECTED = frozenset(("privkeys", "gpg-privatekeys"))  # each has a list of passwords beside it
@@ -40,6 +41,8 @@ def read_keys(specifications: "Iterable[str]") -> "Parameters":
             found = merge(found, provider(specification.removeprefix("provider:")))
             continue
         path, colon, secret = specification.partition(":")
+        if secret and not secret.startswith(("file=", "fd=")):
+            log.warning(f"the password of --key {path} is seen by all users of this machine, in ps(1): {VISIBLE}")
         content, mode = read_file(path)
         sorted_out = _sort(path, content, mode, _password(secret) if colon else None)
         if not sorted_out:

@@ -83,6 +83,11 @@ def ask_helper(suffix: str, server: str, environ: "Mapping[str, str]") -> "tuple
     return str(answer.get("Username") or ""), str(answer["Secret"])
 
 
+def check(path: str) -> None:
+    """Raise ImageError for a file with credentials that was named and cannot be read, or says nothing."""
+    _parse(_content(path, needed=True) or b"", f"credentials file {path}")
+
+
 class Keyring:
     """All places where credentials may be, in their order. authfile: the only one to look at, when it is given."""
 
