@@ -12,12 +12,12 @@ PREFIX = /usr/local
 DESTDIR =
 PYTEST_ARGS =
 FAST_TESTS = tests/test_attributes.py tests/test_files.py tests/test_jsonio.py tests/test_needs.py tests/test_rootfs.py \
-    tests/test_settings.py tests/spec tests/jail tests/host tests/nri tests/shim tests/image/test_crypto_der.py \
-    tests/image/test_crypto_options.py tests/image/test_model.py tests/image/test_platform.py \
-    tests/image/test_references.py tests/image/test_registry_words.py tests/image/test_users.py
+    tests/test_settings.py tests/spec tests/plan tests/host tests/nri tests/shim tests/image/crypto/test_crypto_der.py \
+    tests/image/crypto/test_crypto_options.py tests/image/test_model.py tests/image/test_platform.py \
+    tests/image/test_references.py tests/image/registry/test_registry_words.py tests/image/bundle/test_users.py
 PYTHONS =
-PYTHON_TESTS = tests/test_jsonio.py tests/test_imports.py tests/test_start.py tests/spec tests/jail tests/host tests/nri \
-    tests/cli tests/lifecycle tests/image tests/storage tests/shim
+PYTHON_TESTS = tests/test_jsonio.py tests/test_imports.py tests/test_start.py tests/spec tests/plan tests/host tests/nri \
+    tests/cli tests/container tests/image tests/storage tests/shim
 
 all: venv
 

@@ -33,8 +33,8 @@ PLACE = "../libexec/runjail/bin"  # next to the programs: over which the interpr
 LONGEST = 120  # bytes of an interpreter's path: Linux before 5.1 cuts a first line off after 127
 PLUGINS = ("clearcfs", "konfine")
 PROGRAMS = {  # next to runjail itself, and the modules they run
-    "containerd-shim-runjail-v1": "runjail.cli.shim",
-    "ctd-decoder": "runjail.cli.decoder",
+    "containerd-shim-runjail-v1": "runjail.cli.containerd_shim",
+    "ctd-decoder": "runjail.cli.ctd_decoder",
     "../libexec/runjail/runj": "runjail.cli.runj",  # not in bin, where it would hide a runj
 }
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from runjail import log
-from runjail.image.bundle_mounts import CAPABILITIES
+from runjail.image.bundle.default_mounts import CAPABILITIES
 from tests import limits, needs
 from tests.demo import machine_root
 from tests.demo.leftovers import Leftovers

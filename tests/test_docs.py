@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from runjail import errors
-from runjail.cli.image_table import VERBS as IMAGE_VERBS
+from runjail.cli.image.table import VERBS as IMAGE_VERBS
 from runjail.cli.table import GLOBALS, VERBS
 
 TOP = Path(__file__).resolve().parent.parent

@@ -27,10 +27,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "attributes": set(),
     "files": {"errors"},
     "signals": set(),
+    "protobuf": set(),
     "log": {"errors", "jsonio"},
     "spec": {"", "errors", "files", "jsonio", "record"},
     "steps": {"record", "spec"},
-    "jail": {"errors", "record", "spec", "steps"},
+    "plan": {"errors", "record", "spec", "steps"},
     "host": {"", "errors", "jsonio", "log", "record", "rootfs", "signals", "spec", "steps"},
     "settings": {"", "errors", "files"},
     "nri": {"", "errors", "files", "host", "jsonio", "log", "record", "settings"},
@@ -39,16 +40,16 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("", "attributes", "errors", "files", "host", "jsonio", "log", "record", "rootfs", "settings", "spec"),
         "storage",
     },
-    "lifecycle": {
+    "container": {
         *(
             "",
             "errors",
             "files",
             "host",
-            "jail",
             "jsonio",
             "log",
             "nri",
+            "plan",
             "record",
             "rootfs",
             "signals",
@@ -56,10 +57,23 @@ MAY_IMPORT: dict[str, set[str]] = {
             "steps",
         ),
     },
-    "shim": {"", "errors", "files", "host", "jsonio", "lifecycle", "log", "nri", "record", "settings", "spec"},
+    "shim": {
+        "",
+        "container",
+        "errors",
+        "files",
+        "host",
+        "jsonio",
+        "log",
+        "nri",
+        "protobuf",
+        "record",
+        "settings",
+        "spec",
+    },
     "cli": {
-        *("", "errors", "files", "host", "image", "jail", "jsonio", "lifecycle", "log", "nri", "record", "settings"),
-        *("shim", "signals", "spec", "steps", "storage"),
+        *("", "container", "errors", "files", "host", "image", "jsonio", "log", "nri", "plan", "protobuf"),
+        *("record", "settings", "shim", "signals", "spec", "steps", "storage"),
     },
     "__main__": {"cli"},
 }
@@ -69,12 +83,12 @@ PRIVATE = {
         "image": {"programs"},
         "nri": {"programs"},
         "storage": {"programs"},
-        "lifecycle": {"base", "programs"},
+        "container": {"base", "programs"},
     }
 }
 # What the pure rooms must not touch. Type-only imports do not count here: they are not there when the program runs.
 FORBIDDEN = {
-    "jail": {"os", "subprocess", "ctypes", "socket", "fcntl", "resource"},  # _socket.inet_pton reads addresses
+    "plan": {"os", "subprocess", "ctypes", "socket", "fcntl", "resource"},  # _socket.inet_pton reads addresses
     "spec": {"subprocess", "ctypes", "socket", "fcntl", "resource"},
     "steps": {"os"},
     "record": {"os"},
@@ -194,7 +208,7 @@ sys.platform = "freebsd15"
 
 class Libc:
     def find_spec(self, name, path=None, target=None):
-        if name == "runjail.host.libc_linux":
+        if name == "runjail.host.linux.libc":
             raise OSError('Undefined symbol "umount2"')
 
 sys.meta_path.insert(0, Libc())
@@ -229,10 +243,10 @@ VERBS: list[tuple[str, list[str]]] = [
 ]
 # Rooms that a quick verb must not load; plugins and settings nobody, where none are configured
 ABSENT = {"image", "nri", "settings", "shim", "storage"}
-QUICK = {"jail", "spec"} | ABSENT
+QUICK = {"plan", "spec"} | ABSENT
 NEVER = {
     "create": ABSENT,
-    "exec": {"jail"} | ABSENT,
+    "exec": {"plan"} | ABSENT,
     **dict.fromkeys(("--version", "features", "state", "start", "kill", "delete"), QUICK),
 }
 

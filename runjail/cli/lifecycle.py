@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from runjail.cli.parse import Given
+    from runjail.cli.args import Given
+    from runjail.container import create as creating
+    from runjail.container.state import Store
     from runjail.host.base import Host
-    from runjail.lifecycle import create as creating
-    from runjail.lifecycle.state import Store
 
 IMAGE_MARK = "image.json"  # in a bundle that belongs to a store: image.bundles, which costs an import
 CAPABLE = ("bounding", "permitted", "effective", "ambient")  # the sets of capabilities that `exec --cap` adds to
@@ -22,7 +22,7 @@ MAX_ID = 2**32 - 2  # 2**32 - 1 means "no change" to the kernel
 
 def create(given: "Given", context: Context) -> int:
     """Create a container."""
-    from runjail.lifecycle.create import create as do
+    from runjail.container.create import create as do
 
     host = context.host()
     do(_request(given, context), host, context.store(host))
@@ -30,7 +30,7 @@ def create(given: "Given", context: Context) -> int:
 
 
 def _request(given: "Given", context: Context) -> "creating.Request":
-    from runjail.lifecycle.create import Request
+    from runjail.container.create import Request
 
     return Request(
         given.words[0],
@@ -50,7 +50,7 @@ def _absolute(path: str) -> str:
 
 def start(given: "Given", context: Context) -> int:
     """Start a created container."""
-    from runjail.lifecycle.start import start as do
+    from runjail.container.start import start as do
 
     host = context.host()
     do(given.words[0], host, context.store(host))
@@ -60,7 +60,7 @@ def start(given: "Given", context: Context) -> int:
 def state(given: "Given", context: Context) -> int:
     """Print a state document."""
     from runjail import jsonio
-    from runjail.lifecycle.status import document
+    from runjail.container.status import document
 
     host = context.host()
     return put(jsonio.dumps(document(context.store(host).find(given.words[0]), host)) + "\n")
@@ -68,8 +68,8 @@ def state(given: "Given", context: Context) -> int:
 
 def kill(given: "Given", context: Context) -> int:
     """Send a signal."""
-    from runjail.lifecycle.kill import SIGTERM, signal_number
-    from runjail.lifecycle.kill import kill as do
+    from runjail.container.kill import SIGTERM, signal_number
+    from runjail.container.kill import kill as do
 
     host = context.host()
     signal = signal_number(given.words[1]) if len(given.words) > 1 else SIGTERM
@@ -80,12 +80,12 @@ def kill(given: "Given", context: Context) -> int:
 
 def delete(given: "Given", context: Context) -> int:
     """Delete a container."""
-    from runjail.lifecycle.delete import delete as do
+    from runjail.container.delete import delete as do
 
     host = context.host()
     bundle = do(given.words[0], given.flag("force"), host, context.store(host))
     if bundle and os.path.lexists(f"{bundle}/{IMAGE_MARK}"):
-        from runjail.cli.image_run import release
+        from runjail.cli.run_image import release
 
         release(bundle)
     return 0
@@ -93,7 +93,7 @@ def delete(given: "Given", context: Context) -> int:
 
 def pause(given: "Given", context: Context) -> int:
     """Pause a container."""
-    from runjail.lifecycle.kill import pause as do
+    from runjail.container.kill import pause as do
 
     host = context.host()
     do(given.words[0], host, context.store(host))
@@ -102,7 +102,7 @@ def pause(given: "Given", context: Context) -> int:
 
 def resume(given: "Given", context: Context) -> int:
     """Resume a container."""
-    from runjail.lifecycle.kill import resume as do
+    from runjail.container.kill import resume as do
 
     host = context.host()
     do(given.words[0], host, context.store(host))
@@ -124,10 +124,10 @@ def run(given: "Given", context: Context) -> int:
         _refuse_image_options(given)
         request = _request(given, context)
         return _run(request, read(f"{request.bundle}/config.json"), context.rest, given, host, store)
-    from runjail.cli import image_run
+    from runjail.cli import run_image
 
-    with image_run.bundle_for(given, context, store) as making:
-        document = image_run.fill(making, given, context)
+    with run_image.bundle_for(given, context, store) as making:
+        document = run_image.fill(making, given, context)
         return _run(_request(given, context).replace(bundle=making.path), document, [], given, host, store)
 
 
@@ -143,7 +143,7 @@ def _refuse_image_options(given: "Given") -> None:
 def _run(
     request: "creating.Request", document: object, command: list[str], given: "Given", host: "Host", store: "Store"
 ) -> int:
-    from runjail.lifecycle.run import run as do
+    from runjail.container.run import run as do
 
     detach, ours = given.flag("detach"), False
     if isinstance(document, dict):
@@ -198,8 +198,8 @@ def _extend(document: "dict[str, Any]", name: str, more: "list[Any]") -> None:
 
 def execute(given: "Given", context: Context) -> int:
     """Run one more process in a container: detached, or in the foreground with its exit status as ours."""
-    from runjail.lifecycle.exec import Request
-    from runjail.lifecycle.exec import execute as do
+    from runjail.container.exec import Request
+    from runjail.container.exec import execute as do
 
     host = context.host()
     store = context.store(host)
@@ -216,7 +216,7 @@ def execute(given: "Given", context: Context) -> int:
     if given.flag("detach"):
         do(request, host, store)
         return 0
-    from runjail.lifecycle.foreground import Terminal, forward_signals, wait
+    from runjail.container.foreground import Terminal, forward_signals, wait
 
     terminal = Terminal() if process.terminal and not request.console_socket else None
     pid = do(request, host, store, terminal.theirs, terminal.show) if terminal else do(request, host, store)

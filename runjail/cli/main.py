@@ -6,7 +6,7 @@ import os
 import sys
 
 from runjail import log
-from runjail.cli import parse
+from runjail.cli import args
 from runjail.cli.table import GLOBALS, GROUPS, VERBS
 from runjail.errors import RunjailError, UsageError, reason
 from runjail.host.base import MAX_DESCRIPTOR
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any, NoReturn
 
-    from runjail.cli.parse import Given
+    from runjail.cli.args import Given
+    from runjail.container.state import Store
     from runjail.host.base import Host
-    from runjail.lifecycle.state import Store
-    from runjail.nri.chain import Chain
+    from runjail.nri.invoke import Chain
 
 ENTERING = {"create", "exec", "run", "start"}  # put processes into containers
 UNDOING = ENTERING | {"delete"}  # leave something half done when they are killed
@@ -47,16 +47,16 @@ class Context:
     def host(self) -> "Host":
         """Return the host of this machine."""
         if sys.platform.startswith("freebsd"):
-            from runjail.host.freebsd import FreeBSDHost
+            from runjail.host.freebsd.host import FreeBSDHost
 
             return FreeBSDHost()
-        from runjail.host.linux import LinuxHost
+        from runjail.host.linux.host import LinuxHost
 
         return LinuxHost()
 
     def store(self, host: "Host") -> "Store":
         """Return the state directories."""
-        from runjail.lifecycle.state import Store, default_root
+        from runjail.container.state import Store, default_root
 
         return Store(self.root or default_root(host.os), lambda: self.plugins(host), self.granted)
 
@@ -80,7 +80,7 @@ class Context:
         names = [f"{place}/{name}" for place in places for name in ("conf.json", "resource.d")]
         if not settings and not any(map(os.path.lexists, names)):
             return None
-        from runjail.nri.chain import configured
+        from runjail.nri.invoke import configured
 
         ours = os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(sys.argv[0]))), "libexec/runjail/nri")
         programs = (*(NRI_BIN if host.os == "freebsd" else NRI_BIN[:1]), ours)
@@ -147,9 +147,9 @@ def run(argv: "Sequence[str]", own: bool = False) -> int:
 
 
 def _globals(argv: "Sequence[str]") -> "tuple[Given, list[str]]":
-    given = parse.Given()
+    given = args.Given()
     try:
-        return given, parse.parse(argv[1:], GLOBALS, given, stop_after=1)
+        return given, args.parse(argv[1:], GLOBALS, given, stop_after=1)
     except UsageError:  # belongs into the log, if that was named before the mistake
         _open_log(given)
         raise
@@ -171,11 +171,11 @@ def _dispatch(given: "Given", verb: str, rest: list[str], exposed: str) -> int:
         raise UsageError(f"unknown command {verb[:80]!r}")
     function, positionals, options, _ = verbs[verb]
     trailing = bool(positionals) and positionals[-1].endswith("...")
-    wanted, words, preserve, listen = parse.Given(), [], 0, 0
+    wanted, words, preserve, listen = args.Given(), [], 0, 0
     problem: UsageError | None = None
     try:
         stop = len(positionals) - 1 if trailing else -1  # what follows `exec ID` is its command's
-        words = parse.parse(rest, (*options, *GLOBALS), wanted, stop, late=verb in LATE)
+        words = args.parse(rest, (*options, *GLOBALS), wanted, stop, late=verb in LATE)
         if any(option[0] == "preserve-fds" for option in options):
             preserve, listen = _preserved(wanted)
     except UsageError as error:  # reported once the log is open
@@ -199,8 +199,8 @@ def _dispatch(given: "Given", verb: str, rest: list[str], exposed: str) -> int:
 
 def _enter(group: str, given: "Given", rest: list[str]) -> "tuple[dict[str, Any], str, list[str]]":
     """Return the verbs of a verb that has verbs, each with its whole name, which one is asked for, and what follows."""
-    more = parse.Given()
-    rest = parse.parse(rest, GLOBALS, more, stop_after=1)
+    more = args.Given()
+    rest = args.parse(rest, GLOBALS, more, stop_after=1)
     given.options |= more.options
     verbs = _load(GROUPS[group][0]).VERBS
     return {f"{group} {word}": row for word, row in verbs.items()}, more.words[0] if more.words else "", rest
@@ -227,7 +227,7 @@ def _named_descriptor(text: str) -> int:
     return -1
 
 
-def _adopt(given: "Given", wanted: "Given", options: "Sequence[parse.Option]") -> None:
+def _adopt(given: "Given", wanted: "Given", options: "Sequence[args.Option]") -> None:
     """Global options may also follow the verb, where the verb has no option of that name."""
     own = {option[0] for option in options}
     given.options |= {name: value for name, value in wanted.options.items() if name in _GLOBAL and name not in own}

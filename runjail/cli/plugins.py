@@ -9,9 +9,9 @@ from runjail.errors import PluginError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runjail.cli.parse import Given
-    from runjail.nri.chain import Chain
-    from runjail.nri.configuration import Plugin
+    from runjail.cli.args import Given
+    from runjail.nri.config import Plugin
+    from runjail.nri.invoke import Chain
 
 SAMPLE = "nri-check"  # the id in sample requests: no container, so no pid and no resource group
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from runjail.cli.parse import Given
+    from runjail.cli.args import Given
 
 UNITS = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 DURATIONS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -64,7 +64,7 @@ def version(context: Context) -> int:
 
 def list_(given: "Given", context: Context) -> int:
     """List containers. What is JSON here, in ps and in events has no blanks, as runc's: scripts search it as text."""
-    from runjail.lifecycle.inspect import documents, owner_name
+    from runjail.container.query import documents, owner_name
 
     host = context.host()
     form = choice(given, "table", "json")
@@ -82,14 +82,14 @@ def list_(given: "Given", context: Context) -> int:
 
 def ps(given: "Given", context: Context) -> int:
     """List the processes of a container: as a JSON array of pids, or as a table."""
-    from runjail.lifecycle import inspect
+    from runjail.container import query
 
     host = context.host()
     form = _late_format(context.rest) or choice(given, "table", "json")
-    pids = inspect.pids(given.words[0], host, context.store(host))
+    pids = query.pids(given.words[0], host, context.store(host))
     if form == "json":
         return put(jsonio.dumps(pids, tight=True) + "\n")
-    return put(table(inspect.process_rows(pids)))
+    return put(table(query.process_rows(pids)))
 
 
 def _late_format(words: list[str]) -> str:
@@ -100,11 +100,11 @@ def _late_format(words: list[str]) -> str:
 
 def events(given: "Given", context: Context) -> int:
     """Print stats events, one JSON object a line."""
-    from runjail.lifecycle import inspect
+    from runjail.container import query
 
     host = context.host()
     interval = _duration(given.text("interval") or "5s")
-    for event in inspect.events(given.words[0], interval, given.flag("stats"), host, context.store(host)):
+    for event in query.events(given.words[0], interval, given.flag("stats"), host, context.store(host)):
         put(jsonio.dumps(event, tight=True) + "\n")
     return 0
 
@@ -128,7 +128,7 @@ def _duration(text: str) -> float:
 
 def update(given: "Given", context: Context) -> int:
     """Change limits, from a document, from options, or both (options win)."""
-    from runjail.lifecycle.update import update as do
+    from runjail.container.update import update as do
     from runjail.spec.parse import parse_resources
 
     document = _resources_document(given.text("resources"))
@@ -168,14 +168,14 @@ def _size(text: str, option: str) -> int:
 
 def features(_given: "Given", context: Context) -> int:
     """Print the features document (runtime-spec, features.md)."""
-    from runjail.lifecycle.features import document
+    from runjail.container.features import document
 
     return put(jsonio.dumps(document(context.host().os), indent=4) + "\n")
 
 
 def spec(given: "Given", context: Context) -> int:
     """Write an example config.json."""
-    from runjail.lifecycle.features import example
+    from runjail.container.features import example
 
     path = os.path.join(given.text("bundle") or ".", "config.json")
     try:
@@ -188,9 +188,9 @@ def spec(given: "Given", context: Context) -> int:
 
 def plan(given: "Given", context: Context) -> int:
     """Print what create would do on FreeBSD (or Linux)."""
-    from runjail.jail.plan import make_plan, refuse_ungranted
-    from runjail.jail.render import as_data, as_text
-    from runjail.lifecycle.state import check_id, default_root
+    from runjail.container.state import check_id, default_root
+    from runjail.plan.plan import make_plan, refuse_ungranted
+    from runjail.plan.show import as_data, as_text
     from runjail.spec.parse import parse, read
 
     form = choice(given, "text", "json")
@@ -217,7 +217,7 @@ def _system(given: "Given", default: str) -> str:
 def validate(given: "Given", context: Context) -> int:
     """Explain all that is wrong with config.json, one problem a line."""
     from runjail.errors import InvalidConfig
-    from runjail.jail.plan import make_plan, refuse_ungranted
+    from runjail.plan.plan import make_plan, refuse_ungranted
     from runjail.spec.parse import parse, read
 
     bundle = os.path.abspath(given.text("bundle") or ".")
@@ -243,7 +243,7 @@ def check(given: "Given", context: Context) -> int:
     form = choice(given, "table", "json")
     more: list[tuple[str, bool, str, str]] = []
     if given.text("containerd"):
-        from runjail.cli.containerd_check import rows as look
+        from runjail.cli.containerd_config import rows as look
 
         rows: Sequence[tuple[str, bool, str, str]] = look(given.text("containerd"))
     else:

@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    from runjail.cli.parse import Given
+    from runjail.cli.args import Given
 
 WITH_VALUE = ("--console-socket", "--process", "--pid")
 WORDS = {"create": 2, "state": 1, "start": 1, "kill": 2, "delete": 1}
@@ -67,9 +67,9 @@ def _sorted(words: list[str]) -> tuple[list[str], list[str]]:
 
 def become(given: "Given", context: "cli.Context") -> int:
     """Run one more process in a container, as this very process."""
-    from runjail.host import freebsd_inside  # noqa: F401  inside, nothing can be imported any more
-    from runjail.lifecycle.exec import Request
-    from runjail.lifecycle.exec import become as do
+    from runjail.container.exec import Request
+    from runjail.container.exec import become as do
+    from runjail.host.freebsd import attach  # noqa: F401  inside, nothing can be imported any more
     from runjail.spec.parse import parse_process, read
 
     if not given.text("process"):

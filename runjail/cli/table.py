@@ -58,7 +58,7 @@ _TABLE = ("format", "f", "table|json", "form of the output")
 _OS = ("os", "", "freebsd|linux", "for which system")
 
 # Verbs that have verbs: the module whose VERBS they are, and what they are about.
-GROUPS = {"image": ("runjail.cli.image_table", "work with images: pull, push, encrypt, unpack and more")}
+GROUPS = {"image": ("runjail.cli.image.table", "work with images: pull, push, encrypt, unpack and more")}
 
 VERBS = {
     "create": ("runjail.cli.lifecycle:create", ("ID",), _CREATE, "create a container whose program waits for start"),

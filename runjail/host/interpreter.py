@@ -81,8 +81,8 @@ def own_library() -> bool:
 
 def view(directory: str) -> int:
     """Return a descriptor of a read-only mount of a directory, which is at no place yet."""
-    from runjail.host import libc_linux_mounts as libc
-    from runjail.host.libc_linux import MS_PRIVATE
+    from runjail.host.linux import libc_mounts as libc
+    from runjail.host.linux.libc import MS_PRIVATE
 
     tree = libc.open_tree(directory)
     try:
@@ -95,8 +95,8 @@ def view(directory: str) -> int:
 
 def mount_at_place() -> None:
     """Mount the interpreter's directory on ours, unless somebody did meanwhile; what else is mounted there goes."""
-    from runjail.host.libc_linux import MNT_DETACH, umount
-    from runjail.host.libc_linux_mounts import AT_FDCWD, move_mount
+    from runjail.host.linux.libc import MNT_DETACH, umount
+    from runjail.host.linux.libc_mounts import AT_FDCWD, move_mount
 
     place = os.path.dirname(sys.executable)
     turn = _turn(os.path.dirname(place))

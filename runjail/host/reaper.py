@@ -73,12 +73,12 @@ def supervise(
 def _kernel() -> "Kernel":
     """Return this system's way: who starts programs knows no host."""
     if sys.platform.startswith("freebsd"):
-        from runjail.host import freebsd_reaper
+        from runjail.host.freebsd import reaper
 
-        return freebsd_reaper.FreeBSDReaper()
-    from runjail.host import linux_reaper
+        return reaper.FreeBSDReaper()
+    from runjail.host.linux import reaper
 
-    return linux_reaper.LinuxReaper()
+    return reaper.LinuxReaper()
 
 
 def _read(source: int) -> bytes:

@@ -9,7 +9,7 @@ import json
 from runjail import jsonio
 from runjail.errors import Corrupt, ImageError
 from runjail.image import digest as digests
-from runjail.image import media
+from runjail.image import media_types
 from runjail.record import Record
 
 TYPE_CHECKING = False
@@ -47,7 +47,7 @@ class Descriptor(Record):
     @property
     def encrypted(self) -> bool:
         """Whether the content is an encrypted layer."""
-        return media.is_encrypted(self.media_type)
+        return media_types.is_encrypted(self.media_type)
 
     def document(self) -> "dict[str, Any]":
         """Return the JSON object, unknown keys included."""
@@ -66,7 +66,7 @@ class Index(Record):
     """An index or docker's manifest list."""
 
     manifests: "tuple[Descriptor, ...]"
-    media_type: str = media.OCI_INDEX
+    media_type: str = media_types.OCI_INDEX
     annotations: "Mapping[str, str]" = _NO_MAPPING
     data: "Mapping[str, Any]" = {}
 
@@ -81,7 +81,7 @@ class Manifest(Record):
 
     config: Descriptor
     layers: "tuple[Descriptor, ...]"
-    media_type: str = media.OCI_MANIFEST
+    media_type: str = media_types.OCI_MANIFEST
     annotations: "Mapping[str, str]" = _NO_MAPPING
     data: "Mapping[str, Any]" = {}
 
@@ -159,8 +159,8 @@ def parse_manifest(content: bytes, media_type: str = "", what: str = "manifest")
         raise Corrupt(
             f"{what}: neither an index nor a manifest" if many is None else f"{what}: index and manifest at once"
         )
-    kind = said or media_type or (media.OCI_INDEX if layers is None else media.OCI_MANIFEST)
-    if kind not in (media.INDEXES if layers is None else media.MANIFESTS):
+    kind = said or media_type or (media_types.OCI_INDEX if layers is None else media_types.OCI_MANIFEST)
+    if kind not in (media_types.INDEXES if layers is None else media_types.MANIFESTS):
         raise ImageError(f"{what}: media type {kind} is not supported")
     annotations = parse_annotations(document, what)
     if layers is None:

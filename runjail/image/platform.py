@@ -8,7 +8,7 @@ import os
 import sys
 
 from runjail.errors import ImageError, UsageError
-from runjail.image import media, model
+from runjail.image import media_types, model
 from runjail.image.model import Descriptor, Index, Platform
 
 TYPE_CHECKING = False
@@ -153,11 +153,11 @@ def _offers(index: Index, read: "Read", seen: set[str], depth: int) -> "Iterator
         if entry.digest in seen or not may_be_image(entry):
             continue
         seen.add(entry.digest)
-        if entry.media_type in media.INDEXES and depth:
+        if entry.media_type in media_types.INDEXES and depth:
             nested = model.parse_manifest(read(entry), entry.media_type, f"index {entry.digest}")
             if isinstance(nested, Index):
                 yield from _offers(nested, read, seen, depth - 1)
-        elif entry.media_type in media.MANIFESTS:
+        elif entry.media_type in media_types.MANIFESTS:
             offered = entry.platform if entry.platform and entry.platform.os else of_manifest(entry, read)
             if offered:
                 yield entry, offered
@@ -166,13 +166,13 @@ def _offers(index: Index, read: "Read", seen: set[str], depth: int) -> "Iterator
 def may_be_image(entry: Descriptor) -> bool:
     """Whether an index's entry is an image or an index of such: no SBOM or signature beside them."""
     attests = entry.platform and "unknown" in (entry.platform.os, entry.platform.architecture)
-    return not attests and entry.media_type in media.INDEXES + media.MANIFESTS
+    return not attests and entry.media_type in media_types.INDEXES + media_types.MANIFESTS
 
 
 def of_manifest(entry: Descriptor, read: "Read") -> Platform | None:
     """Return the platform that a manifest's image config names; None for what is no image."""
     manifest = model.parse_manifest(read(entry), entry.media_type, f"manifest {entry.digest}")
-    if isinstance(manifest, Index) or manifest.config.media_type not in media.CONFIGS:
+    if isinstance(manifest, Index) or manifest.config.media_type not in media_types.CONFIGS:
         return None
     document = model.parse_document(read(manifest.config), "image config")
     return model.parse_platform(document, "image config")

@@ -5,7 +5,7 @@ sends the names of config.json (`network`), and `sandboxID`, `labels` and `resul
 """
 
 from runjail import jsonio
-from runjail.nri.configuration import get, is_name
+from runjail.nri.config import get, is_name
 from runjail.record import Record
 
 TYPE_CHECKING = False
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from runjail.nri.configuration import Plugin
+    from runjail.nri.config import Plugin
 
 STATES = ("create", "delete", "update", "pause", "resume")
 CRI = "io.kubernetes.cri."  # annotations by which containerd's CRI says which pod a container belongs to

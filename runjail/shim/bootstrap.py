@@ -110,7 +110,8 @@ def join(path: str, container_id: str, method: str = "Join") -> int:
     """
     if not os.path.exists(path):
         return 0
-    from runjail.shim import messages, wire
+    from runjail import protobuf
+    from runjail.shim import messages
     from runjail.shim.loop import Loop
 
     answers: list[bytes] = []
@@ -123,13 +124,13 @@ def join(path: str, container_id: str, method: str = "Join") -> int:
     caller = _call(loop, path)
     if not caller:
         return 0
-    caller.call("runjail.shim.Group", method, wire.encode(messages.JOIN, {"id": container_id}), answered)
+    caller.call("runjail.shim.Group", method, protobuf.encode(messages.JOIN, {"id": container_id}), answered)
     loop.later(ANSWER_SECONDS, lambda: setattr(loop, "ending", True))
     loop.run()
     caller.close()
     if not answers:
         raise _silent(path)
-    pid: int = wire.decode(messages.PID, answers[0])["pid"]  # 0 when the connection broke: it is just ending
+    pid: int = protobuf.decode(messages.PID, answers[0])["pid"]  # 0 when the connection broke: it is just ending
     return pid
 
 

@@ -2,15 +2,15 @@
 
 import time
 
-from runjail import log
-from runjail.shim import messages, wire
+from runjail import log, protobuf
+from runjail.shim import messages
 from runjail.shim.ttrpc import Caller
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from runjail.protobuf import Message
     from runjail.shim.loop import Loop
     from runjail.shim.ttrpc import Failure
-    from runjail.shim.wire import Message
 
 SERVICE = "containerd.services.events.ttrpc.v1.Events"
 MOST = 1000  # events that wait for a containerd that is away; the oldest go first
@@ -45,9 +45,9 @@ class Publisher:
             "timestamp": timestamp(time.time_ns()),
             "namespace": self._namespace,
             "topic": topic,
-            "event": {"type_url": f"containerd.events.{name}", "value": wire.encode(table, event)},
+            "event": {"type_url": f"containerd.events.{name}", "value": protobuf.encode(table, event)},
         }
-        self._waiting.append(wire.encode(messages.FORWARD, {"envelope": envelope}))
+        self._waiting.append(protobuf.encode(messages.FORWARD, {"envelope": envelope}))
         if len(self._waiting) > MOST:
             del self._waiting[1 if self._sending else 0]
         if not self._sending:

@@ -46,10 +46,11 @@ class Given:
 
         Older versions send options instead, or nothing: what does not name our container is not for us.
         """
-        from runjail.shim import messages, wire
+        from runjail import protobuf
+        from runjail.shim import messages
 
         try:
-            params = wire.decode(messages.BOOTSTRAP, said)
+            params = protobuf.decode(messages.BOOTSTRAP, said)
         except ValueError:
             return
         flags = {"id": params["instance_id"], "namespace": params["namespace"]}

@@ -4,20 +4,20 @@ import _socket
 import os
 
 from runjail import jsonio, log
+from runjail.container import create as creating
+from runjail.container import delete as deleting
+from runjail.container import start as starting
 from runjail.errors import InvalidConfig
-from runjail.lifecycle import create as creating
-from runjail.lifecycle import delete as deleting
-from runjail.lifecycle import start as starting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runjail.lifecycle.state import Store
+    from runjail.container.state import Store
+    from runjail.protobuf import Message
     from runjail.shim.machine import Engine
     from runjail.shim.stdio import Stdio
     from runjail.shim.task import Process, Task
-    from runjail.shim.wire import Message
     from runjail.shim.workers import Worker
 
 
@@ -81,7 +81,7 @@ def _copy(stdio: "Stdio | None", ours: "_socket.socket | None") -> tuple[int, in
     """Show the terminal that has come. Returns the pid of the process that copies its output, and the master."""
     if not ours or not stdio:
         return 0, -1
-    from runjail.lifecycle import console
+    from runjail.container import console
     from runjail.shim import terminal
 
     master = console.receive(ours)
@@ -97,7 +97,7 @@ def start(engine: "Engine", task: "Task", worker: "Worker") -> None:
 
 def execute(engine: "Engine", process: "Process", worker: "Worker") -> None:
     """Start one more process."""
-    from runjail.lifecycle import exec as executing
+    from runjail.container import exec as executing
     from runjail.spec.parse import parse_process
 
     task = process.task
@@ -143,7 +143,7 @@ def delete(engine: "Engine", task: "Task", worker: "Worker") -> None:
 
 def kill(engine: "Engine", task: "Task", signal: int, everyone: bool, worker: "Worker") -> None:
     """Signal init, or every process of the container."""
-    from runjail.lifecycle.kill import kill as send
+    from runjail.container.kill import kill as send
 
     open_log(task.bundle)
     send(task.id, signal, everyone, 0, engine.host, _store(engine, task))
@@ -152,8 +152,8 @@ def kill(engine: "Engine", task: "Task", signal: int, everyone: bool, worker: "W
 
 def end_others(engine: "Engine", task: "Task", worker: "Worker") -> None:
     """Kill what outlives init, a paused container's processes too."""
-    from runjail.lifecycle.kill import SIGKILL
-    from runjail.lifecycle.state import PAUSED
+    from runjail.container.kill import SIGKILL
+    from runjail.container.state import PAUSED
 
     container = _store(engine, task).find(task.id)
     if container.has(PAUSED):
@@ -164,7 +164,7 @@ def end_others(engine: "Engine", task: "Task", worker: "Worker") -> None:
 
 def pause(engine: "Engine", task: "Task", worker: "Worker") -> None:
     """Pause the container."""
-    from runjail.lifecycle.kill import pause as do
+    from runjail.container.kill import pause as do
 
     open_log(task.bundle)
     do(task.id, engine.host, _store(engine, task))
@@ -173,7 +173,7 @@ def pause(engine: "Engine", task: "Task", worker: "Worker") -> None:
 
 def resume(engine: "Engine", task: "Task", worker: "Worker") -> None:
     """Resume the container."""
-    from runjail.lifecycle.kill import resume as do
+    from runjail.container.kill import resume as do
 
     open_log(task.bundle)
     do(task.id, engine.host, _store(engine, task))
@@ -182,7 +182,7 @@ def resume(engine: "Engine", task: "Task", worker: "Worker") -> None:
 
 def update(engine: "Engine", task: "Task", resources: bytes, worker: "Worker") -> None:
     """Change the container's limits."""
-    from runjail.lifecycle.update import update as do
+    from runjail.container.update import update as do
     from runjail.spec.parse import parse_resources
 
     open_log(task.bundle)
@@ -193,9 +193,9 @@ def update(engine: "Engine", task: "Task", resources: bytes, worker: "Worker") -
 
 def pids(engine: "Engine", task: "Task", worker: "Worker") -> None:
     """List the container's processes."""
-    from runjail.lifecycle import inspect
+    from runjail.container import query
 
-    worker.answer({"pids": inspect.pids(task.id, engine.host, _store(engine, task))})
+    worker.answer({"pids": query.pids(task.id, engine.host, _store(engine, task))})
 
 
 def stats(engine: "Engine", task: "Task", worker: "Worker") -> None:

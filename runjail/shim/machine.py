@@ -1,4 +1,4 @@
-"""What a shim asks of the operating system, next to `Host`: runjail.host's linux_shim and freebsd_shim answer."""
+"""What a shim asks of the operating system, next to `Host`: host/linux/shim.py and host/freebsd/shim.py answer."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -6,8 +6,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Protocol
 
+    from runjail.container.state import Store
     from runjail.host.base import Box, Host
-    from runjail.lifecycle.state import Store
 
     class Machine(Protocol):
         """One operating system. Everything that the kernel refuses is a HostError or an OSError."""

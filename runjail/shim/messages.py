@@ -6,7 +6,7 @@ and cgroups' stats/v1/metrics.proto.
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runjail.shim.wire import Table
+    from runjail.protobuf import Table
 
 EMPTY: "Table" = {}
 ANY: "Table" = {1: ("type_url", "s"), 2: ("value", "y")}

@@ -1,12 +1,13 @@
 """A container's use of resources in the form that containerd's clients print: io.containerd.cgroups.v1.Metrics."""
 
-from runjail.shim import messages, wire
+from runjail import protobuf
+from runjail.shim import messages
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runjail.shim.wire import Message
+    from runjail.protobuf import Message
 
 TYPE = "io.containerd.cgroups.v1.Metrics"
 
@@ -34,4 +35,4 @@ def metrics(usage: "dict[str, Any]") -> "Message":
             "swap": {name: memory.get("swap", {}).get(name, 0) for name in ("limit", "usage", "max", "failcnt")},
         },
     }
-    return {"type_url": TYPE, "value": wire.encode(messages.METRICS, message)}
+    return {"type_url": TYPE, "value": protobuf.encode(messages.METRICS, message)}

@@ -1,7 +1,6 @@
 """Answers to requests, and which code of google.rpc an error of ours is to containerd."""
 
-from runjail import errors
-from runjail.shim import wire
+from runjail import errors, protobuf
 from runjail.shim.ttrpc import EXISTS, INVALID, NOT_FOUND, PRECONDITION, UNKNOWN, Failure
 
 TYPE_CHECKING = False
@@ -9,8 +8,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from runjail.protobuf import Table
     from runjail.shim.ttrpc import Answer, Refuse
-    from runjail.shim.wire import Table
 
 CODES = (
     (errors.ContainerNotFound, NOT_FOUND),
@@ -34,7 +33,7 @@ class Reply:
 
     def give(self, **message: "Any") -> None:
         """Answer."""
-        data = wire.encode(self._table, message)
+        data = protobuf.encode(self._table, message)
         if not self._done:
             self._done = True
             self._answer(data)

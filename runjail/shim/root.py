@@ -2,12 +2,13 @@
 
 import os
 
+from runjail import protobuf
 from runjail.errors import UsageError
-from runjail.shim import messages, wire
+from runjail.shim import messages
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runjail.shim.wire import Message
+    from runjail.protobuf import Message
 
 FILE = "runjail-root"  # in the bundle, where the runtime's options name a directory: for the `delete` after us
 
@@ -20,7 +21,7 @@ def state_root(bundle: str, namespace: str, options: "Message | None" = None) ->
     """
     asked = ""
     if options and options["type_url"].endswith("runc.v1.Options"):
-        asked = wire.decode(messages.OPTIONS, options["value"])["root"]
+        asked = protobuf.decode(messages.OPTIONS, options["value"])["root"]
     if asked and not asked.startswith("/"):
         raise UsageError(f"the runtime's option root must be an absolute path, not {asked[:80]!a}")
     if asked:

@@ -5,8 +5,8 @@ import os
 import resource
 
 from runjail import log
-from runjail.shim.containers import Containers
 from runjail.shim.events import Publisher
+from runjail.shim.exits import Containers
 from runjail.shim.loop import Loop
 from runjail.shim.service import TaskService
 from runjail.shim.ttrpc import Server

@@ -6,11 +6,11 @@ Nothing here waits: what may take long is done by a worker, and answered when it
 import os
 from _signal import NSIG
 
-from runjail import errors
-from runjail.lifecycle.state import PAUSED
-from runjail.shim import jobs, messages, wire
+from runjail import errors, protobuf
+from runjail.container.state import PAUSED
+from runjail.shim import jobs, messages
 from runjail.shim import task as tasks
-from runjail.shim.life import Life
+from runjail.shim.lifecycle import Life
 from runjail.shim.reply import Reply
 from runjail.shim.ttrpc import INTERNAL, INVALID, NOT_FOUND, UNIMPLEMENTED, UNKNOWN, Failure
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from runjail.errors import RunjailError
-    from runjail.shim.containers import Containers
+    from runjail.protobuf import Message, Table
+    from runjail.shim.exits import Containers
     from runjail.shim.task import Process, Task
     from runjail.shim.ttrpc import Answer, Refuse
-    from runjail.shim.wire import Message, Table
     from runjail.shim.workers import Worker
 
     Method = tuple[Table, Table, Callable[[Message, Reply], None]]
@@ -87,7 +87,7 @@ class TaskService:
         table, given, serve = methods[method]
         reply = Reply(given, answer, refuse, wanted)
         try:
-            request = wire.decode(table, payload)
+            request = protobuf.decode(table, payload)
         except ValueError as error:
             reply.fail(Failure(INVALID, f"malformed {method} request: {error}"))
             return

@@ -3,8 +3,9 @@
 import os
 import time
 
+from runjail import protobuf
 from runjail.errors import WrongStatus
-from runjail.shim import messages, wire
+from runjail.shim import messages
 from runjail.shim.events import timestamp
 from runjail.shim.stdio import Stdio
 
@@ -12,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runjail.shim.wire import Message
+    from runjail.protobuf import Message
 
 CREATED, RUNNING, STOPPED, PAUSED = 1, 2, 3, 4  # containerd.v1.types.Status
 
@@ -136,6 +137,6 @@ class Task(Process):
         """Return what `Pids` says of a process: its number, and its exec id where it has one."""
         for process in self.execs.values():
             if process.pid == pid:
-                value = wire.encode(messages.PROCESS_DETAILS, {"exec_id": process.exec_id})
+                value = protobuf.encode(messages.PROCESS_DETAILS, {"exec_id": process.exec_id})
                 return {"pid": pid, "info": {"type_url": "containerd.runc.v1.ProcessDetails", "value": value}}
         return {"pid": pid}

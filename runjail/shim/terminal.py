@@ -10,8 +10,8 @@ import select
 import struct
 import termios
 
+from runjail.container import console
 from runjail.host.base import close_others
-from runjail.lifecycle import console
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ import _socket
 import errno
 import os
 
-from runjail import log
+from runjail import log, protobuf
 from runjail.errors import reason
-from runjail.shim import messages, wire
+from runjail.shim import messages
 from runjail.shim.frames import LARGEST, Connection
 from runjail.shim.loop import READ
 
@@ -18,8 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from runjail.protobuf import Message
     from runjail.shim.loop import Loop
-    from runjail.shim.wire import Message
 
     Answer = Callable[[bytes], None]
     Refuse = Callable[["Failure"], None]
@@ -64,7 +64,7 @@ class _Client(Connection):
             self._refuse(stream, Failure(EXHAUSTED, f"{MOST_PENDING} requests wait for their answers already"))
             return
         try:
-            request = wire.decode(messages.REQUEST, data)
+            request = protobuf.decode(messages.REQUEST, data)
         except ValueError as error:
             self._refuse(stream, Failure(INVALID, f"malformed request: {error}"))
             return
@@ -94,9 +94,11 @@ class _Client(Connection):
         self._respond(stream, _status(failure))
 
     def _respond(self, stream: int, response: "Message") -> None:
-        data = wire.encode(messages.RESPONSE, response)
+        data = protobuf.encode(messages.RESPONSE, response)
         if len(data) > LARGEST:
-            data = wire.encode(messages.RESPONSE, {"status": {"code": EXHAUSTED, "message": "the answer is too long"}})
+            data = protobuf.encode(
+                messages.RESPONSE, {"status": {"code": EXHAUSTED, "message": "the answer is too long"}}
+            )
         self.send(stream, RESPONSE, data)
 
 
@@ -192,7 +194,7 @@ class Caller(Connection):
         request = {"service": service, "method": method, "payload": payload, "timeout_nano": int(seconds * 1e9)}
         if namespace:
             request["metadata"] = [{"key": NAMESPACE, "value": namespace}]
-        self.send(self._stream, REQUEST, wire.encode(messages.REQUEST, request))
+        self.send(self._stream, REQUEST, protobuf.encode(messages.REQUEST, request))
 
     def on_frame(self, stream: int, kind: int, data: bytes) -> None:
         """Take a response."""
@@ -200,7 +202,7 @@ class Caller(Connection):
         if not done:
             return
         try:
-            response = wire.decode(messages.RESPONSE, data)
+            response = protobuf.decode(messages.RESPONSE, data)
         except ValueError as error:
             done(Failure(INTERNAL, f"malformed response: {error}"), b"")
             return

@@ -13,9 +13,9 @@ import struct
 import sys
 
 from runjail import jsonio, log
+from runjail.container.sync import Link, rebuilt
 from runjail.errors import HostError, reason
 from runjail.host.base import close_others
-from runjail.lifecycle.link import Link, rebuilt
 from runjail.shim.loop import READ
 
 TYPE_CHECKING = False

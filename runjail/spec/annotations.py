@@ -8,13 +8,13 @@ Permissions beyond those of the specification weaken the wall between container 
 them, and only the administrator can grant them: they are collected with their keys (`Jail.beyond`) for the planner.
 """
 
-from runjail.spec.sayings import dataset_fault
-from runjail.spec.wording import any_of, shown
+from runjail.spec.jail_params import dataset_fault
+from runjail.spec.problems import any_of, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runjail.spec.sayings import Sayings
-    from runjail.spec.section import Section
+    from runjail.spec.jail_params import Sayings
+    from runjail.spec.reader import Section
 
 PARENT = "org.freebsd.parentJail"
 JAIL = "org.freebsd.jail."

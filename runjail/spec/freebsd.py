@@ -1,13 +1,13 @@
 """The freebsd section, joined with the annotations that mean the same, and the kernel's rules between parameters."""
 
 from runjail.spec.annotations import say_annotations
+from runjail.spec.jail_params import Sayings, file_system_fault
 from runjail.spec.model import Device, FreeBSD
-from runjail.spec.sayings import Sayings, file_system_fault
-from runjail.spec.wording import shown
+from runjail.spec.problems import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runjail.spec.section import Section
+    from runjail.spec.reader import Section
 
 # Words of freebsd.jail and the fields they fill, by how they are read
 PLAIN = {

@@ -4,11 +4,11 @@ Go clients write 0 for "no number given" in memory and cpu, so there 0 counts as
 """
 
 from runjail.spec.model import DeviceRule, Linux, LinuxDevice, Namespace, Resources
-from runjail.spec.wording import any_of, shown
+from runjail.spec.problems import any_of, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runjail.spec.section import Section
+    from runjail.spec.reader import Section
 
 NAMESPACES = ("pid", "network", "mount", "ipc", "uts", "cgroup")
 OUT_OF_REACH = ("user", "time")

@@ -10,15 +10,15 @@ from runjail.spec import validate
 from runjail.spec.freebsd import read_freebsd
 from runjail.spec.linux import read_linux, read_resources
 from runjail.spec.model import Hook, Hooks, Linux, Mount, Process, Resources, Root, Spec
+from runjail.spec.problems import shown
 from runjail.spec.process import read_environment, read_process
-from runjail.spec.section import Report, Section
-from runjail.spec.wording import shown
+from runjail.spec.reader import Report, Section
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runjail.spec.wording import Path
+    from runjail.spec.problems import Path
 
 LARGEST = 4 * 1024 * 1024  # bytes of a document; podman's are about 10 KiB
 MOUNTS = 1000

@@ -1,11 +1,11 @@
 """config.json's process, which is also the document of `exec --process`: identity, limits, environment."""
 
 from runjail.spec.model import Capabilities, Process, Rlimit, User
-from runjail.spec.wording import shown
+from runjail.spec.problems import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runjail.spec.section import Section
+    from runjail.spec.reader import Section
 
 NAMES = {"freebsd": "FreeBSD", "linux": "Linux"}
 

@@ -5,15 +5,15 @@ importing jsonschema takes far longer than the rest of `create`. Only a document
 import: jsonschema then finds every fault. Both read the same schema; a property test holds them to one verdict.
 """
 
+from runjail.spec.problems import KINDS, fault, order, place
 from runjail.spec.schema import SCHEMA
-from runjail.spec.wording import KINDS, fault, order, place
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from runjail.spec.problems import Path
     from runjail.spec.schema import Schema
-    from runjail.spec.wording import Path
 
     Problem = tuple[Path, str]
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from runjail.storage.lock import Lock
+    from runjail.storage.store_lock import Lock
 
     Say = Callable[[str], None]
 
@@ -199,7 +199,7 @@ def open_store(
     """
     kind, _, place = location.partition(":")
     if kind == "zfs" and place:
-        from runjail.storage.choose import open_zfs
+        from runjail.storage.open import open_zfs
 
         return open_zfs(place, default=default, make=make, warn=warn)
     if kind == "dir" and os.path.isabs(place):
@@ -207,7 +207,7 @@ def open_store(
 
         return DirectoryStore(place, warn=warn, make=make)
     if location == "auto":
-        from runjail.storage.choose import choose
+        from runjail.storage.open import choose
 
         chosen, why = choose(default)
         info(f"store {chosen}: {why}")

@@ -16,8 +16,8 @@ from runjail import log
 from runjail.errors import InUse, StorageError
 from runjail.storage import base
 from runjail.storage.base import Draft, LayerInfo, RootInfo, Seal
-from runjail.storage.lock import Home, Lock
-from runjail.storage.places import Places
+from runjail.storage.directory_layout import Places
+from runjail.storage.store_lock import Home, Lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

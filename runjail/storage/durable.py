@@ -40,7 +40,7 @@ def sync_tree(path: str, libc: "Any" = None) -> None:
 
 
 def _sync_each(top: int) -> None:
-    from runjail.storage.tree import open_below
+    from runjail.storage.copy_tree import open_below
 
     pending = [""]
     while pending:

@@ -12,9 +12,9 @@ from runjail import log
 from runjail.errors import InUse, StorageError
 from runjail.storage import base
 from runjail.storage.base import Draft, LayerInfo, RootInfo, Seal
-from runjail.storage.lock import Home, Lock
+from runjail.storage.store_lock import Home, Lock
 from runjail.storage.zfs_datasets import KEPT, OURS, READY, Datasets
-from runjail.storage.zfs_seals import Seals
+from runjail.storage.zfs_encryption import Seals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

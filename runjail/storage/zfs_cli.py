@@ -8,7 +8,7 @@ import os
 
 from runjail.errors import InUse, StorageError, reason
 from runjail.host import programs
-from runjail.storage.lock import Inheriting
+from runjail.storage.store_lock import Inheriting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.conftest import FREEBSD
+from tests.container import test_life_kills as kills
+from tests.container.harness import Life
 from tests.demo.leftovers import Leftovers
-from tests.lifecycle import test_life_kills as kills
-from tests.lifecycle.life import Life
 
-DELAYER = str(Path(kills.KILLER).with_name("delayer.py"))
+DELAYER = str(Path(kills.KILLER).with_name("delay_injection.py"))
 STOPPER = str(Path(__file__).with_name("stopper.py"))
 SECONDS = 90  # for one verb, on a busy machine
 

@@ -12,15 +12,16 @@ from pathlib import Path
 import pytest
 
 from runjail.errors import Corrupt
-from runjail.image import images, model, recrypt
-from runjail.image.archive import ArchiveSink
-from runjail.image.content import Content
-from runjail.image.docker_archive import DockerArchiveSink
-from runjail.image.layout import LayoutSink, LayoutSource
+from runjail.image import model, resolve
+from runjail.image.bundle.unpack import unpack
+from runjail.image.content import encrypt
+from runjail.image.content.copy import copy_in, copy_out
+from runjail.image.content.docker_archive import DockerArchiveSink
+from runjail.image.content.oci_archive import ArchiveSink
+from runjail.image.content.oci_layout import LayoutSink, LayoutSource
+from runjail.image.content.recompress import recompress
+from runjail.image.content.store import Content
 from runjail.image.model import Descriptor
-from runjail.image.recompress import recompress
-from runjail.image.transfer import copy_in, copy_out
-from runjail.image.unpack import unpack
 from runjail.storage.directory import DirectoryStore
 from tests.image.images import Layout
 
@@ -136,20 +137,20 @@ def test_a_document(stored: Stored, times: str) -> None:
 def test_damage_does_not_become_genuine(stored: Stored, times: str) -> None:
     """Encrypting a layer puts an HMAC on it, which says that it is as its writer had it."""
     pytest.importorskip("cryptography", reason="needs cryptography")
-    from tests.image import keymaker
+    from tests.image import key_fixtures
 
-    keys = recrypt.Keys({}, {"pubkeys": (keymaker.rsa_pair().public,)}, {})
+    keys = encrypt.Keys({}, {"pubkeys": (key_fixtures.rsa_pair().public,)}, {})
     stored.damage(stored.layer, times)
     before = set(stored.content.digests())
 
     with stored.content.lease(), pytest.raises(Corrupt) as caught:
-        recrypt.encrypt(stored.content, stored.top, keys)
+        encrypt.encrypt(stored.content, stored.top, keys)
     assert REMEDY in str(caught.value.hint)
     assert set(stored.content.digests()) == before
 
     stored.pull()
     with stored.content.lease():
-        assert recrypt.encrypt(stored.content, stored.top, keys).digest != stored.top.digest
+        assert encrypt.encrypt(stored.content, stored.top, keys).digest != stored.top.digest
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="unpacking sets owners: needs root")
@@ -157,7 +158,7 @@ def test_damage_does_not_become_genuine(stored: Stored, times: str) -> None:
 def test_unpacking(stored: Stored, tmp_path: Path, times: str) -> None:
     """No layer comes of it; after a pull it does."""
     store = DirectoryStore(str(tmp_path / "store"))
-    image = images.every(stored.content.read, "web", stored.top)[0]
+    image = resolve.every(stored.content.read, "web", stored.top)[0]
     stored.damage(stored.layer, times)
 
     with pytest.raises(Corrupt) as caught:
@@ -175,7 +176,7 @@ def test_unpacking(stored: Stored, tmp_path: Path, times: str) -> None:
 def test_a_layer_that_has_to_be_proven(stored: Stored, tmp_path: Path) -> None:
     """Its files are there; its blob, with which the image shows that it holds it, is damaged."""
     store = DirectoryStore(str(tmp_path / "store"))
-    image = images.every(stored.content.read, "web", stored.top)[0]
+    image = resolve.every(stored.content.read, "web", stored.top)[0]
     unpack(image, [None, None], stored.content, store)
     for proof in Path(stored.content.directory, "proofs").iterdir():
         proof.unlink()

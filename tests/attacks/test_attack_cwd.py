@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from runjail.container import program
 from runjail.errors import HostError
-from runjail.lifecycle import program
 from runjail.spec.model import Process
 from tests.attacks.test_attack_privileges import exec_document
 from tests.conftest import Bundle, Result, Runjail
-from tests.lifecycle.life import Life
+from tests.container.harness import Life
 
 pytestmark = pytest.mark.linux
 SCRIPT = "pwd; ls; cat secret ../host/secret; echo stolen >taken; echo ran >/tmp/ran"

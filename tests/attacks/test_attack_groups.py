@@ -13,24 +13,25 @@ from typing import Any
 
 import pytest
 
-from runjail.image import bundle, model
+from runjail.image import model
+from runjail.image.bundle import oci_config
 from runjail.image.platform import Platform
 from tests.attacks import machine_programs
 from tests.conftest import Bundle, Result, Runjail
-from tests.lifecycle.life import Life
+from tests.container.harness import Life
 
 OTHER, DENIED, FREE = 5000, 1000, 2000  # the program's group, the one that may not read, one of "others"
 
 
 @pytest.fixture
-def life(runjail: Runjail, bundle: Bundle) -> Life:
+def life(runjail: Runjail, oci_config: Bundle) -> Life:
     """A container with a file that group DENIED may not read and all others may, and the program to try it with."""
-    machine_programs.add(bundle.rootfs, "cat", "shed", 0o2755, OTHER)
-    secret = bundle.rootfs / "var/secret"
+    machine_programs.add(oci_config.rootfs, "cat", "shed", 0o2755, OTHER)
+    secret = oci_config.rootfs / "var/secret"
     secret.write_text("secret\n")
     os.chown(secret, 0, DENIED)
     secret.chmod(0o604)
-    return Life(runjail, bundle)
+    return Life(runjail, oci_config)
 
 
 def as_program(life: Life, gid: int, *groups: int) -> Result:
@@ -92,9 +93,9 @@ def test_the_callers_groups_stay_outside(life: Life) -> None:
     """Groups of whoever calls `start` or `exec` mean something else inside."""
     show = "grep ^Groups /proc/self/status >>/var/groups"
     life.bundle.config["hooks"] = {"startContainer": [{"path": "/bin/sh", "args": ["sh", "-c", show]}]}
-    bundle = life.bundle.write("/bin/sh", "-c", f"{show}; exec sleep 600", user={"uid": 0, "gid": 0})
+    oci_config = life.bundle.write("/bin/sh", "-c", f"{show}; exec sleep 600", user={"uid": 0, "gid": 0})
     program = [life.runjail.program, "--root", str(life.runjail.root)]
-    for words in (["create", "-b", bundle, "c"], ["start", "c"], ["exec", "c", "/bin/sh", "-c", show]):
+    for words in (["create", "-b", oci_config, "c"], ["start", "c"], ["exec", "c", "/bin/sh", "-c", show]):
         subprocess.run([*program, *words], check=True, timeout=60, extra_groups=[OTHER, 4], **QUIET)
 
     assert (life.bundle.rootfs / "var/groups").read_text().split() == ["Groups:", "0"] * 3
@@ -114,4 +115,4 @@ def test_the_user_of_an_image(tmp_path: Path, user: str, groups: list[int]) -> N
     document = {"config": {"Cmd": ["/bin/sh"], "User": user}}
     image = model.ImageConfig(Platform("linux", "amd64"), (), document)
 
-    assert bundle.config(image, str(tmp_path), host="linux")["process"]["user"]["additionalGids"] == groups
+    assert oci_config.config(image, str(tmp_path), host="linux")["process"]["user"]["additionalGids"] == groups

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from runjail import rootfs
-from runjail.image import bundle
+from runjail.image.bundle import oci_config
 from runjail.image.model import parse_config
 from runjail.image.platform import host
 from tests.conftest import Bundle, Runjail
-from tests.lifecycle.life import Life
+from tests.container.harness import Life
 
 SOON = 30  # seconds
 
@@ -38,7 +38,7 @@ def config_of(volumes: list[str]) -> bytes:
 def test_volumes_over_the_kernels_file_systems(tmp_path: Path, volume: str) -> None:
     """No mount of the image's stands on them, one of its own beside them does."""
     image = parse_config(config_of([volume, "/data"]), 0)
-    document = bundle.config(image, str(tmp_path), host=host().os, network="none", readonly=True)
+    document = oci_config.config(image, str(tmp_path), host=host().os, network="none", readonly=True)
 
     tmpfs = [mount["destination"] for mount in document["mounts"] if "tmpcopyup" in mount.get("options", [])]
     assert tmpfs == ["/data"]
@@ -46,12 +46,12 @@ def test_volumes_over_the_kernels_file_systems(tmp_path: Path, volume: str) -> N
 
 @pytest.mark.linux
 @pytest.mark.parametrize("place", ["/link", "/link/self", "/proc", "/sys/kernel"])
-def test_copying_of_what_never_ends(runjail: Runjail, bundle: Bundle, place: str) -> None:
+def test_copying_of_what_never_ends(runjail: Runjail, oci_config: Bundle, place: str) -> None:
     """A link of the image leads the tmpfs onto /proc, which is mounted by then: nothing of it is read."""
-    life = Life(runjail, bundle)
-    (bundle.rootfs / "link").symlink_to("/proc")
-    (bundle.rootfs / "data").mkdir()
-    (bundle.rootfs / "data/file").write_text("the image's\n")
+    life = Life(runjail, oci_config)
+    (oci_config.rootfs / "link").symlink_to("/proc")
+    (oci_config.rootfs / "data").mkdir()
+    (oci_config.rootfs / "data/file").write_text("the image's\n")
     options = ["tmpcopyup", "size=256k", "nosuid"]
     for destination in (place, "/data"):
         life.bundle.config["mounts"].append(

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from runjail.shim import messages, wire
+from runjail import protobuf
+from runjail.shim import messages
 from runjail.shim.loop import Loop
 from runjail.shim.ttrpc import Caller
 from tests.conftest import TOP, Bundle, Runjail
-from tests.lifecycle.life import until
+from tests.container.harness import until
 
 LOADER = "lib64/ld-linux-x86-64.so.2"
 EROFS = 30
@@ -168,10 +169,12 @@ def shim(image: Image, program: str) -> None:
     bundle, root, sockets = image.bundle.write(program), image.runjail.root, image.copy.directory.parent
     words = [str(image.copy.directory / "containerd-shim-runjail-v1"), "-namespace", root.name, "-address", "/none"]
     words += ["-bundle", bundle, "-id", "c", "start"]
-    given = wire.encode(messages.BOOTSTRAP, {"instance_id": "c", "namespace": root.name, "socket_dir": str(sockets)})
+    given = protobuf.encode(
+        messages.BOOTSTRAP, {"instance_id": "c", "namespace": root.name, "socket_dir": str(sockets)}
+    )
     done = subprocess.run(words, input=given, capture_output=True, check=True, env={}, timeout=60)
     pid = int((image.bundle.path / "shim.pid").read_text(encoding="ascii"))
-    place = wire.encode(messages.OPTIONS, {"root": str(root.parent)})
+    place = protobuf.encode(messages.OPTIONS, {"root": str(root.parent)})
     options = {"type_url": "containerd.runc.v1.Options", "value": place}
     try:
         ask(done.stdout.decode(), "Create", messages.CREATE, id="c", bundle=bundle, options=options)
@@ -181,7 +184,7 @@ def shim(image: Image, program: str) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def ask(address: str, method: str, table: "wire.Table", **request: object) -> None:
+def ask(address: str, method: str, table: "protobuf.Table", **request: object) -> None:
     """Call the shim and wait for its answer, which must be no failure."""
     loop = Loop()
     answers = []
@@ -191,7 +194,7 @@ def ask(address: str, method: str, table: "wire.Table", **request: object) -> No
         loop.ending = True
 
     caller = Caller(loop, address.removeprefix("unix://"))
-    caller.call("containerd.task.v2.Task", method, wire.encode(table, request), done, seconds=60)
+    caller.call("containerd.task.v2.Task", method, protobuf.encode(table, request), done, seconds=60)
     loop.run()
     caller.close()
     assert answers == [None]

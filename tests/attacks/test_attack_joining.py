@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import TOP, Bundle, Result, Runjail
-from tests.lifecycle.life import until
+from tests.container.harness import until
 
 SECRET = "SECRET=of-the-host-4711"
 CAPABILITIES = ["CAP_SYS_PTRACE", "CAP_KILL", "CAP_DAC_OVERRIDE", "CAP_SETUID", "CAP_SETGID"]

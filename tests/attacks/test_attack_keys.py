@@ -26,14 +26,14 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.x509 import load_pem_x509_certificate
 
 from runjail.image import digest as digests
-from runjail.image import layer as layers
-from runjail.image.content import Content
+from runjail.image.bundle.verified import Proofs, authenticate
+from runjail.image.content.store import Content
 from runjail.image.crypto import cipher, der, jwe, jwk, ocicrypt, pgp, pkcs7
 from runjail.image.crypto.options import NONCE, Private, Public
+from runjail.image.layers import layer as layers
 from runjail.image.model import Descriptor
-from runjail.image.proof import Proofs, authenticate
-from tests.image import keymaker, sealed
-from tests.image.test_crypto_pgp import Keys, private
+from tests.image import encrypted_images, key_fixtures
+from tests.image.crypto.test_crypto_pgp import Keys, private
 
 PRIVATE = Private(bytes(range(32)), bytes(range(NONCE)), "sha256:" + "0" * 64)
 OPTIONS = PRIVATE.to_json()
@@ -42,7 +42,7 @@ OPTIONS = PRIVATE.to_json()
 def described(scheme: str, *packets: bytes) -> Descriptor:
     """Return the descriptor of a layer with these packets."""
     annotation = {ocicrypt.KEYS + scheme: ",".join(map(encoded, packets)), ocicrypt.PUBLIC: PUBLIC}
-    return Descriptor(f"{sealed.LAYER}+encrypted", digests.of(b""), 0, annotation)
+    return Descriptor(f"{encrypted_images.LAYER}+encrypted", digests.of(b""), 0, annotation)
 
 
 def encoded(content: bytes) -> str:
@@ -66,7 +66,7 @@ def verdict(scheme: str, packet: bytes, parameters: "dict[str, tuple[bytes | Non
 
 def cbc_envelope(key: bytes, initial: bytes, ciphertext: bytes, encrypted_key: bytes = b"") -> bytes:
     """Return a CMS packet with AES-CBC for the first pair; nothing authenticates its content."""
-    certificate = load_pem_x509_certificate(keymaker.rsa_pair().certificate)
+    certificate = load_pem_x509_certificate(key_fixtures.rsa_pair().certificate)
     recipient = pkcs7._recipient(key, certificate)
     if encrypted_key:
         genuine = der.read(recipient).children(der.SEQUENCE)
@@ -86,7 +86,7 @@ def cbc(key: bytes, initial: bytes, plain: bytes) -> bytes:
 
 def test_padding_of_the_content() -> None:
     """One byte before the last block is set to each of its values: for one of them the padding is right."""
-    parameters = keymaker.rsa_pair().parameters(certificate=True)
+    parameters = key_fixtures.rsa_pair().parameters(certificate=True)
     key, initial = secrets.token_bytes(16), secrets.token_bytes(16)
     sealed_options = cbc(key, initial, OPTIONS)
     assert verdict("pkcs7", cbc_envelope(key, initial, sealed_options), parameters) == ""
@@ -103,7 +103,7 @@ def test_padding_of_the_content() -> None:
 @pytest.mark.parametrize("content", ["{}", '{"symkey": "!"}', '{"symkey": "AAAA"}', "[]", "no JSON", "\0"])
 def test_what_a_packet_holds(content: str) -> None:
     """Changed plaintext of CBC is told by its form: which characters of a key are base64."""
-    parameters = keymaker.rsa_pair().parameters(certificate=True)
+    parameters = key_fixtures.rsa_pair().parameters(certificate=True)
     key, initial = secrets.token_bytes(32), secrets.token_bytes(16)
     nonsense = verdict("pkcs7", cbc_envelope(key, initial, secrets.token_bytes(64)), parameters)
 
@@ -112,7 +112,7 @@ def test_what_a_packet_holds(content: str) -> None:
 
 def test_padding_of_the_content_key() -> None:
     """PKCS #1 v1.5: whether a block is padded as it should be is told by what comes after it."""
-    pair = keymaker.rsa_pair()
+    pair = key_fixtures.rsa_pair()
     parameters, public = pair.parameters(certificate=True), pair.key.public_key()
     initial = secrets.token_bytes(16)
     texts = set()
@@ -154,7 +154,7 @@ def test_openpgp() -> None:
 
 def test_jwe_with_rsa1_5() -> None:
     """It is not opened at all, rightly padded or not (RFC 7516, 11.5); OAEP under the same key is."""
-    pair = keymaker.rsa_pair()
+    pair = key_fixtures.rsa_pair()
     key, iv = secrets.token_bytes(32), secrets.token_bytes(12)
     public = pair.key.public_key()
 
@@ -195,7 +195,7 @@ def forged(ciphertext: bytes) -> bytes:
 
 def open_layer(directory: Path, blob: bytes, layer: Descriptor, diff_id: str = "") -> bytes:
     """Do what a run does with a layer, and return the file in it."""
-    parameters = keymaker.rsa_pair().parameters()
+    parameters = key_fixtures.rsa_pair().parameters()
     key = ocicrypt.unwrap(layer, parameters)
     (directory / "blob").write_bytes(blob)
     root = directory / secrets.token_hex(8)
@@ -212,7 +212,7 @@ def open_layer(directory: Path, blob: bytes, layer: Descriptor, diff_id: str = "
 @pytest.mark.skipif(os.geteuid() != 0, reason="unpacking sets owners: needs root")
 def test_forging_a_layer(tmp_path: Path) -> None:
     """The HMAC that would be right, and the digest of the plaintext, make a changed layer genuine: nobody says them."""
-    blob, layer = sealed.seal(PLAIN, sealed.LAYER, {"pubkeys": (keymaker.rsa_pair().public,)})
+    blob, layer = encrypted_images.seal(PLAIN, encrypted_images.LAYER, {"pubkeys": (key_fixtures.rsa_pair().public,)})
     assert open_layer(tmp_path, blob, layer) == b'sshd_enable="NO "'
 
     evil = forged(blob)
@@ -231,10 +231,10 @@ def test_forging_a_layer(tmp_path: Path) -> None:
 
 def test_digest_of_a_plaintext(tmp_path: Path) -> None:
     """A manifest that names other diffIDs is not told the right ones."""
-    blob, layer = sealed.seal(PLAIN, sealed.LAYER, {"pubkeys": (keymaker.rsa_pair().public,)})
+    blob, layer = encrypted_images.seal(PLAIN, encrypted_images.LAYER, {"pubkeys": (key_fixtures.rsa_pair().public,)})
     content = Content(str(tmp_path / "content"))
     content.add(blob)
-    key = ocicrypt.unwrap(layer, keymaker.rsa_pair().parameters())
+    key = ocicrypt.unwrap(layer, key_fixtures.rsa_pair().parameters())
     Proofs(content).require(layer, digests.of(PLAIN), key)
 
     with pytest.raises(RunjailError) as caught:

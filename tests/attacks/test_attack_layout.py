@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from runjail.errors import ImageError
-from runjail.image.content import Content
-from runjail.image.layout import LayoutSink, LayoutSource
+from runjail.image.content.copy import copy_in, copy_out, parts
+from runjail.image.content.oci_layout import LayoutSink, LayoutSource
+from runjail.image.content.store import Content
 from runjail.image.model import Descriptor
-from runjail.image.transfer import copy_in, copy_out, parts
 from tests.image.images import Layout, digest_of
 
 SOON = 20  # seconds

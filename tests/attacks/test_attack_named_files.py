@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import TOP, Bundle, Runjail
-from tests.lifecycle.life import Life
+from tests.container.harness import Life
 
 SECONDS = 30  # in which a loaded machine has said no
 MEMORY = 1 << 30  # bytes of address space that a call may have

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from runjail.errors import PluginError
-from runjail.nri import configuration
+from runjail.nri import config
 from runjail.nri.messages import Subject
 from tests.conftest import TOP, Bundle, Runjail
 from tests.nri.conftest import Plugins
@@ -50,7 +50,7 @@ def test_a_refusal_in_another_spelling(runjail: Runjail, bundle: Bundle, plugins
 def test_a_configuration_in_another_spelling() -> None:
     """Go reads these; a plugin that nobody asks protects nobody."""
     text = b'{"Version": "0.1", "PLUGINS": [{"Type": "p", "Conf": {"a": 1}}]}'
-    (found,) = configuration.parse(text, "file")
+    (found,) = config.parse(text, "file")
 
     assert (found.type, json.loads(found.conf), found.version) == ("p", {"a": 1}, "0.1")
 

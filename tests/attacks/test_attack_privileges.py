@@ -14,7 +14,7 @@ import pytest
 
 from tests.attacks import machine_programs
 from tests.conftest import Bundle, Result, Runjail
-from tests.lifecycle.life import Life
+from tests.container.harness import Life
 
 pytestmark = pytest.mark.linux
 

@@ -11,9 +11,9 @@ import pytest
 
 from tests.attacks.races import Race, goes_on, stopped_at
 from tests.conftest import Bundle, Runjail
+from tests.container.harness import Life, until
+from tests.container.test_life_races import begin
 from tests.demo.leftovers import Leftovers
-from tests.lifecycle.life import Life, until
-from tests.lifecycle.test_life_races import begin
 
 pytestmark = pytest.mark.needs("containers")
 
@@ -179,7 +179,7 @@ def test_a_control_group_of_two_roots(life: Life, leftovers: Leftovers, racing: 
     bundle, path = sleeper(life), life.bundle.config["linux"]["cgroupsPath"]
     late = None
     if racing:  # both see that it is missing
-        late = stopped_at(life, "linux_cgroup.make", "create", "-b", bundle, "--pid-file", "/nowhere/pid", "c")
+        late = stopped_at(life, "cgroups.make", "create", "-b", bundle, "--pid-file", "/nowhere/pid", "c")
     other.ok("create", "-b", bundle, "c")
     pid = str(other.state("c")["pid"])
     assert set(map(tuple, groups(leftovers, path))) == {(pid,)}

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from runjail.errors import Corrupt, ImageError, RunjailError
-from runjail.image import media
-from runjail.image.content import Content
+from runjail.image import media_types
+from runjail.image.content.copy import copy_in, parts
+from runjail.image.content.store import Content
 from runjail.image.model import Descriptor
-from runjail.image.transfer import copy_in, parts
 from tests.image.registry_server import Fake, Handler, described, digest_of, run
 
 pytest.importorskip("urllib3", reason="needs urllib3")
@@ -96,9 +96,9 @@ def manifest_of(layer: Descriptor, fake: Fake) -> None:
     """Let the registry have an image whose only layer is announced like this."""
     config = json.dumps({"os": "linux", "rootfs": {"type": "layers", "diff_ids": [layer.digest]}}).encode()
     fake.blobs[digest_of(config)] = config
-    document = {"config": described(config, media.OCI_CONFIG).document(), "layers": [layer.document()]}
-    manifest = json.dumps({"schemaVersion": 2, "mediaType": media.OCI_MANIFEST, **document}).encode()
-    fake.manifests["v1"] = fake.manifests[digest_of(manifest)] = (media.OCI_MANIFEST, manifest)
+    document = {"config": described(config, media_types.OCI_CONFIG).document(), "layers": [layer.document()]}
+    manifest = json.dumps({"schemaVersion": 2, "mediaType": media_types.OCI_MANIFEST, **document}).encode()
+    fake.manifests["v1"] = fake.manifests[digest_of(manifest)] = (media_types.OCI_MANIFEST, manifest)
 
 
 @pytest.mark.parametrize("size", [1 << 62, (1 << 63) - 1])
@@ -116,7 +116,7 @@ def test_blob_larger_than_any_disk(
             sent += 1 << 20
         request.cut()
 
-    layer = Descriptor(media.OCI_LAYER, digest_of(b"?"), size)
+    layer = Descriptor(media_types.OCI_LAYER, digest_of(b"?"), size)
     manifest_of(layer, fake)
     fake.fault("GET", layer.digest, *[endless] * 9)
     content = Content(str(tmp_path / "content"))
@@ -150,10 +150,10 @@ def test_lengths_that_are_none(fake: Fake, client: Client, over: threading.Event
 
 def test_manifests_without_end() -> None:
     """Each of an index's documents may be large; together they have a limit."""
-    config = described(b"{}", media.OCI_CONFIG).document()
+    config = described(b"{}", media_types.OCI_CONFIG).document()
     large = json.dumps({"schemaVersion": 2, "config": config, "layers": [], "filler": "x" * (4 << 20)}).encode()
     names = [f"sha256:{number:064x}" for number in range(100)]
-    entries = [{"mediaType": media.OCI_MANIFEST, "size": len(large), "digest": name} for name in names]
+    entries = [{"mediaType": media_types.OCI_MANIFEST, "size": len(large), "digest": name} for name in names]
     asked = 0
 
     def read(descriptor: Descriptor) -> bytes:
@@ -162,11 +162,11 @@ def test_manifests_without_end() -> None:
         return large if descriptor.digest in names else json.dumps({"manifests": entries}).encode()
 
     with pytest.raises(Corrupt, match="manifests are longer than 64 MiB together"):
-        parts(read, Descriptor(media.OCI_INDEX, digest_of(b""), 1))
+        parts(read, Descriptor(media_types.OCI_INDEX, digest_of(b""), 1))
     assert asked == 17
 
     del entries[10:]
-    assert len(parts(read, Descriptor(media.OCI_INDEX, digest_of(b""), 1)).documents) == 11
+    assert len(parts(read, Descriptor(media_types.OCI_INDEX, digest_of(b""), 1)).documents) == 11
 
 
 # Heads ----------------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Bundle, Runjail
-from tests.lifecycle.life import tree
+from tests.container.harness import tree
 
 pytestmark = pytest.mark.linux
 

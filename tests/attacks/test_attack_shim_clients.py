@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
+from runjail import protobuf
 from runjail.errors import HostError
-from runjail.shim import messages, wire
+from runjail.shim import messages
 from runjail.shim.stdio import Stdio
 from tests.shim.talk import TASK, Client, frame
 from tests.shim.test_shim_programs import SHIM, Caller, caller  # noqa: F401 - a fixture
@@ -199,8 +200,8 @@ except OSError as error:
 
 def request() -> str:
     """Return the bytes of a request, in hexadecimal."""
-    payload = wire.encode(messages.ID, {"id": "web"})
-    data = wire.encode(messages.REQUEST, {"service": TASK, "method": "Connect", "payload": payload})
+    payload = protobuf.encode(messages.ID, {"id": "web"})
+    data = protobuf.encode(messages.REQUEST, {"service": TASK, "method": "Connect", "payload": payload})
     return frame(1, data).hex()
 
 

@@ -1,7 +1,7 @@
 """Signals at any instant: no traceback, the exit code of who was ended by a signal, and what was begun is taken back.
 
-The signal is sent just before a step of the verb (tests/lifecycle/killer.py), or again and again from outside, so that
-it also hits the taking back. Nobody calls `delete --force` before it is looked what was left.
+The signal is sent just before a step of the verb (tests/container/fault_injection.py), or again and again from outside,
+so that it also hits the taking back. Nobody calls `delete --force` before it is looked what was left.
 """
 
 import itertools
@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from tests.conftest import Bundle, Runjail
+from tests.container.harness import Life, until
+from tests.container.test_life_kills import MAX_STEPS, Victim
 from tests.demo.leftovers import Leftovers
-from tests.lifecycle.life import Life, until
-from tests.lifecycle.test_life_kills import MAX_STEPS, Victim
 
 pytestmark = pytest.mark.linux
 

@@ -52,7 +52,8 @@ PROGRAM = """
 import json, os, sys
 sys.path.insert(0, sys.argv[1])
 layout, diff_id, target, key = sys.argv[2:]
-from runjail.image import layer, model
+from runjail.image import model
+from runjail.image.layers import layer
 def blob(digest):
     return os.open(os.path.join(layout, "blobs", *digest.split(":")), os.O_RDONLY)
 def document(digest):
@@ -61,13 +62,13 @@ manifest = document(json.load(open(layout + "/index.json"))["manifests"][0]["dig
 found = model.parse_descriptor(manifest["layers"][0], "layer")
 file, decryptor = blob(found.digest), None
 if key:
-    from runjail.image.crypto import blobs, cipher, keys, ocicrypt
+    from runjail.image.crypto import cipher, keys, layer_stream, ocicrypt
     private = ocicrypt.unwrap(found, keys.read_keys([key]))
     public = ocicrypt.public(found)
     if not os.path.isdir(target):
-        blobs.decrypt_blob(file, os.open(target, os.O_WRONLY | os.O_CREAT, 0o600), private, public, found)
+        layer_stream.decrypt_blob(file, os.open(target, os.O_WRONLY | os.O_CREAT, 0o600), private, public, found)
     else:
-        blobs.verify(file, private, public, found)
+        layer_stream.verify(file, private, public, found)
         decryptor = cipher.decryptor(private)
 else:
     layer.verify(file, found)

@@ -21,7 +21,7 @@ sys.path.insert(0, TOP)
 
 from tests.demo.leftovers import Leftovers  # noqa: E402  # this program may be started from anywhere
 from tests.demo.machine_root import make_root, missing  # noqa: E402
-from tests.peers.calls import finish, start  # noqa: E402
+from tests.peers.commands import finish, start  # noqa: E402
 from tests.peers.shims import SHIM, Containerd  # noqa: E402
 
 RUNTIMES = {"runjail": "io.containerd.runjail.v1", "runc": "io.containerd.runc.v2"}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from runjail import jsonio
-from runjail.jail.plan import make_plan
+from runjail.plan.plan import make_plan
 from runjail.spec.parse import parse
 from tests.bundles.write_plans import EXAMPLES, plan_text
 

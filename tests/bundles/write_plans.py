@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from runjail import jsonio
-from runjail.jail.plan import make_plan
-from runjail.jail.render import as_text
+from runjail.plan.plan import make_plan
+from runjail.plan.show import as_text
 from runjail.spec.parse import parse
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "bundles"

@@ -1,5 +1,5 @@
 """Fixtures for tests of running containers."""
 
-from tests.lifecycle.conftest import life
+from tests.container.conftest import life
 
 __all__ = ["life"]

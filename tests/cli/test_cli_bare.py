@@ -9,7 +9,7 @@ from importlib import metadata
 import pytest
 
 from runjail.cli import modules
-from runjail.cli.image_table import VERBS as IMAGE_VERBS
+from runjail.cli.image.table import VERBS as IMAGE_VERBS
 from runjail.cli.table import GROUPS, VERBS
 from tests.conftest import TOP
 
@@ -76,7 +76,7 @@ def test_the_table_of_processes_says_what_it_needs() -> None:
     """It was an internal error."""
     code = f"""
 import sys; sys.path.insert(0, {str(TOP)!r})
-from runjail.lifecycle.inspect import process_rows
+from runjail.container.query import process_rows
 from runjail.errors import HostError
 try:
     process_rows([1])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from runjail.cli.containerd_check import rows
+from runjail.cli.containerd_config import rows
 from runjail.errors import UsageError
 from tests.conftest import Runjail
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from runjail.cli import parse
+from runjail.cli import args
 from runjail.cli.main import LATE
 from runjail.cli.table import GLOBALS, GROUPS, VERBS
 from tests.conftest import LINUX, Bundle, Runjail
-from tests.lifecycle.life import Life
+from tests.container.harness import Life
 
 TOP = Path(__file__).resolve().parent.parent.parent
 PAGES = sorted([TOP / "README.md", *TOP.glob("docs/*.md"), *TOP.glob("docs/*.8"), *TOP.glob("bundles/**/*.md")])
@@ -81,8 +81,8 @@ def test_every_command_of_the_documents_is_one(page: str, line: str) -> None:
     """Verb, options and words are those of the verb table."""
     words = shlex.split(line.replace("...", "").rstrip("\\ "), comments=True)
     words = words[: next((at for at, word in enumerate(words) if word in ("|", ">", "&&", ";", "||")), len(words))]
-    given = parse.Given()
-    rest = parse.parse(words, GLOBALS, given, stop_after=1)
+    given = args.Given()
+    rest = args.parse(words, GLOBALS, given, stop_after=1)
     verb = given.words[0] if given.words else "help"
     verbs, whole = VERBS, verb
     if verb in GROUPS:
@@ -92,9 +92,9 @@ def test_every_command_of_the_documents_is_one(page: str, line: str) -> None:
         return
     _function, positionals, options, _text = verbs[verb]
     trailing = bool(positionals) and positionals[-1].endswith("...")
-    wanted = parse.Given()
+    wanted = args.Given()
 
-    parse.parse(rest, (*options, *GLOBALS), wanted, len(positionals) - 1 if trailing else -1, late=whole in LATE)
+    args.parse(rest, (*options, *GLOBALS), wanted, len(positionals) - 1 if trailing else -1, late=whole in LATE)
 
     needed = [name for name in positionals if not name.startswith("[") and not name.endswith("...")]
     assert len(wanted.words) >= len(needed), page

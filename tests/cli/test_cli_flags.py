@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Runjail
-from tests.lifecycle.life import Life
+from tests.container.harness import Life
 
 GLOBAL_FLAGS = [
     ["--systemd-cgroup"],

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from runjail import log
 from runjail.cli import main
 from tests.conftest import Runjail, base_config
+from tests.container.harness import Life, tree
 from tests.demo.leftovers import Leftovers
-from tests.lifecycle.life import Life, tree
 
 LEAVES = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=12)

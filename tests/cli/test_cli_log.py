@@ -11,7 +11,7 @@ import pytest
 
 from runjail import log
 from tests.conftest import Runjail
-from tests.lifecycle.life import Life, log_lines
+from tests.container.harness import Life, log_lines
 
 FAILURES: dict[str, list[str]] = {
     "create": ["create", "-b", "/nonexistent", "c"],

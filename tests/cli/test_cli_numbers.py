@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from runjail.cli.lifecycle import _number
 from runjail.cli.reports import _duration, _size
+from runjail.container.kill import signal_number
+from runjail.container.state import check_id
 from runjail.errors import UsageError
-from runjail.lifecycle.kill import signal_number
-from runjail.lifecycle.state import check_id
 
 
 @pytest.mark.parametrize("found", list(signal.Signals), ids=str)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runjail.cli.parse import Given, parse
+from runjail.cli.args import Given, parse
 from runjail.cli.table import GLOBALS, VERBS
 from runjail.errors import UsageError
 

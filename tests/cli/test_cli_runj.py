@@ -90,8 +90,8 @@ BECOME = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
 from runjail import jsonio
-from runjail.lifecycle import exec, status
-from runjail.lifecycle.state import Store
+from runjail.container import exec, status
+from runjail.container.state import Store
 
 class Host:
     os = "linux"

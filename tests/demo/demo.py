@@ -22,7 +22,7 @@ sys.path.insert(0, TOP)
 from tests.demo import image_story  # noqa: E402
 from tests.demo.leftovers import Leftovers  # noqa: E402
 from tests.demo.machine_root import make_root, missing  # noqa: E402
-from tests.demo.telling import (  # noqa: E402
+from tests.demo.output import (  # noqa: E402
     DEMO,
     DEMOS,
     PROGRAM,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.demo import zfs_pool
 from tests.demo.leftovers import Leftovers
-from tests.demo.telling import DEMO, PROGRAM, STATE, expect, run, runjail, show
+from tests.demo.output import DEMO, PROGRAM, STATE, expect, run, runjail, show
 
 PRIVATE, PUBLIC = os.path.join(DEMO, "key.pem"), os.path.join(DEMO, "key.pub")
 NAMES = (f"demo-one-{os.getpid()}", f"demo-two-{os.getpid()}")

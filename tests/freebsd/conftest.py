@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 
 from runjail.host.base import Box
-from runjail.jail.plan import make_plan
+from runjail.plan.plan import make_plan
 from runjail.spec.parse import parse
 from runjail.steps import CreateJail, Step
 from tests.conftest import Bundle, Runjail
-from tests.lifecycle.life import Life
+from tests.container.harness import Life
 
 if sys.platform.startswith("freebsd"):
-    from runjail.host import libc_freebsd
-    from runjail.host.freebsd import FreeBSDHost
+    from runjail.host.freebsd import libc
+    from runjail.host.freebsd.host import FreeBSDHost
 
 
 class Real:
@@ -29,7 +29,7 @@ class Real:
 
     def __init__(self, base: Path) -> None:
         self.host = FreeBSDHost()
-        self.libc = libc_freebsd.load()
+        self.libc = libc.load()
         self.base, self.root, self.state = base, base / "rootfs", base / "state"
         self.state.mkdir()
         # Nothing is executed in it: only children of this interpreter live there.

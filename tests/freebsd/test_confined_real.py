@@ -16,8 +16,8 @@ import pytest
 from runjail.errors import HostError
 from runjail.spec.model import Process
 from runjail.steps import JailDataset
+from tests.container.harness import Life
 from tests.freebsd.conftest import Real, tool
-from tests.lifecycle.life import Life
 
 pytestmark = pytest.mark.freebsd
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from runjail.errors import HostError, InvalidConfig, RunjailError
-from runjail.host import libc_freebsd as c
+from runjail.host.freebsd import libc as c
 from runjail.steps import Mount
 from tests.freebsd.conftest import Real, tool
 

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from runjail.errors import HostError
-from runjail.host.freebsd_structs import SZOMB
+from runjail.host.freebsd.structs import SZOMB
+from tests.container.harness import until
 from tests.freebsd.conftest import Real, tool
-from tests.lifecycle.life import until
 
 if sys.platform.startswith("freebsd"):
-    from runjail.host import libc_freebsd
+    from runjail.host.freebsd import libc
 
 pytestmark = pytest.mark.freebsd
 
@@ -189,7 +189,7 @@ def test_a_parent_that_is_not_there(real: Real) -> None:
 
 @pytest.mark.parametrize(("most", "text"), [("0", "not permitted"), ("1", "limit exceeded")])
 def test_children_made_inside_are_counted(real: Real, monkeypatch: pytest.MonkeyPatch, most: str, text: str) -> None:
-    monkeypatch.setitem(libc_freebsd.SIGNATURES, "jail_set", "PIi")
+    monkeypatch.setitem(libc.SIGNATURES, "jail_set", "PIi")
     real.build(**note(children__max=most))
 
     def make() -> object:

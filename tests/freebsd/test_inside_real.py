@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Bundle, Result, Runjail
+from tests.container.harness import Life, until
 from tests.freebsd.conftest import tool
-from tests.lifecycle.life import Life, until
 
 pytestmark = pytest.mark.freebsd
 

@@ -13,14 +13,14 @@ import pytest
 
 from runjail.errors import HostError
 from runjail.host.base import Box
-from runjail.host.freebsd_structs import SSTOP, Prison
+from runjail.host.freebsd.structs import SSTOP, Prison
 from runjail.spec.model import Process, Rlimit, User
 from runjail.steps import Cpus, CreateJail
 from tests.freebsd.conftest import Real, tool
 
 if sys.platform.startswith("freebsd"):
-    from runjail.host import freebsd_processes as processes
-    from runjail.host import libc_freebsd
+    from runjail.host.freebsd import libc as libc_freebsd
+    from runjail.host.freebsd import processes
 
 pytestmark = pytest.mark.freebsd
 

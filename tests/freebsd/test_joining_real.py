@@ -10,8 +10,8 @@ import pytest
 
 from runjail.host.base import Box
 from runjail.spec.model import Process, User
+from tests.container.harness import Life, until
 from tests.freebsd.conftest import Real
-from tests.lifecycle.life import Life, until
 
 pytestmark = pytest.mark.freebsd
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from runjail.host import libc_freebsd, programs
+from runjail.host import programs
+from runjail.host.freebsd import libc as libc_freebsd
 from tests.freebsd.conftest import Real, tool
 
 pytestmark = [pytest.mark.freebsd, pytest.mark.slow]

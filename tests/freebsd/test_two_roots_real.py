@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import Bundle, Runjail
+from tests.container.harness import Life
 from tests.freebsd.conftest import tool
-from tests.lifecycle.life import Life
 
 pytestmark = pytest.mark.freebsd
 SCRIPT = "read name </name; echo $name; ls /dev/full; touch /tmp/x"

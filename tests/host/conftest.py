@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from runjail.host import freebsd_jails, freebsd_lock, freebsd_processes, freebsd_unmount, programs
+from runjail.host import programs
 from runjail.host.base import Box
-from runjail.host.freebsd import FreeBSDHost
+from runjail.host.freebsd import jails, lock, processes, unmount
+from runjail.host.freebsd.host import FreeBSDHost
 from runjail.steps import Step
 from tests.host.fake_libc import FakeKernel
 from tests.host.replay import FakePrograms
@@ -56,8 +57,8 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """Return a Machine; nothing waits as long as it would on a real one."""
     made = Machine(tmp_path)
     monkeypatch.setattr(programs, "run", made.programs.run)
-    monkeypatch.setattr(freebsd_lock, "DIRECTORY", str(tmp_path))
-    monkeypatch.setattr(freebsd_unmount, "PATIENCE", (0.0, 0.001, 0.001))
-    monkeypatch.setattr(freebsd_jails, "DYING_SECONDS", 0.05)
-    monkeypatch.setattr(freebsd_processes, "FREEZE_ROUNDS", 3)
+    monkeypatch.setattr(lock, "DIRECTORY", str(tmp_path))
+    monkeypatch.setattr(unmount, "PATIENCE", (0.0, 0.001, 0.001))
+    monkeypatch.setattr(jails, "DYING_SECONDS", 0.05)
+    monkeypatch.setattr(processes, "FREEZE_ROUNDS", 3)
     return made

@@ -1,6 +1,6 @@
 """A FreeBSD kernel of Python, called through the real C calling convention.
 
-`FakeKernel.find` is what dlsym(3) would be there: addresses of functions with the argument types that libc_freebsd
+`FakeKernel.find` is what dlsym(3) would be there: addresses of functions with the argument types that libc.py
 declares. They read iovecs and write struct statfs and struct kinfo_proc by address, so a wrong layout fails here too.
 What is answered is what FreeBSD 15.1 answered: errno values, texts and side effects as observed there.
 """
@@ -12,8 +12,8 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from runjail.host import freebsd_structs as structs
-from runjail.host import libc_freebsd as c
+from runjail.host.freebsd import libc as c
+from runjail.host.freebsd import structs
 
 NO_TEXT = ""
 LETTERS = {

@@ -6,7 +6,7 @@ import types
 
 import pytest
 
-from runjail.host import freebsd, freebsd_check, libc_freebsd
+from runjail.host.freebsd import check, host, libc
 from runjail.host.programs import Result
 from tests.host.conftest import Machine
 
@@ -98,10 +98,10 @@ def test_rulesets_that_are_not_loaded(machine: Machine, monkeypatch: pytest.Monk
 def test_users_are_told_to_be_root(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1001)
 
-    assert freebsd_check.check(machine.kernel.libc())[0][1:3] == (False, "euid 1001")
+    assert check.check(machine.kernel.libc())[0][1:3] == (False, "euid 1001")
 
 
 def test_the_host_loads_the_system_s_libc_by_itself(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(libc_freebsd, "load", machine.kernel.libc)
+    monkeypatch.setattr(libc, "load", machine.kernel.libc)
 
-    assert freebsd.FreeBSDHost().boot() == machine.host.boot()
+    assert host.FreeBSDHost().boot() == machine.host.boot()

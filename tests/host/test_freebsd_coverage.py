@@ -10,12 +10,11 @@ import pytest
 from tests.conftest import FREEBSD, TOP
 
 LEAST = 95.0  # per cent of the room's lines
-WHOLE = ("freebsd.py",)  # of these every line
+WHOLE = ("host.py",)  # of these every line
 SETTINGS = """
 [run]
 include =
-    runjail/host/freebsd*.py
-    runjail/host/libc_freebsd.py
+    runjail/host/freebsd/*.py
 parallel = true
 patch =
     _exit

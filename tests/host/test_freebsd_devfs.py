@@ -7,7 +7,7 @@ import os
 import pytest
 
 from runjail.errors import HostError
-from runjail.host import freebsd_devfs
+from runjail.host.freebsd import devfs as freebsd_devfs
 from runjail.host.programs import Result
 from runjail.steps import Mount
 from tests.host.conftest import Machine

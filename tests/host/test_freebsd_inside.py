@@ -12,7 +12,7 @@ from collections.abc import Callable
 import pytest
 
 from runjail.errors import HostError
-from runjail.host import freebsd_inside  # noqa: F401  so that it can be unloaded below
+from runjail.host.freebsd import attach  # noqa: F401  so that it can be unloaded below
 from runjail.spec.model import Process, Rlimit, User
 from runjail.steps import Plan
 from tests.host.conftest import Machine
@@ -113,12 +113,12 @@ def test_a_refused_attach_is_worded(machine: Machine, number: int, text: str) ->
 
 def test_what_children_need_is_loaded_before_the_fork(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Imports inside a jail would look for the container's files."""
-    monkeypatch.delitem(sys.modules, "runjail.host.freebsd_inside")
-    monkeypatch.delattr("runjail.host.freebsd_inside")
+    monkeypatch.delitem(sys.modules, "runjail.host.freebsd.attach")
+    monkeypatch.delattr("runjail.host.freebsd.attach")
     loaded: list[bool] = []
 
     def fork() -> int:
-        loaded.append("runjail.host.freebsd_inside" in sys.modules)
+        loaded.append("runjail.host.freebsd.attach" in sys.modules)
         return 4711
 
     monkeypatch.setattr(os, "fork", fork)

@@ -7,8 +7,8 @@ import struct
 import pytest
 
 from runjail.errors import HostError
-from runjail.host import libc_freebsd
-from runjail.host.freebsd import FreeBSDHost
+from runjail.host.freebsd import libc
+from runjail.host.freebsd.host import FreeBSDHost
 from runjail.host.programs import Result
 from runjail.steps import Cpus, CreateJail, JailDataset, LinuxPrograms, Nodes
 from tests.host.conftest import Machine
@@ -290,7 +290,7 @@ def test_who_gets_the_number_between_look_and_removal_stays(machine: Machine, mo
     real = FakeKernel._jail_get
 
     def steal(kernel: FakeKernel, vector: int, count: int, flags: int) -> int:
-        if flags & libc_freebsd.JAIL_GET_DESC:
+        if flags & libc.JAIL_GET_DESC:
             kernel.jails[machine.box.jid] = ("other", "/elsewhere")
         return real(kernel, vector, count, flags)
 
@@ -308,7 +308,7 @@ def test_a_jail_that_ends_between_look_and_descriptor_is_success(
     real = FakeKernel._jail_get
 
     def end(kernel: FakeKernel, vector: int, count: int, flags: int) -> int:
-        if flags & libc_freebsd.JAIL_USE_DESC:
+        if flags & libc.JAIL_USE_DESC:
             kernel.jails.clear()
         return real(kernel, vector, count, flags)
 

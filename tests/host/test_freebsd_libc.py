@@ -1,4 +1,4 @@
-"""libc_freebsd through the C calling convention, against a kernel of Python."""
+"""libc.py through the C calling convention, against a kernel of Python."""
 
 import errno
 import os
@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from runjail.host import freebsd_structs as structs
-from runjail.host import libc_freebsd as c
-from runjail.host.freebsd_structs import Mounted, Prison, Proc
+from runjail.host.freebsd import libc as c
+from runjail.host.freebsd import structs
+from runjail.host.freebsd.structs import Mounted, Prison, Proc
 from tests.host.fake_libc import FakeKernel, Refusal
 
 
@@ -224,7 +224,7 @@ def test_nothing_is_loaded_before_it_is_needed() -> None:
 
 def test_the_expensive_half_of_ctypes_stays_out() -> None:
     """It would cost `state` a fifth of its time."""
-    script = "import sys, runjail.host.freebsd; sys.exit('ctypes' in sys.modules)"
+    script = "import sys, runjail.host.freebsd.host; sys.exit('ctypes' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 

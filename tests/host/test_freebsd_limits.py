@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from runjail.container.state import Container, Store
+from runjail.container.update import update
 from runjail.errors import HostError, cause
-from runjail.lifecycle.state import Container, Store
-from runjail.lifecycle.update import update
 from runjail.spec.model import Resources
 from runjail.steps import Limits
 from tests.host.conftest import Machine

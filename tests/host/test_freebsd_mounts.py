@@ -9,9 +9,9 @@ import pytest
 
 from runjail import rootfs
 from runjail.errors import HostError
-from runjail.host import freebsd_mounts
-from runjail.host import libc_freebsd as c
-from runjail.host.freebsd import FreeBSDHost
+from runjail.host.freebsd import libc as c
+from runjail.host.freebsd import mounts
+from runjail.host.freebsd.host import FreeBSDHost
 from runjail.steps import Mount
 from tests.host.conftest import Machine
 from tests.host.fake_libc import FakeKernel, Refusal
@@ -140,7 +140,7 @@ def test_types_that_do_not_fit_are_explained(machine: Machine, source: str, targ
         (errno.EDEADLK, "it would cover itself", None),
         (errno.ENOMEM, "the path is too long", None),
         (errno.EPERM, "not allowed", None),
-        (errno.EBUSY, os.strerror(errno.EBUSY).lower(), freebsd_mounts.SHARED_HINT),
+        (errno.EBUSY, os.strerror(errno.EBUSY).lower(), mounts.SHARED_HINT),
     ],
 )
 def test_refusals_name_source_and_destination(
@@ -159,14 +159,14 @@ def test_a_mount_point_that_another_mounts_on_is_opened_again(
     machine: Machine, volume: str, monkeypatch: pytest.MonkeyPatch, busy: int, works: bool
 ) -> None:
     """Containers may share a root, and the directory that was opened lies below the other's mount then."""
-    mount, left = freebsd_mounts._Mounting._nmount, [errno.EBUSY] * busy
+    mount, left = mounts._Mounting._nmount, [errno.EBUSY] * busy
 
     def crowded(*args: object) -> None:
         if left:
             raise OSError(left.pop(), "Device busy")
         mount(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(freebsd_mounts._Mounting, "_nmount", crowded)
+    monkeypatch.setattr(mounts._Mounting, "_nmount", crowded)
     if works:
         machine.apply(Mount("nullfs", volume, "/data"))
     else:
@@ -266,7 +266,7 @@ def test_a_removed_working_directory_does_not_matter(
     gone.mkdir()
     os.chdir(gone)
     gone.rmdir()
-    monkeypatch.setattr(freebsd_mounts, "_working_directory", lambda: -1)
+    monkeypatch.setattr(mounts, "_working_directory", lambda: -1)
 
     machine.apply(Mount("nullfs", volume, "/data"))
 
@@ -279,7 +279,7 @@ def test_an_unreadable_working_directory_is_left_for_the_root(monkeypatch: pytes
 
     monkeypatch.setattr(os, "open", refuse)
 
-    assert freebsd_mounts._working_directory() == -1
+    assert mounts._working_directory() == -1
 
 
 def test_a_missing_directory_in_devfs_is_explained(

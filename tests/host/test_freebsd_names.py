@@ -8,7 +8,7 @@ import pytest
 
 from runjail.errors import HostError
 from runjail.host.base import Box
-from runjail.host.freebsd_jails import Taken
+from runjail.host.freebsd.jails import Taken
 from runjail.host.programs import Result
 from runjail.steps import Alias, CreateJail, Limits, MoveInterface
 from tests.host.conftest import Machine

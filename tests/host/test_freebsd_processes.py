@@ -8,9 +8,9 @@ import time
 import pytest
 
 from runjail.errors import HostError
-from runjail.host import freebsd_processes as processes
-from runjail.host.freebsd import FreeBSDHost
-from runjail.host.libc_freebsd import Libc
+from runjail.host.freebsd import processes
+from runjail.host.freebsd.host import FreeBSDHost
+from runjail.host.freebsd.libc import Libc
 from tests.host.conftest import Machine
 from tests.host.fake_libc import Refusal
 

@@ -5,7 +5,7 @@ import errno
 import pytest
 
 from runjail.errors import HostError
-from runjail.host.freebsd_reaper import FreeBSDReaper
+from runjail.host.freebsd.reaper import FreeBSDReaper
 from runjail.host.reaper import supervise
 from tests.host.fake_libc import FakeKernel, Refusal
 

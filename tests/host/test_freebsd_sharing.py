@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from runjail import rootfs
-from runjail.host import freebsd_mounts, freebsd_owners
 from runjail.host.base import Box
+from runjail.host.freebsd import mounts, owners
 from runjail.steps import CreateJail, Mount
 from tests.host.conftest import Machine
 
@@ -138,7 +138,7 @@ def test_a_mount_point_that_another_removes_meanwhile_is_made_again(
 ) -> None:
     """Between our look and the mount: the container that had made it was deleted."""
     (machine.root / "data").mkdir()
-    check, times = freebsd_mounts._Mounting._check_place, [1, 1]
+    check, times = mounts._Mounting._check_place, [1, 1]
 
     def vanish(mounting: Any, place: rootfs.Place) -> None:
         check(mounting, place)
@@ -146,7 +146,7 @@ def test_a_mount_point_that_another_removes_meanwhile_is_made_again(
             times.pop()
             os.rmdir(place.name, dir_fd=place.parent)
 
-    monkeypatch.setattr(freebsd_mounts._Mounting, "_check_place", vanish)
+    monkeypatch.setattr(mounts._Mounting, "_check_place", vanish)
     machine.apply(Mount("nullfs", volume, "/data"))
 
     assert machine.kernel.paths() == [f"{machine.root}/data"]
@@ -194,14 +194,14 @@ def test_nor_after_a_restart(machine: Machine, volume: str, monkeypatch: pytest.
 
 def test_an_owner_is_a_directory_and_not_a_name(machine: Machine) -> None:
     """A container of the same id that comes later owns nothing of the first one's."""
-    freebsd_owners.write((5, 6), "kernel 1 2", freebsd_owners.token(str(machine.state)))
-    assert freebsd_owners.read((5, 6), "kernel 1 2") == freebsd_owners.token(str(machine.state))
-    assert freebsd_owners.read((5, 6), "kernel 3 4") is None
+    owners.write((5, 6), "kernel 1 2", owners.token(str(machine.state)))
+    assert owners.read((5, 6), "kernel 1 2") == owners.token(str(machine.state))
+    assert owners.read((5, 6), "kernel 3 4") is None
 
     shutil.move(machine.state, machine.base / "moved")
     machine.state.mkdir()
-    assert freebsd_owners.read((5, 6), "kernel 1 2") == freebsd_owners.NOBODY
+    assert owners.read((5, 6), "kernel 1 2") == owners.NOBODY
 
-    freebsd_owners.leave((7, 8), "kernel 1 2")
-    freebsd_owners.forget((7, 8), "kernel 1 2")
-    assert freebsd_owners.read((7, 8), "kernel 1 2") is None
+    owners.leave((7, 8), "kernel 1 2")
+    owners.forget((7, 8), "kernel 1 2")
+    assert owners.read((7, 8), "kernel 1 2") is None

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from runjail.errors import HostError
-from runjail.host import libc_freebsd as c
 from runjail.host.base import Box
-from runjail.host.freebsd_shim import FreeBSDShim
+from runjail.host.freebsd import libc as c
+from runjail.host.freebsd.shim import FreeBSDShim
 from tests.host.fake_libc import FakeKernel, Refusal
 
 

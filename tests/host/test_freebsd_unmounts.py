@@ -8,7 +8,7 @@ import pytest
 
 from runjail import rootfs
 from runjail.errors import HostError
-from runjail.host import libc_freebsd as c
+from runjail.host.freebsd import libc as c
 from runjail.steps import Mount, ReadonlyRoot
 from tests.host.conftest import Machine
 from tests.host.fake_libc import FakeKernel, Refusal

@@ -12,14 +12,14 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from runjail.jail.device_rules import ANY, USUAL, policy
+from runjail.plan.device_rules import ANY, USUAL, policy
 from runjail.spec.model import DeviceRule
 from tests.host import bpf_machine
 
 if sys.platform != "linux":  # whose libc it calls
     pytest.skip("needs Linux", allow_module_level=True)
 
-from runjail.host import linux_bpf
+from runjail.host.linux import bpf
 
 NUMBERS = st.sampled_from([ANY, 0, 1, 3, 5])
 ASKED = st.sampled_from([0, 1, 3, 5, 7])
@@ -49,7 +49,7 @@ def test_the_program_answers_as_the_rules_say(rules: list[DeviceRule], kind: str
     problems: list[str] = []
     made = policy(rules, (), problems)
     assume(not problems)
-    program = linux_bpf.assemble(made.allow, made.rules)
+    program = bpf.assemble(made.allow, made.rules)
     bpf_machine.check(program)
     single = {letter: bpf_machine.run(program, kind, major, minor, letter) for letter in "rwm"}
 
@@ -86,16 +86,16 @@ def test_memory_that_counts_as_locked(monkeypatch: pytest.MonkeyPatch, may_raise
             raise ValueError("not allowed to raise maximum limit")
         limits.append(values)
 
-    monkeypatch.setattr(linux_bpf.libc, "bpf", load)
+    monkeypatch.setattr(bpf.libc, "bpf", load)
     monkeypatch.setattr(resource, "setrlimit", setrlimit)
     if may_raise:
         before = resource.getrlimit(resource.RLIMIT_MEMLOCK)
 
-        assert linux_bpf.load(linux_bpf.assemble(False, ())) == 7
+        assert bpf.load(bpf.assemble(False, ())) == 7
         assert limits == [(resource.RLIM_INFINITY, resource.RLIM_INFINITY), before]
     else:
         with pytest.raises(PermissionError):
-            linux_bpf.load(linux_bpf.assemble(False, ()))
+            bpf.load(bpf.assemble(False, ()))
 
 
 # With the kernel ---------------------------------------------------------------------------------------------------
@@ -133,11 +133,11 @@ def test_the_kernel_takes_the_program_and_keeps_to_it(group: Path) -> None:
         ((("c", 1, ANY, "rwm"),), [True, True]),
         ((("c", 1, 5, "m"), ("b", ANY, ANY, "rwm")), [False, False]),
     ):
-        linux_bpf.attach(str(group), linux_bpf.assemble(False, rules))
+        bpf.attach(str(group), bpf.assemble(False, rules))
 
         assert opens(group, "/dev/zero", "/dev/full") == answers, rules
 
-    linux_bpf.attach(str(group), linux_bpf.assemble(True, (("c", 1, 5, "w"),)))
+    bpf.attach(str(group), bpf.assemble(True, (("c", 1, 5, "w"),)))
     assert opens(group, "/dev/zero") == [True]
 
 
@@ -145,6 +145,6 @@ def test_the_kernel_takes_the_program_and_keeps_to_it(group: Path) -> None:
 def test_a_thousand_rules_are_no_problem(group: Path) -> None:
     rules = tuple(("c", 200, minor, "rw") for minor in range(1000))
 
-    linux_bpf.attach(str(group), linux_bpf.assemble(False, (*rules, ("c", 1, 5, "r"))))
+    bpf.attach(str(group), bpf.assemble(False, (*rules, ("c", 1, 5, "r"))))
 
     assert opens(group, "/dev/zero", "/dev/full") == [True, False]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Bundle, Runjail
-from tests.lifecycle.life import Life, is_alive
+from tests.container.harness import Life, is_alive
 
 pytestmark = pytest.mark.linux
 

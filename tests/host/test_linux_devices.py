@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from runjail.errors import HostError
-from runjail.host import linux_cgroup, linux_devices, linux_regroup
 from runjail.host.base import Box
-from runjail.jail.device_rules import policy
+from runjail.host.linux import cgroup_move, cgroups
+from runjail.host.linux import devices as linux_devices
+from runjail.plan.device_rules import policy
 from runjail.spec.model import Resources
 from runjail.steps import Cgroup, DevicePolicy
 from tests.conftest import Bundle, Runjail
@@ -51,7 +52,7 @@ class Group:
 def group() -> Iterator[Group]:
     made = Group(f"runjail-test-devices-{os.getpid()}")
     yield made
-    for directory in linux_cgroup.directories(made.path):
+    for directory in cgroups.directories(made.path):
         for below, _, _ in os.walk(directory, topdown=False):
             os.rmdir(below)
 
@@ -93,7 +94,7 @@ def test_a_group_of_nobodys_choice_is_a_new_one(group: Group) -> None:
     for name in (group.path, f"{group.path}-2"):
         Path(f"/sys/fs/cgroup/pids/{name}").mkdir()
     try:
-        assert linux_cgroup._unused(group.path) == f"{group.path}-3"
+        assert cgroups._unused(group.path) == f"{group.path}-3"
     finally:
         Path(f"/sys/fs/cgroup/pids/{group.path}-2").rmdir()
 
@@ -101,17 +102,17 @@ def test_a_group_of_nobodys_choice_is_a_new_one(group: Group) -> None:
 def test_a_container_that_moves_takes_its_policy_along(group: Group) -> None:
     """An NRI plugin may ask for another group; no list of v1 says what the old one forbade."""
     group.box.devices = {"allow": True, "rules": [list(ZERO)], "enforced": True}
-    linux_regroup.move(group.path, group.box, group.notes.append, list)
+    cgroup_move.move(group.path, group.box, group.notes.append, list)
 
     assert group.opens("/dev/zero", "/dev/full") == [False, True]
 
 
 def test_a_policy_that_needs_no_group_is_no_loss(group: Group, monkeypatch: pytest.MonkeyPatch) -> None:
     """And one that a group alone can enforce is an error."""
-    monkeypatch.setattr(linux_cgroup, "TOP", "/proc/sys")  # where there are no groups
+    monkeypatch.setattr(cgroups, "TOP", "/proc/sys")  # where there are no groups
     for made, lacks in ((DevicePolicy(True, (), True), False), (DevicePolicy(False, (ZERO,), True), True)):
         box = Box("c", "c", "", "", "")
-        linux_cgroup.create(Cgroup("x", Resources(), made), box, group.notes.append)
+        cgroups.create(Cgroup("x", Resources(), made), box, group.notes.append)
 
         assert box.lacks_policy() == lacks
     with pytest.raises(HostError, match=r"linux\.resources\.devices cannot be enforced"):

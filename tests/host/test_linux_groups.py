@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from runjail.errors import HostError
-from runjail.host import linux_cgroup, linux_regroup
 from runjail.host.base import Box
+from runjail.host.linux import cgroup_move, cgroups
 from runjail.spec.model import Resources
 from runjail.steps import Cgroup
 
@@ -51,8 +51,8 @@ class Tree:
             self.written.append(f"{os.path.relpath(path, top)}={value}")
             Path(path).write_text(value, encoding="ascii")
 
-        monkeypatch.setattr(linux_cgroup, "TOP", str(top))
-        monkeypatch.setattr(linux_cgroup, "write", record)
+        monkeypatch.setattr(cgroups, "TOP", str(top))
+        monkeypatch.setattr(cgroups, "write", record)
         monkeypatch.setattr(os, "mkdir", make)
         if unified:
             (top / "cgroup.controllers").write_text("cpuset cpu memory pids", encoding="ascii")
@@ -62,7 +62,7 @@ class Tree:
 
     def apply(self, box: Box, notes: Notes, **limits: int | str) -> None:
         resources = Resources(**limits)  # type: ignore[arg-type]
-        linux_cgroup.create(Cgroup("a/web", resources), box, notes.append)
+        cgroups.create(Cgroup("a/web", resources), box, notes.append)
 
     def limits(self) -> list[str]:
         """Return the limits written since the last time this was asked."""
@@ -186,7 +186,7 @@ def test_a_move_takes_limits_and_processes_along(kind: str, box: Box, request: p
     tree.limits()
     rounds = [[10, 11], [10, 11, 12], [10, 11, 12]]
 
-    linux_regroup.move("b/new", box, notes.append, lambda: rounds.pop(0))
+    cgroup_move.move("b/new", box, notes.append, lambda: rounds.pop(0))
 
     assert box.cgroup == "b/new"
     joined = [line for line in tree.written if "cgroup.procs" in line]
@@ -204,13 +204,13 @@ def test_a_group_that_exists_keeps_its_limits(v2: Tree, box: Box) -> None:
     os.mkdir(v2.top / "qos")
     notes: Notes = []
 
-    linux_regroup.move("qos", box, notes.append, list)
+    cgroup_move.move("qos", box, notes.append, list)
 
     assert v2.limits() == [] and [(note["path"], note["made"]) for note in notes] == [("qos", [])]
 
 
 def test_check_names_what_cannot_be_limited(v1: Tree) -> None:
-    groups, limits = linux_cgroup.check()
+    groups, limits = cgroups.check()
 
     assert groups[0] == "control groups" and limits[0] == "resource limits"
     assert limits[1:3] == (False, "no controller for cpuset") and limits[3]
@@ -221,6 +221,6 @@ def test_usage_counts_throttling(v2: Tree, box: Box) -> None:
     said = "usage_usec 5\nuser_usec 3\nsystem_usec 2\nnr_periods 9\nnr_throttled 4\nthrottled_usec 70\n"
     (v2.top / "a/web/cpu.stat").write_text(said, encoding="ascii")
 
-    cpu = linux_cgroup.usage("a/web", 1)["cpu"]
+    cpu = cgroups.usage("a/web", 1)["cpu"]
     assert cpu["throttling"] == {"periods": 9, "throttledPeriods": 4, "throttledTime": 70_000}
     assert cpu["usage"]["total"] == 5000

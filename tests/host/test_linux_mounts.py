@@ -11,8 +11,8 @@ from runjail import steps
 from runjail.errors import HostError
 from runjail.host.base import Box
 from tests.conftest import Bundle, Runjail
+from tests.container.harness import Life, tree
 from tests.demo.leftovers import Leftovers
-from tests.lifecycle.life import Life, tree
 
 pytestmark = pytest.mark.linux
 
@@ -310,7 +310,8 @@ def test_a_mount_point_that_goes_away_is_made_again(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, failures: int, works: bool
 ) -> None:
     """Containers may share a root; one that is deleted takes back the mount points that it made."""
-    from runjail.host import linux_mounts, linux_points  # its system calls are looked up as it is imported
+    from runjail.host.linux import mount_points  # its system calls are looked up as it is imported
+    from runjail.host.linux import mounts as linux_mounts
 
     tries: list[int] = []
 
@@ -323,12 +324,12 @@ def test_a_mount_point_that_goes_away_is_made_again(
     step = steps.Mount("bind", str(tmp_path), "/data")
     if works:
         linux_mounts.mount(
-            step, Box("c", "c", "", "", str(tmp_path)), lambda _note: None, linux_points.Points("/proc", "/")
+            step, Box("c", "c", "", "", str(tmp_path)), lambda _note: None, mount_points.Points("/proc", "/")
         )
     else:
         with pytest.raises(HostError, match="on /data: does not exist"):
             linux_mounts.mount(
-                step, Box("c", "c", "", "", str(tmp_path)), lambda _note: None, linux_points.Points("/proc", "/")
+                step, Box("c", "c", "", "", str(tmp_path)), lambda _note: None, mount_points.Points("/proc", "/")
             )
 
     assert len(tries) == min(failures + 1, linux_mounts.ATTEMPTS)

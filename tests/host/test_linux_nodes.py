@@ -13,7 +13,7 @@ pytestmark = pytest.mark.linux
 SCRIPT = """
 import os, sys
 from runjail import steps
-from runjail.host import libc_linux, linux_nodes
+from runjail.host.linux import libc, nodes
 from runjail.host.base import Box
 
 def refuse(*_arguments, **_named):
@@ -21,10 +21,10 @@ def refuse(*_arguments, **_named):
 
 os.mknod = refuse
 root = sys.argv[1]
-libc_linux.mount("tmpfs", root, "tmpfs")
+libc.mount("tmpfs", root, "tmpfs")
 os.mkdir(root + "/dev")
 box = Box("c", "c", "", root, root)
-linux_nodes.make_nodes(steps.Nodes((("/dev/null", "c", 1, int(sys.argv[2]), 0o666, 0, 0),)), box)
+nodes.make_nodes(steps.Nodes((("/dev/null", "c", 1, int(sys.argv[2]), 0o666, 0, 0),)), box)
 node = os.open(root + "/dev/null", os.O_RDWR)
 print(os.write(node, b"lost"), os.read(node, 1))
 for change in (lambda: os.chmod(root + "/dev/null", 0o600), lambda: os.utime(root + "/dev/null")):

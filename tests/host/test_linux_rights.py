@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from runjail.host import linux_rights
+from runjail.host.linux import rights
 from tests.conftest import LINUX, Bundle, Runjail
 
 if not LINUX:
@@ -82,7 +82,7 @@ def test_create_names_the_call_and_the_capability(runjail: Runjail, without: Wit
 
 def test_nobody_is_told_to_become_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    error = linux_rights.refused("making the root a mount", "mount(2)", OSError(errno.EPERM, ""))
+    error = rights.refused("making the root a mount", "mount(2)", OSError(errno.EPERM, ""))
 
     assert str(error) == "making the root a mount: mount(2): not allowed"
     assert (
@@ -94,27 +94,27 @@ def test_nobody_is_told_to_become_root(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.needs("containers")
 def test_a_refusal_in_spite_of_the_capability_is_a_filters() -> None:
     """AppArmor and seccomp refuse root, too: docker's defaults do."""
-    hint = linux_rights.hint(OSError(errno.EPERM, "")) or ""
+    hint = rights.hint(OSError(errno.EPERM, "")) or ""
 
     assert hint.startswith("CAP_SYS_ADMIN is there, so a seccomp filter or a security module refuses it")
 
 
 def test_a_used_up_limit_is_no_missing_right() -> None:
-    assert "user.max_" in (linux_rights.hint(OSError(errno.ENOSPC, "")) or "")
-    assert linux_rights.hint(OSError(errno.EINVAL, "")) is None
+    assert "user.max_" in (rights.hint(OSError(errno.ENOSPC, "")) or "")
+    assert rights.hint(OSError(errno.EINVAL, "")) is None
 
 
 def test_what_is_tried_has_no_effect_here() -> None:
     """Each try is another process; its error is the child's."""
-    from runjail.host import linux_check  # whose libc only Linux has
+    from runjail.host.linux import check  # whose libc only Linux has
 
     before = os.getcwd()
 
     def refuse() -> None:
         raise OSError(errno.ENOSPC, "")
 
-    found = linux_check.attempt(refuse)
+    found = check.attempt(refuse)
 
     assert found is not None and found.errno == errno.ENOSPC
-    assert linux_check.attempt(os.chdir, "/") is None
+    assert check.attempt(os.chdir, "/") is None
     assert os.getcwd() == before

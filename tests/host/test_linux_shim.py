@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from runjail.errors import HostError
-from runjail.host import linux_cgroup
 from runjail.host.base import Box
-from runjail.host.linux_shim import PAGE, LinuxShim, _shortened
+from runjail.host.linux import cgroups
+from runjail.host.linux.shim import PAGE, LinuxShim, _shortened
 
 
 def test_many_layers_are_named_from_their_common_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,8 +105,8 @@ def test_kills_for_want_of_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     directory = tmp_path / "web" if unified else tmp_path / "memory" / "web"
     directory.mkdir(parents=True)
     (directory / file).write_text("under_oom 0\noom_kill 3\n", encoding="ascii")
-    monkeypatch.setattr(linux_cgroup, "TOP", str(tmp_path))
-    monkeypatch.setattr(linux_cgroup, "unified", lambda: unified)
+    monkeypatch.setattr(cgroups, "TOP", str(tmp_path))
+    monkeypatch.setattr(cgroups, "unified", lambda: unified)
     box: Any = Box("web", "web", "/state", "/root", "/root")
     assert LinuxShim().out_of_memory(box) == 0
     box.cgroup = "web"

@@ -6,7 +6,7 @@ import resource
 import pytest
 
 from runjail.errors import HostError
-from runjail.host.process import NOBODY_AT_ALL, set_ids, set_rlimits
+from runjail.host.child import NOBODY_AT_ALL, set_ids, set_rlimits
 from runjail.spec.model import Rlimit, User
 
 NUMBERS = {"RLIMIT_NOFILE": resource.RLIMIT_NOFILE, "RLIMIT_CORE": resource.RLIMIT_CORE}

@@ -102,7 +102,7 @@ def test_survivors_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.linux
 def test_a_kernel_that_does_not_list_children(monkeypatch: pytest.MonkeyPatch) -> None:
-    from runjail.host import linux_reaper
+    from runjail.host.linux import reaper as linux_reaper
 
     real = os.open
 

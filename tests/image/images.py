@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from runjail.image import media
+from runjail.image import media_types
 from runjail.image.model import REF_NAME, Descriptor, Platform
 
 LINUX, FREEBSD = Platform("linux", "amd64"), Platform("freebsd", "amd64")
@@ -74,7 +74,7 @@ class Layout:
         self._write()
 
     def _write(self) -> None:
-        index = {"schemaVersion": 2, "mediaType": media.OCI_INDEX, "manifests": self.entries}
+        index = {"schemaVersion": 2, "mediaType": media_types.OCI_INDEX, "manifests": self.entries}
         (self.path / "index.json").write_text(json.dumps(index), encoding="utf-8")
 
     def blob(self, content: bytes, media_type: str = "") -> Descriptor:
@@ -116,7 +116,7 @@ class Layout:
         run: the `config` of its config, other members by keyword. said: whether the entry says its platform.
         """
         tars = [tar(files) for files in layers]
-        blobs = [self.blob(compress(content, compression), media.oci_layer(compression)) for content in tars]
+        blobs = [self.blob(compress(content, compression), media_types.oci_layer(compression)) for content in tars]
         document = {
             "os": platform.os,
             "architecture": platform.architecture,
@@ -127,9 +127,11 @@ class Layout:
             "rootfs": {"type": "layers", "diff_ids": [digest_of(content) for content in tars]},
             **config,
         }
-        described = self.document(document, media.OCI_CONFIG)
+        described = self.document(document, media_types.OCI_CONFIG)
         body = {"config": described.document(), "layers": [blob.document() for blob in blobs]}
-        manifest = self.document({"schemaVersion": 2, "mediaType": media.OCI_MANIFEST, **body}, media.OCI_MANIFEST)
+        manifest = self.document(
+            {"schemaVersion": 2, "mediaType": media_types.OCI_MANIFEST, **body}, media_types.OCI_MANIFEST
+        )
         if said:
             manifest = manifest.replace(platform=platform)
         return manifest if name is None else self.name(name, manifest)
@@ -138,10 +140,10 @@ class Layout:
         """Add an index of images."""
         body = {
             "schemaVersion": 2,
-            "mediaType": media.OCI_INDEX,
+            "mediaType": media_types.OCI_INDEX,
             "manifests": [entry.document() for entry in manifests],
         }
-        index = self.document(body, media.OCI_INDEX)
+        index = self.document(body, media_types.OCI_INDEX)
         return index if name is None else self.name(name, index)
 
     def archive(self, path: Path, compression: str = "") -> Path:

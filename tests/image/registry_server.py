@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from runjail.image import media
+from runjail.image import media_types
 from runjail.image.model import Descriptor
 
 USER, PASSWORD = "alice", "wonderland"
@@ -29,7 +29,7 @@ def digest_of(content: bytes) -> str:
     return "sha256:" + hashlib.sha256(content).hexdigest()
 
 
-def described(content: bytes, media_type: str = media.OCI_LAYER) -> Descriptor:
+def described(content: bytes, media_type: str = media_types.OCI_LAYER) -> Descriptor:
     """Return the descriptor of content."""
     return Descriptor(media_type, digest_of(content), len(content))
 
@@ -41,8 +41,8 @@ def image(*layers: bytes) -> tuple[dict[str, bytes], bytes]:
     content = json.dumps(config).encode()
     manifest = {
         "schemaVersion": 2,
-        "mediaType": media.OCI_MANIFEST,
-        "config": described(content, media.OCI_CONFIG).document(),
+        "mediaType": media_types.OCI_MANIFEST,
+        "config": described(content, media_types.OCI_CONFIG).document(),
         "layers": [described(layer).document() for layer in layers],
     }
     return {digest_of(blob): blob for blob in (content, *layers)}, json.dumps(manifest).encode()
@@ -207,8 +207,8 @@ class Fake:
         """Hold an image and return its manifest's descriptor."""
         blobs, manifest = image(*layers)
         self.blobs |= blobs
-        self.manifests[tag] = self.manifests[digest_of(manifest)] = (media.OCI_MANIFEST, manifest)
-        return described(manifest, media.OCI_MANIFEST)
+        self.manifests[tag] = self.manifests[digest_of(manifest)] = (media_types.OCI_MANIFEST, manifest)
+        return described(manifest, media_types.OCI_MANIFEST)
 
     def fault(self, method: str, part: str, *answers: Callable[[Handler], None]) -> None:
         """Answer the next requests of a method whose path contains a part in these ways, one each."""

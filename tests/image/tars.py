@@ -6,7 +6,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from runjail.image import layer
+from runjail.image.layers import layer
 
 MTIME = 1_600_000_000
 NULLS = bytes(1024)

@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 
 from runjail.errors import Corrupt, ImageNotFound
-from runjail.image import images, media
-from runjail.image.archive import ArchiveSink, ArchiveSource
-from runjail.image.content import Content
-from runjail.image.docker_archive import DockerArchiveSink
-from runjail.image.layout import LayoutSource
-from runjail.image.limits import Limits
+from runjail.image import media_types, resolve
+from runjail.image.bundle.verified import Proofs
+from runjail.image.content.copy import copy_in, copy_out
+from runjail.image.content.docker_archive import DockerArchiveSink
+from runjail.image.content.oci_archive import ArchiveSink, ArchiveSource
+from runjail.image.content.oci_layout import LayoutSource
+from runjail.image.content.store import Content
+from runjail.image.layers.limits import Limits
 from runjail.image.model import Descriptor, Platform
 from runjail.image.platform import DEEPEST
-from runjail.image.proof import Proofs
-from runjail.image.transfer import copy_in, copy_out
 from tests.image.images import FREEBSD, LINUX, Layout
 
 CHART = "application/vnd.cncf.helm.config.v1+json"
@@ -34,8 +34,8 @@ def layout(tmp_path: Path) -> Layout:
 def chart(layout: Layout, platform: Platform | None = None) -> Descriptor:
     """Add a manifest of something that is no image."""
     config = layout.document({}, CHART)
-    body = {"schemaVersion": 2, "mediaType": media.OCI_MANIFEST, "config": config.document(), "layers": []}
-    return layout.document(body, media.OCI_MANIFEST).replace(platform=platform)
+    body = {"schemaVersion": 2, "mediaType": media_types.OCI_MANIFEST, "config": config.document(), "layers": []}
+    return layout.document(body, media_types.OCI_MANIFEST).replace(platform=platform)
 
 
 def test_an_index_holds_more_than_images(layout: Layout, content: Content) -> None:
@@ -46,7 +46,7 @@ def test_an_index_holds_more_than_images(layout: Layout, content: Content) -> No
     top = layout.index("t", [linux, attestation, inner, linux])
     copy_in(LayoutSource(str(layout.path), "t"), content, "name")
 
-    found = images.every(content.read, "name", content.find("name"))
+    found = resolve.every(content.read, "name", content.find("name"))
     assert [image.descriptor.digest for image in found] == [linux.digest, freebsd.digest]
     assert all(image.top.digest == top.digest for image in found)
     assert content.has(attestation.digest)
@@ -59,7 +59,7 @@ def test_indexes_that_repeat_themselves_are_read_once(layout: Layout) -> None:
         top = layout.index(None, [top, top])
     source = LayoutSource(str(layout.path))
 
-    assert len(images.every(source.document, "name", top)) == 1
+    assert len(resolve.every(source.document, "name", top)) == 1
 
 
 def test_indexes_nest_so_deep_and_no_deeper(layout: Layout, content: Content) -> None:
@@ -82,9 +82,9 @@ def test_indexes_nest_so_deep_and_no_deeper(layout: Layout, content: Content) ->
 @pytest.mark.parametrize("config", ["{}", '{"rootfs": {"type": "layers", "diff_ids": ["sha256:1"]}}', "[]", "{"])
 def test_what_is_no_image_gets_no_name(layout: Layout, content: Content, config: str) -> None:
     """A name that leads to something unreadable would stop every verb that looks at all names."""
-    described = layout.blob(config.encode(), media.OCI_CONFIG)
-    body = {"schemaVersion": 2, "mediaType": media.OCI_MANIFEST, "config": described.document(), "layers": []}
-    layout.name("t", layout.document(body, media.OCI_MANIFEST))
+    described = layout.blob(config.encode(), media_types.OCI_CONFIG)
+    body = {"schemaVersion": 2, "mediaType": media_types.OCI_MANIFEST, "config": described.document(), "layers": []}
+    layout.name("t", layout.document(body, media_types.OCI_MANIFEST))
 
     with pytest.raises(Corrupt):
         copy_in(LayoutSource(str(layout.path), "t"), content, "name")
@@ -97,23 +97,23 @@ def test_of_an_index_not_everything_has_to_be_here(layout: Layout) -> None:
     layout.file(gone.digest).unlink()
     read = LayoutSource(str(layout.path)).document
 
-    assert [image.config.platform for image in images.every(read, "name", top)] == [LINUX]
+    assert [image.config.platform for image in resolve.every(read, "name", top)] == [LINUX]
     layout.file(top.digest).unlink()
     with pytest.raises(ImageNotFound):
-        images.every(read, "name", top)
+        resolve.every(read, "name", top)
 
 
 @pytest.mark.parametrize("word", ["\\ud800", "\\udc80", "\\ud800\\u0041"])
 def test_half_a_surrogate_pair_is_no_text(layout: Layout, word: str) -> None:
     """It could be read, but never be written again: not into config.json, not onto a terminal."""
     top = layout.image(None, run={"Cmd": ["WORD"]})
-    manifest = images.every(LayoutSource(str(layout.path)).document, "name", top)[0].manifest
+    manifest = resolve.every(LayoutSource(str(layout.path)).document, "name", top)[0].manifest
     spoiled = layout.blob(layout.file(manifest.config.digest).read_bytes().replace(b"WORD", word.encode()))
-    config = spoiled.replace(media_type=media.OCI_CONFIG)
-    top = layout.document(manifest.replace(config=config).document(), media.OCI_MANIFEST)
+    config = spoiled.replace(media_type=media_types.OCI_CONFIG)
+    top = layout.document(manifest.replace(config=config).document(), media_types.OCI_MANIFEST)
 
     with pytest.raises(Corrupt, match="surrogates not allowed"):
-        images.every(LayoutSource(str(layout.path)).document, "name", top)
+        resolve.every(LayoutSource(str(layout.path)).document, "name", top)
 
 
 def test_a_bomb_ends_before_the_disk_is_full(
@@ -125,7 +125,7 @@ def test_a_bomb_ends_before_the_disk_is_full(
     layout.blob(b"\0" * (1 << 19))
     archive = layout.archive(tmp_path / "layout.txz", "xz")
     copy_in(LayoutSource(str(layout.path), "t"), content, "name")
-    image = images.every(content.read, "name", top)[0]
+    image = resolve.every(content.read, "name", top)[0]
     before = set(content.digests())
 
     with pytest.raises(Corrupt, match="grows more than 10-fold"):

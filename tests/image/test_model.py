@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runjail.errors import Corrupt, ImageError
-from runjail.image import digest, media, model
+from runjail.image import digest, media_types, model
 
 DIGEST = "sha256:" + "0" * 64
-LAYER = {"mediaType": media.OCI_LAYER, "digest": DIGEST, "size": 3}
-CONFIG = {"mediaType": media.OCI_CONFIG, "digest": DIGEST, "size": 2}
+LAYER = {"mediaType": media_types.OCI_LAYER, "digest": DIGEST, "size": 3}
+CONFIG = {"mediaType": media_types.OCI_CONFIG, "digest": DIGEST, "size": 2}
 MANIFEST: dict[str, Any] = {
     "schemaVersion": 2,
-    "mediaType": media.OCI_MANIFEST,
+    "mediaType": media_types.OCI_MANIFEST,
     "config": CONFIG,
     "layers": [{**LAYER, "annotations": {"a": "b"}, "urls": ["https://example/"]}],
     "subject": {"digest": DIGEST},
@@ -35,9 +35,9 @@ def test_a_manifest_is_written_as_it_was_read() -> None:
 
 def test_an_index_keeps_platforms_and_unknown_members() -> None:
     platform = {"os": "freebsd", "architecture": "amd64", "variant": "v2", "os.version": "15.1", "os.features": ["x"]}
-    entry = {**CONFIG, "mediaType": media.OCI_MANIFEST, "platform": platform, "artifactType": "text/x"}
-    document = {"schemaVersion": 2, "mediaType": media.OCI_INDEX, "manifests": [entry], "annotations": {"k": "v"}}
-    index = model.parse_manifest(encoded(document), media.OCI_INDEX)
+    entry = {**CONFIG, "mediaType": media_types.OCI_MANIFEST, "platform": platform, "artifactType": "text/x"}
+    document = {"schemaVersion": 2, "mediaType": media_types.OCI_INDEX, "manifests": [entry], "annotations": {"k": "v"}}
+    index = model.parse_manifest(encoded(document), media_types.OCI_INDEX)
 
     assert isinstance(index, model.Index)
     assert index.manifests[0].platform == model.Platform("freebsd", "amd64", "v2", "15.1", ("x",))
@@ -49,8 +49,8 @@ def test_an_index_keeps_platforms_and_unknown_members() -> None:
     [
         ({"Manifests": []}, "", "index and manifest at once"),
         ({"layers": None}, "", "neither an index nor a manifest"),
-        ({}, media.DOCKER_MANIFEST, "announced as"),
-        ({"mediaType": media.OCI_INDEX}, "", "is not supported"),
+        ({}, media_types.DOCKER_MANIFEST, "announced as"),
+        ({"mediaType": media_types.OCI_INDEX}, "", "is not supported"),
         ({"mediaType": 3}, "", "mediaType must be a text"),
         ({"layers": {}}, "", "layers must be an array"),
         ({"layers": [LAYER] * 1025}, "", "at most 1024"),
@@ -78,7 +78,13 @@ def test_what_is_no_json_object_is_refused(content: bytes) -> None:
 
 def test_embedded_content_goes_with_its_digest() -> None:
     """An encrypted layer's descriptor must not carry the plain one's content, or tell where that is."""
-    layer = {"mediaType": media.OCI_LAYER, "digest": digest.of(b"plain"), "size": 5, "data": "cGxhaW4=", "urls": ["x"]}
+    layer = {
+        "mediaType": media_types.OCI_LAYER,
+        "digest": digest.of(b"plain"),
+        "size": 5,
+        "data": "cGxhaW4=",
+        "urls": ["x"],
+    }
     read = model.parse_descriptor({**layer, "artifactType": "y"}, "layer")
 
     assert read.document() == {**layer, "artifactType": "y"}
@@ -106,7 +112,7 @@ def test_a_config_names_its_layers(rootfs: object) -> None:
 
 
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.sampled_from([DIGEST, media.OCI_LAYER]),
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.sampled_from([DIGEST, media_types.OCI_LAYER]),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from([*MANIFEST, *LAYER]), inner),
     max_leaves=6,
 )
@@ -144,19 +150,19 @@ def test_chain_ids_are_the_specification_s() -> None:
 @pytest.mark.parametrize(
     ("media_type", "compression"),
     [
-        (media.OCI_LAYER, ""),
-        (media.OCI_LAYER + "+gzip", "gzip"),
-        (media.OCI_LAYER + "+zstd+encrypted", "zstd"),
-        (media.OCI_LAYER + "+encrypted", ""),
-        (media.DOCKER_LAYER + ".gzip", "gzip"),
-        (media.DOCKER_LAYER + "+gzip", None),
-        (media.OCI_FOREIGN + "+gzip", "gzip"),
-        (media.OCI_LAYER + "+bzip2", None),
+        (media_types.OCI_LAYER, ""),
+        (media_types.OCI_LAYER + "+gzip", "gzip"),
+        (media_types.OCI_LAYER + "+zstd+encrypted", "zstd"),
+        (media_types.OCI_LAYER + "+encrypted", ""),
+        (media_types.DOCKER_LAYER + ".gzip", "gzip"),
+        (media_types.DOCKER_LAYER + "+gzip", None),
+        (media_types.OCI_FOREIGN + "+gzip", "gzip"),
+        (media_types.OCI_LAYER + "+bzip2", None),
         ("application/vnd.in-toto+json", None),
         ("", None),
     ],
 )
 def test_layers_are_known_by_their_types(media_type: str, compression: str | None) -> None:
-    assert media.layer_compression(media_type) == compression
-    assert media.is_layer(media_type) is (compression is not None)
-    assert media.is_encrypted(media_type) is media_type.endswith("+encrypted")
+    assert media_types.layer_compression(media_type) == compression
+    assert media_types.is_layer(media_type) is (compression is not None)
+    assert media_types.is_encrypted(media_type) is media_type.endswith("+encrypted")

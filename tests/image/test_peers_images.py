@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from runjail.image import model
-from runjail.image.archive import ArchiveSink, ArchiveSource
-from runjail.image.content import Content
-from runjail.image.docker_archive import DockerArchiveSink, DockerArchiveSource
-from runjail.image.layout import LayoutSink, LayoutSource
-from runjail.image.rootfs_image import make_image
-from runjail.image.transfer import copy_in, copy_out
+from runjail.image.content.copy import copy_in, copy_out
+from runjail.image.content.docker_archive import DockerArchiveSink, DockerArchiveSource
+from runjail.image.content.import_rootfs import make_image
+from runjail.image.content.oci_archive import ArchiveSink, ArchiveSource
+from runjail.image.content.oci_layout import LayoutSink, LayoutSource
+from runjail.image.content.store import Content
 from tests.image.images import FREEBSD, LINUX, Layout, freebsd_official, link
 
 FORMS: dict[str, tuple[str, Callable[..., Any], Callable[..., Any]]] = {

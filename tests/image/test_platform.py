@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from runjail.errors import ImageError, UsageError
-from runjail.image import media
+from runjail.image import media_types
 from runjail.image import platform as platforms
-from runjail.image.blobs import Directory
+from runjail.image.content.layout import Directory
 from runjail.image.model import Descriptor, Index, Platform
 from tests.image.images import FREEBSD, LINUX, Layout
 
@@ -19,7 +19,7 @@ def entry(number: int, text: str, **more: str) -> Descriptor:
     """Return an entry of an index, with a digest of its own."""
     system, architecture, variant = ([*text.split("/"), "", ""])[:3]
     said = Platform(system, architecture, variant, **more)
-    return Descriptor(media.OCI_MANIFEST, f"{DIGEST}{number:02d}", 1, {}, said)
+    return Descriptor(media_types.OCI_MANIFEST, f"{DIGEST}{number:02d}", 1, {}, said)
 
 
 def unread(descriptor: Descriptor) -> bytes:

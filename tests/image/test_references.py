@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runjail.errors import UsageError
-from runjail.image.references import LONGEST, Reference, parse
+from runjail.image.reference import LONGEST, Reference, parse
 
 DIGEST = "sha256:" + "a" * 64
 REGISTRY = [

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from runjail.nri.chain import Chain
-from runjail.nri.configuration import Plugin, load
+from runjail.nri.config import Plugin, load
+from runjail.nri.invoke import Chain
 
 
 class Plugins:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runjail.errors import InvalidConfig
-from runjail.nri.configuration import Plugin, load, parse
+from runjail.nri.config import Plugin, load, parse
 from tests.nri.conftest import Plugins
 
 SEED = """{

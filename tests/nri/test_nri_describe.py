@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from runjail import jsonio
-from runjail.lifecycle import plugins as glue
-from runjail.lifecycle.state import Store
+from runjail.container import nri as glue
+from runjail.container.state import Store
 from runjail.nri.messages import Subject
 
 RESOURCES = {"cpu": {"quota": 5, "shares": 2}}

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from runjail.errors import InvalidConfig, PluginError
-from runjail.nri import configuration
+from runjail.nri import config
 from runjail.nri.messages import Subject
 from tests.nri.conftest import Plugins
 
@@ -59,7 +59,7 @@ def test_an_answer_that_is_none(plugins: Plugins, what: str) -> None:
 
 def test_a_configuration_that_is_deep() -> None:
     with pytest.raises(InvalidConfig):
-        configuration.parse(b"[" * 100_000, "file")
+        config.parse(b"[" * 100_000, "file")
 
 
 @pytest.mark.parametrize("path", ["/", ".", "..", "../..", "/../../etc", "a/../../../b", "/a/\n/b", "a\0b"])

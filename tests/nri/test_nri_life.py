@@ -313,5 +313,5 @@ def test_no_configuration_costs_nothing(runjail: Runjail, bundle: Bundle, tmp_pa
         names = loaded(Path(runjail.program), tmp_path / str(number), "--root", str(runjail.root), *words)
 
         assert not {name for name in names if name.startswith(("runjail.nri", "runjail.settings", "tomllib"))}, verb
-        assert "runjail.lifecycle.plugins" not in names
-        assert f"runjail.lifecycle.{ {'pause': 'kill', 'resume': 'kill'}.get(verb, verb) }" in names
+        assert "runjail.container.nri" not in names
+        assert f"runjail.container.{ {'pause': 'kill', 'resume': 'kill'}.get(verb, verb) }" in names

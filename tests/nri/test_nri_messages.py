@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runjail.nri.configuration import Plugin
+from runjail.nri.config import Plugin
 from runjail.nri.messages import Result, Subject, group, read_result, request
 
 PLUGIN = Plugin("konfine", '{"systemReserved": [0]}', "0.1", "f")

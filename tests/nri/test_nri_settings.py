@@ -3,7 +3,7 @@
 import pytest
 
 from runjail.errors import InvalidConfig
-from runjail.nri.chain import configured
+from runjail.nri.invoke import configured
 from tests.nri.conftest import Plugins
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from runjail.cli import main as cli
+from runjail.cli.args import Given
 from runjail.cli.main import Context
-from runjail.cli.parse import Given
 from tests.conftest import Runjail
 from tests.nri.conftest import Plugins
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.demo.leftovers import Leftovers
-from tests.peers.calls import Tidiness
+from tests.peers.commands import Tidiness
 from tests.peers.shims import SOCKETS, Containerd
 
 

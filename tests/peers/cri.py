@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from runjail.shim import wire
+from runjail import protobuf
 
 ID = {1: ("id", "s")}
 NAMESPACES = {1: ("network", "u"), 2: ("pid", "u"), 3: ("ipc", "u")}
@@ -63,8 +63,8 @@ class Cri:
         wanted, given = METHODS[method]
         call = self._channel.unary_unary(
             f"/runtime.v1.RuntimeService/{method}",
-            request_serializer=lambda message: wire.encode(wanted, message),
-            response_deserializer=lambda data: wire.decode(given, data),
+            request_serializer=lambda message: protobuf.encode(wanted, message),
+            response_deserializer=lambda data: protobuf.decode(given, data),
         )
         answer: dict[str, Any] = call(request, timeout=60)
         return answer

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from runjail.image.model import Descriptor
-from tests.image import sealed
-from tests.peers.calls import RUNJAIL
+from tests.image import encrypted_images
+from tests.peers.commands import RUNJAIL
 
 DECODER = RUNJAIL.with_name("ctd-decoder")
 PROVIDER = """\
@@ -43,7 +43,7 @@ class Node:
         """Encrypt a layer so that only the provider opens it."""
         from runjail.image.crypto.keyprovider import read
 
-        return sealed.seal(plain, media_type, {"vault": (b"Enabled",)}, providers=read(str(self.providers)))
+        return encrypted_images.seal(plain, media_type, {"vault": (b"Enabled",)}, providers=read(str(self.providers)))
 
 
 def key_pair() -> tuple[bytes, bytes]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.demo.leftovers import Leftovers
-from tests.peers.calls import PATH, RUNJAIL, Caller, Finished, eventually
+from tests.peers.commands import PATH, RUNJAIL, Caller, Finished, eventually
 
 RUNTIME = "io.containerd.runjail.v1"
 SHIM = RUNJAIL.parent / "containerd-shim-runjail-v1"

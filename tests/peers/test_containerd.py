@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.demo.leftovers import Leftovers
-from tests.peers.calls import PATH, RUNJAIL, Finished, Tidiness, call, eventually, finish, on_terminal, start
+from tests.peers.commands import PATH, RUNJAIL, Finished, Tidiness, call, eventually, finish, on_terminal, start
 
 pytestmark = [pytest.mark.peers("containerd", "ctr", "containerd-shim-runc-v2"), pytest.mark.linux]
 

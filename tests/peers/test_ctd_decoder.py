@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
+from runjail import protobuf
 from runjail.image.model import Descriptor
-from runjail.shim import wire
-from tests.image import sealed
+from tests.image import encrypted_images
 from tests.peers import decrypting
-from tests.peers.calls import eventually
+from tests.peers.commands import eventually
 from tests.peers.decrypting import DECODER, Node
 
 ANY: Any = {1: ("type_url", "s"), 2: ("value", "y")}
 PAYLOAD = "io.containerd.ocicrypt.v1.Payload"
-PLAIN = sealed.tar(content=b"Hello World!\n" * 100_000)  # several of the decoder's blocks
+PLAIN = encrypted_images.tar(content=b"Hello World!\n" * 100_000)  # several of the decoder's blocks
 NO_KEY = "call to DecryptLayer failed: missing private key needed for decryption"
 NO_FIT = "call to DecryptLayer failed: no suitable key unwrapper found or none of the private keys could be used"
 
@@ -34,7 +34,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Node:
 @pytest.fixture(scope="module")
 def layer(node: Node) -> tuple[bytes, Descriptor]:
     """A layer encrypted for the node's key: ciphertext and descriptor."""
-    return sealed.seal(PLAIN, sealed.LAYER, {"pubkeys": (node.public,)})
+    return encrypted_images.seal(PLAIN, encrypted_images.LAYER, {"pubkeys": (node.public,)})
 
 
 def payload(descriptor: Descriptor, parameters: "dict[str, list[bytes | None]] | None" = None) -> bytes:
@@ -44,7 +44,7 @@ def payload(descriptor: Descriptor, parameters: "dict[str, list[bytes | None]] |
         for name, values in parameters.items()
     }
     value = {"DecryptConfig": {"Parameters": said}, "Descriptor": descriptor.document()}
-    return wire.encode(ANY, {"type_url": PAYLOAD, "value": json.dumps(value).encode()})
+    return protobuf.encode(ANY, {"type_url": PAYLOAD, "value": json.dumps(value).encode()})
 
 
 class Decoded:
@@ -95,14 +95,16 @@ def test_the_key_directory_opens_a_layer(node: Node, layer: Any, decode: Any, fl
 @pytest.mark.parametrize("compression", ["gzip", "zstd"])
 def test_layers_stay_compressed(node: Node, decode: Any, compression: str) -> None:
     blob = b"whatever it is, it is the blob"
-    ciphertext, descriptor = sealed.seal(blob, f"{sealed.LAYER}+{compression}", {"pubkeys": (node.public,)})
+    ciphertext, descriptor = encrypted_images.seal(
+        blob, f"{encrypted_images.LAYER}+{compression}", {"pubkeys": (node.public,)}
+    )
 
     assert decode(ciphertext, payload(descriptor), f"-decryption-keys-path={node.keys}").out == blob
 
 
 def test_keys_come_with_the_payload_too(node: Node, decode: Any) -> None:
     """Next to those of the directory, each with its password or none."""
-    ciphertext, descriptor = sealed.seal(b"layer", sealed.LAYER, {"pubkeys": (node.foreign,)})
+    ciphertext, descriptor = encrypted_images.seal(b"layer", encrypted_images.LAYER, {"pubkeys": (node.foreign,)})
     keys: Any = {"privkeys": [node.foreign_private], "privkeys-passwords": [None]}
 
     assert decode(ciphertext, payload(descriptor, keys)).out == b"layer"
@@ -111,7 +113,7 @@ def test_keys_come_with_the_payload_too(node: Node, decode: Any) -> None:
 
 
 def test_a_key_provider_opens_a_layer(node: Node, decode: Any) -> None:
-    ciphertext, descriptor = node.with_provider(b"layer", sealed.LAYER)
+    ciphertext, descriptor = node.with_provider(b"layer", encrypted_images.LAYER)
 
     assert decode(ciphertext, payload(descriptor), OCICRYPT_KEYPROVIDER_CONFIG=str(node.providers)).out == b"layer"
     assert NO_KEY in decode(ciphertext, payload(descriptor)).refused()
@@ -166,24 +168,26 @@ def test_a_layer_that_is_not_authentic_is_never_emitted(node: Node, layer: Any, 
         (b"", "could not UnmarshalAny() the decrypt data: type with url '': not found"),
         (b"\x0a\xff", "could not proto.Unmarshal() decrypt data: "),
         (
-            wire.encode(ANY, {"type_url": "other", "value": b"{}"}),
+            protobuf.encode(ANY, {"type_url": "other", "value": b"{}"}),
             "could not UnmarshalAny() the decrypt data: type with url",
         ),
         (
-            wire.encode(ANY, {"type_url": PAYLOAD, "value": b"["}),
+            protobuf.encode(ANY, {"type_url": PAYLOAD, "value": b"["}),
             "could not UnmarshalAny() the decrypt data: payload: ",
         ),
         (
-            wire.encode(ANY, {"type_url": PAYLOAD, "value": b"{}"}),
+            protobuf.encode(ANY, {"type_url": PAYLOAD, "value": b"{}"}),
             "could not UnmarshalAny() the decrypt data: Descriptor: ",
         ),
         (
-            wire.encode(ANY, {"type_url": PAYLOAD, "value": b'{"DecryptConfig":{"Parameters":{"privkeys":["?"]}}}'}),
+            protobuf.encode(
+                ANY, {"type_url": PAYLOAD, "value": b'{"DecryptConfig":{"Parameters":{"privkeys":["?"]}}}'}
+            ),
             "could not UnmarshalAny() the decrypt data: payload: DecryptConfig.Parameters must hold lists of base64",
         ),
         (
-            payload(Descriptor(f"{sealed.LAYER}+gzip", "sha256:" + "0" * 64, 5)),
-            f"call to DecryptLayer failed: unsupporter layer MediaType: {sealed.LAYER}+gzip",
+            payload(Descriptor(f"{encrypted_images.LAYER}+gzip", "sha256:" + "0" * 64, 5)),
+            f"call to DecryptLayer failed: unsupporter layer MediaType: {encrypted_images.LAYER}+gzip",
         ),
         (
             payload(Descriptor("application/wasm+encrypted", "sha256:" + "0" * 64, 5)),
@@ -280,10 +284,10 @@ def test_a_failure_can_be_noticed_before_the_output_ends(node: Node, tmp_path: P
 def test_the_content_store_stands_in_for_a_payload(node: Node, layer: Any, decode: Any, tmp_path: Path) -> None:
     """All manifests with the layer are tried: recipients are added by writing another one."""
     ciphertext, descriptor = layer
-    store = sealed.Layout(tmp_path / "store", [layer], [PLAIN])
-    other = sealed.seal(b"other", sealed.LAYER, {"pubkeys": (node.foreign,)})[1]
+    store = encrypted_images.Layout(tmp_path / "store", [layer], [PLAIN])
+    other = encrypted_images.seal(b"other", encrypted_images.LAYER, {"pubkeys": (node.foreign,)})[1]
     forged = descriptor.replace(annotations=other.annotations)
-    sealed.Layout(tmp_path / "store", [(ciphertext, forged)], [PLAIN])
+    encrypted_images.Layout(tmp_path / "store", [(ciphertext, forged)], [PLAIN])
     (store.path / "blobs/sha256/junk").write_bytes(b"{" + descriptor.digest.encode())
     flags = ("--content-store", str(store.path), "--decryption-keys-path", str(node.keys))
 
@@ -299,7 +303,7 @@ def test_the_content_store_stands_in_for_a_payload(node: Node, layer: Any, decod
 
 def test_a_payload_counts_more_than_the_content_store(node: Node, layer: Any, decode: Any, tmp_path: Path) -> None:
     ciphertext, descriptor = layer
-    store = sealed.Layout(tmp_path / "store", [layer], [PLAIN])
+    store = encrypted_images.Layout(tmp_path / "store", [layer], [PLAIN])
     flags = ("--content-store", str(store.path), "--decryption-keys-path", str(node.keys))
     said = decode(ciphertext, payload(descriptor.replace(annotations={})), *flags).refused()
 

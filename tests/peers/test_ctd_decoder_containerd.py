@@ -18,12 +18,12 @@ from pathlib import Path
 
 import pytest
 
+from runjail import protobuf
 from runjail.image.model import Descriptor
-from runjail.shim import wire
 from tests.demo.leftovers import Leftovers
-from tests.image import sealed
+from tests.image import encrypted_images
 from tests.peers import decrypting
-from tests.peers.calls import PATH, RUNJAIL, Caller, Tidiness, eventually
+from tests.peers.commands import PATH, RUNJAIL, Caller, Tidiness, eventually
 from tests.peers.decrypting import DECODER, Node
 
 pytestmark = [pytest.mark.peers("containerd", "ctr", "skopeo", "docker-registry"), pytest.mark.linux]
@@ -45,7 +45,7 @@ http: {{addr: "127.0.0.1:{1}"}}
 PULL, IMAGE = "/runtime.v1.ImageService/PullImage", {1: ("image", {1: ("image", "s")})}
 NUMBERS = itertools.count(1)
 TEXT = b"Hello World!\n" * 20_000  # more than the 10 KiB that imgcrypt's decoder holds back
-HELLO = sealed.tar(content=TEXT)
+HELLO = encrypted_images.tar(content=TEXT)
 
 
 class Machine(Caller):
@@ -111,20 +111,20 @@ class Machine(Caller):
 
     def push(self, layers: "list[tuple[bytes, Descriptor]]", archives: "list[bytes]") -> str:
         """Put an image of these layers into the registry as it is. Returns its name."""
-        layout = sealed.Layout(self.directory / f"image{next(NUMBERS)}", layers, archives)
+        layout = encrypted_images.Layout(self.directory / f"image{next(NUMBERS)}", layers, archives)
         return self.copy(layout)
 
     def push_sealed(self, *archives: bytes, compression: str = "gzip") -> str:
         """Put an image for the node's key into the registry. Returns its name."""
-        kind = sealed.LAYER + (f"+{compression}" if compression else "")
+        kind = encrypted_images.LAYER + (f"+{compression}" if compression else "")
         recipient = {"pubkeys": (self.node.public,)}
-        blobs = [sealed.compressed(archive, compression) for archive in archives]
-        return self.push([sealed.seal(blob, kind, recipient) for blob in blobs], list(archives))
+        blobs = [encrypted_images.compressed(archive, compression) for archive in archives]
+        return self.push([encrypted_images.seal(blob, kind, recipient) for blob in blobs], list(archives))
 
-    def copy(self, layout: sealed.Layout, *options: str) -> str:
+    def copy(self, layout: encrypted_images.Layout, *options: str) -> str:
         """Put an image into the registry with skopeo. Returns its name."""
         name = f"{self.registry}/hello{next(NUMBERS)}:latest"
-        sealed.skopeo(layout.name, f"docker://{name}", "--dest-tls-verify=false", *options)
+        encrypted_images.skopeo(layout.name, f"docker://{name}", "--dest-tls-verify=false", *options)
         return name
 
     def cri_pull(self, name: str) -> str:
@@ -133,7 +133,7 @@ class Machine(Caller):
 
         with grpc.insecure_channel(f"unix:{self.socket}") as channel:
             try:
-                channel.unary_unary(PULL)(wire.encode(IMAGE, {"image": {"image": name}}), timeout=60)
+                channel.unary_unary(PULL)(protobuf.encode(IMAGE, {"image": {"image": name}}), timeout=60)
             except grpc.RpcError as error:
                 return str(error.details())
         return ""
@@ -189,7 +189,7 @@ def containerd(machine: Machine) -> Iterator[Machine]:
 def test_a_cri_pull_decrypts_with_the_keys_of_the_node(containerd: Machine, compression: str) -> None:
     """What the kubelet does, key_model = node; in every compression, several layers."""
     pytest.importorskip("grpc")
-    name = containerd.push_sealed(HELLO, sealed.tar("second", b"layer"), compression=compression)
+    name = containerd.push_sealed(HELLO, encrypted_images.tar("second", b"layer"), compression=compression)
 
     assert containerd.cri_pull(name) == ""
     assert {"hello": TEXT, "second": b"layer"} in containerd.unpacked()
@@ -199,7 +199,7 @@ def test_a_cri_pull_decrypts_with_the_keys_of_the_node(containerd: Machine, comp
 def test_a_cri_pull_decrypts_what_skopeo_encrypts(containerd: Machine, compression: str) -> None:
     pytest.importorskip("grpc")
     (containerd.directory / "public.pem").write_bytes(containerd.node.public)
-    plain = sealed.plain(containerd.directory / f"plain-{compression}", "gzip", HELLO)
+    plain = encrypted_images.plain(containerd.directory / f"plain-{compression}", "gzip", HELLO)
     options = ("--dest-compress-format", compression, "--encryption-key", f"jwe:{containerd.directory}/public.pem")
 
     assert containerd.cri_pull(containerd.copy(plain, *options)) == ""
@@ -208,7 +208,7 @@ def test_a_cri_pull_decrypts_what_skopeo_encrypts(containerd: Machine, compressi
 
 def test_a_cri_pull_decrypts_with_a_key_provider(containerd: Machine) -> None:
     pytest.importorskip("grpc")
-    layer = containerd.node.with_provider(HELLO, sealed.LAYER)
+    layer = containerd.node.with_provider(HELLO, encrypted_images.LAYER)
 
     assert containerd.cri_pull(containerd.push([layer], [HELLO])) == ""
     assert containerd.unpacked() == [{"hello": TEXT}]
@@ -228,10 +228,10 @@ def test_ctr_pulls_and_runs_an_encrypted_image(containerd: Machine, machine_root
 
 
 def test_ctr_imports_an_encrypted_archive(containerd: Machine) -> None:
-    layer = sealed.seal(HELLO, sealed.LAYER, {"pubkeys": (containerd.node.public,)})
-    layout = sealed.Layout(containerd.directory / "archived", [layer], [HELLO])
+    layer = encrypted_images.seal(HELLO, encrypted_images.LAYER, {"pubkeys": (containerd.node.public,)})
+    layout = encrypted_images.Layout(containerd.directory / "archived", [layer], [HELLO])
     archive = containerd.directory / "archive.tar"
-    sealed.skopeo(layout.name, f"oci-archive:{archive}:example.org/hello:latest")
+    encrypted_images.skopeo(layout.name, f"oci-archive:{archive}:example.org/hello:latest")
 
     containerd.ok("images", "import", "--snapshotter", "native", str(archive))
 
@@ -251,7 +251,7 @@ def refused(containerd: Machine, name: str) -> "list[str]":
 
 
 def test_without_the_key_containerd_refuses(containerd: Machine) -> None:
-    layer = sealed.seal(HELLO, sealed.LAYER, {"pubkeys": (containerd.node.foreign,)})
+    layer = encrypted_images.seal(HELLO, encrypted_images.LAYER, {"pubkeys": (containerd.node.foreign,)})
 
     for said in refused(containerd, containerd.push([layer], [HELLO])):
         assert (
@@ -262,7 +262,7 @@ def test_without_the_key_containerd_refuses(containerd: Machine) -> None:
 
 
 def test_without_any_key_of_the_kind_containerd_refuses(containerd: Machine) -> None:
-    ciphertext, descriptor = containerd.node.with_provider(HELLO, sealed.LAYER)
+    ciphertext, descriptor = containerd.node.with_provider(HELLO, encrypted_images.LAYER)
     old, new = (f"org.opencontainers.image.enc.keys.provider.{name}" for name in ("vault", "other"))
     annotations = {name.replace(old, new): value for name, value in descriptor.annotations.items()}
 
@@ -275,7 +275,9 @@ def test_without_any_key_of_the_kind_containerd_refuses(containerd: Machine) -> 
 
 def test_a_layer_that_is_not_authentic_reaches_no_snapshot(containerd: Machine) -> None:
     """Its last byte differs, and the manifest has the right digest for that: only the HMAC tells."""
-    ciphertext, descriptor = sealed.seal(HELLO, sealed.LAYER, {"pubkeys": (containerd.node.public,)})
+    ciphertext, descriptor = encrypted_images.seal(
+        HELLO, encrypted_images.LAYER, {"pubkeys": (containerd.node.public,)}
+    )
     changed = ciphertext[:-1] + bytes([ciphertext[-1] ^ 1])
     forged = descriptor.replace(digest=f"sha256:{hashlib.sha256(changed).hexdigest()}")
 
@@ -286,7 +288,7 @@ def test_a_layer_that_is_not_authentic_reaches_no_snapshot(containerd: Machine) 
 
 def test_a_layer_of_another_image_is_refused(containerd: Machine) -> None:
     """Authentic by itself, but not what the image config says: containerd compares the diffID."""
-    layer = sealed.seal(HELLO, sealed.LAYER, {"pubkeys": (containerd.node.public,)})
+    layer = encrypted_images.seal(HELLO, encrypted_images.LAYER, {"pubkeys": (containerd.node.public,)})
 
-    for said in refused(containerd, containerd.push([layer], [sealed.tar("other")])):
+    for said in refused(containerd, containerd.push([layer], [encrypted_images.tar("other")])):
         assert "wrong diff id" in said

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.demo.leftovers import Leftovers
-from tests.peers.calls import (
+from tests.peers.commands import (
     PATH,
     RUNJAIL,
     Caller,

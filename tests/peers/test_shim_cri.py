@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.peers.calls import eventually
+from tests.peers.commands import eventually
 from tests.peers.cri import EXITED, NODE, RUNNING, Cri
 from tests.peers.shims import IMAGE, Containerd
 

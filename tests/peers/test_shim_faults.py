@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.peers.calls import eventually, start
+from tests.peers.commands import eventually, start
 from tests.peers.shims import Containerd
 
 pytestmark = [pytest.mark.peers("containerd", "ctr"), pytest.mark.linux]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.peers.calls import RUNJAIL, call, eventually, finish, on_terminal, processes_naming, start
+from tests.peers.commands import RUNJAIL, call, eventually, finish, on_terminal, processes_naming, start
 from tests.peers.shims import RUNTIME, SHIM, Containerd
 
 pytestmark = [pytest.mark.peers("containerd", "ctr"), pytest.mark.linux]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.peers.calls import eventually, finish, start
+from tests.peers.commands import eventually, finish, start
 from tests.peers.shims import Containerd
 
 pytestmark = [pytest.mark.peers("containerd", "ctr", "containerd-shim-runc-v2"), pytest.mark.linux]

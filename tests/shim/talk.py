@@ -3,7 +3,8 @@
 import socket
 from typing import Any
 
-from runjail.shim import messages, wire
+from runjail import protobuf
+from runjail.shim import messages
 
 TASK = "containerd.task.v2.Task"
 LIST = {  # what is asked and what is answered, of the methods that tests call
@@ -32,21 +33,21 @@ class Client:
     def send(self, method: str, payload: bytes = b"", service: str = TASK) -> None:
         """Send a request."""
         self.stream += 2
-        data = wire.encode(messages.REQUEST, {"service": service, "method": method, "payload": payload})
+        data = protobuf.encode(messages.REQUEST, {"service": service, "method": method, "payload": payload})
         self.socket.sendall(frame(self.stream, data))
 
     def receive(self) -> dict[str, Any]:
         """Return a response. Raises ConnectionResetError at the end."""
         header = self._exactly(10)
-        return wire.decode(messages.RESPONSE, self._exactly(int.from_bytes(header[:4], "big")))
+        return protobuf.decode(messages.RESPONSE, self._exactly(int.from_bytes(header[:4], "big")))
 
     def call(self, method: str, **request: Any) -> dict[str, Any]:
         """Call a method of the container `web` and insist on success."""
         asked, answered = LIST[method]
-        self.send(method, wire.encode(asked, {"id": "web", **request}))
+        self.send(method, protobuf.encode(asked, {"id": "web", **request}))
         said = self.receive()
         assert not said["status"], said
-        return wire.decode(answered, said["payload"])
+        return protobuf.decode(answered, said["payload"])
 
     def pid(self) -> int:
         """Ask for the shim's pid, as containerd does."""

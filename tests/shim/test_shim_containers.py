@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from runjail import errors
-from runjail.lifecycle.state import Container as State
-from runjail.shim import messages, wire
-from runjail.shim.containers import Containers
+from runjail import errors, protobuf
+from runjail.container.state import Container as State
+from runjail.shim import messages
+from runjail.shim.exits import Containers
 from runjail.shim.loop import Loop
 from runjail.shim.machine import Engine
 from runjail.shim.service import TaskService
@@ -28,7 +28,7 @@ class Events:
 
     def publish(self, topic: str, event: dict[str, Any]) -> None:
         """Note an event, which must fit its table."""
-        wire.encode(messages.EVENTS[topic][1], event)
+        protobuf.encode(messages.EVENTS[topic][1], event)
         self.said.append((topic.removeprefix("/tasks/"), event))
 
     @property
@@ -106,9 +106,9 @@ class Shim:
         """Ask for something. Returns a list that is empty until the answer or the failure comes."""
         wanted, given, _ = self.service._services[service][method]
         answers: list[Any] = []
-        payload = wire.encode(wanted, {"id": "web", **request} if method != "Shutdown" else request)
+        payload = protobuf.encode(wanted, {"id": "web", **request} if method != "Shutdown" else request)
         self.service.serve(
-            service, method, payload, lambda data: answers.append(wire.decode(given, data)), answers.append
+            service, method, payload, lambda data: answers.append(protobuf.decode(given, data)), answers.append
         )
         return answers
 
@@ -374,7 +374,7 @@ def test_pids(shim: Shim) -> None:
     found = asked[0]["processes"]
     assert [process["pid"] for process in found] == [100, 200]
     assert found[0]["info"] is None
-    assert wire.decode(messages.PROCESS_DETAILS, found[1]["info"]["value"]) == {"exec_id": "more"}
+    assert protobuf.decode(messages.PROCESS_DETAILS, found[1]["info"]["value"]) == {"exec_id": "more"}
     shim.containers.on_exit(200, 0)
     shim.containers.on_exit(100, 0)
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from runjail.shim import events, messages, ttrpc, wire
+from runjail import protobuf
+from runjail.shim import events, messages, ttrpc
 from runjail.shim.events import Publisher
 from runjail.shim.loop import Loop
 
@@ -38,7 +39,7 @@ class Taker:
             self.refusing -= 1
             refuse(ttrpc.Failure(ttrpc.INVALID, "no"))
             return
-        self.taken.append(wire.decode(messages.FORWARD, payload)["envelope"])
+        self.taken.append(protobuf.decode(messages.FORWARD, payload)["envelope"])
         answer(b"")
 
     def close(self) -> None:
@@ -51,7 +52,7 @@ class Taker:
     def ids(self) -> list[str]:
         """Return the containers that were named, in order."""
         table = messages.EVENTS["/tasks/oom"][1]
-        return [wire.decode(table, event["event"]["value"])["container_id"] for event in self.taken]
+        return [protobuf.decode(table, event["event"]["value"])["container_id"] for event in self.taken]
 
 
 @pytest.fixture

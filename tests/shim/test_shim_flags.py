@@ -2,8 +2,9 @@
 
 import pytest
 
+from runjail import protobuf
 from runjail.errors import UsageError
-from runjail.shim import messages, wire
+from runjail.shim import messages
 from runjail.shim.flags import Given
 
 START = "-namespace k8s.io -address /run/c.sock -publish-binary /usr/bin/containerd -id web start".split()
@@ -18,7 +19,7 @@ def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def bootstrap(**fields: str) -> bytes:
     """Return BootstrapParams."""
-    return wire.encode(messages.BOOTSTRAP, {"instance_id": "web", "namespace": "k8s.io", **fields})
+    return protobuf.encode(messages.BOOTSTRAP, {"instance_id": "web", "namespace": "k8s.io", **fields})
 
 
 def test_flags_of_every_version() -> None:
@@ -56,7 +57,7 @@ def test_parameters_on_standard_input() -> None:
     [
         b"",
         b"\xff\xff",
-        wire.encode(messages.ANY, {"type_url": "containerd.runc.v1.Options", "value": b"\x3a\x02/r"}),
+        protobuf.encode(messages.ANY, {"type_url": "containerd.runc.v1.Options", "value": b"\x3a\x02/r"}),
         bootstrap(instance_id="somebody else's", containerd_grpc_address="/wrong"),
     ],
     ids=["nothing", "garbage", "options of older versions", "another container's"],

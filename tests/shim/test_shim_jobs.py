@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from runjail.container.state import Store
 from runjail.errors import ContainerNotFound
-from runjail.lifecycle.state import Store
 from runjail.shim import jobs
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from runjail import jsonio
-from runjail.shim import messages, wire
+from runjail import jsonio, protobuf
+from runjail.shim import messages
 from runjail.shim.bootstrap import Turn, join
 from tests.test_imports import over_budget
 
@@ -41,7 +41,7 @@ class Caller:
     def parameters(self, id: str) -> bytes:
         """Return BootstrapParams that name our socket directory."""
         fields = {"instance_id": id, "namespace": "default", "socket_dir": str(self.sockets)}
-        return wire.encode(messages.BOOTSTRAP, fields)
+        return protobuf.encode(messages.BOOTSTRAP, fields)
 
     def start(self, id: str) -> str:
         """Return the address that `start` prints."""
@@ -57,7 +57,7 @@ class Caller:
             self.words(id, "delete"), stdin=subprocess.DEVNULL, capture_output=True, env=self.env, timeout=30
         )
         assert (done.returncode, done.stderr) == (0, b""), done
-        return wire.decode(messages.ENDED, done.stdout)
+        return protobuf.decode(messages.ENDED, done.stdout)
 
     def pid(self, id: str) -> int:
         """Return the shim's pid."""
@@ -181,16 +181,16 @@ def test_little_is_loaded(caller: Caller) -> None:
     said = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, env=caller.env, check=True).stderr
     names = {line.split("|")[2].strip() for line in said.decode().splitlines()} - {"imported package"}
 
-    assert "runjail.shim.commands" in names
+    assert "runjail.shim.command_line" in names
     assert over_budget(names) == set()
-    assert not names & {"runjail.lifecycle", "runjail.host.linux", "runjail.host.freebsd", "runjail.cli.main"}
+    assert not names & {"runjail.container", "runjail.host.linux.host", "runjail.host.freebsd.host", "runjail.cli.main"}
 
 
 def test_descriptions() -> None:
     """-v is for people, -info for containerd 2."""
     version = subprocess.run([SHIM, "-v"], capture_output=True, check=True, text=True).stdout
     told = subprocess.run([SHIM, "-info"], capture_output=True, check=True, stdin=subprocess.DEVNULL).stdout
-    info = wire.decode(messages.INFO, told)
+    info = protobuf.decode(messages.INFO, told)
 
     assert version.startswith("containerd-shim-runjail-v1 ")
     assert info["name"] == "io.containerd.runjail.v1"

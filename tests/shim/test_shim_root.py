@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from runjail import protobuf
 from runjail.errors import UsageError
-from runjail.shim import messages, wire
+from runjail.shim import messages
 from runjail.shim.metrics import metrics
 from runjail.shim.root import state_root
 
@@ -15,7 +16,7 @@ BUNDLE = "/run/containerd/io.containerd.runtime.v2.task/default/web"
 
 def options(root: str, kind: str = "containerd.runc.v1.Options") -> dict[str, Any]:
     """Return a runtime's options."""
-    return {"type_url": kind, "value": wire.encode(messages.OPTIONS, {"root": root})}
+    return {"type_url": kind, "value": protobuf.encode(messages.OPTIONS, {"root": root})}
 
 
 def test_beside_the_bundles() -> None:
@@ -56,7 +57,7 @@ def test_metrics_of_a_whole_document() -> None:
         "pids": {"current": 15, "limit": 16},
     }
     packed = metrics(usage)
-    found = wire.decode(messages.METRICS, packed["value"])
+    found = protobuf.decode(messages.METRICS, packed["value"])
 
     assert packed["type_url"] == "io.containerd.cgroups.v1.Metrics"
     assert found["cpu"]["usage"] == {"total": 5, "kernel": 2, "user": 3, "per_cpu": []}
@@ -73,7 +74,7 @@ def test_metrics_of_a_system_that_counts_little() -> None:
         "memory": {"usage": {}},
         "pids": {"current": 1, "limit": 0},
     }
-    found = wire.decode(messages.METRICS, metrics(usage)["value"])
+    found = protobuf.decode(messages.METRICS, metrics(usage)["value"])
 
     assert found["memory"]["usage"]["limit"] == 0
     assert found["memory"]["swap"] is not None

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from runjail.shim import frames, messages, ttrpc, wire
+from runjail import protobuf
+from runjail.shim import frames, messages, ttrpc
 from runjail.shim.loop import Loop
 
 
@@ -44,14 +45,14 @@ class Peer:
 
     def request(self, stream: int, method: str, payload: bytes = b"") -> None:
         """Send a request."""
-        self.send(stream, wire.encode(messages.REQUEST, {"service": "s", "method": method, "payload": payload}))
+        self.send(stream, protobuf.encode(messages.REQUEST, {"service": "s", "method": method, "payload": payload}))
 
     def receive(self) -> tuple[int, dict[str, Any]]:
         """Return stream and content of one response."""
         self.socket.settimeout(5)
         length, stream, kind, flags = frames.HEADER.unpack(self.exactly(frames.HEADER.size))
         assert (kind, flags) == (ttrpc.RESPONSE, 0)
-        return stream, wire.decode(messages.RESPONSE, self.exactly(length))
+        return stream, protobuf.decode(messages.RESPONSE, self.exactly(length))
 
     def exactly(self, count: int) -> bytes:
         """Return that many bytes."""
@@ -107,7 +108,7 @@ def test_streams_are_odd_and_rise(peer: Peer, streams: tuple[int, ...]) -> None:
 
 
 def test_a_frame_in_pieces(peer: Peer) -> None:
-    data = wire.encode(messages.REQUEST, {"service": "s", "method": "M", "payload": b"x" * 300})
+    data = protobuf.encode(messages.REQUEST, {"service": "s", "method": "M", "payload": b"x" * 300})
     frame = frames.HEADER.pack(len(data), 1, ttrpc.REQUEST, 0) + data
     for at in range(0, len(frame), 100):
         peer.socket.sendall(frame[at : at + 100])
@@ -197,7 +198,7 @@ def _frames(peer: Peer) -> list[int]:
         length = frames.HEADER.unpack_from(buffer)[0]
         if len(buffer) < frames.HEADER.size + length:
             break
-        sizes.append(len(wire.decode(messages.RESPONSE, bytes(buffer[frames.HEADER.size :][:length]))["payload"]))
+        sizes.append(len(protobuf.decode(messages.RESPONSE, bytes(buffer[frames.HEADER.size :][:length]))["payload"]))
         del buffer[: frames.HEADER.size + length]
     return sizes
 

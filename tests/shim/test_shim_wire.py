@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runjail.shim import messages, wire
+from runjail import protobuf
+from runjail.shim import messages
 
 INNER = {1: ("name", "s"), 2: ("size", "u")}
 TABLE = {
@@ -81,7 +82,7 @@ def protoc(tmp_path: Path) -> Any:
 
 
 def test_protoc_reads_what_we_write(protoc: Any) -> None:
-    ours = protoc("decode", wire.encode(TABLE, FULL))
+    ours = protoc("decode", protobuf.encode(TABLE, FULL))
     theirs = protoc("decode", protoc("encode", AS_TEXT.encode()))
 
     assert b"".join(line for line in theirs.splitlines(True) if b"skipped" not in line) == ours
@@ -89,19 +90,19 @@ def test_protoc_reads_what_we_write(protoc: Any) -> None:
 
 def test_we_read_what_protoc_writes(protoc: Any) -> None:
     """Packed numbers too; fields that we do not know are skipped, whatever their type."""
-    assert wire.decode(TABLE, protoc("encode", AS_TEXT.encode())) == FULL
+    assert protobuf.decode(TABLE, protoc("encode", AS_TEXT.encode())) == FULL
 
 
 def test_known_bytes() -> None:
     """From the encoding guide: field 1 with 150, a string, a message."""
-    assert wire.encode({1: ("a", "u")}, {"a": 150}) == b"\x08\x96\x01"
-    assert wire.encode({2: ("b", "s")}, {"b": "testing"}) == b"\x12\x07testing"
-    assert wire.encode({3: ("c", {1: ("a", "u")})}, {"c": {"a": 150}}) == b"\x1a\x03\x08\x96\x01"
+    assert protobuf.encode({1: ("a", "u")}, {"a": 150}) == b"\x08\x96\x01"
+    assert protobuf.encode({2: ("b", "s")}, {"b": "testing"}) == b"\x12\x07testing"
+    assert protobuf.encode({3: ("c", {1: ("a", "u")})}, {"c": {"a": 150}}) == b"\x1a\x03\x08\x96\x01"
 
 
 @given(values)
 def test_what_is_written_is_read(message: dict[str, Any]) -> None:
-    assert wire.decode(TABLE, wire.encode(TABLE, message)) == message
+    assert protobuf.decode(TABLE, protobuf.encode(TABLE, message)) == message
 
 
 @given(st.binary(max_size=60))
@@ -109,7 +110,7 @@ def test_garbage_is_a_value_error(data: bytes) -> None:
     """Whoever connects to the socket may send anything."""
     for table in (TABLE, messages.CREATE, messages.REQUEST, messages.EXEC):
         try:
-            wire.decode(table, data)
+            protobuf.decode(table, data)
         except ValueError:
             pass
 
@@ -130,21 +131,21 @@ def test_garbage_is_a_value_error(data: bytes) -> None:
 )
 def test_malformed_messages(data: bytes, why: str) -> None:
     with pytest.raises(ValueError):
-        wire.decode(TABLE, data)
+        protobuf.decode(TABLE, data)
 
 
 def test_defaults_take_no_bytes() -> None:
-    empty = wire.decode(TABLE, b"")
+    empty = protobuf.decode(TABLE, b"")
 
-    assert wire.encode(TABLE, empty) == b""
+    assert protobuf.encode(TABLE, empty) == b""
     assert empty["inner"] is None
-    assert wire.encode({6: ("inner", INNER)}, {"inner": {}}) == b"\x32\x00"  # present and empty is not absent
+    assert protobuf.encode({6: ("inner", INNER)}, {"inner": {}}) == b"\x32\x00"  # present and empty is not absent
 
 
 def test_a_wrong_name_is_our_mistake() -> None:
     with pytest.raises(KeyError, match="txet"):
-        wire.encode(TABLE, {"txet": "x"})
+        protobuf.encode(TABLE, {"txet": "x"})
 
 
 def test_the_last_value_wins() -> None:
-    assert wire.decode(TABLE, b"\x18\x01\x18\x02")["count"] == 2
+    assert protobuf.decode(TABLE, b"\x18\x01\x18\x02")["count"] == 2

@@ -2,7 +2,7 @@
 
 import pytest
 
-from runjail.spec.wording import LONGEST, any_of, order, place, shown
+from runjail.spec.problems import LONGEST, any_of, order, place, shown
 
 
 @pytest.mark.parametrize(

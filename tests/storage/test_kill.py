@@ -12,7 +12,7 @@ import pytest
 
 from runjail.errors import InUse, StorageError
 from runjail.storage.base import Store, open_store
-from runjail.storage.choose import open_zfs
+from runjail.storage.open import open_zfs
 from runjail.storage.zfs_cli import Cli
 from tests.storage.layers import A, B, add, names
 

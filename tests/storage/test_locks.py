@@ -10,7 +10,7 @@ import pytest
 
 from runjail.errors import StorageError
 from runjail.host import programs
-from runjail.storage.lock import Home, Inheriting
+from runjail.storage.store_lock import Home, Inheriting
 
 
 @pytest.fixture

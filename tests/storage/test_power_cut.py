@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 from runjail.errors import StorageError
-from runjail.storage import durable, places
+from runjail.storage import directory_layout, durable
 from runjail.storage.base import open_store
 from tests.storage.layers import A, B, add
 
@@ -109,7 +109,7 @@ def test_a_disk_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     def fail(path: str) -> None:
         raise OSError(5, "Input/output error", path)
 
-    monkeypatch.setattr(places, "sync_tree", fail)
+    monkeypatch.setattr(directory_layout, "sync_tree", fail)
     store = open_store(f"dir:{tmp_path}/store", default="")
     with pytest.raises(StorageError, match="cannot be completed"):
         add(store, A, {"a": "a"})

@@ -7,7 +7,7 @@ import pytest
 
 from runjail.errors import InUse, StorageError
 from runjail.storage.base import LayerInfo, Store, open_store
-from runjail.storage.lock import Home
+from runjail.storage.store_lock import Home
 from tests.storage.layers import A, B, C, add, names
 
 

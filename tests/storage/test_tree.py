@@ -12,7 +12,7 @@ import pytest
 from runjail import attributes
 from runjail.errors import InUse, StorageError
 from runjail.rootfs import DIRECTORY
-from runjail.storage import removal, tree
+from runjail.storage import copy_tree, remove_tree
 from runjail.storage.base import open_store
 from runjail.storage.directory import DirectoryStore
 from tests.storage.layers import A, B, add
@@ -94,14 +94,14 @@ def target(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def copier(rich: Path, target: Path) -> Iterator[tree.Copier]:
+def copier(rich: Path, target: Path) -> Iterator[copy_tree.Copier]:
     descriptors = [os.open(rich, DIRECTORY), os.open(target, DIRECTORY)]
-    yield tree.Copier(*descriptors)
+    yield copy_tree.Copier(*descriptors)
     for descriptor in descriptors:
         os.close(descriptor)
 
 
-def test_a_copy_is_the_same_in_every_respect(copier: tree.Copier, rich: Path, target: Path) -> None:
+def test_a_copy_is_the_same_in_every_respect(copier: copy_tree.Copier, rich: Path, target: Path) -> None:
     copier.copy()
 
     assert facts(target) == facts(rich)
@@ -112,7 +112,7 @@ def test_a_copy_is_the_same_in_every_respect(copier: tree.Copier, rich: Path, ta
 
 
 def test_copying_works_without_help_of_the_kernel(
-    copier: tree.Copier, rich: Path, target: Path, monkeypatch: pytest.MonkeyPatch
+    copier: copy_tree.Copier, rich: Path, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No copy_file_range(2), no holes."""
 
@@ -126,7 +126,7 @@ def test_copying_works_without_help_of_the_kernel(
     assert facts(target) == facts(rich)
 
 
-def test_links_are_the_same_files(copier: tree.Copier, rich: Path, target: Path) -> None:
+def test_links_are_the_same_files(copier: copy_tree.Copier, rich: Path, target: Path) -> None:
     copier.link()
 
     assert facts(target) == facts(rich)
@@ -137,7 +137,7 @@ def test_links_are_the_same_files(copier: tree.Copier, rich: Path, target: Path)
 
 @pytest.mark.parametrize("number", [errno.EPERM, errno.EMLINK, errno.EXDEV])
 def test_what_cannot_be_linked_is_copied(
-    copier: tree.Copier, rich: Path, target: Path, monkeypatch: pytest.MonkeyPatch, number: int
+    copier: copy_tree.Copier, rich: Path, target: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     """File flags, or too many links already."""
     link = os.link
@@ -157,9 +157,9 @@ def test_what_cannot_be_linked_is_copied(
 def test_files_are_measured_once(rich: Path) -> None:
     (rich / "sparse").unlink()
     top = os.open(rich, DIRECTORY)
-    own, total = tree.measure(top, set())
+    own, total = copy_tree.measure(top, set())
     shared = {os.stat(rich / "bin/su").st_ino}
-    less, again = tree.measure(top, shared)
+    less, again = copy_tree.measure(top, shared)
     os.close(top)
 
     links = sum(len(os.readlink(path)) for path in rich.rglob("*") if path.is_symlink())
@@ -182,7 +182,7 @@ def deep(top: Path) -> None:
 def test_deep_trees_are_removed(tmp_path: Path) -> None:
     (tmp_path / "trash/item").mkdir(parents=True)
     deep(tmp_path / "trash/item")
-    removal.remove(str(tmp_path / "trash"), "item")
+    remove_tree.remove(str(tmp_path / "trash"), "item")
 
     assert os.listdir(tmp_path / "trash") == []
 
@@ -213,7 +213,7 @@ def test_removing_follows_no_link(tmp_path: Path) -> None:
     os.symlink(outside, item / "link")
     os.symlink(outside / "kept", item / "file")
     os.link(outside / "kept", item / "hard")
-    removal.remove(str(tmp_path / "trash"), "item")
+    remove_tree.remove(str(tmp_path / "trash"), "item")
 
     assert os.listdir(tmp_path / "trash") == []
     assert (outside / "kept").read_text() == "kept"
@@ -222,11 +222,11 @@ def test_removing_follows_no_link(tmp_path: Path) -> None:
 READ_ONLY = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
-from runjail.storage import removal
+from runjail.storage import remove_tree
 os.setgid(12345); os.setuid(12345)
 os.makedirs("trash/item/a/b/c"); open("trash/item/a/b/file", "w").close()
 for path in ("trash/item/a/b/c", "trash/item/a/b", "trash/item/a", "trash/item"): os.chmod(path, 0o500)
-removal.remove("trash", "item")
+remove_tree.remove("trash", "item")
 assert os.listdir("trash") == [], os.listdir("trash")
 """
 
@@ -269,7 +269,7 @@ def test_flags_are_cleared_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(os, "unlink", refuse)
     monkeypatch.setattr(attributes, "SYSTEM", Flags())
-    removal.remove(str(tmp_path / "trash"), "item")
+    remove_tree.remove(str(tmp_path / "trash"), "item")
 
     assert os.listdir(tmp_path / "trash") == []
 
@@ -301,10 +301,10 @@ def test_mounts_are_found_without_a_table(tmp_path: Path) -> None:
     subprocess.run(["mount", "-t", "tmpfs", "none", str(tmp_path / "a/b")], check=True)
     try:
         with pytest.raises(InUse, match="a/b"):
-            removal.refuse_mounts(str(tmp_path), "/nonexistent")
+            remove_tree.refuse_mounts(str(tmp_path), "/nonexistent")
     finally:
         subprocess.run(["umount", str(tmp_path / "a/b")], check=True)
-    removal.refuse_mounts(str(tmp_path), "/nonexistent")
+    remove_tree.refuse_mounts(str(tmp_path), "/nonexistent")
 
 
 def test_a_store_of_directories_warns_once_that_it_enforces_no_size(tmp_path: Path) -> None:
@@ -335,7 +335,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(tree, "_copy_file", refuse)
+        patch.setattr(copy_tree, "_copy_file", refuse)
         with pytest.raises(StorageError, match="no space left"):
             store.make_root("web", A)
     assert store.roots() == []

@@ -8,9 +8,10 @@ import pytest
 
 from runjail.errors import InUse, StorageError
 from runjail.host import programs
-from runjail.storage import choose, zfs_cli
+from runjail.storage import open as choose
+from runjail.storage import zfs_cli
 from runjail.storage.base import Store, open_store
-from runjail.storage.choose import decide, open_zfs
+from runjail.storage.open import decide, open_zfs
 from tests.demo.zfs_pool import zfs
 from tests.storage.fake_zfs import FakeZfs
 from tests.storage.layers import A, B, add, names

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import TOP
+from tests.container import fault_injection
 from tests.image.registry_server import DockerRegistry
-from tests.lifecycle import killer
 from tests.story.conftest import Keys, Teller
 
 pytestmark = pytest.mark.needs("root")
@@ -28,7 +28,14 @@ class Victim:
     def kill(self, number: int, *args: str) -> int:
         """Run a verb and kill it before a step; returns its exit code, -9 when it was killed."""
         state = ("--root", str(self.teller.runjail.root), "--store", self.teller.location)
-        command = [str(TOP / ".venv" / "bin" / "python"), str(killer.__file__), "parent", str(number), *state, *args]
+        command = [
+            str(TOP / ".venv" / "bin" / "python"),
+            str(fault_injection.__file__),
+            "parent",
+            str(number),
+            *state,
+            *args,
+        ]
         env = {"PATH": os.environ["PATH"], **self.teller.env}
         with open(self.said, "wb") as said:
             done = subprocess.run(

@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from runjail.container.query import is_used
+from runjail.container.state import Store
 from runjail.errors import ContainerExists
-from runjail.image import bundles, media, model
-from runjail.image.content import Content
-from runjail.image.prune import prune
-from runjail.lifecycle.inspect import is_used
-from runjail.lifecycle.state import Store
+from runjail.image import media_types, model
+from runjail.image.bundle import owned
+from runjail.image.bundle.prune import prune
+from runjail.image.content.store import Content
 from tests.attacks.races import goes_on, stopped_at
 from tests.conftest import Bundle
-from tests.lifecycle.life import Life
+from tests.container.harness import Life
 from tests.story.conftest import Keys, Teller
 
 pytestmark = [
@@ -83,7 +84,7 @@ def test_prune_takes_no_root_from_a_bundle_in_the_making(teller: Teller, hello: 
     chain, _where = teller.ok("image", "unpack", hello).split()
     store, content = teller.store, Content(teller.store.content())
     with content.lease():
-        store.make_root("bundle-1", chain, properties={bundles.BUNDLE: str(tmp_path / "bundle")})
+        store.make_root("bundle-1", chain, properties={owned.BUNDLE: str(tmp_path / "bundle")})
         assert prune(content, store, is_used).busy
         assert store.root("bundle-1")
     assert prune(content, store, is_used).roots == ("bundle-1",)
@@ -109,7 +110,7 @@ def test_two_may_take_one_bundle_back(teller: Teller, monkeypatch: pytest.Monkey
         remove(directory)
 
     monkeypatch.setattr(shutil, "rmtree", beside_another)
-    bundles.take_back(teller.store, path)
+    owned.take_back(teller.store, path)
     assert not os.path.exists(path)
 
 
@@ -119,7 +120,7 @@ def test_what_is_busy_does_not_keep_the_rest(teller: Teller, hello: str, tmp_pat
     for name in ("busy", "idle"):
         teller.ok("image", "bundle", hello, str(tmp_path / name))
         (tmp_path / name / "config.json").unlink()
-    busy, idle = sorted(teller.store.roots(), key=lambda root: root.properties[bundles.BUNDLE])
+    busy, idle = sorted(teller.store.roots(), key=lambda root: root.properties[owned.BUNDLE])
     subprocess.run(["mount", "--bind", str(tmp_path), f"{busy.path}/tmp"], check=True)
     try:
         result = teller("image", "prune", "--format", "json")
@@ -134,17 +135,17 @@ def test_what_is_busy_does_not_keep_the_rest(teller: Teller, hello: str, tmp_pat
 
 @pytest.mark.parametrize("said", ["auto", "", "dir", 5, None, ["zfs:tank"]])
 def test_a_bundle_names_a_store_or_nothing(location: str, tmp_path: Path, said: object) -> None:
-    (tmp_path / bundles.MARK).write_text(json.dumps({"store": location}))
-    assert bundles.location(str(tmp_path)) == location
-    (tmp_path / bundles.MARK).write_text(json.dumps({"store": said}))
-    assert bundles.location(str(tmp_path)) == ""
+    (tmp_path / owned.MARK).write_text(json.dumps({"store": location}))
+    assert owned.location(str(tmp_path)) == location
+    (tmp_path / owned.MARK).write_text(json.dumps({"store": said}))
+    assert owned.location(str(tmp_path)) == ""
 
 
 def test_one_damaged_image_does_not_hide_the_others(teller: Teller, hello: str) -> None:
     """ls names it, and rm gets rid of it."""
     teller.ok("image", "tag", hello, "other")
     content = Content(teller.store.content())
-    content.tag("docker.io/library/other:latest", content.add(b'{"layers": []}', media.OCI_MANIFEST))
+    content.tag("docker.io/library/other:latest", content.add(b'{"layers": []}', media_types.OCI_MANIFEST))
 
     result = teller("image", "ls", "-f", "json")
     assert [image["name"] for image in json.loads(result.stdout)] == ["docker.io/library/hello:latest"]
@@ -162,7 +163,7 @@ def test_a_terminal_has_a_name(teller: Teller, hello: str) -> None:
 def test_of_several_runs_with_one_id_only_one_leaves_anything(teller: Teller, hello: str, tmp_path: Path) -> None:
     """The others find out late, when their bundles are ready; the container that is there then is not theirs."""
     chain, _where = teller.ok("image", "unpack", hello).split()
-    making = bundles.Making(teller.store, "c1-1", str(tmp_path / "c1"), is_used)
+    making = owned.Making(teller.store, "c1-1", str(tmp_path / "c1"), is_used)
     with pytest.raises(ContainerExists), making:
         teller.store.make_root("c1-1", chain, properties=making.properties())
         container_of(tmp_path, "/some/other/bundle")
@@ -185,7 +186,7 @@ def container_of(path: Path, bundle: str) -> None:
 def test_prune_asks_whose_the_container_is(teller: Teller, hello: str, tmp_path: Path, state: str) -> None:
     """The same id may be another container's by now, and a boot leaves a directory that is nobody's."""
     chain, _where = teller.ok("image", "unpack", hello).split()
-    making = bundles.Making(teller.store, "c1-1", str(tmp_path / "c1"), lambda *_: True)  # and its maker dies
+    making = owned.Making(teller.store, "c1-1", str(tmp_path / "c1"), lambda *_: True)  # and its maker dies
     with making:
         teller.store.make_root("c1-1", chain, properties=making.properties())
     if state in ("other", "ours"):
@@ -253,9 +254,9 @@ def test_what_stays_plain_is_told(teller: Teller, hello: str, keys: Keys) -> Non
     odd = content.add(b"secret", "application/vnd.wasm.content.layer.v1+wasm")
     config = json.loads(content.read(manifest.config))
     config["rootfs"]["diff_ids"].append(odd.digest)
-    described = content.add(json.dumps(config).encode(), media.OCI_CONFIG)
+    described = content.add(json.dumps(config).encode(), media_types.OCI_CONFIG)
     changed = manifest.replace(config=described, layers=(*manifest.layers, odd)).document()
-    content.tag("docker.io/library/odd:latest", content.add(model.encode(changed), media.OCI_MANIFEST))
+    content.tag("docker.io/library/odd:latest", content.add(model.encode(changed), media_types.OCI_MANIFEST))
 
     result = teller("image", "encrypt", *keys.recipient, "odd")
     assert result.returncode == 0

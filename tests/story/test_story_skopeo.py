@@ -10,8 +10,8 @@ import pytest
 
 pytest.importorskip("cryptography", reason="needs cryptography")
 
-from tests.image import keymaker
-from tests.image.handmade import skopeo
+from tests.image import key_fixtures
+from tests.image.raw_tars import skopeo
 from tests.story.conftest import Teller
 
 pytestmark = [
@@ -22,7 +22,7 @@ pytestmark = [
 Who = tuple[list[str], list[str], dict[str, str]]  # recipients, files for keys, environment
 
 
-def asymmetric(scheme: str, make: Callable[[], keymaker.Pair]) -> Callable[[Path], Who]:
+def asymmetric(scheme: str, make: Callable[[], key_fixtures.Pair]) -> Callable[[Path], Who]:
     def who(directory: Path) -> Who:
         files = make().write(directory, scheme)
         public = files["certificate" if scheme == "pkcs7" else "public"]
@@ -52,16 +52,16 @@ def pgp(directory: Path) -> Who:
 
 def several(directory: Path) -> Who:
     """Three recipients, of whom the last one decrypts."""
-    first, _keys, _env = asymmetric("jwe", keymaker.rsa_pair)(directory)
-    second, _keys, _env = asymmetric("jwe", keymaker.ec_pair)(directory / "..")
-    third, keys, _env = asymmetric("pkcs7", lambda: keymaker.rsa_pair("third"))(directory)
+    first, _keys, _env = asymmetric("jwe", key_fixtures.rsa_pair)(directory)
+    second, _keys, _env = asymmetric("jwe", key_fixtures.ec_pair)(directory / "..")
+    third, keys, _env = asymmetric("pkcs7", lambda: key_fixtures.rsa_pair("third"))(directory)
     return [*first, *second, *third], keys, {}
 
 
 WHO = {
-    "jwe rsa": asymmetric("jwe", keymaker.rsa_pair),
-    "jwe ec": asymmetric("jwe", keymaker.ec_pair),
-    "pkcs7": asymmetric("pkcs7", keymaker.rsa_pair),
+    "jwe rsa": asymmetric("jwe", key_fixtures.rsa_pair),
+    "jwe ec": asymmetric("jwe", key_fixtures.ec_pair),
+    "pkcs7": asymmetric("pkcs7", key_fixtures.rsa_pair),
     "pgp": pgp,
     "several": several,
 }

@@ -12,7 +12,7 @@ from runjail.errors import RegistryError
 from runjail.image.registry import challenge as challenges
 from runjail.image.registry import urls
 from runjail.image.registry.connections import Request
-from runjail.image.registry.failures import said
+from runjail.image.registry.error_body import said
 from runjail.record import Record
 
 TYPE_CHECKING = False

@@ -6,7 +6,7 @@ import re
 import runjail
 from runjail import jsonio, log
 from runjail.errors import Corrupt, ImageError, ImageNotFound, RegistryError
-from runjail.image.references import HOST, REPOSITORY
+from runjail.image.reference import HOST, REPOSITORY
 from runjail.image.registry.connections import Connections, Timeouts
 from runjail.image.registry.credentials import Keyring
 from runjail.image.registry.endpoint import Call, Endpoint

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from runjail.errors import ImageError, RegistryError, reason
 from runjail.image.registry import urls
 from runjail.image.registry.pools import adapt
-from runjail.image.registry.proxies import proxy_for
+from runjail.image.registry.proxy import proxy_for
 from runjail.image.registry.retry import Temporary
 from runjail.image.registry.watch import Watch
 from runjail.record import Record

@@ -12,7 +12,7 @@ import os
 from runjail import files, jsonio, log
 from runjail.errors import HostError, ImageError, UnreadableFile, reason
 from runjail.host import programs
-from runjail.image.references import DOCKER
+from runjail.image.reference import DOCKER
 from runjail.record import Record
 
 TYPE_CHECKING = False

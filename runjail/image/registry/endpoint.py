@@ -9,8 +9,8 @@ from runjail.errors import ImageError, ImageNotFound, RegistryError
 from runjail.image.registry import urls
 from runjail.image.registry.auth import Authenticator, Reply
 from runjail.image.registry.connections import Request
-from runjail.image.registry.failures import said
-from runjail.image.registry.proxies import is_loopback
+from runjail.image.registry.error_body import said
+from runjail.image.registry.proxy import is_loopback
 from runjail.image.registry.retry import Temporary, parse_retry_after
 from runjail.record import Record
 

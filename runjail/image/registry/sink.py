@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 from runjail.errors import Corrupt, ImageError, RegistryError
 from runjail.image import digest as digests
 from runjail.image.registry.endpoint import Call
-from runjail.image.registry.portion import Meter, Portion
+from runjail.image.registry.request_body import Meter, Portion
 from runjail.image.registry.retry import Temporary
 
 TYPE_CHECKING = False

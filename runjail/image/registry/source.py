@@ -4,7 +4,7 @@ import time
 
 from runjail.errors import Corrupt, ImageError, RegistryError
 from runjail.image import digest as digests
-from runjail.image import media, model
+from runjail.image import media_types, model
 from runjail.image.model import Descriptor
 from runjail.image.registry.endpoint import Call
 from runjail.image.registry.retry import Temporary
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from runjail.image.registry.connections import Answer
     from runjail.image.registry.endpoint import Endpoint
 
-ACCEPT = ", ".join((*media.MANIFESTS, *media.INDEXES))
+ACCEPT = ", ".join((*media_types.MANIFESTS, *media_types.INDEXES))
 VAGUE = ("", "application/json", "application/octet-stream", "text/plain")  # what servers call what they do not know
 PROGRESS = 1 << 20  # bytes after which a connection that broke is as good as one that never did
 NO_RANGES = (400, 403, 405, 416, 501)  # what servers answer that cannot send the rest of a blob, or will not
@@ -48,7 +48,7 @@ class RegistrySource:
         if known:
             digests.verify(content, known, name)
         kind = answer.header("content-type").partition(";")[0].strip().lower()
-        if kind not in (*VAGUE, *media.MANIFESTS, *media.INDEXES):
+        if kind not in (*VAGUE, *media_types.MANIFESTS, *media_types.INDEXES):
             raise ImageError(f"{name}: media type {kind[:100]} is not supported")
         document = model.parse_manifest(content, "" if kind in VAGUE else kind, name)
         return Descriptor(document.media_type, known or digests.of(content), len(content)), content
@@ -63,7 +63,7 @@ class RegistrySource:
         return self._registry.read(lambda endpoint: self._read_document(endpoint, descriptor))
 
     def _read_document(self, endpoint: "Endpoint", descriptor: Descriptor) -> bytes:
-        manifest = descriptor.media_type in (*media.MANIFESTS, *media.INDEXES)
+        manifest = descriptor.media_type in (*media_types.MANIFESTS, *media_types.INDEXES)
         call = self._manifest(descriptor.digest) if manifest else self._blob(descriptor)
         _answer, content = endpoint.fetch(call, model.LARGEST)
         if len(content) != descriptor.size:

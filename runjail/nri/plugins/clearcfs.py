@@ -9,11 +9,11 @@ import os
 from runjail.errors import HostError
 from runjail.host import programs
 from runjail.nri.messages import JAIL_NAME
-from runjail.nri.plugins import answer
+from runjail.nri.plugins import skel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runjail.nri.plugins.answer import Metadata, Request
+    from runjail.nri.plugins.skel import Metadata, Request
 
 RCTL = "/usr/bin/rctl"
 TOP = "/sys/fs/cgroup"
@@ -23,11 +23,11 @@ NOTHING = ("No such process", "disabled")  # rctl(8)'s words for: no rule of the
 
 def invoke(request: "Request") -> "Metadata":
     """Lift the quota of a container that is created, or whose limits were changed."""
-    said = answer.annotations(request)
+    said = skel.annotations(request)
     if request["state"] not in ("create", "update") or said.get(ANNOTATION) != CLASS or not request.get("pid"):
         return {}
     jail = said.get(JAIL_NAME, "")
-    cleared = _clear_jail(jail) if jail else _clear_group(answer.group(request))
+    cleared = _clear_jail(jail) if jail else _clear_group(skel.group(request))
     return {"cpu.quota": "none"} if cleared else {}
 
 
@@ -62,4 +62,4 @@ def _hierarchies() -> list[str]:
 
 def main() -> None:
     """Answer one request."""
-    answer.main("clearcfs", invoke)
+    skel.main("clearcfs", invoke)

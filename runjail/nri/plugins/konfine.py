@@ -10,11 +10,11 @@ import os
 
 from runjail.host import programs
 from runjail.nri.messages import JAIL_ID
-from runjail.nri.plugins import answer
+from runjail.nri.plugins import skel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runjail.nri.plugins.answer import Metadata, Request
+    from runjail.nri.plugins.skel import Metadata, Request
 
 CPUSET = "/usr/bin/cpuset"
 TOP = "/sys/fs/cgroup"
@@ -26,10 +26,8 @@ def invoke(request: "Request") -> "Metadata":
     reserved = read_reserved(request.get("conf"))
     if request["state"] not in ("create", "update") or not request.get("pid") or not reserved:
         return {}
-    jail = answer.annotations(request).get(JAIL_ID, "")
-    cpus = (
-        _confine_jail(jail, reserved) if jail else _confine_processes(answer.group(request), request["pid"], reserved)
-    )
+    jail = skel.annotations(request).get(JAIL_ID, "")
+    cpus = _confine_jail(jail, reserved) if jail else _confine_processes(skel.group(request), request["pid"], reserved)
     return {"cpus": cpus}
 
 
@@ -45,7 +43,7 @@ def left(present: set[int], reserved: set[int]) -> set[int]:
     """Return what a container may use of the CPUs it has now: at least one, whatever is reserved."""
     if present and present <= reserved:
         shared = max(present)
-        answer.warn(f"all of the container's CPUs are reserved for the system: it shares CPU {shared}")
+        skel.warn(f"all of the container's CPUs are reserved for the system: it shares CPU {shared}")
         return {shared}
     return present - reserved
 
@@ -118,4 +116,4 @@ def _threads(pid: int) -> set[int]:
 
 def main() -> None:
     """Answer one request."""
-    answer.main("konfine", invoke)
+    skel.main("konfine", invoke)

@@ -1,0 +1,181 @@
+"""ls, inspect, layerinfo: what images are, for people and for programs."""
+
+from runjail import jsonio
+from runjail.cli.image.session import Half, warn
+from runjail.cli.main import Context, put
+from runjail.cli.progress import size
+from runjail.cli.reports import choice, plain, table
+from runjail.errors import ImageError
+from runjail.image import digest as digests
+from runjail.image import platform, resolve
+from runjail.image.crypto import ocicrypt
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from runjail.cli.args import Given
+    from runjail.image.resolve import Image
+    from runjail.storage.base import LayerInfo
+
+
+def list_(given: "Given", context: Context) -> int:
+    """List images, with the sizes that the store knows."""
+    half = Half(given, context, make=False)
+    form = choice(given, "table", "json")
+    names = half.content.names() if half.there() else {}
+    if given.flag("quiet"):
+        return put("".join(f"{name}\n" for name in sorted(names)))
+    stored = _stored(half)
+    rows = []
+    for name in sorted(names):
+        try:
+            rows += [_listed(image, stored) for image in resolve.every(half.content.read, name, names[name])]
+        except ImageError as error:  # of a damaged disk; the others are there
+            warn(f"{name}: {error}")
+    if form == "json":
+        return put(jsonio.dumps(rows) + "\n")
+    heading = ("NAME", "DIGEST", "PLATFORM", "BLOBS", "UNPACKED", "ENCRYPTED", "CREATED")
+    return put(table([heading, *[_row(row) for row in rows]]))
+
+
+def _stored(half: Half) -> "dict[str, LayerInfo]":
+    """Return the unpacked layers by chainID; of one that is there openly and sealed, either."""
+    return {layer.chain: layer for layer in half.store.layers()} if half.there() else {}
+
+
+def _listed(image: "Image", stored: "dict[str, LayerInfo]") -> "dict[str, Any]":
+    chains = digests.chain_ids(image.config.diff_ids)
+    top = stored.get(chains[-1]) if chains else None
+    created = image.config.data.get("created")
+    return {
+        "name": image.name,
+        "digest": image.top.digest,
+        "manifest": image.descriptor.digest,
+        "platform": platform.describe(image.config.platform),
+        "blobs": sum(layer.size for layer in image.manifest.layers),
+        "unpacked": top.total if top else None,
+        "encrypted": image.manifest.encrypted,
+        "created": created if isinstance(created, str) else None,
+    }
+
+
+def _row(said: "dict[str, Any]") -> tuple[str, ...]:
+    short = said["digest"].partition(":")[2][:12]
+    unpacked = "-" if said["unpacked"] is None else size(said["unpacked"])
+    encrypted = "yes" if said["encrypted"] else "no"
+    when = (said["created"] or "-")[:19]
+    return (said["name"], short, said["platform"], size(said["blobs"]), unpacked, encrypted, when)
+
+
+def inspect(given: "Given", context: Context) -> int:
+    """Show one image: what it runs, its layers, their encryption and where they are unpacked."""
+    half = Half(given, context, make=False)
+    form = choice(given, "table", "json")
+    with half.looking(given.words[0]) as (name, top, read):
+        image = resolve.load(read, name, top, half.platforms())
+    document = _inspected(image, _stored(half))
+    if form == "json":
+        return put(jsonio.dumps(document, indent=2) + "\n")
+    facts = [
+        (key, _cell(document[key])) for key in ("name", "digest", "manifest", "config", "platform", "created", "runs")
+    ]
+    heading = ("#", "DIGEST", "SIZE", "ADDS", "ENCRYPTION", "RECIPIENTS", "STORED")
+    rows = [_layer_row(number, layer) for number, layer in enumerate(document["layers"])]
+    return put(table(facts) + "\n" + table([heading, *rows]))
+
+
+def _inspected(image: "Image", stored: "dict[str, LayerInfo]") -> "dict[str, Any]":
+    run = {
+        name: image.config.run(name) for name in ("Entrypoint", "Cmd", "Env", "User", "WorkingDir", "Labels", "Volumes")
+    }
+    words = [*(run["Entrypoint"] or []), *(run["Cmd"] or [])] if _are_lists(run["Entrypoint"], run["Cmd"]) else []
+    return {
+        **_listed(image, stored),
+        "config": image.manifest.config.digest,
+        "runs": words,
+        "settings": {name: value for name, value in run.items() if value is not None},
+        "layers": [_inspected_layer(image, number, stored) for number in range(len(image.manifest.layers))],
+    }
+
+
+def _are_lists(*values: object) -> bool:
+    return all(value is None or isinstance(value, list) for value in values)
+
+
+def _inspected_layer(image: "Image", number: int, stored: "dict[str, LayerInfo]") -> "dict[str, Any]":
+    layer = image.manifest.layers[number]
+    chain = digests.chain_ids(image.config.diff_ids[: number + 1])[-1]
+    there = stored.get(chain)
+    return {
+        "digest": layer.digest,
+        "mediaType": layer.media_type,
+        "size": layer.size,
+        "diffID": image.config.diff_ids[number],
+        "chainID": chain,
+        "encryption": ocicrypt.schemes(layer),
+        "recipients": ocicrypt.recipients(layer),
+        "dataset": there.name if there else None,
+        "adds": there.size if there else None,
+        "usedBy": list(there.users) if there else [],
+    }
+
+
+def _layer_row(number: int, layer: "dict[str, Any]") -> tuple[str, ...]:
+    adds = "-" if layer["adds"] is None else size(layer["adds"])
+    encryption, recipients = ",".join(layer["encryption"]), ", ".join(layer["recipients"])
+    short = layer["digest"].partition(":")[2][:12]
+    return (
+        str(number),
+        short,
+        size(layer["size"]),
+        adds,
+        encryption,
+        recipients,
+        layer["dataset"] or "-",
+    )
+
+
+def layerinfo(given: "Given", context: Context) -> int:
+    """Show who can decrypt each layer, with the columns of imgcrypt's `ctr-enc images layerinfo`."""
+    half = Half(given, context, make=False)
+    form = choice(given, "table", "json")
+    with half.looking(given.words[0]) as (name, top, read):
+        found = resolve.every(read, name, top)
+    wanted = half.platforms() if given.many("platform") else []
+    chosen = [
+        image for image in found if not wanted or any(platform.fits(image.config.platform, each) for each in wanted)
+    ]
+    rows = [_info(image, number) for image in chosen for number in _numbers(half.layers(), len(image.manifest.layers))]
+    if form == "json":
+        return put(jsonio.dumps(rows) + "\n")
+    heading = ("#", "DIGEST", "PLATFORM", "SIZE", "ENCRYPTION", "RECIPIENTS")
+    return put(_right([heading, *[tuple(map(_cell, row.values())) for row in rows]]))
+
+
+def _numbers(asked: list[int], count: int) -> list[int]:
+    return sorted({number % count for number in asked if -count <= number < count}) if asked else list(range(count))
+
+
+def _info(image: "Image", number: int) -> "dict[str, Any]":
+    layer = image.manifest.layers[number]
+    return {
+        "layer": number,
+        "digest": layer.digest,
+        "platform": platform.describe(image.config.platform),
+        "size": layer.size,
+        "encryption": ",".join(ocicrypt.schemes(layer)),
+        "recipients": ", ".join(ocicrypt.recipients(layer)),
+    }
+
+
+def _right(rows: "list[tuple[str, ...]]") -> str:
+    """Return columns aligned to the right, three blanks apart."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ("".join(cell.rjust(width + 3) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(lines) + "\n"
+
+
+def _cell(value: object) -> str:
+    text = value if isinstance(value, str) else "-" if value is None else jsonio.dumps(value)
+    return plain(text)

@@ -1,0 +1,258 @@
+"""What the verbs of images share: the store, settings, keys, and how a word becomes an image."""
+
+import os
+from contextlib import contextmanager
+
+from runjail import log
+from runjail.cli.main import Context
+from runjail.errors import ImageNotFound, StoreNotFound, UsageError
+from runjail.image import platform, resolve
+from runjail.image import reference as references
+from runjail.image.content import copy
+from runjail.image.content import open as places
+from runjail.image.content.store import Content
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import Any
+
+    from runjail.cli.args import Given
+    from runjail.cli.progress import Progress
+    from runjail.image.crypto.keyprovider import Provider
+    from runjail.image.crypto.options import Parameters
+    from runjail.image.model import Descriptor, Platform
+    from runjail.image.reference import Reference
+    from runjail.image.resolve import Image
+    from runjail.storage.base import Store
+
+    Read = Callable[[Descriptor], bytes]
+
+MAX_JOBS = 64
+LEVELS = {"gzip": 9, "zstd": 22, "none": 0}
+
+
+class Half:
+    """The image half as one command line sees it. store and content are opened when asked for.
+
+    make: make the store where there is none. Raises ImageError for an --authfile that cannot be read.
+    """
+
+    def __init__(self, given: "Given", context: Context, *, make: bool = True) -> None:
+        self.given, self.context, self.make = given, context, make
+        if given.text("authfile"):  # also when nobody asks for credentials, as podman and buildah do it
+            from runjail.image.registry.credentials import check
+
+            check(given.text("authfile"))
+        self._store: Store | None = None
+        self._content: Content | None = None
+        self._settings: dict[str, dict[str, Any]] | None = None
+
+    @property
+    def settings(self) -> "dict[str, dict[str, Any]]":
+        """runjail.toml, or nothing."""
+        if self._settings is None:
+            path = self.context.settings()
+            if path:
+                from runjail.settings import read
+
+                self._settings = read(path)
+            else:
+                self._settings = {}
+        return self._settings
+
+    def setting(self, section: str, key: str, default: "Any" = None) -> "Any":
+        """Return one key of runjail.toml."""
+        return self.settings.get(section, {}).get(key, default)
+
+    @property
+    def store(self) -> "Store":
+        """Where layers and roots are."""
+        if self._store is None:
+            from runjail.storage.base import open_store
+
+            default = "/var/db/runjail" if self.context.host().os == "freebsd" else "/var/lib/runjail"
+            self._store = open_store(self.location, default=default, make=self.make)
+        return self._store
+
+    @property
+    def location(self) -> str:
+        """Where --store, the environment or runjail.toml say that the store is."""
+        return self.context.location or str(self.setting("store", "location", "auto"))
+
+    def there(self) -> bool:
+        """Whether there is a store to look into. Raises StoreNotFound where one was named that is not there."""
+        try:
+            return bool(self.store)
+        except StoreNotFound:
+            if self.location != "auto":
+                raise
+            return False
+
+    @property
+    def content(self) -> Content:
+        """The blobs and names of the store."""
+        if self._content is None:
+            self._content = Content(self.store.content())
+        return self._content
+
+    @property
+    def access(self) -> places.Access:
+        """How registries are reached."""
+        registries = self.settings.get("registries", {})
+        return places.Access(self.given.text("authfile"), self.given.flag("insecure"), registries)
+
+    def providers(self) -> "Mapping[str, Provider]":
+        """Return the key providers that $OCICRYPT_KEYPROVIDER_CONFIG names."""
+        from runjail.image.crypto import keyprovider
+
+        return keyprovider.read(os.environ.get("OCICRYPT_KEYPROVIDER_CONFIG", ""))
+
+    def keys(self) -> "Parameters":
+        """Return the keys of --key and of runjail.toml's directories."""
+        from runjail.image.crypto import keys
+
+        found = keys.read_keys(self.given.many("key"))
+        for directory in self.setting("keys", "directories", []):
+            found = keys.merge(found, keys.read_directory(directory))
+        return found
+
+    def platforms(self) -> "list[Platform]":
+        """Return what --platform asks for, without it what this machine runs, best first."""
+        said = self.given.many("platform") or ([self.given.text("platform")] if self.given.text("platform") else [])
+        return [platform.parse(text) for text in said] or platform.accepted(platform.host())
+
+    def selection(self) -> "list[Platform] | None":
+        """Return the platforms to transfer, None for all of them."""
+        return None if self.given.flag("all-platforms") else self.platforms()
+
+    def jobs(self) -> int:
+        """Return how many layers are transferred at a time."""
+        return self.number("jobs", 3, 1, MAX_JOBS)
+
+    def number(self, option: str, default: int, least: int, most: int) -> int:
+        """Return an option's number."""
+        text = self.given.text(option)
+        if not text:
+            return default
+        if not (text.isascii() and text.isdigit()) or len(text) > 9 or not least <= int(text) <= most:
+            raise UsageError(f"--{option}: not a number from {least} to {most}: {text[:40]!r}")
+        return int(text)
+
+    def layers(self) -> list[int]:
+        """Return the numbers of --layer."""
+        found = []
+        for text in self.given.many("layer"):
+            if not text.removeprefix("-").isdecimal() or not text.isascii() or len(text) > 5:
+                raise UsageError(f"--layer: not a number: {text[:40]!r}")
+            found.append(int(text))
+        return found
+
+    def compression(self) -> tuple[str, int | None]:
+        """Return --compression, "" when layers stay as they are, and --level."""
+        kind = self.given.text("compression")
+        if kind and kind not in LEVELS:
+            raise UsageError(f"--compression: not gzip, zstd or none: {kind[:40]!r}")
+        if self.given.text("level") and not LEVELS.get(kind):
+            raise UsageError("--level needs --compression gzip or zstd")
+        level = self.number("level", 0, 1, LEVELS.get(kind) or 1)
+        return kind, level or None
+
+    def progress(self) -> "Progress":
+        """Return what shows a transfer."""
+        from runjail.cli.progress import Progress
+
+        return Progress(False if self.given.flag("quiet") else None)
+
+    def find(self, text: str) -> "tuple[str, Descriptor]":
+        """Return the name in the store that a word means, and what it leads to: resolve.find."""
+        return resolve.find(self.content, text)
+
+    def obtain(self, text: str) -> "tuple[str, Descriptor]":
+        """Return an image's name and what it leads to, fetched first when it is not in the store.
+
+        What comes from a layout or an archive gets no name; the caller holds the content's lease.
+        """
+        reference = references.parse(text)
+        if reference.kind not in references.PLACES:
+            try:
+                return self.find(text)
+            except ImageNotFound:
+                if reference.kind == "digest":
+                    raise
+        name = reference.name if reference.kind == "registry" else ""
+        return reference.name, self.fetch(reference, name)
+
+    @contextmanager
+    def looking(self, text: str) -> "Iterator[tuple[str, Descriptor, Read]]":
+        """Return an image's name, what it leads to and how to read documents: in the store, or where it is.
+
+        Nothing is fetched but the documents that are read.
+        """
+        reference = references.parse(text)
+        if reference.kind not in references.PLACES and self.there():
+            with self.content.lease():
+                try:
+                    name, top = self.find(text)
+                except ImageNotFound:
+                    if reference.kind == "digest":
+                        raise
+                else:
+                    yield name, top, self.content.read
+                    return
+        source = places.source(reference, self.access)
+        try:
+            yield reference.name, source.top(), source.document
+        finally:
+            source.close()
+
+    @contextmanager
+    def passing(self) -> "Iterator[set[str]]":
+        """Keep blobs that nothing names from being collected, and collect those of the set that comes, at the end.
+
+        It is for images that only pass through the store.
+        """
+        digests: set[str] = set()
+        try:
+            with self.content.lease():
+                yield digests
+        finally:
+            if digests:
+                self.content.collect(among=digests)
+
+    def borrow(self, text: str, digests: set[str]) -> "tuple[str, Descriptor]":
+        """Return what `obtain` does; what that brought without a name is added to the digests."""
+        name, top = self.obtain(text)
+        if references.parse(text).kind in references.PLACES:
+            found = copy.parts(self.content.read, top)
+            digests.update(blob.digest for blob in found.blobs)
+            digests.update(descriptor.digest for descriptor, _content in found.documents)
+        return name, top
+
+    def fetch(self, reference: "Reference", name: str) -> "Descriptor":
+        """Copy an image into the store and give it a name, "" for none."""
+        with self.progress() as progress:
+            source = places.source(reference, self.access)
+            try:
+                return copy.copy_in(
+                    source, self.content, name, platforms=self.selection(), jobs=self.jobs(), progress=progress
+                )
+            finally:
+                source.close()
+
+    def image(self, text: str) -> "Image":
+        """Return the image that runs, fetched when it is not in the store. The caller holds the content's lease."""
+        name, top = self.obtain(text)
+        return resolve.load(self.content.read, name, top, self.platforms())
+
+    def local_name(self, text: str) -> str:
+        """Return the canonical form of a name to give: no place, no digest."""
+        reference = references.parse(text)
+        if reference.kind != "registry" or reference.digest:
+            raise UsageError(f"not a name for an image: {text[:200]!r}", "a name is [HOST/]REPOSITORY[:TAG]")
+        return reference.name
+
+
+def warn(text: str) -> None:
+    """Tell what an administrator should know although the verb succeeds."""
+    log.warning(text)

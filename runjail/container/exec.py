@@ -1,0 +1,195 @@
+"""exec: one more process in a running container."""
+
+import os
+
+from runjail import log, signals
+from runjail.container import console, joining, program
+from runjail.container.files import write_pid
+from runjail.container.joining import Joining
+from runjail.container.state import stored_process
+from runjail.container.status import status
+from runjail.container.sync import Link, pair, rebuilt
+from runjail.errors import HostError, UsageError, WrongStatus
+from runjail.files import require_replaceable
+from runjail.host.base import ANSWER_SECONDS, seal_imports
+from runjail.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+    from collections.abc import Callable
+    from typing import NoReturn
+
+    from runjail.container.state import Container, Store
+    from runjail.host.base import Host
+    from runjail.spec.model import Process
+
+REFUSALS = {
+    "creating": "cannot exec in a container that is still being created",
+    "paused": "cannot exec in a paused container (use --ignore-paused to override)",
+    "stopped": "cannot exec in a stopped container",
+}
+
+
+class Request(Record):
+    """What `exec` was asked for; paths are absolute, preserve and listen as in create."""
+
+    id: str
+    process: "Process"
+    pid_file: str = ""
+    console_socket: str = ""
+    preserve: int = 0
+    listen: int = 0
+    ignore_paused: bool = False
+
+
+def execute(
+    request: Request,
+    host: "Host",
+    store: "Store",
+    terminal: "_socket.socket | None" = None,
+    before: "Callable[[int], None]" = lambda pid: None,
+) -> int:
+    """Start the process and return its pid once it runs the program; it is our child until we exit.
+
+    It is seen inside only when it is what the program will be: nothing of the host is left to be seen.
+
+    terminal: a connected socket for the terminal's master, instead of request.console_socket. before: called with
+    the pid when the terminal was sent and the program does not run yet.
+    """
+    container = _find(request, host, store)
+    if request.pid_file:
+        require_replaceable(request.pid_file)
+    log.debug(f"container {container.id}: exec {request.process.args!r}")
+    terminal = _connect(request, terminal)
+    request = request.replace(process=_complete(request.process, container, host))
+    master, slave = host.open_console(request.process, container.box) if terminal else (-1, -1)
+    link, theirs = pair()
+    signals.hold()
+    joined = Joining(host.fork_inside(container.box), link)
+    if not joined.pid:
+        link.close()
+        _child(request, container, host, theirs, slave)
+    theirs.close()
+    try:
+        signals.release()
+        if terminal:
+            os.close(slave)
+            console.send(terminal, master)
+        if request.process.oom_score_adj is not None:
+            host.set_oom_score(joined.pid, request.process.oom_score_adj)
+        link.say(go=True)
+        _see_off(request, container, joined, before)
+    except BaseException:
+        signals.hold()
+        joined.end()
+        raise
+    return joined.pid
+
+
+def become(request: Request, host: "Host", store: "Store") -> "NoReturn":
+    """Be the process instead of starting it, for callers who wait for our own pid. Where entering needs no fork.
+
+    The caller has loaded what host.enter needs. Raises as long as the program does not run, also from inside.
+    """
+    container = _find(request, host, store)
+    request = request.replace(process=_complete(request.process, container, host))
+    terminal = _connect(request, None)
+    master, slave = host.open_console(request.process, container.box) if terminal else (-1, -1)
+    if terminal:
+        console.send(terminal, master)
+    env = _enter(request, container, host, [], slave)
+    path = program.find(request.process)
+    program.lead(slave >= 0)
+    env |= program.listening(request.listen)
+    program.reset_signals()
+    program.execute(path, request.process, env)
+    raise HostError("execve has returned")
+
+
+def _find(request: Request, host: "Host", store: "Store") -> "Container":
+    """Return the container, if it takes new processes now."""
+    container = store.find(request.id)
+    now = status(container, host)
+    if now in REFUSALS and not (now == "paused" and request.ignore_paused):
+        raise WrongStatus(REFUSALS[now])
+    return container
+
+
+def _complete(process: "Process", container: "Container", host: "Host") -> "Process":
+    """Give a process that does not name its capabilities or oomScoreAdj the container's own, as runc does."""
+    if process.capabilities is not None and process.oom_score_adj is not None:
+        return process
+    own = stored_process(container, host.os)
+    capabilities = own.capabilities if process.capabilities is None else process.capabilities
+    score = own.oom_score_adj if process.oom_score_adj is None else process.oom_score_adj
+    return process.replace(capabilities=capabilities, oom_score_adj=score)
+
+
+def _connect(request: Request, terminal: "_socket.socket | None") -> "_socket.socket | None":
+    """Return where the terminal goes, None without one."""
+    if request.process.terminal and not (request.console_socket or terminal):
+        raise UsageError("cannot allocate a terminal for a detached process: --console-socket is missing")
+    if request.console_socket and not request.process.terminal:
+        raise UsageError("--console-socket is of no use: the process has no terminal")
+    return console.connect(request.console_socket) if request.console_socket else terminal
+
+
+def _see_off(request: Request, container: "Container", joined: Joining, before: "Callable[[int], None]") -> None:
+    """Let the child go on once its pid is written down, and wait until execve has closed its end."""
+    link = joined.link
+    try:
+        joined.expect("ready")
+        before(joined.pid)
+        if request.pid_file:
+            write_pid(container, request.pid_file, joined.pid)
+        signals.hold()  # from here on it runs
+        link.say(exec=True)
+        link.expect("exec", seconds=ANSWER_SECONDS)
+        failure = link.receive(ANSWER_SECONDS)
+        if failure:
+            raise rebuilt(failure)
+    except BaseException:
+        _remove_pid_file(request.pid_file)
+        raise
+    link.close()
+
+
+def _remove_pid_file(path: str) -> None:
+    """Remove it, even an old one: to conmon a pid file means success, whatever our exit code."""
+    try:
+        os.unlink(path)
+    except OSError:  # there is none
+        pass
+
+
+def _child(request: Request, container: "Container", host: "Host", link: Link, slave: int) -> None:
+    """Be the process that enters, appears inside and becomes the program. slave: its terminal, -1 without one."""
+    try:
+        link.expect("go")
+        env = _enter(request, container, host, [link.fileno()], slave)
+        joining.appear(host, link)
+        path = program.find(request.process)  # only now is there a /proc/self
+        program.lead(slave >= 0)
+        env |= program.listening(request.listen)
+        link.say(ready=True)
+        link.expect("exec")
+        program.reset_signals()
+        link.say(exec=True)
+        program.execute(path, request.process, env)
+    except BaseException as error:
+        link.report(error)
+        os._exit(program.exit_code(error))
+    os._exit(1)
+
+
+def _enter(request: Request, container: "Container", host: "Host", keep: list[int], slave: int) -> dict[bytes, bytes]:
+    """Enter the container and take on the identity. Returns the program's environment."""
+    process = request.process
+    seal_imports()
+    host.enter(container.box, [*keep, *range(3, 3 + request.preserve), slave])
+    if slave >= 0:
+        program.use_terminal(slave)
+    program.settle(process, make_cwd=False)
+    program.take_on(process, host.become)
+    return program.environment(process)

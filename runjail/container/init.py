@@ -1,0 +1,128 @@
+"""The container's init between fork and execve.
+
+It talks to `create` over a link (go, isolated, confine, parked), then waits at the gate for `start`. Once it is inside
+the container it runs only code that is loaded already. Its pid is the container's pid from its first instant.
+"""
+
+import _signal
+import _socket
+import os
+
+from runjail.container import console, program
+from runjail.container.joining import appear
+from runjail.container.state import GATE
+from runjail.container.sync import Link
+from runjail.errors import RunjailError
+from runjail.host.base import WorkingIn, seal_imports
+from runjail.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from runjail.container.state import Container
+    from runjail.host.base import Host
+    from runjail.spec.model import Hook, Process
+    from runjail.steps import Plan
+
+
+def listen_at_gate(container: "Container") -> "_socket.socket":
+    """Return the socket on which init will wait; bound by a short name, since sun_path holds about 100 bytes."""
+    gate = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    with WorkingIn(container.directory()):
+        gate.bind(GATE)
+        gate.listen(1)
+    return gate
+
+
+class Launch(Record):
+    """What init is to become and by whom it is watched.
+
+    terminal: socket to which its terminal's master goes, None without one. preserve: how many descriptors from 3 on
+    the program inherits; listen: how many of them are systemd's.
+    """
+
+    host: "Host"
+    container: "Container"
+    plan: "Plan"
+    process: "Process"
+    hooks: "tuple[Hook, ...]"
+    link: Link
+    gate: "_socket.socket"
+    terminal: "_socket.socket | None"
+    preserve: int
+    listen: int
+
+
+def run(launch: Launch) -> "NoReturn":
+    """Be init: go in, wait at the gate, become the program. For a forked child."""
+    launch.container.forget()
+    process, link = launch.process, launch.link
+    try:
+        _enter(launch)
+        env = program.environment(process)
+        appear(launch.host, link)
+        path = program.find(process)  # only now is there a /proc/self
+        program.lead(launch.terminal is not None)
+        env |= program.listening(launch.listen)
+        _exit_on_signals()
+        link.say(parked=True)
+    except BaseException as error:  # whatever it is, the creator must hear of it and this process must end here
+        link.report(error)
+        os._exit(1)
+    link.close()
+    starter = _wait_for_start(launch.gate)
+    try:
+        program.reset_signals()
+        starter.say(exec=True)
+        program.execute(path, process, env)
+    except RunjailError as error:
+        starter.report(error)
+        os._exit(program.exit_code(error))
+    os._exit(1)
+
+
+def _enter(launch: Launch) -> None:
+    """Build what is built inside, run the createContainer hooks, confine ourselves, take on the identity."""
+    host, box, process, link = launch.host, launch.container.box, launch.process, launch.link
+    link.expect("go")
+    os.setsid()
+    for step in launch.plan.steps:
+        if step.inside:
+            host.apply(step, box, launch.container.note)
+    link.say(isolated=True)
+    state = link.expect("confine")["confine"]
+    if launch.hooks:
+        from runjail.container import hooks
+
+        hooks.run("createContainer", launch.hooks, state, box.root)
+        link.say(hooked=True)
+    keep = [link.fileno(), launch.gate.fileno(), *range(3, 3 + launch.preserve)]
+    master, slave = host.open_console(process, box) if launch.terminal else (-1, -1)
+    if launch.terminal:
+        keep += [launch.terminal.fileno(), master, slave]
+    seal_imports()
+    host.confine(box, keep)
+    if launch.terminal:
+        console.send(launch.terminal, master)
+        program.use_terminal(slave)
+    program.settle(process, make_cwd=True)
+    program.take_on(process, host.become)
+
+
+def _exit_on_signals() -> None:
+    """While parked, die of what would kill the program: pid 1 of a namespace ignores signals without a handler."""
+    for number in (_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM, _signal.SIGUSR1, _signal.SIGUSR2):
+        _signal.signal(number, lambda received, _frame: os._exit(128 + received))
+
+
+def _wait_for_start(gate: "_socket.socket") -> Link:
+    """Wait for a starter that says go; one that dies before it does leaves a container that cannot be started."""
+    while True:
+        descriptor, _ = gate._accept()  # type: ignore[attr-defined]  # what socket.socket.accept calls
+        starter = Link(_socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, descriptor))
+        os.set_inheritable(descriptor, False)
+        if starter.receive() is not None:
+            gate.close()
+            return starter
+        starter.close()

@@ -1,0 +1,121 @@
+"""Questions about containers that change nothing: list, ps, events."""
+
+import os
+import time
+
+from runjail import log
+from runjail.container.state import Container
+from runjail.container.status import document, status
+from runjail.errors import ContainerNotFound, HostError, RunjailError, WrongStatus
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from runjail.container.state import Store
+    from runjail.host.base import Host
+
+
+def documents(host: "Host", store: "Store") -> "list[dict[str, Any]]":
+    """Return the state documents of all containers; a damaged one's has the status damaged, and the log says why."""
+    found = []
+    for container_id in store.ids():
+        try:
+            found.append(document(store.find(container_id), host))
+        except ContainerNotFound:  # deleted meanwhile
+            continue
+        except RunjailError as error:
+            log.warning(str(error))
+            found.append(_damaged(container_id, store))
+    return found
+
+
+def _damaged(container_id: str, store: "Store") -> "dict[str, Any]":
+    """Return what can be said of a container whose facts cannot be read: its id, and the owner of its directory."""
+    try:
+        owner = str(os.stat(store.container(container_id).path).st_uid)
+    except OSError:
+        owner = ""
+    unknown: dict[str, Any] = dict.fromkeys(("bundle", "rootfs", "created"), "")
+    return {
+        "ociVersion": "1.3.0",
+        "id": container_id,
+        "pid": 0,
+        "status": "damaged",
+        **unknown,
+        "owner": owner,
+        "annotations": {},
+    }
+
+
+def is_used(state: str, bundle: str) -> bool:
+    """Say whether the container in a state directory was made of a bundle of this name; a damaged one may have been."""
+    container = Container(os.path.basename(state), state)
+    try:
+        container.load()
+    except ContainerNotFound:
+        return False
+    except HostError:
+        return True
+    made_of: str = container.data["bundle"]
+    return os.path.basename(made_of) == bundle
+
+
+def owner_name(owner: str) -> str:
+    """Return a user id's name, or the id where it has none."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(int(owner)).pw_name
+    except (KeyError, ValueError):
+        return owner
+
+
+def pids(container_id: str, host: "Host", store: "Store") -> list[int]:
+    """Return the pids of all processes of a container: none of a stopped one, unless some outlive its first."""
+    container = store.find(container_id)
+    return host.processes(container.box) if container.data["boot"] == host.boot() else []
+
+
+def process_rows(numbers: list[int]) -> list[tuple[str, ...]]:
+    """Return what ps shows of each process, a heading first: user, pid, parent, start, time, command."""
+    try:
+        import psutil
+    except ImportError:
+        hint = "runjail ps -f json needs none; runjail check says how to install it"
+        raise HostError("the table of processes needs the Python module psutil", hint) from None
+
+    rows: list[tuple[str, ...]] = [("UID", "PID", "PPID", "STIME", "TIME", "CMD")]
+    for number in numbers:
+        try:
+            with psutil.Process(number).oneshot():
+                rows.append(_row(psutil.Process(number)))
+        except psutil.NoSuchProcess:
+            continue
+    return rows
+
+
+def _row(process: "Any") -> tuple[str, ...]:
+    used = process.cpu_times()
+    seconds = int(used.user + used.system)
+    clock = f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+    begun = time.strftime("%H:%M", time.localtime(process.create_time()))
+    command = " ".join(process.cmdline()) or f"[{process.name()}]"
+    return (owner_name(str(process.uids().real)), str(process.pid), str(process.ppid()), begun, clock, command)
+
+
+def events(container_id: str, interval: float, once: bool, host: "Host", store: "Store") -> "Iterator[dict[str, Any]]":
+    """Yield a stats event now, and then every `interval` seconds until the container stops."""
+    container = store.find(container_id)
+    if status(container, host) in ("stopped", "creating"):
+        raise WrongStatus(f"container with id {container_id} is not running")
+    while True:
+        yield {"type": "stats", "id": container_id, "data": host.usage(container.box)}
+        if once:
+            return
+        deadline = time.monotonic() + interval
+        while time.monotonic() < deadline:
+            time.sleep(min(0.1, interval))
+            if not os.path.exists(container.path) or status(container, host) == "stopped":
+                return

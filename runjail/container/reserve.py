@@ -1,0 +1,60 @@
+"""Taking an id: many may try at once, while others delete. flock(2) on the directory decides."""
+
+import os
+import time
+
+from runjail.errors import ContainerExists, ContainerNotFound, HostError, reason
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runjail.container.state import Container
+
+SECONDS = 30.0  # for who has locked a directory without facts to write some, or to remove it
+POLL = 0.001
+
+
+def reserve(container: "Container", root: str) -> "Container":
+    """Make the directory of a new container below `root`, or take one that is nobody's, and lock it.
+
+    Raises ContainerExists, HostError when it cannot be made, or what is left in it cannot be removed.
+    """
+    while True:
+        _make(container.path, root)
+        try:
+            _take(container)
+            return container
+        except ContainerNotFound:  # a `delete` took it before our lock
+            container.forget()
+        except ContainerExists:
+            container.forget()
+            raise
+
+
+def _make(path: str, root: str) -> None:
+    try:
+        if not os.path.isdir(root):
+            os.makedirs(root, 0o700, exist_ok=True)
+        os.mkdir(path, 0o700)
+    except FileExistsError as error:
+        found = error.filename
+        if (not os.path.isdir(found) or os.path.islink(path)) and os.path.lexists(found):
+            raise HostError(f"making {found}: it is not a directory") from None
+    except OSError as error:
+        raise HostError(f"making {path}: {reason(error)}") from error
+
+
+def _take(container: "Container") -> None:
+    """Lock the directory and empty it, if it is nobody's.
+
+    Raises ContainerExists for a container's, ContainerNotFound for one that was deleted before it was locked.
+    """
+    container.hold()
+    deadline = time.monotonic() + SECONDS
+    while not container.locked():  # by another creator, which writes facts at once, or by who removes it
+        if container.exists() or time.monotonic() > deadline:
+            raise ContainerExists(container.id)
+        time.sleep(POLL)
+    container.require_place()
+    if container.exists():
+        raise ContainerExists(container.id)
+    container.clear()

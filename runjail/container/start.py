@@ -1,0 +1,185 @@
+"""start: let a created container's init become the user's program (runtime-spec, Start)."""
+
+import _socket
+import os
+
+from runjail import signals
+from runjail.container.state import GATE, stored_hooks, stored_process
+from runjail.container.status import document, status
+from runjail.container.sync import Link, rebuilt
+from runjail.errors import NoAnswer, NotRunning, RunjailError, WrongStatus
+from runjail.host.base import ANSWER_SECONDS, WorkingIn, seal_imports
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from runjail.container.state import Container, Store
+    from runjail.host.base import Host
+    from runjail.nri.invoke import Chain
+    from runjail.spec.model import Hook, Process
+
+SIGKILL = 9
+REFUSALS = {
+    "creating": "cannot start a container that is still being created",
+    "running": "cannot start an already running container",
+    "paused": "cannot start an already running container",
+    "stopped": "cannot start a container that has stopped",
+}
+
+
+def start(container_id: str, host: "Host", store: "Store") -> None:
+    """Start the container that has this id now; see start_made."""
+    start_made(store.container(container_id), host)
+
+
+def start_made(container: "Container", host: "Host") -> None:
+    """Ask the NRI plugins, run the startContainer hooks inside, open the gate, run the poststart hooks.
+
+    A plugin or hook that fails undoes the whole container. Returns once the program has replaced init. Raises
+    ContainerNotFound when the container that the caller made was deleted, whatever has its id by now.
+    """
+    with container:
+        container.load()
+        _require_created(container, host)
+        nri, inside = container.plugins(), stored_hooks(container, "startContainer")
+        if nri or inside:
+            _claim(container, host, nri.names() if nri else [])
+            _or_undo(container, host, lambda: _prepare(container, host, nri, inside))
+            container.lock()
+            _require_created(container, host)
+        signals.hold()
+        try:
+            open_gate(container)
+        except NoAnswer:  # it has been told to go on and would, some time, in a container that could not be started
+            host.kill_all(container.box, SIGKILL)
+            raise
+    listed = stored_hooks(container, "poststart")
+    if listed:
+        _or_undo(container, host, lambda: _run_poststart(container, host, listed))
+
+
+def _require_created(container: "Container", host: "Host") -> None:
+    now = status(container, host)
+    if now != "created":
+        raise WrongStatus(REFUSALS[now])
+
+
+def _claim(container: "Container", host: "Host", nri: list[str]) -> None:
+    """Write down who starts the container, so that its hooks run once, and which plugins `delete` has to tell.
+
+    Then let go of the lock for them.
+    """
+    starter = container.data.get("starter")
+    if starter and host.started(starter[0]) == starter[1]:
+        raise WrongStatus(REFUSALS["running"])
+    container.data["starter"] = [os.getpid(), host.started(os.getpid())]
+    container.data["nri"] = nri
+    container.save()
+    container.unlock()
+
+
+def _or_undo(container: "Container", host: "Host", hooks_run: "Callable[[], None]") -> None:
+    try:
+        signals.release()
+        hooks_run()
+        signals.release()  # what came while a child was collected
+        signals.hold()
+    except (RunjailError, KeyboardInterrupt) as error:
+        from runjail.container.delete import take_back
+
+        take_back(container, host, error)
+        raise
+
+
+def _prepare(container: "Container", host: "Host", asked: "Chain | None", inside: "tuple[Hook, ...]") -> None:
+    """Do what comes before the gate is opened. No lock is held."""
+    if asked:
+        from runjail.container import nri
+
+        nri.run(asked, "create", container, host)
+    if inside:
+        _run_inside(container, host, inside)
+
+
+def _run_poststart(container: "Container", host: "Host", listed: "tuple[Hook, ...]") -> None:
+    from runjail.container import hooks
+
+    hooks.run("poststart", listed, document(container, host, "running"), container.data["bundle"])
+
+
+def _run_inside(container: "Container", host: "Host", listed: "tuple[Hook, ...]") -> None:
+    """Run hooks in the container, as whom its program will run: a child enters it, with all that it needs imported."""
+    from runjail.container.joining import Joining
+    from runjail.container.sync import pair
+
+    state, process = document(container, host, "created"), stored_process(container, host.os)
+    link, theirs = pair()
+    joined = Joining(host.fork_inside(container.box), link)
+    if not joined.pid:
+        try:
+            link.close()
+            _be_hooked(container, host, listed, state, process, theirs)
+        except BaseException as error:
+            theirs.report(error)
+        os._exit(0)
+    theirs.close()
+    try:
+        if process.oom_score_adj is not None:
+            host.set_oom_score(joined.pid, process.oom_score_adj)
+        link.say(go=True)
+        joined.expect("begun")
+        limited = all(hook.timeout for hook in listed)  # else they may take as long as they like
+        link.expect("done", seconds=sum(hook.timeout or 0 for hook in listed) + ANSWER_SECONDS if limited else 0)
+    finally:
+        signals.hold()
+        joined.end()
+
+
+def _be_hooked(
+    container: "Container",
+    host: "Host",
+    listed: "tuple[Hook, ...]",
+    state: "dict[str, Any]",
+    process: "Process",
+    link: Link,
+) -> None:
+    """Enter the container, become what its program will be, and run the hooks, in a session without our terminal."""
+    from runjail.container import hooks, joining, program
+
+    link.expect("go")
+    seal_imports()
+    host.enter(container.box, [link.fileno()])
+    program.take_on(process, host.become)
+    env = tuple(os.fsdecode(b"%s=%s" % pair) for pair in program.environment(process).items())
+    joining.appear(host, link)
+    program.lead(False)
+    link.say(begun=True)
+    hooks.run("startContainer", tuple(hook.replace(env=hook.env or env) for hook in listed), state)
+    link.say(done=True)
+
+
+def open_gate(container: "Container") -> None:
+    """Tell init to go on, and wait until it has become the program.
+
+    The gate is removed first: from here on the container cannot be started again, whoever dies. Raises what init
+    reports when the program cannot be executed, NoAnswer when init does not run.
+    """
+    starter = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    try:
+        with WorkingIn(container.directory()):
+            starter.connect(GATE)
+            os.unlink(GATE)
+    except (ConnectionRefusedError, FileNotFoundError):
+        raise WrongStatus(REFUSALS["stopped"]) from None
+    link = Link(starter)
+    link.say(go=True)
+    try:
+        if link.receive(ANSWER_SECONDS) is None:
+            raise NotRunning(container.id)
+        failure = link.receive(ANSWER_SECONDS)  # end-of-file: execve closed init's end
+    finally:
+        link.close()
+    if failure:
+        raise rebuilt(failure)

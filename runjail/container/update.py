@@ -1,0 +1,41 @@
+"""update: change the limits of a live container."""
+
+from runjail import jsonio
+from runjail.container.status import status
+from runjail.errors import WrongStatus
+from runjail.plan.limits import limit_steps
+from runjail.record import to_data
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runjail.container.state import Store
+    from runjail.host.base import Host
+    from runjail.spec.model import Resources
+
+
+def update(container_id: str, resources: "Resources", host: "Host", store: "Store") -> None:
+    """Apply what `resources` names and leave the rest as it is; then ask the NRI plugins, who may change it again."""
+    with store.container(container_id) as container:
+        container.load()
+        if status(container, host) in ("stopped", "creating"):
+            raise WrongStatus(f"cannot update a container that is not running: {container_id}")
+        box = container.box
+        notes = container.notes()
+        known = {jsonio.dumps(note) for note in notes}
+        rules = [rule for note in notes if note["undo"] == "limits" for rule in note["rules"]]
+
+        def note_once(note: "dict[str, object]") -> None:
+            if jsonio.dumps(note) not in known:
+                container.note(note)
+
+        for step in limit_steps(
+            resources, os=host.os, name=box.name, container_id=box.id, cgroup=box.cgroup, before=rules
+        ):
+            host.apply(step, box, note_once)
+        said = {name: value for name, value in to_data(resources).items() if value is not None}  # type: ignore[attr-defined]
+        container.data["updates"] = {**container.data.get("updates", {}), **said}
+        container.save()
+        if container.data.get("nri"):
+            from runjail.container import nri
+
+            nri.ask("update", container, host)

@@ -1,0 +1,75 @@
+"""Whose a mount is. Containers may share a root directory, and a mount of one is then seen by all of them.
+
+Each mount is written down, machine-wide and until the next boot, with the state directory of the container that it was
+made for. Who goes takes back its own; what others keep busy is left without an owner, to the last one of that root. All
+of it happens under the lock `mounts`.
+"""
+
+import os
+
+from runjail.host.freebsd import lock
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runjail.host.freebsd.libc import Libc
+    from runjail.host.freebsd.structs import Mounted
+
+NOBODY = ""
+
+
+def token(state: str) -> str:
+    """Return what a container is written down by: its state directory, which no later one can be taken for."""
+    path = os.path.realpath(state)
+    try:
+        return f"{path}:{os.stat(path).st_ino}"
+    except OSError:  # gone, and nobody's
+        return f"{path}:"
+
+
+def write(fsid: "Sequence[int]", boot: str, owner: str) -> None:
+    """Write down whose a mount is."""
+    path = _path(fsid, boot)
+    os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+    with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(owner)
+
+
+def leave(fsid: "Sequence[int]", boot: str) -> None:
+    """Let a mount belong to nobody, unless it is gone."""
+    if os.path.exists(_path(fsid, boot)):
+        write(fsid, boot, NOBODY)
+
+
+def forget(fsid: "Sequence[int]", boot: str) -> None:
+    """Forget a mount that is gone."""
+    try:
+        os.unlink(_path(fsid, boot))
+    except FileNotFoundError:
+        pass
+
+
+def read(fsid: "Sequence[int]", boot: str) -> str | None:
+    """Return whose a mount is: NOBODY's when its owner left it or is gone, None when no container made it."""
+    try:
+        with open(_path(fsid, boot), encoding="utf-8", errors="surrogateescape") as file:
+            owner = file.read()
+    except FileNotFoundError:
+        return None
+    return owner if owner == token(owner.rpartition(":")[0]) else NOBODY
+
+
+def _path(fsid: "Sequence[int]", boot: str) -> str:
+    return f"{lock.DIRECTORY}/runjail-mounts/{boot.replace(' ', '-')}.{fsid[0]}.{fsid[1]}"
+
+
+def choose(libc: "Libc", found: "Sequence[Mounted]", root: str, boot: str, owner: str) -> "tuple[list[Mounted], bool]":
+    """Return which of the mounts below a root `owner` may take away, and whether no other container has this root.
+
+    Its own; and, where it is alone, what belongs to nobody.
+    """
+    owners = {mounted.fsid: read(mounted.fsid, boot) for mounted in found}
+    alone = all(other in (None, NOBODY, owner) for other in owners.values())
+    alone = alone and not any(prison.path == root for prison in libc.jails())
+    return [mounted for mounted in found if alone or owners[mounted.fsid] == owner], alone

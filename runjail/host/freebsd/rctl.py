@@ -1,0 +1,103 @@
+"""Resource limits and usage of jails: rctl_add_rule(2) and its siblings, rctl(8) for the words.
+
+Rules hang on the jail's name, which is ours once the jail is there and no longer; they stay behind it unless removed.
+"""
+
+import errno
+
+from runjail.errors import HostError, reason
+from runjail.host.freebsd.processes import members
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from runjail.host.base import Box, Note, Noting
+    from runjail.host.freebsd.libc import Libc
+    from runjail.steps import Limits
+
+OFF_HINT = "put kern.racct.enable=1 into /boot/loader.conf and reboot"
+PAGE = 4096
+
+
+def limit(libc: "Libc", step: "Limits", box: "Box", boot: str, note: "Noting") -> None:
+    """Add rules to the jail, then drop others: a limit that is changed is in force all the time.
+
+    boot: what the note is valid for. Raises HostError naming the rule, with a hint while the kernel does no accounting.
+    """
+    subject = box.name
+    note({"undo": "limits", "subject": subject, "jid": box.jid, "rules": list(step.rules), "boot": boot})
+    for rule in step.rules:
+        text = f"jail:{subject}:{rule}"
+        try:
+            libc.rctl_add_rule(text)
+        except OSError as error:
+            raise _refused(f"limit resources with {text}", error) from error
+    for rule in step.removed:
+        _remove(libc, f"jail:{subject}:{rule}")
+
+
+def lift(libc: "Libc", note: "Note") -> None:
+    """Remove the rules that were noted, and no others of that name or with other amounts.
+
+    They hang on the name. Once another jail has it, they are that one's: its runjail may have set the same.
+    """
+    prison = libc.jail(note["subject"])
+    if prison and prison.jid != note.get("jid", prison.jid):
+        return
+    for rule in note["rules"]:
+        _remove(libc, f"jail:{note['subject']}:{rule}")
+
+
+def _remove(libc: "Libc", text: str) -> None:
+    try:
+        libc.rctl_remove_rule(text)
+    except OSError as error:
+        if error.errno not in (errno.ESRCH, errno.ENOSYS):  # no such rule; no rules at all
+            raise _refused(f"remove the limit {text}", error) from error
+
+
+def _refused(what: str, error: OSError) -> HostError:
+    if error.errno == errno.ENOSYS:
+        return HostError(f"{what}: the kernel does not account for resources", OFF_HINT)
+    return HostError(f"{what}: {reason(error)}")
+
+
+def usage(libc: "Libc", box: "Box") -> "dict[str, Any]":
+    """Return runc's stats document: CPU time in nanoseconds, sizes in bytes.
+
+    Without accounting the numbers are those of the processes that live now.
+    """
+    processes = members(libc, box)
+    rules: dict[str, int] = {}
+    try:
+        used = libc.rctl_get_racct(f"jail:{box.name}")
+        rules = libc.rctl_get_rules(f"jail:{box.name}")
+        total = used.get("cputime", 0) * 1000000000
+        memory, swap = used.get("memoryuse", 0), used.get("swapuse", 0)
+    except OSError:
+        used = {}
+        total = sum(proc.runtime for proc in processes) * 1000
+        memory, swap = sum(proc.resident for proc in processes) * PAGE, 0
+    return {
+        "cpu": {"usage": {"total": total, "percpu": [], "kernel": 0, "user": total}, "throttling": {}},
+        "cpuset": {},
+        "memory": {
+            "usage": {"usage": memory, "limit": _amount(rules, "memoryuse")},
+            "swap": {"usage": swap, "limit": _amount(rules, "swapuse")},
+            "kernel": {},
+            "kernelTCP": {},
+            "raw": used,
+        },
+        "pids": {"current": len(processes), "limit": _amount(rules, "maxproc")},
+        "blkio": {},
+        "hugetlb": {},
+        "intel_rdt": {},
+        "network_interfaces": None,
+    }
+
+
+def _amount(rules: dict[str, int], resource: str) -> int:
+    """Return the tightest limit on a resource, 0 when there is none."""
+    amounts = [amount for rule, amount in rules.items() if rule.split(":")[2:3] == [resource]]
+    return min(amounts, default=0)

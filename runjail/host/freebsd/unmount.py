@@ -1,0 +1,115 @@
+"""Taking mounts away again: by file system id, newest first, patiently and then by force."""
+
+import errno
+import os
+import time
+
+from runjail import rootfs
+from runjail.errors import HostError, reason
+from runjail.host.freebsd import owners
+from runjail.host.freebsd.lock import MachineLock
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from runjail.host.base import Note
+    from runjail.host.freebsd.libc import Libc
+    from runjail.host.freebsd.structs import Mounted
+
+PATIENCE = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)  # seconds before each try to unmount; then by force
+
+
+def is_below(path: str, directory: str) -> bool:
+    """Say whether a path of the mount table lies strictly below a directory."""
+    return path.startswith(directory.rstrip("/") + "/") and path != directory
+
+
+def fsids_below(mounts: "list[Mounted]", root: str, boot: str, state: str) -> list[list[int]]:
+    """Return the ids of those mounts below a directory that are not another container's, as JSON data.
+
+    state: the state directory of the container that asks.
+    """
+    owner = owners.token(state)
+    return [
+        list(mounted.fsid)
+        for mounted in mounts
+        if is_below(mounted.path, root) and owners.read(mounted.fsid, boot) in (None, owner)
+    ]
+
+
+def sweep(libc: "Libc", root: str, keep: "list[list[int]]", boot: str, state: str) -> None:
+    """Unmount what is below `root`, not in `keep`, and not another container's, newest first.
+
+    By force what stays busy, unless another container has this root and holds it: then it is left without an owner, to
+    the last one. A dying jail keeps its root busy for a moment. state: the container's. Raises HostError.
+    """
+    owner = owners.token(state)
+    kept = {(a, b) for a, b in keep}
+
+    def find() -> "tuple[list[Mounted], bool]":
+        below = [mounted for mounted in libc.mounts() if mounted.fsid not in kept and is_below(mounted.path, root)]
+        return owners.choose(libc, below, root, boot, owner) if below else ([], True)
+
+    _unmount_all(libc, find, boot)
+
+
+def clear(libc: "Libc", directory: str) -> None:
+    """Unmount everything on a directory of ours and below it, newest first; by force what stays busy."""
+
+    def find() -> "tuple[list[Mounted], bool]":
+        mounts = libc.mounts()
+        return [mounted for mounted in mounts if mounted.path == directory or is_below(mounted.path, directory)], True
+
+    _unmount_all(libc, find, "")
+
+
+def _unmount_all(libc: "Libc", find: "Callable[[], tuple[list[Mounted], bool]]", boot: str) -> None:
+    """find: returns what is to go, and whether it may go by force. boot: for what is written down about mounts."""
+    left: list[str] = []
+    force = True
+    for number, pause in enumerate((*PATIENCE, 0.0)):
+        time.sleep(pause)
+        with MachineLock("mounts"):  # nobody mounts between the look and the deed
+            found, force = find()
+            if not found:
+                return
+            last = number == len(PATIENCE)
+            left = [text for mounted in reversed(found) if (text := _unmount(libc, mounted, boot, last and force))]
+            for mounted in found if last and left and not force else ():
+                owners.leave(mounted.fsid, boot)
+    if left and force:
+        raise HostError("; ".join(left))
+
+
+def _unmount(libc: "Libc", mounted: "Mounted", boot: str, force: bool) -> str:
+    """Unmount one file system. Returns "" when it is gone, otherwise what holds it."""
+    try:
+        libc.unmount(mounted.fsid, force)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.EINVAL):  # not mounted any more
+            return f"unmount {mounted.path}: {reason(error)}"
+    owners.forget(mounted.fsid, boot)
+    return ""
+
+
+def remove_view(libc: "Libc", note: "Note") -> None:
+    """Take the view away, with anything that is still mounted below it."""
+    target = os.path.realpath(note["target"])
+    clear(libc, target)
+    try:
+        os.rmdir(target)
+    except FileNotFoundError:
+        pass
+
+
+def remove_mount_point(note: "Note") -> None:
+    """Remove a mount point that was made for the container, if it is empty."""
+    try:
+        root = rootfs.open_root(note["root"])
+    except OSError:  # the root directory itself is gone
+        return
+    try:
+        rootfs.remove_made(root, note["path"], note.get("device"))
+    finally:
+        os.close(root)

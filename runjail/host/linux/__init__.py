@@ -1,0 +1,1 @@
+"""The Linux host: namespaces and control groups."""

@@ -1,0 +1,332 @@
+"""Linux control groups, v1 and v2, as far as a container needs them: limits, freezing, numbers.
+
+A hierarchy that cannot be written is not an error: the Linux host is for development, often inside a container
+itself. Then a warning names what is not enforced.
+"""
+
+import errno
+import os
+
+from runjail import log
+from runjail.errors import HostError, reason
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from runjail.host.base import Box, Noting
+    from runjail.spec.model import Resources
+    from runjail.steps import Cgroup
+
+TOP = "/sys/fs/cgroup"
+CONTROLLERS = ("memory", "cpu", "cpuacct", "cpuset", "pids", "freezer", "devices")
+ENFORCING = ("memory", "cpu", "cpuset", "pids")
+MARK = "trusted.runjail"  # extended attribute of the groups that we made
+NO_MARKS = errno.EOPNOTSUPP  # of a kernel whose groups have no attributes
+MAKE_ROUNDS = 200
+
+
+def unified() -> bool:
+    """Say whether this machine has the one tree of cgroup v2."""
+    return os.path.exists(f"{TOP}/cgroup.controllers")
+
+
+def directories(path: str) -> list[str]:
+    """Return the directory of a control group in every hierarchy that is mounted here."""
+    if unified():
+        return [f"{TOP}/{path}"]
+    return [f"{TOP}/{controller}/{path}" for controller in CONTROLLERS if os.path.isdir(f"{TOP}/{controller}")]
+
+
+def create(step: "Cgroup", box: "Box", note: "Noting") -> None:
+    """Make the group where it is missing, then set its limits and the policy for devices."""
+    from runjail.host.linux import cgroup_users, devices
+
+    wanted = _settings(step.resources)
+    if not box.cgroup:
+        path = _unused(step.path) if step.own else step.path
+        made = [above for directory in directories(path) for above in missing(directory)]
+        user = cgroup_users.number()
+        note({"undo": "cgroup", "path": path, "made": made, "user": user})
+        try:
+            cgroup_users.make(path, user)
+        except OSError as error:
+            names = ", ".join(file for _, file, _ in wanted)
+            lost = [f"not enforced: {names}"] * bool(names) + [devices.do_without(step.devices, box)]
+            log.warning("; ".join([f"control groups cannot be written ({reason(error)})", *filter(None, lost)]))
+            return
+        if _frozen(path):  # who enters it would never come to its program
+            raise HostError(f"the control group {path} is frozen")
+        box.cgroup = path
+        devices.hold(step.devices, box)
+    refused = [setting for setting in wanted if not _set(box.cgroup, *setting)]
+    for setting in refused:  # while the one beside it had its old value: memory and swap, or quota and period in a pod
+        _set(box.cgroup, *setting, again=True)
+
+
+def _unused(path: str) -> str:
+    """Return a name that no group has: another state directory may have a container of this id."""
+    name, number = path, 1
+    while any(os.path.isdir(directory) for directory in directories(name)):
+        number += 1
+        name = f"{path}-{number}"
+    return name
+
+
+def missing(directory: str) -> list[str]:
+    """Return what has to be made for a group to exist, from above."""
+    parts: list[str] = []
+    while not os.path.isdir(directory):
+        parts.insert(0, directory)
+        directory = os.path.dirname(directory)
+    return parts
+
+
+def make(directory: str) -> None:
+    """Make a group and what is missing above it; others may make and remove the same parents at this moment."""
+    for attempt in range(MAKE_ROUNDS):
+        for path in missing(directory):
+            try:
+                _make_one(path)
+            except FileNotFoundError:  # a parent was removed between our look and our mkdir
+                if attempt == MAKE_ROUNDS - 1:
+                    raise
+                break
+        else:
+            return
+
+
+def _make_one(path: str) -> None:
+    try:
+        os.mkdir(path, 0o755)
+        os.setxattr(path, MARK, b"")
+    except FileExistsError:
+        pass
+    except OSError as error:
+        if error.errno != NO_MARKS:  # without marks each container removes only the parents it made itself
+            raise
+    _inherit(path)
+
+
+def _inherit(directory: str) -> None:
+    """A new v1 cpuset is empty and takes no process; a v2 group has no controllers until its parent passes them on."""
+    parent = os.path.dirname(directory)
+    if directory.startswith(f"{TOP}/cpuset/"):
+        for file in ("cpuset.cpus", "cpuset.mems"):
+            if not content(f"{directory}/{file}").strip():
+                _inherit(parent)  # whoever makes it at this moment may not have come so far yet
+                write(f"{directory}/{file}", content(f"{parent}/{file}"))
+    elif unified():
+        for controller in content(f"{parent}/cgroup.controllers").split():
+            if controller in CONTROLLERS:
+                try:
+                    write(f"{parent}/cgroup.subtree_control", f"+{controller}")
+                except OSError as error:  # a parent with processes of its own passes nothing on
+                    log.debug(f"control group {parent}: {controller}: {reason(error)}")
+
+
+def _settings(resources: "Resources") -> list[tuple[str, str, str]]:
+    """Return (controller, file, value) in an order the kernel accepts."""
+    return _settings_v2(resources) if unified() else _settings_v1(resources)
+
+
+def _settings_v1(resources: "Resources") -> list[tuple[str, str, str]]:
+    rows: list[tuple[str, str, int | str | None]] = [
+        ("memory", "memory.limit_in_bytes", resources.memory_limit),
+        ("memory", "memory.memsw.limit_in_bytes", _swap(resources)),
+        ("memory", "memory.soft_limit_in_bytes", resources.memory_reservation),
+        ("cpu", "cpu.shares", resources.cpu_shares),
+        ("cpu", "cpu.cfs_period_us", resources.cpu_period),
+        ("cpu", "cpu.cfs_quota_us", resources.cpu_quota),
+        ("cpuset", "cpuset.cpus", resources.cpus),
+        ("cpuset", "cpuset.mems", resources.mems),
+        ("pids", "pids.max", _maximum(resources.pids_limit)),
+    ]
+    return [(controller, file, str(value)) for controller, file, value in rows if value not in (None, "")]
+
+
+def _settings_v2(resources: "Resources") -> list[tuple[str, str, str]]:
+    quota, period = resources.cpu_quota, resources.cpu_period
+    swap = _swap(resources)
+    if swap is not None and swap > 0 and resources.memory_limit is not None:
+        swap = max(swap - resources.memory_limit, 0)  # v1 counts memory and swap together, v2 swap alone
+    maximum = None if quota is None and period is None else f"{_maximum(quota) or 'max'} {period or 100000}"
+    shares = min(max(resources.cpu_shares, 2), 262144) if resources.cpu_shares else 0  # as v1 does
+    rows: list[tuple[str, str, str | None]] = [
+        ("memory", "memory.max", _maximum(resources.memory_limit)),
+        ("memory", "memory.swap.max", _maximum(swap)),
+        ("memory", "memory.low", _maximum(resources.memory_reservation)),
+        ("cpu", "cpu.max", maximum),
+        ("cpu", "cpu.weight", str(1 + (shares - 2) * 9999 // 262142) if shares else None),
+        ("cpuset", "cpuset.cpus", resources.cpus),
+        ("cpuset", "cpuset.mems", resources.mems),
+        ("pids", "pids.max", _maximum(resources.pids_limit)),
+    ]
+    return [(controller, file, value) for controller, file, value in rows if value]
+
+
+def _swap(resources: "Resources") -> int | None:
+    """Return the limit of memory and swap together; without one for memory, an old one would still hold memory."""
+    return -1 if resources.memory_limit == -1 and resources.memory_swap is None else resources.memory_swap
+
+
+def _maximum(value: int | None) -> str | None:
+    return None if value is None else "max" if value < 0 else str(value)
+
+
+def _set(path: str, controller: str, file: str, value: str, again: bool = False) -> bool:
+    """Set a limit. False when the kernel finds the value invalid; the second time that is an error."""
+    target = f"{TOP}/{path}/{file}" if unified() else f"{TOP}/{controller}/{path}/{file}"
+    try:
+        write(target, value)
+    except FileNotFoundError:
+        log.warning(f"not enforced: {file} (no such file in this kernel's control groups)")
+    except OSError as error:
+        if error.errno == errno.EINVAL and not again:
+            return False
+        raise HostError(f"setting {file} to {value}: {reason(error)}") from error
+    return True
+
+
+def join(path: str, pid: int) -> None:
+    """Put a process into the group."""
+    for directory in directories(path):
+        try:
+            write(f"{directory}/cgroup.procs", str(pid))
+        except OSError as error:
+            raise HostError(f"joining control group {directory}: {reason(error)}") from error
+
+
+def enter(path: str) -> None:
+    """Put the calling process, which has one thread, into the group.
+
+    On v1 through `tasks`: a thread that moves itself needs no grace period of the kernel's, which costs 10 ms.
+    """
+    file = "cgroup.procs" if unified() else "tasks"
+    for directory in directories(path):
+        try:
+            write(f"{directory}/{file}", "0")
+        except OSError as error:
+            raise HostError(f"joining control group {directory}: {reason(error)}") from error
+
+
+def freeze(path: str, frozen: bool) -> bool:
+    """Freeze or thaw the group. False when this machine has no freezer."""
+    file, word = (
+        ("cgroup.freeze", str(int(frozen))) if unified() else ("freezer.state", "FROZEN" if frozen else "THAWED")
+    )
+    target = f"{TOP}/{path}/{file}" if unified() else f"{TOP}/freezer/{path}/{file}"
+    try:
+        write(target, word)
+    except OSError:
+        return False
+    return True
+
+
+def thaw_all(path: str) -> None:
+    """Thaw a group of v1 and those below it, which its processes may have made: what is frozen there does not die."""
+    if unified():
+        return
+    for directory, _groups, files in os.walk(f"{TOP}/freezer/{path}"):
+        if "freezer.state" in files and content(f"{directory}/freezer.state").strip() != "THAWED":
+            try:
+                write(f"{directory}/freezer.state", "THAWED")
+            except OSError as error:  # removed meanwhile
+                log.debug(f"control group {directory}: {reason(error)}")
+
+
+def _frozen(path: str) -> bool:
+    if unified():
+        return content(f"{TOP}/{path}/cgroup.freeze").strip() == "1"
+    return content(f"{TOP}/freezer/{path}/freezer.state").strip() in ("FREEZING", "FROZEN")
+
+
+def usage(path: str, processes: int) -> "dict[str, Any]":
+    """Return the numbers of runc's stats document that this machine knows; a container without a group has none."""
+    if not path:
+        cpu, memory, limit, pids = {"total": 0, "user": 0, "kernel": 0}, 0, 0, 0
+    elif unified():
+        times = dict(line.split() for line in _number_lines(f"{TOP}/{path}/cpu.stat"))
+        cpu = {"total": int(times.get("usage_usec", 0)) * 1000, "user": int(times.get("user_usec", 0)) * 1000}
+        cpu["kernel"] = int(times.get("system_usec", 0)) * 1000
+        memory, limit = _number(f"{TOP}/{path}/memory.current"), _number(f"{TOP}/{path}/memory.max")
+        pids = _number(f"{TOP}/{path}/pids.max")
+    else:
+        cpu = {"total": _number(f"{TOP}/cpuacct/{path}/cpuacct.usage")}
+        cpu["user"] = _number(f"{TOP}/cpuacct/{path}/cpuacct.usage_user")
+        cpu["kernel"] = _number(f"{TOP}/cpuacct/{path}/cpuacct.usage_sys")
+        memory = _number(f"{TOP}/memory/{path}/memory.usage_in_bytes")
+        limit = _number(f"{TOP}/memory/{path}/memory.limit_in_bytes")
+        pids = _number(f"{TOP}/pids/{path}/pids.max")
+    return {
+        "cpu": {"usage": {**cpu, "percpu": []}, "throttling": _throttling(path)},
+        "cpuset": {},
+        "memory": {"usage": {"usage": memory, "limit": limit}, "swap": {}, "kernel": {}, "kernelTCP": {}, "raw": {}},
+        "pids": {"current": processes, "limit": pids},
+        "blkio": {},
+        "hugetlb": {},
+        "intel_rdt": {},
+        "network_interfaces": None,
+    }
+
+
+def _throttling(path: str) -> dict[str, int]:
+    """Return how often, and for how many nanoseconds, the CPU quota held the container back."""
+    if not path:
+        return {}
+    said = dict(line.split() for line in _number_lines(f"{TOP}/{path if unified() else f'cpu/{path}'}/cpu.stat"))
+    nanoseconds = int(said.get("throttled_usec", 0)) * 1000 or int(said.get("throttled_time", 0))
+    periods, throttled = int(said.get("nr_periods", 0)), int(said.get("nr_throttled", 0))
+    return {"periods": periods, "throttledPeriods": throttled, "throttledTime": nanoseconds}
+
+
+def check() -> "list[tuple[str, bool, str, str]]":
+    """Return the rows of `runjail check` about control groups and the limits they enforce."""
+    version = "v2" if unified() else "v1"
+    writable = all(os.access(directory, os.W_OK) for directory in directories("")) and bool(directories(""))
+    if unified():
+        there = content(f"{TOP}/cgroup.controllers").split()
+    else:
+        there = [name for name in ENFORCING if os.path.isdir(f"{TOP}/{name}")]
+    lacking = [name for name in ENFORCING if name not in there]
+    remedy = "" if writable else f"mount -o remount,rw {TOP}"
+    found = f"no controller for {', '.join(lacking)}" if lacking else f"{', '.join(ENFORCING)} can be limited"
+    return [
+        ("control groups", writable, f"{version}, {'writable' if writable else 'read-only'}", remedy),
+        (
+            "resource limits",
+            writable and not lacking,
+            found if writable else "not enforced: control groups are read-only",
+            remedy or ("enable these cgroup controllers in the kernel" if lacking else ""),
+        ),
+    ]
+
+
+def _number(path: str) -> int:
+    lines = _number_lines(path)
+    return int(lines[0]) if lines and lines[0].isdigit() else 0
+
+
+def _number_lines(path: str) -> list[str]:
+    return content(path).splitlines()
+
+
+def content(path: str) -> str:
+    """Return what a control file says, "" when it cannot be read."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        return os.read(descriptor, 65536).decode()
+    finally:
+        os.close(descriptor)
+
+
+def write(path: str, value: str) -> None:
+    """Say something to a control file."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, value.encode())
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,133 @@
+"""What `runjail check` says about a Linux machine: one row a right, each tried in a process of its own."""
+
+import os
+import shutil
+
+from runjail.errors import reason
+from runjail.host import interpreter
+from runjail.host.linux import cgroups, devices, libc, rights
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Row = tuple[str, bool, str, str]
+
+NAMESPACES = {
+    "pid": libc.CLONE_NEWPID,
+    "mount": libc.CLONE_NEWNS,
+    "uts": libc.CLONE_NEWUTS,
+    "ipc": libc.CLONE_NEWIPC,
+    "network": libc.CLONE_NEWNET,
+    "cgroup": libc.CLONE_NEWCGROUP,
+}
+CLONE_NEWUSER = 0x10000000
+NULL = (0o20666, 1, 3)  # mode and number of /dev/null
+
+
+def check() -> "list[Row]":
+    """Return rows of what, whether it works, what was found, what mends it ("" where nothing has to be mended)."""
+    root = os.geteuid() == 0
+    return [
+        ("root", root, f"euid {os.geteuid()}", "" if root else "run as root"),
+        *_namespaces(),
+        *_mounts(),
+        *interpreter.check(),
+        *cgroups.check(),
+        devices.check(),
+        _user_namespaces(),
+        _seccomp(),
+        _security_modules(),
+        _zfs(),
+        ("product", True, "Linux is for development and CI; FreeBSD 14.2 or later is the product", ""),
+    ]
+
+
+def _namespaces() -> "list[Row]":
+    """One row for all kinds that work, one for each that does not."""
+    refusals = {kind: attempt(libc.unshare, flag) for kind, flag in NAMESPACES.items()}
+    rows = [
+        (f"namespaces: {kind}", False, f"unshare(2): {reason(error)}", rights.hint(error) or "")
+        for kind, error in refusals.items()
+        if error
+    ]
+    if len(rows) == len(NAMESPACES):
+        return [("namespaces", *rows[0][1:])]
+    return [("namespaces", not rows, " ".join(kind for kind, error in refusals.items() if not error), ""), *rows]
+
+
+def _mounts() -> "list[Row]":
+    """Mounts, and device nodes on one of them: there they harm nobody."""
+    mounts = _tried("mounts", _mount, "mount(2) works in a namespace of its own")
+    if not mounts[1]:
+        return [mounts, ("devices", False, "not tried without mounts", mounts[3])]
+    return [mounts, _tried("devices", _device, "device nodes can be made and opened", "CAP_MKNOD")]
+
+
+def _tried(what: str, action: "Callable[[], None]", found: str, capability: str = "CAP_SYS_ADMIN") -> "Row":
+    error = attempt(action)
+    if error is None:
+        return (what, True, found, "")
+    return (what, False, reason(error), rights.hint(error, capability) or "see the kernel's log")
+
+
+def _mount() -> None:
+    libc.unshare(libc.CLONE_NEWNS)
+    libc.mount(None, "/", None, libc.MS_REC | libc.MS_PRIVATE)
+    libc.mount("tmpfs", "/dev", "tmpfs")
+
+
+def _device() -> None:
+    _mount()
+    mode, major, minor = NULL
+    os.mknod("/dev/null", mode, os.makedev(major, minor))
+    os.close(os.open("/dev/null", os.O_RDWR))  # a device cgroup refuses only this
+
+
+def _user_namespaces() -> "Row":
+    """For information: our containers do not use them, engines that run without root do."""
+    error = attempt(libc.unshare, CLONE_NEWUSER)
+    if error is None:
+        return ("user namespaces", True, "can be made", "")
+    limits = "sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone"
+    return ("user namespaces", False, f"{reason(error)}; {limits}, kernel.apparmor_restrict_unprivileged_userns", "")
+
+
+def _seccomp() -> "Row":
+    actions = cgroups.content("/proc/sys/kernel/seccomp/actions_avail").split()
+    return ("seccomp", bool(actions), "this kernel has filters" if actions else "this kernel has no filters", "")
+
+
+def _security_modules() -> "Row":
+    names = cgroups.content("/sys/kernel/security/lsm")
+    return ("security modules", True, names or "not known: securityfs is not mounted", "")
+
+
+def _zfs() -> "Row":
+    """For information: without it images are kept in directories."""
+    if not shutil.which("zfs"):
+        return ("ZFS", False, "zfs(8) is missing; images are kept in directories", "")
+    there = os.path.exists("/dev/zfs")
+    return ("ZFS", there, "/dev/zfs is there" if there else "the module is not loaded; zfs-fuse may serve it", "")
+
+
+def attempt(action: "Callable[..., None]", *arguments: object) -> OSError | None:
+    """Do something in a child process, so that it has no effect here. Returns how it failed, None when it worked."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if not pid:
+        number = 0
+        try:
+            action(*arguments)
+        except OSError as error:
+            number = error.errno or 0
+        finally:
+            os.write(writing, b"%d" % number)
+            os._exit(0)
+    os.close(writing)
+    try:
+        number = int(os.read(reading, 16))
+    finally:
+        os.close(reading)
+        os.waitpid(pid, 0)
+    return OSError(number, os.strerror(number)) if number else None

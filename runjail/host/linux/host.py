@@ -1,0 +1,390 @@
+"""The Linux host: a container is a set of namespaces that live exactly as long as its init.
+
+For development and CI, but real: pid, mount, uts, ipc, network and cgroup namespaces, pivot_root, control groups.
+There is no persistent object like a jail, hence nothing to leak: when init dies, its mounts and namespaces are gone.
+ctypes is imported by the verbs that need more than /proc and kill(2).
+"""
+
+import errno
+import os
+import time
+
+from runjail import signals
+from runjail.errors import HostError, reason
+from runjail.host.base import Box, close_others
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from runjail.host.base import Note, Noting
+    from runjail.host.linux.mount_points import Points
+    from runjail.spec.model import Process
+    from runjail.steps import Plan, Step
+
+NAMESPACES = ("cgroup", "ipc", "uts", "net", "pid", "mnt")  # mnt last: it changes what paths mean
+SIGKILL, SIGSTOP, SIGCONT = 9, 19, 18
+KILL_ROUNDS = 200
+KILL_PAUSE = 0.005  # seconds
+
+
+class LinuxHost:
+    """`Host` for Linux. State that spans one child's life: what its root is still to become, and where it appears."""
+
+    os = "linux"
+    _points: "Points"
+
+    def __init__(self) -> None:
+        self._readonly, self._propagation, self._lacks_policy = False, "", False
+        self._pids = -1  # descriptor of a pid namespace to appear in
+
+    def boot(self) -> str:
+        """Return the kernel's boot id."""
+        return _read("/proc/sys/kernel/random/boot_id").strip()
+
+    def started(self, pid: int) -> str:
+        """Return field 22 of /proc/PID/stat (proc(5)), "" for zombies and the dead."""
+        try:
+            fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+        except OSError:
+            return ""
+        return "" if fields[0] in ("Z", "X", "x") else fields[19]
+
+    # -- steps ---------------------------------------------------------------------------------------------------
+
+    def apply(self, step: "Step", box: Box, note: "Noting") -> None:
+        """Perform one step; the container's mounts are its own and need no undo, what they leave on disk does."""
+        from runjail import steps
+        from runjail.host.linux import cgroups, mounts
+
+        if isinstance(step, steps.Cgroup):
+            joined = box.cgroup
+            cgroups.create(step, box, note)
+            if box.pid and box.cgroup and not joined:  # `update` gave a running container its first limits
+                for pid in self.processes(box):
+                    cgroups.join(box.cgroup, pid)
+        elif isinstance(step, steps.CreateNamespaces):
+            self._create_namespaces(step, box)
+        elif isinstance(step, steps.Mount):
+            mounts.mount(step, box, note, self._points, self._pids)
+        elif isinstance(step, steps.Nodes):
+            from runjail.host.linux import nodes
+
+            nodes.make_nodes(step, box)
+        elif isinstance(step, steps.Conceal):
+            from runjail.host.linux import mask
+
+            mask.conceal(step, box)
+        elif isinstance(step, steps.Sysctls):
+            _write_sysctls(step)
+        else:
+            raise HostError(f"the Linux host has no {type(step).__name__}")
+
+    def _create_namespaces(self, step: "Any", box: Box) -> None:
+        import _socket
+
+        from runjail.host.linux import join, libc, mount_points, mounts, root
+
+        self._enter_cgroup(box)
+        for kind, path in step.join:
+            if kind == "pid":  # last of all: whoever is in there sees us then
+                self._pids = join.open_one(path, kind)
+            else:
+                join.enter(path, kind)
+        new = 0
+        for kind in step.new:
+            new |= join.flag(kind) if kind != "pid" else 0
+        _ask(f"making namespaces ({', '.join(step.new)})", "unshare(2)", libc.unshare, new)
+        if "network" in step.new:
+            from runjail.host.linux import network
+
+            network.raise_loopback()
+        self._points = mount_points.Points(box.source, step.bundle)
+        _ask("making the root a mount", "mount(2)", root.bind, box.root, step.propagation)
+        if box.lacks_policy():
+            _ask("forbidding device files", "mount_setattr(2)", mounts.forbid_devices, box.root)
+        self._readonly, self._propagation = step.readonly, step.propagation
+        if step.hostname is not None:
+            _ask("setting the host name", "sethostname(2)", _socket.sethostname, step.hostname)
+        if step.domainname is not None:
+            _ask("setting the domain name", "setdomainname(2)", libc.setdomainname, step.domainname)
+
+    def undo(self, note: "Note", box: Box) -> None:
+        """Take back a mount point that was made, or a control group."""
+        if note["undo"] == "made":
+            from runjail.host.linux import mount_points
+
+            mount_points.take_back(note)
+        elif note["undo"] == "cgroup":
+            from runjail.host.linux import cgroup_users
+
+            cgroup_users.remove(note)
+
+    # -- processes -----------------------------------------------------------------------------------------------
+
+    def fork_init(self, box: Box, plan: "Plan") -> int:
+        """Fork pid 1 of a new pid namespace, which ours is entered again after for later children.
+
+        In a pid namespace that has processes already the child appears only when it is confined.
+        """
+        from runjail import steps
+        from runjail.host.linux import libc
+
+        step = next(step for step in plan.steps if isinstance(step, steps.CreateNamespaces))
+        if "pid" not in step.new:
+            return self.fork_inside(box)
+        own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            _ask("making a pid namespace", "unshare(2)", libc.unshare, libc.CLONE_NEWPID)
+            pid = self.fork_inside(box)
+            if pid:
+                libc.setns(own, libc.CLONE_NEWPID)
+        finally:
+            os.close(own)
+        return pid
+
+    def identify(self, box: Box) -> None:
+        """Record the inodes of init's namespaces and of its root, and whether it has number 1: who belongs to it.
+
+        An init that died on its way in has none any more: of what, it has said over its link.
+        """
+        try:
+            found = {kind: os.stat(f"/proc/{box.pid}/ns/{kind}").st_ino for kind in NAMESPACES}
+            numbers = _read(f"/proc/{box.pid}/status").partition("\nNSpid:")[2].partition("\n")[0].split()
+        except (FileNotFoundError, ProcessLookupError):
+            return
+        first = int(numbers[-1:] == ["1"])  # in a namespace that it has joined its end is nobody else's
+        box.namespaces = {"root": os.stat(box.root).st_ino, "first": first, **found}
+
+    def confine(self, box: Box, keep: list[int]) -> None:
+        """Make box.root the root of this mount namespace and forget the old one."""
+        from runjail.host.linux import join, libc, root
+
+        self._lacks_policy = box.lacks_policy()
+        join.hide()
+        if self._pids >= 0:
+            libc.setns(self._pids, libc.CLONE_NEWPID)  # for who we are when we appear
+        root.enter(box.root, self._propagation)
+        self._shut(libc, box, keep)
+
+    def fork_inside(self, box: Box) -> int:
+        """Fork with all loaded that the child needs where it cannot import any more."""
+        from runjail.host.linux import identity, join  # noqa: F401
+
+        if box.cgroup:
+            from runjail.host.linux import cgroups  # noqa: F401
+        pid = signals.fork()
+        if not pid:
+            from runjail.host.linux import mounts  # noqa: F401 - while our parent writes down who we are
+        return pid
+
+    def enter(self, box: Box, keep: list[int]) -> None:
+        """Join init's namespaces; its root directory comes with the mount namespace."""
+        from runjail.host.linux import join, libc
+
+        self._lacks_policy = box.lacks_policy()
+        join.hide()
+        opened = join.open_others(box, NAMESPACES)
+        if self.started(box.pid) != box.started:  # only now are the descriptors known to be of our init
+            raise HostError("joining the container: its init is gone")
+        self._enter_cgroup(box)
+        for descriptor, flag in opened:
+            libc.setns(descriptor, flag)
+            if flag == libc.CLONE_NEWPID:  # so far for children only
+                self._pids = descriptor
+        os.chdir("/")
+        self._shut(libc, box, keep)
+
+    def appear(self, tell: "Callable[[int], None]") -> bool:
+        """Go on as a process in the pid namespace that was joined; see join.py."""
+        from runjail.host.linux import join
+
+        if self._pids < 0:
+            return False
+        join.appear(tell)
+        return True
+
+    def _enter_cgroup(self, box: Box) -> None:
+        if box.cgroup:
+            from runjail.host.linux import cgroups
+
+            cgroups.enter(box.cgroup)
+
+    def _shut(self, libc: "Any", box: Box, keep: list[int]) -> None:
+        close_others(keep)
+        if box.keyring:
+            _forget_keys(libc)
+
+    def set_oom_score(self, pid: int, score: int) -> None:
+        """Write it to our own /proc: the container's may be a fake."""
+        try:
+            descriptor = os.open(f"/proc/{pid}/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                os.write(descriptor, str(score).encode())
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise HostError(f"setting oom_score_adj to {score}: {reason(error)}") from error
+
+    def become(self, process: "Process") -> None:
+        """Take on limits, ids and capabilities (setpriv(1)'s order: bounding set, ids, then the rest).
+
+        Only now a root that is to be read-only is made so: its working directory could still be made.
+        """
+        from runjail.host.linux import identity, mounts
+
+        if self._readonly:
+            mounts.restrict("/", mounts.FLAGS["ro"])
+        identity.become(identity.without_mknod(process) if self._lacks_policy else process)
+
+    def open_console(self, process: "Process", box: Box) -> tuple[int, int]:
+        """Open a terminal of the container's own devpts, or of the host's when it has none."""
+        from runjail.host.linux import identity
+
+        return identity.open_console(process, box)
+
+    def kill(self, box: Box, pid: int, started: str, signal: int) -> bool:
+        """Signal through a pidfd, whose owner is compared first: a reused pid is never hit."""
+        import _signal
+
+        try:
+            descriptor = os.pidfd_open(pid)
+        except OSError:
+            return False
+        try:
+            if not started or self.started(pid) != started:
+                return False
+            _signal.pidfd_send_signal(descriptor, signal)
+        except ProcessLookupError:
+            return False
+        finally:
+            os.close(descriptor)
+        return True
+
+    def kill_all(self, box: Box, signal: int) -> None:
+        """Signal everybody; a KILL is repeated until nobody is left, since the killed may just have forked.
+
+        The kernel kills a private pid namespace together with its init, so there nobody needs to be looked for. Who is
+        frozen dies when it is thawed.
+        """
+        for _ in range(KILL_ROUNDS if signal == SIGKILL else 1):
+            alone = signal == SIGKILL and self._private(box)
+            pids = [box.pid] if alone else self.processes(box)
+            for pid in pids:
+                self.kill(box, pid, box.started if pid == box.pid else self.started(pid), signal)
+            if signal == SIGKILL and box.cgroup:
+                from runjail.host.linux import cgroups
+
+                cgroups.thaw_all(box.cgroup)
+            if alone or not pids or signal != SIGKILL:
+                return
+            time.sleep(KILL_PAUSE)
+        raise HostError(f"processes survive SIGKILL: {' '.join(map(str, self.processes(box)))}")
+
+    def processes(self, box: Box) -> list[int]:
+        """Return who shares init's pid namespace, or its mount namespace where the other is the host's or a pod's.
+
+        The kernel gives the number of a namespace that ended to the next one. A private pid namespace ends with its
+        init; a mount namespace may outlive it, so who shares its number must have the container's root directory too.
+        """
+        init_lives = bool(box.pid and box.started) and self.started(box.pid) == box.started
+        if not box.namespaces:
+            return [box.pid] if init_lives else []
+        if not self._private(box):
+            return [pid for pid in _all_pids() if self._shares(box, pid, "mnt") and _has_root(pid, box)]
+        return [pid for pid in _all_pids() if self._shares(box, pid, "pid")] if init_lives else []
+
+    def _private(self, box: Box) -> bool:
+        """Say whether init is the first of process numbers of its own, which end with it."""
+        own = box.namespaces.get("pid") != os.stat("/proc/self/ns/pid").st_ino
+        return bool(box.namespaces) and own and bool(box.namespaces.get("first", 1))
+
+    def _shares(self, box: Box, pid: int, kind: str) -> bool:
+        try:
+            return os.stat(f"/proc/{pid}/ns/{kind}").st_ino == box.namespaces[kind] and self.started(pid) != ""
+        except OSError:
+            return False
+
+    def freeze(self, box: Box) -> None:
+        """Freeze the control group, or stop every process."""
+        self._hold(box, True, SIGSTOP)
+
+    def thaw(self, box: Box) -> None:
+        """Undo freeze."""
+        self._hold(box, False, SIGCONT)
+
+    def _hold(self, box: Box, frozen: bool, signal: int) -> None:
+        from runjail.host.linux import cgroups
+
+        if not (box.cgroup and cgroups.freeze(box.cgroup, frozen)):
+            for pid in self.processes(box):
+                self.kill(box, pid, self.started(pid), signal)
+
+    def regroup(self, path: str, box: Box, note: "Noting") -> None:
+        """Make another control group with the same limits and move every process there."""
+        from runjail.host.linux import cgroup_move
+
+        cgroup_move.move(path, box, note, lambda: self.processes(box))
+
+    def usage(self, box: Box) -> "dict[str, Any]":
+        """Return runc's stats document from the control group; empty numbers without one."""
+        from runjail.host.linux import cgroups
+
+        return cgroups.usage(box.cgroup, len(self.processes(box)))
+
+    def check(self) -> list[tuple[str, bool, str, str]]:
+        """Return what of this machine matters to containers."""
+        from runjail.host.linux import check as linux_check
+
+        return linux_check.check()
+
+
+def _read(path: str) -> str:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, 65536).decode("utf-8", "replace")
+    finally:
+        os.close(descriptor)
+
+
+def _forget_keys(libc: "Any") -> None:
+    """Leave our caller's session keyring: its keys are not the container's."""
+    try:
+        libc.new_session_keyring()
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.EPERM):  # no keyrings, or a seccomp filter, which holds inside too
+            raise HostError(f"making a session keyring: {reason(error)}") from error
+
+
+def _ask(doing: str, call: str, function: "Callable[..., None]", *arguments: object) -> None:
+    """Make a system call that takes rights; an error says which, and what would allow it."""
+    try:
+        function(*arguments)
+    except OSError as error:
+        from runjail.host.linux import rights
+
+        raise rights.refused(doing, call, error) from error
+
+
+def _write_sysctls(step: "Any") -> None:
+    for key, value in step.values:
+        try:
+            descriptor = os.open("/proc/sys/" + key.replace(".", "/"), os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                os.write(descriptor, value.encode())
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise HostError(f"setting sysctl {key}: {reason(error)}") from error
+
+
+def _all_pids() -> list[int]:
+    return sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
+
+
+def _has_root(pid: int, box: Box) -> bool:
+    try:
+        return os.stat(f"/proc/{pid}/root").st_ino == box.namespaces["root"]
+    except OSError:
+        return False

@@ -1,0 +1,93 @@
+"""How a process comes into a container whose processes are there already, and what they get to see of it.
+
+Who shares a pid namespace with a process finds its root directory, descriptors and environment in /proc, as far as the
+kernel lets it: with the same user id when the process is dumpable (prctl(2)), always with CAP_SYS_PTRACE, which also
+makes the process do whatever its privileges allow. So a joining process first joins all other namespaces, closes what
+is the host's, and takes on its final identity. setns(2) puts only children into a pid namespace: the last step is a
+fork, by clone(2) with CLONE_PARENT, so that the new process is the child of whoever forked the old one.
+"""
+
+import os
+
+from runjail.errors import HostError, reason
+from runjail.host.linux import libc
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from runjail.host.base import Box
+
+FLAGS = {
+    "mnt": libc.CLONE_NEWNS,
+    "uts": libc.CLONE_NEWUTS,
+    "ipc": libc.CLONE_NEWIPC,
+    "net": libc.CLONE_NEWNET,
+    "pid": libc.CLONE_NEWPID,
+    "cgroup": libc.CLONE_NEWCGROUP,
+}
+SPEC_NAMES = {"network": "net", "mount": "mnt"}
+ENV_START, ENV_END = 49, 50  # fields of /proc/PID/stat (proc_pid_stat(5)), counted from 0
+
+
+def flag(kind: str) -> int:
+    """Return the CLONE_ flag of a kind of namespace, by its name in config.json."""
+    return FLAGS[SPEC_NAMES.get(kind, kind)]
+
+
+def enter(path: str, kind: str) -> None:
+    """Join one namespace by its path. kind: as config.json has it."""
+    descriptor = open_one(path, kind)
+    try:
+        libc.setns(descriptor, flag(kind))
+    except OSError as error:
+        raise HostError(f"joining the {kind} namespace {path}: {reason(error)}") from error
+    finally:
+        os.close(descriptor)
+
+
+def open_one(path: str, kind: str) -> int:
+    """Open a namespace by its path."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise HostError(f"joining the {kind} namespace {path}: {reason(error)}") from error
+
+
+def open_others(box: "Box", kinds: tuple[str, ...]) -> list[tuple[int, int]]:
+    """Open those namespaces of init that are not ours, each with its CLONE_ flag."""
+    opened = []
+    for kind in kinds:
+        if box.namespaces[kind] != os.stat(f"/proc/thread-self/ns/{kind}").st_ino:
+            opened.append((os.open(f"/proc/{box.pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC), FLAGS[kind]))
+    return opened
+
+
+def hide() -> None:
+    """Be undumpable, and forget the environment that we were started with: it is the host's."""
+    libc.prctl(libc.PR_SET_DUMPABLE, 0)
+    descriptor = os.open("/proc/self/stat", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fields = os.read(descriptor, 4096).rpartition(b")")[2].split()
+    finally:
+        os.close(descriptor)
+    start, end = int(fields[ENV_START - 2]), int(fields[ENV_END - 2])  # two fields end with the last parenthesis
+    libc.wipe(start, end - start)
+
+
+def appear(tell: "Callable[[int], None]") -> None:
+    """Return in a new process, in the pid namespace that was joined for children; ours tells its pid and ends.
+
+    The new one ends as well when nobody was told of it: whoever waits for it would wait for ever.
+    """
+    reading, writing = os.pipe()
+    pid = libc.clone_sibling()
+    if pid:
+        tell(pid)
+        os.write(writing, b"told")
+        os._exit(0)
+    os.close(writing)
+    told = os.read(reading, 4)
+    os.close(reading)
+    if not told:
+        os._exit(1)

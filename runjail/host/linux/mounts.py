@@ -1,0 +1,179 @@
+"""Mounts of a Linux container, made by its init before pivot_root.
+
+Every target is resolved by `rootfs` and mounted on through /proc/self/fd, so that no link in the image can lead a
+mount astray.
+"""
+
+import errno
+import os
+import stat
+
+from runjail import rootfs
+from runjail.errors import HostError, reason
+from runjail.host.linux import libc
+from runjail.host.linux import root as linux_root
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runjail import steps
+    from runjail.host.base import Box, Noting
+    from runjail.host.linux.mount_points import Points
+
+FLAGS = {
+    "ro": libc.MS_RDONLY,
+    "nosuid": libc.MS_NOSUID,
+    "nodev": libc.MS_NODEV,
+    "noexec": libc.MS_NOEXEC,
+    "sync": libc.MS_SYNCHRONOUS,
+    "dirsync": libc.MS_DIRSYNC,
+    "mand": libc.MS_MANDLOCK,
+    "noatime": libc.MS_NOATIME,
+    "nodiratime": libc.MS_NODIRATIME,
+    "relatime": libc.MS_RELATIME,
+    "strictatime": libc.MS_STRICTATIME,
+    "nosymfollow": libc.MS_NOSYMFOLLOW,
+}
+KEPT = libc.MS_RDONLY | libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC  # statvfs(3) shows them by the same bits
+KERNELS = ("proc", "sysfs")  # whoever could move them from their places would see what is to be concealed in them
+OWN_DEVICES = ("tmpfs", "devpts")  # a container that cannot make device files has in them what was made for it
+PATH_ONLY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+CGROUPS = "/sys/fs/cgroup"
+ATTEMPTS = 5  # at a mount point that goes away
+
+
+def mount(step: "steps.Mount", box: "Box", note: "Noting", points: "Points", pids: int = -1) -> None:
+    """Perform one Mount step below box.root. pids: descriptor of the pid namespace that a proc shows, -1 for ours."""
+    try:
+        root = rootfs.open_root(box.root)
+        try:
+            for attempt in range(ATTEMPTS):
+                try:
+                    _mount_below(root, step, box, note, points, pids)
+                    break
+                except FileNotFoundError:  # another container with this root took back the mount point that it had made
+                    if attempt + 1 == ATTEMPTS or (step.fstype == "bind" and not os.path.lexists(step.source)):
+                        raise
+        finally:
+            os.close(root)
+    except OSError as error:
+        from runjail.host.linux import rights
+
+        what = f"{step.source} " if step.fstype == "bind" else ""
+        hint = rights.hint(error) if error.errno == errno.EPERM else None
+        raise HostError(f"mounting {what}({step.fstype}) on {step.destination}: {reason(error)}", hint) from error
+
+
+def _mount_below(root: int, step: "steps.Mount", box: "Box", note: "Noting", points: "Points", pids: int) -> None:
+    directory = step.fstype != "bind" or os.path.isdir(step.source)
+    place, made = points.find(root, step.destination, directory, note)
+    try:
+        if step.fstype in KERNELS and place.path != os.path.normpath(step.destination).strip("/"):
+            raise HostError(f"mounting {step.fstype} on {step.destination}: it is a symbolic link in the image")
+        _mount_at(root, place, step, box, 0 if made else place.mode(), pids)
+    finally:
+        place.close()
+
+
+def _mount_at(root: int, place: rootfs.Place, step: "steps.Mount", box: "Box", mode: int, pids: int) -> None:
+    """Mount on a place of the image's, whose st_mode is `mode`, or on one that we made, where `mode` is 0."""
+    covered = place.open_directory() if step.copy_up else -1
+    if step.fstype.startswith("cgroup"):
+        _mount_cgroups(place, box, _flag_bits(step))
+    elif step.fstype == "bind":
+        mount_on(place, step.source, None, libc.MS_BIND | (libc.MS_REC if step.recursive else 0))
+    elif step.fstype == "proc" and pids >= 0:
+        from runjail.host.linux import proc
+
+        proc.mount_on(place, pids, box.root, step.data)
+    else:
+        data = [f"{key}={value}" if value else key for key, value in step.data]
+        if step.fstype == "tmpfs" and mode:  # as on FreeBSD: who may do what stays as the image says
+            data.insert(0, f"mode={stat.S_IMODE(mode):o}")  # of two modes the later counts
+        flags = _flag_bits(step) & ~(libc.MS_RDONLY if step.fstype == "tmpfs" else 0)  # that is left to Conceal
+        mount_on(place, step.source or step.fstype, step.fstype, flags, ",".join(data))
+    if step.copy_up:
+        filled = place.open_directory()
+        rootfs.copy_covered(root, covered, filled)
+        os.close(filled)
+        os.close(covered)
+    if _flag_bits(step) and (step.fstype in ("bind", "proc") or step.fstype.startswith("cgroup")):
+        restrict_place(place, _flag_bits(step))
+    strict = box.lacks_policy() and step.fstype not in OWN_DEVICES and stat.S_ISDIR(place.mode())
+    if step.propagation or strict:
+        descriptor = os.open(place.name, PATH_ONLY, dir_fd=place.parent)
+        try:
+            if strict:
+                forbid_devices(f"/proc/self/fd/{descriptor}")
+            for word in step.propagation:
+                linux_root.propagate(f"/proc/self/fd/{descriptor}", word)
+        finally:
+            os.close(descriptor)
+
+
+def _flag_bits(step: "steps.Mount") -> int:
+    bits = 0
+    for word in step.flags:
+        bits |= FLAGS[word]
+    return bits
+
+
+def mount_on(place: rootfs.Place, source: str | None, fstype: str | None, flags: int, data: str | None = None) -> None:
+    """mount(2) on a resolved place; opened anew each time, since each mount covers the one before."""
+    descriptor = os.open(place.name, PATH_ONLY, dir_fd=place.parent)
+    try:
+        libc.mount(source, f"/proc/self/fd/{descriptor}", fstype, flags, data)
+    finally:
+        os.close(descriptor)
+
+
+def restrict(target: str, flags: int) -> None:
+    """Add flags to one mount, which keeps those that it has: the kernel would take away what is not named again."""
+    kept = os.statvfs(target).f_flag & KEPT
+    libc.mount(None, target, None, libc.MS_REMOUNT | libc.MS_BIND | kept | flags)
+
+
+def forbid_devices(target: str) -> None:
+    """Let device files do nothing on a mount and, since Linux 5.12, on all below it."""
+    from runjail.host.linux.libc_mounts import MOUNT_ATTR_NODEV, mount_setattr
+
+    descriptor = os.open(target, os.O_PATH | os.O_CLOEXEC)
+    try:
+        mount_setattr(descriptor, MOUNT_ATTR_NODEV, 0, recursive=True)
+    except OSError as error:
+        if error.errno != errno.ENOSYS:
+            raise
+        restrict(target, libc.MS_NODEV)
+    finally:
+        os.close(descriptor)
+
+
+def restrict_place(place: rootfs.Place, flags: int) -> None:
+    """Do as `restrict` does to the mount on a resolved place."""
+    descriptor = os.open(place.name, PATH_ONLY, dir_fd=place.parent)
+    try:
+        restrict(f"/proc/self/fd/{descriptor}", flags)
+    finally:
+        os.close(descriptor)
+
+
+def _mount_cgroups(place: rootfs.Place, box: "Box", flags: int) -> None:
+    """Show the container its own control group: one tree (v2), or a tmpfs with one bind mount each (v1).
+
+    flags are those of each bind mount below the tmpfs, too: a container that could write there would raise its limits.
+    """
+    from runjail.host.linux import cgroups
+
+    if cgroups.unified():
+        mount_on(place, f"{CGROUPS}/{box.cgroup}", None, libc.MS_BIND)
+        return
+    mount_on(place, "tmpfs", "tmpfs", libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC, "mode=755")
+    top = place.open_directory()
+    try:
+        for directory in cgroups.directories(box.cgroup) if box.cgroup else []:
+            name = directory[len(CGROUPS) + 1 :].split("/")[0]
+            os.mkdir(name, 0o755, dir_fd=top)
+            group = rootfs.Place(top, name, name)
+            mount_on(group, directory, None, libc.MS_BIND)
+            restrict_place(group, flags)
+    finally:
+        os.close(top)

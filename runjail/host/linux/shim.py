@@ -1,0 +1,137 @@
+"""What a containerd shim needs of Linux beyond containers: to be a reaper, and the root file system's mounts."""
+
+import _signal
+import errno
+import os
+import struct
+
+from runjail.errors import HostError, reason
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+    from collections.abc import Callable, Sequence
+
+    from runjail.host.base import Box
+
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+CLEARING = {"rw", "suid", "dev", "exec", "async", "atime", "diratime", "defaults", "nomand", "bind", "rbind"}
+UCRED = struct.Struct("iII")  # pid, uid, gid
+PAGE = 4095  # bytes of options that mount(2) takes
+
+
+class LinuxShim:
+    """`Machine` for Linux. state: where containerd keeps its sockets."""
+
+    state = "/run/containerd"
+
+    def adopt_orphans(self) -> None:
+        """Become the parent of every orphan below us (prctl(2), PR_SET_CHILD_SUBREAPER)."""
+        from runjail.host.linux import libc
+
+        libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+    def die_with_parent(self) -> None:
+        """Be killed when our parent ends; our own children are not."""
+        from runjail.host.linux import libc
+
+        libc.prctl(PR_SET_PDEATHSIG, _signal.SIGKILL)
+
+    def peer(self, connection: "_socket.socket") -> int:
+        """Return the user at the other end of a Unix socket: the second number of struct ucred (unix(7))."""
+        import _socket
+
+        user: int = UCRED.unpack(connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, UCRED.size))[1]
+        return user
+
+    def mount(self, fstype: str, source: str, options: "Sequence[str]", root: str, below: str = "") -> None:
+        """Mount a file system on a directory of ours, or on one below it, where links of an image may be.
+
+        Raises HostError. May change the working directory.
+        """
+        from runjail import rootfs
+        from runjail.host.linux import libc
+        from runjail.host.linux.mounts import mount_on
+
+        try:
+            if not below:
+                _mount(lambda *words: libc.mount(words[0], root, *words[1:]), fstype, source, options)
+                return
+            directory = rootfs.open_root(root)
+            place = rootfs.mount_point(directory, below, True, lambda *_made: None)
+            try:
+                _mount(lambda *words: mount_on(place, *words), fstype, source, options)
+            finally:
+                place.close()
+                os.close(directory)
+        except OSError as error:
+            raise HostError(f"mounting {source} ({fstype}) on {root}{below}: {reason(error)}") from error
+
+    def unmount(self, target: str) -> None:
+        """Take away everything that is mounted on a directory or below; nothing there is success. Raises HostError."""
+        from runjail.host.linux import libc
+
+        for point in _mounted(os.path.realpath(target)):
+            try:
+                libc.umount(point, libc.MNT_DETACH)
+            except OSError as error:
+                if error.errno not in (errno.EINVAL, errno.ENOENT):  # gone together with the one it was mounted on
+                    raise HostError(f"unmounting {point}: {reason(error)}") from error
+
+    def ends_with_init(self, box: "Box") -> bool:
+        """Say whether the container has process numbers of its own, which the kernel ends with its init."""
+        own = box.namespaces.get("pid") != os.stat("/proc/self/ns/pid").st_ino
+        return bool(box.namespaces) and own and bool(box.namespaces.get("first", 1))
+
+    def out_of_memory(self, box: "Box") -> int:
+        """Return how many processes of the container the kernel has killed for want of memory."""
+        from runjail.host.linux import cgroups
+
+        if not box.cgroup:
+            return 0
+        v2 = cgroups.unified()
+        path = f"{box.cgroup}/memory.events" if v2 else f"memory/{box.cgroup}/memory.oom_control"
+        said = dict(line.split() for line in cgroups.content(f"{cgroups.TOP}/{path}").splitlines())
+        return int(said.get("oom_kill", 0))
+
+
+def _mounted(directory: str) -> list[str]:
+    """Return what is mounted on a directory and below it, the newest first (proc_pid_mounts(5))."""
+    with open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as file:
+        points = [line.split(" ", 2)[1] for line in file]
+    for number in (9, 10, 32, 92):  # what is written as an octal escape, the backslash last
+        points = [point.replace(f"\\{number:03o}", chr(number)) for point in points]
+    return [point for point in reversed(points) if point == directory or point.startswith(directory + "/")]
+
+
+def _mount(on: "Callable[..., None]", fstype: str, source: str, options: "Sequence[str]") -> None:
+    """mount(2); on: makes the call for the place in question."""
+    from runjail.host.linux import libc
+    from runjail.host.linux.mounts import FLAGS
+
+    flags, data = 0, []
+    for word in options:
+        if word in FLAGS:
+            flags |= FLAGS[word]
+        elif word not in CLEARING:
+            data.append(word)
+    words = {fstype, *options}
+    if words & {"bind", "rbind"}:
+        on(source, None, libc.MS_BIND | (libc.MS_REC if "rbind" in words else 0))
+        if flags:
+            on(None, None, libc.MS_REMOUNT | libc.MS_BIND | flags)
+    else:
+        on(source, fstype, flags, _shortened(data))
+
+
+def _shortened(data: list[str]) -> str:
+    """Return mount options; overlay's many layers are named from their common directory where they are too long."""
+    text = ",".join(data)
+    lower = next((word for word in data if word.startswith("lowerdir=")), "")
+    if len(text) <= PAGE or not lower:
+        return text
+    layers = lower.removeprefix("lowerdir=").split(":")
+    common = os.path.commonpath(layers)
+    os.chdir(common)
+    shorter = ":".join(os.path.relpath(layer, common) for layer in layers)
+    return text.replace(lower, f"lowerdir={shorter}")

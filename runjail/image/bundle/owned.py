@@ -1,0 +1,177 @@
+"""Bundles that belong to the store: made for `run --image`, taken back with their container, or by prune.
+
+A bundle and the root that it shows have one name. The root's properties say for which state directory they are, so
+whoever prunes can ask (`container`, through `cli`) whether the container there was made of this bundle: the same id may
+be another container's by then, and a boot may have left an empty directory. Until the container exists, its maker holds
+a lock on the bundle's directory; the lock ends with the maker, so what a crash leaves behind is known as such.
+"""
+
+import fcntl
+import os
+import shutil
+from contextlib import contextmanager
+
+from runjail import jsonio, log
+from runjail.errors import ImageError, StorageError, UsageError, reason
+from runjail.image.content.store import Lock
+from runjail.image.model import encode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import Any, Self
+
+    from runjail.storage.base import RootInfo, Store
+
+    Used = Callable[[str, str], bool]  # (state directory, name of a bundle): a container there was made of it
+
+MARK = "image.json"  # in a bundle: which store it belongs to
+CONTAINER = "container"  # property of a root: the state directory of its container
+BUNDLE = "bundle"  # property of a root that a bundle elsewhere shows: where that is
+
+
+class Making:
+    """A bundle and its container, as a context: leaving it takes everything back unless the container exists by then.
+
+    container: the state directory. used: says whether a container there was made of this bundle.
+    """
+
+    def __init__(self, store: "Store", name: str, container: str, used: "Used") -> None:
+        self.store, self.name, self.container, self.used = store, name, container, used
+        self.path = f"{store.bundles()}/{name}"
+
+    def __enter__(self) -> "Self":
+        try:
+            with Lock(self.store.bundles(), fcntl.LOCK_EX):  # whoever prunes sees no directory that is not locked yet
+                os.mkdir(self.path, 0o700)
+                self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                fcntl.flock(self._lock, fcntl.LOCK_EX)
+            write(f"{self.path}/{MARK}", {"store": self.store.location, CONTAINER: self.container})
+        except OSError as error:
+            raise StorageError(f"cannot make the bundle {self.path}: {reason(error)}") from error
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        try:
+            if not self.used(self.container, self.name):
+                take_back(self.store, self.path)
+        finally:
+            os.close(self._lock)
+
+    def properties(self) -> "dict[str, str]":
+        """Return what the root has to say."""
+        return {CONTAINER: self.container}
+
+
+def write(path: str, document: "Mapping[str, Any]") -> None:
+    """Write a document that nobody else may read: environments hold secrets."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with open(file, "wb") as stream:
+        stream.write(encode(dict(document)))
+
+
+@contextmanager
+def empty_directory(path: str) -> "Iterator[None]":
+    """Have a directory, new or empty, to ourselves; a new one goes again when what is in the context fails.
+
+    Raises UsageError for one with anything in it, ImageError.
+    """
+    made = not os.path.lexists(path)
+    try:
+        os.makedirs(path, 0o700, exist_ok=True)
+    except OSError as error:
+        raise ImageError(f"cannot make the bundle {path}: {reason(error)}") from error
+    with Lock(path, fcntl.LOCK_EX):
+        if os.listdir(path):
+            raise UsageError(f"{path}: not an empty directory")
+        try:
+            yield
+        except BaseException:
+            if made:
+                os.rmdir(path)
+            raise
+
+
+def location(path: str) -> str:
+    """Return to which store a bundle says that it belongs, "" for one that says nothing of the kind."""
+    try:
+        file = os.open(f"{path}/{MARK}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(file, "rb") as stream:
+            found = jsonio.loads(stream.read(1 << 16)) if os.fstat(file).st_uid == os.geteuid() else {}
+    except (OSError, ValueError):
+        return ""
+    said = found.get("store") if isinstance(found, dict) else None
+    return said if isinstance(said, str) and said.startswith(("zfs:", "dir:")) else ""
+
+
+def belongs(store: "Store", path: str) -> bool:
+    """Whether a bundle lies where only the store makes any: what a bundle says of itself is no reason to remove it."""
+    return os.path.realpath(os.path.dirname(path)) == os.path.realpath(store.bundles())
+
+
+def take_back(store: "Store", path: str) -> None:
+    """Remove a bundle of the store, and its root first. What is gone already is success. Raises InUse, StorageError."""
+    store.remove_root(os.path.basename(path))
+    while os.path.lexists(path):
+        try:
+            shutil.rmtree(path)
+        except FileNotFoundError:  # somebody removes it as well
+            continue
+        except OSError as error:
+            raise StorageError(f"cannot remove the bundle {path}: {reason(error)}") from error
+
+
+def orphans(store: "Store", used: "Used") -> list[str]:
+    """Take back every bundle whose container is gone, and its root. Returns their names."""
+    found = []
+    bundles = store.bundles()
+    for name in sorted(os.listdir(bundles)):
+        with Lock(bundles, fcntl.LOCK_EX):
+            abandoned = _abandoned(f"{bundles}/{name}", used)
+        if abandoned and _attempt(take_back, store, f"{bundles}/{name}"):
+            found.append(name)
+    return found
+
+
+def lost_roots(store: "Store", used: "Used") -> list[str]:
+    """Remove roots whose bundle is gone. Returns their names. Nobody may be making a bundle meanwhile."""
+    bundles = store.bundles()
+    lost = [root.name for root in store.roots() if _unused(root, bundles, used)]
+    return [name for name in lost if _attempt(store.remove_root, name)]
+
+
+def _attempt(remove: "Callable[..., None]", *what: "Any") -> bool:
+    """Remove something, and go on without it when it is in use or cannot be removed."""
+    try:
+        remove(*what)
+    except StorageError as error:
+        log.warning(f"{what[-1]} stays: {error}")
+        return False
+    return True
+
+
+def _abandoned(path: str, used: "Used") -> bool:
+    """Whether nobody makes this bundle any more, and no container uses it."""
+    try:
+        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:  # gone meanwhile, or nothing of ours
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with open(f"{path}/{MARK}", "rb") as file:
+            container = jsonio.loads(file.read(1 << 16)).get(CONTAINER)
+        return isinstance(container, str) and not used(container, os.path.basename(path))
+    except BlockingIOError:
+        return False
+    except (FileNotFoundError, ValueError, AttributeError):  # its maker died before it had said anything
+        return True
+    finally:
+        os.close(lock)
+
+
+def _unused(root: "RootInfo", bundles: str, used: "Used") -> bool:
+    """Whether a root's bundle is gone: of the store's ones together with the container, of others the config.json."""
+    if CONTAINER in root.properties:
+        return not os.path.lexists(f"{bundles}/{root.name}") and not used(root.properties[CONTAINER], root.name)
+    bundle = root.properties.get(BUNDLE)
+    return bundle is not None and not os.path.lexists(f"{bundle}/config.json")

@@ -1,0 +1,148 @@
+"""Encrypting and decrypting images: new layers, and new documents from the manifest up (containers/ocicrypt, imgcrypt).
+
+A manifest that changes becomes an OCI one, docker's types are mapped to OCI's. Everything else in it stays, unknown
+members included.
+"""
+
+from runjail import log
+from runjail.errors import ImageError, ImageNotFound
+from runjail.image import media_types, model, platform
+from runjail.image.content.recompress import as_oci
+from runjail.image.crypto import layer_stream, ocicrypt
+from runjail.image.model import Descriptor, Index, Manifest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from runjail.image.content.store import Content
+    from runjail.image.crypto.keyprovider import Provider
+    from runjail.image.crypto.options import Parameters
+    from runjail.image.transport import Progress
+
+    Edit = Callable[[Descriptor, str], Descriptor]  # a layer and its diffID
+    Chosen = Callable[[Descriptor], bool]
+
+
+class Keys:
+    """What layers are opened with and wrapped for.
+
+    progress: told about the plain bytes of each layer. added: gets the digests of new blobs, also on failure.
+    """
+
+    def __init__(
+        self,
+        decrypting: "Parameters",
+        encrypting: "Parameters",
+        providers: "Mapping[str, Provider]",
+        progress: "Progress | None" = None,
+        added: "set[str] | None" = None,
+    ) -> None:
+        self.decrypting, self.encrypting, self.providers, self.progress = decrypting, encrypting, providers, progress
+        self.added = set() if added is None else added
+
+
+def encrypt(
+    content: "Content", top: Descriptor, keys: Keys, layers: "Sequence[int]" = (), chosen: "Chosen | None" = None
+) -> Descriptor:
+    """Encrypt layers, and add recipients to those that are encrypted already. Returns what replaces `top`.
+
+    layers: numbers from 0, the lowest, or from -1, the highest; () for all. chosen: which manifests of an index, None
+    for all. The caller holds the content's lease. Raises ImageError, Unauthorized.
+    """
+    return _Change(content, keys.added, lambda layer, _diff_id: _encrypted(content, layer, keys), layers, chosen)(top)
+
+
+def decrypt(
+    content: "Content", top: Descriptor, keys: Keys, layers: "Sequence[int]" = (), chosen: "Chosen | None" = None
+) -> Descriptor:
+    """Decrypt layers. As `encrypt`; an image without encrypted layers is returned as it is."""
+
+    def edit(layer: Descriptor, diff_id: str) -> Descriptor:
+        return _decrypted(content, layer, diff_id, keys)
+
+    return _Change(content, keys.added, edit, layers, chosen)(top)
+
+
+class _Change:
+    """A change of layers, and what follows from it in documents. Call it with what is to be changed."""
+
+    def __init__(
+        self, content: "Content", added: set[str], edit: "Edit", layers: "Sequence[int]", chosen: "Chosen | None"
+    ) -> None:
+        self.content, self.added, self.edit, self.layers, self.chosen = content, added, edit, layers, chosen
+
+    def __call__(self, top: Descriptor) -> Descriptor:
+        document = model.parse_manifest(self.content.read(top), top.media_type, f"manifest {top.digest}")
+        if isinstance(document, Manifest):
+            config = model.parse_config(self.content.read(document.config), len(document.layers))
+            changed: Manifest | Index = self._manifest(document, config.diff_ids)
+        else:
+            entries = tuple(self(entry) if self._is_image(entry) else entry for entry in document.manifests)
+            changed = document.replace(manifests=entries, media_type=media_types.OCI_INDEX)
+            if entries == document.manifests:
+                return top
+        if changed is document:
+            return top
+        made = self.content.add(model.encode(changed.document()))
+        self.added.add(made.digest)
+        return top.replace(media_type=changed.media_type, digest=made.digest, size=made.size)
+
+    def _is_image(self, entry: Descriptor) -> bool:
+        """Whether an entry of an index is to be changed; what is no image or was not pulled is left as it is."""
+        if not platform.may_be_image(entry):
+            return False
+        if entry.media_type in media_types.INDEXES:
+            return self.content.has(entry.digest)
+        if self.chosen and not self.chosen(entry):
+            return False
+        if not self.content.has(entry.digest):
+            if self.chosen:
+                raise ImageNotFound(f"manifest {entry.digest} of another platform: pull it with --all-platforms first")
+            return False
+        return platform.of_manifest(entry, self.content.read) is not None
+
+    def _manifest(self, manifest: Manifest, diff_ids: "Sequence[str]") -> Manifest:
+        count = len(manifest.layers)
+        for number in self.layers:
+            if not -count <= number < count:
+                raise ImageError(f"there is no layer {number}: the image has {count}")
+        wanted = {number % count for number in self.layers} if self.layers else set(range(count))
+        changed = [
+            self.edit(layer, diff_ids[number]) if number in wanted else layer
+            for number, layer in enumerate(manifest.layers)
+        ]
+        return manifest if tuple(changed) == manifest.layers else as_oci(manifest, changed)
+
+
+def _encrypted(content: "Content", layer: Descriptor, keys: Keys) -> Descriptor:
+    if not media_types.is_layer(layer.media_type):
+        log.warning(f"layer {layer.digest} stays as it is: {layer.media_type[:100]!r} is no layer of files")
+        return layer
+    if layer.encrypted:
+        more = ocicrypt.add_recipients(layer, keys.decrypting, keys.encrypting, keys.providers)
+        return layer.replace(annotations=more)
+    with content.reading(layer.digest) as source, content.temporary() as file:
+        private, public, made = layer_stream.encrypt_blob(source, file.fd, layer)
+        wrapped = ocicrypt.wrap(private, public, keys.encrypting, keys.providers)
+        content.adopt(file, made.digest)
+        keys.added.add(made.digest)
+    _tell(keys, layer)
+    return made.replace(annotations=dict(layer.annotations) | wrapped)
+
+
+def _decrypted(content: "Content", layer: Descriptor, diff_id: str, keys: Keys) -> Descriptor:
+    if not layer.encrypted:
+        return layer
+    private = ocicrypt.unwrap(layer, keys.decrypting, keys.providers)
+    with content.reading(layer.digest) as source, content.temporary() as file:
+        made = layer_stream.decrypt_blob(source, file.fd, private, ocicrypt.public(layer), layer, diff_id)
+        content.adopt(file, made.digest)
+        keys.added.add(made.digest)
+    _tell(keys, layer)
+    return made
+
+
+def _tell(keys: Keys, layer: Descriptor) -> None:
+    if keys.progress:
+        keys.progress(layer, layer.size)

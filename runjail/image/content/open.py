@@ -1,0 +1,74 @@
+"""From a name to the source or sink behind it."""
+
+from runjail.errors import UsageError
+from runjail.image.reference import Reference
+from runjail.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from runjail.image.registry.client import Registry
+    from runjail.image.transport import Sink, Source
+
+
+class Access(Record):
+    """How registries are reached. registries: of runjail.toml, by host. authfile: "" for the usual places."""
+
+    authfile: str = ""
+    insecure: bool = False
+    registries: "Mapping[str, Mapping[str, Any]]" = {}
+
+
+def source(reference: Reference, access: Access) -> "Source":
+    """Return where an image comes from. Raises ImageError, UsageError for a place that one cannot take images from."""
+    if reference.kind == "oci":
+        from runjail.image.content.oci_layout import LayoutSource
+
+        return LayoutSource(reference.path, reference.tag)
+    if reference.kind == "oci-archive":
+        from runjail.image.content.oci_archive import ArchiveSource
+
+        return ArchiveSource(reference.path, reference.tag)
+    if reference.kind == "docker-archive":
+        from runjail.image.content.docker_archive import DockerArchiveSource
+
+        return DockerArchiveSource(reference.path, reference.tag)
+    if reference.kind == "registry":
+        from runjail.image.registry.source import RegistrySource
+
+        return RegistrySource(_registry(reference, access), reference.repository, reference.digest or reference.tag)
+    raise UsageError(f"{reference.name}: a root file system is imported, it is no image", "runjail image import")
+
+
+def sink(reference: Reference, access: Access, mount_from: "Sequence[str]" = ()) -> "Sink":
+    """Return where an image goes. mount_from: repositories of the same registry that may have its blobs."""
+    if reference.kind == "oci":
+        from runjail.image.content.oci_layout import LayoutSink
+
+        return LayoutSink(reference.path, reference.tag)
+    if reference.kind == "oci-archive":
+        from runjail.image.content.oci_archive import ArchiveSink
+
+        return ArchiveSink(reference.path, reference.tag)
+    if reference.kind == "docker-archive":
+        from runjail.image.content.docker_archive import DockerArchiveSink
+
+        return DockerArchiveSink(reference.path, reference.tag)
+    if reference.kind == "registry":
+        from runjail.image.registry.sink import RegistrySink
+
+        name = reference.digest or reference.tag
+        return RegistrySink(_registry(reference, access), reference.repository, name, mount_from=tuple(mount_from))
+    raise UsageError(f"{reference.name}: images cannot be written there")
+
+
+def _registry(reference: Reference, access: Access) -> "Registry":
+    from runjail.image.registry.client import Registry
+    from runjail.image.registry.credentials import Keyring
+
+    said = access.registries.get(reference.host, {})
+    insecure = access.insecure or bool(said.get("insecure"))
+    mirror = str(said.get("mirror") or "")
+    return Registry(reference.host, insecure=insecure, mirror=mirror, keyring=Keyring(access.authfile))

@@ -1,0 +1,1 @@
+"""Layers: tar archives, their compression, and applying them to a tree."""

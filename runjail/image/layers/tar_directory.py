@@ -1,0 +1,104 @@
+"""A directory tree as a tar stream: sorted, numeric owners, times in nanoseconds, links, extended attributes.
+
+Equal trees give equal bytes. It stays on one file system, so the devfs of a running jail is not in it; devices and
+sockets are left out. Nothing is followed, and everything is opened below the directory above it.
+"""
+
+import os
+import stat
+
+from runjail import attributes
+from runjail.errors import ImageError, reason
+from runjail.image.content.layout import READING, Part
+from runjail.image.layers import tar_writer
+from runjail.rootfs import DIRECTORY
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+WHITEOUT = b".wh."  # what a name that starts so means in a layer is another file's removal
+FIRST, DEEPEST = b"./", 400  # the root's name; levels of directories, a descriptor each
+
+
+def stream(path: str) -> "Iterator[bytes]":
+    """Yield the archive. Raises ImageError for what cannot be read, changes meanwhile, or cannot be said in a layer."""
+    try:
+        root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise ImageError(f"cannot read {path}: {reason(error)}") from error
+    try:
+        yield from _Tree(path, root).archive()
+    except OSError as error:
+        raise ImageError(f"cannot read {error.filename or path}: {reason(error)}") from error
+    finally:
+        os.close(root)
+
+
+class _Tree:
+    def __init__(self, path: str, root: int) -> None:
+        self.path, self.root, self.device = path, root, os.fstat(root).st_dev
+        self.names: dict[int, bytes] = {}  # of files with several links, by inode
+
+    def archive(self) -> "Iterator[bytes]":
+        yield self._header(FIRST, os.fstat(self.root), tar_writer.DIRECTORY, xattrs=attributes.read(self.root))
+        yield from self._inside(self.root, b"", 0)
+        yield tar_writer.END
+
+    def _header(self, name: bytes, found: os.stat_result, kind: bytes, **more: "Any") -> bytes:
+        more |= {"mode": stat.S_IMODE(found.st_mode), "mtime": found.st_mtime_ns}
+        return tar_writer.header(name, kind, uid=found.st_uid, gid=found.st_gid, **more)
+
+    def _inside(self, directory: int, above: bytes, depth: int) -> "Iterator[bytes]":
+        """Yield what is in an open directory."""
+        if depth > DEEPEST:
+            raise ImageError(f"{self.path}: more than {DEEPEST} levels of directories")
+        for name in sorted(os.fsencode(name) for name in os.listdir(directory)):
+            if name.startswith(WHITEOUT):
+                raise ImageError(f"{self.path}: a layer cannot hold a file called {os.fsdecode(above + name)}")
+            found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+            yield from self._entry(directory, name, above + name, found, depth)
+
+    def _entry(self, directory: int, name: bytes, path: bytes, found: os.stat_result, depth: int) -> "Iterator[bytes]":
+        if stat.S_ISDIR(found.st_mode):
+            yield from self._directory(directory, name, path, found, depth)
+        elif found.st_dev != self.device:
+            return
+        elif stat.S_ISLNK(found.st_mode):
+            link = os.readlink(name, dir_fd=directory)
+            yield self._header(path, found, tar_writer.SYMLINK, link=link)
+        elif stat.S_ISREG(found.st_mode):
+            yield from self._file(directory, name, path, found)
+        elif stat.S_ISFIFO(found.st_mode):
+            yield self._header(path, found, tar_writer.FIFO)
+
+    def _directory(
+        self, directory: int, name: bytes, path: bytes, found: os.stat_result, depth: int
+    ) -> "Iterator[bytes]":
+        inner = os.open(name, DIRECTORY, dir_fd=directory)
+        try:
+            yield self._header(path + b"/", found, tar_writer.DIRECTORY, xattrs=attributes.read(inner))
+            if found.st_dev == self.device:
+                yield from self._inside(inner, path + b"/", depth + 1)
+        finally:
+            os.close(inner)
+
+    def _file(self, directory: int, name: bytes, path: bytes, found: os.stat_result) -> "Iterator[bytes]":
+        if found.st_nlink > 1:
+            first = self.names.setdefault(found.st_ino, path)
+            if first != path:
+                yield self._header(path, found, tar_writer.LINK, link=first)
+                return
+        file = Part(os.open(name, READING, dir_fd=directory), 0, found.st_size)
+        try:
+            yield self._header(path, found, tar_writer.REGULAR, size=file.size, xattrs=attributes.read(file.fd))
+            left = file.size
+            for block in file.blocks():
+                left -= len(block)
+                yield block
+            if left or os.fstat(file.fd).st_size != file.size:
+                raise ImageError(f"{self.path}: {os.fsdecode(path)} changed while it was read")
+            yield tar_writer.padding(file.size)
+        finally:
+            file.close()

@@ -1,0 +1,130 @@
+"""One image, as it is about to be used: exactly the manifest that runs, with its config."""
+
+from runjail.errors import ImageError, ImageNotFound, UsageError
+from runjail.image import media_types, model, platform
+from runjail.image import reference as references
+from runjail.image.model import Descriptor, ImageConfig, Index, Manifest
+from runjail.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from runjail.image.content.layout import Blobs
+    from runjail.image.model import Platform
+
+    Read = Callable[[Descriptor], bytes]
+
+
+class Image(Record):
+    """What a name leads to. top: the named index or manifest; descriptor: of the manifest of one platform."""
+
+    name: str
+    top: Descriptor
+    descriptor: Descriptor
+    manifest: Manifest
+    config: ImageConfig
+
+
+def find(content: "Blobs", text: str) -> tuple[str, Descriptor]:
+    """Return the name in the store that a word means, and what it leads to. Raises ImageNotFound, UsageError.
+
+    The word is a name, or the digest of an index, manifest or config, or the first 12 digits of one or more. A name
+    with a digest means what has this digest, whatever its tag. A name comes before a digest that begins like it.
+    """
+    reference = references.parse(text)
+    names = content.names()
+    for name in (reference.name, text):
+        if name in names:
+            return name, names[name]
+    if reference.digest and reference.kind == "registry":
+        same = (f"{reference.host}/{reference.repository}:", f"{reference.host}/{reference.repository}@")
+        for name, top in names.items():
+            if name.startswith(same) and top.digest == reference.digest:
+                return name, top
+    if reference.kind == "digest" or references.DIGITS.fullmatch(text):
+        return _by_digest(content, names, text)
+    raise ImageNotFound(reference.name)
+
+
+def is_digest(text: str, name: str) -> bool:
+    """Whether `find` gave this name for a digest, and not because the word is the name."""
+    reference = references.parse(text)
+    return reference.kind == "digest" or (bool(references.DIGITS.fullmatch(text)) and name != reference.name)
+
+
+def _by_digest(content: "Blobs", names: "dict[str, Descriptor]", text: str) -> tuple[str, Descriptor]:
+    found: dict[str, tuple[str, Descriptor]] = {}
+    for name, top in names.items():
+        for image in _readable(content, name, top):
+            for digest, what in (
+                (top.digest, top),
+                (image.descriptor.digest, image.descriptor),
+                (image.manifest.config.digest, image.descriptor),
+            ):
+                if digest.startswith(text) or digest.partition(":")[2].startswith(text):
+                    found.setdefault(what.digest, (name, what))
+    if len(found) > 1:
+        raise UsageError(f"{text}: more than one image begins so: {', '.join(sorted(found)[:5])}")
+    if not found:
+        raise ImageNotFound(text)
+    return next(iter(found.values()))
+
+
+def _readable(content: "Blobs", name: str, top: Descriptor) -> "list[Image]":
+    """Return the images of a name, none of one that cannot be read: others can be meant."""
+    try:
+        return every(content.read, name, top)
+    except ImageError:
+        return []
+
+
+def load(read: "Read", name: str, top: Descriptor, wanted: "Sequence[Platform]") -> Image:
+    """Return the image of the first platform of `wanted` that there is. read: returns a document, verified.
+
+    This is the one selection: what is authorised, unpacked and run comes from here. Raises ImageError, Corrupt.
+    """
+    document = model.parse_manifest(read(top), top.media_type, f"manifest of {name}")
+    descriptor = platform.select(document, wanted, read) if isinstance(document, Index) else top
+    image = of_manifest(read, name, top, descriptor)
+    if not any(platform.fits(image.config.platform, each) for each in wanted):
+        asked = " or ".join(platform.describe(each) for each in wanted)
+        raise ImageError(f"{name} is an image for {platform.describe(image.config.platform)}, not for {asked}")
+    return image
+
+
+def every(read: "Read", name: str, top: Descriptor) -> list[Image]:
+    """Return the images of all platforms that are here, without what an index holds beside images.
+
+    read: returns a document, verified, or raises ImageNotFound; of the inner ones, not all have to be there.
+    Raises ImageError, Corrupt.
+    """
+    found: list[Image] = []
+    seen: set[str] = set()
+    pending = [top]
+    while pending:
+        entry = pending.pop(0)
+        if entry.digest in seen:
+            continue
+        seen.add(entry.digest)
+        try:
+            content = read(entry)
+        except ImageNotFound:
+            if entry is top:
+                raise
+            continue
+        document = model.parse_manifest(content, entry.media_type, f"manifest of {name}")
+        if isinstance(document, Index):
+            pending = [*filter(platform.may_be_image, document.manifests), *pending]
+        elif entry is top or document.config.media_type in media_types.CONFIGS:
+            found.append(of_manifest(read, name, top, entry))
+    return found
+
+
+def of_manifest(read: "Read", name: str, top: Descriptor, descriptor: Descriptor) -> Image:
+    """Return the image of a manifest, documents verified."""
+    manifest = model.parse_manifest(read(descriptor), descriptor.media_type, f"manifest of {name}")
+    if isinstance(manifest, Index):
+        raise ImageError(f"{name}: an index where a manifest should be")
+    config = model.parse_config(read(manifest.config), len(manifest.layers), f"config of {name}")
+    return Image(name, top, descriptor, manifest, config)

@@ -1,0 +1,121 @@
+"""mounts[] for Linux: every entry becomes one mount(2) by the container's init, in listed order.
+
+FreeBSD's types are understood too, so that one bundle can be tried on both systems. Words that are no flags go to the
+file system, which refuses what it does not know.
+"""
+
+from runjail import steps
+from runjail.plan import mount_options
+from runjail.plan.freebsd_mounts import destination
+from runjail.plan.paths import absolute, normalised
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runjail.spec import model
+
+FREEBSD_TYPES = {"nullfs": "bind", "devfs": "tmpfs", "procfs": "proc", "linprocfs": "proc", "linsysfs": "sysfs"}
+FREEBSD_KEYS = {
+    "devfs": ("ruleset", "rule"),
+    "nullfs": ("cache", "nocache"),
+    "tmpfs": ("nomtime", "nonc", "pgread", "maxfilesize"),
+}
+FDESCFS = "fdescfs"  # /dev/fd on Linux is a link that every /dev has: nothing to mount
+DEVICES = (("mode", "755"), ("size", "65536k"))  # of the tmpfs that stands for devfs
+TERMINALS = steps.Mount(
+    "devpts",
+    "devpts",
+    "/dev/pts",
+    flags=("nosuid", "noexec"),
+    data=(("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")),
+    inside=True,
+)
+
+
+def translate(mounts: "Sequence[model.Mount]", bundle: str, problems: list[str]) -> tuple[steps.Mount, ...]:
+    """Return the Mount steps for mounts[]; what cannot be done is added to problems with its JSON path."""
+    made: list[steps.Mount] = []
+    for i, mount in enumerate(mounts):
+        step = _Entry(mount, f"mounts[{i}]", problems).step(bundle)
+        if step:
+            made.append(step)
+        ours = step and mount.type == "devfs" and step.fstype == "tmpfs" and normalised(step.destination) == "/dev"
+        if ours and not any(normalised(other.destination) == TERMINALS.destination for other in mounts):
+            made.append(TERMINALS)
+    return tuple(made)
+
+
+def without_peers(step: steps.Mount) -> steps.Mount:
+    """Return the step, a bind mount that says nothing of propagation as one whose mounts do not reach the host.
+
+    Below a shared root a bind mount is a peer of its source. That is right where it was asked for (`rshared`).
+    """
+    silent = step.fstype == "bind" and not step.propagation
+    return step.replace(propagation=("rslave",)) if silent else step
+
+
+def device_directory(mounts: "Sequence[steps.Mount]") -> bool:
+    """Tell whether /dev is a fresh directory of the container's own."""
+    found = [step.fstype for step in mounts if normalised(step.destination) == "/dev"]
+    return found[-1:] == ["tmpfs"]
+
+
+class _Entry:
+    """One entry of mounts[] while its words are sorted."""
+
+    def __init__(self, mount: "model.Mount", where: str, problems: list[str]) -> None:
+        self.mount, self.where, self.problems = mount, where, problems
+        self.bind = mount.type in ("", "bind", "nullfs") or bool(mount_options.BINDS.intersection(mount.options))
+        self.flags: list[str] = []
+        self.data: dict[str, str] = {}
+        self.propagation: list[str] = []
+        self.copy_up = False
+
+    def step(self, bundle: str) -> steps.Mount | None:
+        """Return the step, None when nothing has to be mounted or there are problems."""
+        mount = self.mount
+        place = destination(mount, self.where, self.problems)
+        if mount.type == "zfs" and not self.bind:
+            self.problems.append(f"{self.where}.type: datasets are mounted by the FreeBSD host only")
+        if mount.type == FDESCFS and not self.bind:
+            return None
+        for index, text in enumerate(mount.options):
+            try:
+                self._take(text)
+            except ValueError as error:
+                self.problems.append(f"{self.where}.options[{index}]: {text!r}: {error}")
+        if self.bind and not mount.source:
+            self.problems.append(f"{self.where}.source: must name what to mount")
+        if mount.type == "devfs" and not self.bind:
+            self.flags = [*(flag for flag in self.flags if flag != "nodev"), "nosuid"]
+            self.data = dict(DEVICES)
+        fstype = "bind" if self.bind else FREEBSD_TYPES.get(mount.type, mount.type)
+        return steps.Mount(
+            fstype,
+            absolute(mount.source, bundle) if self.bind else mount.source or fstype,
+            place,
+            flags=tuple(dict.fromkeys(self.flags)),
+            data=tuple(self.data.items()),
+            propagation=tuple(self.propagation),
+            copy_up=self.copy_up,
+            recursive="rbind" in mount.options,
+            inside=True,
+        )
+
+    def _take(self, text: str) -> None:
+        """Sort one word. Raises ValueError when it means nothing here."""
+        key, _, value = text.partition("=")
+        ignored = text in mount_options.BINDS | mount_options.NEUTRAL or key in FREEBSD_KEYS.get(self.mount.type, ())
+        if text in mount_options.PROPAGATION:
+            self.propagation.append(text)  # in this order: slave and then shared is both
+        elif text in ("tmpcopyup", "notmpcopyup"):
+            self.copy_up = text == "tmpcopyup"
+        elif ignored or mount_options.switch(text, mount_options.LINUX_FLAGS, self.flags):
+            pass
+        elif self.bind:
+            raise ValueError("not an option of a bind mount")
+        else:
+            key = "nr_inodes" if key == "inodes" and self.mount.type == "tmpfs" else key
+            self.data.pop(key, None)
+            self.data[key] = value

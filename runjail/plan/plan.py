@@ -1,0 +1,53 @@
+"""config.json's contents in, a Plan out. Pure: looks at nothing but its arguments.
+
+A Spec is checked value by value when it is read (spec.parse). What is refused here is what the host could not do, or
+could only do differently from what the document says.
+"""
+
+from runjail.errors import InvalidConfig
+from runjail.plan.jail_name import jail_name
+from runjail.plan.paths import absolute
+from runjail.steps import Plan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runjail.spec.model import Spec
+
+
+def make_plan(spec: "Spec", *, container_id: str, bundle: str, state: str, os: str) -> Plan:
+    """Return all that `create` has to do for this container on a host of kind `os` (`freebsd` or `linux`).
+
+    bundle, state: absolute paths of the bundle and of the container's state directory.
+    Raises InvalidConfig with every problem and its JSON path, UsageError when the id makes too long a jail name.
+    """
+    problems: list[str] = []
+    source = absolute(spec.root.path, bundle)
+    if os == "freebsd":
+        from runjail.plan import freebsd
+
+        name = jail_name(container_id, spec.freebsd.jail.parent)
+        root, steps = freebsd.plan_steps(spec, name, container_id, source, bundle, state, problems)
+    else:
+        from runjail.plan import linux
+
+        name, root = jail_name(container_id), source
+        steps = linux.plan_steps(spec, name, container_id, bundle, problems)
+    if problems:
+        raise InvalidConfig(problems)
+    return Plan(os, name, source, root, steps)
+
+
+def refuse_ungranted(spec: "Spec", file: str, granted: "Sequence[str]") -> None:
+    """Refuse what annotations ask for beyond the specification and `[jail] allow` of the settings does not name.
+
+    file: path of the settings, for the error. Raises InvalidConfig with every such annotation.
+    """
+    problems = [
+        f'annotations["{key}"]: needs "{parameter}" in the list allow of [jail] in {file}'
+        for key, parameter in spec.freebsd.jail.beyond
+        if parameter not in granted
+    ]
+    if problems:
+        raise InvalidConfig(problems)

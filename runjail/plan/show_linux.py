@@ -1,0 +1,71 @@
+"""A Linux plan as a list: there is no one tool that a reader would type it into."""
+
+from runjail import steps
+from runjail.plan.device_rules import words
+from runjail.plan.quoting import shell_line
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from runjail.spec.model import Spec
+
+
+def write_list(plan: steps.Plan, spec: "Spec") -> str:
+    """Return one line for each step."""
+    lines = [f"container {plan.name}: {plan.source} in Linux namespaces"]
+    for number, step in enumerate(plan.steps, 1):
+        where = "inside " if step.inside else "outside"
+        lines.append(f"{number:3} {where} {_TELLERS[type(step)](step)}")
+    if spec.process:
+        lines.append(f"    then    {shell_line(*spec.process.args)}")
+    return "\n".join("".join(c if c.isprintable() else repr(c)[1:-1] for c in line) for line in lines) + "\n"
+
+
+def _cgroup(step: steps.Cgroup) -> str:
+    limits = ((name, getattr(step.resources, name)) for name in step.resources._fields)
+    said = [f"{name}={value}" for name, value in limits if value is not None]
+    if step.devices:
+        rules = ", ".join(words(*rule) for rule in step.devices.rules)
+        said += ["every device" if step.devices.allow else "no device"] + [f"but {rules}"] * bool(rules)
+    return " ".join(["control group", step.path, *said])
+
+
+def _namespaces(step: steps.CreateNamespaces) -> str:
+    said = [f"new namespaces {' '.join(step.new)}", *(f"{kind} of {path}" for kind, path in step.join)]
+    said += [f"hostname {step.hostname}"] * bool(step.hostname) + [f"domainname {step.domainname}"] * bool(
+        step.domainname
+    )
+    return ", ".join(said + ["root read-only"] * step.readonly)
+
+
+def _mount(step: steps.Mount) -> str:
+    words = [*step.flags, *(f"{key}={value}" if value else key for key, value in step.data), *step.propagation]
+    words += ["recursive"] * step.recursive + ["copy up"] * step.copy_up
+    said = ",".join(word for word in words if word)
+    return f"mount {step.fstype} {step.source} on {step.destination}" + (f" ({said})" if said else "")
+
+
+def _nodes(step: steps.Nodes) -> str:
+    return "devices " + " ".join(
+        [node[0] for node in step.nodes] + [f"{path}->{target}" for path, target in step.links]
+    )
+
+
+def _conceal(step: steps.Conceal) -> str:
+    said = [("hide", step.masked), ("read-only", step.readonly)]
+    return "; ".join(" ".join((word, *paths)) for word, paths in said if paths)
+
+
+def _sysctls(step: steps.Sysctls) -> str:
+    return "sysctl " + " ".join(f"{key}={value}" for key, value in step.values)
+
+
+_TELLERS: "dict[type[steps.Step], Callable[..., str]]" = {
+    steps.Cgroup: _cgroup,
+    steps.CreateNamespaces: _namespaces,
+    steps.Mount: _mount,
+    steps.Nodes: _nodes,
+    steps.Conceal: _conceal,
+    steps.Sysctls: _sysctls,
+}

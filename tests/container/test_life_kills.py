@@ -1,0 +1,194 @@
+"""SIGKILL before every single step of a verb: `delete --force` then leaves nothing, whatever was done by then."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import FREEBSD, TOP, Runjail
+from tests.container.harness import Life, is_alive, tree, until
+from tests.demo.leftovers import Leftovers
+
+KILLER = str(Path(__file__).with_name("fault_injection.py"))
+MAX_STEPS = 400
+
+
+def interpreter() -> list[str]:
+    """Return the command of the installed program's own Python: no site, isolated."""
+    first = (TOP / ".venv" / "bin" / "runjail").read_text(encoding="utf-8").split("\n", 1)[0]
+    return first.removeprefix("#!").split()
+
+
+class Victim:
+    """Runs verbs that are killed, and looks at what is left of them."""
+
+    def __init__(self, life: Life, leftovers: Leftovers) -> None:
+        self.life, self.leftovers, self.runjail = life, leftovers, life.runjail
+        self.group = ""
+        path = life.bundle.config.get("linux", {}).get("cgroupsPath", "")
+        if path:
+            self.group = path.strip("/")
+        self.before = tree(life.bundle.rootfs)
+        self.others = leftovers.processes()  # the session's own, e.g. zfs-fuse
+
+    def kill(self, mode: str, number: "int | str", *args: str) -> int:
+        """Run a verb and kill it at a step; returns its exit code, -9 when it was killed."""
+        command = [*interpreter(), KILLER, mode, str(number), "--root", str(self.runjail.root), *args]
+        with open(self.life.path / "said", "wb") as said:
+            return subprocess.run(
+                command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, timeout=30, check=False, env={}
+            ).returncode
+
+    def said(self) -> str:
+        return (self.life.path / "said").read_text()
+
+    def processes(self) -> list[str]:
+        """Return the processes that belong to this test: the program's own, by their arguments, and containers'."""
+        if FREEBSD:
+            listed = subprocess.run(
+                ["ps", "-axww", "-o", "pid,command"], capture_output=True, text=True, check=True
+            ).stdout
+            return [line for line in listed.splitlines() if str(self.runjail.root) in line]
+        mine = str(self.runjail.root).encode()
+        found = [f"{pid} {line}" for pid, line in self.leftovers.processes() if (pid, line) not in self.others]
+        for name in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{name}/cmdline", "rb") as file:
+                    line = file.read()
+            except OSError:
+                continue
+            if mine in line and is_alive(int(name)):
+                found.append(f"{name} {line!r}")
+        return found
+
+    def nothing_is_left(self, what: str) -> None:
+        """Delete by force and look at everything that could have stayed."""
+        state = self.runjail("state", "c")
+        assert state.returncode == 0 or "does not exist" in state.stderr or "damaged" in state.stderr, (what, state)
+        assert self.runjail("list").returncode == 0, what
+        result = self.runjail("delete", "--force", "c", timeout=20)
+        assert (result.returncode, result.stderr) == (0, ""), (what, result)
+        assert not (self.runjail.root / "c").exists(), what
+        assert until(lambda: not self.processes(), 5), (what, self.processes())
+        assert self.leftovers.mounts(str(self.life.path)) == [], what
+        assert self.leftovers.mounts(str(self.runjail.root)) == [], what
+        groups = [path for path in self.leftovers.cgroups() if self.group in path]
+        assert not groups or not self.group, (what, groups)
+        assert tree(self.life.bundle.rootfs) == self.before, what
+        assert self.half_written() == [], what
+
+    def half_written(self) -> list[str]:
+        """Return what is left beside pid files."""
+        return [path.name for path in self.life.path.parent.glob("pid.*")]
+
+
+@pytest.fixture
+def victim(life: Life, leftovers: Leftovers) -> Victim:
+    """A container with everything that leaves traces: made mount points, a control group, hooks."""
+    config: dict[str, Any] = life.bundle.config
+    (life.path / "source").mkdir()
+    (life.path / "source" / "file").touch()
+    kind = "nullfs" if FREEBSD else "bind"
+    config["mounts"] += [
+        {"destination": "/made/data", "type": kind, "source": str(life.path / "source"), "options": ["bind"]},
+        {"destination": "/made/file", "type": kind, "source": str(life.path / "source" / "file"), "options": ["bind"]},
+        {"destination": "/etc", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup"]},
+        {"destination": "/new", "type": "tmpfs", "source": "tmpfs"},
+    ]
+    if not FREEBSD:
+        config["linux"].update(
+            resources={"pids": {"limit": 50}}, maskedPaths=["/proc/kcore"], readonlyPaths=["/proc/sys"]
+        )
+    config["hooks"] = {
+        kind: [{"path": "/bin/sh", "args": ["sh", "-c", "exit 0"]}] for kind in ("createRuntime", "createContainer")
+    }
+    life.bundle.write("/bin/sleep", "600")
+    return Victim(life, leftovers)
+
+
+def at_every_step(
+    victim: Victim, mode: str, *args: str, prepare: Callable[[], object] = lambda: None, stride: int = 1
+) -> int:
+    """Kill at step 1, 2, 3, ... until the verb gets through; returns the number of steps."""
+    for number in range(1, MAX_STEPS, stride):
+        prepare()
+        code = victim.kill(mode, number, *args)
+        through = code == 0
+        assert mode == "child" or code in (0, -9), victim.said()
+        assert "Traceback" not in victim.said() and "internal error" not in victim.said(), victim.said()
+        victim.nothing_is_left(f"{mode} {args[0]} killed before step {number}")
+        if through:
+            return number
+    raise AssertionError("it never got through")
+
+
+@pytest.mark.parametrize("mode", ["parent", "child"])
+def test_create_killed_at_every_step(victim: Victim, tmp_path: Path, mode: str) -> None:
+    """The runtime, or the init that it forked."""
+    args = ("create", "-b", str(victim.life.path), "--pid-file", str(tmp_path / "pid"), "c")
+    steps = at_every_step(victim, mode, *args)
+
+    assert steps > 20
+
+
+@pytest.mark.parametrize("mode", ["parent", "child"])
+def test_start_killed_at_every_step(victim: Victim, mode: str) -> None:
+    """With hooks before and after; `child` is the process that enters for the startContainer hooks."""
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", "exit 0"]}
+    victim.life.bundle.config["hooks"] = {"startContainer": [hook], "poststart": [hook]}
+    bundle = victim.life.bundle.write()
+    steps = at_every_step(victim, mode, "start", "c", prepare=lambda: victim.runjail.ok("create", "-b", bundle, "c"))
+
+    assert steps > (10 if mode == "parent" else 5)
+
+
+def test_delete_killed_at_every_step(victim: Victim) -> None:
+    """A second delete finishes what the first began."""
+    bundle = victim.life.bundle.write()
+    steps = at_every_step(
+        victim, "parent", "delete", "--force", "c", prepare=lambda: victim.runjail.ok("run", "-d", "-b", bundle, "c")
+    )
+
+    assert steps >= 8
+
+
+@pytest.mark.parametrize("mode", ["parent", "child"])
+def test_exec_killed_at_every_step(victim: Victim, mode: str) -> None:
+    """The container goes on, the next exec works, and no half process stays in it."""
+    victim.runjail.ok("run", "-d", "-b", victim.life.bundle.write(), "c")
+    init = victim.runjail.state("c")["pid"]
+    for number in range(1, MAX_STEPS):
+        pid_file = str(victim.life.path.parent / "pid")
+        code = victim.kill(mode, number, "exec", "--pid-file", pid_file, "c", "/bin/sh", "-c", "exit 0")
+        assert "Traceback" not in victim.said() and "internal error" not in victim.said(), victim.said()
+        if code == 0:
+            break
+        assert code in (-9, 255, 137), victim.said()
+        until(lambda: json.loads(victim.runjail.ok("ps", "-f", "json", "c").stdout) == [init])
+    assert victim.runjail.ok("exec", "c", "/bin/echo", "well").stdout == "well\n"
+
+    assert number > 10
+    victim.nothing_is_left("exec")
+
+
+def test_run_killed_at_every_third_step(victim: Victim) -> None:
+    """A foreground run leaves at worst a container that can be deleted. Its parts are killed at every step above."""
+    victim.life.bundle.config["hooks"] = {}
+    bundle = victim.life.bundle.write("/bin/sh", "-c", "exit 0")
+    steps = at_every_step(victim, "parent", "run", "-b", bundle, "c", stride=3)
+
+    assert steps > 40
+
+
+def test_the_killer_kills(runjail: Runjail) -> None:
+    """What these tests rest on."""
+    command = [*interpreter(), KILLER, "parent", "1", "--version"]
+
+    assert subprocess.run(command, capture_output=True, check=False).returncode == -9
+    assert subprocess.run([*command[:-2], "999", "--version"], capture_output=True, check=False).returncode == 0
+    assert sys.platform

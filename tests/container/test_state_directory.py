@@ -1,0 +1,427 @@
+"""The state directory: facts, notes, undoing; with a host of Python where one is asked."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from runjail import steps
+from runjail.container import delete, start, status
+from runjail.container.files import write_file, write_pid
+from runjail.container.state import FACTS, Container, Store, default_root
+from runjail.errors import ContainerNotFound, HostError, LeftBehind, RunjailError
+from runjail.host.base import Box
+
+
+class FakeHost:
+    """A host that only remembers. Each step makes a thing; undoing a note removes it."""
+
+    os = "linux"
+
+    def __init__(self) -> None:
+        self.things: list[str] = []
+        self.undone: list[str] = []
+        self.failing: set[str] = set()
+        self.crash_before_step = False
+        self.alive: dict[int, str] = {}
+        self.killed: list[int] = []
+        self.thawed: list[str] = []
+        self.frozen: set[str] = set()
+
+    def boot(self) -> str:
+        return "this boot"
+
+    def started(self, pid: int) -> str:
+        return self.alive.get(pid, "")
+
+    def apply(self, step: Any, box: Box, note: Any) -> None:
+        note({"undo": "thing", "name": step.path})
+        if self.crash_before_step:
+            raise HostError("crashed")
+        if step.path not in self.things:
+            self.things.append(step.path)
+
+    def undo(self, note: dict[str, Any], box: Box) -> None:
+        self.undone.append(note["name"])
+        if note["name"] in self.failing:
+            raise HostError(f"{note['name']} is stuck")
+        if note["name"] in self.things:
+            self.things.remove(note["name"])
+
+    def kill_all(self, box: Box, signal: int) -> None:
+        self.killed.append(box.pid)
+        if self.frozen <= set(self.thawed):
+            self.alive.pop(box.pid, None)
+
+    def thaw(self, box: Box) -> None:
+        self.thawed.append(box.cgroup)
+
+
+def facts(**changes: Any) -> dict[str, Any]:
+    """Return facts of a container whose creation is done."""
+    return {
+        "ociVersion": "1.3.0", "bundle": "/b", "created": "2026-01-01T00:00:00.000000Z", "owner": "0",
+        "annotations": {}, "hooks": {}, "boot": "this boot", "creator": None, **changes,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def host() -> Any:
+    return FakeHost()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(str(tmp_path / "state"))
+
+
+def made(store: Store, **changes: Any) -> Container:
+    """Return a new container with facts on disk, locked."""
+    container = store.reserve("c")
+    container.data = facts(**changes)
+    container.save()
+    return container
+
+
+PLANS = st.lists(st.text("abcdef", min_size=1, max_size=3), max_size=12)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(names=PLANS, crash=st.integers(0, 12))
+def test_notes_are_undone_backwards_whatever_was_done(tmp_path_factory: Any, names: list[str], crash: int) -> None:
+    """Any plan, a crash at any step: undoing is the reverse of noting, removes everything, and can be repeated."""
+    host: Any = FakeHost()
+    store = Store(str(tmp_path_factory.mktemp("state")))
+    container = made(store)
+    for index, name in enumerate(names):
+        host.crash_before_step = index == crash
+        try:
+            host.apply(steps.Cgroup(name, None), container.box, container.note)  # type: ignore[arg-type]
+        except HostError:
+            break
+    noted = names[: crash + 1]
+    assert [note["name"] for note in container.notes()] == noted
+    twice = container.notes()
+    delete.destroy(container, host)
+    assert host.undone == noted[::-1]
+    assert host.things == []
+    for note in reversed(twice):
+        host.undo(note, container.box)
+    assert host.things == []
+    assert list(store.ids()) == []
+
+
+def test_what_cannot_be_undone_is_named_and_kept(store: Store, host: Any) -> None:
+    """The others are undone; the directory stays for another try, which then works."""
+    container = made(store)
+    for name in ("a", "b", "c"):
+        host.apply(steps.Cgroup(name, None), container.box, container.note)
+    host.failing = {"b"}
+    with pytest.raises(LeftBehind, match="b is stuck"):
+        delete.destroy(container, host)
+    assert host.things == ["b"]
+    assert list(store.ids()) == ["c"]
+    container.unlock()
+    host.failing, host.undone = set(), []
+    delete.delete("c", True, host, store)
+
+    assert host.undone == ["b"], "by now the others may be somebody else's"
+
+    assert host.things == []
+    assert list(store.ids()) == []
+
+
+def test_a_failed_creation_tells_both_causes(store: Store, host: Any) -> None:
+    container = made(store)
+    host.apply(steps.Cgroup("a", None), container.box, container.note)
+    host.failing = {"a"}
+    with pytest.raises(LeftBehind, match=r"^the first cause; undoing it failed: a is stuck$"):
+        delete.take_back(container, host, HostError("the first cause"))
+    with pytest.raises(LeftBehind, match=r"^no space left on device; undoing it failed: a is stuck$"):
+        delete.take_back(container, host, OSError(28, "No space left on device"))
+
+
+def test_taking_back_what_somebody_else_deleted(store: Store, host: Any) -> None:
+    """It is gone: nothing to do, and the new container of that name is left alone."""
+    container = made(store)
+    container.unlock()
+    delete.delete("c", True, host, store)
+    other = store.reserve("c")
+    other.data = facts()
+    other.save()
+    other.note({"undo": "thing", "name": "other"})
+    other.unlock()
+    delete.take_back(container, host, HostError("x"))
+
+    assert list(store.ids()) == ["c"]
+    assert "other" not in host.undone
+
+
+@pytest.mark.parametrize("same_inode", [True, False])
+def test_another_container_of_the_id_does_not_exist_for_who_knows_better(
+    store: Store, host: Any, same_inode: bool
+) -> None:
+    """A shim keeps no directory open; it knows when its container was made, and in which inode."""
+    first = made(store, created="then")
+    identity = first.identity()
+    first.unlock()
+    knowing = Store(store.root)
+    knowing.made = identity
+    assert knowing.find("c").data["created"] == "then"
+    first.remove()
+    other = made(store, created="later")
+    if same_inode:
+        knowing.made = [other.identity()[0], "then"]
+    other.unlock()
+    with pytest.raises(ContainerNotFound):
+        knowing.find("c")
+    with pytest.raises(ContainerNotFound):
+        start.start("c", host, knowing)
+    delete.delete("c", True, host, knowing)
+
+    assert list(store.ids()) == ["c"]
+    assert store.find("c").data["created"] == "later"
+
+
+def test_status(store: Store, host: Any) -> None:
+    """From facts at every question."""
+    container = made(store)
+    box = container.box
+    assert status.status(container, host) == "stopped"
+    box.pid, box.started = 7, "early"
+    host.alive = {7: "early", os.getpid(): "now"}
+    assert status.status(container, host) == "running"
+    Path(container.path, "paused").touch()
+    assert status.status(container, host) == "paused"
+    Path(container.path, "gate").touch()
+    assert status.status(container, host) == "created"
+    container.data["creator"] = [os.getpid(), "now"]
+    assert status.status(container, host) == "creating"
+    container.data["creator"] = [os.getpid(), "before"]
+    assert status.status(container, host) == "stopped"
+    container.data["creator"] = None
+    host.alive = {7: "late"}
+    assert status.status(container, host) == "stopped"
+    host.alive = {7: "early"}
+    container.data["boot"] = "another"
+    assert status.status(container, host) == "stopped"
+
+
+def test_an_init_without_a_start_time_is_dead(store: Store, host: Any) -> None:
+    """It died before anybody could look: "" must not equal "", or it would live for ever."""
+    container = made(store)
+    container.box.pid, container.box.started = 7, ""
+
+    assert not status.alive(container, host)
+    assert status.status(container, host) == "stopped"
+
+
+def test_another_boot_is_not_killed(store: Store, host: Any) -> None:
+    container = made(store, boot="another")
+    container.box.pid, container.box.started = 7, "early"
+    host.alive = {7: "early"}
+    container.save()
+    container.unlock()
+    delete.delete("c", False, host, store)
+
+    assert host.killed == []
+
+
+@pytest.mark.parametrize("missing", [*FACTS, *(f"box.{name}" for name in Box.FIELDS if name not in Box.LATER)])
+def test_facts_are_checked(store: Store, missing: str) -> None:
+    """Each one that is missing, or of another type, is damage."""
+    container = made(store)
+    path = Path(container.path, "state.json")
+    document = json.loads(path.read_text())
+    section, _, name = missing.rpartition(".")
+    part = document["box"] if section else document
+    for value in (None, 5.5):
+        if name == "creator" and value is None:
+            continue
+        changed = {**part, name: value}
+        path.write_text(json.dumps({**document, "box": changed} if section else changed))
+        with pytest.raises(HostError, match="state of c is damaged"):
+            store.find("c")
+    del part[name]
+    path.write_text(json.dumps(document))
+    with pytest.raises(HostError, match="state of c is damaged"):
+        store.find("c")
+
+
+def test_facts_survive_a_round_trip(store: Store) -> None:
+    container = made(store, annotations={"ü": "\n", "": "x"})
+    container.box.pid, container.box.namespaces = 5, {"pid": 1}
+    container.save()
+    found = store.find("c")
+
+    assert found.data == container.data
+    assert found.box.to_data() == container.box.to_data()
+
+
+def test_notes_are_kept_in_order(store: Store) -> None:
+    container = made(store)
+    notes = [{"undo": "thing", "name": name, "more": ["\n", "ü", None, 1.5]} for name in "abc"]
+    for note in notes:
+        container.note(note)
+
+    assert container.notes() == notes
+
+
+def test_a_note_that_does_not_fit_is_an_error(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step whose note is not on disk must not be done."""
+    container = made(store)
+    real = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: real(descriptor, data[: len(data) // 2]))
+    with pytest.raises(OSError, match="No space left on device"):
+        container.note({"undo": "thing", "name": "a"})
+    monkeypatch.undo()
+    container.note({"undo": "thing", "name": "b"})
+
+    assert [note["name"] for note in container.notes()] == ["b"]
+
+
+@pytest.mark.parametrize("damage", ["{", '{"box": 5}', "boot", "pid", "started", "cgroup"])
+@pytest.mark.parametrize("said", [True, False], ids=["paused", "frozen by somebody"])
+def test_what_is_frozen_is_thawed_whatever_the_facts_say(store: Store, host: Any, damage: str, said: bool) -> None:
+    """Garbage, or well-formed lies: the notes know init and every group that it was put into."""
+    container = made(store)
+    box = container.box
+    box.pid, box.started, box.cgroup = 7, "early", "new"
+    for group in ("old", "new"):
+        container.note({"undo": "cgroup", "path": group, "made": [], "name": group})
+    container.note({"undo": "init", "pid": 7, "started": "early", "boot": "this boot"})
+    container.save()
+    if said:
+        os.close(container.open("paused", os.O_CREAT))
+    container.unlock()
+    path = Path(container.path, "state.json")
+    facts = json.loads(path.read_text())
+    changed = {"boot": {"boot": "that"}, "pid": {"box": {**facts["box"], "pid": 0}}}
+    changed |= {name: {"box": {**facts["box"], name: ""}} for name in ("started", "cgroup")}
+    path.write_text(damage if "{" in damage else json.dumps(facts | changed[damage]))
+    host.alive, host.frozen = {7: "early"}, {"new"}
+    delete.delete("c", True, host, store)
+
+    assert host.alive == {}
+    assert "new" in host.thawed
+    assert list(store.ids()) == []
+
+
+def test_ids_are_those_of_directories(store: Store, tmp_path: Path) -> None:
+    """Sorted; files, names that no container can have, and directories without facts or notes are not ours."""
+    assert list(store.ids()) == []
+    for name in ("b", "a", "with space", "ü", "empty"):
+        (tmp_path / "state" / name).mkdir(parents=True)
+    for name in ("a/undo", "b/state.json", "with space/state.json", "file"):
+        (tmp_path / "state" / name).touch()
+
+    assert list(store.ids()) == ["a", "b"]
+    with pytest.raises(ContainerNotFound):
+        store.find("nobody")
+
+
+def test_a_file_is_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failure leaves the old one, and nothing beside it; what a killed writer left is replaced, no link followed."""
+    path, beside = tmp_path / "file", str(tmp_path / "beside")
+    write_file(str(path), b"old", 0o600, beside)
+    real = os.write
+
+    def full(descriptor: int, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(OSError):
+        write_file(str(path), b"new", 0o600, beside)
+    monkeypatch.setattr(os, "write", lambda descriptor, data: real(descriptor, data[:1]))
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["file"]
+    write_file(str(path), b"piece by piece", 0o600, beside)
+    assert path.read_bytes() == b"piece by piece"
+    Path(beside).symlink_to(path)
+    write_file(str(tmp_path / "target"), b"x", 0o600, beside)
+    assert path.read_bytes() == b"piece by piece"
+    assert (tmp_path / "target").read_bytes() == b"x"
+    assert not os.path.lexists(beside)
+
+
+def test_a_pid_file_error_names_the_callers_path(store: Store, tmp_path: Path) -> None:
+    container = made(store)
+    with pytest.raises(HostError, match=f"^writing pid file {tmp_path}/none/pid: does not exist$"):
+        write_pid(container, str(tmp_path / "none" / "pid"), 5)
+    assert os.listdir(container.path) == ["state.json"]
+
+
+@pytest.mark.parametrize("locked", [True, False])
+def test_a_half_written_pid_file_goes_with_the_container(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locked: bool
+) -> None:
+    """Whoever is killed before the rename leaves a file that `delete` finds, or the next writer of the same pid."""
+    container = made(store)
+    if not locked:  # as exec
+        container.unlock()
+        container = store.find("c")
+    target = tmp_path / "there" / "pid"
+    target.parent.mkdir()
+
+    def killed(*_args: object, **_more: object) -> None:
+        raise KeyboardInterrupt
+
+    def die() -> None:
+        real = os.unlink
+        monkeypatch.setattr(os, "rename", killed)
+        monkeypatch.setattr(os, "unlink", killed)
+        with pytest.raises(KeyboardInterrupt):
+            write_pid(container, str(target), 5)
+        monkeypatch.undo()
+        assert os.unlink is real
+
+    die()
+    assert os.listdir(target.parent) == [f"pid.{os.getpid()}"]
+    write_pid(container, str(target), 7)
+    assert (os.listdir(target.parent), target.read_text()) == (["pid"], "7")
+    die()
+    target.unlink()
+    container.unlock()
+    delete.delete("c", True, FakeHost(), store)  # type: ignore[arg-type]
+
+    assert os.listdir(target.parent) == []
+
+
+@pytest.mark.parametrize(
+    ("euid", "env", "system", "root"),
+    [
+        (0, {}, "freebsd", "/var/run/runjail"),
+        (0, {}, "linux", "/run/runjail"),
+        (0, {"XDG_RUNTIME_DIR": "/run/user/0"}, "linux", "/run/runjail"),
+        (1000, {"XDG_RUNTIME_DIR": "/run/user/1000"}, "linux", "/run/user/1000/runjail"),
+        (1000, {"XDG_RUNTIME_DIR": ""}, "linux", "/run/runjail"),
+        (1000, {}, "freebsd", "/var/run/runjail"),
+    ],
+)
+def test_the_default_root(
+    euid: int, env: dict[str, str], system: str, root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the user and a non-empty XDG_RUNTIME_DIR decide."""
+    monkeypatch.setattr(os, "geteuid", lambda: euid)
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+
+    assert default_root(system) == root
+
+
+def test_a_dead_starter_does_not_block(store: Store, host: Any) -> None:
+    """Who claimed the start and died leaves it to the next; who lives keeps it."""
+    container = made(store)
+    host.alive = {os.getpid(): "now", 99: "now"}
+    container.data["starter"] = [99, "now"]
+    with pytest.raises(RunjailError, match="already running"):
+        start._claim(container, host, [])
+    host.alive = {os.getpid(): "now"}
+    start._claim(container, host, [])
+
+    assert store.find("c").data["starter"] == [os.getpid(), "now"]

@@ -1,0 +1,453 @@
+"""The store's content: what is in it is whole and verified, whatever happens to those who write it."""
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runjail.errors import Corrupt, ImageError, ImageNotFound
+from runjail.image import media_types
+from runjail.image.content.layout import Directory
+from runjail.image.content.store import Content
+from runjail.image.model import Descriptor
+from tests.image.images import Layout, digest_of
+
+DATA = bytes(range(256)) * 4096  # a mebibyte
+BLOB = Descriptor("", digest_of(DATA), len(DATA))
+HALF = Descriptor("", digest_of(DATA[: 1 << 18]), 1 << 18)  # of what the smallest disk here holds
+TOP = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture
+def content(tmp_path: Path) -> Content:
+    return Content(str(tmp_path / "content"))
+
+
+def files(content: Content) -> set[str]:
+    """Return all that is in the directory, but what every layout has."""
+    top = Path(content.directory)
+    found = {str(path.relative_to(top)) for path in top.rglob("*") if path.is_file()}
+    return found - {"oci-layout", "index.json"}
+
+
+def blob_file(digest: str) -> str:
+    return f"blobs/{digest.replace(':', '/')}"
+
+
+def run(program: str, *args: str) -> "subprocess.Popen[bytes]":
+    """Start a Python program that uses runjail."""
+    environment = {"PYTHONPATH": str(TOP), "PATH": os.environ["PATH"]}
+    return subprocess.Popen([sys.executable, "-c", program, *args], stdout=subprocess.PIPE, env=environment)
+
+
+def test_it_is_a_layout_that_others_can_read(content: Content) -> None:
+    entry = content.add(b"{}", media_types.OCI_MANIFEST)
+    content.tag("example.org/a:1", entry)
+
+    assert Directory(content.directory).find("example.org/a:1").digest == entry.digest
+    assert os.stat(content.directory).st_mode & 0o777 == 0o700, "images hold secrets"
+    assert json.loads(Path(content.directory, "oci-layout").read_text())["imageLayoutVersion"] == "1.0.0"
+
+
+def test_a_blob_is_whole_or_not_there(content: Content) -> None:
+    with content.ingest(BLOB) as blob:
+        assert (blob.offset, blob.complete) == (0, False)
+        blob.write(DATA[:1000])
+        assert not content.has(BLOB.digest)
+        blob.write(DATA[1000:])
+
+    assert content.has(BLOB.digest)
+    assert content.size(BLOB.digest) == BLOB.size
+    assert content.read(BLOB) == DATA
+    assert files(content) == {blob_file(BLOB.digest)}
+    with content.ingest(BLOB) as again:
+        assert again.complete
+
+
+def test_a_blob_that_was_cut_is_fetched_again(content: Content) -> None:
+    with content.ingest(BLOB) as blob:
+        blob.write(DATA)
+    os.truncate(content.path(BLOB.digest), 1000)
+
+    with content.ingest(BLOB) as blob:
+        assert (blob.offset, blob.complete) == (0, False)
+        blob.write(DATA)
+    assert content.read(BLOB) == DATA
+    assert files(content) == {blob_file(BLOB.digest)}
+
+
+def test_a_wrong_announcement_does_not_harm_a_blob(content: Content) -> None:
+    """Anybody can write a manifest that names our blob with another size."""
+    with content.ingest(BLOB) as blob:
+        blob.write(DATA)
+    with pytest.raises(Corrupt, match="longer than"), content.ingest(BLOB.replace(size=5)) as blob:
+        blob.write(DATA)
+
+    assert content.read(BLOB) == DATA
+    assert files(content) == {blob_file(BLOB.digest)}
+
+
+def test_wrong_content_is_refused_and_leaves_nothing(content: Content) -> None:
+    with pytest.raises(Corrupt, match="content has digest"), content.ingest(BLOB) as blob:
+        blob.write(DATA[:-1] + b"x")
+
+    assert files(content) == set()
+
+
+def test_more_than_was_announced_is_refused_before_it_is_stored(content: Content) -> None:
+    with pytest.raises(Corrupt, match="longer than"), content.ingest(BLOB) as blob:
+        blob.write(DATA)
+        assert os.path.getsize(blob.partial) == BLOB.size
+        blob.write(b"x")
+
+    assert files(content) == set()
+
+
+def test_what_an_error_of_the_source_leaves_is_resumed(content: Content) -> None:
+    with pytest.raises(ConnectionError), content.ingest(BLOB) as blob:
+        blob.write(DATA[:5000])
+        raise ConnectionError
+    with content.ingest(BLOB) as blob:
+        assert blob.offset == 5000
+        blob.write(DATA[5000:])
+
+    assert content.read(BLOB) == DATA
+
+
+def test_a_source_that_ends_too_early_leaves_nothing(content: Content) -> None:
+    with pytest.raises(Corrupt, match=f"ends after 6000 of {BLOB.size}"), content.ingest(BLOB) as blob:
+        blob.write(DATA[:6000])
+
+    assert files(content) == set()
+
+
+def test_a_partial_file_that_is_too_long_is_begun_anew(content: Content) -> None:
+    partial = Path(content.directory, "ingest", BLOB.digest.replace(":", "-"))
+    partial.parent.mkdir()
+    partial.write_bytes(DATA + b"more")
+
+    with content.ingest(BLOB) as blob:
+        assert blob.offset == 0
+        blob.write(DATA)
+    assert content.read(BLOB) == DATA
+
+
+KILLED = """
+import sys, time
+from runjail.image.content.store import Content
+from runjail.image.model import Descriptor
+content = Content(sys.argv[1])
+with content.ingest(Descriptor("", sys.argv[2], int(sys.argv[3]))) as blob:
+    blob.write(bytes(range(256)) * 100)
+    print("half", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_after_sigkill_the_rest_is_fetched(content: Content) -> None:
+    child = run(KILLED, content.directory, BLOB.digest, str(BLOB.size))
+    assert child.stdout and child.stdout.readline() == b"half\n"
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    child.stdout.close()
+
+    assert not content.has(BLOB.digest)
+    with content.ingest(BLOB) as blob:
+        assert blob.offset == 25600, "the lock of the dead is gone, its bytes are not"
+        blob.write(DATA[blob.offset :])
+    assert content.read(BLOB) == DATA
+
+
+def test_processes_that_fetch_the_same_blob_all_find_it_whole(content: Content) -> None:
+    with multiprocessing.get_context("spawn").Pool(4) as pool:
+        assert pool.map(_ingest, [content.directory] * 8) == [True] * 8
+
+    assert content.read(BLOB) == DATA
+    assert files(content) == {blob_file(BLOB.digest)}
+
+
+def _ingest(directory: str) -> bool:
+    content = Content(directory)
+    with content.ingest(BLOB) as blob:
+        for at in range(blob.offset, BLOB.size if not blob.complete else 0, 100_000):
+            blob.write(DATA[at : at + 100_000])
+    return content.has(BLOB.digest)
+
+
+def test_who_waits_for_another_writer_can_give_up(content: Content) -> None:
+    class GaveUp(Exception):
+        pass
+
+    def check() -> None:
+        raise GaveUp
+
+    with content.ingest(BLOB) as first:
+        with pytest.raises(GaveUp), content.ingest(BLOB, check):
+            pass
+        first.write(DATA)
+
+
+def test_who_waited_finds_what_the_other_wrote(content: Content) -> None:
+    waiting, found = threading.Event(), []
+
+    def second() -> None:
+        with content.ingest(BLOB, waiting.set) as blob:
+            found.append((blob.complete, blob.offset))
+
+    with content.ingest(BLOB) as first:
+        thread = threading.Thread(target=second)
+        thread.start()
+        assert waiting.wait(10)
+        first.write(DATA)
+    thread.join(10)
+
+    assert found == [(True, BLOB.size)]
+
+
+@pytest.mark.needs("linux", "mounts")
+def test_a_full_disk_is_one_error_and_the_space_comes_back(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(small)], check=True)
+    try:
+        content = Content(str(small / "content"))
+        with pytest.raises(ImageError, match=f"{BLOB.size} bytes do not fit on the disk"), content.ingest(BLOB):
+            pass
+        assert files(content) == set()
+        with pytest.raises(ImageError, match="no space left"), content.ingest(HALF) as blob:
+            (small / "meanwhile").write_bytes(bytes(300 << 10))
+            blob.write(DATA[: HALF.size])
+        assert files(content) == set()
+        (small / "meanwhile").unlink()
+        content.tag("still", content.add(b"{}"))
+        with pytest.raises(OSError), open(small / "filler", "wb", buffering=0) as filler:
+            while True:
+                filler.write(bytes(4096))
+        with pytest.raises(ImageError, match="no space left"):
+            content.tag("n" * 5000, content.add(b""))
+        assert list(content.names()) == ["still"], "the old index is as it was"
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+def test_a_partial_file_that_another_finished_is_not_written_again(content: Content) -> None:
+    """Between opening it and the lock, its writer may have made a blob of it."""
+    late = content.ingest(BLOB)
+    late.fd = late._open()
+    _ingest(content.directory)
+
+    assert not late._locked()
+    os.close(late.fd)
+
+
+def test_what_others_wrote_into_the_index_stays(content: Content) -> None:
+    path = Path(content.directory, "index.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "annotations": {"a": "b"}, "unknown": [1]}))
+
+    content.tag("x", content.add(b"{}"))
+
+    found = json.loads(path.read_text())
+    assert (found["annotations"], found["unknown"]) == ({"a": "b"}, [1])
+
+
+def test_names_are_given_moved_and_taken_away(content: Content) -> None:
+    one, two = content.add(b"1", "a/b"), content.add(b"2", "a/b")
+    content.tag("x", one)
+    content.tag("y", one.replace(annotations={"k": "v"}))
+    content.tag("x", two)
+
+    assert {name: entry.digest for name, entry in content.names().items()} == {"y": one.digest, "x": two.digest}
+    assert content.find("y").annotations == {"k": "v"}, "the name itself is not part of what it names"
+    content.untag("x")
+    assert list(content.names()) == ["y"]
+    for absent in ("x", ""):
+        with pytest.raises(ImageNotFound):
+            content.untag(absent)
+    with pytest.raises(ImageNotFound):
+        content.tag("z", BLOB)
+    assert list(content.names()) == ["y"]
+
+
+def test_many_name_at_once_and_no_name_is_lost(content: Content) -> None:
+    entry = content.add(b"{}", "a/b")
+    threads = [
+        threading.Thread(target=Content(content.directory).tag, args=(f"name{number}", entry)) for number in range(20)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(content.names()) == 20
+
+
+def test_collect_removes_what_no_name_leads_to(tmp_path: Path, content: Content) -> None:
+    layout = Layout(tmp_path / "content2")
+    kept = layout.index("kept", [layout.image(None, [{"a": "1"}]), layout.image(None, [{"a": "1"}, {"b": "2"}])])
+    layout.image("gone", [{"a": "1"}, {"c": "3"}])
+    extra = layout.blob(b"mine")
+    content = Content(str(layout.path))
+    before = set(content.digests())
+    content.untag("gone")
+
+    removed, freed = content.collect(keep=[extra])
+
+    assert len(removed) == 3, "manifest, config and one layer; the other layer is shared"
+    assert freed > 0
+    assert set(content.digests()) == before - set(removed)
+    assert kept.digest in content.digests()
+    assert extra.digest in content.digests()
+    assert content.collect(keep=[extra]) == ([], 0)
+    assert content.collect(among=[]) == ([], 0)
+    assert content.collect(among=[extra.digest, BLOB.digest])[0] == [extra.digest]
+
+
+def test_collect_spares_what_is_coming_in(content: Content) -> None:
+    young, old = content.add(b"young"), content.add(b"old")
+    os.utime(content.path(old.digest), (0, 0))
+    with content.lease():
+        assert content.collect()[0] == [old.digest]
+        assert content.has(young.digest)
+    with content.temporary() as file, pytest.raises(ConnectionError), content.ingest(BLOB) as blob:
+        os.utime(file.path, (0, 0))
+        content.collect()
+        assert os.path.exists(file.path)
+        raise ConnectionError
+    assert content.collect(grace=0)[0] == []
+    assert not content.has(young.digest), "collected by the second call: nobody held the lease"
+    assert not blob.complete
+    assert files(content) == set()
+
+
+def test_what_is_used_again_is_young_again(content: Content) -> None:
+    old = content.add(b"old")
+    os.utime(content.path(old.digest), (0, 0))
+
+    with content.lease():
+        assert content.claim(old)
+        assert content.collect()[0] == []
+    assert not content.claim(BLOB)
+
+
+def test_partial_files_are_kept_for_a_while(content: Content) -> None:
+    with pytest.raises(ConnectionError), content.ingest(BLOB) as blob:
+        blob.write(DATA[:10])
+        raise ConnectionError
+
+    assert content.collect() == ([], 0)
+    assert len(files(content)) == 1
+    os.utime(blob.partial, (0, 0))
+    assert content.collect() == ([], 10)
+    assert files(content) == set()
+
+
+def test_partial_files_go_at_once_when_that_is_asked_for(content: Content) -> None:
+    """By `prune --all`; but not while they are written."""
+    with content.ingest(BLOB) as blob:
+        blob.write(DATA[:10])
+        assert content.collect(partial=True) == ([], 0)
+        blob.write(DATA[10:])
+    with pytest.raises(ConnectionError), content.ingest(HALF) as blob:
+        blob.write(DATA[:10])
+        raise ConnectionError
+
+    content.tag("kept", BLOB)
+    assert content.collect(partial=True) == ([], 10)
+    assert files(content) == {blob_file(BLOB.digest)}
+
+
+def test_temporary_files_become_blobs_or_go_away(content: Content) -> None:
+    with content.temporary() as file:
+        os.write(file.fd, b"made here")
+        content.adopt(file, digest_of(b"made here"))
+    with content.temporary() as file:
+        os.write(file.fd, b"forgotten")
+
+    assert files(content) == {blob_file(digest_of(b"made here"))}
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"", b"{", b"[]", b"null", b'{"manifests": 1}', b'{"manifests": [{}]}', b"\xff", b"[" * 100000]
+)
+def test_a_garbled_index_is_one_error(content: Content, garbage: bytes) -> None:
+    Path(content.directory, "index.json").write_bytes(garbage)
+
+    for action in (content.names, lambda: content.find("x"), lambda: Content(content.directory), content.collect):
+        with pytest.raises(Corrupt, match=r"index\.json") as caught:
+            action()
+        assert "\n" not in str(caught.value)
+    with pytest.raises(Corrupt):
+        content.tag("x", content.add(b"{}"))
+    assert Path(content.directory, "index.json").read_bytes() == garbage
+
+
+def test_a_layout_of_another_version_is_refused(tmp_path: Path) -> None:
+    Content(str(tmp_path / "new"))
+    (tmp_path / "new" / "oci-layout").write_text('{"imageLayoutVersion": "2.0.0"}', encoding="utf-8")
+
+    with pytest.raises(ImageError, match=r"version 1\.0\.0"):
+        Content(str(tmp_path / "new"))
+
+
+def test_it_may_be_reached_by_a_link(tmp_path: Path) -> None:
+    Content(str(tmp_path / "real"))
+    (tmp_path / "link").symlink_to("real")
+
+    content = Content(str(tmp_path / "link"))
+    content.tag("x", content.add(b"{}"))
+
+    assert list(Content(str(tmp_path / "real")).names()) == ["x"]
+
+
+def test_a_file_in_its_place_is_one_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(ImageError):
+            Content(str(path))
+
+
+def _link(path: Path) -> None:
+    path.symlink_to("/etc/passwd")
+
+
+@pytest.mark.parametrize("make", [_link, os.mkfifo, os.mkdir], ids=["link", "fifo", "directory"])
+def test_what_is_no_file_is_no_blob(content: Content, make: Any) -> None:
+    """Nothing is followed, and nothing hangs."""
+    path = Path(content.path(BLOB.digest))
+    path.parent.mkdir(parents=True)
+    make(path)
+
+    assert not content.has(BLOB.digest)
+    with pytest.raises(ImageError):
+        content.open(BLOB.digest)
+    with pytest.raises(ImageError):
+        content.read(BLOB)
+
+
+@pytest.mark.parametrize("digest", ["sha256:../../x", "sha256:" + "A" * 64, "../x", "sha256:" + "0" * 63 + "/", ""])
+def test_digests_do_not_become_paths(content: Content, digest: str) -> None:
+    with pytest.raises(ImageError, match="not a digest"):
+        content.path(digest)
+    with pytest.raises(ImageError), content.ingest(Descriptor("", digest, 1)):
+        pass
+
+
+def test_documents_are_verified_when_they_are_read(content: Content) -> None:
+    entry = content.add(b"document")
+    with pytest.raises(Corrupt, match="not 7 bytes"):
+        content.read(entry.replace(size=7))
+    with pytest.raises(Corrupt, match="too long"):
+        content.read(entry.replace(size=1 << 40))
+    Path(content.path(entry.digest)).write_bytes(b"d0cument")
+    with pytest.raises(Corrupt, match="digest"):
+        content.read(entry)
+    with pytest.raises(ImageNotFound):
+        content.read(BLOB)

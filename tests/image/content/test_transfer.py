@@ -1,0 +1,476 @@
+"""Images into the content and out of it: all of an image or nothing, each blob once, resumed where it stopped."""
+
+import gzip
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runjail.errors import Corrupt, ImageError, RegistryError, UsageError
+from runjail.image import media_types, model, parallel
+from runjail.image.content.copy import copy_in, copy_out, parts
+from runjail.image.content.oci_archive import ArchiveSink, ArchiveSource
+from runjail.image.content.oci_layout import LayoutSink, LayoutSource
+from runjail.image.content.store import Content
+from runjail.image.model import Descriptor
+from tests.image.images import FREEBSD, LINUX, Layout, digest_of, tar
+
+TOP = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture
+def content(tmp_path: Path) -> Content:
+    return Content(str(tmp_path / "content"))
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    return Layout(tmp_path / "layout")
+
+
+def source(layout: Layout, tag: str = "") -> LayoutSource:
+    return LayoutSource(str(layout.path), tag)
+
+
+class Watched(LayoutSource):
+    """A source that counts what is asked of it, and can fail. fail: called with a blob's digest and block number."""
+
+    def __init__(self, layout: Layout, tag: str = "", fail: Callable[[str, int], None] = lambda _d, _n: None) -> None:
+        super().__init__(str(layout.path), tag)
+        self.fail, self.asked = fail, Counter[tuple[str, int]]()
+
+    def blob(self, descriptor: Descriptor, offset: int = 0) -> Iterator[bytes]:
+        self.asked[descriptor.digest, offset] += 1
+        whole = b"".join(super().blob(descriptor, offset))
+        for number, at in enumerate(range(0, len(whole), 64)):
+            self.fail(descriptor.digest, number)
+            yield whole[at : at + 64]
+
+
+def everything(content: Content, top: Descriptor) -> set[str]:
+    """Return the digests of an image, all of them verified."""
+    found = parts(content.read, top)
+    for blob in found.blobs:
+        with open(content.path(blob.digest), "rb") as file:
+            assert digest_of(file.read()) == blob.digest
+    return {descriptor.digest for descriptor, _ in found.documents} | {blob.digest for blob in found.blobs}
+
+
+def test_an_image_comes_in_whole_and_is_named(layout: Layout, content: Content) -> None:
+    layout.image("web", [{"a": "1"}, {"b": "2"}, {"a": "1"}])
+    seen: Counter[str] = Counter()
+
+    top = copy_in(source(layout, "web"), content, "n", progress=lambda blob, count: seen.update({blob.digest: count}))
+
+    assert content.find("n").digest == top.digest
+    assert everything(content, top) == set(content.digests()), "nothing else either"
+    assert len(seen) == 3, "two layers, one of them twice in the image, and the config"
+    assert all(content.size(digest) == count for digest, count in seen.items())
+
+
+def test_one_platform_of_an_index_or_all_of_them(layout: Layout, content: Content) -> None:
+    linux, freebsd = layout.image(None, [{"l": "1"}]), layout.image(None, [{"f": "1"}], platform=FREEBSD)
+    index = layout.index("both", [linux, freebsd])
+
+    one = copy_in(source(layout), content, "one", platforms=[FREEBSD, LINUX])
+    assert one.digest == freebsd.digest
+    assert linux.digest not in content.digests()
+    assert copy_in(source(layout), content, "all").digest == index.digest
+    assert {linux.digest, freebsd.digest} <= everything(content, index)
+
+
+def test_what_is_there_is_not_fetched(layout: Layout, content: Content) -> None:
+    layout.image("a", [{"shared": "1"}])
+    layout.image("b", [{"shared": "1"}, {"own": "2"}])
+    copy_in(source(layout, "a"), content, "a")
+    second = Watched(layout, "b")
+    told: Counter[str] = Counter()
+
+    top = copy_in(second, content, "b", progress=lambda blob, count: told.update({blob.digest: count}))
+
+    manifest = model.parse_manifest(content.read(top))
+    assert isinstance(manifest, model.Manifest)
+    assert {digest for digest, _ in second.asked} == {manifest.layers[1].digest, manifest.config.digest}
+    assert told[manifest.layers[0].digest] == manifest.layers[0].size, "progress counts it as arrived"
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_the_first_error_stops_all_and_names_nothing(layout: Layout, content: Content, jobs: int) -> None:
+    layout.image("web", [{"f": os.urandom(2000)} for _ in range(6)])
+    victim = model.parse_manifest(source(layout).document(source(layout).top())).layers[2].digest  # type: ignore[union-attr]
+
+    def fail(digest: str, number: int) -> None:
+        if digest == victim and number == 3:
+            raise RegistryError("the line is dead")
+
+    failing = Watched(layout, fail=fail)
+    before = threading.active_count()
+    with pytest.raises(RegistryError, match="the line is dead"):
+        copy_in(failing, content, "n", jobs=jobs)
+
+    assert content.names() == {}
+    assert threading.active_count() == before
+    retry = Watched(layout)
+    copy_in(retry, content, "n")
+    assert (victim, 192) in retry.asked, "three blocks were here already"
+
+
+def test_damage_in_what_an_interrupted_try_left_is_repaired(layout: Layout, content: Content) -> None:
+    top = layout.image("web", compression="")
+    layer = model.parse_manifest(source(layout).document(top)).layers[0]  # type: ignore[union-attr]
+    partial = Path(content.directory, "ingest", layer.digest.replace(":", "-"))
+    partial.parent.mkdir()
+    partial.write_bytes(bytes(1000))  # as a power failure leaves it
+    watched = Watched(layout)
+
+    copy_in(watched, content, "n")
+
+    assert watched.asked[layer.digest, 1000] == watched.asked[layer.digest, 0] == 1
+    assert everything(content, top)
+
+
+def _flip(layout: Layout, digest: str) -> None:
+    data = bytearray(layout.file(digest).read_bytes())
+    data[len(data) // 2] ^= 1
+    layout.file(digest).write_bytes(bytes(data))
+
+
+@pytest.mark.parametrize("what", ["manifest", "config", "layer", "missing", "short"])
+def test_a_damaged_source_is_refused_and_leaves_nothing_but_whole_blobs(
+    layout: Layout, content: Content, what: str
+) -> None:
+    top = layout.image("web", [{"f": os.urandom(500)}], compression="")
+    manifest = model.parse_manifest(source(layout).document(top))
+    assert isinstance(manifest, model.Manifest)
+    layer = manifest.layers[0].digest
+    if what == "missing":
+        layout.file(layer).unlink()
+    elif what == "short":
+        layout.file(layer).write_bytes(layout.file(layer).read_bytes()[:-1])
+    else:
+        _flip(layout, {"manifest": top.digest, "config": manifest.config.digest, "layer": layer}[what])
+
+    with pytest.raises(ImageError) as caught:
+        copy_in(source(layout), content, "n")
+
+    assert "\n" not in str(caught.value)
+    assert content.names() == {}
+    for digest in content.digests():
+        assert digest_of(Path(content.path(digest)).read_bytes()) == digest
+    assert list(Path(content.directory).glob("ingest/*")) == []
+
+
+def test_what_is_no_image_is_refused(layout: Layout, content: Content) -> None:
+    layout.name("odd", layout.blob(b"{}", "application/vnd.example"))
+
+    with pytest.raises(ImageError, match=r"application/vnd\.example is no image"):
+        copy_in(source(layout), content, "n")
+
+
+def test_an_index_may_name_what_nobody_knows(layout: Layout, content: Content) -> None:
+    odd = layout.blob(b"odd", "application/vnd.example")
+    layout.index("x", [layout.image(None), odd])
+
+    copy_in(source(layout), content, "n")
+
+    assert content.has(odd.digest)
+
+
+PULL = """
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts with it ignored
+from runjail.image.content.store import Content
+from runjail.image.content.oci_layout import LayoutSource
+from runjail.image.content.copy import copy_in
+class Slow(LayoutSource):
+    def blob(self, descriptor, offset=0):
+        for block in super().blob(descriptor, offset):
+            yield block[:len(block) // 2]
+            print("busy", flush=True)
+            time.sleep(60)
+try:
+    copy_in(Slow(sys.argv[1]), Content(sys.argv[2]), "n")
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_copy_ends_at_once_and_is_resumed(
+    layout: Layout, content: Content, number: signal.Signals
+) -> None:
+    layout.image("web", [{"f": os.urandom(3000)}], compression="")
+    environment = {"PYTHONPATH": str(TOP)}
+    child = subprocess.Popen(
+        [sys.executable, "-c", PULL, str(layout.path), content.directory], stdout=subprocess.PIPE, env=environment
+    )
+    assert child.stdout
+    with child.stdout as out:
+        for _ in range(2):
+            assert out.readline() == b"busy\n"
+        child.send_signal(number)
+        began = time.monotonic()
+        try:
+            child.wait(30)
+        finally:
+            child.kill()
+        assert time.monotonic() - began < 10
+        assert out.read() == (b"interrupted\n" if number == signal.SIGINT else b"")
+
+    assert content.names() == {}
+    resumed = Watched(layout)
+    copy_in(resumed, content, "n")
+    assert all(offset > 0 for _, offset in resumed.asked)
+    assert everything(content, content.find("n"))
+
+
+def test_eight_copies_of_overlapping_images_at_once(layout: Layout, content: Content) -> None:
+    shared = [{f"f{number}": os.urandom(5000)} for number in range(4)]
+    tops = {f"i{number}": layout.image(f"i{number}", [*shared, {"own": str(number)}]) for number in range(8)}
+    threads = [
+        threading.Thread(target=copy_in, args=(source(layout, name), Content(content.directory), name)) for name in tops
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert {name: entry.digest for name, entry in content.names().items()} == {n: t.digest for n, t in tops.items()}
+    for top in tops.values():
+        assert everything(content, top)
+    assert content.collect() == ([], 0)
+
+
+def test_a_collection_meanwhile_spares_the_image(layout: Layout, content: Content, tmp_path: Path) -> None:
+    top = layout.image("web", [{"a": "1"}, {"b": "2"}])
+    other = Content(content.directory)
+
+    def collect(_digest: str, _number: int) -> None:
+        assert other.collect() == ([], 0)
+
+    copy_in(Watched(layout, fail=collect), content, "n", jobs=1)
+    content.untag("n")
+
+    class Sink(LayoutSink):
+        def has(self, descriptor: Descriptor) -> bool:
+            collect("", 0)
+            return super().has(descriptor)
+
+    copy_out(content, top, Sink(str(tmp_path / "out")))
+    assert everything(Content(str(tmp_path / "out")), top)
+    assert len(other.collect()[0]) == 4
+
+
+# Out ---------------------------------------------------------------------------------------------------------------
+
+
+def test_an_image_goes_into_a_layout_beside_others(layout: Layout, content: Content, tmp_path: Path) -> None:
+    top = layout.image("web")
+    other = Layout(tmp_path / "other")
+    there = other.image("there", [{"x": "y"}])
+    copy_in(source(layout), content, "n")
+
+    copy_out(content, "n", LayoutSink(str(other.path), "web:1"))
+
+    found = Content(str(other.path))
+    assert {name: entry.digest for name, entry in found.names().items()} == {"there": there.digest, "web:1": top.digest}
+    assert everything(found, top)
+    assert sorted(os.listdir(other.path)) == ["blobs", "index.json", "oci-layout"]
+
+
+def test_an_index_goes_out_with_all_platforms_or_one(layout: Layout, content: Content, tmp_path: Path) -> None:
+    linux, freebsd = layout.image(None), layout.image(None, platform=FREEBSD)
+    index = layout.index("both", [linux, freebsd])
+    copy_in(source(layout), content, "n")
+
+    copy_out(content, "n", LayoutSink(str(tmp_path / "all")))
+    copy_out(content, "n", LayoutSink(str(tmp_path / "one")), platforms=[FREEBSD])
+
+    assert LayoutSource(str(tmp_path / "all")).top().digest == index.digest
+    assert LayoutSource(str(tmp_path / "one")).top().digest == freebsd.digest
+    assert not Content(str(tmp_path / "one")).has(linux.digest)
+
+
+@pytest.mark.parametrize(("kind", "level"), [("gzip", None), ("gzip", 9), ("zstd", None), ("zstd", 19), ("none", None)])
+def test_layers_are_recompressed_and_the_config_stays(
+    layout: Layout, content: Content, tmp_path: Path, kind: str, level: int | None
+) -> None:
+    if kind == "zstd":
+        pytest.importorskip("backports.zstd")
+    old = layout.image(None, [{"a": "1" * 5000}, {"b": "2"}], compression="" if kind == "gzip" else "gzip")
+    layout.index("n", [old])
+    copy_in(source(layout), content, "n")
+    before = set(content.digests())
+
+    top = copy_out(content, "n", LayoutSink(str(tmp_path / "out")), compression=kind, level=level)
+
+    out = Content(str(tmp_path / "out"))
+    index = model.parse_manifest(out.read(top))
+    assert isinstance(index, model.Index)
+    assert index.manifests[0].platform == LINUX
+    new, was = (model.parse_manifest(place.read(entry)) for place, entry in ((out, index.manifests[0]), (content, old)))
+    assert isinstance(new, model.Manifest)
+    assert isinstance(was, model.Manifest)
+    assert new.config == was.config
+    assert {layer.media_type for layer in new.layers} == {media_types.oci_layer("" if kind == "none" else kind)}
+    config = model.parse_config(out.read(new.config), 2)
+    from runjail.image.layers.compression import decompress
+
+    for layer, diff_id in zip(new.layers, config.diff_ids, strict=True):
+        assert digest_of(b"".join(decompress(out.blob(layer)))) == diff_id
+    assert everything(out, top)
+    assert set(content.digests()) == before, "the new layers do not stay in the store"
+
+
+def test_layers_in_that_compression_already_stay_as_they_are(layout: Layout, content: Content, tmp_path: Path) -> None:
+    top = layout.image("web")
+    copy_in(source(layout), content, "n")
+
+    assert copy_out(content, "n", LayoutSink(str(tmp_path / "out")), compression="gzip").digest == top.digest
+
+
+def test_encrypted_layers_pass_untouched_through_recompression(
+    layout: Layout, content: Content, tmp_path: Path
+) -> None:
+    plain, secret = tar({"a": "1"}), os.urandom(700)
+    sealed = layout.blob(secret, media_types.oci_layer("gzip", encrypted=True)).replace(
+        annotations={"org.opencontainers.x": "y"}
+    )
+    config = layout.document({"os": "linux", "architecture": "amd64", "rootfs": {"type": "layers",
+        "diff_ids": [digest_of(plain), digest_of(b"?")]}}, media_types.OCI_CONFIG)  # fmt: skip
+    layers = [layout.blob(plain, media_types.OCI_LAYER), sealed]
+    manifest = model.Manifest(config, tuple(layers))
+    layout.name("n", layout.document(manifest.document(), media_types.OCI_MANIFEST))
+    copy_in(source(layout), content, "n")
+
+    top = copy_out(content, "n", LayoutSink(str(tmp_path / "out")), compression="gzip")
+
+    written = model.parse_manifest(Content(str(tmp_path / "out")).read(top))
+    assert isinstance(written, model.Manifest)
+    assert written.layers[1] == sealed.replace(data=written.layers[1].data)
+    assert written.layers[0].media_type == media_types.oci_layer("gzip")
+
+
+def test_pointers_into_the_old_blob_are_dropped_and_docker_types_become_oci_ones(
+    layout: Layout, content: Content, tmp_path: Path
+) -> None:
+    data = tar({"a": "1"})
+    pointers = {"containerd.io/snapshot/stargz/toc.digest": "sha256:x", "kept": "yes"}
+    layer = layout.blob(gzip.compress(data), media_types.DOCKER_LAYER + ".gzip").replace(annotations=pointers)
+    config = layout.document({"rootfs": {"type": "layers", "diff_ids": [digest_of(data)]}}, media_types.DOCKER_CONFIG)
+    manifest = model.Manifest(config, (layer,), media_types.DOCKER_MANIFEST)
+    layout.name("n", layout.document(manifest.document(), media_types.DOCKER_MANIFEST))
+    copy_in(source(layout), content, "n")
+
+    top = copy_out(content, "n", LayoutSink(str(tmp_path / "out")), compression="none")
+
+    written = model.parse_manifest(Content(str(tmp_path / "out")).read(top))
+    assert isinstance(written, model.Manifest)
+    assert (top.media_type, written.config.media_type) == (media_types.OCI_MANIFEST, media_types.OCI_CONFIG)
+    assert written.layers[0].annotations == {"kept": "yes"}
+
+
+def test_a_layer_that_is_not_its_diff_id_is_not_recompressed(layout: Layout, content: Content, tmp_path: Path) -> None:
+    layout.image("n", rootfs={"type": "layers", "diff_ids": [digest_of(b"something else")]})
+    copy_in(source(layout), content, "n")
+    before = set(content.digests())
+
+    with pytest.raises(Corrupt, match="not the config's"):
+        copy_out(content, "n", LayoutSink(str(tmp_path / "out")), compression="none")
+
+    assert not (tmp_path / "out").exists()
+    assert set(content.digests()) == before
+
+
+@pytest.mark.parametrize(("kind", "level"), [("brotli", None), ("gzip", 10), ("zstd", 23)])
+def test_a_wrong_compression_is_refused_before_anything(
+    layout: Layout, content: Content, tmp_path: Path, kind: str, level: int | None
+) -> None:
+    layout.image("n")
+    copy_in(source(layout), content, "n")
+
+    with pytest.raises(UsageError):
+        copy_out(content, "n", LayoutSink(str(tmp_path / "out")), compression=kind, level=level)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", ["new", "used", "archive"])
+def test_an_error_on_the_way_out_leaves_nothing(layout: Layout, content: Content, tmp_path: Path, kind: str) -> None:
+    layout.image("n", [{"a": "1"}, {"b": "2"}])
+    top = copy_in(source(layout), content, "n")
+    manifest = model.parse_manifest(content.read(top))
+    assert isinstance(manifest, model.Manifest)
+    data = Path(content.path(manifest.layers[1].digest))
+    data.write_bytes(bytes(data.stat().st_size))  # the disk of the store has gone bad
+    (tmp_path / "out").mkdir()
+    target = tmp_path / "out" / "x"
+    if kind == "used":
+        other = Layout(target)
+        other.image("there", [{"a": "1"}, {"z": "2"}])
+    before = sorted(tmp_path.joinpath("out").rglob("*"))
+
+    def sink() -> Any:
+        return ArchiveSink(str(target), "t") if kind == "archive" else LayoutSink(str(target), "t")
+
+    with pytest.raises(Corrupt):
+        copy_out(content, "n", sink())
+
+    assert [path for path in sorted(tmp_path.joinpath("out").rglob("*")) if path not in before] == []
+    assert sorted(tmp_path.joinpath("out").rglob("*")) == before
+
+
+@pytest.mark.parametrize("sink", [LayoutSink, ArchiveSink])
+def test_an_interrupted_copy_out_leaves_nothing(layout: Layout, content: Content, tmp_path: Path, sink: Any) -> None:
+    layout.image("n", [{"a": "1"}])
+    copy_in(source(layout), content, "n")
+    (tmp_path / "out").mkdir()
+
+    def interrupt(_blob: Descriptor, _count: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        copy_out(content, "n", sink(str(tmp_path / "out" / "x")), progress=interrupt)
+    assert os.listdir(tmp_path / "out") == []
+
+
+def test_what_goes_out_to_an_archive_comes_back_the_same(layout: Layout, content: Content, tmp_path: Path) -> None:
+    index = layout.index("n", [layout.image(None, [{"a": os.urandom(3000)}]), layout.image(None, platform=FREEBSD)])
+    copy_in(source(layout), content, "n")
+
+    copy_out(content, "n", ArchiveSink(str(tmp_path / "out.tar"), "example.org/web:1"))
+
+    archive = ArchiveSource(str(tmp_path / "out.tar"), "example.org/web:1")
+    back = Content(str(tmp_path / "back"))
+    assert copy_in(archive, back, "n").digest == index.digest
+    archive.close()
+    assert everything(back, index) == everything(content, index)
+
+
+def test_the_first_failure_of_parallel_work_ends_all_and_is_the_one_reported() -> None:
+    started, ended = threading.Barrier(3), []
+
+    def fails(_check: Any) -> None:
+        started.wait(10)
+        raise ImageError("first")
+
+    def follows(check: Any) -> None:
+        started.wait(10)
+        end = time.monotonic() + 10
+        try:
+            while time.monotonic() < end:
+                check()
+        except parallel.Stopped:
+            ended.append("stopped")
+            raise ImageError("an echo") from None
+
+    with pytest.raises(ImageError, match="first"):
+        parallel.run([fails, follows, follows, fails], 3)
+    assert ended == ["stopped"] * 2
