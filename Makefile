@@ -6,6 +6,7 @@
 #   make install   into PREFIX (/usr/local)                 DESTDIR is honoured
 #   make test-fast      unit and property tests, without root, in a minute
 #   make test-pythons   the tests under Python 3.11 to 3.15, as far as they can be had
+#   make release-check  whether this checkout can be released: docs/release.md
 #   make vagrant-test   make test in a FreeBSD virtual machine: vagrant/test.sh
 
 PREFIX = /usr/local
@@ -21,7 +22,7 @@ PYTHON_TESTS = tests/test_jsonio.py tests/test_imports.py tests/test_start.py te
 
 all: venv
 
-.PHONY: all setup venv demo test test-fast test-pythons lint bench vagrant-test install uninstall clean
+.PHONY: all setup venv demo test test-fast test-pythons lint bench vagrant-test release-check install uninstall clean
 
 setup:
 	@sh .ci/setup
@@ -50,6 +51,9 @@ bench: setup venv
 	.venv/bin/python tests/bench/bench.py
 	.venv/bin/python tests/bench/layers.py
 	.venv/bin/python tests/bench/shim.py
+
+release-check:
+	@python=$$(sh .ci/python) && "$$python" .ci/release_check.py
 
 vagrant-test:
 	@sh vagrant/test.sh

@@ -10,7 +10,7 @@ from runjail.cli.image.table import VERBS as IMAGE_VERBS
 from runjail.cli.table import GLOBALS, VERBS
 
 TOP = Path(__file__).resolve().parent.parent
-PAGES = sorted([*TOP.glob("*.md"), *TOP.glob("docs/*.md"), *TOP.glob("bundles/**/*.md")])
+PAGES = sorted([*TOP.glob("*.md"), *TOP.glob("docs/**/*.md"), *TOP.glob("bundles/**/*.md")])
 MANUAL = (TOP / "docs" / "runjail.8").read_text(encoding="utf-8")
 IMAGES = (TOP / "docs" / "runjail-image.8").read_text(encoding="utf-8")
 ARCHITECTURE = (TOP / "docs" / "architecture.md").read_text(encoding="utf-8")
@@ -23,6 +23,15 @@ def test_links_lead_somewhere(page: Path) -> None:
     broken = [link for link in links if not link.startswith(("http:", "https:")) and not (page.parent / link).exists()]
 
     assert broken == []
+
+
+def test_every_decision_is_listed() -> None:
+    """The list of decisions has every page."""
+    pages = {path.name for path in (TOP / "docs/decisions").glob("*.md")} - {"README.md"}
+
+    assert (
+        set(re.findall(r"\]\(([a-z-]+\.md)\)", (TOP / "docs/decisions/README.md").read_text(encoding="utf-8"))) == pages
+    )
 
 
 def test_every_room_is_described() -> None:

@@ -14,7 +14,7 @@ SCRIPTS = sorted(
     if path.is_file() and path.read_bytes().startswith(b"#!/bin/sh")
 )
 MAKES = ("make", "gmake", "bmake")
-TARGETS = ("all", "venv", "demo", "test", "lint", "bench", "install", "uninstall", "clean")
+TARGETS = ("all", "venv", "demo", "test", "lint", "bench", "release-check", "install", "uninstall", "clean")
 
 
 def run(*command: str) -> None:
