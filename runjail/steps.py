@@ -9,7 +9,7 @@ mounts are made from the host).
 """
 
 from runjail.record import Record
-from runjail.spec.model import Resources
+from runjail.spec.model import Resources, Seccomp
 
 
 class Step(Record):
@@ -173,6 +173,12 @@ class Conceal(Step):
     inside = True
     masked: tuple[str, ...] = ()
     readonly: tuple[str, ...] = ()
+
+
+class SeccompFilter(Step):
+    """linux.seccomp: what every process of the container installs before it becomes the program."""
+
+    profile: Seccomp
 
 
 class Sysctls(Step):

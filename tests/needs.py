@@ -6,6 +6,7 @@ that uses it.
 """
 
 import contextlib
+import ctypes
 import functools
 import importlib.util
 import os
@@ -89,6 +90,15 @@ def trusted_attributes() -> bool:
     return False
 
 
+def libseccomp() -> bool:
+    """Whether the library is there that makes programs of seccomp profiles."""
+    try:
+        ctypes.CDLL("libseccomp.so.2")
+    except OSError:
+        return False
+    return True
+
+
 def loopback() -> bool:
     """Whether a program can talk to itself on 127.0.0.1: not in a network namespace that was only made."""
     try:
@@ -113,6 +123,7 @@ NEEDS: dict[str, tuple[Callable[[], object], str]] = {
     "cgroups v1": (lambda: control_groups().endswith("/memory"), "a writable control group hierarchy v1"),
     "devices": (devices, "the right to make device nodes: root with CAP_MKNOD"),
     "trusted attributes": (trusted_attributes, "extended attributes of the class trusted: root with CAP_SYS_ADMIN"),
+    "libseccomp": (libseccomp, "libseccomp (Debian: libseccomp2)"),
     "loopback": (loopback, "a network: ip link set lo up"),
     "zfs": (lambda: not zfs_pool.missing(), "ZFS and root: on Linux zfs-fuse, /dev/fuse and the right to mount"),
     "program": (lambda: os.access(TOP / ".venv" / "bin" / "runjail", os.X_OK), "the program: make venv"),

@@ -247,7 +247,8 @@ QUICK = {"plan", "spec"} | ABSENT
 NEVER = {
     "create": ABSENT,
     "exec": {"plan"} | ABSENT,
-    **dict.fromkeys(("--version", "features", "state", "start", "kill", "delete"), QUICK),
+    "features": {"plan"} | ABSENT,  # it prints the words that `spec` knows
+    **dict.fromkeys(("--version", "state", "start", "kill", "delete"), QUICK),
 }
 
 

@@ -103,6 +103,7 @@ def become(request: Request, host: "Host", store: "Store") -> "NoReturn":
     program.lead(slave >= 0)
     env |= program.listening(request.listen)
     program.reset_signals()
+    host.restrict_calls()
     program.execute(path, request.process, env)
     raise HostError("execve has returned")
 
@@ -176,6 +177,7 @@ def _child(request: Request, container: "Container", host: "Host", link: Link, s
         link.expect("exec")
         program.reset_signals()
         link.say(exec=True)
+        host.restrict_calls()
         program.execute(path, request.process, env)
     except BaseException as error:
         link.report(error)

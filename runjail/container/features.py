@@ -19,13 +19,29 @@ FREEBSD_OPTIONS = (
 
 def document(os: str) -> "dict[str, Any]":
     """Return what `runjail features` prints (runtime-spec 1.3, features.md)."""
-    return {
+    features: dict[str, Any] = {
         "ociVersionMin": "1.0.0",
         "ociVersionMax": "1.3.0",
         "hooks": list(HOOKS),
         "mountOptions": FREEBSD_OPTIONS if os == "freebsd" else LINUX_OPTIONS,
         "annotations": {},
         "potentiallyUnsafeConfigAnnotations": ["org.freebsd.", "org.runjail."],
+    }
+    if os == "linux":
+        features["linux"] = {"seccomp": _seccomp()}
+    return features
+
+
+def _seccomp() -> "dict[str, Any]":
+    from runjail.spec import seccomp
+
+    return {
+        "enabled": True,
+        "actions": list(seccomp.ACTIONS),
+        "operators": list(seccomp.OPERATORS),
+        "archs": list(seccomp.ARCHITECTURES),
+        "knownFlags": list(seccomp.FLAGS),
+        "supportedFlags": list(seccomp.FLAGS),
     }
 
 

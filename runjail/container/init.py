@@ -75,6 +75,7 @@ def run(launch: Launch) -> "NoReturn":
     try:
         program.reset_signals()
         starter.say(exec=True)
+        launch.host.restrict_calls()
         program.execute(path, process, env)
     except RunjailError as error:
         starter.report(error)

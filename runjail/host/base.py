@@ -121,6 +121,9 @@ if TYPE_CHECKING:  # a start without this class is 20 us shorter
         def become(self, process: "Process") -> None:
             """*child* Take on limits, ids and privileges of `process`; after it nothing privileged works."""
 
+        def restrict_calls(self) -> None:
+            """*child* Give up system calls that the container's processes may not make; nothing but execve follows."""
+
         def open_console(self, process: "Process", box: Box) -> "tuple[int, int]":
             """*child* Return (master, slave) of a new terminal, owned by the process's user and of its console size."""
 

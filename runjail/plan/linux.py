@@ -45,7 +45,8 @@ def plan_steps(spec: "Spec", name: str, container_id: str, bundle: str, problems
     mounted = linux_mounts.translate(spec.mounts, bundle, problems)
     if linux.rootfs_propagation in ("shared", "rshared"):
         mounted = tuple(linux_mounts.without_peers(step) for step in mounted)
-    made: list[steps.Step] = [*limits, namespaces, *mounted]
+    filters = (steps.SeccompFilter(linux.seccomp),) if linux.seccomp else ()
+    made: list[steps.Step] = [*limits, *filters, namespaces, *mounted]
     if linux_mounts.device_directory(mounted):
         made.append(nodes)
     elif linux.devices:

@@ -57,6 +57,11 @@ def _conceal(step: steps.Conceal) -> str:
     return "; ".join(" ".join((word, *paths)) for word, paths in said if paths)
 
 
+def _seccomp(step: steps.SeccompFilter) -> str:
+    calls = sum(len(rule.names) for rule in step.profile.rules)
+    return f"seccomp filter: {step.profile.default} but for {calls} system calls"
+
+
 def _sysctls(step: steps.Sysctls) -> str:
     return "sysctl " + " ".join(f"{key}={value}" for key, value in step.values)
 
@@ -67,5 +72,6 @@ _TELLERS: "dict[type[steps.Step], Callable[..., str]]" = {
     steps.Mount: _mount,
     steps.Nodes: _nodes,
     steps.Conceal: _conceal,
+    steps.SeccompFilter: _seccomp,
     steps.Sysctls: _sysctls,
 }

@@ -5,6 +5,7 @@ Go clients write 0 for "no number given" in memory and cpu, so there 0 counts as
 
 from runjail.spec.model import DeviceRule, Linux, LinuxDevice, Namespace, Resources
 from runjail.spec.problems import any_of, shown
+from runjail.spec.seccomp import read_seccomp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def read_linux(linux: "Section") -> Linux:
         readonly_paths=_read_paths(linux, "readonlyPaths"),
         sysctl=_read_sysctl(linux, namespaces),
         rootfs_propagation=_read_propagation(linux),
+        seccomp=read_seccomp(linux.section("seccomp")),
     )
 
 

@@ -179,6 +179,25 @@ class DeviceRule(Record):
     access: str = "rwm"
 
 
+class SeccompRule(Record):
+    """linux.seccomp.syscalls[]: args as (index, value, second value, SCMP_CMP_ operator); errno None means EPERM."""
+
+    names: tuple[str, ...]
+    action: str
+    errno: int | None = None
+    args: tuple[tuple[int, int, int, str], ...] = ()
+
+
+class Seccomp(Record):
+    """linux.seccomp: words as config.json has them; default_errno None means EPERM."""
+
+    default: str
+    default_errno: int | None = None
+    architectures: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+    rules: tuple[SeccompRule, ...] = ()
+
+
 class Linux(Record):
     """The linux section: honoured on the Linux host; on FreeBSD only resources have a meaning.
 
@@ -194,6 +213,7 @@ class Linux(Record):
     readonly_paths: tuple[str, ...] = ()
     sysctl: tuple[tuple[str, str], ...] = ()
     rootfs_propagation: str = ""
+    seccomp: Seccomp | None = None
 
 
 class Spec(Record):

@@ -223,6 +223,33 @@ LINUX_DEVICE = _object(
     required=("path", "type"),
 )
 
+SECCOMP = _object(
+    {
+        "defaultAction": STRING,
+        "defaultErrnoRet": COUNT,
+        "architectures": _list(STRING),
+        "flags": _list(STRING),
+        "listenerPath": STRING,
+        "listenerMetadata": STRING,
+        "syscalls": _list(
+            _object(
+                {
+                    "names": _list(STRING),
+                    "action": STRING,
+                    "errnoRet": COUNT,
+                    "args": _list(
+                        _object(
+                            {"index": COUNT, "value": COUNT, "valueTwo": COUNT, "op": STRING},
+                            required=("index", "value", "op"),
+                        )
+                    ),
+                },
+                required=("names", "action"),
+            )
+        ),
+    }
+)
+
 LINUX = _object(
     {
         "namespaces": _list(_object({"type": STRING, "path": STRING}, required=("type",))),
@@ -234,7 +261,7 @@ LINUX = _object(
         "cgroupsPath": STRING,
         "resources": _optional(RESOURCES),
         "rootfsPropagation": STRING,
-        "seccomp": {"type": ["object", "null"]},
+        "seccomp": _optional(SECCOMP),
         "sysctl": _map(STRING),
         "maskedPaths": _list(STRING),
         "readonlyPaths": _list(STRING),

@@ -150,6 +150,9 @@ class FreeBSDHost:
 
         attach.become(self._libc, process)
 
+    def restrict_calls(self) -> None:
+        """Do nothing: what a jail may not do, the kernel refuses it by itself."""
+
     def open_console(self, process: "Process", box: "Box") -> tuple[int, int]:
         """Return a terminal of the host: inside, only the session that it controls sees it."""
         from runjail.host.freebsd import attach

@@ -3,9 +3,9 @@
 import os
 import shutil
 
-from runjail.errors import reason
+from runjail.errors import HostError, reason
 from runjail.host import interpreter
-from runjail.host.linux import cgroups, devices, libc, rights
+from runjail.host.linux import cgroups, devices, libc, libseccomp, rights
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -95,7 +95,12 @@ def _user_namespaces() -> "Row":
 
 def _seccomp() -> "Row":
     actions = cgroups.content("/proc/sys/kernel/seccomp/actions_avail").split()
-    return ("seccomp", bool(actions), "this kernel has filters" if actions else "this kernel has no filters", "")
+    if not actions:
+        return ("seccomp", False, "this kernel has no filters", "")
+    try:
+        return ("seccomp", True, f"libseccomp {libseccomp.version()}", "")
+    except HostError as error:
+        return ("seccomp", False, "profiles are refused: libseccomp is not installed", error.hint or "")
 
 
 def _security_modules() -> "Row":

@@ -38,6 +38,7 @@ class LinuxHost:
     def __init__(self) -> None:
         self._readonly, self._propagation, self._lacks_policy = False, "", False
         self._pids = -1  # descriptor of a pid namespace to appear in
+        self._filter = b""  # seccomp_profile.load
 
     def boot(self) -> str:
         """Return the kernel's boot id."""
@@ -78,6 +79,10 @@ class LinuxHost:
             mask.conceal(step, box)
         elif isinstance(step, steps.Sysctls):
             _write_sysctls(step)
+        elif isinstance(step, steps.SeccompFilter):
+            from runjail.host.linux import seccomp_profile
+
+            seccomp_profile.prepare(step.profile, box.state)
         else:
             raise HostError(f"the Linux host has no {type(step).__name__}")
 
@@ -174,6 +179,11 @@ class LinuxHost:
 
         if box.cgroup:
             from runjail.host.linux import cgroups  # noqa: F401
+        self._filter = b""
+        if os.path.exists(f"{box.state}/seccomp"):
+            from runjail.host.linux import seccomp_profile
+
+            self._filter = seccomp_profile.load(box.state)
         pid = signals.fork()
         if not pid:
             from runjail.host.linux import mounts  # noqa: F401 - while our parent writes down who we are
@@ -236,7 +246,20 @@ class LinuxHost:
 
         if self._readonly:
             mounts.restrict("/", mounts.FLAGS["ro"])
+        if self._filter and not process.no_new_privileges:  # takes CAP_SYS_ADMIN, which is about to go
+            self._install_filter()
         identity.become(identity.without_mknod(process) if self._lacks_policy else process)
+
+    def restrict_calls(self) -> None:
+        """Install the container's seccomp filter, unless `become` has: with no_new_privs it comes last."""
+        if self._filter:
+            self._install_filter()
+
+    def _install_filter(self) -> None:
+        from runjail.host.linux import seccomp_profile
+
+        prepared, self._filter = self._filter, b""
+        seccomp_profile.install(prepared)
 
     def open_console(self, process: "Process", box: Box) -> tuple[int, int]:
         """Open a terminal of the container's own devpts, or of the host's when it has none."""

@@ -114,6 +114,9 @@ _syscall = _declare("syscall", _Long, _Long, _Long, _Long)
 _KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219}.get(os.uname().machine)  # glibc has no function for it
 
 
+_SECCOMP = {"x86_64": 317, "aarch64": 277, "riscv64": 277}.get(os.uname().machine)
+
+
 def _checked(result: int) -> int:
     if result < 0:
         number = _ctypes.get_errno()
@@ -192,6 +195,13 @@ def new_session_keyring() -> None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
     serial = _checked(_syscall(_KEYCTL, KEYCTL_JOIN_SESSION_KEYRING, 0, 0))
     _checked(_syscall(_KEYCTL, KEYCTL_SETPERM, serial, KEY_POS_ALL))
+
+
+def seccomp(operation: int, flags: int, program: int) -> None:
+    """seccomp(2), for which glibc has no function; prctl(2) takes no flags."""
+    if _SECCOMP is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    _checked(_syscall(_SECCOMP, operation, flags, program))
 
 
 def buffer(content: bytes) -> "Any":

@@ -1,4 +1,4 @@
-"""seccomp(2) for a process of ours that must not be made to do anything but what it is for."""
+"""seccomp(2): a filter for this process and its children, and one for a process of ours that is for one thing only."""
 
 import _ctypes
 import os
@@ -7,6 +7,8 @@ import struct
 from runjail.host.linux import libc
 
 PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 22, 2
+SECCOMP_SET_MODE_FILTER = 1
+FILTER_SIZE = 8  # bytes of a struct sock_filter
 
 # What Python needs between two lines of ours, by the two tables of system calls that there are
 # read, write, close, brk, mmap, munmap, rt_sigaction, rt_sigprocmask, rt_sigreturn, sendmsg, futex, exit_group, pipe2
@@ -17,10 +19,6 @@ _ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7, "riscv64": 0xC000
 LOAD, EQUAL, RETURN = 0x20, 0x15, 0x06  # BPF_LD|BPF_W|BPF_ABS, BPF_JMP|BPF_JEQ|BPF_K, BPF_RET|BPF_K
 NUMBER, ARCHITECTURE = 0, 4  # offsets in struct seccomp_data
 ALLOW, KILL_PROCESS = 0x7FFF0000, 0x80000000
-
-
-class _Byte(_ctypes._SimpleCData):  # type: ignore[type-arg]
-    _type_ = "B"
 
 
 class _Word(_ctypes._SimpleCData):  # type: ignore[type-arg]
@@ -39,7 +37,16 @@ def allow_only(calls: "tuple[int, ...]") -> None:
     rows = [(LOAD, 0, 0, ARCHITECTURE), (EQUAL, 0, len(allowed) + 1, _ARCHITECTURES[machine]), (LOAD, 0, 0, NUMBER)]
     rows += [(EQUAL, len(allowed) - index, 0, call) for index, call in enumerate(allowed)]
     rows += [(RETURN, 0, 0, KILL_PROCESS), (RETURN, 0, 0, ALLOW)]
-    filters = b"".join(struct.pack("HBBI", *row) for row in rows)  # struct sock_filter
-    array = (_Byte * len(filters)).from_buffer_copy(filters)
-    program = (_Word * 2)(len(rows), _ctypes.addressof(array))  # struct sock_fprog: a short, padded, and a pointer
-    libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, _ctypes.addressof(program))
+    install(b"".join(struct.pack("HBBI", *row) for row in rows))
+
+
+def install(filters: bytes, flags: int = 0) -> None:
+    """Install a program of struct sock_filter. flags: SECCOMP_FILTER_FLAG_ bits. Raises OSError."""
+    array = libc.buffer(filters)
+    program = (_Word * 2)(
+        len(filters) // FILTER_SIZE, libc.address(array)
+    )  # struct sock_fprog: a short, padded, and a pointer
+    if flags:
+        libc.seccomp(SECCOMP_SET_MODE_FILTER, flags, libc.address(program))
+    else:
+        libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, libc.address(program))

@@ -1,0 +1,103 @@
+"""linux.seccomp: the profile's program is made by `create`, and installed by every process that becomes a container's.
+
+A program takes libseccomp tens of milliseconds, and most containers of a machine have the same profile. So programs
+are kept below the state root, by a digest of the profile, the library and the machine; the digest of its content comes
+first in each file, so one that is damaged is made again.
+"""
+
+import os
+import struct
+from _blake2 import blake2b
+
+from runjail.errors import HostError, reason
+from runjail.host.linux import seccomp
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runjail.spec.model import Seccomp
+
+FILE = "seccomp"  # in a container's state directory: flags and program
+KEPT = "%seccomp"  # below the state root, where no id has such a character
+MOST_KEPT = 32  # programs
+HEAD = struct.Struct("<I")  # SECCOMP_FILTER_FLAG_ bits
+DIGEST = 16  # bytes
+LARGEST = 4096 * 8  # BPF_MAXINSNS instructions
+FLAGS = {"SECCOMP_FILTER_FLAG_TSYNC": 1, "SECCOMP_FILTER_FLAG_LOG": 2, "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 4}
+HINT = "that takes no_new_privs (process.noNewPrivileges) or CAP_SYS_ADMIN"
+
+
+def prepare(profile: "Seccomp", state: str) -> None:
+    """Make the program, or take the one that was made before, and put it into the state directory. Raises HostError."""
+    flags = 0
+    for word in profile.flags:
+        flags |= FLAGS[word]
+    _write(f"{state}/{FILE}", HEAD.pack(flags) + _program(profile, f"{os.path.dirname(state)}/{KEPT}"))
+
+
+def load(state: str) -> bytes:
+    """Return what `prepare` put there; empty where the container has no profile."""
+    try:
+        return _read(f"{state}/{FILE}")
+    except FileNotFoundError:
+        return b""
+
+
+def install(prepared: bytes) -> None:
+    """Put this process under its program, for good. Raises HostError."""
+    try:
+        seccomp.install(prepared[HEAD.size :], HEAD.unpack_from(prepared)[0])
+    except OSError as error:
+        raise HostError(f"installing the seccomp filter: {reason(error)}", HINT) from error
+
+
+def _program(profile: "Seccomp", kept: str) -> bytes:
+    from runjail.host.linux import libseccomp
+
+    path = f"{kept}/{_digest(f'{libseccomp.version()} {os.uname().machine} {profile!r}'.encode()).hex()}"
+    try:
+        found = _read(path)
+        if len(found) > DIGEST and _digest(found[DIGEST:]) == found[:DIGEST]:
+            return found[DIGEST:]
+    except OSError:
+        pass  # nobody had this profile, or it cannot be read: it is made
+    program = libseccomp.compile_profile(profile)
+    if len(program) > LARGEST:
+        raise HostError(f"linux.seccomp: {len(program) // 8} instructions, of which the kernel takes {LARGEST // 8}")
+    _keep(kept, path, _digest(program) + program)
+    return program
+
+
+def _keep(kept: str, path: str, content: bytes) -> None:
+    """Keep a program for the next container; where that does not work, the next one makes it again."""
+    try:
+        os.makedirs(kept, 0o700, exist_ok=True)
+        names = os.listdir(kept)
+        if len(names) >= MOST_KEPT:
+            for name in names:
+                os.unlink(f"{kept}/{name}")
+        _write(path, content)
+    except OSError:
+        pass
+
+
+def _digest(content: bytes) -> bytes:
+    return blake2b(content, digest_size=DIGEST).digest()
+
+
+def _read(path: str) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        return os.read(descriptor, DIGEST + HEAD.size + LARGEST)
+    finally:
+        os.close(descriptor)
+
+
+def _write(path: str, content: bytes) -> None:
+    """Write beside, then rename: whoever reads at the same time gets one or the other."""
+    beside = f"{path}.{os.getpid()}"
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        os.write(descriptor, content)
+    finally:
+        os.close(descriptor)
+    os.rename(beside, path)

@@ -1,0 +1,87 @@
+"""linux.seccomp: which system calls a container's processes may make (runtime-spec, config-linux.md, Seccomp)."""
+
+from runjail.spec.model import Seccomp, SeccompRule
+from runjail.spec.problems import any_of, shown
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runjail.spec.reader import Section
+
+ACTIONS = tuple(f"SCMP_ACT_{word}" for word in "KILL KILL_PROCESS KILL_THREAD TRAP ERRNO TRACE ALLOW LOG".split())
+NOTIFY = "SCMP_ACT_NOTIFY"
+OPERATORS = tuple(f"SCMP_CMP_{word}" for word in "NE LT LE EQ GE GT MASKED_EQ".split())
+ARCHITECTURES = tuple(
+    f"SCMP_ARCH_{word}"
+    for word in "X86 X86_64 X32 ARM AARCH64 MIPS MIPS64 MIPS64N32 MIPSEL MIPSEL64 MIPSEL64N32 PPC PPC64 PPC64LE S390 "
+    "S390X PARISC PARISC64 RISCV64 LOONGARCH64 M68K SH SHEB".split()
+)
+FLAGS = tuple(f"SECCOMP_FILTER_FLAG_{word}" for word in ("TSYNC", "LOG", "SPEC_ALLOW"))
+LARGEST_ERRNO = 4095  # MAX_ERRNO of the kernel
+LAST_ARGUMENT = 5
+
+
+def read_seccomp(seccomp: "Section") -> "Seccomp | None":
+    """Read and check the profile. None when there is none; one that says nothing is none, as for runc."""
+    if not seccomp.has("defaultAction") and not seccomp.values.get("syscalls"):
+        return None
+    for key in ("listenerPath", "listenerMetadata"):
+        if seccomp.values.get(key):
+            seccomp.refuse("is not supported: there is no listener", key)
+    return Seccomp(
+        default=_action(seccomp, "defaultAction"),
+        default_errno=_errno(seccomp, "defaultErrnoRet"),
+        architectures=_words(seccomp, "architectures", ARCHITECTURES),
+        flags=_words(seccomp, "flags", FLAGS),
+        rules=tuple(_rule(item) for item in seccomp.sections("syscalls")),
+    )
+
+
+def _rule(rule: "Section") -> SeccompRule:
+    names = tuple(name for _, name in rule.texts("names"))
+    if not names and rule.report.clean(*rule.path, "names"):
+        rule.refuse("must name at least one system call", "names")
+    return SeccompRule(
+        names=names,
+        action=_action(rule, "action"),
+        errno=_errno(rule, "errnoRet"),
+        args=tuple(_argument(item) for item in rule.sections("args")),
+    )
+
+
+def _argument(argument: "Section") -> "tuple[int, int, int, str]":
+    index, op = argument.number("index") or 0, argument.text("op")
+    if not 0 <= index <= LAST_ARGUMENT:
+        argument.refuse(f"must be between 0 and {LAST_ARGUMENT}, not {index}", "index")
+    if op not in OPERATORS and argument.report.clean(*argument.path, "op"):
+        argument.refuse(f"must be {any_of(OPERATORS)}, not {shown(op)}", "op")
+    values = []
+    for key in ("value", "valueTwo"):
+        value = argument.number(key) or 0
+        if not 0 <= value < 1 << 64:
+            argument.refuse(f"must be a number of 64 bits, not {value}", key)
+        values.append(value)
+    return index, values[0], values[1], op
+
+
+def _action(section: "Section", key: str) -> str:
+    word = section.text(key)
+    if word == NOTIFY:
+        section.refuse(f"{NOTIFY} is not supported", key)
+    elif word not in ACTIONS and section.report.clean(*section.path, key):
+        section.refuse(f"must be {any_of(ACTIONS)}, not {shown(word)}", key)
+    return word
+
+
+def _errno(section: "Section", key: str) -> "int | None":
+    value = section.number(key)
+    if value is not None and not 0 <= value <= LARGEST_ERRNO:
+        section.refuse(f"must be between 0 and {LARGEST_ERRNO}, not {value}", key)
+    return value
+
+
+def _words(section: "Section", key: str, known: "tuple[str, ...]") -> "tuple[str, ...]":
+    words = tuple(section.texts(key))
+    for index, word in words:
+        if word not in known:
+            section.refuse(f"{shown(word)} is not known", key, index)
+    return tuple(word for _, word in words)
