@@ -14,6 +14,8 @@ USES = {  # module: what it is for, its package on FreeBSD, in Debian and on PyP
 if sys.version_info < (3, 14):  # later ones have it themselves
     USES["backports.zstd"] = ("zstd layers", "backports-zstd", "", "backports.zstd")
 
+OLDEST = {"urllib3": "2.2"}  # others are as old as in Debian 12 and good enough
+
 
 def rows(os: str) -> list[tuple[str, bool, str, str]]:
     """Return a row of `runjail check` for each module: what, whether it is there, what it is for, how to get it."""
@@ -26,9 +28,21 @@ def _row(name: str, use: str, port: str, debian: str, wheel: str, os: str) -> tu
     except ImportError:
         return (f"module {name}", False, f"missing: {use}", _remedy(port, debian, wheel, os))
     try:
-        return (f"module {name}", True, f"{metadata.version(wheel)}: {use}", "")
+        found = metadata.version(wheel)
     except metadata.PackageNotFoundError:  # a copy without its papers works as well
         return (f"module {name}", True, use, "")
+    if name in OLDEST and _parts(found) < _parts(OLDEST[name]):
+        older = f"{found} is too old, {OLDEST[name]} is needed: {use}"
+        return (f"module {name}", False, older, _remedy(port, "", f"'{wheel}>={OLDEST[name]}'", os))
+    return (f"module {name}", True, f"{found}: {use}", "")
+
+
+def _parts(version: str) -> list[int]:
+    """Return the numbers of a version, as far as they are numbers."""
+    parts = version.split(".")
+    return [
+        int(part) for part in parts[: next((at for at, part in enumerate(parts) if not part.isdigit()), len(parts))]
+    ]
 
 
 def _remedy(port: str, debian: str, wheel: str, os: str) -> str:

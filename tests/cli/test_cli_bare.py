@@ -89,3 +89,13 @@ except HostError as error:
         "the table of processes needs the Python module psutil|"
         "runjail ps -f json needs none; runjail check says how to install it\n"
     )
+
+
+def test_check_knows_modules_that_are_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Debian 12 has urllib3 1.26: it is there, and registries do not work with it."""
+    pytest.importorskip("urllib3")
+    for version, works in (("1.26.12", False), ("2.1.0", False), ("2.2", True), ("2.10.1", True), ("3.0rc1", True)):
+        monkeypatch.setattr("importlib.metadata.version", lambda _name, version=version: version)
+        row = next(row for row in modules.rows("linux") if row[0] == "module urllib3")
+        assert row[1] is works, version
+        assert row[3] == ("" if works else "pip install 'urllib3>=2.2'")

@@ -26,6 +26,13 @@ def require() -> None:
         ) from None
 
 
+def unvalidated() -> dict[str, bool]:
+    """Return what reads an RSA key without proving that it is one; releases before 39 have no such argument."""
+    import cryptography
+
+    return {"unsafe_skip_rsa_key_validation": True} if int(cryptography.__version__.partition(".")[0]) >= 39 else {}
+
+
 def generate(digest: str = "") -> Private:
     """Return new private options for a layer with this digest before encryption."""
     return Private(secrets.token_bytes(KEY), secrets.token_bytes(NONCE), digest)

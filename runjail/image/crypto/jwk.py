@@ -3,6 +3,7 @@
 import base64
 
 from runjail import jsonio
+from runjail.image.crypto.cipher import unvalidated
 from runjail.image.crypto.options import SchemeError
 
 TYPE_CHECKING = False
@@ -62,7 +63,7 @@ def private_key(document: "dict[str, Any]") -> "PrivateKeyTypes":
     n, e, p, q = (_number(document, name) for name in ("n", "e", "p", "q"))
     of_p, of_q, inverse = rsa.rsa_crt_dmp1(d, p), rsa.rsa_crt_dmq1(d, q), rsa.rsa_crt_iqmp(p, q)
     numbers = rsa.RSAPrivateNumbers(p, q, d, of_p, of_q, inverse, rsa.RSAPublicNumbers(e, n))
-    return numbers.private_key(unsafe_skip_rsa_key_validation=True)  # see keyfile.py
+    return numbers.private_key(**unvalidated())  # see keyfile.py
 
 
 def of_public(key: "PublicKeyTypes") -> dict[str, str]:

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from runjail.errors import Corrupt
 from runjail.image.crypto import der, jwk, pgp, pkcs11
-from runjail.image.crypto.cipher import require
+from runjail.image.crypto.cipher import require, unvalidated
 from runjail.image.crypto.options import SchemeError
 from runjail.record import Record
 
@@ -60,7 +60,7 @@ def public_key(content: bytes) -> PublicKey:
             raise SchemeError("JWK is not a public key")
         more = (document.get("alg") or "", document.get("kid") or "")
         return PublicKey(jwk.public_key(document), *(str(value) for value in more))
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except (ValueError, UnsupportedAlgorithm):
         raise SchemeError("Could not parse public key") from None
 
 
@@ -131,12 +131,15 @@ def _load(content: bytes, password: bytes | None, encrypted: bool) -> "PrivateKe
     load = serialization.load_pem_private_key if content[:5] == b"-----" else serialization.load_der_private_key
     if encrypted and password is None:
         raise SchemeError("Missing password for encrypted private key")
+    why = "Wrong password: could not decrypt private key" if encrypted else "Could not parse private key"
     try:
-        return load(content, password if encrypted else None, unsafe_skip_rsa_key_validation=True)
-    except (ValueError, TypeError, UnsupportedAlgorithm):  # of whose texts many depend on the password
-        raise SchemeError(
-            "Wrong password: could not decrypt private key" if encrypted else "Could not parse private key"
-        ) from None
+        return load(content, password if encrypted else None, **unvalidated())
+    except TypeError as error:  # so it tells of a password too many or too few; any other is a fault of ours
+        if "assword" not in str(error):
+            raise
+        raise SchemeError(why) from None
+    except (ValueError, UnsupportedAlgorithm):  # of whose texts many depend on the password
+        raise SchemeError(why) from None
 
 
 def _jwk_private(content: bytes) -> "PrivateKeyTypes":
@@ -145,5 +148,5 @@ def _jwk_private(content: bytes) -> "PrivateKeyTypes":
         raise SchemeError("JWK is not a private key")
     try:
         return jwk.private_key(document)
-    except (ValueError, TypeError, ArithmeticError):
+    except (ValueError, ArithmeticError):
         raise SchemeError("Could not parse private key") from None
