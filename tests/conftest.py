@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -36,6 +37,13 @@ def pytest_report_header() -> list[str]:
     groups = needs.control_groups() or "none that can be written"
     host = f"zfs {'can' if needs.has('zfs') else 'cannot'} be tested" + (f", control groups {groups}" if LINUX else "")
     return [f"host: {platform.system()} {platform.release()}, {'root' if os.geteuid() == 0 else 'not root'}, {host}"]
+
+
+def pytest_configure() -> None:
+    """Ignore what nohup(1) or a shell's background job ignores in a way that programs do not inherit."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m is looked at
