@@ -80,7 +80,7 @@ def test_what_the_kernel_lowers_is_accepted(kernel: FakeKernel, asked: int) -> N
 def test_a_limit_that_the_kernel_raises_is_an_error(kernel: FakeKernel, raised: int) -> None:
     """FreeBSD makes an NPROC of 0 a 1; a limit must never be weaker than the one that was asked for."""
     kernel.floor = raised
-    made = "unlimited:unlimited" if raised < 0 else f"{raised}:{raised}"
+    made = "unlimited:unlimited" if raised == resource.RLIM_INFINITY else f"{raised}:{raised}"
 
     with pytest.raises(HostError, match=f"set RLIMIT_NOFILE to 0:0: the kernel made it {made}$"):
         set_rlimits((Rlimit("RLIMIT_NOFILE", 0, 0),), NUMBERS)
