@@ -1,0 +1,203 @@
+"""Every session that README and docs show is run as it is written, or the table says why not and which test has it."""
+
+import os
+import pty
+import re
+import select
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import TOP, Runjail
+from tests.image import key_fixtures
+
+PAGES = sorted([TOP / "README.md", TOP / "SECURITY.md", *TOP.glob("docs/**/*.md"), *TOP.glob("bundles/**/*.md")])
+FENCE = re.compile(r"^ *```(?:console|sh)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+LIMIT = 120.0  # seconds of one session
+
+# Sessions that are run here: page, how their first command begins.
+RUN = [
+    ("README.md", "mkdir -p bundle/rootfs"),
+    ("README.md", "runjail create -b bundle web"),
+    ("README.md", "runjail plan -b bundle web"),
+    ("docs/callers.md", "mkdir -p web && cp -a DIR web/rootfs"),
+    ("docs/callers.md", "runjail create --bundle web --pid-file web.pid web"),
+    ("docs/images.md", "runjail image encrypt --recipient jwe:team.pub"),
+    ("docs/freebsd.md", "runjail check"),
+]
+# Those that are not, because they name what no machine has or change this one: who runs the same with names that exist.
+ELSEWHERE = {
+    ("README.md", "runjail image pull registry.example/web:1"): "tests/story/test_story_registry.py",
+    ("README.md", "make install"): "tests/test_start.py",
+    ("README.md", "podman --runtime /usr/local/bin/runjail run --rm"): "tests/peers/test_podman.py",
+    ("README.md", "buildah run --isolation oci"): "tests/peers/test_buildah.py",
+    ("README.md", "ctr run --runtime io.containerd.runjail.v1"): "tests/peers/test_shim_run.py",
+    ("README.md", "ctr run --runc-binary /usr/local/bin/runjail"): "tests/peers/test_containerd.py",
+    ("README.md", "make demo"): "tests/demo/test_demo.py",
+    ("docs/callers.md", "podman --runtime runjail run --rm"): "tests/peers/test_podman.py",
+    ("docs/callers.md", "podman --storage-driver vfs"): "tests/peers/test_podman.py",
+    ("docs/callers.md", "#!/bin/sh"): "tests/peers/test_podman.py",
+    ("docs/callers.md", "ctr run --rm --runc-binary"): "tests/peers/test_containerd.py",
+    ("docs/callers.md", "container=$(buildah from scratch)"): "tests/peers/test_buildah.py",
+    ("docs/containerd.md", "ctr run --rm --runtime io.containerd.runjail.v1 IMAGE"): "tests/peers/test_shim_run.py",
+    ("docs/containerd.md", "ctr run --rm --runtime io.containerd.runjail.v1 --snap"): "tests/peers/test_shim_run.py",
+    ("docs/containerd.md", "ln -s /usr/local/libexec/runjail/runj"): "tests/cli/test_cli_runj.py",
+    ("docs/encrypted-images-containerd.md", "ctr image pull"): "tests/peers/test_ctd_decoder_containerd.py",
+    ("docs/images.md", "runjail image pull registry.example/web:1"): "tests/story/test_story_registry.py",
+    ("docs/images.md", "runjail image import oci-archive:FreeBSD-15.1"): "tests/story/test_story_verbs.py",
+    ("docs/freebsd.md", "pkg install python3"): "vagrant/provision.sh",
+    ("docs/freebsd.md", "buildah run --isolation oci"): "tests/peers/test_buildah.py",
+    ("docs/freebsd.md", "ctr run --rm --runtime io.containerd.runjail.v1"): "tests/peers/test_shim_run.py",
+    ("docs/freebsd.md", "jls -j web meta"): "tests/freebsd/test_jails_real.py",
+    ("docs/freebsd.md", "podman run --annotation"): "tests/freebsd/test_fields_real.py",
+    ("docs/freebsd.md", "ifconfig bridge0 create"): "tests/freebsd/test_jails_real.py",
+    ("docs/freebsd.md", "sysrc linux_enable=YES"): "vagrant/provision.sh",
+    ("docs/freebsd.md", "zfs create -o jailed=on"): "tests/freebsd/test_fields_real.py",
+    ("docs/freebsd.md", "make vagrant-test"): "tests/vagrant/test_vagrant_scripts.py",
+}
+
+
+def sessions() -> list[tuple[str, str]]:
+    """Return (page, content) of every fenced session."""
+    return [
+        (str(page.relative_to(TOP)), block)
+        for page in PAGES
+        for block in FENCE.findall(page.read_text(encoding="utf-8"))
+    ]
+
+
+def commands(block: str) -> list[str]:
+    """Return the lines that are typed; what follows a prompt in a session that has prompts."""
+    lines = [line.strip() for line in block.splitlines()]
+    typed = [line[2:] for line in lines if line.startswith(("# ", "$ "))]
+    return typed or lines
+
+
+def shown(block: str) -> list[str]:
+    """Return the lines that the program prints, without those that are cut short."""
+    lines = [line.strip() for line in block.splitlines()]
+    prompts = any(line.startswith(("# ", "$ ")) for line in lines)
+    return [line for line in lines if prompts and not line.startswith(("# ", "$ ")) and "..." not in line]
+
+
+def session(page: str, start: str) -> str:
+    """Return the one session of a page that begins so."""
+    (found,) = [block for where, block in sessions() if where == page and commands(block)[0].startswith(start)]
+    return found
+
+
+def test_every_session_is_accounted_for() -> None:
+    """Each is in one of the two tables, and no row has lost its session or its test."""
+    rows = [*RUN, *ELSEWHERE]
+    for page, block in sessions():
+        fitting = [row for row in rows if row[0] == page and commands(block)[0].startswith(row[1])]
+        assert len(fitting) == 1, f"{page}: {commands(block)[0]}"
+    for page, start in rows:
+        assert session(page, start)
+    assert [path for path in ELSEWHERE.values() if not (TOP / path).exists()] == []
+
+
+def on_terminal(script: str, directory: Path, env: dict[str, str]) -> tuple[int, str]:
+    """Run a shell script on a terminal of its own, at which somebody types `exit`. Returns its code and its output."""
+    pid, terminal = pty.fork()
+    if not pid:
+        os.chdir(directory)
+        os.execve("/bin/sh", ["sh", "-e", "-c", script], env)
+    output, typed, deadline = b"", 0.0, time.monotonic() + LIMIT
+    try:
+        while time.monotonic() < deadline:
+            if not select.select([terminal], [], [], 1.0)[0]:
+                if time.monotonic() > typed:  # nothing happens: a shell waits for somebody
+                    os.write(terminal, b"exit\n")
+                    typed = time.monotonic() + 5
+                continue
+            try:
+                block = os.read(terminal, 1 << 16)
+            except OSError:  # Linux's way to say that nobody has the other end any more
+                break
+            if not block:
+                break
+            output += block
+        else:
+            os.kill(pid, 9)
+    finally:
+        os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), output.decode().replace("\r\n", "\n")
+
+
+class Machine:
+    """Where somebody who follows the documents sits: a directory, `runjail` in PATH, a store."""
+
+    def __init__(self, runjail: Runjail, directory: Path) -> None:
+        self.directory = directory / "srv"
+        (directory / "bin").mkdir()
+        self.directory.mkdir()
+        (directory / "bin" / "runjail").symlink_to(runjail.program)
+        self.env = {"PATH": f"{directory}/bin:{os.environ['PATH']}", "RUNJAIL_ROOT": str(runjail.root)}
+        self.env |= {"RUNJAIL_STORE": f"dir:{directory}/store", "HOME": str(directory)}
+
+    def follow(self, block: str) -> str:
+        """Type a session; everything has to succeed. Returns what was on the screen."""
+        code, output = on_terminal("\n".join(commands(block)), self.directory, self.env)
+        assert code == 0, output
+        lines = tuple(output.splitlines())  # one may stand behind the prompt of a container's shell
+        assert [line for line in shown(block) if not any(seen.endswith(line) for seen in lines)] == [], output
+        return output
+
+
+@pytest.fixture
+def machine(runjail: Runjail, tmp_path: Path) -> Machine:
+    return Machine(runjail, tmp_path)
+
+
+@pytest.fixture
+def root_of(machine_rootfs: Path, machine: Machine) -> None:
+    """A root file system in bundle/rootfs, which the documents leave to the reader."""
+    shutil.copytree(machine_rootfs, machine.directory / "bundle" / "rootfs", symlinks=True)
+
+
+@pytest.mark.needs("containers")
+def test_the_sessions_of_the_readme(machine: Machine, runjail: Runjail, root_of: None) -> None:
+    """From a root file system to a container, at once and step by step; nothing is left."""
+    first, second, plan = (session(*row) for row in RUN[:3])
+
+    assert "\nrunjail\n" in machine.follow(first)
+    assert '"status": "created"' in machine.follow(second)
+    assert "web" in machine.follow(plan)
+    assert runjail.ids() == []
+
+
+@pytest.mark.needs("containers")
+def test_the_sessions_of_callers(machine: Machine, runjail: Runjail, machine_rootfs: Path) -> None:
+    first, second = (session(*row) for row in RUN[3:5])
+
+    machine.follow(first.replace("DIR", str(machine_rootfs)))
+    machine.follow(second)
+    assert runjail.ids() == []
+    assert (machine.directory / "web.pid").read_text().isdigit()
+
+
+@pytest.mark.needs("containers")
+def test_the_session_about_recipients(machine: Machine, runjail: Runjail, machine_rootfs: Path) -> None:
+    """With the files that it names."""
+    team, backup, new = (key_fixtures.rsa_pair(name) for name in ("team", "backup", "new"))
+    files = {"team.pub": team.public, "team.pem": team.private, "backup.crt": backup.certificate, "new.pub": new.public}
+    for name, content in files.items():
+        (machine.directory / name).write_bytes(content)
+        (machine.directory / name).chmod(0o600)
+    words = ("--cmd", "/bin/true", f"rootfs:{machine_rootfs}", "web:1")
+    runjail.ok("--store", machine.env["RUNJAIL_STORE"], "image", "import", *words)
+
+    screen = machine.follow(session(*RUN[5]))
+
+    assert "jwe,pkcs7" in screen and "[jwe], [pkcs7]" in screen
+
+
+def test_the_check(machine: Machine) -> None:
+    """It exits with 1 where something is missing, which it then names."""
+    code, output = on_terminal("\n".join(commands(session(*RUN[6]))), machine.directory, machine.env)
+
+    assert code in (0, 1)
+    assert "WHAT" in output and "REMEDY" in output
