@@ -1,0 +1,74 @@
+"""Numbers that differ from one processor to the next are those of the kernel's own headers, for each that we name."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from runjail.host.linux import libc, libc_mounts, seccomp
+from tests.conftest import TOP
+
+pytestmark = pytest.mark.needs("linux")
+HEADERS = {
+    "x86_64": Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h"),
+    "aarch64": Path("/usr/include/asm-generic/unistd.h"),  # arm64 and riscv64 have the generic table
+    "riscv64": Path("/usr/include/asm-generic/unistd.h"),
+}
+DURING = (
+    *("read", "write", "close", "brk", "mmap", "munmap", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn"),
+    *("sendmsg", "futex", "exit_group", "pipe2"),
+)
+AS_IF = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+names = os.uname()
+os.uname = lambda: os.uname_result((*names[:4], sys.argv[2]))
+from runjail.host.linux import libc
+print(libc.SYS_CLONE, libc.SYS_BPF[sys.argv[2]], libc._KEYCTL, libc._SECCOMP)
+"""
+
+
+def numbers(machine: str) -> dict[str, int]:
+    """Return the kernel's numbers of system calls for a machine, by name."""
+    if not HEADERS[machine].exists():
+        pytest.skip(f"needs {HEADERS[machine]}: linux-libc-dev")
+    text = HEADERS[machine].read_text(encoding="ascii")
+    return {
+        name: int(number) for name, number in re.findall(r"^#define __NR(?:3264)?_(\w+) (\d+)$", text, re.MULTILINE)
+    }
+
+
+@pytest.mark.parametrize("machine", list(HEADERS))
+def test_system_calls(machine: str) -> None:
+    """Of the calls that libc has no function for; the module takes them at import, so each has a process."""
+    kernel = numbers(machine)
+    words = [sys.executable, "-c", AS_IF, str(TOP), machine]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+
+    assert [int(word) for word in done.stdout.split()] == [
+        kernel[name] for name in ("clone", "bpf", "keyctl", "seccomp")
+    ]
+
+
+@pytest.mark.parametrize("machine", list(HEADERS))
+def test_what_python_needs_between_two_lines(machine: str) -> None:
+    kernel = numbers(machine)
+    ours = seccomp._X86_64 if machine == "x86_64" else seccomp._GENERIC
+
+    assert ours == tuple(kernel[name] for name in DURING)
+
+
+@pytest.mark.parametrize("machine", list(HEADERS))
+def test_the_calls_for_mounts_have_one_number(machine: str) -> None:
+    kernel = numbers(machine)
+    names = ("open_tree", "move_mount", "fsopen", "fsconfig", "fsmount", "mount_setattr")
+
+    assert [getattr(libc_mounts, name.upper()) for name in names] == [kernel[name] for name in names]
+
+
+def test_the_tables_name_the_same_machines() -> None:
+    """Who is in one of them is in all; another machine gets what the tables' users say."""
+    assert set(HEADERS) == set(seccomp._ARCHITECTURES)
+    assert set(HEADERS) <= set(libc.SYS_BPF)
