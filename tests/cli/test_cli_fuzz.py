@@ -64,6 +64,7 @@ def rich() -> dict[str, Any]:
     config["annotations"] = {"org.freebsd.jail.vnet": "new", "a": "b"}
     config["freebsd"] = {"jail": {"ip4": "inherit", "enforceStatfs": 2, "allow": {"mount": ["tmpfs"]}}}
     config.setdefault("linux", {}).update(
+        cgroupsPath="/fuzz",  # always the same: what is drawn depends on it
         resources={"memory": {"limit": 1 << 26}, "pids": {"limit": 10}},
         maskedPaths=["/proc/kcore"],
         sysctl={"kernel.shmmax": "1"},

@@ -98,7 +98,7 @@ def read(path: str) -> str:
 
 
 def look_from_outside(pid: int) -> str:
-    """Show the container with the system's own tools. Returns what its processes have in common (Linux)."""
+    """Show the container with the system's own tools. Returns the uts namespace of its processes (Linux)."""
     if FREEBSD:
         run("jls", "-j", ID, "jid", "name", "host.hostname", "path")
         run("ps", "-o", "pid,jid,state,command", "-J", ID)
@@ -107,8 +107,9 @@ def look_from_outside(pid: int) -> str:
     run("readlink", *[f"/proc/{pid}/ns/{kind}" for kind in kinds])
     own = [kind for kind in kinds if os.readlink(f"/proc/{pid}/ns/{kind}") != os.readlink(f"/proc/self/ns/{kind}")]
     print(f"    of its own: {' '.join(own)}; shared with the host: {' '.join(set(kinds) - set(own)) or 'none'}")
-    expect({"pid", "mnt"} <= set(own), "the container shares the host's processes or mounts")
-    return os.readlink(f"/proc/{pid}/ns/mnt")
+    expect({"pid", "mnt", "uts"} <= set(own), "the container shares the host's processes, mounts or name")
+    os.open(f"/proc/{pid}/ns/uts", os.O_RDONLY)  # stays open: nobody else's can have its number
+    return os.readlink(f"/proc/{pid}/ns/uts")
 
 
 def left_behind(namespace: str) -> list[str]:
@@ -116,7 +117,7 @@ def left_behind(namespace: str) -> list[str]:
     left = Leftovers(DEMO).find() + [f"state of {name}" for name in os.listdir(STATE)]
     for number in filter(str.isdigit, os.listdir("/proc") if namespace else []):
         with contextlib.suppress(OSError):
-            if os.readlink(f"/proc/{number}/ns/mnt") == namespace:
+            if os.readlink(f"/proc/{number}/ns/uts") == namespace:
                 left.append(f"process {number}")
     return left
 

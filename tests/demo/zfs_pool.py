@@ -1,8 +1,9 @@
 """A ZFS pool to test with, and the room it lives in.
 
 On FreeBSD, and where OpenZFS runs, it is a pool in a file. Elsewhere zfs-fuse serves it, which knows one daemon a
-machine; so the daemon lives in a mount namespace of its own, with its own sockets, lock and pool cache. A test that
-uses the pool enters that namespace for its length, and with it every program that it starts.
+machine; so the daemon lives in a mount namespace of its own, with its own sockets, lock and pool cache, and the pool's
+file in memory. A test that uses the pool enters that namespace for its length, and with it every program that it
+starts.
 
 The demo uses it too, which needs no pytest; tests take the fixtures of tests/storage/zpool.py.
 """
@@ -24,9 +25,10 @@ from tests.demo.leftovers import Leftovers
 FREEBSD = sys.platform.startswith("freebsd")
 CLONE_FS, CLONE_NEWNS = 0x200, 0x20000
 SIZE = 1 << 30  # bytes of the pool's file, which is sparse
+MEMORY = "/var/lib/zfs"  # where the daemon's pool cache is, too: each commit waits for the disk otherwise
 # Everything by which two zfs-fuse would find each other.
-DAEMON = """
-mount -t tmpfs -o mode=700 none /run/zfs && mount -t tmpfs none /run/lock && mount -t tmpfs none /var/lib/zfs &&
+DAEMON = f"""
+mount -t tmpfs -o mode=700 none /run/zfs && mount -t tmpfs none /run/lock && mount -t tmpfs none {MEMORY} &&
 exec zfs-fuse --no-daemon --no-kstat-mount --max-arc-size 64
 """
 NUMBERS = itertools.count(1)
@@ -65,10 +67,11 @@ def zfs(*arguments: str) -> str:
 
 
 class Pool:
-    """A pool. name: its name; mount: where it is mounted, inside; disk: the file that it is in."""
+    """A pool. name: its name; mount: where it is mounted, inside; disk: the file that it is in, seen inside."""
 
     def __init__(self, directory: Path, leftovers: Leftovers) -> None:
-        self.name, self.mount, self.disk = f"rjtest{os.getpid()}", directory / "mnt", directory / "disk"
+        self.name, self.mount = f"rjtest{os.getpid()}", directory / "mnt"
+        self.disk = Path(MEMORY if fuse() else directory, "disk")
         self._directory, self._leftovers = directory, leftovers
         self._daemon: subprocess.Popen[bytes] | None = None
 
@@ -156,7 +159,7 @@ def enter(namespace: int) -> None:
 
 def start_daemon(directory: Path, leftovers: Leftovers) -> "subprocess.Popen[bytes]":
     """Start zfs-fuse in a mount namespace of its own, marked as ours."""
-    for place in ("/run/zfs", "/run/lock", "/var/lib/zfs"):
+    for place in ("/run/zfs", "/run/lock", MEMORY):
         os.makedirs(place, exist_ok=True)
     command = ["unshare", "-m", "--propagation", "private", "sh", "-c", DAEMON]
     env = {"PATH": os.environ["PATH"], leftovers.MARK: leftovers.base}
