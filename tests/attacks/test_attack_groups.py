@@ -24,14 +24,14 @@ OTHER, DENIED, FREE = 5000, 1000, 2000  # the program's group, the one that may 
 
 
 @pytest.fixture
-def life(runjail: Runjail, oci_config: Bundle) -> Life:
+def life(runjail: Runjail, bundle: Bundle) -> Life:
     """A container with a file that group DENIED may not read and all others may, and the program to try it with."""
-    machine_programs.add(oci_config.rootfs, "cat", "shed", 0o2755, OTHER)
-    secret = oci_config.rootfs / "var/secret"
+    machine_programs.add(bundle.rootfs, "cat", "shed", 0o2755, OTHER)
+    secret = bundle.rootfs / "var/secret"
     secret.write_text("secret\n")
     os.chown(secret, 0, DENIED)
     secret.chmod(0o604)
-    return Life(runjail, oci_config)
+    return Life(runjail, bundle)
 
 
 def as_program(life: Life, gid: int, *groups: int) -> Result:
@@ -93,9 +93,9 @@ def test_the_callers_groups_stay_outside(life: Life) -> None:
     """Groups of whoever calls `start` or `exec` mean something else inside."""
     show = "grep ^Groups /proc/self/status >>/var/groups"
     life.bundle.config["hooks"] = {"startContainer": [{"path": "/bin/sh", "args": ["sh", "-c", show]}]}
-    oci_config = life.bundle.write("/bin/sh", "-c", f"{show}; exec sleep 600", user={"uid": 0, "gid": 0})
+    bundle = life.bundle.write("/bin/sh", "-c", f"{show}; exec sleep 600", user={"uid": 0, "gid": 0})
     program = [life.runjail.program, "--root", str(life.runjail.root)]
-    for words in (["create", "-b", oci_config, "c"], ["start", "c"], ["exec", "c", "/bin/sh", "-c", show]):
+    for words in (["create", "-b", bundle, "c"], ["start", "c"], ["exec", "c", "/bin/sh", "-c", show]):
         subprocess.run([*program, *words], check=True, timeout=60, extra_groups=[OTHER, 4], **QUIET)
 
     assert (life.bundle.rootfs / "var/groups").read_text().split() == ["Groups:", "0"] * 3

@@ -46,12 +46,12 @@ def test_volumes_over_the_kernels_file_systems(tmp_path: Path, volume: str) -> N
 
 @pytest.mark.linux
 @pytest.mark.parametrize("place", ["/link", "/link/self", "/proc", "/sys/kernel"])
-def test_copying_of_what_never_ends(runjail: Runjail, oci_config: Bundle, place: str) -> None:
+def test_copying_of_what_never_ends(runjail: Runjail, bundle: Bundle, place: str) -> None:
     """A link of the image leads the tmpfs onto /proc, which is mounted by then: nothing of it is read."""
-    life = Life(runjail, oci_config)
-    (oci_config.rootfs / "link").symlink_to("/proc")
-    (oci_config.rootfs / "data").mkdir()
-    (oci_config.rootfs / "data/file").write_text("the image's\n")
+    life = Life(runjail, bundle)
+    (bundle.rootfs / "link").symlink_to("/proc")
+    (bundle.rootfs / "data").mkdir()
+    (bundle.rootfs / "data/file").write_text("the image's\n")
     options = ["tmpcopyup", "size=256k", "nosuid"]
     for destination in (place, "/data"):
         life.bundle.config["mounts"].append(

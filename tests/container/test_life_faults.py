@@ -65,7 +65,7 @@ def test_damaged_facts(life: Life, damage: bytes) -> None:
         assert result.returncode == 1
         assert result.stderr.startswith("runjail: state of c is damaged: "), result
         assert "internal error" not in result.stderr
-    assert life.runjail.ok("list").stdout.count("\n") == 1
+    assert [line.split()[2] for line in life.runjail.ok("list").stdout.splitlines()[1:]] == ["damaged"]
 
     deleted_by_force(life, before, pid)
 

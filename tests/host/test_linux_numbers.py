@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from runjail.host.linux import libc, libc_mounts, seccomp
 from tests.conftest import TOP
+
+if sys.platform != "linux":  # whose libc it calls
+    pytest.skip("needs Linux", allow_module_level=True)
+from runjail.host.linux import libc, libc_mounts, seccomp
 
 pytestmark = pytest.mark.needs("linux")
 HEADERS = {
