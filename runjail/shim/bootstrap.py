@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from runjail.shim.flags import Given
     from runjail.shim.loop import Loop
     from runjail.shim.machine import Engine
-    from runjail.shim.ttrpc import Caller
+    from runjail.shim.ttrpc import Client
 
 GROUPS = ("io.containerd.runc.v2.group", "io.kubernetes.cri.sandbox-id")
 ADDRESS = "address"  # in the bundle
@@ -38,8 +38,8 @@ def start(given: "Given", engine: "Engine") -> bytes:
     if len(os.fsencode(path)) > SUN_PATH:
         raise UsageError(f"the path of the shim's socket is longer than {SUN_PATH} bytes: {path}")
     pid, listener = os.getpid(), None
-    with Turn(directory):
-        joined = join(path, given.id)
+    with FileLock(directory):
+        joined = register_container(path, given.id)
         if not joined:
             listener = _listen(path)
     if listener:
@@ -81,7 +81,7 @@ def _digest(given: "Given", group: str) -> str:
     return digest
 
 
-class Turn:
+class FileLock:
     """One `start` or `delete` at a time decides about the sockets in a directory.
 
     Raises UsageError where another user could put a socket of his own, to be given containers, or a link.
@@ -102,7 +102,7 @@ class Turn:
         os.close(self._lock)
 
 
-def join(path: str, container_id: str, method: str = "Join") -> int:
+def register_container(path: str, container_id: str, method: str = "Join") -> int:
     """Tell the shim that listens on a path of a container that is about to come (or, with "Leave", that is gone).
 
     Returns its pid, 0 when nobody answers there. Raises UsageError when somebody listens and does not answer: it has
@@ -134,14 +134,14 @@ def join(path: str, container_id: str, method: str = "Join") -> int:
     return pid
 
 
-def _call(loop: "Loop", path: str) -> "Caller | None":
+def _call(loop: "Loop", path: str) -> "Client | None":
     """Connect to a shim, None when nobody listens. Raises UsageError when it does not accept."""
-    from runjail.shim.ttrpc import Caller
+    from runjail.shim.ttrpc import Client
 
     end = time.monotonic() + ANSWER_SECONDS
     while time.monotonic() < end:
         try:
-            return Caller(loop, path)
+            return Client(loop, path)
         except BlockingIOError:  # too many wait to be accepted
             time.sleep(0.01)
         except OSError:

@@ -82,10 +82,10 @@ def _leave(bundle: str, container_id: str) -> None:
             path = file.read().removeprefix("unix://")
         if not os.path.exists(path):
             return
-        from runjail.shim.bootstrap import Turn, join
+        from runjail.shim.bootstrap import FileLock, register_container
 
-        with Turn(os.path.dirname(path)):
-            if not join(path, container_id, "Leave"):
+        with FileLock(os.path.dirname(path)):
+            if not register_container(path, container_id, "Leave"):
                 os.unlink(path)
     except OSError:  # `start` did not come that far, or all is gone already
         pass

@@ -4,13 +4,13 @@ import time
 
 from runjail import log, protobuf
 from runjail.shim import messages
-from runjail.shim.ttrpc import Caller
+from runjail.shim.ttrpc import Client
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runjail.protobuf import Message
     from runjail.shim.loop import Loop
-    from runjail.shim.ttrpc import Failure
+    from runjail.shim.ttrpc import StatusError
 
 SERVICE = "containerd.services.events.ttrpc.v1.Events"
 MOST = 1000  # events that wait for a containerd that is away; the oldest go first
@@ -29,7 +29,7 @@ class Publisher:
     def __init__(self, loop: "Loop", address: str, namespace: str) -> None:
         self._loop, self._address, self._namespace = loop, address.removeprefix("unix://"), namespace
         self._waiting: list[bytes] = []
-        self._caller: Caller | None = None
+        self._caller: Client | None = None
         self._sending = False
         self._failures = 0
 
@@ -60,12 +60,12 @@ class Publisher:
         self._sending = True
         try:
             if not self._caller or not self._caller.open:
-                self._caller = Caller(self._loop, self._address)
+                self._caller = Client(self._loop, self._address)
             self._caller.call(SERVICE, "Forward", self._waiting[0], self._sent, self._namespace)
         except OSError:
             self._try_again()
 
-    def _sent(self, failure: "Failure | None", _payload: bytes) -> None:
+    def _sent(self, failure: "StatusError | None", _payload: bytes) -> None:
         if failure and self._caller and not self._caller.open:
             self._try_again()
             return

@@ -10,7 +10,7 @@ from runjail import errors, log
 from runjail.container.delete import SIGKILL
 from runjail.shim import jobs
 from runjail.shim.task import Process, Task
-from runjail.shim.ttrpc import NOT_FOUND, Failure
+from runjail.shim.ttrpc import NOT_FOUND, StatusError
 from runjail.shim.workers import Workers
 
 TYPE_CHECKING = False
@@ -28,7 +28,7 @@ COPY_SECONDS = 2.0  # for output to be written after the process has ended, to a
 COPY_POLL = 0.01
 
 
-class Containers:
+class ExitQueue:
     """What the shim knows. tasks: by id; joined: ids of those to come, numbered; events: where they are published."""
 
     def __init__(self, loop: "Loop", engine: "Engine", events: "Publisher") -> None:
@@ -38,13 +38,13 @@ class Containers:
         self.joined: dict[str, int] = {}
 
     def find(self, request: "Message") -> Process:
-        """Return the process that `id` and `exec_id` name. Raises ContainerNotFound or Failure."""
+        """Return the process that `id` and `exec_id` name. Raises ContainerNotFound or StatusError."""
         task = self.task(request)
         if not request["exec_id"]:
             return task
         process = task.execs.get(request["exec_id"])
         if not process:
-            raise Failure(NOT_FOUND, f"process {request['exec_id']} of container {task.id} does not exist")
+            raise StatusError(NOT_FOUND, f"process {request['exec_id']} of container {task.id} does not exist")
         return process
 
     def task(self, request: "Message") -> Task:
@@ -72,7 +72,7 @@ class Containers:
                 process.pid, process.copier, process.master = result["pid"], result["copier"], result["terminal"]
             done(error, result)
 
-        self.workers.start(work, finished, streams.needed(), () if process.terminal else streams.given)
+        self.workers.start(work, finished, streams.needed(), () if process.terminal else streams.container_fds)
 
     # -- ends
 
@@ -104,32 +104,32 @@ class Containers:
 
     def settle(self, process: Process) -> None:
         """Publish the end of a process if its turn has come."""
-        if not process.ended or process.reported or process.busy in ("create", "start"):
+        if not process.ended or process.exit_published or process.operation in ("create", "start"):
             return
         task = process.task
         if process is task:
             if not (task.private or task.cleaned):
                 self._end_others(task)
                 return
-            if any(each.busy == "start" or (each.pid and not each.reported) for each in task.execs.values()):
+            if any(each.operation == "start" or (each.pid and not each.exit_published) for each in task.execs.values()):
                 return
         self._publish_end(process)
-        self.conclude(process)
+        self.wake_waiters(process)
         if process is not task:
             self.settle(task)
 
-    def conclude(self, process: Process) -> None:
+    def wake_waiters(self, process: Process) -> None:
         """Let those go on who wait for the end of a process."""
-        process.reported = True
+        process.exit_published = True
         waiting, process.waiting = process.waiting, []
         for call, _wanted in waiting:
             call()
 
     def _end_others(self, task: Task) -> None:
         """Kill who outlives init, and go on when nobody is left."""
-        if task.cleaning:
+        if task.killing_all:
             return
-        task.cleaning = True
+        task.killing_all = True
 
         def killed(error: "RunjailError | None", _result: "Message") -> None:
             if error and not isinstance(error, errors.ContainerNotFound):
@@ -149,7 +149,7 @@ class Containers:
     def _publish_oom(self, task: Task) -> None:
         """Say so if the kernel has killed for want of memory since we last looked."""
         try:
-            count = self.engine.machine.out_of_memory(self.engine.store(task.root).find(task.id).box)
+            count = self.engine.machine.oom_kills(self.engine.store(task.root).find(task.id).box)
         except (errors.RunjailError, OSError, ValueError):  # deleted meanwhile
             return
         if count > task.ooms:
@@ -160,7 +160,7 @@ class Containers:
         self, process: Process, call: "Callable[[], None]", wanted: "Callable[[], bool]" = lambda: True
     ) -> None:
         """Call once the end of a process was published, at once where it was; who has gone away waits no more."""
-        if process.reported:
+        if process.exit_published:
             call()
         else:
             process.waiting = [waits for waits in process.waiting if waits[1]()]

@@ -85,7 +85,7 @@ def _copy(stdio: "Stdio | None", ours: "_socket.socket | None") -> tuple[int, in
     from runjail.shim import terminal
 
     master = console.receive(ours)
-    return terminal.start_copying(master, stdio.given[0], stdio.given[1]), master
+    return terminal.start_copying(master, stdio.container_fds[0], stdio.container_fds[1]), master
 
 
 def start(engine: "Engine", task: "Task", worker: "Worker") -> None:

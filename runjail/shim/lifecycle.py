@@ -4,22 +4,22 @@ from runjail import errors
 from runjail.shim import jobs
 from runjail.shim.root import state_root
 from runjail.shim.task import Process, Task
-from runjail.shim.ttrpc import EXISTS, UNIMPLEMENTED, Failure
+from runjail.shim.ttrpc import EXISTS, UNIMPLEMENTED, StatusError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runjail.errors import RunjailError
     from runjail.protobuf import Message
-    from runjail.shim.exits import Containers
+    from runjail.shim.exits import ExitQueue
     from runjail.shim.reply import Reply
 
 NEVER_STARTED = 126  # exit status of a process that could not be started
 
 
-class Life:
+class TaskLifecycle:
     """The requests that begin and end processes."""
 
-    def __init__(self, containers: "Containers", namespace: str) -> None:
+    def __init__(self, containers: "ExitQueue", namespace: str) -> None:
         self._containers, self._namespace = containers, namespace
         self._engine, self._events = containers.engine, containers.events
 
@@ -29,7 +29,7 @@ class Life:
         if request["id"] in tasks:
             raise errors.ContainerExists(request["id"])
         if request["checkpoint"]:
-            raise Failure(UNIMPLEMENTED, "restoring a checkpoint is not supported")
+            raise StatusError(UNIMPLEMENTED, "restoring a checkpoint is not supported")
         bundle = request["bundle"]
         if not bundle.startswith("/") or ".." in bundle.split("/"):
             raise errors.UsageError(f"the bundle must be an absolute path, not {bundle[:80]!a}")
@@ -45,11 +45,11 @@ class Life:
                 error = error or errors.ContainerNotFound(task.id)  # `delete` took it from us
             if error:
                 self._containers.forget(task)
-                reply.fail(error, "create")
+                reply.refuse(error, "create")
             else:
                 task.private, task.made = result["private"], result["made"]
                 self._publish_create(task, request)
-                reply.give(pid=task.pid)
+                reply.respond(pid=task.pid)
             task.free()
 
         self._containers.launch(
@@ -75,11 +75,11 @@ class Life:
     def _start_init(self, task: Task, reply: "Reply") -> None:
         def started(error: "RunjailError | None", _result: "Message") -> None:
             if error:
-                reply.fail(error, "start")
+                reply.refuse(error, "start")
             else:
                 task.running = True
                 self._events.publish("/tasks/start", {"container_id": task.id, "pid": task.pid})
-                reply.give(pid=task.pid)
+                reply.respond(pid=task.pid)
             task.free()
             self._containers.settle(task)
 
@@ -90,12 +90,12 @@ class Life:
             if error:
                 process.end(NEVER_STARTED)
                 process.close()
-                reply.fail(error, "exec")
-                self._containers.conclude(process)
+                reply.refuse(error, "exec")
+                self._containers.wake_waiters(process)
             else:
                 process.running = True
                 self._publish_exec("started", process, pid=process.pid)
-                reply.give(pid=process.pid)
+                reply.respond(pid=process.pid)
             process.free()
             self._containers.settle(process.task)
 
@@ -114,19 +114,19 @@ class Life:
         """Note one more process for a container; `start` starts it."""
         task = self._containers.created(request)
         if not request["exec_id"] or request["exec_id"] in task.execs:
-            raise Failure(EXISTS, f"exec id {request['exec_id']!r} of container {task.id} is taken")
+            raise StatusError(EXISTS, f"exec id {request['exec_id']!r} of container {task.id} is taken")
         if task.ended:
             raise errors.WrongStatus("cannot exec in a stopped container")
         spec = request["spec"]
         process = Process(request, task, spec["value"] if spec else b"")
         task.execs[process.exec_id] = process
         self._publish_exec("added", process)
-        reply.give()
+        reply.respond()
 
     def delete(self, request: "Message", reply: "Reply") -> None:
         """Forget a process that has ended; of a container, take everything back."""
         process = self._containers.find(request)
-        if process.busy in ("create", "start"):
+        if process.operation in ("create", "start"):
             process.queue.append(lambda: self._delete_now(request, reply))
             return
         if process.running and not process.ended:
@@ -134,14 +134,14 @@ class Life:
         process.claim("delete")
         if process.exec_id:
             if not process.pid:  # it was never started: there is no end to wait for
-                self._containers.conclude(process)
+                self._containers.wake_waiters(process)
             self._finish(process, reply)
             return
 
         def gone(error: "RunjailError | None", _result: "Message") -> None:
             if error:
                 process.free()
-                reply.fail(error, "delete")
+                reply.refuse(error, "delete")
             else:
                 self._finish(process, reply)
 
@@ -151,8 +151,8 @@ class Life:
         """Delete what a request had to wait for."""
         try:
             self.delete(request, reply)
-        except (errors.RunjailError, Failure) as error:
-            reply.fail(error)
+        except (errors.RunjailError, StatusError) as error:
+            reply.refuse(error)
 
     def _finish(self, process: Process, reply: "Reply") -> None:
         """Answer once the end was published and the output written."""
@@ -165,6 +165,6 @@ class Life:
                 self._containers.forget(process.task)
                 event = {"container_id": process.id, "pid": process.pid, **process.ending()}
                 self._events.publish("/tasks/delete", event)
-            reply.give(pid=process.pid, **process.ending())
+            reply.respond(pid=process.pid, **process.ending())
 
         self._containers.when_ended(process, lambda: self._containers.when_copied(process, answer))

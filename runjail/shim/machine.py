@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         def ends_with_init(self, box: Box) -> bool:
             """Say whether nobody of a container outlives its init."""
 
-        def out_of_memory(self, box: Box) -> int:
+        def oom_kills(self, box: Box) -> int:
             """Return how many of a container's processes died for want of memory, as far as that is known."""
 
 

@@ -1,7 +1,7 @@
 """Answers to requests, and which code of google.rpc an error of ours is to containerd."""
 
 from runjail import errors, protobuf
-from runjail.shim.ttrpc import EXISTS, INVALID, NOT_FOUND, PRECONDITION, UNKNOWN, Failure
+from runjail.shim.ttrpc import EXISTS, INVALID, NOT_FOUND, PRECONDITION, UNKNOWN, StatusError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ CODES = (
 
 
 class Reply:
-    """How one request is answered: by give or fail, now or later; of several the first counts.
+    """How one request is answered: by respond or refuse, now or later; of several the first counts.
 
     wanted: says whether somebody waits for it still.
     """
@@ -31,18 +31,18 @@ class Reply:
         self._table, self._answer, self._refuse, self.wanted = table, answer, refuse, wanted
         self._done = False
 
-    def give(self, **message: "Any") -> None:
+    def respond(self, **message: "Any") -> None:
         """Answer."""
         data = protobuf.encode(self._table, message)
         if not self._done:
             self._done = True
             self._answer(data)
 
-    def fail(self, error: "errors.RunjailError | Failure", verb: str = "") -> None:
+    def refuse(self, error: "errors.RunjailError | StatusError", verb: str = "") -> None:
         """Refuse. verb: of the runtime, for errors that people know from other runtimes with these words."""
-        if not isinstance(error, Failure):
+        if not isinstance(error, StatusError):
             code = next((code for kind, code in CODES if isinstance(error, kind)), UNKNOWN)
-            error = Failure(code, (f"OCI runtime {verb} failed: " if verb else "") + str(error))
+            error = StatusError(code, (f"OCI runtime {verb} failed: " if verb else "") + str(error))
         if not self._done:
             self._done = True
             self._refuse(error)

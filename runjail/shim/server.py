@@ -6,7 +6,7 @@ import resource
 
 from runjail import log
 from runjail.shim.events import Publisher
-from runjail.shim.exits import Containers
+from runjail.shim.exits import ExitQueue
 from runjail.shim.loop import Loop
 from runjail.shim.service import TaskService
 from runjail.shim.ttrpc import Server
@@ -34,7 +34,7 @@ def serve(listener: "_socket.socket", path: str, engine: "Engine", events: str, 
             except FileNotFoundError:
                 pass
 
-    containers = Containers(loop, engine, Publisher(loop, events, namespace))
+    containers = ExitQueue(loop, engine, Publisher(loop, events, namespace))
     service = TaskService(containers, namespace, over)
     containers.workers.files = _raise_descriptors()
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2  # the other half is for containers

@@ -10,9 +10,9 @@ from runjail import errors, protobuf
 from runjail.container.state import PAUSED
 from runjail.shim import jobs, messages
 from runjail.shim import task as tasks
-from runjail.shim.lifecycle import Life
+from runjail.shim.lifecycle import TaskLifecycle
 from runjail.shim.reply import Reply
-from runjail.shim.ttrpc import INTERNAL, INVALID, NOT_FOUND, UNIMPLEMENTED, UNKNOWN, Failure
+from runjail.shim.ttrpc import INTERNAL, INVALID, NOT_FOUND, UNIMPLEMENTED, UNKNOWN, StatusError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from runjail.errors import RunjailError
     from runjail.protobuf import Message, Table
-    from runjail.shim.exits import Containers
+    from runjail.shim.exits import ExitQueue
     from runjail.shim.task import Process, Task
     from runjail.shim.ttrpc import Answer, Refuse
     from runjail.shim.workers import Worker
@@ -39,12 +39,12 @@ LARGEST_SIDE = 0xFFFF  # of a terminal (struct winsize)
 class TaskService:
     """Serves the containers of one shim. over: called when the shim is to end."""
 
-    def __init__(self, containers: "Containers", namespace: str, over: "Callable[[], None]") -> None:
+    def __init__(self, containers: "ExitQueue", namespace: str, over: "Callable[[], None]") -> None:
         self._containers, self._over = containers, over
         self._engine, self._events = containers.engine, containers.events
         self._joined = containers.joined
         self._joins = 0
-        life = Life(containers, namespace)
+        life = TaskLifecycle(containers, namespace)
         task: dict[str, Method] = {
             "Create": (messages.CREATE, messages.PID, life.create),
             "Start": (messages.PROCESS, messages.PID, life.start),
@@ -82,24 +82,24 @@ class TaskService:
         """Serve one request (ttrpc.Server)."""
         methods = self._services.get(service, {})
         if method not in methods:
-            refuse(Failure(UNIMPLEMENTED, f"service {service[:80]} method {method[:80]}: not implemented"))
+            refuse(StatusError(UNIMPLEMENTED, f"service {service[:80]} method {method[:80]}: not implemented"))
             return
         table, given, serve = methods[method]
         reply = Reply(given, answer, refuse, wanted)
         try:
             request = protobuf.decode(table, payload)
         except ValueError as error:
-            reply.fail(Failure(INVALID, f"malformed {method} request: {error}"))
+            reply.refuse(StatusError(INVALID, f"malformed {method} request: {error}"))
             return
         try:
             serve(request, reply)
-        except (errors.RunjailError, Failure) as error:
-            reply.fail(error)
+        except (errors.RunjailError, StatusError) as error:
+            reply.refuse(error)
         except (OSError, ValueError) as error:
             cause = errors.reason(error) if isinstance(error, OSError) else str(error)
-            reply.fail(Failure(UNKNOWN, f"{method}: {cause}"))
+            reply.refuse(StatusError(UNKNOWN, f"{method}: {cause}"))
         except Exception as error:  # whoever asks hears of it, and the loop logs where it was
-            reply.fail(Failure(INTERNAL, f"{method}: internal error: {type(error).__name__}"))
+            reply.refuse(StatusError(INTERNAL, f"{method}: internal error: {type(error).__name__}"))
             raise
 
     @property
@@ -113,13 +113,13 @@ class TaskService:
         process = self._containers.find(request)
         shown = {name: getattr(process, name) for name in ("id", "pid", "stdin", "stdout", "stderr", "terminal")}
         shown |= {"bundle": process.task.bundle, "exec_id": process.exec_id}
-        if process.reported:
+        if process.exit_published:
             shown |= process.ending()
-        reply.give(status=self._status(process), **shown)
+        reply.respond(status=self._status(process), **shown)
 
     def _status(self, process: "Process") -> int:
         """Return a status; an end that is not published yet is none: others of the container may still live."""
-        if process.reported:
+        if process.exit_published:
             return tasks.STOPPED
         if process.running and not process.exec_id and self._paused(process.task):
             return tasks.PAUSED
@@ -130,18 +130,18 @@ class TaskService:
 
     def _wait(self, request: "Message", reply: Reply) -> None:
         process = self._containers.find(request)
-        self._containers.when_ended(process, lambda: reply.give(**process.ending()), reply.wanted)
+        self._containers.when_ended(process, lambda: reply.respond(**process.ending()), reply.wanted)
 
     def _pids(self, request: "Message", reply: Reply) -> None:
         task = self._containers.task(request)
         if not task.pid:  # only a containerd that has just started asks now, and nobody waits for the creation any more
             raise errors.ContainerNotFound(task.id)
         if task.ended:  # after a restart containerd throws away a container without any process, exit status and all
-            reply.give(processes=[{"pid": task.pid}])
+            reply.respond(processes=[{"pid": task.pid}])
             return
 
         def listed(result: "Message") -> None:
-            reply.give(processes=[task.details(pid) for pid in result["pids"]])
+            reply.respond(processes=[task.details(pid) for pid in result["pids"]])
 
         self._work(lambda worker: jobs.pids(self._engine, task, worker), reply, listed)
 
@@ -151,7 +151,7 @@ class TaskService:
         task = self._containers.created(request)
 
         def measured(result: "Message") -> None:
-            reply.give(stats=metrics(result["usage"]))
+            reply.respond(stats=metrics(result["usage"]))
 
         self._work(lambda worker: jobs.stats(self._engine, task, worker), reply, measured)
 
@@ -162,7 +162,7 @@ class TaskService:
 
         def finished(error: "RunjailError | None", result: "Message") -> None:
             if error:
-                reply.fail(error, verb)
+                reply.refuse(error, verb)
             else:
                 done(result)
 
@@ -170,28 +170,28 @@ class TaskService:
 
     def _connect(self, request: "Message", reply: Reply) -> None:
         task = self._containers.tasks.get(request["id"])
-        reply.give(shim_pid=os.getpid(), task_pid=task.pid if task else 0, version=VERSION)
+        reply.respond(shim_pid=os.getpid(), task_pid=task.pid if task else 0, version=VERSION)
 
     # -- changes
 
     def _kill(self, request: "Message", reply: Reply) -> None:
         process, signal = self._containers.find(request), request["signal"]
         if signal >= NSIG:
-            raise Failure(INVALID, f"{process.name}: there is no signal {signal}")
+            raise StatusError(INVALID, f"{process.name}: there is no signal {signal}")
         everyone = request["all"] and not process.exec_id
         if process.ended and not everyone:
-            raise Failure(NOT_FOUND, f"{process.name}: process already finished")
+            raise StatusError(NOT_FOUND, f"{process.name}: process already finished")
         if not process.pid:
             raise errors.WrongStatus(f"{process.name} does not run yet")
         if process.exec_id:
             os.kill(process.pid, signal)  # our child, uncollected: the number cannot be another's
-            reply.give()
+            reply.respond()
             return
         task = process.task
         self._work(
             lambda worker: jobs.kill(self._engine, task, signal, everyone, worker),
             reply,
-            lambda _result: reply.give(),
+            lambda _result: reply.respond(),
             "kill",
         )
 
@@ -200,7 +200,7 @@ class TaskService:
 
         def paused(_result: "Message") -> None:
             self._events.publish("/tasks/paused", {"container_id": task.id})
-            reply.give()
+            reply.respond()
 
         self._work(lambda worker: jobs.pause(self._engine, task, worker), reply, paused, "pause")
 
@@ -209,7 +209,7 @@ class TaskService:
 
         def resumed(_result: "Message") -> None:
             self._events.publish("/tasks/resumed", {"container_id": task.id})
-            reply.give()
+            reply.respond()
 
         self._work(lambda worker: jobs.resume(self._engine, task, worker), reply, resumed, "resume")
 
@@ -219,36 +219,36 @@ class TaskService:
         self._work(
             lambda worker: jobs.update(self._engine, task, resources, worker),
             reply,
-            lambda _result: reply.give(),
+            lambda _result: reply.respond(),
             "update",
         )
 
     def _resize(self, request: "Message", reply: Reply) -> None:
         process, size = self._containers.find(request), (request["width"], request["height"])
         if max(size) > LARGEST_SIDE:
-            raise Failure(INVALID, f"{process.name}: no terminal is {size[0]} by {size[1]}")
+            raise StatusError(INVALID, f"{process.name}: no terminal is {size[0]} by {size[1]}")
         if process.master >= 0:
             from runjail.shim.terminal import resize
 
             resize(process.master, *size)
         elif not process.pid:  # an exec that is still to be started
             process.size = size
-        reply.give()
+        reply.respond()
 
     def _close_io(self, request: "Message", reply: Reply) -> None:
         process = self._containers.find(request)
         if request["stdin"] and process.stdio:
             process.stdio.close_input()
-        reply.give()
+        reply.respond()
 
     def _checkpoint(self, _request: "Message", _reply: Reply) -> None:
-        raise Failure(UNIMPLEMENTED, "checkpoints are not supported: a jail cannot be frozen to disk")
+        raise StatusError(UNIMPLEMENTED, "checkpoints are not supported: a jail cannot be frozen to disk")
 
     # -- the shim itself
 
     def _join(self, request: "Message", reply: Reply) -> None:
         if self._containers.loop.ending:  # decided in the same turn: whoever asks starts another shim
-            reply.give(pid=0)
+            reply.respond(pid=0)
             return
         self._joins += 1
         number = self._joined[request["id"]] = self._joins
@@ -258,7 +258,7 @@ class TaskService:
                 del self._joined[request["id"]]
 
         self._containers.loop.later(JOIN_SECONDS, expire)
-        reply.give(pid=os.getpid())
+        reply.respond(pid=os.getpid())
 
     def _leave(self, request: "Message", reply: Reply) -> None:
         """Forget a container that `delete` cleans up: whoever asks knows better than we do that nobody needs it."""
@@ -266,11 +266,11 @@ class TaskService:
         task = self._containers.tasks.get(request["id"])
         if task:
             self._containers.forget(task)
-        reply.give(pid=os.getpid())
+        reply.respond(pid=os.getpid())
         self._end_if_unused()
 
     def _shutdown(self, _request: "Message", reply: Reply) -> None:
-        reply.give()
+        reply.respond()
         self._end_if_unused()
 
     def _end_if_unused(self, waited: float = 0.0) -> None:

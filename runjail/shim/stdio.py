@@ -31,8 +31,8 @@ class Logger(Record):
 class Stdio:
     """Open descriptors of one process.
 
-    given: for the program's 0, 1 and 2, or with a terminal for those who copy; closed by `release` once they are
-    passed on. `close` closes what the shim holds on to.
+    container_fds: for the program's 0, 1 and 2, or with a terminal for those who copy; closed by `release` once they
+    are passed on. `close` closes what the shim holds on to.
     """
 
     def __init__(self, stdin: str, stdout: str, stderr: str, terminal: bool) -> None:
@@ -40,7 +40,7 @@ class Stdio:
 
         Raises HostError or UsageError, with nothing left open.
         """
-        self.given: list[int] = []
+        self.container_fds: list[int] = []
         self.logger: Logger | None = None
         self._held: list[int] = []
         self._input = -1
@@ -60,12 +60,12 @@ class Stdio:
 
     def _open_input(self, path: str) -> None:
         if not path:
-            self.given.append(os.open("/dev/null", os.O_RDONLY | FLAGS))
+            self.container_fds.append(os.open("/dev/null", os.O_RDONLY | FLAGS))
             return
-        self.given.append(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | FLAGS))
-        if _is_fifo(self.given[0]):
+        self.container_fds.append(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | FLAGS))
+        if _is_fifo(self.container_fds[0]):
             self._input = _open_waiting_for_nobody(path, os.O_WRONLY)
-        os.set_blocking(self.given[0], True)
+        os.set_blocking(self.container_fds[0], True)
 
     def _open_output(self, name: str) -> None:
         scheme, separator, rest = name.partition("://")
@@ -73,7 +73,7 @@ class Stdio:
             raise UsageError(f"output to {scheme}:// is not supported")
         path = rest.partition("?")[0] if separator else name
         if not path:
-            self.given.append(os.open("/dev/null", os.O_WRONLY | FLAGS))
+            self.container_fds.append(os.open("/dev/null", os.O_WRONLY | FLAGS))
         elif scheme == "file":
             self._open_file(path, 0)
         else:
@@ -87,7 +87,7 @@ class Stdio:
             reading = -1
         if reading >= 0 and _is_fifo(reading):
             self._held.append(reading)
-            self.given.append(_open_waiting_for_nobody(path, os.O_WRONLY))
+            self.container_fds.append(_open_waiting_for_nobody(path, os.O_WRONLY))
             return
         if reading >= 0:
             os.close(reading)
@@ -96,8 +96,8 @@ class Stdio:
     def _open_file(self, path: str, more: int) -> None:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | FLAGS | more
-        self.given.append(os.open(path, flags, 0o644))
-        os.set_blocking(self.given[-1], True)
+        self.container_fds.append(os.open(path, flags, 0o644))
+        os.set_blocking(self.container_fds[-1], True)
 
     def _open_logger(self, name: str) -> None:
         path, _, query = name.removeprefix("binary://").partition("?")
@@ -105,16 +105,16 @@ class Stdio:
         for _ in range(2):
             reading, writing = os.pipe()
             self._held.append(reading)
-            self.given.append(writing)
+            self.container_fds.append(writing)
         self.logger = Logger((path, *(word for word in words if word)), *self._held[-2:])
 
     def needed(self) -> list[int]:
         """Return the descriptors that a worker must keep."""
-        return [*self.given, *((self.logger.stdout, self.logger.stderr) if self.logger else ())]
+        return [*self.container_fds, *((self.logger.stdout, self.logger.stderr) if self.logger else ())]
 
     def release(self) -> None:
         """Close what was passed on: the end of the program is the end of the file then."""
-        _close(self.given)
+        _close(self.container_fds)
         if self.logger:  # who reads a pipe must be gone when the logger is
             _close(self._held)
 
@@ -127,7 +127,7 @@ class Stdio:
     def close(self) -> None:
         """Close everything."""
         self.close_input()
-        _close(self.given)
+        _close(self.container_fds)
         _close(self._held)
 
 

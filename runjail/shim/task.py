@@ -21,9 +21,9 @@ CREATED, RUNNING, STOPPED, PAUSED = 1, 2, 3, 4  # containerd.v1.types.Status
 class Process:
     """One process that containerd knows: a container's init, or one that `exec` started.
 
-    exec_id: "" for init. pid: 0 before it runs. busy: what is under way, "" for nothing. ended: exit status and time
-    in nanoseconds, None while it lives. reported: the exit event was published. copier: pid of the process that
-    writes its output, 0 for none. master: of its terminal, -1 without one; size: what it is to begin with.
+    exec_id: "" for init. pid: 0 before it runs. operation: what is under way, "" for nothing. ended: exit status and
+    time in nanoseconds, None while it lives. exit_published: the exit event was published. copier: pid of the process
+    that writes its output, 0 for none. master: of its terminal, -1 without one; size: what it is to begin with.
     waiting: to be called when its end was published, each with whether it is still wanted; queue: to be called when
     nothing is under way any more.
     """
@@ -42,10 +42,10 @@ class Process:
         self.pid = self.copier = 0
         self.master = -1
         self.size: tuple[int, int] | None = None
-        self.busy = ""
+        self.operation = ""
         self.running = False
         self.ended: tuple[int, int] | None = None
-        self.reported = False
+        self.exit_published = False
         self.waiting: list[tuple[Callable[[], None], Callable[[], bool]]] = []
         self.queue: list[Callable[[], None]] = []
 
@@ -74,16 +74,16 @@ class Process:
 
     def free(self) -> None:
         """End what was under way, and go on with what has waited for that."""
-        self.busy = ""
+        self.operation = ""
         waiting, self.queue = self.queue, []
         for call in waiting:
             call()
 
     def claim(self, doing: str) -> None:
         """Mark the process as being worked on. Raises WrongStatus when it is already."""
-        if self.busy:
-            raise WrongStatus(f"cannot {doing} {self.name}: {self.busy} is under way")
-        self.busy = doing
+        if self.operation:
+            raise WrongStatus(f"cannot {doing} {self.name}: {self.operation} is under way")
+        self.operation = doing
 
     @property
     def name(self) -> str:
@@ -117,7 +117,7 @@ class Task(Process):
         self.private = False
         self.made: list[int | str] = []
         self.ooms = 0
-        self.cleaning = self.cleaned = False  # nobody is left who could outlive init
+        self.killing_all = self.cleaned = False  # nobody is left who could outlive init
 
     @property
     def task(self) -> "Task":

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from runjail.shim.loop import Loop
 
     Answer = Callable[[bytes], None]
-    Refuse = Callable[["Failure"], None]
+    Refuse = Callable[["StatusError"], None]
     Serve = Callable[[str, str, bytes, Answer, Refuse, Callable[[], bool]], None]
 
 MOST_PENDING = 1000  # requests of one client that wait for their answers
@@ -35,7 +35,7 @@ UNKNOWN, INVALID, NOT_FOUND, EXISTS, EXHAUSTED, PRECONDITION, UNIMPLEMENTED, INT
 NAMESPACE = "containerd-namespace-ttrpc"  # metadata
 
 
-class Failure(Exception):
+class StatusError(Exception):
     """A status other than OK: google.rpc.Code and a text."""
 
     def __init__(self, code: int, text: str) -> None:
@@ -43,7 +43,7 @@ class Failure(Exception):
         self.code = code
 
 
-class _Client(Connection):
+class _ServerConnection(Connection):
     """A client of our server."""
 
     def __init__(self, loop: "Loop", connection: "_socket.socket", server: "Server") -> None:
@@ -57,16 +57,16 @@ class _Client(Connection):
         if kind != REQUEST:
             return
         if not stream & 1 or stream <= self._last:
-            self._refuse(stream, Failure(INVALID, f"stream {stream}: not odd, or used before"))
+            self._refuse(stream, StatusError(INVALID, f"stream {stream}: not odd, or used before"))
             return
         self._last = stream
         if self._pending >= MOST_PENDING:
-            self._refuse(stream, Failure(EXHAUSTED, f"{MOST_PENDING} requests wait for their answers already"))
+            self._refuse(stream, StatusError(EXHAUSTED, f"{MOST_PENDING} requests wait for their answers already"))
             return
         try:
             request = protobuf.decode(messages.REQUEST, data)
         except ValueError as error:
-            self._refuse(stream, Failure(INVALID, f"malformed request: {error}"))
+            self._refuse(stream, StatusError(INVALID, f"malformed request: {error}"))
             return
         self._pending += 1
         self.server.serve(
@@ -80,7 +80,7 @@ class _Client(Connection):
 
     def on_oversize(self, stream: int) -> None:
         """Refuse what is too long."""
-        self._refuse(stream, Failure(EXHAUSTED, f"message is longer than {LARGEST} bytes"))
+        self._refuse(stream, StatusError(EXHAUSTED, f"message is longer than {LARGEST} bytes"))
 
     def on_end(self) -> None:
         """Forget this client; containers live on."""
@@ -90,7 +90,7 @@ class _Client(Connection):
         self._pending -= 1
         self._respond(stream, response)
 
-    def _refuse(self, stream: int, failure: Failure) -> None:
+    def _refuse(self, stream: int, failure: StatusError) -> None:
         self._respond(stream, _status(failure))
 
     def _respond(self, stream: int, response: "Message") -> None:
@@ -102,7 +102,7 @@ class _Client(Connection):
         self.send(stream, RESPONSE, data)
 
 
-def _status(failure: Failure) -> "Message":
+def _status(failure: StatusError) -> "Message":
     return {"status": {"code": failure.code, "message": str(failure)}}
 
 
@@ -122,7 +122,7 @@ class Server:
         most: int = 1000,
     ) -> None:
         self.loop, self.listener, self.serve, self._trusted, self._most = loop, listener, serve, trusted, most
-        self.clients: set[_Client] = set()
+        self.clients: set[_ServerConnection] = set()
         self._complained = False
         listener.setblocking(False)
         self._listen()
@@ -144,7 +144,7 @@ class Server:
             connection.close()
             return
         self._complained = False
-        self.clients.add(_Client(self.loop, connection, self))
+        self.clients.add(_ServerConnection(self.loop, connection, self))
         if len(self.clients) >= self._most:
             self.loop.unwatch(self.listener.fileno())
 
@@ -156,13 +156,13 @@ class Server:
         self.loop.unwatch(self.listener.fileno())
         self.loop.later(ACCEPT_PAUSE, self._listen)
 
-    def forget(self, client: "_Client") -> None:
+    def forget(self, client: "_ServerConnection") -> None:
         """Let go of a client that is gone; there is room for another."""
         self.clients.discard(client)
         self._listen()
 
 
-class Caller(Connection):
+class Client(Connection):
     """A connection to another server. `lost` is called with all unanswered calls failed, once the peer is gone."""
 
     def __init__(self, loop: "Loop", address: str, lost: "Callable[[], None]" = lambda: None) -> None:
@@ -176,7 +176,7 @@ class Caller(Connection):
             raise
         self.lost = lost
         self._stream = -1
-        self._calls: dict[int, Callable[[Failure | None, bytes], None]] = {}
+        self._calls: dict[int, Callable[[StatusError | None, bytes], None]] = {}
         super().__init__(loop, connection)
 
     def call(
@@ -184,7 +184,7 @@ class Caller(Connection):
         service: str,
         method: str,
         payload: bytes,
-        done: "Callable[[Failure | None, bytes], None]",
+        done: "Callable[[StatusError | None, bytes], None]",
         namespace: str = "",
         seconds: float = 5.0,
     ) -> None:
@@ -204,14 +204,14 @@ class Caller(Connection):
         try:
             response = protobuf.decode(messages.RESPONSE, data)
         except ValueError as error:
-            done(Failure(INTERNAL, f"malformed response: {error}"), b"")
+            done(StatusError(INTERNAL, f"malformed response: {error}"), b"")
             return
         status = response["status"]
-        done(Failure(status["code"], status["message"]) if status and status["code"] else None, response["payload"])
+        done(StatusError(status["code"], status["message"]) if status and status["code"] else None, response["payload"])
 
     def on_end(self) -> None:
         """Fail what was not answered."""
         calls, self._calls = self._calls, {}
         for done in calls.values():
-            done(Failure(UNAVAILABLE, "the connection is gone"), b"")
+            done(StatusError(UNAVAILABLE, "the connection is gone"), b"")
         self.lost()

@@ -18,7 +18,7 @@ import pytest
 from runjail import protobuf
 from runjail.shim import messages
 from runjail.shim.loop import Loop
-from runjail.shim.ttrpc import Caller
+from runjail.shim.ttrpc import Client
 from tests.conftest import TOP, Bundle, Runjail
 from tests.container.harness import until
 
@@ -193,7 +193,7 @@ def ask(address: str, method: str, table: "protobuf.Table", **request: object) -
         answers.append(failure)
         loop.ending = True
 
-    caller = Caller(loop, address.removeprefix("unix://"))
+    caller = Client(loop, address.removeprefix("unix://"))
     caller.call("containerd.task.v2.Task", method, protobuf.encode(table, request), done, seconds=60)
     loop.run()
     caller.close()

@@ -87,4 +87,4 @@ def test_a_jail_outlives_its_first_process(shim: FreeBSDShim) -> None:
     box = Box("web", "web", "/state", "/root", "/root")
 
     assert not shim.ends_with_init(box)
-    assert shim.out_of_memory(box) == 0
+    assert shim.oom_kills(box) == 0

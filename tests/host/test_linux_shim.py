@@ -108,7 +108,7 @@ def test_kills_for_want_of_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(cgroups, "TOP", str(tmp_path))
     monkeypatch.setattr(cgroups, "unified", lambda: unified)
     box: Any = Box("web", "web", "/state", "/root", "/root")
-    assert LinuxShim().out_of_memory(box) == 0
+    assert LinuxShim().oom_kills(box) == 0
     box.cgroup = "web"
 
-    assert LinuxShim().out_of_memory(box) == 3
+    assert LinuxShim().oom_kills(box) == 3

@@ -9,11 +9,11 @@ import pytest
 from runjail import errors, protobuf
 from runjail.container.state import Container as State
 from runjail.shim import messages
-from runjail.shim.exits import Containers
+from runjail.shim.exits import ExitQueue
 from runjail.shim.loop import Loop
 from runjail.shim.machine import Engine
 from runjail.shim.service import TaskService
-from runjail.shim.ttrpc import EXISTS, INVALID, NOT_FOUND, PRECONDITION, UNIMPLEMENTED, Failure
+from runjail.shim.ttrpc import EXISTS, INVALID, NOT_FOUND, PRECONDITION, UNIMPLEMENTED, StatusError
 
 KILLED = 9  # wait status of a process that SIGKILL ended
 
@@ -65,7 +65,7 @@ class Machine:
 
     ooms = 0
 
-    def out_of_memory(self, _box: Any) -> int:
+    def oom_kills(self, _box: Any) -> int:
         """Return the count."""
         return self.ooms
 
@@ -93,7 +93,7 @@ class Shim:
         self.events, self.workers, self.machine = Events(), Workers(), Machine()
         host: Any = type("Host", (), {"os": "test"})
         engine = Engine(host, self.machine, lambda root: Store(directory), lambda: "pod")  # type: ignore[arg-type, return-value]
-        self.containers = Containers(Loop(), engine, self.events)  # type: ignore[arg-type]
+        self.containers = ExitQueue(Loop(), engine, self.events)  # type: ignore[arg-type]
         self.containers.workers = self.workers  # type: ignore[assignment]
         self.over = 0
         self.service = TaskService(self.containers, "default", self.end)
@@ -139,7 +139,7 @@ def shim(tmp_path: Path) -> Shim:
 
 def code(answers: list[Any]) -> int:
     """Return the code of a failure."""
-    assert isinstance(answers[0], Failure), answers
+    assert isinstance(answers[0], StatusError), answers
     return answers[0].code
 
 

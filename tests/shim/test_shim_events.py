@@ -37,7 +37,7 @@ class Taker:
             return
         if self.refusing:
             self.refusing -= 1
-            refuse(ttrpc.Failure(ttrpc.INVALID, "no"))
+            refuse(ttrpc.StatusError(ttrpc.INVALID, "no"))
             return
         self.taken.append(protobuf.decode(messages.FORWARD, payload)["envelope"])
         answer(b"")

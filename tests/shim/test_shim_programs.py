@@ -11,7 +11,7 @@ import pytest
 
 from runjail import jsonio, protobuf
 from runjail.shim import messages
-from runjail.shim.bootstrap import Turn, join
+from runjail.shim.bootstrap import FileLock, register_container
 from tests.test_imports import over_budget
 
 SHIM = Path(__file__).resolve().parents[2] / ".venv" / "bin" / "containerd-shim-runjail-v1"
@@ -92,7 +92,7 @@ def test_an_address_that_answers(caller: Caller) -> None:
 
     assert address.startswith(f"unix://{caller.sockets}/")
     assert (bundle / "address").read_text(encoding="ascii") == address
-    assert join(address.removeprefix("unix://"), "web") == caller.pid("web")
+    assert register_container(address.removeprefix("unix://"), "web") == caller.pid("web")
     assert os.stat(address.removeprefix("unix://")).st_mode & 0o777 == 0o600
 
 
@@ -127,7 +127,7 @@ def test_one_start_at_a_time(caller: Caller) -> None:
     """Whoever decides about sockets has the directory for itself."""
     caller.bundle("web")
     caller.sockets.mkdir(exist_ok=True)
-    with Turn(str(caller.sockets)):
+    with FileLock(str(caller.sockets)):
         waiting = subprocess.Popen(
             caller.words("web", "start"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=caller.env
         )
@@ -145,7 +145,7 @@ def test_a_shim_that_was_killed_is_replaced(caller: Caller) -> None:
     address = caller.start("web")
     first = caller.pid("web")
     os.kill(first, 9)
-    eventually(lambda: not join(address.removeprefix("unix://"), "web"), "it dies")
+    eventually(lambda: not register_container(address.removeprefix("unix://"), "web"), "it dies")
 
     assert caller.start("web") == address
     assert caller.pid("web") != first
@@ -168,7 +168,7 @@ def test_delete_removes_the_socket_of_the_dead(caller: Caller) -> None:
     caller.bundle("web")
     path = caller.start("web").removeprefix("unix://")
     os.kill(caller.pid("web"), 9)
-    eventually(lambda: not join(path, "web"), "it dies")
+    eventually(lambda: not register_container(path, "web"), "it dies")
     caller.delete("web")
 
     assert not os.path.exists(path)

@@ -36,7 +36,7 @@ def test_nobody_waits_for_the_client(fifos: list[str]) -> None:
     """Opening does not block though nobody is at the other ends, and a write is no SIGPIPE."""
     before = opened()
     streams = Stdio(fifos[0], fifos[1], fifos[2], False)
-    os.write(streams.given[1], b"early")
+    os.write(streams.container_fds[1], b"early")
     reader = os.open(fifos[1], os.O_RDONLY)
     streams.release()
 
@@ -60,32 +60,32 @@ def test_output_ends_with_the_program(fifos: list[str]) -> None:
 def test_input_waits_for_close_io(fifos: list[str]) -> None:
     """A client that comes late is waited for; after close_input the end comes when the client has closed too."""
     streams = Stdio(fifos[0], fifos[1], fifos[2], False)
-    given = os.dup(streams.given[0])
+    stdin = os.dup(streams.container_fds[0])
     streams.release()
     poll = select.poll()
-    poll.register(given, select.POLLIN)
+    poll.register(stdin, select.POLLIN)
     assert poll.poll(50) == []
-    os.set_blocking(given, False)
+    os.set_blocking(stdin, False)
     with pytest.raises(BlockingIOError):  # an end-of-file would be b""
-        os.read(given, 100)
-    os.set_blocking(given, True)
+        os.read(stdin, 100)
+    os.set_blocking(stdin, True)
     writer = os.open(fifos[0], os.O_WRONLY)
     os.write(writer, b"typed")
-    assert os.read(given, 100) == b"typed"
+    assert os.read(stdin, 100) == b"typed"
     streams.close_input()
     assert poll.poll(50) == []
     os.close(writer)
 
-    assert os.read(given, 100) == b""
-    os.close(given)
+    assert os.read(stdin, 100) == b""
+    os.close(stdin)
     streams.close()
 
 
 def test_nothing_is_dev_null() -> None:
     streams = Stdio("", "", "", terminal=False)
     try:
-        assert [os.fstat(each).st_rdev for each in streams.given] == [os.stat("/dev/null").st_rdev] * 3
-        assert os.get_blocking(streams.given[0])
+        assert [os.fstat(each).st_rdev for each in streams.container_fds] == [os.stat("/dev/null").st_rdev] * 3
+        assert os.get_blocking(streams.container_fds[0])
     finally:
         streams.close()
 
@@ -95,8 +95,8 @@ def test_files(tmp_path: Path) -> None:
     path = tmp_path / "logs" / "web.log"
     for text in (b"one\n", b"two\n"):
         streams = Stdio("", f"file://{path}", f"file://{path}", terminal=False)
-        os.write(streams.given[1], text)
-        os.write(streams.given[2], text)
+        os.write(streams.container_fds[1], text)
+        os.write(streams.container_fds[2], text)
         streams.close()
 
     assert path.read_bytes() == b"one\none\ntwo\ntwo\n"
@@ -121,8 +121,8 @@ def test_a_logging_program(tmp_path: Path) -> None:
     assert streams.logger and streams.logger.words == (str(program), "a", "b c", "d")
     pid = start_logger(streams.logger, {"WHO": "web", "PATH": "/bin:/usr/bin"}, programs.start)
     assert log.read_text("ascii") == "web a b c d\n"
-    os.write(streams.given[1], b"out\n")
-    os.write(streams.given[2], b"err\n")
+    os.write(streams.container_fds[1], b"out\n")
+    os.write(streams.container_fds[2], b"err\n")
     streams.close()
     os.waitpid(pid, 0)
 

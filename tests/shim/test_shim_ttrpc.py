@@ -22,7 +22,7 @@ class Peer:
         listener.bind(self.path)
         listener.listen(5)
         self.asked: list[tuple[str, str, bytes]] = []
-        self.answers: list[tuple[Callable[[bytes], None], Callable[[ttrpc.Failure], None]]] = []
+        self.answers: list[tuple[Callable[[bytes], None], Callable[[ttrpc.StatusError], None]]] = []
         self.server = ttrpc.Server(self.loop, listener, self.serve)
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.connect(self.path)
@@ -90,7 +90,7 @@ def test_answers_in_any_order(peer: Peer) -> None:
 def test_refusals(peer: Peer) -> None:
     peer.request(1, "M")
     peer.turn()
-    peer.answers[0][1](ttrpc.Failure(ttrpc.NOT_FOUND, "gone"))
+    peer.answers[0][1](ttrpc.StatusError(ttrpc.NOT_FOUND, "gone"))
 
     stream, said = peer.receive()
     assert (stream, said["status"]["code"], said["status"]["message"]) == (1, 5, "gone")
@@ -204,9 +204,9 @@ def _frames(peer: Peer) -> list[int]:
 
 
 def test_our_own_client(peer: Peer) -> None:
-    """Caller and Server understand each other; a lost connection fails what was not answered."""
+    """Client and Server understand each other; a lost connection fails what was not answered."""
     done: list[Any] = []
-    caller = ttrpc.Caller(peer.loop, peer.path)
+    caller = ttrpc.Client(peer.loop, peer.path)
     caller.call("s", "One", b"1", lambda *answer: done.append(answer), "ns")
     caller.call("s", "Two", b"2", lambda *answer: done.append(answer))
     peer.turn()

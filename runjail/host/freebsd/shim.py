@@ -79,7 +79,7 @@ class FreeBSDShim:
         """Return False: a jail lives on without its first process."""
         return False
 
-    def out_of_memory(self, box: "Box") -> int:
+    def oom_kills(self, box: "Box") -> int:
         """Return 0: rctl(8) kills without keeping count."""
         return 0
 

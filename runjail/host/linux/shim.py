@@ -83,7 +83,7 @@ class LinuxShim:
         own = box.namespaces.get("pid") != os.stat("/proc/self/ns/pid").st_ino
         return bool(box.namespaces) and own and bool(box.namespaces.get("first", 1))
 
-    def out_of_memory(self, box: "Box") -> int:
+    def oom_kills(self, box: "Box") -> int:
         """Return how many processes of the container the kernel has killed for want of memory."""
         from runjail.host.linux import cgroups
 
