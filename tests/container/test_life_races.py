@@ -217,6 +217,7 @@ def processor_time() -> float:
 
 @pytest.mark.slow
 @pytest.mark.needs("containers")
+@pytest.mark.limit(1800)
 def test_the_two_hundredth_container_costs_what_the_first_did(life: Life, capsys: pytest.CaptureFixture[str]) -> None:
     """200 containers, all alive at once: creating the last is no dearer, and nothing stays."""
     runjail, bundle = life.runjail, life.bundle
