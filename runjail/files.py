@@ -1,4 +1,4 @@
-"""Files that a caller names: read whole, bounded in size and time, whatever stands at the path.
+"""Files that a caller names, read whole, bounded in size and time, whatever is at the path; and files replaced whole.
 
 A regular file is read as it is, and /dev/null is an empty one. A pipe or socket is read to its end when it is a
 descriptor of ours, as shells write `<(command)`: /dev/fd/N, /proc/self/fd/N, /dev/stdin. Anything else, FIFOs and
@@ -140,3 +140,27 @@ def require_replaceable(path: str) -> None:
             raise UnreadableFile(path, NOT_REGULAR)
     except OSError:  # nothing is there, or nothing that could be followed
         pass
+
+
+def write_file(path: str, content: bytes, mode: int, beside: str, directory: int | None = None) -> None:
+    """Write a file so that readers see the old content or the new one, whole.
+
+    beside: where it is written first; what is there is removed, and no link followed. Both paths may be relative to an
+    open directory.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        descriptor = os.open(beside, flags, mode, dir_fd=directory)
+    except FileExistsError:  # of one who was killed
+        os.unlink(beside, dir_fd=directory)
+        descriptor = os.open(beside, flags, mode, dir_fd=directory)
+    try:
+        written = 0
+        while written < len(content):
+            written += os.write(descriptor, content[written:])
+    except OSError:
+        os.unlink(beside, dir_fd=directory)
+        raise
+    finally:
+        os.close(descriptor)
+    os.rename(beside, path, src_dir_fd=directory, dst_dir_fd=directory)

@@ -32,7 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "spec": {"", "errors", "files", "jsonio", "record"},
     "steps": {"record", "spec"},
     "plan": {"errors", "record", "spec", "steps"},
-    "host": {"", "errors", "jsonio", "log", "record", "rootfs", "signals", "spec", "steps"},
+    "host": {"", "errors", "files", "jsonio", "log", "record", "rootfs", "signals", "spec", "steps"},
     "settings": {"", "errors", "files"},
     "nri": {"", "errors", "files", "host", "jsonio", "log", "record", "settings"},
     "storage": {"attributes", "errors", "host", "jsonio", "log", "record", "rootfs"},

@@ -1,43 +1,19 @@
-"""Files that are replaced whole: those of a state directory, and the pid files that callers name.
+"""Pid files that callers name, replaced whole.
 
-A file is written beside its place and renamed there. What a killed writer leaves in a state directory goes with it; of
-a pid file the state directory has a link to the half-written one, `beside.PID`, while it is being written, so that
-`delete` finds that one as well.
+While one is being written beside its place, the state directory has a link to it, `beside.PID`, so that `delete` finds
+what a killed writer left.
 """
 
 import os
 
 from runjail.errors import HostError, reason
+from runjail.files import write_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runjail.container.state import Container
 
 BESIDE = "beside."
-
-
-def write_file(path: str, content: bytes, mode: int, beside: str, directory: int | None = None) -> None:
-    """Write a file so that readers see the old content or the new one, whole.
-
-    beside: where it is written first; what is there is removed, and no link followed. Both paths may be relative to an
-    open directory.
-    """
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    try:
-        descriptor = os.open(beside, flags, mode, dir_fd=directory)
-    except FileExistsError:  # of one who was killed
-        os.unlink(beside, dir_fd=directory)
-        descriptor = os.open(beside, flags, mode, dir_fd=directory)
-    try:
-        written = 0
-        while written < len(content):
-            written += os.write(descriptor, content[written:])
-    except OSError:
-        os.unlink(beside, dir_fd=directory)
-        raise
-    finally:
-        os.close(descriptor)
-    os.rename(beside, path, src_dir_fd=directory, dst_dir_fd=directory)
 
 
 def write_pid(container: "Container", path: str, pid: int) -> None:

@@ -163,7 +163,7 @@ class Container:
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file whole; the caller holds the lock, so one name beside it serves all who write."""
-        from runjail.container.files import write_file
+        from runjail.files import write_file
 
         write_file(name, content, 0o600, f"{name}.new", self._directory)
 

@@ -7,7 +7,6 @@ ctypes is imported by the verbs that need more than /proc and kill(2).
 
 import errno
 import os
-import time
 
 from runjail import signals
 from runjail.errors import HostError, reason
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
     from runjail.steps import Plan, Step
 
 NAMESPACES = ("cgroup", "ipc", "uts", "net", "pid", "mnt")  # mnt last: it changes what paths mean
-SIGKILL, SIGSTOP, SIGCONT = 9, 19, 18
-KILL_ROUNDS = 200
-KILL_PAUSE = 0.005  # seconds
 
 
 class LinuxHost:
@@ -269,80 +265,33 @@ class LinuxHost:
 
     def kill(self, box: Box, pid: int, started: str, signal: int) -> bool:
         """Signal through a pidfd, whose owner is compared first: a reused pid is never hit."""
-        import _signal
+        from runjail.host.linux import processes
 
-        try:
-            descriptor = os.pidfd_open(pid)
-        except OSError:
-            return False
-        try:
-            if not started or self.started(pid) != started:
-                return False
-            _signal.pidfd_send_signal(descriptor, signal)
-        except ProcessLookupError:
-            return False
-        finally:
-            os.close(descriptor)
-        return True
+        return processes.kill(pid, started, signal, self.started)
 
     def kill_all(self, box: Box, signal: int) -> None:
-        """Signal everybody; a KILL is repeated until nobody is left, since the killed may just have forked.
+        """Signal everybody; after a KILL nobody is left."""
+        from runjail.host.linux import processes
 
-        The kernel kills a private pid namespace together with its init, so there nobody needs to be looked for. Who is
-        frozen dies when it is thawed.
-        """
-        for _ in range(KILL_ROUNDS if signal == SIGKILL else 1):
-            alone = signal == SIGKILL and self._private(box)
-            pids = [box.pid] if alone else self.processes(box)
-            for pid in pids:
-                self.kill(box, pid, box.started if pid == box.pid else self.started(pid), signal)
-            if signal == SIGKILL and box.cgroup:
-                from runjail.host.linux import cgroups
-
-                cgroups.thaw_all(box.cgroup)
-            if alone or not pids or signal != SIGKILL:
-                return
-            time.sleep(KILL_PAUSE)
-        raise HostError(f"processes survive SIGKILL: {' '.join(map(str, self.processes(box)))}")
+        processes.kill_all(box, signal, self.started)
 
     def processes(self, box: Box) -> list[int]:
-        """Return who shares init's pid namespace, or its mount namespace where the other is the host's or a pod's.
+        """Return who shares init's pid namespace, or its mount namespace where the other is the host's or a pod's."""
+        from runjail.host.linux import processes
 
-        The kernel gives the number of a namespace that ended to the next one. A private pid namespace ends with its
-        init; a mount namespace may outlive it, so who shares its number must have the container's root directory too.
-        """
-        init_lives = bool(box.pid and box.started) and self.started(box.pid) == box.started
-        if not box.namespaces:
-            return [box.pid] if init_lives else []
-        if not self._private(box):
-            return [pid for pid in _all_pids() if self._shares(box, pid, "mnt") and _has_root(pid, box)]
-        return [pid for pid in _all_pids() if self._shares(box, pid, "pid")] if init_lives else []
-
-    def _private(self, box: Box) -> bool:
-        """Say whether init is the first of process numbers of its own, which end with it."""
-        own = box.namespaces.get("pid") != os.stat("/proc/self/ns/pid").st_ino
-        return bool(box.namespaces) and own and bool(box.namespaces.get("first", 1))
-
-    def _shares(self, box: Box, pid: int, kind: str) -> bool:
-        try:
-            return os.stat(f"/proc/{pid}/ns/{kind}").st_ino == box.namespaces[kind] and self.started(pid) != ""
-        except OSError:
-            return False
+        return processes.find(box, self.started)
 
     def freeze(self, box: Box) -> None:
         """Freeze the control group, or stop every process."""
-        self._hold(box, True, SIGSTOP)
+        from runjail.host.linux import processes
+
+        processes.hold(box, True, self.started)
 
     def thaw(self, box: Box) -> None:
         """Undo freeze."""
-        self._hold(box, False, SIGCONT)
+        from runjail.host.linux import processes
 
-    def _hold(self, box: Box, frozen: bool, signal: int) -> None:
-        from runjail.host.linux import cgroups
-
-        if not (box.cgroup and cgroups.freeze(box.cgroup, frozen)):
-            for pid in self.processes(box):
-                self.kill(box, pid, self.started(pid), signal)
+        processes.hold(box, False, self.started)
 
     def regroup(self, path: str, box: Box, note: "Noting") -> None:
         """Make another control group with the same limits and move every process there."""
@@ -400,14 +349,3 @@ def _write_sysctls(step: "Any") -> None:
                 os.close(descriptor)
         except OSError as error:
             raise HostError(f"setting sysctl {key}: {reason(error)}") from error
-
-
-def _all_pids() -> list[int]:
-    return sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
-
-
-def _has_root(pid: int, box: Box) -> bool:
-    try:
-        return os.stat(f"/proc/{pid}/root").st_ino == box.namespaces["root"]
-    except OSError:
-        return False

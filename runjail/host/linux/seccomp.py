@@ -43,9 +43,8 @@ def allow_only(calls: "tuple[int, ...]") -> None:
 def install(filters: bytes, flags: int = 0) -> None:
     """Install a program of struct sock_filter. flags: SECCOMP_FILTER_FLAG_ bits. Raises OSError."""
     array = libc.buffer(filters)
-    program = (_Word * 2)(
-        len(filters) // FILTER_SIZE, libc.address(array)
-    )  # struct sock_fprog: a short, padded, and a pointer
+    # struct sock_fprog: a short, padded, and a pointer
+    program = (_Word * 2)(len(filters) // FILTER_SIZE, libc.address(array))
     if flags:
         libc.seccomp(SECCOMP_SET_MODE_FILTER, flags, libc.address(program))
     else:

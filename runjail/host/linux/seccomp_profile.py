@@ -10,6 +10,7 @@ import struct
 from _blake2 import blake2b
 
 from runjail.errors import HostError, reason
+from runjail.files import write_file
 from runjail.host.linux import seccomp
 
 TYPE_CHECKING = False
@@ -31,7 +32,8 @@ def prepare(profile: "Seccomp", state: str) -> None:
     flags = 0
     for word in profile.flags:
         flags |= FLAGS[word]
-    _write(f"{state}/{FILE}", HEAD.pack(flags) + _program(profile, f"{os.path.dirname(state)}/{KEPT}"))
+    program = _program(profile, f"{os.path.dirname(state)}/{KEPT}")
+    write_file(f"{state}/{FILE}", HEAD.pack(flags) + program, 0o600, f"{state}/{FILE}.new")
 
 
 def load(state: str) -> bytes:
@@ -75,7 +77,7 @@ def _keep(kept: str, path: str, content: bytes) -> None:
         if len(names) >= MOST_KEPT:
             for name in names:
                 os.unlink(f"{kept}/{name}")
-        _write(path, content)
+        write_file(path, content, 0o600, f"{path}.{os.getpid()}")
     except OSError:
         pass
 
@@ -90,14 +92,3 @@ def _read(path: str) -> bytes:
         return os.read(descriptor, DIGEST + HEAD.size + LARGEST)
     finally:
         os.close(descriptor)
-
-
-def _write(path: str, content: bytes) -> None:
-    """Write beside, then rename: whoever reads at the same time gets one or the other."""
-    beside = f"{path}.{os.getpid()}"
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        os.write(descriptor, content)
-    finally:
-        os.close(descriptor)
-    os.rename(beside, path)
