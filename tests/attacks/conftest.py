@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.image.registry.conftest import client_of, fake, far_away
 from tests.nri.conftest import Plugins
+
+__all__ = ["client_of", "fake", "far_away"]  # fixtures
 
 RUNAWAY = Path(__file__).with_name("runaway.py")
 

@@ -52,31 +52,8 @@ class Trap:
 
 
 @pytest.fixture
-def fake() -> Iterator[Fake]:
-    yield from run(Fake())
-
-
-@pytest.fixture
 def trap() -> Iterator[Trap]:
     yield from run(Trap())
-
-
-@pytest.fixture
-def client_of(request: pytest.FixtureRequest) -> Callable[..., Client]:
-    """Make clients that are closed in the end."""
-
-    def make(host: str, credentials: Credentials | None = None, **options: object) -> Client:
-        client = Client(host, credentials, **options)
-        request.addfinalizer(client.close)
-        return client
-
-    return make
-
-
-@pytest.fixture
-def far_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Loopback looks like any other address."""
-    monkeypatch.setattr("runjail.image.registry.endpoint.is_loopback", lambda _host: False)
 
 
 Make = Callable[..., Client]

@@ -18,7 +18,7 @@ from runjail.image import media_types
 from runjail.image.content.copy import copy_in, parts
 from runjail.image.content.store import Content
 from runjail.image.model import Descriptor
-from tests.image.registry_server import Fake, Handler, described, digest_of, run
+from tests.image.registry_server import Fake, Handler, described, digest_of
 
 pytest.importorskip("urllib3", reason="needs urllib3")
 from runjail.image.registry.connections import Timeouts
@@ -28,11 +28,6 @@ pytestmark = pytest.mark.needs("loopback")
 
 CONTENT = bytes(range(256)) * 64
 SOON = 20  # seconds: far more than the time-outs, far less than what they are there to end
-
-
-@pytest.fixture
-def fake() -> Iterator[Fake]:
-    yield from run(Fake())
 
 
 @pytest.fixture

@@ -1,8 +1,12 @@
 """Fixtures for tests of running containers."""
 
+from pathlib import Path
+
 import pytest
 
+from runjail.container.state import Store
 from tests.conftest import Bundle, Runjail
+from tests.container.fake_host import FakeHost
 from tests.container.harness import Life
 
 
@@ -10,3 +14,15 @@ from tests.container.harness import Life
 def life(runjail: Runjail, bundle: Bundle) -> Life:
     """A bundle and the program."""
     return Life(runjail, bundle)
+
+
+@pytest.fixture
+def host() -> FakeHost:
+    """A host that only remembers."""
+    return FakeHost()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """A state root that is not there yet."""
+    return Store(str(tmp_path / "state"))

@@ -77,6 +77,15 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+def failed(result: Result, text: str, code: int = 1) -> None:
+    """Check exit code and error text; standard output must be empty and standard error one line, or two with a hint."""
+    assert result.returncode == code, result
+    assert result.stdout == ""
+    lines = result.stderr.splitlines()
+    assert lines[0] == f"runjail: {text}", result
+    assert len(lines) == 1 or (len(lines) == 2 and lines[1].startswith("hint: "))
+
+
 def error_lines(result: Result) -> list[str]:
     """Return the lines of stderr, which after a failure is `runjail: ...` and perhaps a hint."""
     return result.stderr.splitlines()

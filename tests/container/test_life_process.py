@@ -1,6 +1,5 @@
 """What config.json says about the process, seen from inside it; and what of the caller must not be seen there."""
 
-import json
 import os
 import signal
 import subprocess
@@ -11,7 +10,6 @@ import pytest
 
 from runjail.container import program
 from runjail.spec.model import Process
-from tests.conftest import Bundle
 from tests.container.harness import Life, until
 
 
@@ -339,73 +337,3 @@ def test_args_are_taken_as_they_are(life: Life) -> None:
     bundle = life.bundle.write("/bin/sh", "-c", 'for i in "$@"; do echo "[$i]"; done', "sh", *words)
 
     assert life.runjail.ok("run", "-b", bundle, "c").stdout == "".join(f"[{word}]\n" for word in words)
-
-
-def test_run_changes_the_document(life: Life) -> None:
-    """A command after --, more environment, a volume: what people want without editing JSON."""
-    source = life.path / "source"
-    source.mkdir()
-    (source / "file").write_text("of the host\n")
-    script = 'cat /data/file; echo "$MORE"; (echo x > /data/new) 2>/dev/null || echo read-only'
-    result = life.runjail.ok(
-        "run",
-        "-b",
-        life.bundle.write(),
-        "-e",
-        "MORE=yes",
-        "-v",
-        f"{source}:/data:ro",
-        "c",
-        "--",
-        "/bin/sh",
-        "-c",
-        script,
-    )
-
-    assert result.stdout == "of the host\nyes\nread-only\n"
-    assert not (life.bundle.rootfs / "data").exists()
-
-
-def test_run_detached_and_kept(life: Life) -> None:
-    """-d returns at once, --keep leaves a stopped container."""
-    life.runjail.ok("run", "-d", "-b", life.bundle.write(), "c")
-    assert life.runjail.state("c")["status"] == "running"
-    life.runjail.ok("delete", "-f", "c")
-    life.runjail.ok("run", "--keep", "-b", life.bundle.write("/bin/sh", "-c", "exit 0"), "c")
-
-    assert life.runjail.state("c")["status"] == "stopped"
-
-
-@pytest.mark.parametrize("broken", [{"env": 5}, {"env": "A"}, {"args": {}}, {"user": []}, {"process": 1}], ids=str)
-def test_run_with_options_and_a_bad_document(life: Life, bundle: Bundle, broken: dict[str, object]) -> None:
-    """Options are put into the document before it is checked; what was wrong before is still said properly."""
-    if "process" in broken:
-        bundle.config.update(broken)
-        (bundle.path / "config.json").write_text(json.dumps(bundle.config))
-    else:
-        bundle.write(**broken)
-    result = life.runjail("run", "-e", "A=b", "-v", "/etc:/data", "-b", str(bundle.path), "c")
-
-    assert result.returncode == 1
-    assert result.stderr.startswith("runjail: invalid config.json: process"), result
-
-
-@pytest.mark.parametrize("moment", ["creating", "starting"])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_signal_before_the_program_runs(life: Life, moment: str, number: signal.Signals) -> None:
-    """run ends without a word about internals, and takes everything back."""
-    kind = "createRuntime" if moment == "creating" else "startContainer"
-    where = life.path / "there" if moment == "creating" else life.bundle.rootfs / "var" / "there"
-    inside = str(where) if moment == "creating" else "/var/there"
-    script = f"touch {inside}; sleep 1"
-    hook = {"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"]}
-    life.bundle.config["hooks"] = {kind: [hook]}
-    command = [life.runjail.program, "--root", str(life.runjail.root), "run", "-b", life.bundle.write(), "c"]
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    until(where.exists)
-    process.send_signal(number)
-    said = process.communicate(timeout=20)[1]
-
-    assert process.returncode == 128 + number
-    assert said.startswith(b"runjail: ") and b"internal" not in said
-    life.gone()

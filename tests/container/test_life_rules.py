@@ -3,23 +3,13 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import LINUX, Result, Runjail
-from tests.container.harness import Life, is_alive, tree, until
-
-
-def failed(result: Result, text: str, code: int = 1) -> None:
-    """Check exit code and error text; standard output must be empty and standard error one line, or two with a hint."""
-    assert result.returncode == code, result
-    assert result.stdout == ""
-    lines = result.stderr.splitlines()
-    assert lines[0] == f"runjail: {text}", result
-    assert len(lines) == 1 or (len(lines) == 2 and lines[1].startswith("hint: "))
+from tests.conftest import LINUX
+from tests.container.harness import Life, failed, is_alive, tree, until
 
 
 def test_a_whole_life(life: Life) -> None:
@@ -232,35 +222,6 @@ def test_an_id_can_be_used_again_at_once(life: Life) -> None:
     life.create()
 
 
-LONGEST = 255
-BAD_IDS = ["", ".", "..", "../x", "a/b", "a" * 256, "a b", "a\nb", "ü", "*", "a:b"]
-VERBS = ["create", "start", "state", "kill", "delete", "delete --force", "exec", "ps", "pause", "resume", "update"]
-
-
-@pytest.mark.parametrize("verb", VERBS)
-def test_ids_that_cannot_be(runjail: Runjail, tmp_path: Path, verb: str) -> None:
-    """They are refused before anything is looked at, so that nothing outside the state directory is touched."""
-    (tmp_path / "runjail" / "x").mkdir()
-    (tmp_path / "runjail" / "x" / "precious").touch()
-    (runjail.root / "other").mkdir(parents=True)
-    (tmp_path / "config.json").write_text(json.dumps({"ociVersion": "1.0.0"}))
-    before = tree(runjail.root), tree(tmp_path / "runjail" / "x")
-    for id in BAD_IDS:
-        result = runjail(*verb.split(), "--", id, *(["true"] if verb == "exec" else []), cwd=tmp_path)
-
-        assert result.returncode == (255 if verb == "exec" else 1)
-        assert result.stderr.startswith("runjail: invalid container ID format")
-        assert (tree(runjail.root), tree(tmp_path / "runjail" / "x")) == before
-
-
-def test_an_id_as_long_as_it_may_be(life: Life) -> None:
-    """It works, also where a socket's path would be too long, as does every character that is allowed."""
-    for id in ("b" * LONGEST, "1234", "a.b_c+d-e", "-"):
-        life.runjail.ok("create", "-b", life.bundle.write(), "--", id)
-        life.runjail.ok("start", "--", id)
-        life.runjail.ok("delete", "--force", "--", id)
-
-
 def test_paths_are_the_callers(life: Life, tmp_path: Path) -> None:
     """--bundle and --pid-file are relative to the directory the caller is in."""
     life.bundle.write()
@@ -403,129 +364,3 @@ def test_a_script_without_a_format_is_the_shells(life: Life) -> None:
     result = life.runjail.ok("run", "-b", life.bundle.write("script", "word"), "c")
 
     assert result.stdout == "plain word\n"
-
-
-def test_list_and_ps(life: Life, make_bundle: Any) -> None:
-    """Tables for people, documents for programs."""
-    life.start(id="one")
-    other = Life(life.runjail, make_bundle("other"))
-    other.create(id="two")
-    documents = json.loads(life.runjail.ok("list", "--format", "json").stdout)
-    table = life.runjail.ok("list").stdout.splitlines()
-    pids = json.loads(life.runjail.ok("ps", "-f", "json", "one").stdout)
-
-    assert [(found["id"], found["status"], found["owner"]) for found in documents] == [
-        ("one", "running", "root"),
-        ("two", "created", "root"),
-    ]
-    assert table[0].split() == ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]
-    assert [line.split()[0] for line in table[1:]] == ["one", "two"]
-    assert pids == [documents[0]["pid"]]
-    heading, row = life.runjail.ok("ps", "one").stdout.splitlines()
-    assert heading.split() == ["UID", "PID", "PPID", "STIME", "TIME", "CMD"]
-    assert row.split()[1] == str(documents[0]["pid"])
-    assert life.runjail.ok("ps", "one", "-ef", "--anything").stdout.splitlines()[0] == heading
-
-
-def test_documents_that_scripts_search_as_text(life: Life) -> None:
-    """Blanks and the order of keys are runc's: none in list, ps and events, one after a colon in state."""
-    life.start()
-    pid = life.runjail.state("c")["pid"]
-
-    assert f'"id":"c","pid":{pid},"status":"running",' in life.runjail.ok("list", "-f", "json").stdout
-    assert life.runjail.ok("events", "--stats", "c").stdout.startswith('{"type":"stats","id":"c","data":{')
-    assert f'"id": "c", "pid": {pid}, "status": "running",' in life.runjail.ok("state", "c").stdout
-    assert life.runjail.ok("ps", "-f", "json", "c").stdout == f"[{pid}]\n"
-
-
-def test_an_empty_list(life: Life) -> None:
-    assert json.loads(life.runjail.ok("list", "-f", "json").stdout) == []
-    assert life.runjail.ok("list", "-q").stdout == ""
-
-
-def test_pause_and_resume(life: Life) -> None:
-    """A paused program does not run; every other verb says what it thinks of that."""
-    result = life.start("/bin/sh", "-c", "while :; do echo tick; sleep 0.02; done")
-    until(lambda: result.stdout)
-    life.runjail.ok("pause", "c")
-    assert life.runjail.state("c")["status"] == "paused"
-    before = len(result.stdout)
-    failed(life.runjail("pause", "c"), "cannot pause a container that is not running: paused")
-    failed(life.runjail("start", "c"), "cannot start an already running container")
-    failed(
-        life.runjail("exec", "c", "/bin/true"),
-        "cannot exec in a paused container (use --ignore-paused to override)",
-        255,
-    )
-    assert len(result.stdout) <= before + len("tick\n")
-    life.runjail.ok("resume", "c")
-    assert life.runjail.state("c")["status"] == "running"
-    after = len(result.stdout)
-    until(lambda: len(result.stdout) > after + 20)
-
-    failed(life.runjail("resume", "c"), "cannot resume a container that is not paused: running")
-
-
-@pytest.mark.parametrize("how", [("kill", "c", "KILL"), ("kill", "--all", "c", "KILL"), ("delete", "--force", "c")])
-def test_a_paused_container_can_be_killed(life: Life, how: tuple[str, ...]) -> None:
-    """What is frozen would not die."""
-    life.start()
-    pid = life.runjail.state("c")["pid"]
-    life.runjail.ok("pause", "c")
-    life.runjail.ok(*how, timeout=8)
-    until(lambda: not is_alive(pid))
-
-    life.runjail.ok("delete", "-f", "c")
-
-
-def test_pause_of_a_created_or_stopped_container_is_refused(life: Life) -> None:
-    life.create()
-    failed(life.runjail("pause", "c"), "cannot pause a container that is not running: created")
-    life.runjail.ok("kill", "c", "KILL")
-    life.runjail.wait("c")
-
-    failed(life.runjail("pause", "c"), "cannot pause a container that is not running: stopped")
-
-
-def test_events(life: Life) -> None:
-    """One document, or one each interval until the container stops."""
-    life.sleep()
-    once = json.loads(life.runjail.ok("events", "--stats", "c").stdout)
-    command = [life.runjail.program, "--root", str(life.runjail.root), "events", "--interval", "50ms", "c"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watching:
-        assert watching.stdout
-        events = [json.loads(watching.stdout.readline()) for _ in range(2)]
-        life.runjail.ok("kill", "c", "KILL")
-        watching.stdout.read()
-        assert watching.wait(timeout=20) == 0
-
-    assert (once["type"], once["id"]) == ("stats", "c")
-    assert once["data"]["pids"]["current"] >= 1
-    assert {"cpu", "memory", "pids"} <= once["data"].keys()
-    assert [event["type"] for event in events] == ["stats", "stats"]
-    failed(life.runjail("events", "--stats", "c"), "container with id c is not running")
-
-
-ZOMBIE = """
-import ctypes, json, subprocess, sys, time
-ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: orphans become our zombies
-program, bundle = sys.argv[1:3], sys.argv[3]
-subprocess.run([*program, "run", "-d", "-b", bundle, "c"], check=True, stdin=subprocess.DEVNULL)
-pid = json.loads(subprocess.run([*program, "state", "c"], check=True, capture_output=True).stdout)["pid"]
-while open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[0] != "Z":
-    time.sleep(0.01)
-print(json.loads(subprocess.run([*program, "state", "c"], check=True, capture_output=True).stdout)["status"])
-print(subprocess.run([*program, "delete", "c"]).returncode)
-"""
-
-
-@pytest.mark.linux
-def test_a_zombie_init_is_stopped(life: Life) -> None:
-    """buildah deletes before it has collected its child; a zombie must not keep the container running."""
-    program = [life.runjail.program, f"--root={life.runjail.root}"]
-    bundle = life.bundle.write("/bin/sh", "-c", "sleep 0.2")
-    result = subprocess.run(
-        [sys.executable, "-c", ZOMBIE, *program, bundle], capture_output=True, text=True, timeout=30, check=False
-    )
-
-    assert result.stdout == "stopped\n0\n", result

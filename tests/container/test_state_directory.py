@@ -11,81 +11,10 @@ from hypothesis import strategies as st
 
 from runjail import steps
 from runjail.container import delete, start, status
-from runjail.container.files import write_file, write_pid
-from runjail.container.state import FACTS, Container, Store, default_root
+from runjail.container.state import FACTS, Store, default_root
 from runjail.errors import ContainerNotFound, HostError, LeftBehind, RunjailError
 from runjail.host.base import Box
-
-
-class FakeHost:
-    """A host that only remembers. Each step makes a thing; undoing a note removes it."""
-
-    os = "linux"
-
-    def __init__(self) -> None:
-        self.things: list[str] = []
-        self.undone: list[str] = []
-        self.failing: set[str] = set()
-        self.crash_before_step = False
-        self.alive: dict[int, str] = {}
-        self.killed: list[int] = []
-        self.thawed: list[str] = []
-        self.frozen: set[str] = set()
-
-    def boot(self) -> str:
-        return "this boot"
-
-    def started(self, pid: int) -> str:
-        return self.alive.get(pid, "")
-
-    def apply(self, step: Any, box: Box, note: Any) -> None:
-        note({"undo": "thing", "name": step.path})
-        if self.crash_before_step:
-            raise HostError("crashed")
-        if step.path not in self.things:
-            self.things.append(step.path)
-
-    def undo(self, note: dict[str, Any], box: Box) -> None:
-        self.undone.append(note["name"])
-        if note["name"] in self.failing:
-            raise HostError(f"{note['name']} is stuck")
-        if note["name"] in self.things:
-            self.things.remove(note["name"])
-
-    def kill_all(self, box: Box, signal: int) -> None:
-        self.killed.append(box.pid)
-        if self.frozen <= set(self.thawed):
-            self.alive.pop(box.pid, None)
-
-    def thaw(self, box: Box) -> None:
-        self.thawed.append(box.cgroup)
-
-
-def facts(**changes: Any) -> dict[str, Any]:
-    """Return facts of a container whose creation is done."""
-    return {
-        "ociVersion": "1.3.0", "bundle": "/b", "created": "2026-01-01T00:00:00.000000Z", "owner": "0",
-        "annotations": {}, "hooks": {}, "boot": "this boot", "creator": None, **changes,
-    }  # fmt: skip
-
-
-@pytest.fixture
-def host() -> Any:
-    return FakeHost()
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(str(tmp_path / "state"))
-
-
-def made(store: Store, **changes: Any) -> Container:
-    """Return a new container with facts on disk, locked."""
-    container = store.reserve("c")
-    container.data = facts(**changes)
-    container.save()
-    return container
-
+from tests.container.fake_host import FakeHost, facts, made
 
 PLANS = st.lists(st.text("abcdef", min_size=1, max_size=3), max_size=12)
 
@@ -322,73 +251,6 @@ def test_ids_are_those_of_directories(store: Store, tmp_path: Path) -> None:
     assert list(store.ids()) == ["a", "b"]
     with pytest.raises(ContainerNotFound):
         store.find("nobody")
-
-
-def test_a_file_is_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A failure leaves the old one, and nothing beside it; what a killed writer left is replaced, no link followed."""
-    path, beside = tmp_path / "file", str(tmp_path / "beside")
-    write_file(str(path), b"old", 0o600, beside)
-    real = os.write
-
-    def full(descriptor: int, data: bytes) -> int:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "write", full)
-    with pytest.raises(OSError):
-        write_file(str(path), b"new", 0o600, beside)
-    monkeypatch.setattr(os, "write", lambda descriptor, data: real(descriptor, data[:1]))
-    assert path.read_bytes() == b"old"
-    assert os.listdir(tmp_path) == ["file"]
-    write_file(str(path), b"piece by piece", 0o600, beside)
-    assert path.read_bytes() == b"piece by piece"
-    Path(beside).symlink_to(path)
-    write_file(str(tmp_path / "target"), b"x", 0o600, beside)
-    assert path.read_bytes() == b"piece by piece"
-    assert (tmp_path / "target").read_bytes() == b"x"
-    assert not os.path.lexists(beside)
-
-
-def test_a_pid_file_error_names_the_callers_path(store: Store, tmp_path: Path) -> None:
-    container = made(store)
-    with pytest.raises(HostError, match=f"^writing pid file {tmp_path}/none/pid: does not exist$"):
-        write_pid(container, str(tmp_path / "none" / "pid"), 5)
-    assert os.listdir(container.path) == ["state.json"]
-
-
-@pytest.mark.parametrize("locked", [True, False])
-def test_a_half_written_pid_file_goes_with_the_container(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locked: bool
-) -> None:
-    """Whoever is killed before the rename leaves a file that `delete` finds, or the next writer of the same pid."""
-    container = made(store)
-    if not locked:  # as exec
-        container.unlock()
-        container = store.find("c")
-    target = tmp_path / "there" / "pid"
-    target.parent.mkdir()
-
-    def killed(*_args: object, **_more: object) -> None:
-        raise KeyboardInterrupt
-
-    def die() -> None:
-        real = os.unlink
-        monkeypatch.setattr(os, "rename", killed)
-        monkeypatch.setattr(os, "unlink", killed)
-        with pytest.raises(KeyboardInterrupt):
-            write_pid(container, str(target), 5)
-        monkeypatch.undo()
-        assert os.unlink is real
-
-    die()
-    assert os.listdir(target.parent) == [f"pid.{os.getpid()}"]
-    write_pid(container, str(target), 7)
-    assert (os.listdir(target.parent), target.read_text()) == (["pid"], "7")
-    die()
-    target.unlink()
-    container.unlock()
-    delete.delete("c", True, FakeHost(), store)  # type: ignore[arg-type]
-
-    assert os.listdir(target.parent) == []
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from runjail.host import programs
 from runjail.host.base import Box
 from runjail.host.freebsd import jails, lock, processes, unmount
 from runjail.host.freebsd.host import FreeBSDHost
-from runjail.steps import Step
+from runjail.steps import CreateJail, Step
 from tests.host.fake_libc import FakeKernel
 from tests.host.replay import FakePrograms
 
@@ -50,6 +50,12 @@ class Machine:
         self.kernel.jails[jid] = (name, os.path.realpath(self.root))
         if name == "web":
             self.box.jid = jid
+
+
+def step(machine: Machine, **params: str) -> CreateJail:
+    """Return the step that makes the machine's jail, with more parameters; `__` stands for a dot."""
+    given = tuple((key.replace("__", "."), value) for key, value in params.items())
+    return CreateJail("web", (("name", "web"), ("path", machine.box.root), ("persist", None), *given))
 
 
 @pytest.fixture

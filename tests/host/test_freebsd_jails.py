@@ -2,7 +2,6 @@
 
 import errno
 import os
-import struct
 
 import pytest
 
@@ -10,14 +9,9 @@ from runjail.errors import HostError
 from runjail.host.freebsd import libc
 from runjail.host.freebsd.host import FreeBSDHost
 from runjail.host.programs import Result
-from runjail.steps import Cpus, CreateJail, JailDataset, LinuxPrograms, Nodes
-from tests.host.conftest import Machine
+from runjail.steps import Cpus, CreateJail, Nodes
+from tests.host.conftest import Machine, step
 from tests.host.fake_libc import FakeKernel, Refusal
-
-
-def step(machine: Machine, **params: str) -> CreateJail:
-    given = tuple((key.replace("__", "."), value) for key, value in params.items())
-    return CreateJail("web", (("name", "web"), ("path", machine.box.root), ("persist", None), *given))
 
 
 def test_a_jail_is_created_with_literal_values_and_its_jid_learned(machine: Machine) -> None:
@@ -358,63 +352,3 @@ def test_too_much_is_refused_before_the_kernel_keeps_a_jail_for_ever(machine: Ma
         machine.apply(labelled(machine, (f"{kind}.a", "é" * 2048)))
 
     assert (machine.notes, machine.programs.calls) == ([], [])
-
-
-# Datasets -------------------------------------------------------------------------------------------------------------
-
-
-def test_a_dataset_is_given_and_taken_back(machine: Machine) -> None:
-    machine.apply(step(machine))
-    machine.apply(JailDataset("tank/data"))
-    assert machine.programs.jailed == {"tank/data": machine.box.jid}
-
-    machine.undo()
-
-    assert machine.programs.jailed == {}
-    assert machine.kinds() == ["jail", "jail", "dataset"]
-
-
-def test_a_dataset_that_the_host_mounts_itself_is_refused(machine: Machine) -> None:
-    machine.apply(step(machine))
-
-    with pytest.raises(HostError, match="give dataset tank/plain to jail web: its property jailed is off") as caught:
-        machine.apply(JailDataset("tank/plain"))
-
-    assert caught.value.hint == "zfs set jailed=on tank/plain"
-    assert machine.kinds() == ["jail", "jail"]
-
-
-def test_a_dataset_that_is_not_there_or_belongs_to_another_jail(machine: Machine) -> None:
-    machine.apply(step(machine))
-    with pytest.raises(HostError, match="cannot open 'tank/none': dataset does not exist"):
-        machine.apply(JailDataset("tank/none"))
-
-    machine.programs.jailed["tank/data"] = 3
-    with pytest.raises(HostError, match=r"give dataset tank/data to jail web: cannot jail .*: dataset already exists"):
-        machine.apply(JailDataset("tank/data"))
-
-
-def test_a_dataset_of_a_jail_that_is_gone_needs_nothing(machine: Machine) -> None:
-    machine.apply(step(machine))
-    machine.apply(JailDataset("tank/data"))
-    machine.kernel.jails.clear()
-    machine.programs.calls.clear()
-
-    machine.undo()
-
-    assert machine.programs.calls == []
-
-
-# Linux programs -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("feature", [None, 0, 1])
-def test_linux_programs_need_their_module(machine: Machine, feature: int | None) -> None:
-    if feature is not None:
-        machine.kernel.sysctls["kern.features.linux64"] = struct.pack("i", feature)
-    if feature:
-        machine.apply(LinuxPrograms())
-        return
-    with pytest.raises(HostError, match="run Linux programs: the kernel module linux64 is not loaded") as caught:
-        machine.apply(LinuxPrograms())
-    assert caught.value.hint == "sysrc linux_enable=YES && service linux start"

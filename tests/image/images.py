@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
-from runjail.image import media_types
+from runjail.image import media_types, model
+from runjail.image.content.copy import copy_in
+from runjail.image.content.store import Content
 from runjail.image.model import REF_NAME, Descriptor, Platform
 
 LINUX, FREEBSD = Platform("linux", "amd64"), Platform("freebsd", "amd64")
@@ -162,3 +164,14 @@ def freebsd_official(directory: Path) -> Path:
     run = {"cmd": ["/bin/sh"]}
     layout.image("freebsd-runtime:15.0-release-amd64", platform=FREEBSD, run=run, said=False)
     return layout.archive(directory / "FreeBSD-15.0-RELEASE-amd64-container-image-runtime.txz", "xz")
+
+
+def take(archive: Any, content: Content, name: str = "n") -> model.Manifest:
+    """Copy an image in and return its manifest."""
+    try:
+        top = copy_in(archive, content, name)
+    finally:
+        archive.close()
+    found = model.parse_manifest(content.read(top))
+    assert isinstance(found, model.Manifest)
+    return found

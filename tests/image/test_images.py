@@ -21,16 +21,6 @@ from tests.image.images import FREEBSD, LINUX, Layout
 CHART = "application/vnd.cncf.helm.config.v1+json"
 
 
-@pytest.fixture
-def content(tmp_path: Path) -> Content:
-    return Content(str(tmp_path / "content"))
-
-
-@pytest.fixture
-def layout(tmp_path: Path) -> Layout:
-    return Layout(tmp_path / "layout")
-
-
 def chart(layout: Layout, platform: Platform | None = None) -> Descriptor:
     """Add a manifest of something that is no image."""
     config = layout.document({}, CHART)

@@ -52,11 +52,6 @@ def take(source: Any, content: Content) -> tuple[model.Manifest, bytes]:
     return manifest, content.read(manifest.config)
 
 
-@pytest.fixture
-def content(tmp_path: Path) -> Content:
-    return Content(str(tmp_path / "content"))
-
-
 @pytest.mark.peers("skopeo")
 @pytest.mark.parametrize("form", FORMS)
 def test_what_skopeo_writes_we_read(tmp_path: Path, content: Content, form: str) -> None:

@@ -1,7 +1,6 @@
 """Archives of images, ours and hostile ones: what is read is verified, and nothing is written but below our store."""
 
 import io
-import json
 import lzma
 import os
 import tarfile
@@ -12,37 +11,16 @@ from typing import Any
 import pytest
 
 from runjail.errors import Corrupt, ImageError, ImageNotFound
-from runjail.image import media_types, model
+from runjail.image import model
 from runjail.image.content.copy import copy_in, copy_out
-from runjail.image.content.docker_archive import DockerArchiveSink, DockerArchiveSource
+from runjail.image.content.docker_archive import DockerArchiveSource
 from runjail.image.content.oci_archive import ArchiveSink, ArchiveSource
 from runjail.image.content.oci_layout import LayoutSource
 from runjail.image.content.store import Content
 from runjail.image.content.tar_index import Members
-from tests.image.images import FREEBSD, Layout, compress, digest_of, freebsd_official, link, tar
+from tests.image.images import FREEBSD, Layout, freebsd_official, link, take, tar
 
 Archive = dict[str, Any]
-
-
-@pytest.fixture
-def content(tmp_path: Path) -> Content:
-    return Content(str(tmp_path / "content"))
-
-
-@pytest.fixture
-def layout(tmp_path: Path) -> Layout:
-    return Layout(tmp_path / "layout")
-
-
-def take(archive: "ArchiveSource | DockerArchiveSource", content: Content, name: str = "n") -> model.Manifest:
-    """Copy an image in and return its manifest."""
-    try:
-        top = copy_in(archive, content, name)
-    finally:
-        archive.close()
-    found = model.parse_manifest(content.read(top))
-    assert isinstance(found, model.Manifest)
-    return found
 
 
 # OCI archives ------------------------------------------------------------------------------------------------------
@@ -294,138 +272,3 @@ def test_what_is_no_file_is_not_opened(tmp_path: Path, make: Callable[[Path], No
 
     with pytest.raises(ImageError, match="not a regular file"):
         ArchiveSource(str(tmp_path / "x"))
-
-
-# docker archives ---------------------------------------------------------------------------------------------------
-
-LOWER, UPPER = tar({"a": "1" * 1000}), tar({"b": "2"})
-
-
-def config_of(*layers: bytes) -> bytes:
-    rootfs = {"type": "layers", "diff_ids": [digest_of(layer) for layer in layers]}
-    return json.dumps({"os": "linux", "architecture": "amd64", "config": {"Cmd": ["x"]}, "rootfs": rootfs}).encode()
-
-
-def saved(path: Path, files: Archive, layers: list[str], tags: "list[str] | None" = None, compression: str = "") -> str:
-    """Write a docker archive of LOWER and UPPER."""
-    entry = {"Config": "config.json", "RepoTags": tags, "Layers": layers}
-    listing = {"config.json": config_of(LOWER, UPPER), "manifest.json": json.dumps([entry])}
-    path.write_bytes(compress(tar(files | listing), compression))
-    return str(path)
-
-
-STYLES: dict[str, tuple[Archive, list[str]]] = {
-    "directories, up to docker 24": ({"a/layer.tar": LOWER, "b/layer.tar": UPPER}, ["a/layer.tar", "b/layer.tar"]),
-    "links, skopeo": (
-        {"l.tar": LOWER, "u.tar": UPPER, "a/layer.tar": link("../l.tar"), "b/layer.tar": link("../u.tar")},
-        ["a/layer.tar", "b/layer.tar"],
-    ),
-    "hard links": ({"l.tar": LOWER, "u.tar": UPPER, "v.tar": link("u.tar", tarfile.LNKTYPE)}, ["l.tar", "v.tar"]),
-    "a layout beside, docker 25": (
-        {
-            "oci-layout": "{}",
-            "index.json": "{}",
-            f"blobs/sha256/{digest_of(LOWER)[7:]}": LOWER,
-            f"blobs/sha256/{digest_of(UPPER)[7:]}": UPPER,
-        },
-        [f"blobs/sha256/{digest_of(LOWER)[7:]}", f"blobs/sha256/{digest_of(UPPER)[7:]}"],
-    ),
-}
-
-
-@pytest.mark.parametrize("compression", ["", "gzip"])
-@pytest.mark.parametrize("style", STYLES)
-def test_docker_archives_of_all_ages(content: Content, tmp_path: Path, style: str, compression: str) -> None:
-    path = saved(tmp_path / "x", *STYLES[style], ["app:1"], compression)
-
-    for tag in ("", "app:1", "docker.io/library/app:1"):
-        manifest = take(DockerArchiveSource(path, tag), content)
-        assert [layer.digest for layer in manifest.layers] == [digest_of(LOWER), digest_of(UPPER)]
-        assert {layer.media_type for layer in manifest.layers} == {media_types.OCI_LAYER}
-        assert content.read(manifest.config) == config_of(LOWER, UPPER)
-    with pytest.raises(ImageNotFound):
-        DockerArchiveSource(path, "app:2")
-
-
-@pytest.mark.parametrize("compression", ["gzip", "zstd"])
-def test_layers_that_somebody_compressed_are_known_by_content(
-    content: Content, tmp_path: Path, compression: str
-) -> None:
-    lower = compress(LOWER, compression)
-    manifest = take(DockerArchiveSource(saved(tmp_path / "x", {"l": lower, "u": UPPER}, ["l", "u"])), content)
-
-    assert manifest.layers[0].digest == digest_of(lower)
-    assert manifest.layers[0].media_type == media_types.oci_layer(compression)
-
-
-DOCKER_HOSTILE: dict[str, Callable[[Path], str]] = {
-    "a layer is another": lambda path: saved(path, {"l": LOWER, "u": LOWER}, ["l", "u"]),
-    "a layer climbs": lambda path: saved(path, {"l": LOWER, "u": link("../../etc/passwd")}, ["l", "u"]),
-    "a layer is absolute": lambda path: saved(path, {"l": LOWER, "u": UPPER}, ["l", "/etc/passwd"]),
-    "a layer is missing": lambda path: saved(path, {"l": LOWER}, ["l", "u"]),
-    "too few layers": lambda path: saved(path, {"l": LOWER}, ["l"]),
-    "too many layers": lambda path: saved(path, {"l": LOWER, "u": UPPER}, ["l", "u", "u"]),
-    "layers are numbers": lambda path: saved(path, {}, [1, 2]),  # type: ignore[list-item]
-    "layers in xz": lambda path: saved(path, {"l": compress(LOWER, "xz"), "u": UPPER}, ["l", "u"]),
-    "links in a circle": lambda path: saved(path, {"l": link("u"), "u": link("l")}, ["l", "u"]),
-}
-
-
-@pytest.mark.parametrize("name", DOCKER_HOSTILE)
-def test_a_hostile_docker_archive_is_one_error(content: Content, tmp_path: Path, name: str) -> None:
-    with pytest.raises(ImageError) as caught:
-        take(DockerArchiveSource(DOCKER_HOSTILE[name](tmp_path / "x")), content)
-
-    assert "\n" not in str(caught.value)
-    assert content.names() == {}
-
-
-@pytest.mark.parametrize(
-    "listing", ["", "{", "{}", "[1]", "[]", '[{"Config": 1}]', '[{"Config": "x", "Layers": 5}]', "[{}, {}]", "null"]
-)
-def test_a_garbled_manifest_json_is_one_error(tmp_path: Path, listing: str) -> None:
-    (tmp_path / "x").write_bytes(tar({"manifest.json": listing}))
-
-    with pytest.raises(ImageError, match="x"):
-        DockerArchiveSource(str(tmp_path / "x"))
-
-
-@pytest.mark.parametrize("compression", ["", "gzip", "zstd"])
-def test_a_docker_archive_is_written_plain_and_comes_back(
-    layout: Layout, content: Content, tmp_path: Path, compression: str
-) -> None:
-    layout.image("n", [{"a": "1"}, {"b": "2"}, {"a": "1"}], compression=compression)
-    was = model.parse_manifest(content.read(copy_in(LayoutSource(str(layout.path)), content, "n")))
-    assert isinstance(was, model.Manifest)
-    target = tmp_path / "out" / "x.tar"
-    target.parent.mkdir()
-
-    copy_out(content, "n", DockerArchiveSink(str(target), "example.org/app:1"))
-
-    assert os.listdir(target.parent) == ["x.tar"]
-    with tarfile.open(target) as found:
-        entry = json.load(found.extractfile("manifest.json"))[0]  # type: ignore[arg-type]
-        assert entry["RepoTags"] == ["example.org/app:1"]
-        for name, diff_id in zip(
-            entry["Layers"], model.parse_config(content.read(was.config), 3).diff_ids, strict=True
-        ):
-            assert digest_of(found.extractfile(name).read()) == diff_id  # type: ignore[union-attr]
-        assert len(found.getnames()) == 4
-    back = take(DockerArchiveSource(str(target), "example.org/app:1"), Content(str(tmp_path / "back")))
-    assert back.config.digest == was.config.digest
-
-
-def test_what_a_docker_archive_cannot_hold_is_refused(layout: Layout, content: Content, tmp_path: Path) -> None:
-    plain = layout.image("plain")
-    layout.index("index", [plain, layout.image(None, platform=FREEBSD)])
-    layer = layout.blob(b"secret", media_types.oci_layer("gzip", encrypted=True))
-    config = layout.document({"rootfs": {"type": "layers", "diff_ids": [digest_of(LOWER)]}}, media_types.OCI_CONFIG)
-    layout.name("secret", layout.document(model.Manifest(config, (layer,)).document(), media_types.OCI_MANIFEST))
-    layout.image("false", rootfs={"type": "layers", "diff_ids": [digest_of(LOWER)]})
-    (tmp_path / "out").mkdir()
-
-    for name, why in (("secret", "encrypted"), ("index", "one platform"), ("false", "not the config's")):
-        copy_in(LayoutSource(str(layout.path), name), content, name)
-        with pytest.raises(ImageError, match=why):
-            copy_out(content, name, DockerArchiveSink(str(tmp_path / "out" / "x"), "t"))
-        assert os.listdir(tmp_path / "out") == []

@@ -25,11 +25,6 @@ HALF = Descriptor("", digest_of(DATA[: 1 << 18]), 1 << 18)  # of what the smalle
 TOP = Path(__file__).resolve().parents[3]
 
 
-@pytest.fixture
-def content(tmp_path: Path) -> Content:
-    return Content(str(tmp_path / "content"))
-
-
 def files(content: Content) -> set[str]:
     """Return all that is in the directory, but what every layout has."""
     top = Path(content.directory)

@@ -27,11 +27,6 @@ from tests.image.images import FREEBSD, compress, digest_of, tar
 ROOT = os.geteuid() == 0
 
 
-@pytest.fixture
-def content(tmp_path: Path) -> Content:
-    return Content(str(tmp_path / "content"))
-
-
 def plant(tree: Path) -> Path:
     """Make a tree with one of everything."""
     (tree / "sub" / ("d" * 120)).mkdir(parents=True)

@@ -26,16 +26,6 @@ from tests.image.images import FREEBSD, LINUX, Layout, digest_of, tar
 TOP = Path(__file__).resolve().parents[3]
 
 
-@pytest.fixture
-def content(tmp_path: Path) -> Content:
-    return Content(str(tmp_path / "content"))
-
-
-@pytest.fixture
-def layout(tmp_path: Path) -> Layout:
-    return Layout(tmp_path / "layout")
-
-
 def source(layout: Layout, tag: str = "") -> LayoutSource:
     return LayoutSource(str(layout.path), tag)
 

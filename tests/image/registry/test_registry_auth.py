@@ -306,12 +306,6 @@ def test_merging_scopes() -> None:
 
 
 @pytest.fixture
-def fake() -> Iterator[Fake]:
-    pytest.importorskip("urllib3", reason="needs urllib3")
-    yield from run(Fake())
-
-
-@pytest.fixture
 def tokens() -> Iterator[Server]:
     """A token server whose tokens are numbered: t1, t2, ..."""
 

@@ -24,11 +24,6 @@ ALICE = Credentials("alice", "s3cret", origin="a file")
 
 
 @pytest.fixture
-def fake() -> Iterator[Fake]:
-    yield from run(Fake())
-
-
-@pytest.fixture
 def other() -> Iterator[Fake]:
     yield from run(Fake())
 
@@ -45,24 +40,6 @@ def certificate(tmp_path: Path) -> Path:
 def secure(certificate: Path) -> Iterator[Fake]:
     """A registry with a certificate that nobody knows."""
     yield from run(Fake(certificate))
-
-
-@pytest.fixture
-def client_of(request: pytest.FixtureRequest) -> Callable[..., Client]:
-    """Make clients that are closed in the end."""
-
-    def make(host: str, credentials: Credentials | None = None, **options: object) -> Client:
-        client = Client(host, credentials, **options)
-        request.addfinalizer(client.close)
-        return client
-
-    return make
-
-
-@pytest.fixture
-def far_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Loopback looks like any other address."""
-    monkeypatch.setattr("runjail.image.registry.endpoint.is_loopback", lambda _host: False)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from runjail.errors import Corrupt, ImageError, ImageNotFound, RegistryError
 from runjail.image import media_types, model
 from runjail.image.content.store import Content
 from runjail.image.model import Descriptor
-from tests.image.registry_server import Fake, Handler, described, digest_of, make_certificate, run
+from tests.image.registry_server import Fake, Handler, described, digest_of, make_certificate
 
 pytest.importorskip("urllib3", reason="needs urllib3")
 from runjail.image.registry.connections import Timeouts
@@ -21,18 +21,6 @@ from tests.image.registry_client import Client
 pytestmark = pytest.mark.needs("loopback")
 
 CONTENT = bytes(range(256)) * 64
-
-
-@pytest.fixture
-def fake() -> Iterator[Fake]:
-    yield from run(Fake())
-
-
-@pytest.fixture
-def client(fake: Fake) -> Iterator[Client]:
-    client = Client(fake.host)
-    yield client
-    client.close()
 
 
 # Blobs ----------------------------------------------------------------------------------------------------------

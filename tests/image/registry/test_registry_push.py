@@ -1,13 +1,12 @@
 """Pushing to a registry that fails in every way."""
 
 import tempfile
-from collections.abc import Iterator
 
 import pytest
 
 from runjail.errors import Corrupt, ImageError, RegistryError
 from runjail.image import media_types
-from tests.image.registry_server import Fake, Handler, described, image, run
+from tests.image.registry_server import Fake, Handler, described, image
 
 pytest.importorskip("urllib3", reason="needs urllib3")
 from runjail.image.registry.connections import Timeouts
@@ -17,18 +16,6 @@ pytestmark = pytest.mark.needs("loopback")
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 BLOB = described(CONTENT)
-
-
-@pytest.fixture
-def fake() -> Iterator[Fake]:
-    yield from run(Fake())
-
-
-@pytest.fixture
-def client(fake: Fake) -> Iterator[Client]:
-    client = Client(fake.host)
-    yield client
-    client.close()
 
 
 def test_blob(fake: Fake, client: Client) -> None:

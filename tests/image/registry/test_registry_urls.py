@@ -1,6 +1,5 @@
 """The one parser of URLs: what it takes, every other parser reads alike."""
 
-from collections.abc import Iterator
 from urllib.parse import urljoin, urlsplit
 
 import pytest
@@ -8,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runjail.image.registry import urls
-from tests.image.registry_server import Fake, run
+from tests.image.registry_server import Fake
 
 pytestmark = pytest.mark.needs("loopback")
 
@@ -107,12 +106,6 @@ def test_parameters_are_added() -> None:
 
 
 # Sent as they are ---------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def fake() -> Iterator[Fake]:
-    pytest.importorskip("urllib3", reason="needs urllib3")
-    yield from run(Fake())
 
 
 TARGET = "/x%2fy%c3%a9/[z]~?sig=a%2bb%2F[c]|{d}&n=%22e%22"

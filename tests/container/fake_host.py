@@ -1,0 +1,67 @@
+"""A host of Python and containers on it, for tests of the state directory."""
+
+from typing import Any
+
+from runjail.container.state import Container, Store
+from runjail.errors import HostError
+from runjail.host.base import Box
+
+
+class FakeHost:
+    """A host that only remembers. Each step makes a thing; undoing a note removes it."""
+
+    os = "linux"
+
+    def __init__(self) -> None:
+        self.things: list[str] = []
+        self.undone: list[str] = []
+        self.failing: set[str] = set()
+        self.crash_before_step = False
+        self.alive: dict[int, str] = {}
+        self.killed: list[int] = []
+        self.thawed: list[str] = []
+        self.frozen: set[str] = set()
+
+    def boot(self) -> str:
+        return "this boot"
+
+    def started(self, pid: int) -> str:
+        return self.alive.get(pid, "")
+
+    def apply(self, step: Any, box: Box, note: Any) -> None:
+        note({"undo": "thing", "name": step.path})
+        if self.crash_before_step:
+            raise HostError("crashed")
+        if step.path not in self.things:
+            self.things.append(step.path)
+
+    def undo(self, note: dict[str, Any], box: Box) -> None:
+        self.undone.append(note["name"])
+        if note["name"] in self.failing:
+            raise HostError(f"{note['name']} is stuck")
+        if note["name"] in self.things:
+            self.things.remove(note["name"])
+
+    def kill_all(self, box: Box, signal: int) -> None:
+        self.killed.append(box.pid)
+        if self.frozen <= set(self.thawed):
+            self.alive.pop(box.pid, None)
+
+    def thaw(self, box: Box) -> None:
+        self.thawed.append(box.cgroup)
+
+
+def facts(**changes: Any) -> dict[str, Any]:
+    """Return facts of a container whose creation is done."""
+    return {
+        "ociVersion": "1.3.0", "bundle": "/b", "created": "2026-01-01T00:00:00.000000Z", "owner": "0",
+        "annotations": {}, "hooks": {}, "boot": "this boot", "creator": None, **changes,
+    }  # fmt: skip
+
+
+def made(store: Store, **changes: Any) -> Container:
+    """Return a new container with facts on disk, locked."""
+    container = store.reserve("c")
+    container.data = facts(**changes)
+    container.save()
+    return container

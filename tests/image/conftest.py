@@ -1,0 +1,20 @@
+"""Fixtures for tests of images."""
+
+from pathlib import Path
+
+import pytest
+
+from runjail.image.content.store import Content
+from tests.image.images import Layout
+
+
+@pytest.fixture
+def content(tmp_path: Path) -> Content:
+    """An empty content store."""
+    return Content(str(tmp_path / "content"))
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    """A layout to put images into."""
+    return Layout(tmp_path / "layout")
