@@ -37,8 +37,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "nri": {"", "errors", "files", "host", "jsonio", "log", "record", "settings"},
     "storage": {"attributes", "errors", "host", "jsonio", "log", "record", "rootfs"},
     "image": {
-        *("", "attributes", "errors", "files", "host", "jsonio", "log", "record", "rootfs", "settings", "spec"),
-        "storage",
+        *("", "attributes", "errors", "files", "host", "jsonio", "log", "protobuf", "record", "rootfs"),
+        *("settings", "spec", "storage"),
     },
     "container": {
         *(

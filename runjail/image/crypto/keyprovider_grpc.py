@@ -1,9 +1,9 @@
 """Key providers that are gRPC services: `keyprovider.KeyProviderService` of ocicrypt's keyprovider.proto.
 
-Its messages have one field, bytes with number 1, that holds the JSON document; so there is no protobuf library here.
+Its messages have one field, bytes with number 1, that holds the JSON document, and nothing else is taken for one.
 """
 
-from runjail import files
+from runjail import files, protobuf
 from runjail.errors import RunjailError, UnreadableFile
 from runjail.image.crypto.keyprovider import LARGEST, Provider, Tls
 from runjail.image.crypto.options import SchemeError
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 SERVICE = "/keyprovider.KeyProviderService/"
 TIMEOUT = 60.0  # seconds, for connecting and the answer
+MESSAGE: "protobuf.Table" = {1: ("document", "y")}
 FIELD = 1 << 3 | 2  # number 1, length-delimited: https://protobuf.dev/programming-guides/encoding/
 LIMIT = 4 << 20  # bytes of an answer
 
@@ -64,16 +65,7 @@ def _content(path: str) -> bytes:
 
 def encode(content: bytes) -> bytes:
     """Return a message whose field 1 is these bytes."""
-    return bytes([FIELD]) + _varint(len(content)) + content
-
-
-def _varint(number: int) -> bytes:
-    encoded = bytearray()
-    while number > 0x7F:
-        encoded.append(number & 0x7F | 0x80)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)
+    return protobuf.encode(MESSAGE, {"document": content})
 
 
 def decode(message: bytes) -> bytes | None:
