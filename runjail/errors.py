@@ -191,7 +191,7 @@ class NoAnswer(HostError):
         super().__init__(f"the container's process does not answer after {seconds:g} s", hint)
 
 
-class LeftBehind(RunjailError):
+class CleanupError(RunjailError):
     """Undoing was not complete."""
 
 

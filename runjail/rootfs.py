@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Making = Callable[[str, int], None]
+    OwnedBundle = Callable[[str, int], None]
 
 MAX_LINKS = 40  # as many as the kernels follow (MAXSYMLINKS)
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -24,7 +24,7 @@ def open_root(path: str) -> int:
     return os.open(path, DIRECTORY)
 
 
-class Place:
+class ResolvedPath:
     """A resolved name below a root: `parent` is an open directory (close it with `close`), `name` its entry.
 
     name is "." when the path leads to the root itself. path is the resolved path relative to the root.
@@ -49,7 +49,7 @@ class Place:
         return os.open(self.name, DIRECTORY, dir_fd=self.parent)
 
 
-def resolve(root: int, path: str, making: "Making | None" = None) -> Place:
+def resolve(root: int, path: str, making: "OwnedBundle | None" = None) -> ResolvedPath:
     """Walk `path` below the open directory `root`.
 
     Symbolic links are followed inside the root, also as the last component; the last component may be missing.
@@ -69,7 +69,7 @@ def resolve(root: int, path: str, making: "Making | None" = None) -> Place:
                     names.pop()
                     os.close(held.pop())
                 continue
-            mode = Place(held[-1], name, "").mode()
+            mode = ResolvedPath(held[-1], name, "").mode()
             if stat.S_ISLNK(mode):
                 links += 1
                 if links > MAX_LINKS:
@@ -90,7 +90,7 @@ def resolve(root: int, path: str, making: "Making | None" = None) -> Place:
             held.append(os.open(name, DIRECTORY, dir_fd=held[-1]))
             names.append(name)
         # The loop ends one directory deep for a last component, or exactly on a directory after `..`.
-        place = Place(held[-1], names[-1] if len(names) == len(held) else ".", "/".join(names))
+        place = ResolvedPath(held[-1], names[-1] if len(names) == len(held) else ".", "/".join(names))
         place.parent = os.dup(held[-1])
         return place
     finally:
@@ -110,7 +110,7 @@ def _make_directory(name: str, parent: int) -> None:
         pass
 
 
-def mount_point(root: int, path: str, directory: bool, making: "Making") -> Place:
+def mount_point(root: int, path: str, directory: bool, making: "OwnedBundle") -> ResolvedPath:
     """Resolve `path` and make sure that a directory, or an empty file, is there to mount on.
 
     `making` is called before anything is created, as `resolve` does, with paths of directories ending in "/".

@@ -18,7 +18,7 @@ class Step(Record):
     inside = False
 
 
-class Limits(Step):
+class RctlRules(Step):
     """rctl(8) rules of one jail, which exists: subject `web` as planned, rules `maxproc:deny=20`.
 
     removed: rules to drop once the others are there, `maxproc:deny` or one of its amounts, `maxproc:deny=20`.
@@ -92,7 +92,7 @@ class Mount(Step):
     inside: bool = False
 
 
-class Alias(Step):
+class AddressAlias(Step):
     """An address put on a host interface for the jail: family inet or inet6, address with prefix length."""
 
     interface: str
@@ -156,7 +156,7 @@ class CreateNamespaces(Step):
     bundle: str = ""
 
 
-class Nodes(Step):
+class DeviceNodes(Step):
     """Device nodes and symbolic links below a /dev that is ours (Linux).
 
     nodes: (path, type c|b|p, major, minor, mode, uid, gid). links: (path, target).
@@ -167,7 +167,7 @@ class Nodes(Step):
     links: tuple[tuple[str, str], ...] = ()
 
 
-class Conceal(Step):
+class MaskPaths(Step):
     """linux.maskedPaths and linux.readonlyPaths; a path that does not exist is skipped."""
 
     inside = True

@@ -29,7 +29,7 @@ def root(tmp_path: Path) -> Iterator[int]:
     assert (tmp_path / "host" / "secret").read_text() == "unchanged", "HOST PATH WAS CHANGED"
 
 
-def where(place: rootfs.Place) -> str:
+def where(place: rootfs.ResolvedPath) -> str:
     """Return the real path of a place and close it."""
     parent = os.readlink(f"/proc/self/fd/{place.parent}") if os.path.isdir("/proc/self/fd") else ""
     name = place.name

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     Option = tuple[str, str, str, str]
 
 
-class Given:
+class Args:
     """What a command line said: options by long name (text, True, or a list), and positionals in order."""
 
     def __init__(self) -> None:
@@ -33,14 +33,14 @@ class Given:
         value = self.options.get(name)
         return value if isinstance(value, list) else []
 
-    def said(self) -> list[str]:
+    def all_values(self) -> list[str]:
         """Return all words and values."""
         lists = (value if isinstance(value, list) else [str(value)] for value in self.options.values())
         return [*self.words, *(text for values in lists for text in values)]
 
 
 def parse(
-    arguments: "Sequence[str]", options: "Sequence[Option]", given: Given, stop_after: int = -1, late: bool = False
+    arguments: "Sequence[str]", options: "Sequence[Option]", given: Args, stop_after: int = -1, late: bool = False
 ) -> list[str]:
     """Read options and positionals into `given`. Returns the words that follow the first `stop_after` positionals.
 
@@ -67,7 +67,7 @@ def parse(
     return []
 
 
-def _take(word: str, pending: list[str], options: "Sequence[Option]", given: Given) -> None:
+def _take(word: str, pending: list[str], options: "Sequence[Option]", given: Args) -> None:
     name, equals, value = word.lstrip("-").partition("=")
     option = next((option for option in options if option[0] == name), None)
     if option:
@@ -78,7 +78,7 @@ def _take(word: str, pending: list[str], options: "Sequence[Option]", given: Giv
         _take_letters(word, pending, options, given)
 
 
-def _take_letters(word: str, pending: list[str], options: "Sequence[Option]", given: Given) -> None:
+def _take_letters(word: str, pending: list[str], options: "Sequence[Option]", given: Args) -> None:
     letters = word[1:]
     while letters:
         letter, letters = letters[0], letters[1:]
@@ -92,7 +92,7 @@ def _take_letters(word: str, pending: list[str], options: "Sequence[Option]", gi
         _store(option, f"-{letter}", None, pending, given)
 
 
-def _store(option: "Option", word: str, value: str | None, pending: list[str], given: Given) -> None:
+def _store(option: "Option", word: str, value: str | None, pending: list[str], given: Args) -> None:
     name, _, kind, _ = option
     if not kind:
         given.options[name] = value is None or _boolean(value, name)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from runjail.cli.main import Context
-    from runjail.container.state import Store
+    from runjail.container.state import Runtime
     from runjail.host.base import Host
     from runjail.shim.machine import Engine, Machine
 
@@ -31,19 +31,19 @@ def main() -> "NoReturn":
 
 def _engine(exposed: str) -> "Engine":
     """Return the engine of this machine. A `delete` that has nothing to do needs none."""
-    from runjail.cli.args import Given
+    from runjail.cli.args import Args
     from runjail.cli.main import Context
     from runjail.shim.machine import Engine
 
-    context = Context(Given())
+    context = Context(Args())
     host = context.host()
 
-    def store(root: str) -> "Store":
-        from runjail.container.state import Store
+    def runtime(root: str) -> "Runtime":
+        from runjail.container.state import Runtime
 
-        return Store(root, lambda: context.plugins(host))
+        return Runtime(root, lambda: context.plugins(host))
 
-    return Engine(host, _machine(host), store, lambda: _share(context), exposed)
+    return Engine(host, _machine(host), runtime, lambda: _share(context), exposed)
 
 
 def _machine(host: "Host") -> "Machine":

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from io import FileIO
     from typing import NoReturn
 
-    from runjail.image.crypto.options import Parameters, Private
+    from runjail.image.crypto.options import Parameters, PrivateLayerOptions
     from runjail.image.model import Descriptor
 
 USAGE = "usage: ctd-decoder [--decryption-keys-path DIR] [--content-store DIR]"
@@ -120,7 +120,7 @@ def _decode(directory: str, store: str) -> None:
     payload = _payload(store)
     parameters = payload[0] if payload else {}
     if directory:
-        with _telling("unable to get decryption keys in provided key path"):
+        with _error_context("unable to get decryption keys in provided key path"):
             parameters = keys.merge(keys.read_directory(directory), parameters)
     if payload:
         private = _unwrap([payload[1]], parameters)[1]
@@ -128,15 +128,15 @@ def _decode(directory: str, store: str) -> None:
             _copy(file, payload[1], private)
         return
     with _spool(sys.maxsize) as file:
-        with _telling("read payload: bad file descriptor"):
+        with _error_context("read payload: bad file descriptor"):
             found = list(encrypted_layers(store, f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"))
         _copy(file, *_unwrap(found, parameters))
 
 
-def _unwrap(layers: "Sequence[Descriptor]", parameters: "Parameters") -> "tuple[Descriptor, Private]":
+def _unwrap(layers: "Sequence[Descriptor]", parameters: "Parameters") -> "tuple[Descriptor, PrivateLayerOptions]":
     """Return the first of the descriptors of one layer that a key opens, and its options."""
     failure: RunjailError = Unauthorized()
-    with _telling("call to DecryptLayer failed"):
+    with _error_context("call to DecryptLayer failed"):
         providers = keyprovider.configured()
         for layer in layers:
             try:
@@ -148,16 +148,16 @@ def _unwrap(layers: "Sequence[Descriptor]", parameters: "Parameters") -> "tuple[
         raise failure
 
 
-def _copy(file: "FileIO", descriptor: "Descriptor", private: "Private") -> None:
+def _copy(file: "FileIO", descriptor: "Descriptor", private: "PrivateLayerOptions") -> None:
     """Authenticate the whole layer, and only then write it decrypted."""
-    with _telling("could not copy data"):
+    with _error_context("could not copy data"):
         layer_stream.verify(file.fileno(), private, ocicrypt.public(descriptor), descriptor)
         for block in layer_stream.decrypted(file.fileno(), private):
             _write(1, block)
 
 
 @contextmanager
-def _telling(what: str) -> "Iterator[None]":
+def _error_context(what: str) -> "Iterator[None]":
     """Put what was being done before the cause, in imgcrypt's words; its own come first where the cause has them."""
     try:
         yield
@@ -185,7 +185,7 @@ def _payload(store: str) -> "tuple[Parameters, Descriptor] | None":
         said = protobuf.decode(ANY, data)
     except ValueError as error:
         raise Corrupt(f"could not proto.Unmarshal() decrypt data: {error}") from None
-    with _telling("could not UnmarshalAny() the decrypt data"):
+    with _error_context("could not UnmarshalAny() the decrypt data"):
         if said["type_url"] != PAYLOAD:
             raise Corrupt(f"type with url {said['type_url'][:80]!r}: not found")
         document = model.parse_document(said["value"], "payload")
@@ -211,12 +211,12 @@ def _parameters(document: object) -> "Parameters":
 def _spool(most: int) -> "Iterator[FileIO]":
     """Keep up to so many bytes of standard input in a file without a name."""
     place = os.environ.get("TMPDIR") or SPOOL
-    with _telling(f"could not copy data: {place}"):
+    with _error_context(f"could not copy data: {place}"):
         file = tempfile.TemporaryFile(buffering=0, dir=place)
     with file:
-        with _telling("could not copy data"):
+        with _error_context("could not copy data"):
             while most and (block := os.read(0, min(BLOCK, most))):
-                with _telling(f"could not copy data: {place}"):
+                with _error_context(f"could not copy data: {place}"):
                     _write(file.fileno(), block)
                 most -= len(block)
             file.seek(0)

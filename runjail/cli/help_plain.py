@@ -15,7 +15,7 @@ COLUMN = 28  # where explanations start
 
 def show(words: list[str]) -> int:
     """Print the help of the program, of one verb, or of a verb's verb."""
-    from runjail.cli.main import put
+    from runjail.cli.main import write_stdout
 
     group = GROUPS.get(words[0]) if words else None
     verbs = importlib.import_module(group[0]).VERBS if group else VERBS
@@ -23,12 +23,12 @@ def show(words: list[str]) -> int:
     if verb in verbs:
         _, positionals, options, text = verbs[verb]
         usage = " ".join(["runjail", *(words[:1] if group else []), verb, "[OPTIONS]", *positionals])
-        return put(_page(usage, text, _options(options)))
+        return write_stdout(_page(usage, text, _options(options)))
     if group:
-        return put(_page(f"runjail {words[0]} COMMAND [ARGS]...", group[1], _commands(verbs)))
+        return write_stdout(_page(f"runjail {words[0]} COMMAND [ARGS]...", group[1], _commands(verbs)))
     every = VERBS | {name: ("", (), (), about) for name, (_, about) in GROUPS.items()}
     usage = "runjail [OPTIONS] COMMAND [ARGS]..."
-    return put(_page(usage, "run OCI containers as FreeBSD jails", _options(GLOBALS), _commands(every)))
+    return write_stdout(_page(usage, "run OCI containers as FreeBSD jails", _options(GLOBALS), _commands(every)))
 
 
 def _page(usage: str, text: str, *blocks: "list[str]") -> str:

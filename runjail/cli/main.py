@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any, NoReturn
 
-    from runjail.cli.args import Given
-    from runjail.container.state import Store
+    from runjail.cli.args import Args
+    from runjail.container.state import Runtime
     from runjail.host.base import Host
-    from runjail.nri.invoke import Chain
+    from runjail.nri.invoke import PluginChain
 
 ENTERING = {"create", "exec", "run", "start"}  # put processes into containers
 UNDOING = ENTERING | {"delete"}  # leave something half done when they are killed
@@ -35,11 +35,11 @@ _GLOBAL = frozenset(option[0] for option in GLOBALS) - {"help", "version"}
 class Context:
     """What every verb gets besides its own options. host and store are made when asked for."""
 
-    def __init__(self, given: "Given", rest: list[str] | None = None, preserve: int = 0, listen: int = 0) -> None:
-        root = given.text("root") or os.environ.get("RUNJAIL_ROOT", "")
+    def __init__(self, parsed: "Args", rest: list[str] | None = None, preserve: int = 0, listen: int = 0) -> None:
+        root = parsed.text("root") or os.environ.get("RUNJAIL_ROOT", "")
         self.root = os.path.abspath(root) if root else ""
-        self.location = given.text("store") or os.environ.get("RUNJAIL_STORE", "")
-        self.nri_bin = os.path.abspath(given.text("nri-bin")) if given.text("nri-bin") else ""
+        self.location = parsed.text("store") or os.environ.get("RUNJAIL_STORE", "")
+        self.nri_bin = os.path.abspath(parsed.text("nri-bin")) if parsed.text("nri-bin") else ""
         self.rest = rest or []
         self.preserve = preserve
         self.listen = listen
@@ -54,17 +54,17 @@ class Context:
 
         return LinuxHost()
 
-    def store(self, host: "Host") -> "Store":
+    def runtime(self, host: "Host") -> "Runtime":
         """Return the state directories."""
-        from runjail.container.state import Store, default_root
+        from runjail.container.state import Runtime, default_root
 
-        return Store(self.root or default_root(host.os), lambda: self.plugins(host), self.granted)
+        return Runtime(self.root or default_root(host.os), lambda: self.plugins(host), self.allowed_params)
 
     def settings(self) -> str:
         """Return the path of runjail.toml, "" when there is none."""
         return os.environ.get("RUNJAIL_CONFIG") or next((path for path in SETTINGS if os.path.exists(path)), "")
 
-    def granted(self) -> "tuple[str, list[str]]":
+    def allowed_params(self) -> "tuple[str, list[str]]":
         """Return where runjail.toml is or would be, and which permissions it grants to annotations."""
         path = self.settings()
         if not path:
@@ -73,7 +73,7 @@ class Context:
 
         return path, read(path)["jail"].get("allow", [])
 
-    def plugins(self, host: "Host") -> "Chain | None":
+    def plugins(self, host: "Host") -> "PluginChain | None":
         """Return the NRI plugins that are configured. Where nothing is, this costs a look at a few names."""
         settings = self.settings()
         places = NRI if host.os == "freebsd" else NRI[:1]
@@ -119,15 +119,15 @@ def run(argv: "Sequence[str]", own: bool = False) -> int:
     verb = ""
     debug = False
     try:
-        given, rest = _globals(argv)
-        debug = given.flag("debug")
-        verb = given.words[0] if given.words else ""
+        parsed, rest = _globals(argv)
+        debug = parsed.flag("debug")
+        verb = parsed.words[0] if parsed.words else ""
         exposed = ""
         if own and verb in ENTERING and sys.platform == "linux":
             from runjail.host.interpreter import secure
 
             exposed = secure()
-        return _dispatch(given, verb, rest, exposed)
+        return _dispatch(parsed, verb, rest, exposed)
     except RunjailError as error:
         log.error(str(error), error.hint)
     except KeyboardInterrupt as error:
@@ -146,32 +146,32 @@ def run(argv: "Sequence[str]", own: bool = False) -> int:
     return OWN_FAILURE.get(verb, 1)
 
 
-def _globals(argv: "Sequence[str]") -> "tuple[Given, list[str]]":
-    given = args.Given()
+def _globals(argv: "Sequence[str]") -> "tuple[Args, list[str]]":
+    parsed = args.Args()
     try:
-        return given, args.parse(argv[1:], GLOBALS, given, stop_after=1)
+        return parsed, args.parse(argv[1:], GLOBALS, parsed, stop_after=1)
     except UsageError:  # belongs into the log, if that was named before the mistake
-        _open_log(given)
+        _open_log(parsed)
         raise
 
 
-def _dispatch(given: "Given", verb: str, rest: list[str], exposed: str) -> int:
-    if given.flag("version"):
-        return _version(given)
-    if given.flag("help") or not verb or verb == "help":
+def _dispatch(parsed: "Args", verb: str, rest: list[str], exposed: str) -> int:
+    if parsed.flag("version"):
+        return _version(parsed)
+    if parsed.flag("help") or not verb or verb == "help":
         return _help(rest[:2])
     verbs = VERBS
     if verb in GROUPS:
-        verbs, word, rest = _enter(verb, given, rest)
-        if given.flag("help") or not word:
+        verbs, word, rest = _enter(verb, parsed, rest)
+        if parsed.flag("help") or not word:
             return _help([verb])
         verb = f"{verb} {word}"
     if verb not in verbs:
-        _open_log(given)
+        _open_log(parsed)
         raise UsageError(f"unknown command {verb[:80]!r}")
     function, positionals, options, _ = verbs[verb]
     trailing = bool(positionals) and positionals[-1].endswith("...")
-    wanted, words, preserve, listen = args.Given(), [], 0, 0
+    wanted, words, preserve, listen = args.Args(), [], 0, 0
     problem: UsageError | None = None
     try:
         stop = len(positionals) - 1 if trailing else -1  # what follows `exec ID` is its command's
@@ -182,9 +182,9 @@ def _dispatch(given: "Given", verb: str, rest: list[str], exposed: str) -> int:
         problem = error
     if wanted.flag("help"):
         return _help(verb.split())
-    _adopt(given, wanted, options)
-    _close_leaked(3 + preserve, [*given.said(), *wanted.said()])
-    _open_log(given)
+    _adopt(parsed, wanted, options)
+    _close_leaked(3 + preserve, [*parsed.all_values(), *wanted.all_values()])
+    _open_log(parsed)
     if exposed:
         log.debug(exposed)
     if problem:
@@ -194,14 +194,14 @@ def _dispatch(given: "Given", verb: str, rest: list[str], exposed: str) -> int:
         from runjail import signals
 
         signals.catch()
-    return _function(function)(wanted, Context(given, words, preserve, listen))
+    return _function(function)(wanted, Context(parsed, words, preserve, listen))
 
 
-def _enter(group: str, given: "Given", rest: list[str]) -> "tuple[dict[str, Any], str, list[str]]":
+def _enter(group: str, parsed: "Args", rest: list[str]) -> "tuple[dict[str, Any], str, list[str]]":
     """Return the verbs of a verb that has verbs, each with its whole name, which one is asked for, and what follows."""
-    more = args.Given()
+    more = args.Args()
     rest = args.parse(rest, GLOBALS, more, stop_after=1)
-    given.options |= more.options
+    parsed.options |= more.options
     verbs = _load(GROUPS[group][0]).VERBS
     return {f"{group} {word}": row for word, row in verbs.items()}, more.words[0] if more.words else "", rest
 
@@ -227,10 +227,10 @@ def _named_descriptor(text: str) -> int:
     return -1
 
 
-def _adopt(given: "Given", wanted: "Given", options: "Sequence[args.Option]") -> None:
+def _adopt(parsed: "Args", wanted: "Args", options: "Sequence[args.Option]") -> None:
     """Global options may also follow the verb, where the verb has no option of that name."""
     own = {option[0] for option in options}
-    given.options |= {name: value for name, value in wanted.options.items() if name in _GLOBAL and name not in own}
+    parsed.options |= {name: value for name, value in wanted.options.items() if name in _GLOBAL and name not in own}
 
 
 def _check_words(verb: str, words: list[str], positionals: tuple[str, ...]) -> None:
@@ -241,9 +241,9 @@ def _check_words(verb: str, words: list[str], positionals: tuple[str, ...]) -> N
         raise UsageError(f"{verb} takes {' '.join(positionals) or 'no words'}, got {len(words)}", f"usage: {usage}")
 
 
-def _preserved(given: "Given") -> tuple[int, int]:
+def _preserved(parsed: "Args") -> tuple[int, int]:
     """Return how many descriptors from 3 on go to the program, and how many systemd passed (sd_listen_fds(3))."""
-    asked = given.text("preserve-fds") or "0"
+    asked = parsed.text("preserve-fds") or "0"
     if not (asked.isascii() and asked.isdigit()) or len(asked) > 4 or int(asked) > MAX_PRESERVED:
         raise UsageError(f"--preserve-fds: not a number of descriptors: {asked[:40]!r}")
     for_us = os.environ.get("LISTEN_PID") in (None, str(os.getpid()))  # or they were another process's
@@ -257,9 +257,9 @@ def _preserved(given: "Given") -> tuple[int, int]:
     return listen + int(asked), listen
 
 
-def _open_log(given: "Given") -> None:
-    form = given.text("log-format", "text")
-    level = "debug" if given.flag("debug") else given.text("log-level")
+def _open_log(parsed: "Args") -> None:
+    form = parsed.text("log-format", "text")
+    level = "debug" if parsed.flag("debug") else parsed.text("log-level")
     level = {"warn": "warning"}.get(level, level)
     wrong = ""
     if form not in ("text", "json"):
@@ -267,16 +267,16 @@ def _open_log(given: "Given") -> None:
     if level and level not in log.LEVELS:
         wrong, level = f"--log-level: not one of {', '.join(log.LEVELS)}: {level[:40]!r}", ""
     try:
-        log.set_up(given.text("log"), form, level)
+        log.set_up(parsed.text("log"), form, level)
     except OSError as error:
-        raise UsageError(f"opening log {given.text('log')}: {reason(error)}") from error
+        raise UsageError(f"opening log {parsed.text('log')}: {reason(error)}") from error
     if wrong:
         raise UsageError(wrong)
 
 
-def _function(path: str) -> "Callable[[Given, Context], int]":
+def _function(path: str) -> "Callable[[Args, Context], int]":
     module, _, name = path.partition(":")
-    function: Callable[[Given, Context], int] = getattr(_load(module), name)
+    function: Callable[[Args, Context], int] = getattr(_load(module), name)
     return function
 
 
@@ -285,10 +285,10 @@ def _load(module: str) -> "Any":
     return sys.modules[module]
 
 
-def _version(given: "Given") -> int:
+def _version(parsed: "Args") -> int:
     from runjail.cli.reports import version
 
-    return version(Context(given))
+    return version(Context(parsed))
 
 
 def _help(words: list[str]) -> int:
@@ -300,7 +300,7 @@ def _help(words: list[str]) -> int:
     return show(words)
 
 
-def put(text: str) -> int:
+def write_stdout(text: str) -> int:
     """Write to standard output, whole. Returns exit code 0."""
     data = text.encode("utf-8", "surrogateescape")
     while data:

@@ -3,34 +3,36 @@
 import time
 
 from runjail import jsonio
-from runjail.cli.main import Context, put
+from runjail.cli.main import Context, write_stdout
 from runjail.cli.reports import choice, table
 from runjail.errors import PluginError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runjail.cli.args import Given
+    from runjail.cli.args import Args
     from runjail.nri.config import Plugin
-    from runjail.nri.invoke import Chain
+    from runjail.nri.invoke import PluginChain
 
 SAMPLE = "nri-check"  # the id in sample requests: no container, so no pid and no resource group
 
 
-def nri(given: "Given", context: Context) -> int:
+def nri(args: "Args", context: Context) -> int:
     """List the plugins, or try them. Exit code 1 when one cannot run or fails."""
-    form = choice(given, "table", "json")
-    word = given.words[0]
+    form = choice(args, "table", "json")
+    word = args.words[0]
     if word not in ("ls", "check"):
         raise UsageError(f"nri takes ls or check, not {word[:80]!r}")
     chain = context.plugins(context.host())
     plugins = chain.plugins if chain else ()
     rows = [_listed(chain, plugin) if word == "ls" else _tried(chain, plugin) for plugin in plugins if chain]
     if form == "json":
-        put(jsonio.dumps(rows) + "\n")
+        write_stdout(jsonio.dumps(rows) + "\n")
     elif not rows:
-        put("no NRI plugins are configured\n")
+        write_stdout("no NRI plugins are configured\n")
     else:
-        put(table([tuple(name.upper() for name in rows[0]), *[tuple(map(_cell, row.values())) for row in rows]]))
+        write_stdout(
+            table([tuple(name.upper() for name in rows[0]), *[tuple(map(_cell, row.values())) for row in rows]])
+        )
     return 0 if all(row["works"] for row in rows) else 1
 
 
@@ -41,7 +43,7 @@ def _cell(value: object) -> str:
     return text if text.isprintable() else ascii(text)[1:-1]
 
 
-def _listed(chain: "Chain", plugin: "Plugin") -> dict[str, object]:
+def _listed(chain: "PluginChain", plugin: "Plugin") -> dict[str, object]:
     """Return what would run; `found` is its path, or what is wrong with it."""
     import os
 
@@ -55,13 +57,13 @@ def _listed(chain: "Chain", plugin: "Plugin") -> dict[str, object]:
     return {"type": plugin.type, "works": works, "found": found, "file": plugin.file, "conf": conf}
 
 
-def _tried(chain: "Chain", plugin: "Plugin") -> dict[str, object]:
+def _tried(chain: "PluginChain", plugin: "Plugin") -> dict[str, object]:
     """Send a `create` for a container that does not exist."""
-    from runjail.nri.messages import Subject
+    from runjail.nri.messages import ContainerInfo
 
     before = time.monotonic()
     try:
-        result = chain.call(plugin, "create", Subject(SAMPLE, annotations={"org.runjail.nri.check": "true"}))
+        result = chain.call(plugin, "create", ContainerInfo(SAMPLE, annotations={"org.runjail.nri.check": "true"}))
         works, said = True, ", ".join(f"{key}={value}" for key, value in result.metadata.items())
     except PluginError as error:
         works, said = False, _cause(error, plugin)

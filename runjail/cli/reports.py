@@ -4,7 +4,7 @@ import os
 import sys
 
 from runjail import jsonio, log
-from runjail.cli.main import Context, put
+from runjail.cli.main import Context, write_stdout
 from runjail.errors import UsageError
 
 TYPE_CHECKING = False
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from runjail.cli.args import Given
+    from runjail.cli.args import Args
 
 UNITS = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 DURATIONS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -44,9 +44,9 @@ def plain(text: str) -> str:
     return text if text.isprintable() else ascii(text)[1:-1]
 
 
-def choice(given: "Given", default: str, other: str) -> str:
+def choice(args: "Args", default: str, other: str) -> str:
     """Return which of two forms of the output was asked for."""
-    form = given.text("format", default)
+    form = args.text("format", default)
     if form not in (default, other):
         raise UsageError(f"--format: not {default} or {other}: {form[:40]!r}")
     return form
@@ -57,39 +57,39 @@ def version(context: Context) -> int:
     from runjail import __version__
 
     host = context.host()
-    return put(
-        f"runjail version {__version__}\ncommit: v{__version__}\nspec: 1.3.0\nrundir: {context.store(host).root}\n"
+    return write_stdout(
+        f"runjail version {__version__}\ncommit: v{__version__}\nspec: 1.3.0\nrundir: {context.runtime(host).root}\n"
     )
 
 
-def list_(given: "Given", context: Context) -> int:
+def list_(args: "Args", context: Context) -> int:
     """List containers. What is JSON here, in ps and in events has no blanks, as runc's: scripts search it as text."""
     from runjail.container.query import documents, owner_name
 
     host = context.host()
-    form = choice(given, "table", "json")
-    store = context.store(host)
-    if given.flag("quiet"):
-        return put("".join(f"{container_id}\n" for container_id in store.ids()))
-    found = documents(host, store)
+    form = choice(args, "table", "json")
+    runtime = context.runtime(host)
+    if args.flag("quiet"):
+        return write_stdout("".join(f"{container_id}\n" for container_id in runtime.ids()))
+    found = documents(host, runtime)
     for document in found:
         document["owner"] = owner_name(document["owner"])
     if form == "json":
-        return put(jsonio.dumps(found, tight=True) + "\n")
+        return write_stdout(jsonio.dumps(found, tight=True) + "\n")
     heading = ("ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER")
-    return put(table([heading, *[tuple(str(row[name.lower()]) or "-" for name in heading) for row in found]]))
+    return write_stdout(table([heading, *[tuple(str(row[name.lower()]) or "-" for name in heading) for row in found]]))
 
 
-def ps(given: "Given", context: Context) -> int:
+def ps(args: "Args", context: Context) -> int:
     """List the processes of a container: as a JSON array of pids, or as a table."""
     from runjail.container import query
 
     host = context.host()
-    form = _late_format(context.rest) or choice(given, "table", "json")
-    pids = query.pids(given.words[0], host, context.store(host))
+    form = _late_format(context.rest) or choice(args, "table", "json")
+    pids = query.pids(args.words[0], host, context.runtime(host))
     if form == "json":
-        return put(jsonio.dumps(pids, tight=True) + "\n")
-    return put(table(query.process_rows(pids)))
+        return write_stdout(jsonio.dumps(pids, tight=True) + "\n")
+    return write_stdout(table(query.process_rows(pids)))
 
 
 def _late_format(words: list[str]) -> str:
@@ -98,14 +98,14 @@ def _late_format(words: list[str]) -> str:
     return value if name in ("-f", "--format") and value in ("table", "json") else ""
 
 
-def events(given: "Given", context: Context) -> int:
+def events(args: "Args", context: Context) -> int:
     """Print stats events, one JSON object a line."""
     from runjail.container import query
 
     host = context.host()
-    interval = _duration(given.text("interval") or "5s")
-    for event in query.events(given.words[0], interval, given.flag("stats"), host, context.store(host)):
-        put(jsonio.dumps(event, tight=True) + "\n")
+    interval = _duration(args.text("interval") or "5s")
+    for event in query.events(args.words[0], interval, args.flag("stats"), host, context.runtime(host)):
+        write_stdout(jsonio.dumps(event, tight=True) + "\n")
     return 0
 
 
@@ -126,21 +126,21 @@ def _duration(text: str) -> float:
     return seconds
 
 
-def update(given: "Given", context: Context) -> int:
+def update(args: "Args", context: Context) -> int:
     """Change limits, from a document, from options, or both (options win)."""
     from runjail.container.update import update as do
     from runjail.spec.parse import parse_resources
 
-    document = _resources_document(given.text("resources"))
+    document = _resources_document(args.text("resources"))
     for option, (section, name) in UPDATES.items():
-        if option in given.options:
-            text = given.text(option)
+        if option in args.options:
+            text = args.text(option)
             part = document.setdefault(section, {})
             if not isinstance(part, dict):
                 raise UsageError(f"--resources: {section} is not an object")
             part[name] = text if option.startswith("cpuset") else _size(text, option)
     host = context.host()
-    do(given.words[0], parse_resources(document), host, context.store(host))
+    do(args.words[0], parse_resources(document), host, context.runtime(host))
     return 0
 
 
@@ -166,18 +166,18 @@ def _size(text: str, option: str) -> int:
     return int(number) * unit
 
 
-def features(_given: "Given", context: Context) -> int:
+def features(_given: "Args", context: Context) -> int:
     """Print the features document (runtime-spec, features.md)."""
     from runjail.container.features import document
 
-    return put(jsonio.dumps(document(context.host().os), indent=4) + "\n")
+    return write_stdout(jsonio.dumps(document(context.host().os), indent=4) + "\n")
 
 
-def spec(given: "Given", context: Context) -> int:
+def spec(args: "Args", context: Context) -> int:
     """Write an example config.json."""
     from runjail.container.features import example
 
-    path = os.path.join(given.text("bundle") or ".", "config.json")
+    path = os.path.join(args.text("bundle") or ".", "config.json")
     try:
         with open(path, "x", encoding="utf-8") as file:
             file.write(jsonio.dumps(example(context.host().os), indent=4) + "\n")
@@ -186,66 +186,68 @@ def spec(given: "Given", context: Context) -> int:
     return 0
 
 
-def plan(given: "Given", context: Context) -> int:
+def plan(args: "Args", context: Context) -> int:
     """Print what create would do on FreeBSD (or Linux)."""
     from runjail.container.state import check_id, default_root
-    from runjail.plan.plan import make_plan, refuse_ungranted
+    from runjail.plan.plan import check_allowed, make_plan
     from runjail.plan.show import as_data, as_text
     from runjail.spec.parse import parse, read
 
-    form = choice(given, "text", "json")
-    bundle = os.path.abspath(given.text("bundle") or ".")
-    system = _system(given, "freebsd")
-    container_id = check_id(given.words[0] if given.words else os.path.basename(bundle))
+    form = choice(args, "text", "json")
+    bundle = os.path.abspath(args.text("bundle") or ".")
+    system = _system(args, "freebsd")
+    container_id = check_id(args.words[0] if args.words else os.path.basename(bundle))
     parsed = parse(read(f"{bundle}/config.json"), system)
     root = context.root or default_root(system)
     made = make_plan(parsed, container_id=container_id, bundle=bundle, state=f"{root}/{container_id}", os=system)
-    if system == "freebsd" and parsed.freebsd.jail.beyond:
-        refuse_ungranted(parsed, *context.granted())
-    if not given.text("os") and context.host().os != system:
+    if system == "freebsd" and parsed.freebsd.jail.needs_grant:
+        check_allowed(parsed, *context.allowed_params())
+    if not args.text("os") and context.host().os != system:
         print(f"this is the plan for FreeBSD; --os {context.host().os} shows this machine's", file=sys.stderr)
-    return put(as_text(made, parsed) if form == "text" else jsonio.dumps(as_data(made, parsed), indent=2) + "\n")
+    return write_stdout(
+        as_text(made, parsed) if form == "text" else jsonio.dumps(as_data(made, parsed), indent=2) + "\n"
+    )
 
 
-def _system(given: "Given", default: str) -> str:
-    system = given.text("os", default)
+def _system(args: "Args", default: str) -> str:
+    system = args.text("os", default)
     if system not in ("freebsd", "linux"):
         raise UsageError(f"--os: not freebsd or linux: {system[:40]!r}")
     return system
 
 
-def validate(given: "Given", context: Context) -> int:
+def validate(args: "Args", context: Context) -> int:
     """Explain all that is wrong with config.json, one problem a line."""
     from runjail.errors import InvalidConfig
-    from runjail.plan.plan import make_plan, refuse_ungranted
+    from runjail.plan.plan import check_allowed, make_plan
     from runjail.spec.parse import parse, read
 
-    bundle = os.path.abspath(given.text("bundle") or ".")
-    system = _system(given, context.host().os)
+    bundle = os.path.abspath(args.text("bundle") or ".")
+    system = _system(args, context.host().os)
     try:
         parsed = parse(read(f"{bundle}/config.json"), system)
         make_plan(parsed, container_id="validate", bundle=bundle, state="/var/run/runjail/validate", os=system)
-        if system == "freebsd" and parsed.freebsd.jail.beyond:
-            refuse_ungranted(parsed, *context.granted())
+        if system == "freebsd" and parsed.freebsd.jail.needs_grant:
+            check_allowed(parsed, *context.allowed_params())
     except InvalidConfig as error:
         for problem in error.problems:
             print(problem, file=sys.stderr)
         log.record(str(error))
         return 1
-    return put(f"{bundle}/config.json is valid for {system}\n")
+    return write_stdout(f"{bundle}/config.json is valid for {system}\n")
 
 
-def check(given: "Given", context: Context) -> int:
+def check(args: "Args", context: Context) -> int:
     """Print what this machine can do. Exit code 1 when something is missing that containers need.
 
     Rows without a remedy are for information, and so are Python modules: some verbs need each, none needs all.
     """
-    form = choice(given, "table", "json")
+    form = choice(args, "table", "json")
     more: list[tuple[str, bool, str, str]] = []
-    if given.text("containerd"):
+    if args.text("containerd"):
         from runjail.cli.containerd_config import rows as look
 
-        rows: Sequence[tuple[str, bool, str, str]] = look(given.text("containerd"))
+        rows: Sequence[tuple[str, bool, str, str]] = look(args.text("containerd"))
     else:
         from runjail.cli.modules import rows as modules
 
@@ -253,9 +255,9 @@ def check(given: "Given", context: Context) -> int:
         rows, more = host.check(), modules(host.os)
     if form == "json":
         names = ("what", "works", "found", "remedy")
-        put(jsonio.dumps([dict(zip(names, row, strict=True)) for row in [*rows, *more]]) + "\n")
+        write_stdout(jsonio.dumps([dict(zip(names, row, strict=True)) for row in [*rows, *more]]) + "\n")
     else:
         heading = ("WHAT", "WORKS", "FOUND", "REMEDY")
         shown = [(what, "yes" if works else "no", found, remedy) for what, works, found, remedy in [*rows, *more]]
-        put(table([heading, *shown]))
+        write_stdout(table([heading, *shown]))
     return 0 if all(works or not remedy for _, works, _, remedy in rows) else 1

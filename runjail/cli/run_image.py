@@ -4,7 +4,7 @@ import os
 import secrets
 
 from runjail.cli.image.manage import storage_size, unpacked
-from runjail.cli.image.session import Half
+from runjail.cli.image.session import ImageSession
 from runjail.cli.main import Context
 from runjail.errors import ContainerExists, StoreNotFound, UsageError
 from runjail.image.bundle import owned
@@ -13,34 +13,34 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runjail.cli.args import Given
-    from runjail.container.state import Store
-    from runjail.image.bundle.owned import Making
+    from runjail.cli.args import Args
+    from runjail.container.state import Runtime
+    from runjail.image.bundle.owned import OwnedBundle
 
 
-def bundle_for(given: "Given", context: Context, states: "Store") -> "Making":
+def new_owned_bundle(args: "Args", context: Context, states: "Runtime") -> "OwnedBundle":
     """Return what makes the bundle of --image; leaving it takes the bundle back unless the container exists."""
     from runjail.container.query import is_used
 
-    container_id = given.words[0]
+    container_id = args.words[0]
     container = states.container(container_id)
-    if given.text("bundle"):
+    if args.text("bundle"):
         raise UsageError("run takes --bundle or --image, not both")
     if container.exists():
         raise ContainerExists(container_id)
     name = f"{container_id[:200]}-{secrets.token_hex(6)}"  # the same id may exist below another --root
-    return owned.Making(Half(given, context).store, name, os.path.abspath(container.path), is_used)
+    return owned.OwnedBundle(ImageSession(args, context).store, name, os.path.abspath(container.path), is_used)
 
 
-def fill(making: "Making", given: "Given", context: Context) -> "dict[str, Any]":
+def fill(making: "OwnedBundle", args: "Args", context: Context) -> "dict[str, Any]":
     """Unpack the image, give the bundle its root, and return its config.json, which is written there as well."""
     from runjail.image.bundle.oci_config import LONGEST_HOSTNAME, config
 
-    half = Half(given, context)
-    limit, network = storage_size(given), _network(given)
-    with half.content.lease():
-        image, found = unpacked(half, given.text("image"))
-        root = half.store.make_root(
+    images = ImageSession(args, context)
+    limit, network = storage_size(args), _network(args)
+    with images.content.lease():
+        image, found = unpacked(images, args.text("image"))
+        root = images.store.create_rootfs(
             making.name, found.chain, seal=found.seal, size=limit, properties=making.properties()
         )
     document = config(
@@ -48,14 +48,14 @@ def fill(making: "Making", given: "Given", context: Context) -> "dict[str, Any]"
         root,
         host=context.host().os,
         args=context.rest,
-        user=given.text("user"),
-        cwd=given.text("workdir"),
-        hostname=given.text("hostname") or given.words[0][:LONGEST_HOSTNAME],
+        user=args.text("user"),
+        cwd=args.text("workdir"),
+        hostname=args.text("hostname") or args.words[0][:LONGEST_HOSTNAME],
         network=network,
-        readonly=given.flag("read-only"),
+        readonly=args.flag("read-only"),
     )
     environment = document["process"]["env"]
-    if given.flag("tty") and not any(variable.startswith("TERM=") for variable in environment):
+    if args.flag("tty") and not any(variable.startswith("TERM=") for variable in environment):
         environment.append("TERM=xterm")  # what every terminal of today understands
     annotations = document.setdefault("annotations", {})
     annotations["org.runjail.image.name"] = image.name
@@ -64,8 +64,8 @@ def fill(making: "Making", given: "Given", context: Context) -> "dict[str, Any]"
     return document
 
 
-def _network(given: "Given") -> str:
-    network = given.text("network", "host")
+def _network(args: "Args") -> str:
+    network = args.text("network", "host")
     if network not in ("host", "none"):
         raise UsageError(f"--network: not host or none: {network[:40]!r}")
     return network
@@ -82,4 +82,4 @@ def release(path: str) -> None:
         except StoreNotFound:  # somebody removed it, and the bundle's root with it
             return
         if owned.belongs(store, path):
-            owned.take_back(store, path)
+            owned.roll_back(store, path)

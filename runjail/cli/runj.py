@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    from runjail.cli.args import Given
+    from runjail.cli.args import Args
 
 WITH_VALUE = ("--console-socket", "--process", "--pid")
 WORDS = {"create": 2, "state": 1, "start": 1, "kill": 2, "delete": 1}
@@ -65,16 +65,16 @@ def _sorted(words: list[str]) -> tuple[list[str], list[str]]:
     return plain, options
 
 
-def become(given: "Given", context: "cli.Context") -> int:
+def become(args: "Args", context: "cli.Context") -> int:
     """Run one more process in a container, as this very process."""
     from runjail.container.exec import Request
-    from runjail.container.exec import become as do
+    from runjail.container.exec import exec_in_place as do
     from runjail.host.freebsd import attach  # noqa: F401  inside, nothing can be imported any more
     from runjail.spec.parse import parse_process, read
 
-    if not given.text("process"):
+    if not args.text("process"):
         raise UsageError("extension exec needs --process FILE")
     host = context.host()
-    process = parse_process(read(os.path.abspath(given.text("process")), "process document"), host.os)
-    socket = given.text("console-socket")
-    do(Request(given.words[0], process, "", os.path.abspath(socket) if socket else ""), host, context.store(host))
+    process = parse_process(read(os.path.abspath(args.text("process")), "process document"), host.os)
+    socket = args.text("console-socket")
+    do(Request(args.words[0], process, "", os.path.abspath(socket) if socket else ""), host, context.runtime(host))

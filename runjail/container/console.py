@@ -6,7 +6,7 @@ import struct
 import time
 
 from runjail.errors import HostError, reason
-from runjail.host.base import WorkingIn
+from runjail.host.base import WorkingDirectory
 
 NAME = b"/dev/ptmx\0"  # what receivers log as the terminal's name; conmon wants at least one byte
 BLOCK = 1 << 16
@@ -22,7 +22,7 @@ def connect(path: str) -> "_socket.socket":
     connection.setblocking(False)
     directory, _, name = path.rpartition("/")
     try:
-        with WorkingIn(directory or "/"):
+        with WorkingDirectory(directory or "/"):
             _connect(connection, name)
         connection.setblocking(True)
     except OSError as error:

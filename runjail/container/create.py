@@ -11,7 +11,7 @@ from runjail.container.status import document as state_document
 from runjail.container.sync import pair
 from runjail.errors import ContainerExists, InvalidConfig, UsageError
 from runjail.files import require_replaceable
-from runjail.plan.plan import make_plan, refuse_ungranted
+from runjail.plan.plan import check_allowed, make_plan
 from runjail.record import Record, to_data
 from runjail.spec.parse import parse, read
 
@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
 
-    from runjail.container.state import Container, Store
+    from runjail.container.state import Container, Runtime
     from runjail.host.base import Host
     from runjail.spec.model import Hooks, Spec
     from runjail.steps import Plan
@@ -44,7 +44,7 @@ class Request(Record):
 def create(
     request: Request,
     host: "Host",
-    store: "Store",
+    runtime: "Runtime",
     terminal: "_socket.socket | None" = None,
     document: object = None,
 ) -> "Container":
@@ -53,13 +53,13 @@ def create(
     terminal: a connected socket for the terminal's master, instead of request.console_socket. document: the parsed
     config.json where the caller has read it already.
     """
-    container = store.container(request.id)
+    container = runtime.container(request.id)
     raw = document or read(f"{request.bundle}/config.json")
     spec = parse(raw, host.os)
     _check(request, spec, terminal)
     plan = make_plan(spec, container_id=request.id, bundle=request.bundle, state=container.path, os=host.os)
-    if spec.freebsd.jail.beyond and host.os == "freebsd":
-        refuse_ungranted(spec, *store.granted())
+    if spec.freebsd.jail.needs_grant and host.os == "freebsd":
+        check_allowed(spec, *runtime.allowed_params())
     if not os.path.isdir(plan.source):
         raise InvalidConfig([f"root.path: {plan.source} is not a directory"])
     if request.console_socket:
@@ -67,7 +67,7 @@ def create(
 
         terminal = console.connect(request.console_socket)
     signals.hold()
-    container = _reserve(request.id, host, store)
+    container = _reserve(request.id, host, runtime)
     try:
         signals.release()
         _record(container, request, spec, plan, host)
@@ -75,9 +75,9 @@ def create(
         _build(container, request, spec, plan, host, terminal)
         signals.hold()
     except BaseException as error:  # also an interrupt: a half-made container is of no use to anybody
-        from runjail.container.delete import take_back
+        from runjail.container.delete import roll_back
 
-        take_back(container, host, error)
+        roll_back(container, host, error)
         raise
     finally:
         if terminal:
@@ -85,16 +85,16 @@ def create(
     return container
 
 
-def _reserve(container_id: str, host: "Host", store: "Store") -> "Container":
+def _reserve(container_id: str, host: "Host", runtime: "Runtime") -> "Container":
     """Take the id. A container from before the machine was last started holds it no longer: nothing of it lives."""
     try:
-        return store.reserve(container_id)
+        return runtime.reserve(container_id)
     except ContainerExists:
         from runjail.container.delete import delete_stale
 
-        if not delete_stale(store.container(container_id), host):
+        if not delete_stale(runtime.container(container_id), host):
             raise
-        return store.reserve(container_id)
+        return runtime.reserve(container_id)
 
 
 def _check(request: Request, spec: "Spec", terminal: object) -> None:
@@ -115,8 +115,13 @@ def _check(request: Request, spec: "Spec", terminal: object) -> None:
 
 def _record(container: "Container", request: Request, spec: "Spec", plan: "Plan", host: "Host") -> None:
     """Write down what is known before anything is done."""
-    box = container.box
-    box.name, box.source, box.root, box.keyring = plan.name, plan.source, plan.root, request.keyring
+    host_state = container.host_state
+    host_state.name, host_state.source, host_state.root, host_state.keyring = (
+        plan.name,
+        plan.source,
+        plan.root,
+        request.keyring,
+    )
     hooks_later = {
         "startContainer": spec.hooks.start_container,
         "poststart": spec.hooks.poststart,
@@ -129,8 +134,8 @@ def _record(container: "Container", request: Request, spec: "Spec", plan: "Plan"
         "owner": str(os.geteuid()),
         "annotations": dict(spec.annotations),
         "hooks": {kind: to_data(listed) for kind, listed in hooks_later.items() if listed},
-        "boot": host.boot(),
-        "creator": [os.getpid(), host.started(os.getpid())],
+        "boot": host.boot_id(),
+        "creator": [os.getpid(), host.start_time(os.getpid())],
     }
     container.save()
 
@@ -143,32 +148,32 @@ def _build(
     host: "Host",
     terminal: "_socket.socket | None",
 ) -> None:
-    box = container.box
+    host_state = container.host_state
     for step in plan.steps if log.debugging() else ():
         log.debug(f"container {container.id}: {step!r}")
     for step in plan.steps:
         if not step.inside:
-            host.apply(step, box, container.note)
+            host.apply(step, host_state, container.note)
     gate = init.listen_at_gate(container)
     link, theirs = pair()
     process, inner = spec.process, spec.hooks.create_container
     assert process, "_check has seen to it"
     signals.hold()
-    joined = Joining(host.fork_init(box, plan), link)
-    box.pid = joined.pid
-    if not box.pid:
+    joined = Joining(host.fork_init(host_state, plan), link)
+    host_state.pid = joined.pid
+    if not host_state.pid:
         link.close()
         preserve, listen = request.preserve, request.listen
-        init.run(init.Launch(host, container, plan, process, inner, theirs, gate, terminal, preserve, listen))
+        init.run(init.InitConfig(host, container, plan, process, inner, theirs, gate, terminal, preserve, listen))
     theirs.close()
     gate.close()
     _know(container, host)
     signals.release()
     if process.oom_score_adj is not None:
-        host.set_oom_score(box.pid, process.oom_score_adj)
-    _let_in(container, spec.hooks, host, joined)
+        host.set_oom_score(host_state.pid, process.oom_score_adj)
+    _sync_with_init(container, spec.hooks, host, joined)
     if request.pid_file:
-        write_pid(container, request.pid_file, box.pid)
+        write_pid(container, request.pid_file, host_state.pid)
     container.data["creator"] = None
     container.save()
     container.unlock()
@@ -176,22 +181,24 @@ def _build(
 
 def _know(container: "Container", host: "Host") -> None:
     """Write down which process init is."""
-    box = container.box
-    box.started = host.started(box.pid)
-    container.note({"undo": "init", "pid": box.pid, "started": box.started, "boot": container.data["boot"]})
+    host_state = container.host_state
+    host_state.started = host.start_time(host_state.pid)
+    container.note(
+        {"undo": "init", "pid": host_state.pid, "started": host_state.started, "boot": container.data["boot"]}
+    )
     container.save()
 
 
-def _let_in(container: "Container", listed: "Hooks", host: "Host", joined: Joining) -> None:
+def _sync_with_init(container: "Container", listed: "Hooks", host: "Host", joined: Joining) -> None:
     """Let init go to its place before the gate; hooks run on its way, without our lock."""
     link = joined.link
     state = state_document(container, host, "creating")
     hooked = listed.prestart or listed.create_runtime or listed.create_container
-    link.say(go=True)
+    link.send(go=True)
     if not hooked:
-        link.say(confine=state)  # it need not wait for us
+        link.send(confine=state)  # it need not wait for us
     link.expect("isolated")  # so far nobody inside can stop it, and mounts may take their time
-    host.identify(container.box)
+    host.record_namespaces(container.host_state)
     if hooked:
         from runjail.container import hooks
 
@@ -199,7 +206,7 @@ def _let_in(container: "Container", listed: "Hooks", host: "Host", joined: Joini
         container.unlock()
         hooks.run("prestart", listed.prestart, state, container.data["bundle"])
         hooks.run("createRuntime", listed.create_runtime, state, container.data["bundle"])
-        link.say(confine=state)
+        link.send(confine=state)
     if listed.create_container:
         link.expect("hooked")
 
@@ -207,9 +214,9 @@ def _let_in(container: "Container", listed: "Hooks", host: "Host", joined: Joini
         """Init appears in a pid namespace of others: it is another process from now on."""
         if hooked:
             container.lock()
-        container.box.pid = pid
+        container.host_state.pid = pid
         _know(container, host)
-        host.identify(container.box)
+        host.record_namespaces(container.host_state)
 
     joined.expect("parked", known)
     if hooked:

@@ -6,13 +6,13 @@ import time
 from runjail import log, signals
 from runjail.container.state import PAUSED, stored_hooks
 from runjail.container.status import alive, document, status
-from runjail.errors import Busy, ContainerNotFound, HostError, LeftBehind, RunjailError, WrongStatus, reason
+from runjail.errors import Busy, CleanupError, ContainerNotFound, HostError, RunjailError, WrongStatus, reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runjail.container.state import Container, Store
+    from runjail.container.state import Container, Runtime
     from runjail.host.base import Host
     from runjail.spec.model import Hook
 
@@ -22,12 +22,12 @@ FROZEN_SECONDS = 0.5  # for who was killed and does not die: it may be frozen al
 HELD_SECONDS = 2.0  # `delete --force` waits for others before it kills what they may wait for
 
 
-def delete(container_id: str, force: bool, host: "Host", store: "Store") -> str:
+def delete(container_id: str, force: bool, host: "Host", runtime: "Runtime") -> str:
     """Delete a stopped or created container, with `force` also a running one; force accepts an unknown id.
 
     Returns the path of its bundle, "" when that is not known.
     """
-    return delete_made(store.container(container_id), force, host)
+    return delete_made(runtime.container(container_id), force, host)
 
 
 def delete_made(container: "Container", force: bool, host: "Host") -> str:
@@ -55,11 +55,11 @@ def delete_stale(container: "Container", host: "Host") -> bool:
     """Delete a container of another boot, its poststop hooks included. False when it is of this one, or damaged."""
     try:
         container.load()
-        if container.data["boot"] == host.boot():
+        if container.data["boot"] == host.boot_id():
             return False
         with container:
             container.load()
-            if container.data["boot"] == host.boot():
+            if container.data["boot"] == host.boot_id():
                 return False
             log.info(f"container {container.id} is from before the last boot and makes way")
             destroy(container, host)
@@ -100,10 +100,10 @@ def _load(container: "Container", force: bool) -> None:
 
 def _compare(container: "Container") -> None:
     """See that facts and notes name the same init: what is damaged may still be well-formed. Raises HostError."""
-    box, boot = container.box, container.data["boot"]
+    host_state, boot = container.host_state, container.data["boot"]
     inits = [note for note in container.notes() if note["undo"] == "init"]
     for note in inits[-1:]:  # one that appeared among the processes of others is another process than at first
-        if (note["pid"], note["started"], note["boot"]) != (box.pid, box.started, boot):
+        if (note["pid"], note["started"], note["boot"]) != (host_state.pid, host_state.started, boot):
             raise container.damaged("its notes name another init")
 
 
@@ -111,16 +111,16 @@ def _recover(container: "Container") -> None:
     """Take from the notes what it takes to thaw and kill init, when the facts are damaged or gone."""
     for note in container.notes():
         if note["undo"] == "init":
-            container.box.pid, container.box.started = note["pid"], note["started"]
+            container.host_state.pid, container.host_state.started = note["pid"], note["started"]
             container.data = {"boot": note["boot"], "creator": None, "hooks": {}}
         elif note["undo"] == "cgroup":  # frozen, when the container was paused
-            container.box.cgroup = note["path"]
+            container.host_state.cgroup = note["path"]
         elif note["undo"] == "jail":  # where its processes are found
-            box = container.box
-            box.name, box.root, box.jid = note["name"], note["path"], note.get("jid", 0)
+            host_state = container.host_state
+            host_state.name, host_state.root, host_state.jid = note["name"], note["path"], note.get("jid", 0)
 
 
-def take_back(container: "Container", host: "Host", error: BaseException) -> None:
+def roll_back(container: "Container", host: "Host", error: BaseException) -> None:
     """Undo all of a container because of `error`. Raises LeftBehind, with both causes, when something stays."""
     signals.hold()
     try:
@@ -131,7 +131,7 @@ def take_back(container: "Container", host: "Host", error: BaseException) -> Non
         pass
     except (RunjailError, OSError) as left:
         cause, more = (reason(each) if isinstance(each, OSError) else str(each) for each in (error, left))
-        raise LeftBehind(f"{cause}; undoing it failed: {more}", getattr(left, "hint", None)) from error
+        raise CleanupError(f"{cause}; undoing it failed: {more}", getattr(left, "hint", None)) from error
 
 
 def destroy(container: "Container", host: "Host") -> None:
@@ -145,7 +145,7 @@ def destroy(container: "Container", host: "Host") -> None:
     listed = stored_hooks(container, "poststop") if container.data else ()
     if listed or container.data.get("nri"):
         try:
-            _take_leave(container, host, listed)
+            _run_delete_hooks(container, host, listed)
         except ContainerNotFound:  # somebody else came and removed what was left
             return
     container.remove()
@@ -159,7 +159,7 @@ def _undo(container: "Container", host: "Host") -> None:
             if note["undo"] == "init":  # killed already; how a later try knows it
                 left.append(note)
             else:
-                host.undo(note, container.box)
+                host.undo(note, container.host_state)
         except (RunjailError, OSError) as error:
             failures.append(f"undoing {note['undo']}: {reason(error)}" if isinstance(error, OSError) else str(error))
             left.append(note)
@@ -169,10 +169,10 @@ def _undo(container: "Container", host: "Host") -> None:
         container.renote(left[::-1])
     except OSError as error:  # a full disk: then all of it is tried again
         log.debug(f"container {container.id}: {reason(error)}")
-    raise LeftBehind("; ".join(dict.fromkeys(failures)), "runjail delete --force tries again")
+    raise CleanupError("; ".join(dict.fromkeys(failures)), "runjail delete --force tries again")
 
 
-def _take_leave(container: "Container", host: "Host", listed: "tuple[Hook, ...]") -> None:
+def _run_delete_hooks(container: "Container", host: "Host", listed: "tuple[Hook, ...]") -> None:
     """Tell NRI plugins, run the poststop hooks: foreign programs, for which the lock is let go."""
     state, told = document(container, host, "stopped"), container.data.get("nri")
     container.data["hooks"], container.data["nri"] = {}, []  # nobody else does it again while we are unlocked
@@ -184,7 +184,7 @@ def _take_leave(container: "Container", host: "Host", listed: "tuple[Hook, ...]"
     if told:
         from runjail.container import nri
 
-        nri.say_goodbye(told, container, host)
+        nri.notify_delete(told, container, host)
     if listed:
         _run_poststop(container, state, listed)
     container.lock()
@@ -199,16 +199,16 @@ def _run_poststop(container: "Container", state: "dict[str, Any]", listed: "tupl
 
 def kill_everything(container: "Container", host: "Host") -> None:
     """Leave no process of the container alive. Raises HostError when init does not die."""
-    if not container.data or container.data["boot"] != host.boot():
+    if not container.data or container.data["boot"] != host.boot_id():
         return
     if container.has(PAUSED):
-        host.thaw(container.box)
-    host.kill_all(container.box, SIGKILL)
+        host.thaw(container.host_state)
+    host.kill_all(container.host_state, SIGKILL)
     if not _dies(container, host, FROZEN_SECONDS):
         _thaw_all(container, host)
-        host.kill_all(container.box, SIGKILL)
+        host.kill_all(container.host_state, SIGKILL)
         if not _dies(container, host, DEATH_SECONDS):
-            raise HostError(f"init (pid {container.box.pid}) does not die")
+            raise HostError(f"init (pid {container.host_state.pid}) does not die")
 
 
 def _dies(container: "Container", host: "Host", seconds: float) -> bool:
@@ -224,10 +224,10 @@ def _dies(container: "Container", host: "Host", seconds: float) -> bool:
 
 def _thaw_all(container: "Container", host: "Host") -> None:
     """Thaw every control group that was ever noted: the facts may have lost it, or somebody else has frozen it."""
-    box, groups = container.box, [note["path"] for note in container.notes() if note["undo"] == "cgroup"]
-    for group in dict.fromkeys([*groups, box.cgroup]):
-        box.cgroup = group
-        host.thaw(box)
+    host_state, groups = container.host_state, [note["path"] for note in container.notes() if note["undo"] == "cgroup"]
+    for group in dict.fromkeys([*groups, host_state.cgroup]):
+        host_state.cgroup = group
+        host.thaw(host_state)
 
 
 def _collect() -> None:

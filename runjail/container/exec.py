@@ -8,10 +8,10 @@ from runjail.container.files import write_pid
 from runjail.container.joining import Joining
 from runjail.container.state import stored_process
 from runjail.container.status import status
-from runjail.container.sync import Link, pair, rebuilt
+from runjail.container.sync import SyncSocket, error_from_message, pair
 from runjail.errors import HostError, UsageError, WrongStatus
 from runjail.files import require_replaceable
-from runjail.host.base import ANSWER_SECONDS, seal_imports
+from runjail.host.base import ANSWER_SECONDS, forbid_imports
 from runjail.record import Record
 
 TYPE_CHECKING = False
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn
 
-    from runjail.container.state import Container, Store
+    from runjail.container.state import Container, Runtime
     from runjail.host.base import Host
     from runjail.spec.model import Process
 
@@ -46,7 +46,7 @@ class Request(Record):
 def execute(
     request: Request,
     host: "Host",
-    store: "Store",
+    runtime: "Runtime",
     terminal: "_socket.socket | None" = None,
     before: "Callable[[int], None]" = lambda pid: None,
 ) -> int:
@@ -57,16 +57,16 @@ def execute(
     terminal: a connected socket for the terminal's master, instead of request.console_socket. before: called with
     the pid when the terminal was sent and the program does not run yet.
     """
-    container = _find(request, host, store)
+    container = _find(request, host, runtime)
     if request.pid_file:
         require_replaceable(request.pid_file)
     log.debug(f"container {container.id}: exec {request.process.args!r}")
     terminal = _connect(request, terminal)
     request = request.replace(process=_complete(request.process, container, host))
-    master, slave = host.open_console(request.process, container.box) if terminal else (-1, -1)
+    master, slave = host.open_console(request.process, container.host_state) if terminal else (-1, -1)
     link, theirs = pair()
     signals.hold()
-    joined = Joining(host.fork_inside(container.box), link)
+    joined = Joining(host.fork_joining(container.host_state), link)
     if not joined.pid:
         link.close()
         _child(request, container, host, theirs, slave)
@@ -78,8 +78,8 @@ def execute(
             console.send(terminal, master)
         if request.process.oom_score_adj is not None:
             host.set_oom_score(joined.pid, request.process.oom_score_adj)
-        link.say(go=True)
-        _see_off(request, container, joined, before)
+        link.send(go=True)
+        _sync_with_child(request, container, joined, before)
     except BaseException:
         signals.hold()
         joined.end()
@@ -87,15 +87,15 @@ def execute(
     return joined.pid
 
 
-def become(request: Request, host: "Host", store: "Store") -> "NoReturn":
+def exec_in_place(request: Request, host: "Host", runtime: "Runtime") -> "NoReturn":
     """Be the process instead of starting it, for callers who wait for our own pid. Where entering needs no fork.
 
     The caller has loaded what host.enter needs. Raises as long as the program does not run, also from inside.
     """
-    container = _find(request, host, store)
+    container = _find(request, host, runtime)
     request = request.replace(process=_complete(request.process, container, host))
     terminal = _connect(request, None)
-    master, slave = host.open_console(request.process, container.box) if terminal else (-1, -1)
+    master, slave = host.open_console(request.process, container.host_state) if terminal else (-1, -1)
     if terminal:
         console.send(terminal, master)
     env = _enter(request, container, host, [], slave)
@@ -108,9 +108,9 @@ def become(request: Request, host: "Host", store: "Store") -> "NoReturn":
     raise HostError("execve has returned")
 
 
-def _find(request: Request, host: "Host", store: "Store") -> "Container":
+def _find(request: Request, host: "Host", runtime: "Runtime") -> "Container":
     """Return the container, if it takes new processes now."""
-    container = store.find(request.id)
+    container = runtime.find(request.id)
     now = status(container, host)
     if now in REFUSALS and not (now == "paused" and request.ignore_paused):
         raise WrongStatus(REFUSALS[now])
@@ -136,7 +136,9 @@ def _connect(request: Request, terminal: "_socket.socket | None") -> "_socket.so
     return console.connect(request.console_socket) if request.console_socket else terminal
 
 
-def _see_off(request: Request, container: "Container", joined: Joining, before: "Callable[[int], None]") -> None:
+def _sync_with_child(
+    request: Request, container: "Container", joined: Joining, before: "Callable[[int], None]"
+) -> None:
     """Let the child go on once its pid is written down, and wait until execve has closed its end."""
     link = joined.link
     try:
@@ -145,11 +147,11 @@ def _see_off(request: Request, container: "Container", joined: Joining, before: 
         if request.pid_file:
             write_pid(container, request.pid_file, joined.pid)
         signals.hold()  # from here on it runs
-        link.say(exec=True)
+        link.send(exec=True)
         link.expect("exec", seconds=ANSWER_SECONDS)
         failure = link.receive(ANSWER_SECONDS)
         if failure:
-            raise rebuilt(failure)
+            raise error_from_message(failure)
     except BaseException:
         _remove_pid_file(request.pid_file)
         raise
@@ -164,7 +166,7 @@ def _remove_pid_file(path: str) -> None:
         pass
 
 
-def _child(request: Request, container: "Container", host: "Host", link: Link, slave: int) -> None:
+def _child(request: Request, container: "Container", host: "Host", link: SyncSocket, slave: int) -> None:
     """Be the process that enters, appears inside and becomes the program. slave: its terminal, -1 without one."""
     try:
         link.expect("go")
@@ -173,10 +175,10 @@ def _child(request: Request, container: "Container", host: "Host", link: Link, s
         path = program.find(request.process)  # only now is there a /proc/self
         program.lead(slave >= 0)
         env |= program.listening(request.listen)
-        link.say(ready=True)
+        link.send(ready=True)
         link.expect("exec")
         program.reset_signals()
-        link.say(exec=True)
+        link.send(exec=True)
         host.restrict_calls()
         program.execute(path, request.process, env)
     except BaseException as error:
@@ -188,10 +190,10 @@ def _child(request: Request, container: "Container", host: "Host", link: Link, s
 def _enter(request: Request, container: "Container", host: "Host", keep: list[int], slave: int) -> dict[bytes, bytes]:
     """Enter the container and take on the identity. Returns the program's environment."""
     process = request.process
-    seal_imports()
-    host.enter(container.box, [*keep, *range(3, 3 + request.preserve), slave])
+    forbid_imports()
+    host.enter(container.host_state, [*keep, *range(3, 3 + request.preserve), slave])
     if slave >= 0:
         program.use_terminal(slave)
     program.settle(process, make_cwd=False)
-    program.take_on(process, host.become)
+    program.take_on(process, host.apply_credentials)
     return program.environment(process)

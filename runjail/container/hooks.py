@@ -5,7 +5,7 @@ import os
 from runjail import jsonio
 from runjail.errors import HookError, HostError, reason
 from runjail.host import programs
-from runjail.host.base import WorkingIn
+from runjail.host.base import WorkingDirectory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def _run_one(kind: str, index: int, hook: "Hook", state: bytes, directory: str) 
     name = f"hooks.{kind}[{index}]"
     try:
         if directory:
-            with WorkingIn(directory):
+            with WorkingDirectory(directory):
                 result = _result(kind, hook, state)
         else:
             result = _result(kind, hook, state)

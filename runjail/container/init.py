@@ -11,9 +11,9 @@ import os
 from runjail.container import console, program
 from runjail.container.joining import appear
 from runjail.container.state import GATE
-from runjail.container.sync import Link
+from runjail.container.sync import SyncSocket
 from runjail.errors import RunjailError
-from runjail.host.base import WorkingIn, seal_imports
+from runjail.host.base import WorkingDirectory, forbid_imports
 from runjail.record import Record
 
 TYPE_CHECKING = False
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 def listen_at_gate(container: "Container") -> "_socket.socket":
     """Return the socket on which init will wait; bound by a short name, since sun_path holds about 100 bytes."""
     gate = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
-    with WorkingIn(container.directory()):
+    with WorkingDirectory(container.directory()):
         gate.bind(GATE)
         gate.listen(1)
     return gate
 
 
-class Launch(Record):
+class InitConfig(Record):
     """What init is to become and by whom it is watched.
 
     terminal: socket to which its terminal's master goes, None without one. preserve: how many descriptors from 3 on
@@ -47,14 +47,14 @@ class Launch(Record):
     plan: "Plan"
     process: "Process"
     hooks: "tuple[Hook, ...]"
-    link: Link
+    link: SyncSocket
     gate: "_socket.socket"
     terminal: "_socket.socket | None"
     preserve: int
     listen: int
 
 
-def run(launch: Launch) -> "NoReturn":
+def run(launch: InitConfig) -> "NoReturn":
     """Be init: go in, wait at the gate, become the program. For a forked child."""
     launch.container.forget()
     process, link = launch.process, launch.link
@@ -66,7 +66,7 @@ def run(launch: Launch) -> "NoReturn":
         program.lead(launch.terminal is not None)
         env |= program.listening(launch.listen)
         _exit_on_signals()
-        link.say(parked=True)
+        link.send(parked=True)
     except BaseException as error:  # whatever it is, the creator must hear of it and this process must end here
         link.report(error)
         os._exit(1)
@@ -74,7 +74,7 @@ def run(launch: Launch) -> "NoReturn":
     starter = _wait_for_start(launch.gate)
     try:
         program.reset_signals()
-        starter.say(exec=True)
+        starter.send(exec=True)
         launch.host.restrict_calls()
         program.execute(path, process, env)
     except RunjailError as error:
@@ -83,32 +83,32 @@ def run(launch: Launch) -> "NoReturn":
     os._exit(1)
 
 
-def _enter(launch: Launch) -> None:
+def _enter(launch: InitConfig) -> None:
     """Build what is built inside, run the createContainer hooks, confine ourselves, take on the identity."""
-    host, box, process, link = launch.host, launch.container.box, launch.process, launch.link
+    host, host_state, process, link = launch.host, launch.container.host_state, launch.process, launch.link
     link.expect("go")
     os.setsid()
     for step in launch.plan.steps:
         if step.inside:
-            host.apply(step, box, launch.container.note)
-    link.say(isolated=True)
+            host.apply(step, host_state, launch.container.note)
+    link.send(isolated=True)
     state = link.expect("confine")["confine"]
     if launch.hooks:
         from runjail.container import hooks
 
-        hooks.run("createContainer", launch.hooks, state, box.root)
-        link.say(hooked=True)
+        hooks.run("createContainer", launch.hooks, state, host_state.root)
+        link.send(hooked=True)
     keep = [link.fileno(), launch.gate.fileno(), *range(3, 3 + launch.preserve)]
-    master, slave = host.open_console(process, box) if launch.terminal else (-1, -1)
+    master, slave = host.open_console(process, host_state) if launch.terminal else (-1, -1)
     if launch.terminal:
         keep += [launch.terminal.fileno(), master, slave]
-    seal_imports()
-    host.confine(box, keep)
+    forbid_imports()
+    host.enter_root(host_state, keep)
     if launch.terminal:
         console.send(launch.terminal, master)
         program.use_terminal(slave)
     program.settle(process, make_cwd=True)
-    program.take_on(process, host.become)
+    program.take_on(process, host.apply_credentials)
 
 
 def _exit_on_signals() -> None:
@@ -117,11 +117,11 @@ def _exit_on_signals() -> None:
         _signal.signal(number, lambda received, _frame: os._exit(128 + received))
 
 
-def _wait_for_start(gate: "_socket.socket") -> Link:
+def _wait_for_start(gate: "_socket.socket") -> SyncSocket:
     """Wait for a starter that says go; one that dies before it does leaves a container that cannot be started."""
     while True:
         descriptor, _ = gate._accept()  # type: ignore[attr-defined]  # what socket.socket.accept calls
-        starter = Link(_socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, descriptor))
+        starter = SyncSocket(_socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, descriptor))
         os.set_inheritable(descriptor, False)
         if starter.receive() is not None:
             gate.close()

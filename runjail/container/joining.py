@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runjail.container.sync import Link
+    from runjail.container.sync import SyncSocket
     from runjail.host.base import Host
 
 SIGKILL = 9
@@ -23,7 +23,7 @@ PAUSE = 0.001
 class Joining:
     """Our child. pid: its number on the host; once it has appeared inside it may be another process than was forked."""
 
-    def __init__(self, pid: int, link: "Link") -> None:
+    def __init__(self, pid: int, link: "SyncSocket") -> None:
         self.pid, self.link = pid, link
         self._forked = 0
 
@@ -36,7 +36,7 @@ class Joining:
         if "inside" in message:
             self._forked, self.pid = self.pid, message["inside"]
             known(self.pid)
-            self.link.say(known=True)
+            self.link.send(known=True)
             self.link.expect(word, seconds=ANSWER_SECONDS)
             if _collected(self._forked):
                 self._forked = 0
@@ -49,9 +49,9 @@ class Joining:
             _collected(pid)
 
 
-def appear(host: "Host", link: "Link") -> None:
+def appear(host: "Host", link: "SyncSocket") -> None:
     """*child* Appear inside, and go on once our parent knows which process that is."""
-    if host.appear(lambda pid: link.say(inside=pid)):
+    if host.appear(lambda pid: link.send(inside=pid)):
         link.expect("known")
 
 

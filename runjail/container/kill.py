@@ -8,7 +8,7 @@ from runjail.errors import NotRunning, UsageError, WrongStatus
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runjail.container.state import Container, Store
+    from runjail.container.state import Container, Runtime
     from runjail.host.base import Host
 
 SIGTERM, SIGKILL = 15, 9
@@ -33,51 +33,51 @@ def signal_number(text: str) -> int:
     raise UsageError(f'unknown signal "{text[:40]}"')
 
 
-def kill(container_id: str, signal: int, everyone: bool, pid: int, host: "Host", store: "Store") -> None:
+def kill(container_id: str, signal: int, everyone: bool, pid: int, host: "Host", runtime: "Runtime") -> None:
     """Send a signal to init, to one process of the container, or to all of them.
 
     A stopped container is an error for one signal and success for `everyone`, who are gone already.
     """
-    container = store.find(container_id)
+    container = runtime.find(container_id)
     now = status(container, host)
     if now == "stopped" and not everyone:
         raise NotRunning(container_id)
-    if now == "creating" and not container.box.pid:
+    if now == "creating" and not container.host_state.pid:
         raise NotRunning(container_id)
     if now == "paused" and signal == SIGKILL:  # what is frozen does not die
         _thaw(container, host)
     if everyone:
-        if container.data["boot"] == host.boot():
-            host.kill_all(container.box, signal)
+        if container.data["boot"] == host.boot_id():
+            host.kill_all(container.host_state, signal)
     else:
         _kill_one(container, pid, signal, host)
 
 
 def _kill_one(container: "Container", pid: int, signal: int, host: "Host") -> None:
-    box = container.box
-    target = pid or box.pid
-    if target != box.pid and target not in host.processes(box):
+    host_state = container.host_state
+    target = pid or host_state.pid
+    if target != host_state.pid and target not in host.processes(host_state):
         raise NotRunning(f"{container.id}: it has no process {target}")
-    started = host.started(target) if target != box.pid else box.started
-    if not host.kill(box, target, started, signal):
+    started = host.start_time(target) if target != host_state.pid else host_state.started
+    if not host.kill(host_state, target, started, signal):
         raise NotRunning(container.id)
 
 
-def pause(container_id: str, host: "Host", store: "Store") -> None:
+def pause(container_id: str, host: "Host", runtime: "Runtime") -> None:
     """Stop every process of a running container until `resume`."""
-    with store.container(container_id) as container:
+    with runtime.container(container_id) as container:
         container.load()
         _require(container, host, "running", "pause")
         if container.data.get("nri"):
             _ask_plugins(container, host, "pause")
             _require(container, host, "running", "pause")
         os.close(container.open(PAUSED, os.O_CREAT | os.O_WRONLY))
-        host.freeze(container.box)
+        host.freeze(container.host_state)
 
 
-def resume(container_id: str, host: "Host", store: "Store") -> None:
+def resume(container_id: str, host: "Host", runtime: "Runtime") -> None:
     """Let a paused container run again."""
-    with store.container(container_id) as container:
+    with runtime.container(container_id) as container:
         container.load()
         _require(container, host, "paused", "resume")
         if container.data.get("nri"):
@@ -95,9 +95,9 @@ def _require(container: "Container", host: "Host", wanted: str, verb: str) -> No
 def _ask_plugins(container: "Container", host: "Host", state: str) -> None:
     from runjail.container import nri
 
-    nri.ask(state, container, host)
+    nri.invoke_plugins(state, container, host)
 
 
 def _thaw(container: "Container", host: "Host") -> None:
-    host.thaw(container.box)
+    host.thaw(container.host_state)
     container.drop(PAUSED)

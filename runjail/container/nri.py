@@ -8,7 +8,7 @@ import os
 
 from runjail import jsonio, log
 from runjail.errors import PluginError, RunjailError, reason
-from runjail.nri.messages import Subject
+from runjail.nri.messages import ContainerInfo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from runjail.container.state import Container
     from runjail.host.base import Host
-    from runjail.nri.invoke import Chain
+    from runjail.nri.invoke import PluginChain
 
 KINDS = {"mnt": "mount", "net": "network"}  # config.json's words for the kernel's
 # Where linux.resources has what `update` changes
@@ -33,7 +33,7 @@ PLACES = {
 }
 
 
-def run(plugins: "Chain", state: str, container: "Container", host: "Host") -> None:
+def run(plugins: "PluginChain", state: str, container: "Container", host: "Host") -> None:
     """Ask all plugins about a container; a result may move its resource group. Raises PluginError at the first failure.
 
     No lock of ours may be held: a plugin may call runjail for the same container.
@@ -47,7 +47,7 @@ def run(plugins: "Chain", state: str, container: "Container", host: "Host") -> N
         raise
 
 
-def ask(state: str, container: "Container", host: "Host") -> None:
+def invoke_plugins(state: str, container: "Container", host: "Host") -> None:
     """Let go of the lock, ask the plugins that are configured now, and take it again with the facts of now."""
     plugins = container.plugins()
     if plugins:
@@ -57,7 +57,7 @@ def ask(state: str, container: "Container", host: "Host") -> None:
         container.load()
 
 
-def say_goodbye(told: list[str], container: "Container", host: "Host") -> None:
+def notify_delete(told: list[str], container: "Container", host: "Host") -> None:
     """Tell these plugins that the container is gone. Nothing that goes wrong stops `delete`. No lock is held."""
     try:
         plugins = container.plugins()
@@ -70,20 +70,20 @@ def say_goodbye(told: list[str], container: "Container", host: "Host") -> None:
         log.warning(f"NRI plugins of container {container.id}: {reason(error)}")
 
 
-def describe(container: "Container", host: "Host", state: str) -> Subject:
+def describe(container: "Container", host: "Host", state: str) -> ContainerInfo:
     """Return what plugins are told of a container."""
-    box, data = container.box, container.data
+    host_state, data = container.host_state, container.data
     said = jsonio.loads(container.config()).get("linux") or {}
-    pid = 0 if state == "delete" else box.pid
-    return Subject(
+    pid = 0 if state == "delete" else host_state.pid
+    return ContainerInfo(
         id=container.id,
         pid=pid,
         annotations=data["annotations"],
         resources=_resources(said.get("resources"), data.get("updates", {})),
-        namespaces=_namespaces(said.get("namespaces"), box.namespaces, pid) if host.os == "linux" else {},
-        cgroups_path=_group(said.get("cgroupsPath") or "", box.cgroup),
-        jail=box.name if host.os == "freebsd" else "",
-        jid=box.jid,
+        namespaces=_namespaces(said.get("namespaces"), host_state.namespaces, pid) if host.os == "linux" else {},
+        cgroups_path=_group(said.get("cgroupsPath") or "", host_state.cgroup),
+        jail=host_state.name if host.os == "freebsd" else "",
+        jid=host_state.jid,
     )
 
 
@@ -115,5 +115,5 @@ def _group(said: str, real: str) -> str:
 def _regroup(container: "Container", host: "Host", path: str) -> None:
     with container:
         container.load()
-        host.regroup(path, container.box, container.note)
+        host.move_cgroup(path, container.host_state, container.note)
         container.save()

@@ -62,7 +62,7 @@ def _give_pipes(uid: int) -> None:
             pass
 
 
-def take_on(process: "Process", become: "Callable[[Process], None]") -> None:
+def take_on(process: "Process", apply_credentials: "Callable[[Process], None]") -> None:
     """Set umask, go to the working directory and take on the identity with `become`: in this order, as others do.
 
     Images rely on chdir(2) before the ids change. What root is refused, as on NFS and FUSE, the user may enter, and is
@@ -73,12 +73,12 @@ def take_on(process: "Process", become: "Callable[[Process], None]") -> None:
     try:
         os.chdir(process.cwd)
     except OSError:
-        become(process)
+        apply_credentials(process)
         _chdir(process.cwd)
         _require_inside(process.cwd)
     else:
         _require_inside(process.cwd)
-        become(process)
+        apply_credentials(process)
 
 
 def _chdir(directory: str) -> None:

@@ -13,28 +13,28 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from runjail.container.state import Store
+    from runjail.container.state import Runtime
     from runjail.host.base import Host
 
 
-def documents(host: "Host", store: "Store") -> "list[dict[str, Any]]":
+def documents(host: "Host", runtime: "Runtime") -> "list[dict[str, Any]]":
     """Return the state documents of all containers; a damaged one's has the status damaged, and the log says why."""
     found = []
-    for container_id in store.ids():
+    for container_id in runtime.ids():
         try:
-            found.append(document(store.find(container_id), host))
+            found.append(document(runtime.find(container_id), host))
         except ContainerNotFound:  # deleted meanwhile
             continue
         except RunjailError as error:
             log.warning(str(error))
-            found.append(_damaged(container_id, store))
+            found.append(_damaged(container_id, runtime))
     return found
 
 
-def _damaged(container_id: str, store: "Store") -> "dict[str, Any]":
+def _damaged(container_id: str, runtime: "Runtime") -> "dict[str, Any]":
     """Return what can be said of a container whose facts cannot be read: its id, and the owner of its directory."""
     try:
-        owner = str(os.stat(store.container(container_id).path).st_uid)
+        owner = str(os.stat(runtime.container(container_id).path).st_uid)
     except OSError:
         owner = ""
     unknown: dict[str, Any] = dict.fromkeys(("bundle", "rootfs", "created"), "")
@@ -72,10 +72,10 @@ def owner_name(owner: str) -> str:
         return owner
 
 
-def pids(container_id: str, host: "Host", store: "Store") -> list[int]:
+def pids(container_id: str, host: "Host", runtime: "Runtime") -> list[int]:
     """Return the pids of all processes of a container: none of a stopped one, unless some outlive its first."""
-    container = store.find(container_id)
-    return host.processes(container.box) if container.data["boot"] == host.boot() else []
+    container = runtime.find(container_id)
+    return host.processes(container.host_state) if container.data["boot"] == host.boot_id() else []
 
 
 def process_rows(numbers: list[int]) -> list[tuple[str, ...]]:
@@ -105,13 +105,15 @@ def _row(process: "Any") -> tuple[str, ...]:
     return (owner_name(str(process.uids().real)), str(process.pid), str(process.ppid()), begun, clock, command)
 
 
-def events(container_id: str, interval: float, once: bool, host: "Host", store: "Store") -> "Iterator[dict[str, Any]]":
+def events(
+    container_id: str, interval: float, once: bool, host: "Host", runtime: "Runtime"
+) -> "Iterator[dict[str, Any]]":
     """Yield a stats event now, and then every `interval` seconds until the container stops."""
-    container = store.find(container_id)
+    container = runtime.find(container_id)
     if status(container, host) in ("stopped", "creating"):
         raise WrongStatus(f"container with id {container_id} is not running")
     while True:
-        yield {"type": "stats", "id": container_id, "data": host.usage(container.box)}
+        yield {"type": "stats", "id": container_id, "data": host.usage(container.host_state)}
         if once:
             return
         deadline = time.monotonic() + interval

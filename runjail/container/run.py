@@ -7,12 +7,12 @@ from runjail.container.start import start_made
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runjail.container.state import Container, Store
+    from runjail.container.state import Container, Runtime
     from runjail.host.base import Host
 
 
 def run(
-    request: Request, document: object, host: "Host", store: "Store", *, detach: bool, keep: bool, ours: bool
+    request: Request, document: object, host: "Host", runtime: "Runtime", *, detach: bool, keep: bool, ours: bool
 ) -> int:
     """Run a bundle whose config.json is `document`. Returns the program's exit status, 0 when detached.
 
@@ -20,12 +20,12 @@ def run(
     shown on ours. Started and deleted is the container that was made here, and no other that has its id by then.
     """
     if detach:
-        return _started(create(request, host, store, document=document), host)
+        return _started(create(request, host, runtime, document=document), host)
     from runjail.container import foreground
 
     terminal = foreground.Terminal() if ours else None
-    container = create(request, host, store, terminal.theirs if terminal else None, document)
-    pid = container.box.pid
+    container = create(request, host, runtime, terminal.theirs if terminal else None, document)
+    pid = container.host_state.pid
     try:
         signals.release()
         if terminal:

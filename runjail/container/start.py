@@ -6,18 +6,18 @@ import os
 from runjail import signals
 from runjail.container.state import GATE, stored_hooks, stored_process
 from runjail.container.status import document, status
-from runjail.container.sync import Link, rebuilt
+from runjail.container.sync import SyncSocket, error_from_message
 from runjail.errors import NoAnswer, NotRunning, RunjailError, WrongStatus
-from runjail.host.base import ANSWER_SECONDS, WorkingIn, seal_imports
+from runjail.host.base import ANSWER_SECONDS, WorkingDirectory, forbid_imports
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from runjail.container.state import Container, Store
+    from runjail.container.state import Container, Runtime
     from runjail.host.base import Host
-    from runjail.nri.invoke import Chain
+    from runjail.nri.invoke import PluginChain
     from runjail.spec.model import Hook, Process
 
 SIGKILL = 9
@@ -29,9 +29,9 @@ REFUSALS = {
 }
 
 
-def start(container_id: str, host: "Host", store: "Store") -> None:
+def start(container_id: str, host: "Host", runtime: "Runtime") -> None:
     """Start the container that has this id now; see start_made."""
-    start_made(store.container(container_id), host)
+    start_made(runtime.container(container_id), host)
 
 
 def start_made(container: "Container", host: "Host") -> None:
@@ -46,18 +46,18 @@ def start_made(container: "Container", host: "Host") -> None:
         nri, inside = container.plugins(), stored_hooks(container, "startContainer")
         if nri or inside:
             _claim(container, host, nri.names() if nri else [])
-            _or_undo(container, host, lambda: _prepare(container, host, nri, inside))
+            _undo_on_failure(container, host, lambda: _prepare(container, host, nri, inside))
             container.lock()
             _require_created(container, host)
         signals.hold()
         try:
             open_gate(container)
         except NoAnswer:  # it has been told to go on and would, some time, in a container that could not be started
-            host.kill_all(container.box, SIGKILL)
+            host.kill_all(container.host_state, SIGKILL)
             raise
     listed = stored_hooks(container, "poststart")
     if listed:
-        _or_undo(container, host, lambda: _run_poststart(container, host, listed))
+        _undo_on_failure(container, host, lambda: _run_poststart(container, host, listed))
 
 
 def _require_created(container: "Container", host: "Host") -> None:
@@ -72,28 +72,28 @@ def _claim(container: "Container", host: "Host", nri: list[str]) -> None:
     Then let go of the lock for them.
     """
     starter = container.data.get("starter")
-    if starter and host.started(starter[0]) == starter[1]:
+    if starter and host.start_time(starter[0]) == starter[1]:
         raise WrongStatus(REFUSALS["running"])
-    container.data["starter"] = [os.getpid(), host.started(os.getpid())]
+    container.data["starter"] = [os.getpid(), host.start_time(os.getpid())]
     container.data["nri"] = nri
     container.save()
     container.unlock()
 
 
-def _or_undo(container: "Container", host: "Host", hooks_run: "Callable[[], None]") -> None:
+def _undo_on_failure(container: "Container", host: "Host", hooks_run: "Callable[[], None]") -> None:
     try:
         signals.release()
         hooks_run()
         signals.release()  # what came while a child was collected
         signals.hold()
     except (RunjailError, KeyboardInterrupt) as error:
-        from runjail.container.delete import take_back
+        from runjail.container.delete import roll_back
 
-        take_back(container, host, error)
+        roll_back(container, host, error)
         raise
 
 
-def _prepare(container: "Container", host: "Host", asked: "Chain | None", inside: "tuple[Hook, ...]") -> None:
+def _prepare(container: "Container", host: "Host", asked: "PluginChain | None", inside: "tuple[Hook, ...]") -> None:
     """Do what comes before the gate is opened. No lock is held."""
     if asked:
         from runjail.container import nri
@@ -116,7 +116,7 @@ def _run_inside(container: "Container", host: "Host", listed: "tuple[Hook, ...]"
 
     state, process = document(container, host, "created"), stored_process(container, host.os)
     link, theirs = pair()
-    joined = Joining(host.fork_inside(container.box), link)
+    joined = Joining(host.fork_joining(container.host_state), link)
     if not joined.pid:
         try:
             link.close()
@@ -128,7 +128,7 @@ def _run_inside(container: "Container", host: "Host", listed: "tuple[Hook, ...]"
     try:
         if process.oom_score_adj is not None:
             host.set_oom_score(joined.pid, process.oom_score_adj)
-        link.say(go=True)
+        link.send(go=True)
         joined.expect("begun")
         limited = all(hook.timeout for hook in listed)  # else they may take as long as they like
         link.expect("done", seconds=sum(hook.timeout or 0 for hook in listed) + ANSWER_SECONDS if limited else 0)
@@ -143,21 +143,21 @@ def _be_hooked(
     listed: "tuple[Hook, ...]",
     state: "dict[str, Any]",
     process: "Process",
-    link: Link,
+    link: SyncSocket,
 ) -> None:
     """Enter the container, become what its program will be, and run the hooks, in a session without our terminal."""
     from runjail.container import hooks, joining, program
 
     link.expect("go")
-    seal_imports()
-    host.enter(container.box, [link.fileno()])
-    program.take_on(process, host.become)
+    forbid_imports()
+    host.enter(container.host_state, [link.fileno()])
+    program.take_on(process, host.apply_credentials)
     env = tuple(os.fsdecode(b"%s=%s" % pair) for pair in program.environment(process).items())
     joining.appear(host, link)
     program.lead(False)
-    link.say(begun=True)
+    link.send(begun=True)
     hooks.run("startContainer", tuple(hook.replace(env=hook.env or env) for hook in listed), state)
-    link.say(done=True)
+    link.send(done=True)
 
 
 def open_gate(container: "Container") -> None:
@@ -168,13 +168,13 @@ def open_gate(container: "Container") -> None:
     """
     starter = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
-        with WorkingIn(container.directory()):
+        with WorkingDirectory(container.directory()):
             starter.connect(GATE)
             os.unlink(GATE)
     except (ConnectionRefusedError, FileNotFoundError):
         raise WrongStatus(REFUSALS["stopped"]) from None
-    link = Link(starter)
-    link.say(go=True)
+    link = SyncSocket(starter)
+    link.send(go=True)
     try:
         if link.receive(ANSWER_SECONDS) is None:
             raise NotRunning(container.id)
@@ -182,4 +182,4 @@ def open_gate(container: "Container") -> None:
     finally:
         link.close()
     if failure:
-        raise rebuilt(failure)
+        raise error_from_message(failure)

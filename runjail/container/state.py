@@ -23,7 +23,7 @@ import time
 
 from runjail import jsonio
 from runjail.errors import Busy, ContainerNotFound, HostError, UsageError, reason
-from runjail.host.base import Box
+from runjail.host.base import HostState
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runjail.host.base import Note
-    from runjail.nri.invoke import Chain
+    from runjail.nri.invoke import PluginChain
     from runjail.spec.model import Hook, Process
 
 GATE, PAUSED = "gate", "paused"
@@ -72,7 +72,7 @@ def default_root(os_name: str) -> str:
     return "/var/run/runjail" if os_name == "freebsd" else "/run/runjail"
 
 
-def no_plugins() -> "Chain | None":
+def no_plugins() -> "PluginChain | None":
     """Say that no NRI plugins are configured."""
     return None
 
@@ -88,7 +88,7 @@ class Container:
         self,
         container_id: str,
         path: str,
-        plugins: "Callable[[], Chain | None]" = no_plugins,
+        plugins: "Callable[[], PluginChain | None]" = no_plugins,
         made: "Sequence[int | str]" = (),
     ) -> None:
         self.id = container_id
@@ -96,7 +96,7 @@ class Container:
         self.plugins = plugins
         self.made = made
         self.data: dict[str, Any] = {}
-        self.box = Box(container_id, "", path, "", "")
+        self.host_state = HostState(container_id, "", path, "", "")
         self._directory = -1  # stays open from the first lock on: the kernel gives its inode to no other
 
     # -- facts
@@ -114,14 +114,14 @@ class Container:
         try:
             data = jsonio.loads(text)
             wrong = [name for name, kind in FACTS.items() if not isinstance(data[name], kind)]
-            box = Box.from_data(data["box"])
+            host_state = HostState.from_data(data["box"])
         except (ValueError, KeyError, TypeError) as error:
             raise self.damaged(str(error)) from None
         if wrong:
             raise self.damaged(", ".join(wrong))
         if self.made and data["created"] != self.made[1]:
             raise ContainerNotFound(self.id)
-        self.data, self.box = data, box
+        self.data, self.host_state = data, host_state
 
     def damaged(self, how: str) -> HostError:
         """Return the error for facts that cannot be true."""
@@ -129,7 +129,7 @@ class Container:
 
     def save(self) -> None:
         """Write state.json beside its place and rename it there."""
-        self.data["box"] = self.box.to_data()
+        self.data["box"] = self.host_state.to_data()
         self.write(FACTS_FILE, jsonio.dumps(self.data).encode())
 
     def identity(self) -> "list[int | str]":
@@ -309,12 +309,12 @@ class Container:
             raise HostError(f"removing {error.filename or self.path}: {reason(error)}") from error
 
 
-def nothing_granted() -> "tuple[str, Sequence[str]]":
+def no_allowed_params() -> "tuple[str, Sequence[str]]":
     """Say that there are no settings."""
     return "runjail.toml", ()
 
 
-class Store:
+class Runtime:
     """All containers below one root directory; `plugins` as each container has it.
 
     granted: returns the path of the settings and the permissions that they grant to annotations. Raises InvalidConfig.
@@ -326,10 +326,10 @@ class Store:
     def __init__(
         self,
         root: str,
-        plugins: "Callable[[], Chain | None]" = no_plugins,
-        granted: "Callable[[], tuple[str, Sequence[str]]]" = nothing_granted,
+        plugins: "Callable[[], PluginChain | None]" = no_plugins,
+        allowed_params: "Callable[[], tuple[str, Sequence[str]]]" = no_allowed_params,
     ) -> None:
-        self.root, self.plugins, self.granted = root, plugins, granted
+        self.root, self.plugins, self.allowed_params = root, plugins, allowed_params
 
     def container(self, container_id: str) -> Container:
         """Return a handle on an id, whether or not it exists. Raises UsageError for an id that cannot be one."""

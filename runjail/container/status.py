@@ -17,11 +17,11 @@ def status(container: "Container", host: "Host") -> str:
     A creation whose runjail died is stopped too: nothing will ever finish it.
     """
     data = container.data
-    if data["boot"] != host.boot():
+    if data["boot"] != host.boot_id():
         return "stopped"
     if data["creator"]:
         pid, started = data["creator"]
-        return "creating" if host.started(pid) == started else "stopped"
+        return "creating" if host.start_time(pid) == started else "stopped"
     if not alive(container, host):
         return "stopped"
     if container.has(GATE):
@@ -31,8 +31,8 @@ def status(container: "Container", host: "Host") -> str:
 
 def alive(container: "Container", host: "Host") -> bool:
     """Say whether init is the process that was started, and no zombie."""
-    box = container.box
-    return bool(box.pid and box.started) and host.started(box.pid) == box.started
+    host_state = container.host_state
+    return bool(host_state.pid and host_state.started) and host.start_time(host_state.pid) == host_state.started
 
 
 def document(container: "Container", host: "Host", said: str = "") -> "dict[str, Any]":
@@ -42,10 +42,10 @@ def document(container: "Container", host: "Host", said: str = "") -> "dict[str,
     return {
         "ociVersion": data["ociVersion"],
         "id": container.id,
-        "pid": 0 if now == "stopped" else container.box.pid,
+        "pid": 0 if now == "stopped" else container.host_state.pid,
         "status": now,
         "bundle": data["bundle"],
-        "rootfs": container.box.source,
+        "rootfs": container.host_state.source,
         "created": data["created"],
         "owner": data["owner"],
         "annotations": data["annotations"],

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 MAX_MESSAGE = 16 << 20  # a state document with its annotations; config.json itself is at most 4 MiB
 
 
-class Link:
+class SyncSocket:
     """One end of a connection."""
 
     def __init__(self, connection: "_socket.socket") -> None:
@@ -27,7 +27,7 @@ class Link:
         """Return the descriptor, to keep it open."""
         return self.connection.fileno()
 
-    def say(self, **message: "Any") -> None:
+    def send(self, **message: "Any") -> None:
         """Send one message. A peer that is gone is noticed by the next receive, not here."""
         data = jsonio.dumps(message).encode() + b"\n"
         try:
@@ -63,7 +63,7 @@ class Link:
         if message is None:
             raise errors.HostError("the container's process died before it was ready")
         if "error" in message:
-            raise rebuilt(message)
+            raise error_from_message(message)
         if not set(words) & message.keys():
             raise errors.HostError(f"unexpected answer from the container's process: {sorted(message)}")
         return message
@@ -74,14 +74,14 @@ class Link:
             text = errors.reason(error) + (f": {error.filename}" if error.filename else "")
             error = errors.HostError(text)
         kind = type(error).__name__ if isinstance(error, errors.RunjailError) else "HostError"
-        self.say(error=kind, text=str(error) or type(error).__name__, hint=getattr(error, "hint", None))
+        self.send(error=kind, text=str(error) or type(error).__name__, hint=getattr(error, "hint", None))
 
     def close(self) -> None:
         """Close this end."""
         self.connection.close()
 
 
-def rebuilt(message: "dict[str, Any]") -> errors.RunjailError:
+def error_from_message(message: "dict[str, Any]") -> errors.RunjailError:
     """Turn a reported error back into one of our classes, with its text as it was."""
     found = getattr(errors, str(message["error"]), None)
     if not (isinstance(found, type) and issubclass(found, errors.RunjailError)):  # from a process that is traced
@@ -91,7 +91,7 @@ def rebuilt(message: "dict[str, Any]") -> errors.RunjailError:
     return error
 
 
-def pair() -> tuple[Link, Link]:
+def pair() -> tuple[SyncSocket, SyncSocket]:
     """Return two connected ends."""
     ours, theirs = _socket.socketpair()
-    return Link(ours), Link(theirs)
+    return SyncSocket(ours), SyncSocket(theirs)

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from runjail.steps import Plan, Step
 
     Note = dict[str, Any]  # {"undo": kind, ...facts}: how to take a step back
-    Noting = Callable[[Note], None]
+    UndoLog = Callable[[Note], None]
 
 
-class Box:
+class HostState:
     """One container as its host sees it: identities that later verbs need, kept in state.json.
 
     id: container id. name: jail name. state: the container's state directory. source, root: directories.
@@ -53,18 +53,18 @@ class Box:
         return self.devices.get("enforced") is False
 
     @classmethod
-    def from_data(cls, data: "dict[str, Any]") -> "Box":
-        """Rebuild a box that to_data wrote; fields of LATER may be missing.
+    def from_data(cls, data: "dict[str, Any]") -> "HostState":
+        """Rebuild a host state that to_data wrote; fields of LATER may be missing.
 
         Raises KeyError for another field that is missing, TypeError for one of another type.
         """
-        box = cls("", "", "", "", "")
+        host_state = cls("", "", "", "", "")
         for name in cls.FIELDS:
             if name in data or name not in cls.LATER:
-                if type(data[name]) is not type(getattr(box, name)):
+                if type(data[name]) is not type(getattr(host_state, name)):
                     raise TypeError(name)
-                setattr(box, name, data[name])
-        return box
+                setattr(host_state, name, data[name])
+        return host_state
 
 
 if TYPE_CHECKING:  # a start without this class is 20 us shorter
@@ -78,35 +78,35 @@ if TYPE_CHECKING:  # a start without this class is 20 us shorter
 
         os: str
 
-        def boot(self) -> str:
+        def boot_id(self) -> str:
             """Return a text that differs between two boots of this machine."""
 
-        def started(self, pid: int) -> str:
+        def start_time(self, pid: int) -> str:
             """Return the start time of a live process, "" when there is none or it is a zombie."""
 
-        def apply(self, step: "Step", box: Box, note: "Noting") -> None:
-            """Note the way back, then perform one step. Fills in what it learns (box.jid, box.cgroup)."""
+        def apply(self, step: "Step", host_state: HostState, note: "UndoLog") -> None:
+            """Note the way back, then perform one step. Fills in what it learns (host_state.jid, host_state.cgroup)."""
 
-        def undo(self, note: "Note", box: Box) -> None:
+        def undo(self, note: "Note", host_state: HostState) -> None:
             """Take one noted change back; success when it is not there. Raises HostError when something stays."""
 
-        def fork_init(self, box: Box, plan: "Plan") -> int:
+        def fork_init(self, host_state: HostState, plan: "Plan") -> int:
             """Fork the process that will become the container's init. Returns its pid, 0 in the child."""
 
-        def identify(self, box: Box) -> None:
-            """Record in the box what tells init's fellow processes from others, once init has its namespaces."""
+        def record_namespaces(self, host_state: HostState) -> None:
+            """Record in the host state what tells init's fellow processes from others, once init has its namespaces."""
 
-        def confine(self, box: Box, keep: "list[int]") -> None:
+        def enter_root(self, host_state: HostState, keep: "list[int]") -> None:
             """*child* Enter the container for good: jail_attach or pivot_root.
 
             Closes every descriptor above 2 except `keep` and forbids tracing.
             """
 
-        def fork_inside(self, box: Box) -> int:
+        def fork_joining(self, host_state: HostState) -> int:
             """Fork a process that will join a running container. Returns its pid, 0 in the child."""
 
-        def enter(self, box: Box, keep: "list[int]") -> None:
-            """*child* of fork_inside: take on what the container has, with confine's care."""
+        def enter(self, host_state: HostState, keep: "list[int]") -> None:
+            """*child* of fork_joining: take on what the container has, with confine's care."""
 
         def appear(self, tell: "Callable[[int], None]") -> bool:
             """*child* Be seen by the container's processes, now that nothing of the host is left to be seen.
@@ -118,34 +118,34 @@ if TYPE_CHECKING:  # a start without this class is 20 us shorter
         def set_oom_score(self, pid: int, score: int) -> None:
             """Set oom_score_adj of a child that has not entered the container yet."""
 
-        def become(self, process: "Process") -> None:
+        def apply_credentials(self, process: "Process") -> None:
             """*child* Take on limits, ids and privileges of `process`; after it nothing privileged works."""
 
         def restrict_calls(self) -> None:
             """*child* Give up system calls that the container's processes may not make; nothing but execve follows."""
 
-        def open_console(self, process: "Process", box: Box) -> "tuple[int, int]":
+        def open_console(self, process: "Process", host_state: HostState) -> "tuple[int, int]":
             """*child* Return (master, slave) of a new terminal, owned by the process's user and of its console size."""
 
-        def kill(self, box: Box, pid: int, started: str, signal: int) -> bool:
+        def kill(self, host_state: HostState, pid: int, started: str, signal: int) -> bool:
             """Signal one process of the container. False when it is gone or the pid belongs to somebody else now."""
 
-        def kill_all(self, box: Box, signal: int) -> None:
+        def kill_all(self, host_state: HostState, signal: int) -> None:
             """Signal every process of the container; nobody there is success."""
 
-        def processes(self, box: Box) -> "list[int]":
+        def processes(self, host_state: HostState) -> "list[int]":
             """Return the pids of all live processes of the container, sorted."""
 
-        def freeze(self, box: Box) -> None:
+        def freeze(self, host_state: HostState) -> None:
             """Stop every process of the container."""
 
-        def thaw(self, box: Box) -> None:
+        def thaw(self, host_state: HostState) -> None:
             """Let them run again."""
 
-        def regroup(self, path: str, box: Box, note: "Noting") -> None:
+        def move_cgroup(self, path: str, host_state: HostState, note: "UndoLog") -> None:
             """Move the container to the resource group `path`, limits and processes, noting the way back first."""
 
-        def usage(self, box: Box) -> "dict[str, Any]":
+        def usage(self, host_state: HostState) -> "dict[str, Any]":
             """Return runc's `stats` document for `events --stats`."""
 
         def check(self) -> "list[tuple[str, bool, str, str]]":
@@ -162,12 +162,12 @@ def close_others(keep: "list[int]") -> None:
     os.closerange(low, MAX_DESCRIPTOR)
 
 
-def seal_imports() -> None:
+def forbid_imports() -> None:
     """Make every further import fail: inside a container it would load the container's files with our privileges."""
     sys.meta_path.clear()
 
 
-class WorkingIn:
+class WorkingDirectory:
     """Stand in a directory, or an open one, during a `with`: for programs, and for names too long to spell out."""
 
     def __init__(self, directory: str | int) -> None:

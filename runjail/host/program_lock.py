@@ -15,7 +15,7 @@ PATIENCE = 120.0  # seconds; no program of ours may take longer
 FILE = "programs"
 
 
-class Leash:
+class InheritedLock:
     """While this is held, every program that is started keeps the lock on a file in the directory until it ends."""
 
     def __init__(self, directory: str) -> None:
@@ -34,7 +34,7 @@ class Leash:
 
 
 def wait_for_programs(directory: str) -> None:
-    """Return when no program that was started under a Leash of this directory runs any more. Raises HostError."""
+    """Return when no program that was started under a InheritedLock of this directory runs any more. Raises HostError."""
     try:
         lock = os.open(f"{directory}/{FILE}", os.O_RDWR | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):

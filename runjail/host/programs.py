@@ -141,7 +141,7 @@ def _converse(
         raise
     finally:
         _close(theirs)
-    talk = _Talk(pid, ours, input, limit, end, leave)
+    talk = _Communicate(pid, ours, input, limit, end, leave)
     try:
         return talk.finish()
     except BaseException:
@@ -200,7 +200,7 @@ def _strays() -> list[int]:
     return strays
 
 
-class _Talk:
+class _Communicate:
     """The conversation with one running program."""
 
     def __init__(

@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from runjail.image.content.layout import Blobs
+    from runjail.image.content.layout import LayoutReader
     from runjail.image.model import Platform
 
     Read = Callable[[Descriptor], bytes]
@@ -26,7 +26,7 @@ class Image(Record):
     config: ImageConfig
 
 
-def find(content: "Blobs", text: str) -> tuple[str, Descriptor]:
+def find(content: "LayoutReader", text: str) -> tuple[str, Descriptor]:
     """Return the name in the store that a word means, and what it leads to. Raises ImageNotFound, UsageError.
 
     The word is a name, or the digest of an index, manifest or config, or the first 12 digits of one or more. A name
@@ -53,7 +53,7 @@ def is_digest(text: str, name: str) -> bool:
     return reference.kind == "digest" or (bool(references.DIGITS.fullmatch(text)) and name != reference.name)
 
 
-def _by_digest(content: "Blobs", names: "dict[str, Descriptor]", text: str) -> tuple[str, Descriptor]:
+def _by_digest(content: "LayoutReader", names: "dict[str, Descriptor]", text: str) -> tuple[str, Descriptor]:
     found: dict[str, tuple[str, Descriptor]] = {}
     for name, top in names.items():
         for image in _readable(content, name, top):
@@ -71,7 +71,7 @@ def _by_digest(content: "Blobs", names: "dict[str, Descriptor]", text: str) -> t
     return next(iter(found.values()))
 
 
-def _readable(content: "Blobs", name: str, top: Descriptor) -> "list[Image]":
+def _readable(content: "LayoutReader", name: str, top: Descriptor) -> "list[Image]":
     """Return the images of a name, none of one that cannot be read: others can be meant."""
     try:
         return every(content.read, name, top)

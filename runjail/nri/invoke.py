@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from runjail.nri.config import Plugin
-    from runjail.nri.messages import Result, Subject
+    from runjail.nri.messages import ContainerInfo, Result
 
 TIMEOUT = 10.0  # seconds; NRI itself has none
 LONGEST = 3600.0
@@ -31,7 +31,7 @@ CAUSES = {
 }
 
 
-class Chain:
+class PluginChain:
     """The plugins to run, in order; where their programs are; how many seconds each may take."""
 
     def __init__(self, plugins: "Sequence[Plugin]", directories: "Sequence[str]", timeout: float = TIMEOUT) -> None:
@@ -43,16 +43,16 @@ class Chain:
         """Return the plugins' names, in order."""
         return [plugin.type for plugin in self.plugins]
 
-    def only(self, names: "Iterable[str]") -> "Chain":
+    def only(self, names: "Iterable[str]") -> "PluginChain":
         """Return a chain of those plugins that are among `names`: of one that runs twice, as many as are named."""
         wanted, chosen = list(names), []
         for plugin in self.plugins:
             if plugin.type in wanted:
                 wanted.remove(plugin.type)
                 chosen.append(plugin)
-        return Chain(chosen, self.directories, self.timeout)
+        return PluginChain(chosen, self.directories, self.timeout)
 
-    def run(self, state: str, subject: "Subject", root: str, move: "Callable[[str], None]") -> None:
+    def run(self, state: str, subject: "ContainerInfo", root: str, move: "Callable[[str], None]") -> None:
         """Ask every plugin until one fails; each sees the results of those before it.
 
         root: the state directory, so that a plugin can call runjail. move: puts the container into another resource
@@ -71,7 +71,7 @@ class Chain:
                 raise
             results.append(result)
 
-    def run_all(self, state: str, subject: "Subject", root: str, warn: "Callable[[str], None]") -> None:
+    def run_all(self, state: str, subject: "ContainerInfo", root: str, warn: "Callable[[str], None]") -> None:
         """Ask every plugin, whatever the others do: failures only warn."""
         results: list[Result] = []
         for plugin in self.plugins:
@@ -81,7 +81,7 @@ class Chain:
                 warn(str(error))
 
     def call(
-        self, plugin: "Plugin", state: str, subject: "Subject", root: str = "", results: "Sequence[Result]" = ()
+        self, plugin: "Plugin", state: str, subject: "ContainerInfo", root: str = "", results: "Sequence[Result]" = ()
     ) -> "Result":
         """Ask one plugin. Raises PluginError."""
         request = jsonio.dumps(messages.request(plugin, state, subject, results)).encode()
@@ -132,7 +132,7 @@ class Chain:
 
 def configured(
     directories: "Sequence[str]", bin_directories: "Iterable[str]", settings: str = "", bin: str = ""
-) -> Chain:
+) -> PluginChain:
     """Return the chain that the files name; it may be empty.
 
     directories, bin_directories: used where nothing else is said by runjail.toml at `settings`, or by `bin` for the
@@ -150,10 +150,10 @@ def configured(
         timeout = float(said.get("timeout", TIMEOUT))
         if not 0 < timeout <= LONGEST:
             raise InvalidConfig([f"nri.timeout: must be above 0 and at most {LONGEST:g} seconds"], settings)
-    return Chain(load(directories), (bin,) if bin else tuple(bin_directories), timeout)
+    return PluginChain(load(directories), (bin,) if bin else tuple(bin_directories), timeout)
 
 
-def _moved(plugin: "Plugin", subject: "Subject", path: str, move: "Callable[[str], None]") -> "Subject":
+def _moved(plugin: "Plugin", subject: "ContainerInfo", path: str, move: "Callable[[str], None]") -> "ContainerInfo":
     try:
         wanted = messages.group(path)
         if wanted == subject.cgroups_path.strip("/"):

@@ -23,7 +23,7 @@ SHORT_NAMES = {"network": "net"}
 MOST_METADATA = 1000
 
 
-class Subject(Record):
+class ContainerInfo(Record):
     """The container that plugins are asked about.
 
     pid: of its init, 0 for none. resources: linux.resources as JSON data or None. namespaces: type to path.
@@ -59,7 +59,7 @@ class Result(Record):
         return data
 
 
-def request(plugin: "Plugin", state: str, subject: Subject, results: "Sequence[Result]" = ()) -> "dict[str, Any]":
+def request(plugin: "Plugin", state: str, subject: ContainerInfo, results: "Sequence[Result]" = ()) -> "dict[str, Any]":
     """Return the request for one plugin as JSON data; what is empty is left out, as NRI's code does."""
     data: dict[str, Any] = {"conf": jsonio.loads(plugin.conf)} if plugin.conf else {}
     data |= {"version": plugin.version, "state": state, "id": subject.id}
@@ -77,7 +77,7 @@ def request(plugin: "Plugin", state: str, subject: Subject, results: "Sequence[R
     return data
 
 
-def _spec(subject: Subject) -> "dict[str, Any]":
+def _spec(subject: ContainerInfo) -> "dict[str, Any]":
     spec: dict[str, Any] = {"resources": subject.resources}
     if subject.namespaces:
         short = {SHORT_NAMES[kind]: path for kind, path in subject.namespaces.items() if kind in SHORT_NAMES}
@@ -92,7 +92,7 @@ def _spec(subject: Subject) -> "dict[str, Any]":
     return spec
 
 
-def _sandbox(subject: Subject) -> str:
+def _sandbox(subject: ContainerInfo) -> str:
     """Return the id of the container's pod sandbox: its own when it is the sandbox, "" when it is in no pod."""
     if subject.annotations.get(f"{CRI}container-type") == "sandbox":
         return subject.id

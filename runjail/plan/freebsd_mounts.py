@@ -123,7 +123,7 @@ class _Entry:
             self.recursive = self.recursive or text == "rbind"
         elif (
             mount_options.switch(text, mount_options.FREEBSD_FLAGS, self.flags)
-            or text in mount_options.FOREIGN | mount_options.NEUTRAL
+            or text in mount_options.LINUX_ONLY_IGNORED | mount_options.NEUTRAL
         ):
             pass
         elif key in TYPES[self.fstype]:

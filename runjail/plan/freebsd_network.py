@@ -51,5 +51,5 @@ class Network:
         address, _, prefix = rest.partition("/")
         inet, bits = FAMILIES[family]
         if named or interface:
-            self.aliases.append(steps.Alias(named or interface or "", inet, f"{address}/{prefix or bits}"))
+            self.aliases.append(steps.AddressAlias(named or interface or "", inet, f"{address}/{prefix or bits}"))
         return address

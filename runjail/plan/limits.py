@@ -55,10 +55,10 @@ def limit_steps(
     made = plan_limits(resources, (), problems, os=os, name=name, container_id=container_id, cgroup=cgroup)
     if problems:
         raise InvalidConfig(problems)
-    return tuple(_replacing(step, before) if isinstance(step, steps.Limits) else step for step in made)
+    return tuple(_replacing(step, before) if isinstance(step, steps.RctlRules) else step for step in made)
 
 
-def _replacing(step: steps.Limits, before: "Sequence[str]") -> steps.Limits:
+def _replacing(step: steps.RctlRules, before: "Sequence[str]") -> steps.RctlRules:
     """Let a step drop the amounts that its own rules replace: rctl_add_rule(2) does so for `deny` only."""
     kinds = {rule.partition("=")[0] for rule in step.rules}
     stale = (rule for rule in dict.fromkeys(before) if rule.partition("=")[0] in kinds and rule not in step.rules)
@@ -86,7 +86,7 @@ def plan_limits(
     made: list[steps.Step] = []
     if rules or removed:
         amounts = tuple(f"{rule}={amount}" for rule, amount in rules.items())
-        made.append(steps.Limits(name, amounts, tuple(rule for rule in removed if rule not in rules)))
+        made.append(steps.RctlRules(name, amounts, tuple(rule for rule in removed if rule not in rules)))
     if resources.cpus:
         made.append(steps.Cpus(resources.cpus))
     return tuple(made)

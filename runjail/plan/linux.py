@@ -56,7 +56,7 @@ def plan_steps(spec: "Spec", name: str, container_id: str, bundle: str, problems
     # A read-only /dev or other tmpfs has to be filled first
     sealed = tuple(step.destination for step in mounted if step.fstype == "tmpfs" and "ro" in step.flags)
     if linux.masked_paths or linux.readonly_paths or sealed:
-        made.append(steps.Conceal(linux.masked_paths, (*sealed, *linux.readonly_paths)))
+        made.append(steps.MaskPaths(linux.masked_paths, (*sealed, *linux.readonly_paths)))
     return tuple(made)
 
 
@@ -95,7 +95,7 @@ def _namespaces(spec: "Spec", bundle: str, problems: list[str]) -> steps.CreateN
     )
 
 
-def _nodes(linux: "Linux", problems: list[str]) -> steps.Nodes:
+def _nodes(linux: "Linux", problems: list[str]) -> steps.DeviceNodes:
     """Return the devices every container has, those that linux.devices adds or changes, and the usual links."""
     nodes = {f"/dev/{name}": (f"/dev/{name}", "c", major, minor, 0o666, 0, 0) for name, major, minor in NODES}
     for i, device in enumerate(linux.devices):
@@ -104,7 +104,7 @@ def _nodes(linux: "Linux", problems: list[str]) -> steps.Nodes:
             problems.append(f"linux.devices[{i}].path: must be a path below /dev")
         mode = 0o666 if device.mode is None else device.mode
         nodes[path] = (path, device.type, device.major, device.minor, mode, device.uid, device.gid)
-    return steps.Nodes(tuple(nodes.values()), LINKS)
+    return steps.DeviceNodes(tuple(nodes.values()), LINKS)
 
 
 def _sysctls(linux: "Linux", namespaces: steps.CreateNamespaces, problems: list[str]) -> steps.Sysctls:

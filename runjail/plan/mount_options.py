@@ -22,7 +22,7 @@ BINDS = frozenset(("bind", "rbind", "nullfs"))  # any of them makes a mount a bi
 NEUTRAL = frozenset(("defaults", "silent", "loud"))
 # Clients written for Linux send these to every host. FreeBSD has nothing they could change: devices outside devfs
 # never work, access times are on or off, and mounts do not propagate.
-FOREIGN = PROPAGATION | frozenset((
+LINUX_ONLY_IGNORED = PROPAGATION | frozenset((
     "nodev", "dev", "relatime", "norelatime", "strictatime", "nostrictatime", "nodiratime", "diratime", "lazytime",
     "nolazytime", "dirsync", "mand", "nomand", "iversion", "noiversion", "noswap",
 ))  # fmt: skip

@@ -39,14 +39,14 @@ def make_plan(spec: "Spec", *, container_id: str, bundle: str, state: str, os: s
     return Plan(os, name, source, root, steps)
 
 
-def refuse_ungranted(spec: "Spec", file: str, granted: "Sequence[str]") -> None:
+def check_allowed(spec: "Spec", file: str, granted: "Sequence[str]") -> None:
     """Refuse what annotations ask for beyond the specification and `[jail] allow` of the settings does not name.
 
     file: path of the settings, for the error. Raises InvalidConfig with every such annotation.
     """
     problems = [
         f'annotations["{key}"]: needs "{parameter}" in the list allow of [jail] in {file}'
-        for key, parameter in spec.freebsd.jail.beyond
+        for key, parameter in spec.freebsd.jail.needs_grant
         if parameter not in granted
     ]
     if problems:

@@ -17,10 +17,10 @@ RULESET = "1000"  # in this text only: create takes a number that is free
 LISTS = ("ip4.addr", "ip6.addr")  # parameters that are split at commas
 TITLES = {
     steps.LinuxPrograms: "Linux programs need this module; runjail looks whether it is there.",
-    steps.Limits: "Limits: nothing runs in the jail yet, and from now on its name is ours.",
+    steps.RctlRules: "Limits: nothing runs in the jail yet, and from now on its name is ours.",
     steps.ReadonlyRoot: "A read-only view of the root becomes the jail's root; mount points are made in the original.",
     steps.Mount: "Mounts. runjail follows links inside the root only, and makes mount points that are missing.",
-    steps.Alias: "Addresses that the jail will use.",
+    steps.AddressAlias: "Addresses that the jail will use.",
     steps.CreateJail: "The jail.",
     steps.Cpus: "Processors it may run on.",
     steps.JailDataset: "Datasets that the jail manages itself; their property jailed has to be on.",
@@ -38,7 +38,7 @@ def write_script(plan: steps.Plan, spec: "Spec") -> str:
         if TITLES[type(step)] != title:
             title = TITLES[type(step)]
             lines += ["", f"# {title}"]
-        forward, back = _TELLERS[type(step)](step, plan)
+        forward, back = _RENDERERS[type(step)](step, plan)
         lines += forward
         undo.append(back)
     hooks = spec.hooks
@@ -69,7 +69,7 @@ def jail_conf(step: steps.CreateJail) -> list[str]:
     return [*lines, "}"]
 
 
-def _limits(step: steps.Limits, plan: steps.Plan) -> tuple[list[str], list[str]]:
+def _limits(step: steps.RctlRules, plan: steps.Plan) -> tuple[list[str], list[str]]:
     subject = f"jail:{step.subject}"
     removed = [shell_line("rctl", "-r", f"{subject}:{rule}") for rule in step.removed]
     added = [shell_line("rctl", "-a", f"{subject}:{rule}") for rule in step.rules]
@@ -110,7 +110,7 @@ def _mount(step: steps.Mount, plan: steps.Plan) -> tuple[list[str], list[str]]:
     return lines, undo
 
 
-def _alias(step: steps.Alias, plan: steps.Plan) -> tuple[list[str], list[str]]:
+def _alias(step: steps.AddressAlias, plan: steps.Plan) -> tuple[list[str], list[str]]:
     command = ("ifconfig", step.interface, step.family, step.address)
     return [shell_line(*command, "alias")], [shell_line(*command, "-alias")]
 
@@ -141,11 +141,11 @@ def _loopback(step: steps.Loopback, plan: steps.Plan) -> tuple[list[str], list[s
     return [shell_line("ifconfig", "-j", plan.name, "lo0", "inet", "127.0.0.1/8", "up")], []
 
 
-_TELLERS: "dict[type[steps.Step], Callable[..., tuple[list[str], list[str]]]]" = {
-    steps.Limits: _limits,
+_RENDERERS: "dict[type[steps.Step], Callable[..., tuple[list[str], list[str]]]]" = {
+    steps.RctlRules: _limits,
     steps.ReadonlyRoot: _readonly_root,
     steps.Mount: _mount,
-    steps.Alias: _alias,
+    steps.AddressAlias: _alias,
     steps.CreateJail: _create,
     steps.Cpus: _cpus,
     steps.JailDataset: _dataset,

@@ -16,7 +16,7 @@ def write_list(plan: steps.Plan, spec: "Spec") -> str:
     lines = [f"container {plan.name}: {plan.source} in Linux namespaces"]
     for number, step in enumerate(plan.steps, 1):
         where = "inside " if step.inside else "outside"
-        lines.append(f"{number:3} {where} {_TELLERS[type(step)](step)}")
+        lines.append(f"{number:3} {where} {_RENDERERS[type(step)](step)}")
     if spec.process:
         lines.append(f"    then    {shell_line(*spec.process.args)}")
     return "\n".join("".join(c if c.isprintable() else repr(c)[1:-1] for c in line) for line in lines) + "\n"
@@ -46,13 +46,13 @@ def _mount(step: steps.Mount) -> str:
     return f"mount {step.fstype} {step.source} on {step.destination}" + (f" ({said})" if said else "")
 
 
-def _nodes(step: steps.Nodes) -> str:
+def _nodes(step: steps.DeviceNodes) -> str:
     return "devices " + " ".join(
         [node[0] for node in step.nodes] + [f"{path}->{target}" for path, target in step.links]
     )
 
 
-def _conceal(step: steps.Conceal) -> str:
+def _conceal(step: steps.MaskPaths) -> str:
     said = [("hide", step.masked), ("read-only", step.readonly)]
     return "; ".join(" ".join((word, *paths)) for word, paths in said if paths)
 
@@ -66,12 +66,12 @@ def _sysctls(step: steps.Sysctls) -> str:
     return "sysctl " + " ".join(f"{key}={value}" for key, value in step.values)
 
 
-_TELLERS: "dict[type[steps.Step], Callable[..., str]]" = {
+_RENDERERS: "dict[type[steps.Step], Callable[..., str]]" = {
     steps.Cgroup: _cgroup,
     steps.CreateNamespaces: _namespaces,
     steps.Mount: _mount,
-    steps.Nodes: _nodes,
-    steps.Conceal: _conceal,
+    steps.DeviceNodes: _nodes,
+    steps.MaskPaths: _conceal,
     steps.SeccompFilter: _seccomp,
     steps.Sysctls: _sysctls,
 }

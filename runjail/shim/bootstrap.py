@@ -14,7 +14,7 @@ from runjail.host.base import close_others
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runjail.shim.flags import Given
+    from runjail.shim.flags import Args
     from runjail.shim.loop import Loop
     from runjail.shim.machine import Engine
     from runjail.shim.ttrpc import Client
@@ -28,7 +28,7 @@ LARGEST = 4 << 20  # bytes of config.json, and of what containerd writes to us
 SUN_PATH = 103  # bytes of a socket's path on FreeBSD, and fewer than Linux has
 
 
-def start(given: "Given", engine: "Engine") -> bytes:
+def start(given: "Args", engine: "Engine") -> bytes:
     """Find the shim of this container's group or become it. Returns its address. Raises UsageError or OSError."""
     given.complete(_standard_input())
     bundle = given.text("bundle") or os.getcwd()
@@ -70,7 +70,7 @@ def _group(container_id: str, bundle: str, share: str) -> str:
     return next((str(annotations[key]) for key in GROUPS if annotations.get(key)), container_id)
 
 
-def _digest(given: "Given", group: str) -> str:
+def _digest(given: "Args", group: str) -> str:
     """Return the name of a shim's socket, as containerd's own shims choose theirs."""
     name = "/".join((given.address, given.namespace, group)).encode()
     try:  # the C half of hashlib, which had another name before 3.12
@@ -169,7 +169,7 @@ def _listen(path: str) -> "_socket.socket":
     return listener
 
 
-def _become(listener: "_socket.socket", path: str, given: "Given", engine: "Engine", bundle: str) -> None:
+def _become(listener: "_socket.socket", path: str, given: "Args", engine: "Engine", bundle: str) -> None:
     """Be the shim, in the forked child: away from our caller's pipes, terminal and directory. Never returns."""
     try:
         os.setsid()
@@ -188,7 +188,7 @@ def _become(listener: "_socket.socket", path: str, given: "Given", engine: "Engi
         os._exit(0)
 
 
-def _open_log(bundle: str, given: "Given") -> None:
+def _open_log(bundle: str, given: "Args") -> None:
     """Log to the FIFO that containerd reads; never wait for it."""
     try:
         descriptor = os.open(f"{bundle}/log", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -6,7 +6,7 @@ import time
 from runjail import __version__, log, protobuf
 from runjail.errors import RunjailError, UsageError, reason
 from runjail.shim import messages
-from runjail.shim.flags import Given
+from runjail.shim.flags import Args
 from runjail.shim.root import state_root
 
 TYPE_CHECKING = False
@@ -23,7 +23,7 @@ KILLED = 137
 def main(argv: "Sequence[str]", engine: "Callable[[], Engine]") -> int:
     """Run one command. Returns the exit code. Errors go to standard error, which containerd shows."""
     try:
-        given = Given(argv[1:])
+        given = Args(argv[1:])
         if given.text("v") or given.text("version"):
             return _say(f"{os.path.basename(argv[0])} {__version__}\n".encode())
         if given.text("info"):
@@ -48,7 +48,7 @@ def _say(data: bytes) -> int:
     return 0
 
 
-def delete(given: Given, engine: "Callable[[], Engine]") -> bytes:
+def delete(given: Args, engine: "Callable[[], Engine]") -> bytes:
     """Clean up a container whose shim is gone or was never used. Returns a DeleteResponse.
 
     The bundle may be gone as well; the working directory is never asked for, which fails on FreeBSD then. Versions
@@ -104,7 +104,7 @@ def _take_back(engine: "Engine", root: str, container_id: str) -> int:
     except RunjailError:  # there is none, or its facts are damaged
         pass
     force(container_id, True, engine.host, store)
-    return container.box.pid
+    return container.host_state.pid
 
 
 def info(engine: "Engine") -> bytes:

@@ -149,7 +149,7 @@ class ExitQueue:
     def _publish_oom(self, task: Task) -> None:
         """Say so if the kernel has killed for want of memory since we last looked."""
         try:
-            count = self.engine.machine.oom_kills(self.engine.store(task.root).find(task.id).box)
+            count = self.engine.machine.oom_kills(self.engine.store(task.root).find(task.id).host_state)
         except (errors.RunjailError, OSError, ValueError):  # deleted meanwhile
             return
         if count > task.ooms:

@@ -15,7 +15,7 @@ FLAGS = {  # name: whether it takes a value
 }
 
 
-class Given:
+class Args:
     """The command line, completed from the environment and from what came on standard input."""
 
     def __init__(self, words: "Sequence[str]") -> None:

@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runjail.container.state import Store
+    from runjail.container.state import Runtime
     from runjail.protobuf import Message
     from runjail.shim.machine import Engine
     from runjail.shim.stdio import Stdio
@@ -51,11 +51,11 @@ def _create(engine: "Engine", task: "Task", worker: "Worker") -> None:
     request = creating.Request(task.id, task.bundle)
     container = creating.create(request, engine.host, engine.store(task.root), theirs)
     copier, master = _copy(task.stdio, ours)
-    known = {"private": engine.machine.ends_with_init(container.box), "made": container.identity()}
-    worker.answer({"pid": container.box.pid, "copier": copier or logger, **known}, master)
+    known = {"private": engine.machine.ends_with_init(container.host_state), "made": container.identity()}
+    worker.answer({"pid": container.host_state.pid, "copier": copier or logger, **known}, master)
 
 
-def _store(engine: "Engine", task: "Task") -> "Store":
+def _store(engine: "Engine", task: "Task") -> "Runtime":
     """Return the store in which the task's id is the container that we made, and no other."""
     store = engine.store(task.root)
     store.made = task.made
@@ -157,8 +157,8 @@ def end_others(engine: "Engine", task: "Task", worker: "Worker") -> None:
 
     container = _store(engine, task).find(task.id)
     if container.has(PAUSED):
-        engine.host.thaw(container.box)
-    engine.host.kill_all(container.box, SIGKILL)
+        engine.host.thaw(container.host_state)
+    engine.host.kill_all(container.host_state, SIGKILL)
     worker.answer({})
 
 
@@ -201,4 +201,4 @@ def pids(engine: "Engine", task: "Task", worker: "Worker") -> None:
 def stats(engine: "Engine", task: "Task", worker: "Worker") -> None:
     """Measure what the container uses."""
     container = _store(engine, task).find(task.id)
-    worker.answer({"usage": engine.host.usage(container.box)})
+    worker.answer({"usage": engine.host.usage(container.host_state)})

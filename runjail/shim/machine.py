@@ -6,8 +6,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Protocol
 
-    from runjail.container.state import Store
-    from runjail.host.base import Box, Host
+    from runjail.container.state import Runtime
+    from runjail.host.base import Host, HostState
 
     class Machine(Protocol):
         """One operating system. Everything that the kernel refuses is a HostError or an OSError."""
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
         def unmount(self, target: str) -> None:
             """Take away everything that is mounted on a directory or below it."""
 
-        def ends_with_init(self, box: Box) -> bool:
+        def ends_with_init(self, host_state: HostState) -> bool:
             """Say whether nobody of a container outlives its init."""
 
-        def oom_kills(self, box: Box) -> int:
+        def oom_kills(self, host_state: HostState) -> int:
             """Return how many of a container's processes died for want of memory, as far as that is known."""
 
 
@@ -46,7 +46,7 @@ class Engine:
         self,
         host: "Host",
         machine: "Machine",
-        store: "Callable[[str], Store]",
+        store: "Callable[[str], Runtime]",
         share: "Callable[[], str]",
         exposed: str = "",
     ) -> None:

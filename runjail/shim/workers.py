@@ -13,7 +13,7 @@ import struct
 import sys
 
 from runjail import jsonio, log
-from runjail.container.sync import Link, rebuilt
+from runjail.container.sync import SyncSocket, error_from_message
 from runjail.errors import HostError, reason
 from runjail.host.base import close_others
 from runjail.shim.loop import READ
@@ -40,13 +40,13 @@ class Worker:
     def __init__(self, connection: "_socket.socket") -> None:
         self._connection = connection
         self._known = set(sys.modules)
-        self.link = Link(connection)
+        self.link = SyncSocket(connection)
 
     def answer(self, result: "Result", terminal: int = -1) -> None:
         """Send the result, with the master of a terminal when there is one, and what had to be loaded for it."""
         result["loaded"] = [name for name in sys.modules if name not in self._known]
         if terminal < 0:
-            self.link.say(**result)
+            self.link.send(**result)
             return
         rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, RIGHTS.pack(terminal))]
         self._connection.sendmsg([jsonio.dumps(result).encode() + b"\n"], rights)
@@ -135,7 +135,7 @@ class Workers:
         if message is None:
             done(HostError("the process that worked on the container was killed"), {})
         elif "error" in message:
-            done(rebuilt(message), {})
+            done(error_from_message(message), {})
         else:
             self._learn(message.pop("loaded"))
             done(None, {**message, "terminal": terminal})

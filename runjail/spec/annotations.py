@@ -9,12 +9,12 @@ them, and only the administrator can grant them: they are collected with their k
 """
 
 from runjail.spec.jail_params import dataset_fault
-from runjail.spec.problems import any_of, shown
+from runjail.spec.problems import any_of, quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runjail.spec.jail_params import Sayings
-    from runjail.spec.reader import Section
+    from runjail.spec.jail_params import JailParams
+    from runjail.spec.reader import Reader
 
 PARENT = "org.freebsd.parentJail"
 JAIL = "org.freebsd.jail."
@@ -53,89 +53,89 @@ PARAMETER = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_.")
 WORD = LABEL_KEY | frozenset("+~")
 
 
-def say_annotations(annotations: "Section", said: "Sayings") -> None:
+def say_annotations(annotations: "Reader", params: "JailParams") -> None:
     """Add what the annotations say; values and contradictions are reported at `annotations["KEY"]`."""
     for key in sorted(annotations.values):
         if not annotations.has(key):
             continue
         if key == DATASET:
-            _say_datasets(annotations, said)
+            _say_datasets(annotations, params)
         elif key == IMAGE_OS:
-            said.say("image_os", annotations.text(key), (*annotations.path, key))
+            params.say("image_os", annotations.text(key), (*annotations.path, key))
         elif key.startswith("org.freebsd."):
-            _say_one(annotations, key, said)
+            _say_one(annotations, key, params)
 
 
-def _say_one(annotations: "Section", key: str, said: "Sayings") -> None:
+def _say_one(annotations: "Reader", key: str, params: "JailParams") -> None:
     value, path = annotations.text(key), (*annotations.path, key)
     if key == PARENT:
-        said.say_name("parent", value, path)
+        params.say_name("parent", value, path)
     elif key in CHOICES:
         field, words = CHOICES[key]
         if value not in words:
-            annotations.refuse(f"must be {any_of(words)}, not {shown(value)}", key)
-        said.say(field, value, path)
+            annotations.refuse(f"must be {any_of(words)}, not {quote(value)}", key)
+        params.say(field, value, path)
     elif key in ADDRESSES:
         addresses = [(path, piece.strip()) for piece in value.split(",") if piece.strip()]
-        said.say_addresses(ADDRESSES[key], addresses, path)
+        params.say_addresses(ADDRESSES[key], addresses, path)
     elif key.startswith(ALLOW):
-        _say_permission(annotations, key, said)
+        _say_permission(annotations, key, params)
     elif key == CHILDREN:
-        if _say_number(annotations, key, (0, MOST_CHILDREN), said) and value.strip("0"):
-            said.go_beyond(key, "children.max")
+        if _say_number(annotations, key, (0, MOST_CHILDREN), params) and value.strip("0"):
+            params.require_grant(key, "children.max")
     elif key.startswith(JAIL):
-        _say_parameter(annotations, key, said)
+        _say_parameter(annotations, key, params)
 
 
-def _say_permission(annotations: "Section", key: str, said: "Sayings") -> None:
+def _say_permission(annotations: "Reader", key: str, params: "JailParams") -> None:
     name, value = key.removeprefix(ALLOW), annotations.text(key)
     if not name or not PARAMETER.issuperset(name) or "" in name.split("."):
         annotations.refuse("is not the name of a jail permission", key)
     elif value not in TRUTH:
-        annotations.refuse(f'must be "true" or "false", not {shown(value)}', key)
+        annotations.refuse(f'must be "true" or "false", not {quote(value)}', key)
     else:
-        said.say(f"allow.{name}", TRUTH[value], (*annotations.path, key))
+        params.say(f"allow.{name}", TRUTH[value], (*annotations.path, key))
         mount, _, fstype = name.rpartition(".")
         free = name in PERMISSIONS or (mount == "mount" and fstype in FILE_SYSTEMS)
         if TRUTH[value] and not free:
-            said.go_beyond(key, f"allow.{name}")
+            params.require_grant(key, f"allow.{name}")
 
 
-def _say_parameter(annotations: "Section", key: str, said: "Sayings") -> None:
+def _say_parameter(annotations: "Reader", key: str, params: "JailParams") -> None:
     """Note a parameter that the freebsd section has no field for; what is none of them is nobody's business here."""
     name, value = key.removeprefix(JAIL), annotations.text(key)
     path = (*annotations.path, key)
     if name in NUMBERS:
-        _say_number(annotations, key, NUMBERS[name], said)
+        _say_number(annotations, key, NUMBERS[name], params)
     elif name in WORDS:
         if not 0 < len(value) <= WORDS[name] or not WORD.issuperset(value):
-            annotations.refuse(f"must be one word of at most {WORDS[name]} characters, not {shown(value)}", key)
-        said.say(f"param.{name}", value, path)
+            annotations.refuse(f"must be one word of at most {WORDS[name]} characters, not {quote(value)}", key)
+        params.say(f"param.{name}", value, path)
     elif name.startswith(LABELS):
         label = name.partition(".")[2]
         if not label or not LABEL_KEY.issuperset(label):
             annotations.refuse("must end in a key of letters, digits, _ . and -", key)
         elif not value.isprintable():
             annotations.refuse("must be one printable line", key)
-        said.say(f"param.{name}", value, path)
+        params.say(f"param.{name}", value, path)
 
 
-def _say_number(annotations: "Section", key: str, bounds: tuple[int, int], said: "Sayings") -> bool:
+def _say_number(annotations: "Reader", key: str, bounds: tuple[int, int], params: "JailParams") -> bool:
     """Note a whole number; tell whether it is one."""
     value, (least, most) = annotations.text(key), bounds
     digits = value.removeprefix("-")
     if not (digits.isascii() and digits.isdecimal()) or len(digits) > 10 or not least <= int(value) <= most:
-        annotations.refuse(f"must be a number from {least} to {most}, not {shown(value)}", key)
+        annotations.refuse(f"must be a number from {least} to {most}, not {quote(value)}", key)
         return False
-    said.say(f"param.{key.removeprefix(JAIL)}", str(int(value)), (*annotations.path, key))
+    params.say(f"param.{key.removeprefix(JAIL)}", str(int(value)), (*annotations.path, key))
     return True
 
 
-def _say_datasets(annotations: "Section", said: "Sayings") -> None:
+def _say_datasets(annotations: "Reader", params: "JailParams") -> None:
     """Note ZFS datasets that the jail is to manage itself: names as in zfs(8), with commas."""
     names = tuple(name.strip() for name in annotations.text(DATASET).split(","))
     for name in names:
         if fault := dataset_fault(name) or ("is listed twice" if names.count(name) > 1 else None):
             annotations.refuse(fault, DATASET)
             return
-    said.say("datasets", names, (*annotations.path, DATASET))
+    params.say("datasets", names, (*annotations.path, DATASET))

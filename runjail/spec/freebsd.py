@@ -1,13 +1,13 @@
 """The freebsd section, joined with the annotations that mean the same, and the kernel's rules between parameters."""
 
 from runjail.spec.annotations import say_annotations
-from runjail.spec.jail_params import Sayings, file_system_fault
+from runjail.spec.jail_params import JailParams, file_system_fault
 from runjail.spec.model import Device, FreeBSD
-from runjail.spec.problems import shown
+from runjail.spec.problems import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runjail.spec.reader import Section
+    from runjail.spec.reader import Reader
 
 # Words of freebsd.jail and the fields they fill, by how they are read
 PLAIN = {
@@ -36,23 +36,23 @@ OWN_STACK_EXCLUDES = ("ip4", "ip6", "ip4_addr", "ip6_addr", "interface")
 PATTERN = frozenset("*?[]\\")
 
 
-def read_freebsd(config: "Section") -> FreeBSD:
+def read_freebsd(config: "Reader") -> FreeBSD:
     """Read and check the freebsd section and the `org.freebsd.*` annotations of a whole config.json."""
     section = config.section("freebsd")
-    said = Sayings(config.report)
-    _say_jail(section.section("jail"), said)
-    say_annotations(config.section("annotations"), said)
+    params = JailParams(config.report)
+    _say_jail(section.section("jail"), params)
+    say_annotations(config.section("annotations"), params)
     if config.report.clean("freebsd", "jail") and config.report.clean("annotations"):
-        _refuse_conflicts(config, said)
-    return FreeBSD(devices=tuple(_read_device(item) for item in section.sections("devices")), jail=said.jail())
+        _refuse_conflicts(config, params)
+    return FreeBSD(devices=tuple(_read_device(item) for item in section.sections("devices")), jail=params.jail())
 
 
-def _read_device(device: "Section") -> Device:
+def _read_device(device: "Reader") -> Device:
     path = device.text("path")
     if path.startswith("/"):
-        device.refuse(f"must be relative to /dev, not {shown(path)}", "path")
+        device.refuse(f"must be relative to /dev, not {quote(path)}", "path")
     elif device.has("path") and not _names_device(path):
-        device.refuse(f"must name one device below /dev, not {shown(path)}", "path")
+        device.refuse(f"must name one device below /dev, not {quote(path)}", "path")
     return Device(path, device.number("mode"))
 
 
@@ -62,58 +62,58 @@ def _names_device(path: str) -> bool:
     return all(name not in ("", ".", "..") for name in path.split("/"))
 
 
-def _say_jail(jail: "Section", said: Sayings) -> None:
+def _say_jail(jail: "Reader", params: JailParams) -> None:
     for key, field in PLAIN.items():
         if jail.has(key):
-            said.say(field, jail.values[key], (*jail.path, key))
-    said.say_name("parent", jail.text("parent"), (*jail.path, "parent"))
-    said.say_name("interface", jail.text("interface"), (*jail.path, "interface"))
+            params.say(field, jail.values[key], (*jail.path, key))
+    params.say_name("parent", jail.text("parent"), (*jail.path, "parent"))
+    params.say_name("interface", jail.text("interface"), (*jail.path, "interface"))
     for key, field in (("ip4Addr", "ip4_addr"), ("ip6Addr", "ip6_addr")):
-        said.say_addresses(field, _placed(jail, key), (*jail.path, key))
-    said.say_interfaces("vnet_interfaces", _placed(jail, "vnetInterfaces"), (*jail.path, "vnetInterfaces"))
-    _say_permissions(jail.section("allow"), said)
+        params.say_addresses(field, _placed(jail, key), (*jail.path, key))
+    params.say_interfaces("vnet_interfaces", _placed(jail, "vnetInterfaces"), (*jail.path, "vnetInterfaces"))
+    _say_permissions(jail.section("allow"), params)
 
 
-def _say_permissions(allow: "Section", said: Sayings) -> None:
+def _say_permissions(allow: "Reader", params: JailParams) -> None:
     for key, name in PERMISSIONS.items():
         if allow.has(key):
-            said.say(f"allow.{name}", allow.flag(key), (*allow.path, key))
+            params.say(f"allow.{name}", allow.flag(key), (*allow.path, key))
     for index, name in allow.texts("mount"):
         if fault := file_system_fault(name):
             allow.refuse(fault, "mount", index)
-        said.say(f"allow.mount.{name}", True, (*allow.path, "mount"))
+        params.say(f"allow.mount.{name}", True, (*allow.path, "mount"))
 
 
-def _placed(section: "Section", key: str) -> "list[tuple[tuple[str | int, ...], str]]":
+def _placed(section: "Reader", key: str) -> "list[tuple[tuple[str | int, ...], str]]":
     return [((*section.path, key, index), text) for index, text in section.texts(key)]
 
 
-def _refuse_conflicts(config: "Section", said: Sayings) -> None:
+def _refuse_conflicts(config: "Reader", params: JailParams) -> None:
     """Refuse what the kernel would refuse without a word about why, or would silently decide itself."""
-    values, refuse = said.values, config.report.add
+    values, refuse = params.values, config.report.add
     if values.get("vnet") == "new":
         for field in OWN_STACK_EXCLUDES:
             if field in values:
-                refuse(said.places[field], 'cannot be combined with vnet "new"')
+                refuse(params.places[field], 'cannot be combined with vnet "new"')
     elif "vnet_interfaces" in values:
-        refuse(said.places["vnet_interfaces"], 'needs vnet "new"')
+        refuse(params.places["vnet_interfaces"], 'needs vnet "new"')
     for family in ("ip4", "ip6"):
         if values.get(family) == "disable" and f"{family}_addr" in values:
-            refuse(said.places[f"{family}_addr"], f'cannot be combined with {family} "disable"')
+            refuse(params.places[f"{family}_addr"], f'cannot be combined with {family} "disable"')
     if values.get("host") == "inherit":
         for key in ("hostname", "domainname"):
             if config.values.get(key):
                 refuse((key,), 'cannot be set when freebsd.jail.host is "inherit"')
-    _refuse_vain_mounts(config, said)
+    _refuse_vain_mounts(config, params)
 
 
-def _refuse_vain_mounts(config: "Section", said: Sayings) -> None:
+def _refuse_vain_mounts(config: "Reader", params: JailParams) -> None:
     """With enforce_statfs 2 mounting inside fails; where nothing was said the planner chooses a value that works."""
-    mounts = [field for field, allowed in said.values.items() if field.startswith("allow.mount") and allowed]
-    mounts += ["datasets"] * ("datasets" in said.values)  # the jail mounts them itself
+    mounts = [field for field, allowed in params.values.items() if field.startswith("allow.mount") and allowed]
+    mounts += ["datasets"] * ("datasets" in params.values)  # the jail mounts them itself
     if not mounts:
         return
-    if said.values.get("allow.mount") is False:
-        config.refuse("cannot be false while file systems are allowed", *said.places["allow.mount"])
-    if said.values.get("enforce_statfs") == 2:
-        config.refuse("needs freebsd.jail.enforceStatfs 0 or 1", *said.places[mounts[0]])
+    if params.values.get("allow.mount") is False:
+        config.refuse("cannot be false while file systems are allowed", *params.places["allow.mount"])
+    if params.values.get("enforce_statfs") == 2:
+        config.refuse("needs freebsd.jail.enforceStatfs 0 or 1", *params.places[mounts[0]])

@@ -5,7 +5,7 @@ single values (names, addresses) live here too, so that they hold wherever a val
 """
 
 from runjail.spec.model import Jail
-from runjail.spec.problems import place, shown
+from runjail.spec.problems import json_path, quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,14 +23,14 @@ FILE_SYSTEM = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_")
 DATASET = LETTERS | frozenset("_.:-")  # of one component; zfs(8) would also take a blank, which nothing else does
 
 
-class Sayings:
+class JailParams:
     """Jail parameters by field name of `Jail`, or `allow.raw_sockets`, `allow.mount.tmpfs` for permissions."""
 
     def __init__(self, report: "Report") -> None:
         self.report = report
         self.values: dict[str, Any] = {}
         self.places: dict[str, "Path"] = {}
-        self.beyond: list[tuple[str, str]] = []
+        self.needs_grant: list[tuple[str, str]] = []
 
     def say(self, field: str, value: object, path: "Path") -> None:
         """Note one value. A later one that differs from the first is reported at its own place."""
@@ -38,11 +38,11 @@ class Sayings:
             self.values[field], self.places[field] = value, path
         elif self.values[field] != value:
             earlier, other = self.values[field], self.places[field]
-            self.report.add(path, f"says {_brief(value)}, but {place(other)} says {_brief(earlier)}")
+            self.report.add(path, f"says {_brief(value)}, but {json_path(other)} says {_brief(earlier)}")
 
-    def go_beyond(self, key: str, parameter: str) -> None:
+    def require_grant(self, key: str, parameter: str) -> None:
         """Note that the annotation `key` asks for a parameter which only the administrator can grant."""
-        self.beyond.append((key, parameter))
+        self.needs_grant.append((key, parameter))
 
     def say_name(self, field: str, name: str, path: "Path") -> None:
         """Note a parent jail or an interface; an empty name says nothing."""
@@ -85,28 +85,28 @@ class Sayings:
             allow=tuple((name, value) for name, value in allow if not name.startswith("mount.")),
             allow_mount=tuple(name[6:] for name, value in allow if name.startswith("mount.") and value),
             params=tuple(sorted((key[6:], value) for key, value in self.values.items() if key.startswith("param."))),
-            beyond=tuple(self.beyond),
+            needs_grant=tuple(self.needs_grant),
         )
 
 
 def parent_fault(name: str) -> "str | None":
     """Say what is wrong with the name of a parent jail; dots separate its own parents."""
     if len(name) > 255 or name.startswith("-") or "" in name.split(".") or not NAME.issuperset(name):
-        return f"must be the name of a jail, not {shown(name)}"
+        return f"must be the name of a jail, not {quote(name)}"
     return None
 
 
 def interface_fault(name: str) -> "str | None":
     """Say what is wrong with an interface name: IFNAMSIZ is 16, and ifconfig(8) takes a dash for an option."""
     if not 0 < len(name) <= 15 or name.startswith("-") or not INTERFACE.issuperset(name):
-        return f"must be an interface name of at most 15 characters, not {shown(name)}"
+        return f"must be an interface name of at most 15 characters, not {quote(name)}"
     return None
 
 
 def file_system_fault(name: str) -> "str | None":
     """Say what is wrong with the name of a file system type."""
     if not name[:1].isalpha() or len(name) > 15 or not FILE_SYSTEM.issuperset(name):
-        return f"must be a file system type such as tmpfs, not {shown(name)}"
+        return f"must be a file system type such as tmpfs, not {quote(name)}"
     return None
 
 
@@ -115,7 +115,7 @@ def dataset_fault(name: str) -> "str | None":
     components = name.split("/")
     sound = all(component not in ("", ".", "..") and DATASET.issuperset(component) for component in components)
     if not sound or not components[0][0].isalpha() or len(name) > 255:
-        return f"must be the name of a ZFS dataset, not {shown(name)}"
+        return f"must be the name of a ZFS dataset, not {quote(name)}"
     return None
 
 
@@ -127,18 +127,18 @@ def read_address(field: str, text: str) -> "tuple[bytes, str | None]":
     interface, bar, rest = text.rpartition("|")
     address, slash, prefix = rest.partition("/")
     if bar and interface_fault(interface):
-        return b"", f"must start with an interface name of at most 15 characters, not {shown(interface)}"
+        return b"", f"must start with an interface name of at most 15 characters, not {quote(interface)}"
     bits = 32 if four else 128
     if slash and not (prefix.isascii() and prefix.isdecimal() and len(prefix) < 4 and int(prefix) <= bits):
-        return b"", f"must have a prefix length of at most {bits}, not {shown(prefix)}"
+        return b"", f"must have a prefix length of at most {bits}, not {quote(prefix)}"
     try:
         packed = inet_pton(AF_INET if four else AF_INET6, address)
     except (OSError, ValueError):
-        return b"", f"must be a numeric {'IPv4' if four else 'IPv6'} address, not {shown(text)}"
+        return b"", f"must be a numeric {'IPv4' if four else 'IPv6'} address, not {quote(text)}"
     if packed == b"\xff\xff\xff\xff":
         return packed, "must not be the broadcast address"
     return packed, None
 
 
 def _brief(value: object) -> str:
-    return shown(",".join(value)) if isinstance(value, tuple) else shown(value)
+    return quote(",".join(value)) if isinstance(value, tuple) else quote(value)

@@ -4,12 +4,12 @@ Go clients write 0 for "no number given" in memory and cpu, so there 0 counts as
 """
 
 from runjail.spec.model import DeviceRule, Linux, LinuxDevice, Namespace, Resources
-from runjail.spec.problems import any_of, shown
+from runjail.spec.problems import any_of, quote
 from runjail.spec.seccomp import read_seccomp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runjail.spec.reader import Section
+    from runjail.spec.reader import Reader
 
 NAMESPACES = ("pid", "network", "mount", "ipc", "uts", "cgroup")
 OUT_OF_REACH = ("user", "time")
@@ -28,7 +28,7 @@ LAST_CPU = 65535
 NUMBERS = (("major", 4095), ("minor", 1048575))  # the widths of dev_t in mknod(2)
 
 
-def read_linux(linux: "Section") -> Linux:
+def read_linux(linux: "Reader") -> Linux:
     """Read and check the whole section, for the Linux host."""
     for key in UNSUPPORTED:
         if linux.values.get(key):
@@ -50,7 +50,7 @@ def read_linux(linux: "Section") -> Linux:
     )
 
 
-def read_resources(resources: "Section") -> Resources:
+def read_resources(resources: "Reader") -> Resources:
     """Read and check linux.resources or the document of `update`."""
     memory, cpu, pids = resources.section("memory"), resources.section("cpu"), resources.section("pids")
     limit, swap = _read_size(memory, "limit"), _read_size(memory, "swap")
@@ -73,23 +73,23 @@ def read_resources(resources: "Section") -> Resources:
     )
 
 
-def _read_size(memory: "Section", key: str) -> "int | None":
+def _read_size(memory: "Reader", key: str) -> "int | None":
     return _at_least_minus_one(memory, key, memory.number(key) or None)
 
 
-def _at_least_minus_one(section: "Section", key: str, value: "int | None") -> "int | None":
+def _at_least_minus_one(section: "Reader", key: str, value: "int | None") -> "int | None":
     if value is not None and value < -1:
         section.refuse(f"must be -1 for no limit, or not negative, not {value}", key)
     return value
 
 
-def _read_numbers(cpu: "Section", key: str) -> "str | None":
+def _read_numbers(cpu: "Reader", key: str) -> "str | None":
     """Return a list of CPUs or memory nodes, `0-2,5`, as written."""
     text = cpu.text(key)
     for piece in text.split(",") if text else ():
         first, dash, last = piece.partition("-")
         if not _is_number(first) or (dash and not (_is_number(last) and int(first) <= int(last))):
-            cpu.refuse(f"must be a list such as 0-2,5, not {shown(text)}", key)
+            cpu.refuse(f"must be a list such as 0-2,5, not {quote(text)}", key)
             break
     return text or None
 
@@ -98,7 +98,7 @@ def _is_number(text: str) -> bool:
     return text.isascii() and text.isdecimal() and len(text) <= 5 and int(text) <= LAST_CPU
 
 
-def _read_namespaces(linux: "Section") -> "tuple[Namespace, ...] | None":
+def _read_namespaces(linux: "Reader") -> "tuple[Namespace, ...] | None":
     if not linux.has("namespaces"):
         return None
     found: dict[str, Namespace] = {}
@@ -107,7 +107,7 @@ def _read_namespaces(linux: "Section") -> "tuple[Namespace, ...] | None":
         if kind in OUT_OF_REACH:
             item.refuse(f"{kind} namespaces are not supported", "type")
         elif kind not in NAMESPACES and item.has("type"):
-            item.refuse(f"must be {any_of(NAMESPACES)}, not {shown(kind)}", "type")
+            item.refuse(f"must be {any_of(NAMESPACES)}, not {quote(kind)}", "type")
         elif kind in found:
             item.refuse(f"{kind} is listed twice", "type")
         path = item.absolute("path") if item.values.get("path") else ""
@@ -115,14 +115,14 @@ def _read_namespaces(linux: "Section") -> "tuple[Namespace, ...] | None":
     return tuple(found.values())
 
 
-def _read_cgroups_path(linux: "Section") -> str:
+def _read_cgroups_path(linux: "Reader") -> str:
     path = linux.text("cgroupsPath")
     if ".." in path.split("/"):
         linux.refuse("must not lead upwards with ..", "cgroupsPath")
     return path
 
 
-def _read_device(device: "Section") -> LinuxDevice:
+def _read_device(device: "Reader") -> LinuxDevice:
     mode = device.number("fileMode")
     kind = device.text("type")
     numbers = []
@@ -142,10 +142,10 @@ def _read_device(device: "Section") -> LinuxDevice:
     )
 
 
-def _read_rule(rule: "Section") -> DeviceRule:
+def _read_rule(rule: "Reader") -> DeviceRule:
     access = rule.text("access")
     if (not access or access.strip("rwm")) and rule.report.clean(*rule.path, "access"):
-        rule.refuse(f"must be made of the letters r, w and m, not {shown(access)}", "access")
+        rule.refuse(f"must be made of the letters r, w and m, not {quote(access)}", "access")
     numbers = []
     for key, most in NUMBERS:
         value = rule.number(key)
@@ -156,16 +156,16 @@ def _read_rule(rule: "Section") -> DeviceRule:
     return DeviceRule(rule.flag("allow"), rule.text("type") or "a", numbers[0], numbers[1], access)
 
 
-def _read_paths(linux: "Section", key: str) -> "tuple[str, ...]":
+def _read_paths(linux: "Reader", key: str) -> "tuple[str, ...]":
     paths = []
     for index, path in linux.texts(key):
         if not path.startswith("/"):
-            linux.refuse(f"must be an absolute path, not {shown(path)}", key, index)
+            linux.refuse(f"must be an absolute path, not {quote(path)}", key, index)
         paths.append(path)
     return tuple(paths)
 
 
-def _read_sysctl(linux: "Section", namespaces: "tuple[Namespace, ...] | None") -> "tuple[tuple[str, str], ...]":
+def _read_sysctl(linux: "Reader", namespaces: "tuple[Namespace, ...] | None") -> "tuple[tuple[str, str], ...]":
     settings = linux.section("sysctl")
     own = None if namespaces is None else {namespace.type for namespace in namespaces}
     found = []
@@ -192,8 +192,8 @@ def _owner(key: str) -> "str | None":
     return None
 
 
-def _read_propagation(linux: "Section") -> str:
+def _read_propagation(linux: "Reader") -> str:
     word = linux.text("rootfsPropagation")
     if word and word not in PROPAGATION:
-        linux.refuse(f"must be {any_of(PROPAGATION[:4])}, not {shown(word)}", "rootfsPropagation")
+        linux.refuse(f"must be {any_of(PROPAGATION[:4])}, not {quote(word)}", "rootfsPropagation")
     return word

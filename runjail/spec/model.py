@@ -123,7 +123,7 @@ class Jail(Record):
     params: tuple[tuple[str, str], ...] = ()
     datasets: tuple[str, ...] = ()
     image_os: str = ""
-    beyond: tuple[tuple[str, str], ...] = ()
+    needs_grant: tuple[tuple[str, str], ...] = ()
 
 
 class FreeBSD(Record):

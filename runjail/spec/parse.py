@@ -10,9 +10,9 @@ from runjail.spec import validate
 from runjail.spec.freebsd import read_freebsd
 from runjail.spec.linux import read_linux, read_resources
 from runjail.spec.model import Hook, Hooks, Linux, Mount, Process, Resources, Root, Spec
-from runjail.spec.problems import shown
+from runjail.spec.problems import quote
 from runjail.spec.process import read_environment, read_process
-from runjail.spec.reader import Report, Section
+from runjail.spec.reader import Reader, Report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def parse(document: object, os: str) -> Spec:
         freebsd=read_freebsd(config),  # the Linux host takes from it what Linux has too
         linux=_read_linux(config, os),
     )
-    report.settle("config.json")
+    report.raise_if_any("config.json")
     return spec
 
 
@@ -81,7 +81,7 @@ def parse_process(document: object, os: str) -> Process:
     """Check the document of `exec --process`. Raises InvalidConfig with every problem."""
     report = Report()
     process = read_process(_shaped(document, "process", report, "process document"), os)
-    report.settle("process document")
+    report.raise_if_any("process document")
     return process
 
 
@@ -89,21 +89,21 @@ def parse_resources(document: object) -> Resources:
     """Check the document of `update --resources`. Raises InvalidConfig with every problem."""
     report = Report()
     resources = read_resources(_shaped(document, "resources", report, "resources document"))
-    report.settle("resources document")
+    report.raise_if_any("resources document")
     return resources
 
 
-def _shaped(document: object, definition: str, report: Report, what: str) -> Section:
+def _shaped(document: object, definition: str, report: Report, what: str) -> Reader:
     """Return the document as a section, with everything of a wrong shape reported and gone."""
     if isinstance(document, dict) and validate.conforms(document, definition):
-        return Section(document, (), report)
+        return Reader(document, (), report)
     faults, complete = validate.faults(document, definition)
     for path, text in faults:
         report.add(path, text)
     mended = _mended(document, (), {path for path, _ in faults})
     if not complete or not isinstance(mended, dict):
-        report.settle(what)  # always raises: there are faults
-    return Section(mended, (), report)
+        report.raise_if_any(what)  # always raises: there are faults
+    return Reader(mended, (), report)
 
 
 def _mended(value: "Any", path: "Path", wrong: "set[Path]") -> "Any":
@@ -116,40 +116,40 @@ def _mended(value: "Any", path: "Path", wrong: "set[Path]") -> "Any":
     return value
 
 
-def _read_version(config: Section) -> str:
+def _read_version(config: Reader) -> str:
     """Anything 1.x.y is compatible (runtime-spec, versioning); clients add suffixes such as -dev."""
     version = config.text("ociVersion")
     core = version.replace("+", "-").partition("-")[0].split(".")
     known = len(core) == 3 and core[0] == "1" and all(part.isascii() and part.isdecimal() for part in core)
     if not known and config.has("ociVersion"):
-        config.refuse(f"must be version 1.x.y of the runtime specification, not {shown(version)}", "ociVersion")
+        config.refuse(f"must be version 1.x.y of the runtime specification, not {quote(version)}", "ociVersion")
     return version
 
 
-def _read_root(root: Section) -> Root:
+def _read_root(root: Reader) -> Root:
     path = root.text("path")
     if not path and root.has("path") and root.report.clean("root"):
         root.refuse("must not be empty", "path")
     return Root(path, root.flag("readonly"))
 
 
-def _read_hostname(config: Section, key: str, os: str) -> "str | None":
+def _read_hostname(config: Reader, key: str, os: str) -> "str | None":
     name = config.text(key)
     if len(name) > HOSTNAME[os]:
         config.refuse(f"must be at most {HOSTNAME[os]} characters long, not {len(name)}", key)
     elif not name.isascii() or not name.isprintable() or " " in name:
-        config.refuse(f"must be printable ASCII without blanks, not {shown(name)}", key)
+        config.refuse(f"must be printable ASCII without blanks, not {quote(name)}", key)
     return name or None
 
 
-def _read_mounts(config: Section, os: str) -> "tuple[Mount, ...]":
+def _read_mounts(config: Reader, os: str) -> "tuple[Mount, ...]":
     mounts = tuple(_read_mount(item, os) for item in config.sections("mounts"))
     if len(mounts) > MOUNTS:
         config.refuse(f"must hold at most {MOUNTS} mounts, not {len(mounts)}", "mounts")
     return mounts
 
 
-def _read_mount(mount: Section, os: str) -> Mount:
+def _read_mount(mount: Reader, os: str) -> Mount:
     destination = mount.text("destination")
     if os == "linux" and destination:
         destination = "/" + destination.removeprefix("/")  # relative is deprecated, but Linux bundles may be
@@ -161,34 +161,34 @@ def _read_mount(mount: Section, os: str) -> Mount:
     return Mount(destination, mount.text("type"), mount.text("source"), _read_options(mount))
 
 
-def _read_options(mount: Section) -> "tuple[str, ...]":
+def _read_options(mount: Reader) -> "tuple[str, ...]":
     options = []
     for index, option in mount.texts("options"):
         if option in ("idmap", "ridmap"):
             mount.refuse(f"{option} is not supported", "options", index)
         elif any(character < " " for character in option):
-            mount.refuse(f"must not contain control characters: {shown(option)}", "options", index)
+            mount.refuse(f"must not contain control characters: {quote(option)}", "options", index)
         if option:
             options.append(option)
     return tuple(options)
 
 
-def _read_hooks(hooks: Section) -> Hooks:
+def _read_hooks(hooks: Reader) -> Hooks:
     return Hooks(**{field: tuple(_read_hook(item) for item in hooks.sections(key)) for key, field in HOOKS.items()})
 
 
-def _read_hook(hook: Section) -> Hook:
+def _read_hook(hook: Reader) -> Hook:
     args = tuple(text for _, text in hook.texts("args"))
     return Hook(hook.absolute("path"), args, read_environment(hook), hook.number("timeout"))
 
 
-def _read_annotations(annotations: Section) -> "tuple[tuple[str, str], ...]":
+def _read_annotations(annotations: Reader) -> "tuple[tuple[str, str], ...]":
     if "" in annotations.values:
         annotations.refuse("keys must not be empty")
     return tuple((key, value) for key, value in annotations.values.items() if value is not None)
 
 
-def _read_linux(config: Section, os: str) -> Linux:
+def _read_linux(config: Reader, os: str) -> Linux:
     """On FreeBSD only the limits of the Linux section mean something; podman and containerd always send all of it."""
     section = config.section("linux")
     if os == "freebsd":

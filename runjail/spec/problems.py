@@ -20,7 +20,7 @@ WORDS = {
 KINDS = {dict: "object", list: "array", str: "string", int: "integer", bool: "boolean", float: "number"}
 
 
-def place(path: "Path") -> str:
+def json_path(path: "Path") -> str:
     """Write a path as `mounts[2].destination` or `annotations["org.freebsd.parentJail"]`; the top is `document`."""
     words = ""
     for step in path:
@@ -29,7 +29,7 @@ def place(path: "Path") -> str:
         elif step.isascii() and step.isidentifier() and len(step) <= LONGEST:
             words += f".{step}" if words else step
         else:
-            words += f"[{shown(step)}]"
+            words += f"[{quote(step)}]"
     return words or "document"
 
 
@@ -38,7 +38,7 @@ def order(path: "Path") -> "list[tuple[bool, int, str]]":
     return [(False, step, "") if isinstance(step, int) else (True, 0, step) for step in path]
 
 
-def shown(value: object) -> str:
+def quote(value: object) -> str:
     """Repeat a value from the document: as ASCII JSON, long strings cut, lists and objects by their kind."""
     if isinstance(value, str):
         return _quoted(value)
@@ -59,7 +59,7 @@ def _quoted(text: str) -> str:
 
 def any_of(words: "list[str] | tuple[str, ...]") -> str:
     """List choices: `"new" or "inherit"`."""
-    quoted = [shown(word) for word in words]
+    quoted = [quote(word) for word in words]
     return quoted[0] if len(quoted) == 1 else ", ".join(quoted[:-1]) + f" or {quoted[-1]}"
 
 
@@ -70,15 +70,15 @@ def fault(keyword: str, schema: "dict[str, Any]", value: object) -> str:
     if keyword == "type":
         return _wrong_type(schema["type"], value)
     if keyword == "enum":
-        return f"must be {any_of(schema['enum'])}, not {shown(value)}"
+        return f"must be {any_of(schema['enum'])}, not {quote(value)}"
     if keyword in ("minimum", "maximum"):
-        return f"must be between {schema['minimum']} and {schema['maximum']}, not {shown(value)}"
+        return f"must be between {schema['minimum']} and {schema['maximum']}, not {quote(value)}"
     return "must not be empty"
 
 
 def _wrong_type(wanted: "str | list[str]", value: object) -> str:
     kind = wanted if isinstance(wanted, str) else wanted[0]
     if isinstance(value, float) and kind == "integer":
-        return f"must be a whole number without fraction or exponent, not {shown(value)}"
+        return f"must be a whole number without fraction or exponent, not {quote(value)}"
     named = "a number" if isinstance(value, (int, float)) and not isinstance(value, bool) else ""
-    return f"must be {WORDS[kind]}, not {named or (shown(value) if not isinstance(value, str) else 'a string')}"
+    return f"must be {WORDS[kind]}, not {named or (quote(value) if not isinstance(value, str) else 'a string')}"

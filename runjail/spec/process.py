@@ -1,11 +1,11 @@
 """config.json's process, which is also the document of `exec --process`: identity, limits, environment."""
 
 from runjail.spec.model import Capabilities, Process, Rlimit, User
-from runjail.spec.problems import shown
+from runjail.spec.problems import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runjail.spec.reader import Section
+    from runjail.spec.reader import Reader
 
 NAMES = {"freebsd": "FreeBSD", "linux": "Linux"}
 
@@ -27,7 +27,7 @@ MOST_GROUPS = {"freebsd": 1021, "linux": 65535}
 UNSUPPORTED = ("scheduler", "ioPriority", "execCPUAffinity")
 
 
-def read_process(process: "Section", os: str) -> Process:
+def read_process(process: "Reader", os: str) -> Process:
     """Read and check one process object; `os` is freebsd or linux."""
     terminal = process.flag("terminal")
     linux = os == "linux"
@@ -47,46 +47,46 @@ def read_process(process: "Section", os: str) -> Process:
     )
 
 
-def read_environment(section: "Section") -> "tuple[str, ...]":
+def read_environment(section: "Reader") -> "tuple[str, ...]":
     """Return `env`; of several entries for one name the last counts, as getenv(3) would find the first."""
     found: dict[str, str] = {}
     for index, entry in section.texts("env"):
         name, equals, _ = entry.partition("=")
         if not name or not equals:
-            section.refuse(f"must be NAME=VALUE, not {shown(entry)}", "env", index)
+            section.refuse(f"must be NAME=VALUE, not {quote(entry)}", "env", index)
         found[name] = entry
     return tuple(found.values())
 
 
-def _read_args(process: "Section") -> "tuple[str, ...]":
+def _read_args(process: "Reader") -> "tuple[str, ...]":
     return tuple(text for _, text in process.texts("args"))
 
 
-def _read_console_size(size: "Section") -> "tuple[int, int] | None":
+def _read_console_size(size: "Reader") -> "tuple[int, int] | None":
     """Return (rows, columns); docker writes 0 by 0 for a terminal whose size it does not know."""
     rows, columns = size.number("height") or 0, size.number("width") or 0
     if not rows and not columns:
         return None
     for key, value in (("height", rows), ("width", columns)):
         if size.has(key) and not 1 <= value <= 65535:
-            size.refuse(f"must be between 1 and 65535, not {shown(value)}", key)
+            size.refuse(f"must be between 1 and 65535, not {quote(value)}", key)
     return rows, columns
 
 
-def _read_user(user: "Section", os: str) -> User:
+def _read_user(user: "Reader", os: str) -> User:
     groups = tuple(gid for gid in user.values.get("additionalGids") or () if gid is not None)
     if len(groups) > MOST_GROUPS[os]:
         user.refuse(f"must hold at most {MOST_GROUPS[os]} groups, not {len(groups)}", "additionalGids")
     return User(user.number("uid") or 0, user.number("gid") or 0, user.number("umask"), groups)
 
 
-def _read_rlimits(process: "Section", os: str) -> "tuple[Rlimit, ...]":
+def _read_rlimits(process: "Reader", os: str) -> "tuple[Rlimit, ...]":
     found: dict[str, Rlimit] = {}
     for item in process.sections("rlimits"):
         name = item.text("type")
         resource = name.removeprefix("RLIMIT_")
         if item.has("type") and (resource == name or resource not in LIMITS[os]):
-            item.refuse(f"{shown(name)} is not a limit of {NAMES[os]}", "type")
+            item.refuse(f"{quote(name)} is not a limit of {NAMES[os]}", "type")
             continue
         key = "AS" if resource == "VMEM" else resource
         if key in found:
@@ -98,14 +98,14 @@ def _read_rlimits(process: "Section", os: str) -> "tuple[Rlimit, ...]":
     return tuple(found.values())
 
 
-def _read_capabilities(process: "Section") -> "Capabilities | None":
+def _read_capabilities(process: "Reader") -> "Capabilities | None":
     if not process.has("capabilities"):
         return None
     sets = process.section("capabilities")
     return Capabilities(**{name: tuple(text for _, text in sets.texts(name)) for name in Capabilities._fields})
 
 
-def _refuse_unsupported(process: "Section") -> None:
+def _refuse_unsupported(process: "Reader") -> None:
     for key in UNSUPPORTED:
         if process.values.get(key):
             process.refuse("is not supported", key)

@@ -5,7 +5,7 @@ they find and must cope with anything being absent.
 """
 
 from runjail.errors import InvalidConfig
-from runjail.spec.problems import order, place, shown
+from runjail.spec.problems import json_path, order, quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,15 +29,15 @@ class Report:
         """Tell whether nothing at or below `path` is wrong: rules between its fields make sense only then."""
         return not any(place[: len(path)] == path for place, _ in self._problems)
 
-    def settle(self, what: str) -> None:
+    def raise_if_any(self, what: str) -> None:
         """Raise InvalidConfig when there is any problem."""
         if not self._problems:
             return
         ordered = sorted(self._problems, key=lambda problem: order(problem[0]))
-        raise InvalidConfig([f"{place(path)}: {text}" for path, text in ordered], what)
+        raise InvalidConfig([f"{json_path(path)}: {text}" for path, text in ordered], what)
 
 
-class Section:
+class Reader:
     """One object of the document: its values, where it stands, and where to report to."""
 
     def __init__(self, values: "dict[str, Any]", path: "Path", report: Report) -> None:
@@ -70,21 +70,21 @@ class Section:
             if value is not None and (not value or self._sound(value, key, index)):
                 yield index, value
 
-    def section(self, key: str) -> "Section":
+    def section(self, key: str) -> "Reader":
         """Return the object at `key`, an empty one when absent."""
-        return Section(self.values.get(key) or {}, (*self.path, key), self.report)
+        return Reader(self.values.get(key) or {}, (*self.path, key), self.report)
 
-    def sections(self, key: str) -> "Iterator[Section]":
+    def sections(self, key: str) -> "Iterator[Reader]":
         """Yield the objects of a list."""
         for index, value in enumerate(self.values.get(key) or ()):
             if value is not None:
-                yield Section(value, (*self.path, key, index), self.report)
+                yield Reader(value, (*self.path, key, index), self.report)
 
     def absolute(self, key: str) -> str:
         """Return a string that must be an absolute path; only its absence is left to the schema."""
         text = self.text(key)
         if not text.startswith("/") and self.has(key) and self.report.clean(*self.path, key):
-            self.refuse(f"must be an absolute path, not {shown(text)}", key)
+            self.refuse(f"must be an absolute path, not {quote(text)}", key)
         return text
 
     def _sound(self, text: str, *below: "str | int") -> str:

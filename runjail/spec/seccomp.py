@@ -1,11 +1,11 @@
 """linux.seccomp: which system calls a container's processes may make (runtime-spec, config-linux.md, Seccomp)."""
 
 from runjail.spec.model import Seccomp, SeccompRule
-from runjail.spec.problems import any_of, shown
+from runjail.spec.problems import any_of, quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runjail.spec.reader import Section
+    from runjail.spec.reader import Reader
 
 ACTIONS = tuple(f"SCMP_ACT_{word}" for word in "KILL KILL_PROCESS KILL_THREAD TRAP ERRNO TRACE ALLOW LOG".split())
 NOTIFY = "SCMP_ACT_NOTIFY"
@@ -20,7 +20,7 @@ LARGEST_ERRNO = 4095  # MAX_ERRNO of the kernel
 LAST_ARGUMENT = 5
 
 
-def read_seccomp(seccomp: "Section") -> "Seccomp | None":
+def read_seccomp(seccomp: "Reader") -> "Seccomp | None":
     """Read and check the profile. None when there is none; one that says nothing is none, as for runc."""
     if not seccomp.has("defaultAction") and not seccomp.values.get("syscalls"):
         return None
@@ -36,7 +36,7 @@ def read_seccomp(seccomp: "Section") -> "Seccomp | None":
     )
 
 
-def _rule(rule: "Section") -> SeccompRule:
+def _rule(rule: "Reader") -> SeccompRule:
     names = tuple(name for _, name in rule.texts("names"))
     if not names and rule.report.clean(*rule.path, "names"):
         rule.refuse("must name at least one system call", "names")
@@ -48,12 +48,12 @@ def _rule(rule: "Section") -> SeccompRule:
     )
 
 
-def _argument(argument: "Section") -> "tuple[int, int, int, str]":
+def _argument(argument: "Reader") -> "tuple[int, int, int, str]":
     index, op = argument.number("index") or 0, argument.text("op")
     if not 0 <= index <= LAST_ARGUMENT:
         argument.refuse(f"must be between 0 and {LAST_ARGUMENT}, not {index}", "index")
     if op not in OPERATORS and argument.report.clean(*argument.path, "op"):
-        argument.refuse(f"must be {any_of(OPERATORS)}, not {shown(op)}", "op")
+        argument.refuse(f"must be {any_of(OPERATORS)}, not {quote(op)}", "op")
     values = []
     for key in ("value", "valueTwo"):
         value = argument.number(key) or 0
@@ -63,25 +63,25 @@ def _argument(argument: "Section") -> "tuple[int, int, int, str]":
     return index, values[0], values[1], op
 
 
-def _action(section: "Section", key: str) -> str:
+def _action(section: "Reader", key: str) -> str:
     word = section.text(key)
     if word == NOTIFY:
         section.refuse(f"{NOTIFY} is not supported", key)
     elif word not in ACTIONS and section.report.clean(*section.path, key):
-        section.refuse(f"must be {any_of(ACTIONS)}, not {shown(word)}", key)
+        section.refuse(f"must be {any_of(ACTIONS)}, not {quote(word)}", key)
     return word
 
 
-def _errno(section: "Section", key: str) -> "int | None":
+def _errno(section: "Reader", key: str) -> "int | None":
     value = section.number(key)
     if value is not None and not 0 <= value <= LARGEST_ERRNO:
         section.refuse(f"must be between 0 and {LARGEST_ERRNO}, not {value}", key)
     return value
 
 
-def _words(section: "Section", key: str, known: "tuple[str, ...]") -> "tuple[str, ...]":
+def _words(section: "Reader", key: str, known: "tuple[str, ...]") -> "tuple[str, ...]":
     words = tuple(section.texts(key))
     for index, word in words:
         if word not in known:
-            section.refuse(f"{shown(word)} is not known", key, index)
+            section.refuse(f"{quote(word)} is not known", key, index)
     return tuple(word for _, word in words)

@@ -5,7 +5,7 @@ importing jsonschema takes far longer than the rest of `create`. Only a document
 import: jsonschema then finds every fault. Both read the same schema; a property test holds them to one verdict.
 """
 
-from runjail.spec.problems import KINDS, fault, order, place
+from runjail.spec.problems import KINDS, fault, json_path, order
 from runjail.spec.schema import SCHEMA
 
 TYPE_CHECKING = False
@@ -30,7 +30,7 @@ def explain(document: object, definition: str = "config") -> list[str]:
 
     Without jsonschema only the first fault is found; nobody lists more than a thousand.
     """
-    return [f"{place(path)}: {text}" for path, text in faults(document, definition)[0]]
+    return [f"{json_path(path)}: {text}" for path, text in faults(document, definition)[0]]
 
 
 def faults(document: object, definition: str) -> "tuple[list[Problem], bool]":

@@ -34,7 +34,7 @@ _PROPERTY = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 RESERVED = frozenset(("name", "chain", "seal"))  # properties that the store itself keeps
 
 
-class Seal(Record):
+class LayerKey(Record):
     """Under which key layers are encrypted at rest. name: 4 to 40 hexadecimal digits; key: 32 bytes."""
 
     name: str
@@ -62,12 +62,12 @@ class LayerInfo(Record):
     name: str
 
 
-class RootInfo(Record):
+class RootfsInfo(Record):
     """A container's root.
 
     size: bytes it adds to its layer, in a store of directories those of the whole copy when it was made. quota: most
     bytes it may add, 0 without. created: seconds since the epoch. path: the directory. dataset: of ZFS, or "".
-    properties: as make_root got them.
+    properties: as create_rootfs got them.
     """
 
     name: str
@@ -80,7 +80,7 @@ class RootInfo(Record):
     dataset: str
 
 
-class Draft:
+class LayerWriter:
     """A layer in the making. path: the directory to apply it in, which shows the parent's whole tree.
 
     A context manager: leaving it without `commit` is `abort`. Nobody else makes this layer meanwhile.
@@ -142,10 +142,10 @@ class Store(Protocol):
     def bundles(self) -> str:
         """Return the directory for the bundles of `run --image`; mode 0700, made when missing."""
 
-    def has_layer(self, chain: str, seal: Seal | None = None) -> bool:
+    def has_layer(self, chain: str, seal: LayerKey | None = None) -> bool:
         """Whether this layer is committed."""
 
-    def draft(self, chain: str, parent: str | None, seal: Seal | None = None) -> Draft | None:
+    def draft(self, chain: str, parent: str | None, seal: LayerKey | None = None) -> LayerWriter | None:
         """Begin a layer on top of `parent`, which must be committed under the same seal.
 
         None: it is there. Waits while another process makes it. What a process that died has left is removed.
@@ -157,12 +157,12 @@ class Store(Protocol):
     def remove_layer(self, info: LayerInfo) -> None:
         """Remove a layer; one that is gone is success. Raises InUse while a root or a higher layer is on it."""
 
-    def make_root(
+    def create_rootfs(
         self,
         name: str,
         chain: str,
         *,
-        seal: Seal | None = None,
+        seal: LayerKey | None = None,
         size: int = 0,
         properties: "Mapping[str, str]" = ...,
     ) -> str:
@@ -178,10 +178,10 @@ class Store(Protocol):
         Raises InUse when something in it stays mounted or busy; `sweep` removes it then, as soon as it is free.
         """
 
-    def root(self, name: str) -> RootInfo | None:
+    def root(self, name: str) -> RootfsInfo | None:
         """Return one root."""
 
-    def roots(self) -> list[RootInfo]:
+    def roots(self) -> list[RootfsInfo]:
         """Return all roots, sorted by name."""
 
     def sweep(self) -> list[str]:
@@ -240,7 +240,7 @@ def check_root_name(name: str) -> str:
     return name
 
 
-def check_seal(seal: Seal) -> Seal:
+def check_seal(seal: LayerKey) -> LayerKey:
     """Return the seal. Raises StorageError when its name or key is not of the right form."""
     if not _SEAL_NAME.fullmatch(seal.name):
         raise StorageError(f"{seal.name!r} cannot be the name of a seal")

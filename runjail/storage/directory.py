@@ -15,9 +15,9 @@ import os
 from runjail import log
 from runjail.errors import InUse, StorageError
 from runjail.storage import base
-from runjail.storage.base import Draft, LayerInfo, RootInfo, Seal
-from runjail.storage.directory_layout import Places
-from runjail.storage.store_lock import Home, Lock
+from runjail.storage.base import LayerInfo, LayerKey, LayerWriter, RootfsInfo
+from runjail.storage.directory_layout import DirectoryLayout
+from runjail.storage.store_lock import Lock, StoreDirectory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ class DirectoryStore:
 
     def __init__(self, path: str, warn: "Say" = log.warning, *, make: bool = True) -> None:
         self.path, self.location, self._warn, self._warned = path, f"dir:{path}", warn, False
-        self._home = Home(path, self.location, make=make)
-        self._places = Places(self._home)
+        self._home = StoreDirectory(path, self.location, make=make)
+        self._places = DirectoryLayout(self._home)
 
     def content(self) -> str:
         """Return the directory for blobs and documents."""
@@ -49,14 +49,14 @@ class DirectoryStore:
 
     # -- layers
 
-    def has_layer(self, chain: str, seal: Seal | None = None) -> bool:
+    def has_layer(self, chain: str, seal: LayerKey | None = None) -> bool:
         """Whether this layer is committed."""
         return self._is_layer(self._layer(chain, seal))
 
     def _is_layer(self, place: str) -> bool:
         return self._places.document(place, "layer.json") is not None
 
-    def draft(self, chain: str, parent: str | None, seal: Seal | None = None) -> Draft | None:
+    def draft(self, chain: str, parent: str | None, seal: LayerKey | None = None) -> LayerWriter | None:
         """Begin a layer with links to all files of its parent; None when it is committed."""
         place, below = self._layer(chain, seal), self._layer(parent, seal) if parent else ""
         locks = [self._home.lock("layer", os.path.basename(place))]
@@ -114,12 +114,12 @@ class DirectoryStore:
 
     # -- roots
 
-    def make_root(
+    def create_rootfs(
         self,
         name: str,
         chain: str,
         *,
-        seal: Seal | None = None,
+        seal: LayerKey | None = None,
         size: int = 0,
         properties: "Mapping[str, str]" = _NONE,
     ) -> str:
@@ -169,17 +169,17 @@ class DirectoryStore:
             raise
         return any(halves)
 
-    def root(self, name: str) -> RootInfo | None:
+    def root(self, name: str) -> RootfsInfo | None:
         """Return one root."""
         place = self._container(name)
         facts = self._places.document(place, "root.json")
         if not facts:
             return None
-        return RootInfo(
+        return RootfsInfo(
             name, facts["chain"], f"{place}/root", facts["size"], 0, facts["properties"], facts["created"], ""
         )
 
-    def roots(self) -> list[RootInfo]:
+    def roots(self) -> list[RootfsInfo]:
         """Return all roots."""
         return [info for name in self._places.names("containers") if (info := self.root(name))]
 
@@ -227,7 +227,7 @@ class DirectoryStore:
             log.warning(f"{' '.join(arguments)} stays: {error}")
             return False
 
-    def _layer(self, chain: str, seal: Seal | None = None) -> str:
+    def _layer(self, chain: str, seal: LayerKey | None = None) -> str:
         if seal:
             why = f"{self.location} cannot encrypt: layers of encrypted images cannot be kept sealed"
             raise StorageError(why, "use a ZFS store, or turn store.encrypt off")
@@ -237,12 +237,12 @@ class DirectoryStore:
         return self._places.container(base.check_root_name(name))
 
 
-class DirectoryDraft(Draft):
+class DirectoryDraft(LayerWriter):
     """A layer in the making: a directory below `making`."""
 
     def __init__(
         self,
-        places: Places,
+        places: DirectoryLayout,
         making: str,
         place: str,
         facts: "dict[str, Any]",

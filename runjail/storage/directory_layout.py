@@ -8,17 +8,17 @@ from runjail.errors import StorageError, reason
 from runjail.rootfs import DIRECTORY
 from runjail.storage import copy_tree, remove_tree
 from runjail.storage.durable import sync_directory, sync_tree
-from runjail.storage.store_lock import Home
+from runjail.storage.store_lock import StoreDirectory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 
-class Places:
+class DirectoryLayout:
     """Where things are in a store, and what is done to whole directories. Every method raises StorageError."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: StoreDirectory) -> None:
         self._home = home
         for name in ("layers", "containers", "making", "trash"):
             home.directory(name)

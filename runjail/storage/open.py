@@ -5,7 +5,7 @@ import re
 
 from runjail.errors import StorageError, StoreNotFound
 from runjail.storage import zfs_cli, zfs_core
-from runjail.storage.store_lock import Home
+from runjail.storage.store_lock import StoreDirectory
 from runjail.storage.zfs import ZfsStore
 from runjail.storage.zfs_encryption import make_parent
 
@@ -41,7 +41,7 @@ def open_zfs(dataset: str, *, default: str, warn: "Say", zfs: "Cli | None" = Non
         _create(cli, dataset, facts.get(os.path.dirname(dataset)), default)
         facts = cli.read([dataset], ["type", "mountpoint", "mounted"])
     place = _mounted(cli, dataset, facts[dataset], default)
-    home = Home(place, f"zfs:{dataset}", make=make or all(name in facts for name in parts))
+    home = StoreDirectory(place, f"zfs:{dataset}", make=make or all(name in facts for name in parts))
     for part, name in zip(PARTS, parts, strict=True):
         home.directory(part)  # set-uid programs of layers are nobody's business on the host
         if name not in facts:

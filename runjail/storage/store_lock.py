@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 
-class Inheriting:
+class InheritedLocks:
     """While this is entered, in any thread, programs that are started keep all locks that we hold then."""
 
     held: set[int] = set()
@@ -26,14 +26,14 @@ class Inheriting:
 
     def __enter__(self) -> None:
         with self._change:
-            Inheriting._running += 1
+            InheritedLocks._running += 1
             for descriptor in self.held:
                 os.set_inheritable(descriptor, True)
             programs.HELD.update(self.held)
 
     def __exit__(self, *_raised: object) -> None:
         with self._change:
-            Inheriting._running -= 1
+            InheritedLocks._running -= 1
             if not self._running:
                 for descriptor in self.held:
                     os.set_inheritable(descriptor, False)
@@ -58,14 +58,14 @@ class Lock:
 
     def __init__(self, path: str, descriptor: int, abandoned: bool) -> None:
         self._path, self._descriptor, self.abandoned = path, descriptor, abandoned
-        Inheriting.add(descriptor)
+        InheritedLocks.add(descriptor)
 
     def release(self) -> None:
         """Let go; the last holder takes the file away."""
         if self._descriptor < 0:
             return
         descriptor, self._descriptor = self._descriptor, -1
-        Inheriting.remove(descriptor)
+        InheritedLocks.remove(descriptor)
         try:
             # A shared lock becomes an exclusive one if nobody else has it; only the holder of that may unlink.
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -80,7 +80,7 @@ class Lock:
     def leave(self) -> None:
         """Let go the way dying does: for work that could not be finished, so that a sweep tries again."""
         if self._descriptor >= 0:
-            Inheriting.remove(self._descriptor)
+            InheritedLocks.remove(self._descriptor)
             os.close(self._descriptor)
             self._descriptor = -1
 
@@ -91,7 +91,7 @@ class Lock:
         self.release()
 
 
-class Home:
+class StoreDirectory:
     """The directories of a store: content, bundles, and locks by kind. All have mode 0700.
 
     location: how the store is called. make: make it where there is none. Raises StoreNotFound, StorageError.

@@ -11,9 +11,9 @@ import os
 from runjail import log
 from runjail.errors import InUse, StorageError
 from runjail.storage import base
-from runjail.storage.base import Draft, LayerInfo, RootInfo, Seal
-from runjail.storage.store_lock import Home, Lock
-from runjail.storage.zfs_datasets import KEPT, OURS, READY, Datasets
+from runjail.storage.base import LayerInfo, LayerKey, LayerWriter, RootfsInfo
+from runjail.storage.store_lock import Lock, StoreDirectory
+from runjail.storage.zfs_datasets import OWN_PROPERTIES, PROPERTY_PREFIX, READY, Datasets
 from runjail.storage.zfs_encryption import Seals
 
 TYPE_CHECKING = False
@@ -30,7 +30,7 @@ class ZfsStore:
 
     kind = "zfs"
 
-    def __init__(self, dataset: str, home: Home, zfs: "Cli", many: "Callable[[], Cli] | None" = None) -> None:
+    def __init__(self, dataset: str, home: StoreDirectory, zfs: "Cli", many: "Callable[[], Cli] | None" = None) -> None:
         self.dataset, self.location, self._home, self._zfs = dataset, f"zfs:{dataset}", home, zfs
         self._sets = Datasets(dataset, home.path, zfs)
         self.seals = Seals(f"{dataset}/sealed", home, zfs)
@@ -52,11 +52,11 @@ class ZfsStore:
 
     # -- layers
 
-    def has_layer(self, chain: str, seal: Seal | None = None) -> bool:
+    def has_layer(self, chain: str, seal: LayerKey | None = None) -> bool:
         """Whether this layer is committed."""
         return self._zfs.exists(self._sets.layer(chain, seal) + READY)
 
-    def draft(self, chain: str, parent: str | None, seal: Seal | None = None) -> Draft | None:
+    def draft(self, chain: str, parent: str | None, seal: LayerKey | None = None) -> LayerWriter | None:
         """Begin a layer; None when it is committed."""
         name = self._sets.layer(chain, seal)
         below = self._sets.layer(parent, seal) + READY if parent else ""
@@ -72,9 +72,11 @@ class ZfsStore:
             lock.release()
             raise
 
-    def _begin(self, name: str, below: str, chain: str, seal: Seal | None) -> str:
+    def _begin(self, name: str, below: str, chain: str, seal: LayerKey | None) -> str:
         """Make the dataset of a layer and mount it. Returns its path."""
-        properties = {"canmount": "noauto", OURS + "chain": chain} | ({OURS + "seal": seal.name} if seal else {})
+        properties = {"canmount": "noauto", PROPERTY_PREFIX + "chain": chain} | (
+            {PROPERTY_PREFIX + "seal": seal.name} if seal else {}
+        )
         if below and not self._many.exists(below):
             raise StorageError(f"the layer below {chain} is not in the store")
         with self.seals.opened(seal):
@@ -102,7 +104,7 @@ class ZfsStore:
 
     def layers(self) -> list[LayerInfo]:
         """Return all committed layers."""
-        kept = ("used", "referenced", "origin", "creation", *KEPT)
+        kept = ("used", "referenced", "origin", "creation", *OWN_PROPERTIES)
         facts = self._zfs.read([self.dataset], kept, recursive=True)
         users: dict[str, list[str]] = {}
         for name, found in facts.items():
@@ -133,20 +135,20 @@ class ZfsStore:
 
     # -- roots
 
-    def make_root(
+    def create_rootfs(
         self,
         name: str,
         chain: str,
         *,
-        seal: Seal | None = None,
+        seal: LayerKey | None = None,
         size: int = 0,
         properties: "Mapping[str, str]" = _NONE,
     ) -> str:
         """Clone a layer for a container and return the path it is mounted at."""
         dataset, snapshot = self._sets.container(name), self._sets.layer(chain, seal) + READY
-        wanted = {OURS + key: value for key, value in base.check_properties(properties).items()}
-        wanted |= {"canmount": "noauto", OURS + "chain": chain, OURS + "name": name}
-        wanted |= {OURS + "seal": seal.name} if seal else {}
+        wanted = {PROPERTY_PREFIX + key: value for key, value in base.check_properties(properties).items()}
+        wanted |= {"canmount": "noauto", PROPERTY_PREFIX + "chain": chain, PROPERTY_PREFIX + "name": name}
+        wanted |= {PROPERTY_PREFIX + "seal": seal.name} if seal else {}
         wanted |= {"quota": str(size)} if size else {}
         with self._home.lock("root", name) as lock:
             if lock.abandoned:
@@ -168,7 +170,7 @@ class ZfsStore:
         dataset = self._sets.container(name)
         with self._home.lock("root", name) as lock:
             facts = self._discard_root(dataset, lock)
-        if (seal := facts.get(dataset, {}).get(OURS + "seal", "-")) != "-":
+        if (seal := facts.get(dataset, {}).get(PROPERTY_PREFIX + "seal", "-")) != "-":
             self.seals.close(seal)
 
     def _discard_root(self, dataset: str, lock: Lock) -> "Facts":
@@ -185,15 +187,15 @@ class ZfsStore:
             raise StorageError(f"{dataset} was not made by runjail and stays")
         return facts
 
-    def root(self, name: str) -> RootInfo | None:
+    def root(self, name: str) -> RootfsInfo | None:
         """Return one root."""
         return next(iter(self._roots(self._sets.container(name), recursive=False)), None)
 
-    def roots(self) -> list[RootInfo]:
+    def roots(self) -> list[RootfsInfo]:
         """Return all roots."""
         return sorted(self._roots(f"{self.dataset}/containers", recursive=True), key=lambda info: info.name)
 
-    def _roots(self, dataset: str, *, recursive: bool) -> list[RootInfo]:
+    def _roots(self, dataset: str, *, recursive: bool) -> list[RootfsInfo]:
         facts = self._zfs.read([dataset], ["all"], recursive=recursive)  # `all`: it is not known which there are
         named = [(self._sets.root_at(name, found), name, found) for name, found in facts.items()]
         return [_root_info(root, name, found) for root, name, found in named if root]
@@ -202,7 +204,7 @@ class ZfsStore:
 
     def sweep(self) -> list[str]:
         """Remove what processes that died have left, and forget the keys that nobody uses."""
-        facts = self._zfs.read([self.dataset], KEPT, recursive=True)
+        facts = self._zfs.read([self.dataset], OWN_PROPERTIES, recursive=True)
         layers = [name for name in sorted(facts) if self._sets.layer_at(name, facts[name])]
         removed = [name for name in layers if name + READY not in facts and self._attempt(self._sweep_layer, name)]
         roots = [name for name in self._home.locks("root") if self._attempt(self._sweep_root, name)]
@@ -238,10 +240,10 @@ class ZfsStore:
             return False
 
 
-class ZfsDraft(Draft):
+class ZfsDraft(LayerWriter):
     """A layer in the making: a mounted dataset without `@ready`."""
 
-    def __init__(self, store: ZfsStore, name: str, path: str, seal: Seal | None, lock: Lock) -> None:
+    def __init__(self, store: ZfsStore, name: str, path: str, seal: LayerKey | None, lock: Lock) -> None:
         super().__init__(path, lock)
         self._store, self._name, self._seal = store, name, seal
 
@@ -264,8 +266,8 @@ def _layer_info(
     return LayerInfo(chain, parent, int(found["used"]), int(found["referenced"]), seal, created, tuple(users), name)
 
 
-def _root_info(root: str, name: str, found: "Mapping[str, str]") -> RootInfo:
-    ours = {key.removeprefix(OURS): value for key, value in found.items() if key.startswith(OURS)}
+def _root_info(root: str, name: str, found: "Mapping[str, str]") -> RootfsInfo:
+    ours = {key.removeprefix(PROPERTY_PREFIX): value for key, value in found.items() if key.startswith(PROPERTY_PREFIX)}
     kept = {key: value for key, value in ours.items() if key not in base.RESERVED}
     sizes = int(found["used"]), int(found["quota"])
-    return RootInfo(root, ours["chain"], found["mountpoint"], *sizes, kept, int(found["creation"]), name)
+    return RootfsInfo(root, ours["chain"], found["mountpoint"], *sizes, kept, int(found["creation"]), name)

@@ -8,7 +8,7 @@ import os
 
 from runjail.errors import InUse, StorageError, reason
 from runjail.host import programs
-from runjail.storage.store_lock import Inheriting
+from runjail.storage.store_lock import InheritedLocks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class Cli:
 
     def _call(self, *argv: str, input: bytes = b"") -> programs.Result:
         try:
-            with Inheriting():
+            with InheritedLocks():
                 result = self._run(argv, input=input, timeout=TIMEOUT, limit=MOST)
         except OSError as error:
             raise StorageError(f"{argv[0]}: cannot be run: {reason(error)}") from error

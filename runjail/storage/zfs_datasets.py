@@ -9,7 +9,7 @@ import time
 
 from runjail.errors import InUse, StorageError
 from runjail.storage import base
-from runjail.storage.base import Seal
+from runjail.storage.base import LayerKey
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from runjail.storage.zfs_cli import Cli, Facts
 
-OURS = "org.runjail:"  # user properties; zfsprops(7) asks for a reversed domain name
+PROPERTY_PREFIX = "org.runjail:"  # user properties; zfsprops(7) asks for a reversed domain name
 READY = "@ready"
-KEPT = (OURS + "chain", OURS + "seal", "mounted")
+OWN_PROPERTIES = (PROPERTY_PREFIX + "chain", PROPERTY_PREFIX + "seal", "mounted")
 LONGEST = 255  # bytes of a name, ZFS_MAX_DATASET_NAME_LEN
 WAIT, LONGEST_PAUSE = 5.0, 0.25  # seconds: a dying jail and an unmount that goes on behind our back end by themselves
 
@@ -30,7 +30,7 @@ class Datasets:
     def __init__(self, dataset: str, path: str, zfs: "Cli") -> None:
         self.dataset, self.path, self._zfs = dataset, path, zfs
 
-    def layer(self, chain: str, seal: Seal | None) -> str:
+    def layer(self, chain: str, seal: LayerKey | None) -> str:
         """Return the dataset of a layer. Raises StorageError when chain or seal is not of the right form."""
         return self.place(chain, base.check_seal(seal).name if seal else "")
 
@@ -52,7 +52,7 @@ class Datasets:
 
     def layer_at(self, name: str, found: "Mapping[str, str]") -> tuple[str, str] | None:
         """Return chain and seal of a dataset that is a layer of ours, ready or not; None for others."""
-        chain, seal = found[OURS + "chain"], found[OURS + "seal"].strip("-")
+        chain, seal = found[PROPERTY_PREFIX + "chain"], found[PROPERTY_PREFIX + "seal"].strip("-")
         digits = os.path.basename(name)
         if "@" in name or base.chain_of(digits) != chain or name != self.place(chain, seal):
             return None
@@ -62,13 +62,13 @@ class Datasets:
         """Return the name of the root that a dataset of ours is, "" for others."""
         if "@" in name or os.path.dirname(name) != f"{self.dataset}/containers":
             return ""
-        return os.path.basename(name).replace(":", "+") if found.get(OURS + "chain", "-") != "-" else ""
+        return os.path.basename(name).replace(":", "+") if found.get(PROPERTY_PREFIX + "chain", "-") != "-" else ""
 
     def facts(self, name: str) -> "Facts":
         """Return what is known of a dataset and all below it; empty when it is not there."""
-        return self._zfs.read([name], KEPT, recursive=True)
+        return self._zfs.read([name], OWN_PROPERTIES, recursive=True)
 
-    def mount(self, name: str, seal: Seal | None) -> str:
+    def mount(self, name: str, seal: LayerKey | None) -> str:
         """Mount a dataset of ours and return where. One that should be encrypted has to be. Raises StorageError."""
         if seal and self._zfs.read([name], ["encryption"])[name]["encryption"] in ("off", "-"):
             raise StorageError(f"{name} is not encrypted")

@@ -7,13 +7,13 @@ system under it is mounted. Clones keep the key of their origin wherever they ar
 from contextlib import contextmanager
 
 from runjail.errors import StorageError
-from runjail.storage.base import Seal
+from runjail.storage.base import LayerKey
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from runjail.storage.store_lock import Home
+    from runjail.storage.store_lock import StoreDirectory
     from runjail.storage.zfs_cli import Cli
 
 # Tools that take snapshots of everything would keep layers from being removed; they honour the last of these.
@@ -32,11 +32,11 @@ def make_parent(zfs: "Cli", name: str, properties: "Mapping[str, str]" = PARENT,
 class Seals:
     """The encryption roots below one dataset, which is made when the first is needed."""
 
-    def __init__(self, dataset: str, home: "Home", zfs: "Cli") -> None:
+    def __init__(self, dataset: str, home: "StoreDirectory", zfs: "Cli") -> None:
         self.dataset, self._home, self._zfs = dataset, home, zfs
 
     @contextmanager
-    def opened(self, seal: Seal | None) -> "Iterator[None]":
+    def opened(self, seal: LayerKey | None) -> "Iterator[None]":
         """Make the key available and let nobody take it away for the length of a `with`; nothing without a seal.
 
         Raises StorageError when the key is not that of the seal, or when the pool cannot encrypt.

@@ -20,7 +20,7 @@ from runjail.image.content.docker_archive import DockerArchiveSink
 from runjail.image.content.oci_archive import ArchiveSink
 from runjail.image.content.oci_layout import LayoutSink, LayoutSource
 from runjail.image.content.recompress import recompress
-from runjail.image.content.store import Content
+from runjail.image.content.store import ContentStore
 from runjail.image.model import Descriptor
 from runjail.storage.directory import DirectoryStore
 from tests.image.images import Layout
@@ -47,7 +47,7 @@ class Stored:
     def __init__(self, directory: Path) -> None:
         self.layout = Layout(directory / "layout")
         self.layout.image("web", [{"hello": "world\n" * 500}, {"more": "x"}])
-        self.content = Content(str(directory / "content"))
+        self.content = ContentStore(str(directory / "content"))
         self.top = copy_in(Counting(self.layout), self.content, "web")
         manifest = model.parse_manifest(self.content.read(self.top))
         assert isinstance(manifest, model.Manifest)
@@ -79,7 +79,7 @@ def stored(tmp_path: Path) -> Stored:
 
 def test_nothing_is_damaged(stored: Stored, monkeypatch: pytest.MonkeyPatch) -> None:
     """The positive control: what is whole is not fetched again, and not read either."""
-    monkeypatch.setattr(Content, "intact", lambda _content, digest: pytest.fail(f"{digest} is read"))
+    monkeypatch.setattr(ContentStore, "intact", lambda _content, digest: pytest.fail(f"{digest} is read"))
     assert stored.pull() == {}
 
 
@@ -139,7 +139,7 @@ def test_damage_does_not_become_genuine(stored: Stored, times: str) -> None:
     pytest.importorskip("cryptography", reason="needs cryptography")
     from tests.image import key_fixtures
 
-    keys = encrypt.Keys({}, {"pubkeys": (key_fixtures.rsa_pair().public,)}, {})
+    keys = encrypt.CryptoConfig({}, {"pubkeys": (key_fixtures.rsa_pair().public,)}, {})
     stored.damage(stored.layer, times)
     before = set(stored.content.digests())
 
@@ -168,7 +168,7 @@ def test_unpacking(stored: Stored, tmp_path: Path, times: str) -> None:
 
     assert stored.pull() == {stored.layer.digest: 1}
     chain = unpack(image, [None, None], stored.content, store).chain
-    root = store.make_root("web", chain)
+    root = store.create_rootfs("web", chain)
     assert Path(root, "hello").read_text(encoding="utf-8") == "world\n" * 500
 
 

@@ -26,16 +26,16 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.x509 import load_pem_x509_certificate
 
 from runjail.image import digest as digests
-from runjail.image.bundle.verified import Proofs, authenticate
-from runjail.image.content.store import Content
+from runjail.image.bundle.verified import VerifiedLayers, authenticate
+from runjail.image.content.store import ContentStore
 from runjail.image.crypto import cipher, der, jwe, jwk, ocicrypt, pgp, pkcs7
-from runjail.image.crypto.options import NONCE, Private, Public
+from runjail.image.crypto.options import NONCE, PrivateLayerOptions, PublicLayerOptions
 from runjail.image.layers import layer as layers
 from runjail.image.model import Descriptor
 from tests.image import encrypted_images, key_fixtures
 from tests.image.crypto.test_crypto_pgp import Keys, private
 
-PRIVATE = Private(bytes(range(32)), bytes(range(NONCE)), "sha256:" + "0" * 64)
+PRIVATE = PrivateLayerOptions(bytes(range(32)), bytes(range(NONCE)), "sha256:" + "0" * 64)
 OPTIONS = PRIVATE.to_json()
 
 
@@ -49,7 +49,7 @@ def encoded(content: bytes) -> str:
     return base64.b64encode(content).decode()
 
 
-PUBLIC = encoded(Public(bytes(32)).to_json())
+PUBLIC = encoded(PublicLayerOptions(bytes(32)).to_json())
 
 
 def verdict(scheme: str, packet: bytes, parameters: "dict[str, tuple[bytes | None, ...]]") -> str:
@@ -220,7 +220,7 @@ def test_forging_a_layer(tmp_path: Path) -> None:
     guesses, diff_ids = [bytes(32)], [digests.of(PLAIN)]
     for _ in range(4):  # each text is read for what the next try needs
         for guess in list(guesses):
-            annotations = {**layer.annotations, ocicrypt.PUBLIC: encoded(Public(guess).to_json())}
+            annotations = {**layer.annotations, ocicrypt.PUBLIC: encoded(PublicLayerOptions(guess).to_json())}
             for diff_id in list(diff_ids):
                 with pytest.raises(Corrupt) as caught:
                     open_layer(tmp_path, evil, layer.replace(annotations=annotations), diff_id)
@@ -232,11 +232,11 @@ def test_forging_a_layer(tmp_path: Path) -> None:
 def test_digest_of_a_plaintext(tmp_path: Path) -> None:
     """A manifest that names other diffIDs is not told the right ones."""
     blob, layer = encrypted_images.seal(PLAIN, encrypted_images.LAYER, {"pubkeys": (key_fixtures.rsa_pair().public,)})
-    content = Content(str(tmp_path / "content"))
+    content = ContentStore(str(tmp_path / "content"))
     content.add(blob)
     key = ocicrypt.unwrap(layer, key_fixtures.rsa_pair().parameters())
-    Proofs(content).require(layer, digests.of(PLAIN), key)
+    VerifiedLayers(content).require(layer, digests.of(PLAIN), key)
 
     with pytest.raises(RunjailError) as caught:
-        Proofs(content).require(layer, digests.of(b"another"), key)
+        VerifiedLayers(content).require(layer, digests.of(b"another"), key)
     assert digests.of(PLAIN) not in str(caught.value)

@@ -12,7 +12,7 @@ import pytest
 from runjail.errors import ImageError
 from runjail.image.content.copy import copy_in, copy_out, parts
 from runjail.image.content.oci_layout import LayoutSink, LayoutSource
-from runjail.image.content.store import Content
+from runjail.image.content.store import ContentStore
 from runjail.image.model import Descriptor
 from tests.image.images import Layout, digest_of
 
@@ -25,11 +25,11 @@ class Image:
     def __init__(self, directory: Path) -> None:
         layout = Layout(directory / "source")
         layout.image("web", [{"hello": "world\n" * 100}])
-        self.content = Content(str(directory / "content"))
+        self.content = ContentStore(str(directory / "content"))
         self.top = copy_in(LayoutSource(str(layout.path), "web"), self.content, "web")
         self.layer = max(parts(self.content.read, self.top).blobs, key=lambda blob: blob.size)
         self.target = directory / "target"
-        Content(str(self.target), 0o777)
+        ContentStore(str(self.target), 0o777)
         (self.target / "ingest").mkdir()
         self.victim = directory / "victim"
         self.victim.write_bytes(b"the host's\n" * 1000)
@@ -65,7 +65,7 @@ class Image:
             self.before.st_uid,
             self.before.st_mtime_ns,
         )
-        again = Content(str(self.target))
+        again = ContentStore(str(self.target))
         assert again.names()["web"].digest == self.top.digest
         for blob in parts(again.read, self.top).blobs:
             assert digest_of(Path(again.path(blob.digest)).read_bytes()) == blob.digest
@@ -114,7 +114,7 @@ def test_a_blob_that_somebody_else_has_open(image: Image) -> None:
     os.chown(place, 12345, 12345)
     image.export()
     image.check()
-    blob = Path(Content(str(image.target)).path(image.layer.digest))
+    blob = Path(ContentStore(str(image.target)).path(image.layer.digest))
     assert blob.stat().st_uid == 0
 
 

@@ -12,7 +12,7 @@ import pytest
 from runjail.image.crypto import keyprovider_cmd
 from runjail.image.crypto.options import SchemeError
 from runjail.image.registry import credentials
-from runjail.nri.messages import Subject
+from runjail.nri.messages import ContainerInfo
 from tests.attacks.conftest import Runaway
 from tests.conftest import LINUX, Bundle, Runjail
 from tests.nri.conftest import Plugins
@@ -122,7 +122,7 @@ def test_a_plugin_leaves_nobody(plugins: Plugins, runaway: Runaway, end: str, st
     plugins.name("p")
     chain = plugins.chain(timeout=60)
     warnings: list[str] = []
-    chain.run_all("create", Subject("c"), "", warnings.append)
+    chain.run_all("create", ContainerInfo("c"), "", warnings.append)
 
     assert runaway.ran() and not runaway.lives()
     assert bool(warnings) == (end != "printf '{}'"), warnings

@@ -10,7 +10,7 @@ import pytest
 
 from runjail.errors import PluginError
 from runjail.nri import config
-from runjail.nri.messages import Subject
+from runjail.nri.messages import ContainerInfo
 from tests.conftest import TOP, Bundle, Runjail
 from tests.nri.conftest import Plugins
 
@@ -139,6 +139,6 @@ def test_clearcfs_does_not_succeed_where_there_is_nothing(tmp_path: Path, plugin
     plugins.name("clearcfs")
     chain = plugins.chain()
     chain.directories = (str(program),)
-    subject = Subject("c", pid=1, annotations={"qos.class": "ls"}, cgroups_path="/runjail-no-such-group")
+    subject = ContainerInfo("c", pid=1, annotations={"qos.class": "ls"}, cgroups_path="/runjail-no-such-group")
     with pytest.raises(PluginError, match="control group runjail-no-such-group: not found"):
         chain.run("create", subject, "", lambda path: None)

@@ -121,7 +121,7 @@ def test_upload_that_parsers_read_differently(fake: Fake, trap: Trap, client_of:
 def test_next_page_that_parsers_read_differently(fake: Fake, trap: Trap, client_of: Make, location: str) -> None:
     fake.faults.append(demand_basic)
     link = f'<{location.format(trap=trap.host, own=fake.host)}>; rel="next"'
-    fake.fault("GET", "/tags/list", lambda request: request.reply(200, b'{"tags": ["a"]}', Link=link))
+    fake.fault("GET", "/tags/list", lambda request: request.reply(200, b'{"tags": ["a"]}', SyncSocket=link))
     client = client_of(fake.host, ALICE)
 
     with pytest.raises(ImageError) as caught:
@@ -268,7 +268,7 @@ def test_mirror_is_told_no_secret_of_the_registry(
     fake: Fake, trap: Trap, client_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its challenge is answered with what is filed under its own name."""
-    from runjail.image.registry.credentials import Keyring
+    from runjail.image.registry.credentials import CredentialStore
 
     keys = tmp_path / "auth.json"
     keys.write_text(json.dumps({"auths": {fake.host: {"username": "alice", "password": "s3cret"}}}))
@@ -277,7 +277,7 @@ def test_mirror_is_told_no_secret_of_the_registry(
     challenge_of(trap)
     top = fake.add_image("v1", CONTENT)
     fake.faults.append(demand_token(f"http://{own.host}/token"))
-    client = client_of(fake.host, mirror=f"http://{trap.host}", keyring=Keyring(str(keys), {}))
+    client = client_of(fake.host, mirror=f"http://{trap.host}", keyring=CredentialStore(str(keys), {}))
 
     assert client.source().top() == top
     assert trap.told and trap.learnt() == ["tok3n"]  # its own token, which it handed out to anybody

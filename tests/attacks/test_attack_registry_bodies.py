@@ -16,7 +16,7 @@ import pytest
 from runjail.errors import Corrupt, ImageError, RunjailError
 from runjail.image import media_types
 from runjail.image.content.copy import copy_in, parts
-from runjail.image.content.store import Content
+from runjail.image.content.store import ContentStore
 from runjail.image.model import Descriptor
 from tests.image.registry_server import Fake, Handler, described, digest_of
 
@@ -80,7 +80,7 @@ def flood(over: threading.Event, start: bytes, more: bytes, pause: float = 0.0) 
     return answer
 
 
-def left_behind(content: Content) -> list[str]:
+def left_behind(content: ContentStore) -> list[str]:
     return [name for _path, _inner, files in os.walk(content.directory) for name in files if name[0] not in "io"]
 
 
@@ -114,7 +114,7 @@ def test_blob_larger_than_any_disk(
     layer = Descriptor(media_types.OCI_LAYER, digest_of(b"?"), size)
     manifest_of(layer, fake)
     fake.fault("GET", layer.digest, *[endless] * 9)
-    content = Content(str(tmp_path / "content"))
+    content = ContentStore(str(tmp_path / "content"))
 
     error = soon(lambda: copy_in(client.source(), content, "web"))
 
@@ -136,7 +136,7 @@ def test_lengths_that_are_none(fake: Fake, client: Client, over: threading.Event
     manifest_of(fake.add(CONTENT), fake)
     head = f"HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n".encode()
     fake.fault("GET", digest_of(CONTENT), *[flood(over, head, bytes(65536))] * 9)
-    content = Content(str(tmp_path / "content"))
+    content = ContentStore(str(tmp_path / "content"))
 
     assert isinstance(soon(lambda: copy_in(client.source(), content, "web")), ImageError)
     assert digest_of(CONTENT).partition(":")[2] not in "".join(left_behind(content))

@@ -81,7 +81,7 @@ def test_every_command_of_the_documents_is_one(page: str, line: str) -> None:
     """Verb, options and words are those of the verb table."""
     words = shlex.split(line.replace("...", "").rstrip("\\ "), comments=True)
     words = words[: next((at for at, word in enumerate(words) if word in ("|", ">", "&&", ";", "||")), len(words))]
-    given = args.Given()
+    given = args.Args()
     rest = args.parse(words, GLOBALS, given, stop_after=1)
     verb = given.words[0] if given.words else "help"
     verbs, whole = VERBS, verb
@@ -92,7 +92,7 @@ def test_every_command_of_the_documents_is_one(page: str, line: str) -> None:
         return
     _function, positionals, options, _text = verbs[verb]
     trailing = bool(positionals) and positionals[-1].endswith("...")
-    wanted = args.Given()
+    wanted = args.Args()
 
     args.parse(rest, (*options, *GLOBALS), wanted, len(positionals) - 1 if trailing else -1, late=whole in LATE)
 

@@ -24,10 +24,10 @@ def asking(tmp_path: Path) -> str:
     return str(tmp_path)
 
 
-def settings(tmp_path: Path, *granted: str) -> dict[str, str]:
+def settings(tmp_path: Path, *allowed_params: str) -> dict[str, str]:
     """Return the environment that names settings which grant these."""
     path = tmp_path / "runjail.toml"
-    path.write_text(f"[jail]\nallow = {json.dumps(granted)}\n")
+    path.write_text(f"[jail]\nallow = {json.dumps(allowed_params)}\n")
     return {"RUNJAIL_CONFIG": str(path)}
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runjail.cli.args import Given, parse
+from runjail.cli.args import Args, parse
 from runjail.cli.table import GLOBALS, VERBS
 from runjail.errors import UsageError
 
@@ -21,7 +21,7 @@ OPTIONS = (
 
 def read(line: str, stop: int = -1) -> tuple[dict[str, Any], list[str], list[str]]:
     """Return options, words and the rest of a command line."""
-    found = Given()
+    found = Args()
     rest = parse(line.split(), OPTIONS, found, stop)
     return found.options, found.words, rest
 
@@ -91,7 +91,7 @@ def test_lines_that_make_no_sense(line: str) -> None:
 
 def test_what_came_before_a_mistake_is_known() -> None:
     """The log that was named must hear of it."""
-    found = Given()
+    found = Args()
     with pytest.raises(UsageError, match="unknown option --nonsense"):
         parse(["--bundle", "/b", "--nonsense", "-d"], OPTIONS, found)
     assert found.options == {"bundle": "/b"}
@@ -109,7 +109,7 @@ WORDS = st.one_of(
 @given(st.sampled_from(sorted(VERBS)), st.lists(WORDS, max_size=12), st.integers(-1, 3))
 def test_any_line_is_read_or_refused(verb: str, words: list[str], stop: int) -> None:
     """Never anything but Given or UsageError; no word is lost or invented."""
-    found = Given()
+    found = Args()
     try:
         rest = parse(words, (*VERBS[verb][2], *GLOBALS), found, stop)
     except UsageError as error:
@@ -125,7 +125,7 @@ def test_any_line_is_read_or_refused(verb: str, words: list[str], stop: int) -> 
 
 @given(st.lists(st.text(max_size=8), max_size=6))
 def test_words_after_two_dashes_are_words(words: list[str]) -> None:
-    found = Given()
+    found = Args()
     assert parse(["-d", "--", *words], OPTIONS, found) == []
     assert found.words == words
 

@@ -91,21 +91,21 @@ import os, sys
 sys.path.insert(0, sys.argv[1])
 from runjail import jsonio
 from runjail.container import exec, status
-from runjail.container.state import Store
+from runjail.container.state import Runtime
 
 class Host:
     os = "linux"
     def started(self, pid): return "1"
     def boot(self): return "b"
-    def enter(self, box, keep): pass
+    def enter(self, host_state, keep): pass
     def restrict_calls(self): pass
     def become(self, process): pass
 
-store = Store(sys.argv[2] + "/state")
+store = Runtime(sys.argv[2] + "/state")
 container = store.reserve("web")
 container.data = {"ociVersion": "1", "bundle": "/", "created": "", "owner": "0", "annotations": {}, "hooks": {},
                   "boot": "b", "creator": None}
-container.box.pid, container.box.started = 1, "1"
+container.host_state.pid, container.host_state.started = 1, "1"
 container.save()
 from runjail.spec.parse import parse_process
 document = {"cwd": "/", "args": [sys.argv[3], "from", "inside"], "user": {"uid": 0, "gid": 0}}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from runjail.container.state import Store
+from runjail.container.state import Runtime
 from tests.conftest import Bundle, Runjail
 from tests.container.fake_host import FakeHost
 from tests.container.harness import Life
@@ -23,6 +23,6 @@ def host() -> FakeHost:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
+def runtime(tmp_path: Path) -> Runtime:
     """A state root that is not there yet."""
-    return Store(str(tmp_path / "state"))
+    return Runtime(str(tmp_path / "state"))

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from runjail.container.state import Container, Store
+from runjail.container.state import Container, Runtime
 from runjail.errors import HostError
-from runjail.host.base import Box
+from runjail.host.base import HostState
 
 
 class FakeHost:
@@ -22,33 +22,33 @@ class FakeHost:
         self.thawed: list[str] = []
         self.frozen: set[str] = set()
 
-    def boot(self) -> str:
+    def boot_id(self) -> str:
         return "this boot"
 
-    def started(self, pid: int) -> str:
+    def start_time(self, pid: int) -> str:
         return self.alive.get(pid, "")
 
-    def apply(self, step: Any, box: Box, note: Any) -> None:
+    def apply(self, step: Any, host_state: HostState, note: Any) -> None:
         note({"undo": "thing", "name": step.path})
         if self.crash_before_step:
             raise HostError("crashed")
         if step.path not in self.things:
             self.things.append(step.path)
 
-    def undo(self, note: dict[str, Any], box: Box) -> None:
+    def undo(self, note: dict[str, Any], host_state: HostState) -> None:
         self.undone.append(note["name"])
         if note["name"] in self.failing:
             raise HostError(f"{note['name']} is stuck")
         if note["name"] in self.things:
             self.things.remove(note["name"])
 
-    def kill_all(self, box: Box, signal: int) -> None:
-        self.killed.append(box.pid)
+    def kill_all(self, host_state: HostState, signal: int) -> None:
+        self.killed.append(host_state.pid)
         if self.frozen <= set(self.thawed):
-            self.alive.pop(box.pid, None)
+            self.alive.pop(host_state.pid, None)
 
-    def thaw(self, box: Box) -> None:
-        self.thawed.append(box.cgroup)
+    def thaw(self, host_state: HostState) -> None:
+        self.thawed.append(host_state.cgroup)
 
 
 def facts(**changes: Any) -> dict[str, Any]:
@@ -59,9 +59,9 @@ def facts(**changes: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def made(store: Store, **changes: Any) -> Container:
+def made(runtime: Runtime, **changes: Any) -> Container:
     """Return a new container with facts on disk, locked."""
-    container = store.reserve("c")
+    container = runtime.reserve("c")
     container.data = facts(**changes)
     container.save()
     return container

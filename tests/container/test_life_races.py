@@ -108,8 +108,8 @@ def test_twenty_containers_at_once(life: Life, make_bundle: Callable[[str], Bund
 def test_a_stopped_neighbour(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever holds a lock and does not go on makes others give up with a word, not wait for ever."""
     life.create("/bin/sleep", "600")
-    holder = state.Store(str(life.runjail.root)).container("c")
-    other = state.Store(str(life.runjail.root)).container("c")
+    holder = state.Runtime(str(life.runjail.root)).container("c")
+    other = state.Runtime(str(life.runjail.root)).container("c")
     with holder:
         began = time.monotonic()
         with pytest.raises(Busy, match="another runjail works on container c"):
@@ -157,7 +157,7 @@ def test_delete_while_create_runs_a_hook(life: Life) -> None:
 @pytest.fixture
 def pair(tmp_path: Path) -> tuple[state.Container, state.Container]:
     """Two handles on one container directory."""
-    store = state.Store(str(tmp_path / "state"))
+    store = state.Runtime(str(tmp_path / "state"))
     first = store.reserve("c")
     first.unlock()
     return first, store.container("c")
@@ -168,7 +168,7 @@ def test_a_lock_knows_its_container(pair: tuple[state.Container, state.Container
     first, second = pair
     second.lock(0)
     second.remove()
-    replaced = state.Store(str(tmp_path / "state")).reserve("c")
+    replaced = state.Runtime(str(tmp_path / "state")).reserve("c")
     replaced.data = {}
     replaced.save()
     replaced.unlock()
@@ -180,7 +180,7 @@ def test_a_lock_knows_its_container(pair: tuple[state.Container, state.Container
 
 def test_reserving_survives_a_delete_in_between(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`delete --force` of the empty directory between mkdir and the lock: create makes it again."""
-    store = state.Store(str(tmp_path / "state"))
+    store = state.Runtime(str(tmp_path / "state"))
     real, calls = state.Container.hold, []
 
     def hold(container: state.Container) -> None:
@@ -198,7 +198,7 @@ def test_reserving_survives_a_delete_in_between(tmp_path: Path, monkeypatch: pyt
 
 
 def test_reservations_exclude_each_other(tmp_path: Path) -> None:
-    store = state.Store(str(tmp_path / "state"))
+    store = state.Runtime(str(tmp_path / "state"))
     first = store.reserve("c")
     first.data = {}
     first.save()

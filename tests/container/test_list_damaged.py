@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from runjail.host.base import Box
+from runjail.host.base import HostState
 from tests.conftest import Runjail
 
 
@@ -35,8 +35,8 @@ def test_a_damaged_container_is_listed(runjail: Runjail, damage: str) -> None:
 def test_control_characters_are_spelled_out(runjail: Runjail, tmp_path: Path) -> None:
     """A bundle's path is anybody's text: it must not move the cursor or fake a row."""
     evil = f"{tmp_path}/\x1b[2Ja\nfake 1 running"
-    box = Box("web", "", str(runjail.root / "web"), "", "")
-    facts: dict[str, Any] = {"bundle": evil, "boot": "another", "creator": None, "box": box.to_data()}
+    host_state = HostState("web", "", str(runjail.root / "web"), "", "")
+    facts: dict[str, Any] = {"bundle": evil, "boot": "another", "creator": None, "box": host_state.to_data()}
     facts |= {"created": "2026-01-01T00:00:00Z", "owner": str(os.getuid()), "ociVersion": "1.3.0"}
     (runjail.root / "web").mkdir(parents=True, mode=0o700)
     (runjail.root / "web" / "state.json").write_text(json.dumps(facts | {"annotations": {}, "hooks": {}}))

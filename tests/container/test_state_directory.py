@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from runjail import steps
 from runjail.container import delete, start, status
-from runjail.container.state import FACTS, Store, default_root
-from runjail.errors import ContainerNotFound, HostError, LeftBehind, RunjailError
-from runjail.host.base import Box
+from runjail.container.state import FACTS, Runtime, default_root
+from runjail.errors import CleanupError, ContainerNotFound, HostError, RunjailError
+from runjail.host.base import HostState
 from tests.container.fake_host import FakeHost, facts, made
 
 PLANS = st.lists(st.text("abcdef", min_size=1, max_size=3), max_size=12)
@@ -24,12 +24,12 @@ PLANS = st.lists(st.text("abcdef", min_size=1, max_size=3), max_size=12)
 def test_notes_are_undone_backwards_whatever_was_done(tmp_path_factory: Any, names: list[str], crash: int) -> None:
     """Any plan, a crash at any step: undoing is the reverse of noting, removes everything, and can be repeated."""
     host: Any = FakeHost()
-    store = Store(str(tmp_path_factory.mktemp("state")))
-    container = made(store)
+    runtime = Runtime(str(tmp_path_factory.mktemp("state")))
+    container = made(runtime)
     for index, name in enumerate(names):
         host.crash_before_step = index == crash
         try:
-            host.apply(steps.Cgroup(name, None), container.box, container.note)  # type: ignore[arg-type]
+            host.apply(steps.Cgroup(name, None), container.host_state, container.note)  # type: ignore[arg-type]
         except HostError:
             break
     noted = names[: crash + 1]
@@ -39,70 +39,70 @@ def test_notes_are_undone_backwards_whatever_was_done(tmp_path_factory: Any, nam
     assert host.undone == noted[::-1]
     assert host.things == []
     for note in reversed(twice):
-        host.undo(note, container.box)
+        host.undo(note, container.host_state)
     assert host.things == []
-    assert list(store.ids()) == []
+    assert list(runtime.ids()) == []
 
 
-def test_what_cannot_be_undone_is_named_and_kept(store: Store, host: Any) -> None:
+def test_what_cannot_be_undone_is_named_and_kept(runtime: Runtime, host: Any) -> None:
     """The others are undone; the directory stays for another try, which then works."""
-    container = made(store)
+    container = made(runtime)
     for name in ("a", "b", "c"):
-        host.apply(steps.Cgroup(name, None), container.box, container.note)
+        host.apply(steps.Cgroup(name, None), container.host_state, container.note)
     host.failing = {"b"}
-    with pytest.raises(LeftBehind, match="b is stuck"):
+    with pytest.raises(CleanupError, match="b is stuck"):
         delete.destroy(container, host)
     assert host.things == ["b"]
-    assert list(store.ids()) == ["c"]
+    assert list(runtime.ids()) == ["c"]
     container.unlock()
     host.failing, host.undone = set(), []
-    delete.delete("c", True, host, store)
+    delete.delete("c", True, host, runtime)
 
     assert host.undone == ["b"], "by now the others may be somebody else's"
 
     assert host.things == []
-    assert list(store.ids()) == []
+    assert list(runtime.ids()) == []
 
 
-def test_a_failed_creation_tells_both_causes(store: Store, host: Any) -> None:
-    container = made(store)
-    host.apply(steps.Cgroup("a", None), container.box, container.note)
+def test_a_failed_creation_tells_both_causes(runtime: Runtime, host: Any) -> None:
+    container = made(runtime)
+    host.apply(steps.Cgroup("a", None), container.host_state, container.note)
     host.failing = {"a"}
-    with pytest.raises(LeftBehind, match=r"^the first cause; undoing it failed: a is stuck$"):
-        delete.take_back(container, host, HostError("the first cause"))
-    with pytest.raises(LeftBehind, match=r"^no space left on device; undoing it failed: a is stuck$"):
-        delete.take_back(container, host, OSError(28, "No space left on device"))
+    with pytest.raises(CleanupError, match=r"^the first cause; undoing it failed: a is stuck$"):
+        delete.roll_back(container, host, HostError("the first cause"))
+    with pytest.raises(CleanupError, match=r"^no space left on device; undoing it failed: a is stuck$"):
+        delete.roll_back(container, host, OSError(28, "No space left on device"))
 
 
-def test_taking_back_what_somebody_else_deleted(store: Store, host: Any) -> None:
+def test_taking_back_what_somebody_else_deleted(runtime: Runtime, host: Any) -> None:
     """It is gone: nothing to do, and the new container of that name is left alone."""
-    container = made(store)
+    container = made(runtime)
     container.unlock()
-    delete.delete("c", True, host, store)
-    other = store.reserve("c")
+    delete.delete("c", True, host, runtime)
+    other = runtime.reserve("c")
     other.data = facts()
     other.save()
     other.note({"undo": "thing", "name": "other"})
     other.unlock()
-    delete.take_back(container, host, HostError("x"))
+    delete.roll_back(container, host, HostError("x"))
 
-    assert list(store.ids()) == ["c"]
+    assert list(runtime.ids()) == ["c"]
     assert "other" not in host.undone
 
 
 @pytest.mark.parametrize("same_inode", [True, False])
 def test_another_container_of_the_id_does_not_exist_for_who_knows_better(
-    store: Store, host: Any, same_inode: bool
+    runtime: Runtime, host: Any, same_inode: bool
 ) -> None:
     """A shim keeps no directory open; it knows when its container was made, and in which inode."""
-    first = made(store, created="then")
+    first = made(runtime, created="then")
     identity = first.identity()
     first.unlock()
-    knowing = Store(store.root)
+    knowing = Runtime(runtime.root)
     knowing.made = identity
     assert knowing.find("c").data["created"] == "then"
     first.remove()
-    other = made(store, created="later")
+    other = made(runtime, created="later")
     if same_inode:
         knowing.made = [other.identity()[0], "then"]
     other.unlock()
@@ -112,16 +112,16 @@ def test_another_container_of_the_id_does_not_exist_for_who_knows_better(
         start.start("c", host, knowing)
     delete.delete("c", True, host, knowing)
 
-    assert list(store.ids()) == ["c"]
-    assert store.find("c").data["created"] == "later"
+    assert list(runtime.ids()) == ["c"]
+    assert runtime.find("c").data["created"] == "later"
 
 
-def test_status(store: Store, host: Any) -> None:
+def test_status(runtime: Runtime, host: Any) -> None:
     """From facts at every question."""
-    container = made(store)
-    box = container.box
+    container = made(runtime)
+    host_state = container.host_state
     assert status.status(container, host) == "stopped"
-    box.pid, box.started = 7, "early"
+    host_state.pid, host_state.started = 7, "early"
     host.alive = {7: "early", os.getpid(): "now"}
     assert status.status(container, host) == "running"
     Path(container.path, "paused").touch()
@@ -140,30 +140,32 @@ def test_status(store: Store, host: Any) -> None:
     assert status.status(container, host) == "stopped"
 
 
-def test_an_init_without_a_start_time_is_dead(store: Store, host: Any) -> None:
+def test_an_init_without_a_start_time_is_dead(runtime: Runtime, host: Any) -> None:
     """It died before anybody could look: "" must not equal "", or it would live for ever."""
-    container = made(store)
-    container.box.pid, container.box.started = 7, ""
+    container = made(runtime)
+    container.host_state.pid, container.host_state.started = 7, ""
 
     assert not status.alive(container, host)
     assert status.status(container, host) == "stopped"
 
 
-def test_another_boot_is_not_killed(store: Store, host: Any) -> None:
-    container = made(store, boot="another")
-    container.box.pid, container.box.started = 7, "early"
+def test_another_boot_is_not_killed(runtime: Runtime, host: Any) -> None:
+    container = made(runtime, boot="another")
+    container.host_state.pid, container.host_state.started = 7, "early"
     host.alive = {7: "early"}
     container.save()
     container.unlock()
-    delete.delete("c", False, host, store)
+    delete.delete("c", False, host, runtime)
 
     assert host.killed == []
 
 
-@pytest.mark.parametrize("missing", [*FACTS, *(f"box.{name}" for name in Box.FIELDS if name not in Box.LATER)])
-def test_facts_are_checked(store: Store, missing: str) -> None:
+@pytest.mark.parametrize(
+    "missing", [*FACTS, *(f"box.{name}" for name in HostState.FIELDS if name not in HostState.LATER)]
+)
+def test_facts_are_checked(runtime: Runtime, missing: str) -> None:
     """Each one that is missing, or of another type, is damage."""
-    container = made(store)
+    container = made(runtime)
     path = Path(container.path, "state.json")
     document = json.loads(path.read_text())
     section, _, name = missing.rpartition(".")
@@ -174,25 +176,25 @@ def test_facts_are_checked(store: Store, missing: str) -> None:
         changed = {**part, name: value}
         path.write_text(json.dumps({**document, "box": changed} if section else changed))
         with pytest.raises(HostError, match="state of c is damaged"):
-            store.find("c")
+            runtime.find("c")
     del part[name]
     path.write_text(json.dumps(document))
     with pytest.raises(HostError, match="state of c is damaged"):
-        store.find("c")
+        runtime.find("c")
 
 
-def test_facts_survive_a_round_trip(store: Store) -> None:
-    container = made(store, annotations={"ü": "\n", "": "x"})
-    container.box.pid, container.box.namespaces = 5, {"pid": 1}
+def test_facts_survive_a_round_trip(runtime: Runtime) -> None:
+    container = made(runtime, annotations={"ü": "\n", "": "x"})
+    container.host_state.pid, container.host_state.namespaces = 5, {"pid": 1}
     container.save()
-    found = store.find("c")
+    found = runtime.find("c")
 
     assert found.data == container.data
-    assert found.box.to_data() == container.box.to_data()
+    assert found.host_state.to_data() == container.host_state.to_data()
 
 
-def test_notes_are_kept_in_order(store: Store) -> None:
-    container = made(store)
+def test_notes_are_kept_in_order(runtime: Runtime) -> None:
+    container = made(runtime)
     notes = [{"undo": "thing", "name": name, "more": ["\n", "ü", None, 1.5]} for name in "abc"]
     for note in notes:
         container.note(note)
@@ -200,9 +202,9 @@ def test_notes_are_kept_in_order(store: Store) -> None:
     assert container.notes() == notes
 
 
-def test_a_note_that_does_not_fit_is_an_error(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_note_that_does_not_fit_is_an_error(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
     """A step whose note is not on disk must not be done."""
-    container = made(store)
+    container = made(runtime)
     real = os.write
     monkeypatch.setattr(os, "write", lambda descriptor, data: real(descriptor, data[: len(data) // 2]))
     with pytest.raises(OSError, match="No space left on device"):
@@ -215,11 +217,11 @@ def test_a_note_that_does_not_fit_is_an_error(store: Store, monkeypatch: pytest.
 
 @pytest.mark.parametrize("damage", ["{", '{"box": 5}', "boot", "pid", "started", "cgroup"])
 @pytest.mark.parametrize("said", [True, False], ids=["paused", "frozen by somebody"])
-def test_what_is_frozen_is_thawed_whatever_the_facts_say(store: Store, host: Any, damage: str, said: bool) -> None:
+def test_what_is_frozen_is_thawed_whatever_the_facts_say(runtime: Runtime, host: Any, damage: str, said: bool) -> None:
     """Garbage, or well-formed lies: the notes know init and every group that it was put into."""
-    container = made(store)
-    box = container.box
-    box.pid, box.started, box.cgroup = 7, "early", "new"
+    container = made(runtime)
+    host_state = container.host_state
+    host_state.pid, host_state.started, host_state.cgroup = 7, "early", "new"
     for group in ("old", "new"):
         container.note({"undo": "cgroup", "path": group, "made": [], "name": group})
     container.note({"undo": "init", "pid": 7, "started": "early", "boot": "this boot"})
@@ -233,24 +235,24 @@ def test_what_is_frozen_is_thawed_whatever_the_facts_say(store: Store, host: Any
     changed |= {name: {"box": {**facts["box"], name: ""}} for name in ("started", "cgroup")}
     path.write_text(damage if "{" in damage else json.dumps(facts | changed[damage]))
     host.alive, host.frozen = {7: "early"}, {"new"}
-    delete.delete("c", True, host, store)
+    delete.delete("c", True, host, runtime)
 
     assert host.alive == {}
     assert "new" in host.thawed
-    assert list(store.ids()) == []
+    assert list(runtime.ids()) == []
 
 
-def test_ids_are_those_of_directories(store: Store, tmp_path: Path) -> None:
+def test_ids_are_those_of_directories(runtime: Runtime, tmp_path: Path) -> None:
     """Sorted; files, names that no container can have, and directories without facts or notes are not ours."""
-    assert list(store.ids()) == []
+    assert list(runtime.ids()) == []
     for name in ("b", "a", "with space", "ü", "empty"):
         (tmp_path / "state" / name).mkdir(parents=True)
     for name in ("a/undo", "b/state.json", "with space/state.json", "file"):
         (tmp_path / "state" / name).touch()
 
-    assert list(store.ids()) == ["a", "b"]
+    assert list(runtime.ids()) == ["a", "b"]
     with pytest.raises(ContainerNotFound):
-        store.find("nobody")
+        runtime.find("nobody")
 
 
 @pytest.mark.parametrize(
@@ -276,9 +278,9 @@ def test_the_default_root(
     assert default_root(system) == root
 
 
-def test_a_dead_starter_does_not_block(store: Store, host: Any) -> None:
+def test_a_dead_starter_does_not_block(runtime: Runtime, host: Any) -> None:
     """Who claimed the start and died leaves it to the next; who lives keeps it."""
-    container = made(store)
+    container = made(runtime)
     host.alive = {os.getpid(): "now", 99: "now"}
     container.data["starter"] = [99, "now"]
     with pytest.raises(RunjailError, match="already running"):
@@ -286,4 +288,4 @@ def test_a_dead_starter_does_not_block(store: Store, host: Any) -> None:
     host.alive = {os.getpid(): "now"}
     start._claim(container, host, [])
 
-    assert store.find("c").data["starter"] == [os.getpid(), "now"]
+    assert runtime.find("c").data["starter"] == [os.getpid(), "now"]

@@ -7,7 +7,7 @@ import pytest
 
 from runjail.container import delete
 from runjail.container.files import write_pid
-from runjail.container.state import Store
+from runjail.container.state import Runtime
 from runjail.errors import HostError
 from runjail.files import write_file
 from tests.container.fake_host import FakeHost, made
@@ -37,8 +37,8 @@ def test_a_file_is_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert not os.path.lexists(beside)
 
 
-def test_a_pid_file_error_names_the_callers_path(store: Store, tmp_path: Path) -> None:
-    container = made(store)
+def test_a_pid_file_error_names_the_callers_path(runtime: Runtime, tmp_path: Path) -> None:
+    container = made(runtime)
     with pytest.raises(HostError, match=f"^writing pid file {tmp_path}/none/pid: does not exist$"):
         write_pid(container, str(tmp_path / "none" / "pid"), 5)
     assert os.listdir(container.path) == ["state.json"]
@@ -46,13 +46,13 @@ def test_a_pid_file_error_names_the_callers_path(store: Store, tmp_path: Path) -
 
 @pytest.mark.parametrize("locked", [True, False])
 def test_a_half_written_pid_file_goes_with_the_container(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locked: bool
+    runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locked: bool
 ) -> None:
     """Whoever is killed before the rename leaves a file that `delete` finds, or the next writer of the same pid."""
-    container = made(store)
+    container = made(runtime)
     if not locked:  # as exec
         container.unlock()
-        container = store.find("c")
+        container = runtime.find("c")
     target = tmp_path / "there" / "pid"
     target.parent.mkdir()
 
@@ -75,6 +75,6 @@ def test_a_half_written_pid_file_goes_with_the_container(
     die()
     target.unlink()
     container.unlock()
-    delete.delete("c", True, FakeHost(), store)  # type: ignore[arg-type]
+    delete.delete("c", True, FakeHost(), runtime)  # type: ignore[arg-type]
 
     assert os.listdir(target.parent) == []

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from runjail import errors, jsonio
 from runjail.container import sync
-from runjail.container.sync import Link, pair, rebuilt
+from runjail.container.sync import SyncSocket, error_from_message, pair
 
 MESSAGES = st.dictionaries(
     st.text(min_size=1, max_size=8), st.none() | st.integers() | st.text(max_size=20), max_size=4
@@ -24,7 +24,7 @@ def test_messages_arrive_whole_and_in_order(messages: list[dict[str, Any]], piec
     """However the bytes are cut on their way."""
     ours, theirs = _socket.socketpair()
     data = b"".join(jsonio.dumps(message).encode() + b"\n" for message in messages)
-    receiver = Link(theirs)
+    receiver = SyncSocket(theirs)
 
     def send() -> None:
         for start in range(0, len(data), piece):
@@ -44,7 +44,7 @@ def test_large_messages() -> None:
     """A state document with many annotations is larger than a socket's buffer."""
     ours, theirs = pair()
     document = {f"key{number}": "x" * 1000 for number in range(2000)}
-    thread = threading.Thread(target=lambda: ours.say(confine=document))
+    thread = threading.Thread(target=lambda: ours.send(confine=document))
     thread.start()
     assert theirs.expect("confine")["confine"] == document
     thread.join()
@@ -75,7 +75,7 @@ def test_a_peer_that_is_gone() -> None:
     ours, theirs = pair()
     theirs.close()
     for _ in range(3):
-        ours.say(go=True)
+        ours.send(go=True)
     assert ours.receive() is None
     with pytest.raises(errors.HostError, match="died before it was ready"):
         ours.expect("ready")
@@ -84,8 +84,8 @@ def test_a_peer_that_is_gone() -> None:
 
 def test_what_was_said_before_the_end_is_heard() -> None:
     ours, theirs = pair()
-    ours.say(a=1)
-    ours.say(b=2)
+    ours.send(a=1)
+    ours.send(b=2)
     ours.close()
 
     assert (theirs.receive(), theirs.receive(), theirs.receive()) == ({"a": 1}, {"b": 2}, None)
@@ -94,7 +94,7 @@ def test_what_was_said_before_the_end_is_heard() -> None:
 
 def test_another_answer_than_expected() -> None:
     ours, theirs = pair()
-    ours.say(parked=True)
+    ours.send(parked=True)
     with pytest.raises(errors.HostError, match=r"unexpected answer from the container's process: \['parked'\]"):
         theirs.expect("isolated")
     ours.close()
@@ -148,8 +148,11 @@ def test_other_errors_arrive_as_host_errors(error: BaseException, text: str) -> 
 
 
 def test_an_unknown_class_is_a_host_error() -> None:
-    assert type(rebuilt({"error": "Nonsense", "text": "t"})) is errors.HostError
-    assert str(rebuilt({"error": "NotRunning", "text": "container not running: c"})) == "container not running: c"
+    assert type(error_from_message({"error": "Nonsense", "text": "t"})) is errors.HostError
+    assert (
+        str(error_from_message({"error": "NotRunning", "text": "container not running: c"}))
+        == "container not running: c"
+    )
 
 
 def test_descriptors_are_not_inherited() -> None:

@@ -28,8 +28,8 @@ from tests.demo.output import (  # noqa: E402
     PROGRAM,
     STATE,
     Failed,
-    box,
     expect,
+    host_state,
     run,
     runjail,
     short,
@@ -259,7 +259,7 @@ def main() -> int:
     finally:
         clean_up(DEMO)
     if lack:
-        box(f"Not shown: containers. {lack[:1].upper()}{lack[1:]}.", *REMEDIES)
+        host_state(f"Not shown: containers. {lack[:1].upper()}{lack[1:]}.", *REMEDIES)
     else:
         show("`.venv/bin/runjail plan -b bundles/hello` prints what create does to the system, as commands.")
     show(f"Done in {time.monotonic() - begun:.0f} s.")

@@ -22,7 +22,7 @@ def show(text: str) -> None:
     print("\n" + textwrap.fill(text, WIDTH), flush=True)
 
 
-def box(*paragraphs: str) -> None:
+def host_state(*paragraphs: str) -> None:
     """Print what nobody should miss, in a frame."""
     print("\n+" + "-" * (WIDTH - 2) + "+")
     for paragraph in paragraphs:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from runjail.host.base import Box
+from runjail.host.base import HostState
 from runjail.plan.plan import make_plan
 from runjail.spec.parse import parse
 from runjail.steps import CreateJail, Step
@@ -37,15 +37,15 @@ class Real:
             (self.root / name).mkdir(parents=True)
         (self.root / "etc/passwd").write_text("root:*:0:0::/:/bin/sh\n")
         self.name = f"rjtest{os.getpid()}"
-        self.box = Box(self.name, self.name, str(self.state), str(self.root), str(self.root))
+        self.host_state = HostState(self.name, self.name, str(self.state), str(self.root), str(self.root))
         self.notes: list[dict[str, Any]] = []
 
     def apply(self, *steps: Step) -> None:
         for step in steps:
-            self.host.apply(step, self.box, self.notes.append)
+            self.host.apply(step, self.host_state, self.notes.append)
 
     def create(self, *params: tuple[str, str | None]) -> None:
-        given = (("name", self.name), ("path", self.box.root), ("persist", None), *params)
+        given = (("name", self.name), ("path", self.host_state.root), ("persist", None), *params)
         self.apply(CreateJail(self.name, given))
 
     def build(self, **config: Any) -> None:
@@ -53,36 +53,36 @@ class Real:
         document = {"ociVersion": "1.3.0", "root": {"path": str(self.root)}, **config}
         spec = parse(document, "freebsd")
         plan = make_plan(spec, container_id=self.name, bundle=str(self.base), state=str(self.state), os="freebsd")
-        self.box.name, self.box.root = plan.name, plan.root
+        self.host_state.name, self.host_state.root = plan.name, plan.root
         self.apply(*plan.steps)
 
     def jls(self, *params: str) -> Any:
         """Return what jls(8) says of the jail, one value or a list of them."""
-        argv = ["jls", "--libxo", "json", "-j", self.box.name, *params]
+        argv = ["jls", "--libxo", "json", "-j", self.host_state.name, *params]
         said = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
         row = json.loads(said)["jail-information"]["jail"][0]
         values = [row.get(param, "") for param in params]
         return values[0] if len(values) == 1 else values
 
     def undo(self) -> None:
-        self.host.kill_all(self.box, signal.SIGKILL)
+        self.host.kill_all(self.host_state, signal.SIGKILL)
         for note in reversed(self.notes):
-            self.host.undo(note, self.box)
+            self.host.undo(note, self.host_state)
 
     def mounts(self) -> list[str]:
         """Return what is mounted below the root, relative to it."""
         table = [mounted.path for mounted in self.libc.mounts()]
-        root = os.path.realpath(self.box.root) + "/"
+        root = os.path.realpath(self.host_state.root) + "/"
         return [path.removeprefix(root) for path in table if path.startswith(root)]
 
     def fork(self, work: Callable[[], object], keep: list[int] | None = None) -> tuple[int, int]:
         """Fork a process into the jail. Returns its pid and where it writes what `work` returned or raised."""
         reading, writing = os.pipe()
-        pid = self.host.fork_inside(self.box)
+        pid = self.host.fork_joining(self.host_state)
         if not pid:
             try:
                 os.dup2(writing, 2)
-                self.host.enter(self.box, keep or [])
+                self.host.enter(self.host_state, keep or [])
                 said = f"{work()}"
             except BaseException as error:
                 said = f"{type(error).__name__}: {error}"
@@ -123,5 +123,5 @@ def real(tmp_path: Path) -> Iterator[Real]:
     made = Real(tmp_path)
     yield made
     made.undo()
-    assert made.libc.jail(made.box.name) is None
+    assert made.libc.jail(made.host_state.name) is None
     assert made.mounts() == []

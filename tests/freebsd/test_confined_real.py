@@ -244,7 +244,7 @@ def test_processors(real: Real) -> None:
     pid = real.sleeper()
 
     assert tool("cpuset", "-g", "-p", str(pid)).splitlines()[0].endswith("mask: 0")
-    real.host.kill_all(real.box, signal.SIGKILL)
+    real.host.kill_all(real.host_state, signal.SIGKILL)
     os.waitpid(pid, 0)
 
 
@@ -253,7 +253,7 @@ def test_processors(real: Real) -> None:
 
 def test_a_terminal_is_seen_by_its_session_and_by_nobody_else(real: Real) -> None:
     real.build(mounts=[{"destination": "/dev", "type": "devfs", "source": "devfs"}])
-    master, slave = real.host.open_console(Process(("x",)), real.box)
+    master, slave = real.host.open_console(Process(("x",)), real.host_state)
     name = os.path.basename(os.ttyname(slave))
 
     def controlled() -> object:
@@ -271,7 +271,7 @@ def test_a_terminal_is_seen_by_its_session_and_by_nobody_else(real: Real) -> Non
 
 def test_a_new_size_reaches_the_program(real: Real) -> None:
     real.create()
-    master, slave = real.host.open_console(Process(("x",)), real.box)
+    master, slave = real.host.open_console(Process(("x",)), real.host_state)
     reading, writing = os.pipe()
 
     def wait_for_it() -> object:

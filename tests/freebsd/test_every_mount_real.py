@@ -148,7 +148,7 @@ def test_a_directory_that_is_swapped_for_a_link_all_the_time(real: Real) -> None
                 pass
             assert not os.path.ismount(outside), "HOST PATH WAS MOUNTED ON!"
             while real.notes:
-                real.host.undo(real.notes.pop(), real.box)
+                real.host.undo(real.notes.pop(), real.host_state)
     finally:
         swapper.kill()
         swapper.wait()

@@ -172,13 +172,13 @@ def test_a_container_below_a_parent(real: Real, parent: str) -> None:
     """A parent's children.max counts only those that are made from inside it."""
     real.build(**jail(parent=parent))
 
-    assert real.box.name == f"{parent}.{real.name}"
+    assert real.host_state.name == f"{parent}.{real.name}"
     assert real.jls("parent", "sysvshm") == [tool("jls", "-j", parent, "jid").strip(), "disable"]
     pid = real.sleeper()
-    assert real.host.processes(real.box) == [pid]
+    assert real.host.processes(real.host_state) == [pid]
     real.undo()
     os.waitpid(pid, 0)
-    assert real.libc.jail(real.box.name) is None
+    assert real.libc.jail(real.host_state.name) is None
     assert real.libc.jail(parent)
 
 
@@ -214,15 +214,15 @@ def test_children_made_inside_are_counted(real: Real, monkeypatch: pytest.Monkey
 
 def test_an_uncollected_zombie_keeps_the_jail_dying_and_the_name_free(real: Real) -> None:
     real.create()
-    first, pid = real.box.jid, real.sleeper()
+    first, pid = real.host_state.jid, real.sleeper()
     real.undo()
 
     dying = real.libc.jail(first, dying=True)
     process = real.libc.process(pid)
     assert dying and process and process.state == SZOMB
-    real.box.jid = 0
+    real.host_state.jid = 0
     real.create()
-    assert real.box.jid != first
+    assert real.host_state.jid != first
     os.waitpid(pid, 0)
     until(lambda: real.libc.jail(first, dying=True) is None)  # the kernel lets go of it in its own time
 
@@ -231,7 +231,7 @@ def test_an_open_file_that_was_passed_out_does_no_harm(real: Real) -> None:
     (real.root / "etc/held").write_text("x")
     real.create()
     reading, writing = os.pipe()
-    first = real.box.jid
+    first = real.host_state.jid
     real.inside(lambda: os.write(writing, b"in"), [writing])
 
     real.undo()
@@ -249,27 +249,27 @@ def test_removal_by_descriptor_leaves_no_jail_behind(real: Real) -> None:
         real.create()
         real.undo()
         real.notes.clear()
-        real.box.jid = 0
+        real.host_state.jid = 0
 
     assert tool("jls", "-d", "jid") == before
 
 
 def test_a_descriptor_stands_for_one_jail(real: Real) -> None:
     real.create()
-    descriptor = real.libc.jail_descriptor(real.box.jid)
+    descriptor = real.libc.jail_descriptor(real.host_state.jid)
     if descriptor < 0:
         pytest.skip("needs a kernel with jail descriptors")
     try:
         assert not os.get_inheritable(descriptor)
         found = real.libc.jail_behind(descriptor)
-        assert found == real.libc.jail(real.box.jid)
-        tool("jail", "-m", f"jid={real.box.jid}", f"name={real.name}x")
+        assert found == real.libc.jail(real.host_state.jid)
+        tool("jail", "-m", f"jid={real.host_state.jid}", f"name={real.name}x")
         renamed = real.libc.jail_behind(descriptor)
         assert renamed and renamed.name == f"{real.name}x"
-        tool("jail", "-m", f"jid={real.box.jid}", f"name={real.name}")
+        tool("jail", "-m", f"jid={real.host_state.jid}", f"name={real.name}")
         real.libc.jail_remove_jd(descriptor)
         assert real.libc.jail_behind(descriptor) is None
     finally:
         os.close(descriptor)
     with pytest.raises(OSError, match="not found"):
-        real.libc.jail_descriptor(real.box.jid)
+        real.libc.jail_descriptor(real.host_state.jid)

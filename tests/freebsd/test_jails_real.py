@@ -12,8 +12,8 @@ import time
 import pytest
 
 from runjail.errors import HostError
-from runjail.host.base import Box
-from runjail.host.freebsd.structs import SSTOP, Prison
+from runjail.host.base import HostState
+from runjail.host.freebsd.structs import SSTOP, Jail
 from runjail.spec.model import Process, Rlimit, User
 from runjail.steps import Cpus, CreateJail
 from tests.freebsd.conftest import Real, tool
@@ -31,15 +31,15 @@ pytestmark = pytest.mark.freebsd
 def test_a_jail_comes_and_goes(real: Real) -> None:
     real.create(("host.hostname", 'a$b "q" x'), ("enforce_statfs", "1"))
 
-    assert real.libc.jail(real.box.jid) == Prison(real.box.jid, real.name, os.path.realpath(real.root))
+    assert real.libc.jail(real.host_state.jid) == Jail(real.host_state.jid, real.name, os.path.realpath(real.root))
     assert real.inside(lambda: os.uname().nodename) == 'a$b "q" x'
     real.undo()
-    assert real.libc.jail(real.box.jid, dying=True) is None
+    assert real.libc.jail(real.host_state.jid, dying=True) is None
 
 
 def test_a_taken_name_is_left_alone(real: Real) -> None:
     real.create()
-    first = real.box.jid
+    first = real.host_state.jid
 
     with pytest.raises(HostError, match=f"jail {first} has this name already"):
         real.create()
@@ -80,8 +80,10 @@ def test_cpus(real: Real) -> None:
 
     real.apply(Cpus("0"))
 
-    shown = subprocess.run(["cpuset", "-g", "-j", str(real.box.jid)], capture_output=True, text=True, check=True).stdout
-    assert f"jail {real.box.jid} mask: 0\n" in shown
+    shown = subprocess.run(
+        ["cpuset", "-g", "-j", str(real.host_state.jid)], capture_output=True, text=True, check=True
+    ).stdout
+    assert f"jail {real.host_state.jid} mask: 0\n" in shown
     with pytest.raises(HostError, match="this machine does not have all of them"):
         real.apply(Cpus("1000"))
 
@@ -150,7 +152,7 @@ def test_identity_is_taken_on(real: Real) -> None:
     def become() -> object:
         import resource
 
-        real.host.become(process)
+        real.host.apply_credentials(process)
         limits = resource.getrlimit(resource.RLIMIT_NOFILE)
         return os.getuid(), os.geteuid(), os.getgid(), os.getegid(), sorted(os.getgroups()), limits
 
@@ -165,7 +167,7 @@ def test_no_groups_means_the_primary_one(real: Real) -> None:
     real.create()
 
     def become() -> object:
-        real.host.become(Process(("x",), user=User(1000, 1001)))
+        real.host.apply_credentials(Process(("x",), user=User(1000, 1001)))
         return os.getegid(), [group for group in os.getgroups() if group != 1001]
 
     assert real.inside(become) == "(1001, [])"
@@ -178,7 +180,7 @@ def test_limits_that_the_kernel_lowers_are_accepted_and_raised_ones_are_not(real
     most = [int(tool("sysctl", "-n", f"kern.{name}")) for name in ("maxfilesperproc", "maxprocperuid")]
 
     def become(value: int) -> object:
-        real.host.become(Process(("x",), rlimits=tuple(Rlimit(name, value, value) for name in names)))
+        real.host.apply_credentials(Process(("x",), rlimits=tuple(Rlimit(name, value, value) for name in names)))
         return [resource.getrlimit(number) for number in names.values()]
 
     assert real.inside(lambda: become(2**20)) == f"{[(value, value) for value in most]}"
@@ -191,15 +193,15 @@ def test_limits_that_the_kernel_lowers_are_accepted_and_raised_ones_are_not(real
 def test_processes_signals_and_start_times(real: Real) -> None:
     real.create()
     pid = real.sleeper()
-    since = real.host.started(pid)
+    since = real.host.start_time(pid)
 
-    assert real.host.processes(real.box) == [pid]
-    assert not real.host.kill(real.box, pid, "1", signal.SIGKILL)
-    assert real.host.kill(real.box, pid, since, signal.SIGTERM)
-    while real.host.started(pid):
+    assert real.host.processes(real.host_state) == [pid]
+    assert not real.host.kill(real.host_state, pid, "1", signal.SIGKILL)
+    assert real.host.kill(real.host_state, pid, since, signal.SIGTERM)
+    while real.host.start_time(pid):
         time.sleep(0.01)
-    assert real.host.processes(real.box) == [], "a zombie is no process any more"
-    assert not real.host.kill(real.box, pid, since, signal.SIGTERM)
+    assert real.host.processes(real.host_state) == [], "a zombie is no process any more"
+    assert not real.host.kill(real.host_state, pid, since, signal.SIGTERM)
     os.waitpid(pid, 0)
 
 
@@ -207,10 +209,10 @@ def test_everybody_is_killed_zombies_notwithstanding(real: Real) -> None:
     real.create()
     pids = [real.sleeper() for _ in range(3)]
 
-    real.host.kill_all(real.box, signal.SIGKILL)
-    real.host.kill_all(real.box, signal.SIGKILL)
+    real.host.kill_all(real.host_state, signal.SIGKILL)
+    real.host.kill_all(real.host_state, signal.SIGKILL)
 
-    assert real.host.processes(real.box) == []
+    assert real.host.processes(real.host_state) == []
     assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids] == [-9, -9, -9]
 
 
@@ -226,21 +228,21 @@ def test_who_forks_all_the_time_is_killed_too(real: Real) -> None:
     os.close(reading)
     os.waitpid(pid, 0)
 
-    real.host.kill_all(real.box, signal.SIGKILL)
+    real.host.kill_all(real.host_state, signal.SIGKILL)
 
-    assert real.host.processes(real.box) == []
+    assert real.host.processes(real.host_state) == []
 
 
 def test_child_jails_belong_to_the_container(real: Real) -> None:
     real.create(("children.max", "2"))
-    child = Box("kid", f"{real.name}.kid", str(real.state), str(real.root), str(real.root))
+    child = HostState("kid", f"{real.name}.kid", str(real.state), str(real.root), str(real.root))
     real.host.apply(CreateJail(child.name, (("path", str(real.root)), ("persist", None))), child, lambda note: None)
-    parent, real.box = real.box, child
+    parent, real.host_state = real.host_state, child
     pid = real.sleeper()
-    real.box = parent
+    real.host_state = parent
 
-    assert real.host.processes(real.box) == [pid]
-    real.host.kill_all(real.box, signal.SIGKILL)
+    assert real.host.processes(real.host_state) == [pid]
+    real.host.kill_all(real.host_state, signal.SIGKILL)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -9
     real.undo()
     assert real.libc.jail(child.name) is None
@@ -250,14 +252,14 @@ def test_freeze_and_thaw(real: Real) -> None:
     real.create()
     pid = real.sleeper()
 
-    real.host.freeze(real.box)
+    real.host.freeze(real.host_state)
     stopped = real.libc.process(pid)
-    real.host.thaw(real.box)
+    real.host.thaw(real.host_state)
     time.sleep(0.1)
     running = real.libc.process(pid)
 
     assert stopped and running and (stopped.state, running.state == SSTOP) == (SSTOP, False)
-    real.host.kill_all(real.box, signal.SIGKILL)
+    real.host.kill_all(real.host_state, signal.SIGKILL)
     os.waitpid(pid, 0)
 
 
@@ -267,10 +269,10 @@ def test_init_that_never_entered_is_killed(real: Real) -> None:
     if not pid:
         time.sleep(100)
         os._exit(0)
-    real.box.pid, real.box.started = pid, real.host.started(pid)
+    real.host_state.pid, real.host_state.started = pid, real.host.start_time(pid)
 
-    assert real.host.processes(real.box) == [pid]
-    real.host.kill_all(real.box, signal.SIGKILL)
+    assert real.host.processes(real.host_state) == [pid]
+    real.host.kill_all(real.host_state, signal.SIGKILL)
 
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -9
 
@@ -278,10 +280,10 @@ def test_init_that_never_entered_is_killed(real: Real) -> None:
 @pytest.mark.slow
 def test_setting_the_clock_is_no_reboot(real: Real) -> None:
     """Done for an instant and taken back: kern.boottime moves, our two answers do not."""
-    before = real.libc.boottime(), processes.boot(real.libc), real.host.started(os.getpid())
+    before = real.libc.boottime(), processes.boot_id(real.libc), real.host.start_time(os.getpid())
     time.clock_settime(time.CLOCK_REALTIME, time.time() + 1000)
     try:
-        moved = real.libc.boottime(), processes.boot(real.libc), real.host.started(os.getpid())
+        moved = real.libc.boottime(), processes.boot_id(real.libc), real.host.start_time(os.getpid())
     finally:
         time.clock_settime(time.CLOCK_REALTIME, time.time() - 1000)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from runjail.host.base import Box
+from runjail.host.base import HostState
 from runjail.spec.model import Process, User
 from tests.container.harness import Life, until
 from tests.freebsd.conftest import Real
@@ -103,7 +103,7 @@ def spy(real: Real, user: User, pid: int) -> dict[str, str]:
     """Attack a process from inside the jail, as a user."""
 
     def work() -> object:
-        real.host.become(Process(("x",), user=user))
+        real.host.apply_credentials(Process(("x",), user=user))
         return json.dumps(attack(pid))
 
     said: dict[str, str] = json.loads(real.inside(work))
@@ -124,7 +124,7 @@ def joiner(real: Real, user: User, traceable: bool = False) -> int:
     own = ctypes.c_int(ENABLE)
 
     def work() -> None:
-        real.host.become(Process(("x",), user=user))
+        real.host.apply_credentials(Process(("x",), user=user))
         MEMORY.raw = SECRET
         if traceable:
             call("procctl", 0, ctypes.c_int64(0), PROC_TRACE_CTL, ctypes.byref(own))
@@ -174,7 +174,7 @@ def test_parked_init_is_out_of_reach_until_it_is_the_program(real: Real, life: L
     life.create("/bin/sleep", "600")
     pid = life.runjail.state("c")["pid"]
     facts = json.loads((life.runjail.root / "c" / "state.json").read_text(encoding="utf-8"))
-    real.box = Box.from_data(facts["box"])
+    real.host_state = HostState.from_data(facts["box"])
 
     assert real.inside(lambda: outcome(trace, pid)) == "Operation not permitted"
     life.runjail.ok("start", "c")

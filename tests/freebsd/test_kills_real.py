@@ -94,7 +94,7 @@ def test_killed_at_every_call(real: Real, name: str) -> None:
         number += 1
         killed, notes = build_and_die(real, config, number)
         for note in reversed(notes):
-            real.host.undo(note, real.box)
+            real.host.undo(note, real.host_state)
         assert world(real) == before, f"killed before call {number}"
         rules = real.libc.rctl_get_rules(f"jail:{real.name}") if name == "limits" else {}
         assert rules == {}, f"killed before call {number}"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from runjail.errors import HostError
-from runjail.host.base import Box
+from runjail.host.base import HostState
 from runjail.steps import Mount, ReadonlyRoot
 from tests.freebsd.conftest import Real
 
@@ -96,7 +96,7 @@ def test_a_file_that_is_swapped_for_a_link_all_the_time(real: Real) -> None:
                 pass
             assert outside.read_text() == "host", "HOST PATH WAS MOUNTED ON!"
             while real.notes:
-                real.host.undo(real.notes.pop(), real.box)
+                real.host.undo(real.notes.pop(), real.host_state)
     finally:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
@@ -131,7 +131,7 @@ def test_a_busy_mount_goes_by_force(real: Real) -> None:
 def test_a_read_only_root_with_mount_points_made_behind_it(real: Real) -> None:
     view = str(real.state / "rootfs")
     real.apply(ReadonlyRoot(str(real.root), view))
-    real.box.root = view
+    real.host_state.root = view
 
     real.apply(Mount("tmpfs", "tmpfs", "/made/tmp"), Mount("tmpfs", "tmpfs", "/made/tmp/deeper"))
     real.create(("enforce_statfs", "1"))
@@ -139,7 +139,7 @@ def test_a_read_only_root_with_mount_points_made_behind_it(real: Real) -> None:
     assert real.mounts() == ["made/tmp", "made/tmp/deeper"]
     assert "Read-only file system" in real.inside(lambda: open("/file", "w"))
     pid = real.sleeper()
-    real.host.kill_all(real.box, signal.SIGKILL)
+    real.host.kill_all(real.host_state, signal.SIGKILL)
     assert os.path.isdir(real.root / "made/tmp")
     os.waitpid(pid, 0)
     real.undo()
@@ -151,7 +151,7 @@ def test_a_dying_jail_does_not_keep_the_view(real: Real) -> None:
     """An unreaped zombie pins the root directory: after the patience it is unmounted by force."""
     view = str(real.state / "rootfs")
     real.apply(ReadonlyRoot(str(real.root), view))
-    real.box.root = view
+    real.host_state.root = view
     real.create()
     pid = real.sleeper()
 
@@ -168,15 +168,15 @@ class Beside:
         self.host = real.host
         state = real.base / "beside"
         state.mkdir()
-        self.box = Box("beside", "beside", str(state), str(real.root), str(real.root))
+        self.host_state = HostState("beside", "beside", str(state), str(real.root), str(real.root))
         self.notes: list[dict[str, Any]] = []
 
     def apply(self, step: Mount) -> None:
-        self.host.apply(step, self.box, self.notes.append)
+        self.host.apply(step, self.host_state, self.notes.append)
 
     def undo(self) -> None:
         for note in reversed(self.notes):
-            self.host.undo(note, self.box)
+            self.host.undo(note, self.host_state)
 
 
 def test_containers_of_one_root_take_back_their_own(real: Real) -> None:

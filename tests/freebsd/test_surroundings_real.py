@@ -13,7 +13,7 @@ import pytest
 
 from runjail.errors import HostError
 from runjail.spec.model import Process, User
-from runjail.steps import Alias, Limits, Loopback, MoveInterface
+from runjail.steps import AddressAlias, Loopback, MoveInterface, RctlRules
 from tests.freebsd.conftest import Real
 
 if sys.platform.startswith("freebsd"):
@@ -30,8 +30,8 @@ def test_aliases(real: Real) -> None:
         return subprocess.run(["ifconfig", "lo0"], capture_output=True, text=True, check=True).stdout
 
     before = listing()
-    real.apply(Alias("lo0", "inet", "10.77.77.1/32"), Alias("lo0", "inet6", "fd77::1/128"))
-    real.apply(Alias("lo0", "inet", "127.0.0.1/8"), Alias("lo0", "inet6", "::1/128"))
+    real.apply(AddressAlias("lo0", "inet", "10.77.77.1/32"), AddressAlias("lo0", "inet6", "fd77::1/128"))
+    real.apply(AddressAlias("lo0", "inet", "127.0.0.1/8"), AddressAlias("lo0", "inet6", "::1/128"))
     assert [note["address"] for note in real.notes] == ["10.77.77.1/32", "fd77::1/128"]
     assert "inet 10.77.77.1 netmask 0xffffffff" in listing()
     real.create(("ip4.addr", "10.77.77.1"), ("ip6.addr", "fd77::1"))
@@ -40,7 +40,7 @@ def test_aliases(real: Real) -> None:
 
     assert listing() == before
     with pytest.raises(HostError, match="interface nosuch0 does not exist"):
-        real.apply(Alias("nosuch0", "inet", "10.77.77.1/32"))
+        real.apply(AddressAlias("nosuch0", "inet", "10.77.77.1/32"))
 
 
 def test_an_own_network_stack(real: Real) -> None:
@@ -68,7 +68,7 @@ def test_an_own_network_stack(real: Real) -> None:
 def wait_for_memory(real: Real) -> dict[str, Any]:
     """The kernel counts memory about once a second."""
     for _ in range(50):
-        data = real.host.usage(real.box)
+        data = real.host.usage(real.host_state)
         if data["memory"]["usage"]["usage"]:
             break
         time.sleep(0.1)
@@ -76,19 +76,19 @@ def wait_for_memory(real: Real) -> dict[str, Any]:
 
 
 def test_limits_and_usage(real: Real) -> None:
-    real.apply(Limits(real.name, ("maxproc:deny=20", "memoryuse:sigkill=134217728")))
+    real.apply(RctlRules(real.name, ("maxproc:deny=20", "memoryuse:sigkill=134217728")))
     real.create()
     pid = real.sleeper()
 
     data = wait_for_memory(real)
-    real.apply(Limits(real.name, ("maxproc:deny=30",), removed=("memoryuse:sigkill", "pcpu:deny")))
+    real.apply(RctlRules(real.name, ("maxproc:deny=30",), removed=("memoryuse:sigkill", "pcpu:deny")))
 
     assert data["pids"] == {"current": 1, "limit": 20}
     assert data["memory"]["usage"]["usage"] > 0
     assert data["memory"]["usage"]["limit"] == 134217728
     assert real.libc.rctl_get_rules(f"jail:{real.name}") == {f"jail:{real.name}:maxproc:deny": 30}
     with pytest.raises(HostError, match=f"jail:{real.name}:cputime:deny=5: operation not supported"):
-        real.apply(Limits(real.name, ("cputime:deny=5",)))
+        real.apply(RctlRules(real.name, ("cputime:deny=5",)))
     real.undo()
     os.waitpid(pid, 0)
     assert real.libc.rctl_get_rules(f"jail:{real.name}") == {}
@@ -100,7 +100,7 @@ def test_limits_and_usage(real: Real) -> None:
 def test_a_console(real: Real) -> None:
     real.create()
     process = Process(("x",), user=User(1000, 1000), console_size=(33, 99))
-    master, slave = real.host.open_console(process, real.box)
+    master, slave = real.host.open_console(process, real.host_state)
 
     def work() -> object:
         os.setsid()

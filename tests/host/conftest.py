@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from runjail.host import programs
-from runjail.host.base import Box
+from runjail.host.base import HostState
 from runjail.host.freebsd import jails, lock, processes, unmount
 from runjail.host.freebsd.host import FreeBSDHost
 from runjail.steps import CreateJail, Step
@@ -27,16 +27,16 @@ class Machine:
         self.state = base / "state"
         self.root.mkdir()
         self.state.mkdir()
-        self.box = Box("web", "web", str(self.state), str(self.root), str(self.root))
+        self.host_state = HostState("web", "web", str(self.state), str(self.root), str(self.root))
         self.notes: list[dict[str, Any]] = []
 
     def apply(self, step: Step) -> None:
-        self.host.apply(step, self.box, self.notes.append)
+        self.host.apply(step, self.host_state, self.notes.append)
 
     def undo(self) -> None:
         """Take everything back, as delete does."""
         for note in reversed(self.notes):
-            self.host.undo(note, self.box)
+            self.host.undo(note, self.host_state)
 
     def reboot(self) -> None:
         """Let everything look as it did, to another runjail, on a kernel that was started at another time."""
@@ -49,13 +49,13 @@ class Machine:
     def add_jail(self, jid: int = 7, name: str = "web") -> None:
         self.kernel.jails[jid] = (name, os.path.realpath(self.root))
         if name == "web":
-            self.box.jid = jid
+            self.host_state.jid = jid
 
 
 def step(machine: Machine, **params: str) -> CreateJail:
     """Return the step that makes the machine's jail, with more parameters; `__` stands for a dot."""
     given = tuple((key.replace("__", "."), value) for key, value in params.items())
-    return CreateJail("web", (("name", "web"), ("path", machine.box.root), ("persist", None), *given))
+    return CreateJail("web", (("name", "web"), ("path", machine.host_state.root), ("persist", None), *given))
 
 
 @pytest.fixture

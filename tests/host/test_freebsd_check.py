@@ -104,4 +104,4 @@ def test_users_are_told_to_be_root(machine: Machine, monkeypatch: pytest.MonkeyP
 def test_the_host_loads_the_system_s_libc_by_itself(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(libc, "load", machine.kernel.libc)
 
-    assert host.FreeBSDHost().boot() == machine.host.boot()
+    assert host.FreeBSDHost().boot_id() == machine.host.boot_id()

@@ -67,7 +67,7 @@ def test_a_number_that_is_another_ones_by_now_stays(machine: Machine) -> None:
     theirs = machine.programs.rulesets[1000]
     for note in ours:
         if note["undo"] == "ruleset":
-            machine.host.undo(note, machine.box)
+            machine.host.undo(note, machine.host_state)
 
     assert machine.programs.rulesets[1000] == theirs
     machine.undo()

@@ -44,7 +44,7 @@ def test_entering_forbids_tracing_closes_and_attaches(machine: Machine) -> None:
     kept = os.open("/etc/passwd", os.O_RDONLY)
 
     def enter() -> object:
-        machine.host.confine(machine.box, [kept])
+        machine.host.enter_root(machine.host_state, [kept])
         try:
             os.fstat(stray)
             left = "stray left"
@@ -67,7 +67,7 @@ def test_a_directory_is_refused_before_the_kernel_does(machine: Machine, keep: l
     def enter() -> object:
         directory = os.open("/etc", os.O_RDONLY)
         os.dup2(directory, 5 if keep else 1)
-        return machine.host.confine(machine.box, keep)
+        return machine.host.enter_root(machine.host_state, keep)
 
     number = 5 if keep else 1
     wanted = f"HostError: enter jail web: descriptor {number} is a directory, which leads out of it"
@@ -80,7 +80,7 @@ def test_closed_standard_descriptors_do_not_matter(machine: Machine) -> None:
     def enter() -> object:
         os.close(1)
         os.close(2)
-        return machine.host.enter(machine.box, [])
+        return machine.host.enter(machine.host_state, [])
 
     assert in_child(enter) == "None"
 
@@ -97,7 +97,7 @@ def test_a_jail_of_another_container_is_not_entered(machine: Machine) -> None:
     machine.add_jail(7)
     machine.kernel.jails[7] = ("other", str(machine.root))
 
-    assert in_child(lambda: machine.host.enter(machine.box, [])) == "HostError: enter jail web: it is gone"
+    assert in_child(lambda: machine.host.enter(machine.host_state, [])) == "HostError: enter jail web: it is gone"
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_a_refused_attach_is_worded(machine: Machine, number: int, text: str) ->
     machine.add_jail(7)
     machine.kernel.refuse["jail_attach"] = Refusal(number)
 
-    assert in_child(lambda: machine.host.enter(machine.box, [])) == f"HostError: enter jail web: {text}"
+    assert in_child(lambda: machine.host.enter(machine.host_state, [])) == f"HostError: enter jail web: {text}"
 
 
 def test_what_children_need_is_loaded_before_the_fork(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,10 +123,10 @@ def test_what_children_need_is_loaded_before_the_fork(machine: Machine, monkeypa
 
     monkeypatch.setattr(os, "fork", fork)
 
-    assert machine.host.fork_init(machine.box, Plan("freebsd", "web", "/", "/", ())) == 4711
+    assert machine.host.fork_init(machine.host_state, Plan("freebsd", "web", "/", "/", ())) == 4711
     assert loaded == [True]
-    machine.host.identify(machine.box)
-    assert machine.box.namespaces == {}
+    machine.host.record_namespaces(machine.host_state)
+    assert machine.host_state.namespaces == {}
 
 
 @pytest.fixture
@@ -148,28 +148,28 @@ def test_limits_come_before_ids(machine: Machine, identity: list[tuple[str, obje
 
     The primary group stands twice: before FreeBSD 15 its first place is the effective group's.
     """
-    machine.host.become(PROCESS)
+    machine.host.apply_credentials(PROCESS)
 
     assert identity == [("limit 13", (5, 6)), ("setgroups", [20, 20, 30]), ("setgid", 20), ("setuid", 10)]
     assert machine.kernel.calls == []
 
 
 def test_no_new_privileges_is_promised_to_the_kernel(machine: Machine, identity: list[tuple[str, object]]) -> None:
-    machine.host.become(PROCESS.replace(no_new_privileges=True))
+    machine.host.apply_credentials(PROCESS.replace(no_new_privileges=True))
 
     assert machine.kernel.calls == [("procctl", 19, 1)]
 
 
 def test_a_limit_of_linux_is_an_error(machine: Machine) -> None:
     with pytest.raises(HostError, match="RLIMIT_NICE: this system has no such limit"):
-        machine.host.become(PROCESS.replace(rlimits=(Rlimit("RLIMIT_NICE", 1, 1),)))
+        machine.host.apply_credentials(PROCESS.replace(rlimits=(Rlimit("RLIMIT_NICE", 1, 1),)))
 
 
 def test_a_console_has_owner_and_size(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     owners: list[tuple[int, int]] = []
     monkeypatch.setattr(os, "fchown", lambda descriptor, uid, gid: owners.append((uid, gid)))
 
-    master, slave = machine.host.open_console(PROCESS.replace(console_size=(24, 80)), machine.box)
+    master, slave = machine.host.open_console(PROCESS.replace(console_size=(24, 80)), machine.host_state)
     size = struct.unpack("HHHH", fcntl.ioctl(master, termios.TIOCGWINSZ, bytes(8)))
     inheritable = os.get_inheritable(slave)
     os.close(master)
@@ -181,7 +181,7 @@ def test_a_console_has_owner_and_size(machine: Machine, monkeypatch: pytest.Monk
 def test_a_console_without_size_keeps_the_system_s(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fchown", lambda descriptor, uid, gid: None)
 
-    for descriptor in machine.host.open_console(PROCESS, machine.box):
+    for descriptor in machine.host.open_console(PROCESS, machine.host_state):
         os.close(descriptor)
 
 
@@ -194,7 +194,7 @@ def test_a_console_that_cannot_be_owned_leaves_nothing_open(machine: Machine, mo
     os.close(before)
 
     with pytest.raises(HostError, match="open a terminal: no"):
-        machine.host.open_console(PROCESS, machine.box)
+        machine.host.open_console(PROCESS, machine.host_state)
 
     after = os.dup(0)
     os.close(after)
@@ -205,4 +205,4 @@ def test_no_terminal_left_is_an_error(machine: Machine) -> None:
     machine.kernel.refuse["posix_openpt"] = Refusal(errno.EAGAIN)
 
     with pytest.raises(HostError, match="open a terminal: "):
-        machine.host.open_console(PROCESS, machine.box)
+        machine.host.open_console(PROCESS, machine.host_state)

@@ -14,7 +14,7 @@ from tests.host.conftest import Machine, step
 def test_a_dataset_is_given_and_taken_back(machine: Machine) -> None:
     machine.apply(step(machine))
     machine.apply(JailDataset("tank/data"))
-    assert machine.programs.jailed == {"tank/data": machine.box.jid}
+    assert machine.programs.jailed == {"tank/data": machine.host_state.jid}
 
     machine.undo()
 

@@ -9,7 +9,7 @@ from runjail.errors import HostError
 from runjail.host.freebsd import libc
 from runjail.host.freebsd.host import FreeBSDHost
 from runjail.host.programs import Result
-from runjail.steps import Cpus, CreateJail, Nodes
+from runjail.steps import Cpus, CreateJail, DeviceNodes
 from tests.host.conftest import Machine, step
 from tests.host.fake_libc import FakeKernel, Refusal
 
@@ -19,7 +19,7 @@ def test_a_jail_is_created_with_literal_values_and_its_jid_learned(machine: Mach
 
     wanted = ["name=web", f"path={machine.root}", "persist", 'host.hostname=a$b "q" x', "enforce_statfs=1"]
     assert machine.programs.calls == [["/usr/sbin/jail", "-q", "-i", "-c", *wanted]]
-    assert machine.box.jid in machine.kernel.jails
+    assert machine.host_state.jid in machine.kernel.jails
 
 
 def test_the_name_is_added_when_the_parameters_lack_it(machine: Machine) -> None:
@@ -40,13 +40,13 @@ def test_the_way_back_is_noted_before_the_jail_exists(machine: Machine) -> None:
 def test_the_jid_is_noted_afterwards(machine: Machine) -> None:
     machine.apply(step(machine))
 
-    assert machine.notes[1]["jid"] == machine.box.jid
+    assert machine.notes[1]["jid"] == machine.host_state.jid
 
 
 def test_removal_takes_jail_processes_and_what_was_mounted_from_inside(machine: Machine) -> None:
     ours = machine.kernel.add_mount(f"{machine.root}/volume")
     machine.apply(step(machine, allow__mount="", allow__mount__tmpfs=""))
-    machine.kernel.add_process(50, jid=machine.box.jid)
+    machine.kernel.add_process(50, jid=machine.host_state.jid)
     machine.kernel.add_mount(f"{machine.root}/by-itself")
 
     machine.undo()
@@ -59,7 +59,7 @@ def test_removal_takes_jail_processes_and_what_was_mounted_from_inside(machine: 
 @pytest.mark.parametrize(("root", "allowed"), [("/", True), ("", False)])
 def test_what_others_mount_below_stays(machine: Machine, root: str, allowed: bool) -> None:
     """Where the jail cannot mount, or shares its root with the host, a later mount is somebody else's."""
-    machine.box.root = root or machine.box.root
+    machine.host_state.root = root or machine.host_state.root
     machine.apply(step(machine, **({"allow__mount": ""} if allowed else {})))
     later = machine.kernel.add_mount(f"{machine.root}/usb-stick")
 
@@ -73,7 +73,9 @@ def test_removing_twice_is_success(machine: Machine) -> None:
     machine.undo()
     machine.undo()
 
-    assert [call for call in machine.kernel.calls if call[0] == "jail_remove"] == [("jail_remove", machine.box.jid)]
+    assert [call for call in machine.kernel.calls if call[0] == "jail_remove"] == [
+        ("jail_remove", machine.host_state.jid)
+    ]
 
 
 def test_a_jail_without_noted_jid_is_found_by_name_and_root(machine: Machine) -> None:
@@ -90,11 +92,11 @@ def test_a_jail_without_noted_jid_is_found_by_name_and_root(machine: Machine) ->
 def test_a_jail_of_somebody_else_stays(machine: Machine, name: str, path: str | None) -> None:
     """The jid, or the name, was taken again after ours had gone."""
     machine.apply(step(machine))
-    machine.kernel.jails[machine.box.jid] = (name, path or str(machine.root))
+    machine.kernel.jails[machine.host_state.jid] = (name, path or str(machine.root))
 
     machine.undo()
 
-    assert machine.kernel.jails == {machine.box.jid: (name, path or str(machine.root))}
+    assert machine.kernel.jails == {machine.host_state.jid: (name, path or str(machine.root))}
 
 
 def test_nothing_is_removed_after_a_reboot(machine: Machine) -> None:
@@ -128,7 +130,7 @@ def test_a_jail_that_cannot_be_removed_is_an_error(machine: Machine, call: str) 
 def test_a_jail_that_dies_slowly_is_waited_for_but_not_for_ever(machine: Machine) -> None:
     """An unreaped zombie of the caller keeps it dying: bounded, and no error."""
     machine.apply(step(machine))
-    machine.kernel.dying[machine.box.jid] = 10**9
+    machine.kernel.dying[machine.host_state.jid] = 10**9
 
     machine.undo()
 
@@ -138,7 +140,7 @@ def test_a_jail_that_dies_slowly_is_waited_for_but_not_for_ever(machine: Machine
 def test_the_killed_are_waited_for_until_they_are_dead(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """jail_remove(2) returns before its victims are gone, and they hold mounts."""
     machine.apply(step(machine))
-    machine.kernel.add_process(50, jid=machine.box.jid)
+    machine.kernel.add_process(50, jid=machine.host_state.jid)
     looks: list[int] = []
     real = FakeKernel._sysctl
 
@@ -153,7 +155,7 @@ def test_the_killed_are_waited_for_until_they_are_dead(machine: Machine, monkeyp
     monkeypatch.setattr(FakeKernel, "_sysctl", die_slowly)
     monkeypatch.setattr(FakeKernel, "_jail_remove", remove)
     machine.host = FreeBSDHost(machine.kernel.libc())
-    boot = machine.host.boot()
+    boot = machine.host.boot_id()
     looks.clear()
 
     machine.undo()
@@ -233,20 +235,20 @@ def test_cpus_the_machine_lacks_are_an_error(machine: Machine, cpus: str) -> Non
 
 def test_a_step_for_another_system_is_refused(machine: Machine) -> None:
     with pytest.raises(HostError, match="the FreeBSD host has no Nodes"):
-        machine.apply(Nodes(()))
+        machine.apply(DeviceNodes(()))
 
 
 def test_a_note_of_another_version_is_refused(machine: Machine) -> None:
     """Skipping it would leave something behind and say nothing."""
     with pytest.raises(HostError, match="undoing 'teleport'"):
-        machine.host.undo({"undo": "teleport"}, machine.box)
+        machine.host.undo({"undo": "teleport"}, machine.host_state)
 
 
 def test_the_root_s_real_path_is_noted(machine: Machine) -> None:
     """The kernel stores the path without links; a comparison with ours would find nothing."""
     link = machine.base / "link"
     link.symlink_to(machine.root)
-    machine.box.root = str(link)
+    machine.host_state.root = str(link)
 
     machine.apply(step(machine))
     machine.undo()
@@ -275,7 +277,7 @@ def test_a_kernel_without_descriptors_removes_by_number(machine: Machine) -> Non
 
     machine.undo()
 
-    assert machine.kernel.calls == [("jail_remove", machine.box.jid)]
+    assert machine.kernel.calls == [("jail_remove", machine.host_state.jid)]
 
 
 def test_who_gets_the_number_between_look_and_removal_stays(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -285,7 +287,7 @@ def test_who_gets_the_number_between_look_and_removal_stays(machine: Machine, mo
 
     def steal(kernel: FakeKernel, vector: int, count: int, flags: int) -> int:
         if flags & libc.JAIL_GET_DESC:
-            kernel.jails[machine.box.jid] = ("other", "/elsewhere")
+            kernel.jails[machine.host_state.jid] = ("other", "/elsewhere")
         return real(kernel, vector, count, flags)
 
     monkeypatch.setattr(FakeKernel, "_jail_get", steal)

@@ -10,7 +10,7 @@ import pytest
 
 from runjail.host.freebsd import libc as c
 from runjail.host.freebsd import structs
-from runjail.host.freebsd.structs import Mounted, Prison, Proc
+from runjail.host.freebsd.structs import Jail, MountEntry, Proc
 from tests.host.fake_libc import FakeKernel, Refusal
 
 
@@ -27,7 +27,7 @@ def libc(kernel: FakeKernel) -> c.Libc:
 
 
 def test_jails_are_found_by_name_and_by_jid(libc: c.Libc) -> None:
-    assert libc.jail("web") == libc.jail(7) == Prison(7, "web", "/jr")
+    assert libc.jail("web") == libc.jail(7) == Jail(7, "web", "/jr")
 
 
 @pytest.mark.parametrize("which", ["nosuch", 99, "7"])
@@ -41,7 +41,7 @@ def test_dying_jails_are_hidden_unless_asked_for(libc: c.Libc, kernel: FakeKerne
 
     assert libc.jail(7) is None
     assert libc.jail("web") is None
-    assert libc.jail(7, dying=True) == Prison(7, "web", "/jr")
+    assert libc.jail(7, dying=True) == Jail(7, "web", "/jr")
 
 
 def test_all_jails_are_listed(libc: c.Libc) -> None:
@@ -88,7 +88,7 @@ def test_the_mount_table_is_read_whole(libc: c.Libc, kernel: FakeKernel) -> None
     table = libc.mounts()
 
     assert [mounted.path for mounted in table] == ["/", "/dev", *(f"/m/{number}" for number in range(40))]
-    assert table[2] == Mounted((102, -102), "nullfs", "/src", "/m/0", 0)
+    assert table[2] == MountEntry((102, -102), "nullfs", "/src", "/m/0", 0)
 
 
 def test_a_table_that_grows_meanwhile_is_read_again(kernel: FakeKernel, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from runjail.container.state import Container, Store
+from runjail.container.state import Container, Runtime
 from runjail.container.update import update
 from runjail.errors import HostError, cause
 from runjail.spec.model import Resources
-from runjail.steps import Limits
+from runjail.steps import RctlRules
 from tests.host.conftest import Machine
 from tests.host.fake_libc import Refusal
 
@@ -18,7 +18,7 @@ def test_rules_are_added_and_only_they_are_removed(machine: Machine) -> None:
     others = ["jail:web:openfiles:deny=100", "jail:web:memoryuse:sigkill=4194304"]  # by the administrator
     machine.kernel.rules = [*others]
 
-    machine.apply(Limits("web", ("maxproc:deny=20", "memoryuse:sigkill=1048576")))
+    machine.apply(RctlRules("web", ("maxproc:deny=20", "memoryuse:sigkill=1048576")))
     assert machine.kernel.rules == [*others, "jail:web:maxproc:deny=20", "jail:web:memoryuse:sigkill=1048576"]
     machine.undo()
     machine.undo()
@@ -27,24 +27,24 @@ def test_rules_are_added_and_only_they_are_removed(machine: Machine) -> None:
 
 
 def test_an_update_replaces_and_drops(machine: Machine) -> None:
-    machine.apply(Limits("web", ("maxproc:deny=20", "pcpu:deny=50")))
+    machine.apply(RctlRules("web", ("maxproc:deny=20", "pcpu:deny=50")))
 
-    machine.apply(Limits("web", ("maxproc:deny=30",), removed=("pcpu:deny", "swapuse:deny")))
+    machine.apply(RctlRules("web", ("maxproc:deny=30",), removed=("pcpu:deny", "swapuse:deny")))
 
     assert machine.kernel.rules == ["jail:web:maxproc:deny=30"]
 
 
 def test_a_limit_that_is_changed_is_never_off(machine: Machine) -> None:
     """The new rule is there before the old one goes; when it is refused, the old one stays."""
-    machine.apply(Limits("web", ("memoryuse:sigkill=100",)))
+    machine.apply(RctlRules("web", ("memoryuse:sigkill=100",)))
     machine.kernel.refuse["rctl_remove_rule"] = Refusal(errno.EPERM)
     with pytest.raises(HostError, match="remove the limit jail:web:memoryuse:sigkill=100"):
-        machine.apply(Limits("web", ("memoryuse:sigkill=200",), removed=("memoryuse:sigkill=100",)))
+        machine.apply(RctlRules("web", ("memoryuse:sigkill=200",), removed=("memoryuse:sigkill=100",)))
     assert machine.kernel.rules == ["jail:web:memoryuse:sigkill=100", "jail:web:memoryuse:sigkill=200"]
 
     machine.kernel.refuse = {"rctl_add_rule": Refusal(errno.EPERM)}
     with pytest.raises(HostError, match="limit resources with jail:web:memoryuse:sigkill=300"):
-        machine.apply(Limits("web", ("memoryuse:sigkill=300",), removed=("memoryuse:sigkill=100",)))
+        machine.apply(RctlRules("web", ("memoryuse:sigkill=300",), removed=("memoryuse:sigkill=100",)))
     assert machine.kernel.rules == ["jail:web:memoryuse:sigkill=100", "jail:web:memoryuse:sigkill=200"]
 
     machine.undo()
@@ -55,7 +55,7 @@ def test_accounting_that_is_off_is_explained(machine: Machine) -> None:
     machine.kernel.accounting = False
 
     with pytest.raises(HostError, match="jail:web:maxproc:deny=20: the kernel does not account") as caught:
-        machine.apply(Limits("web", ("maxproc:deny=20",), removed=("pcpu:deny",)))
+        machine.apply(RctlRules("web", ("maxproc:deny=20",), removed=("pcpu:deny",)))
 
     assert caught.value.hint == "put kern.racct.enable=1 into /boot/loader.conf and reboot"
     machine.undo()
@@ -69,13 +69,13 @@ def test_a_refused_rule_is_named(machine: Machine, rule: str, number: int) -> No
     import os
 
     with pytest.raises(HostError) as caught:
-        machine.apply(Limits("web", (rule,)))
+        machine.apply(RctlRules("web", (rule,)))
 
     assert str(caught.value) == f"limit resources with jail:web:{rule}: {cause(OSError(number, os.strerror(number)))}"
 
 
 def test_a_rule_that_cannot_be_removed_is_an_error(machine: Machine) -> None:
-    machine.apply(Limits("web", ("maxproc:deny=20",)))
+    machine.apply(RctlRules("web", ("maxproc:deny=20",)))
     machine.kernel.refuse["rctl_remove_rule"] = Refusal(errno.EPERM)
 
     with pytest.raises(HostError, match="remove the limit jail:web:maxproc:deny=20: not allowed"):
@@ -88,7 +88,7 @@ def test_usage_comes_from_accounting(machine: Machine) -> None:
     machine.kernel.racct["jail:web"] = "cputime=3,memoryuse=4096,maxproc=1,swapuse=512,nthr=2"
     machine.kernel.rules = ["jail:web:maxproc:deny=20", "jail:web:maxproc:log=10", "jail:web:memoryuse:sigkill=8192"]
 
-    data = machine.host.usage(machine.box)
+    data = machine.host.usage(machine.host_state)
 
     assert data["cpu"]["usage"]["total"] == 3_000_000_000
     assert data["memory"]["usage"] == {"usage": 4096, "limit": 8192}
@@ -104,7 +104,7 @@ def test_usage_without_accounting_is_that_of_living_processes(machine: Machine) 
     machine.kernel.add_process(51, jid=7, runtime=2000, resident=4)
     machine.kernel.add_process(52, jid=0, runtime=9999, resident=9)
 
-    data = machine.host.usage(machine.box)
+    data = machine.host.usage(machine.host_state)
 
     assert data["cpu"]["usage"]["total"] == 3_000_000
     assert data["memory"]["usage"]["usage"] == 7 * 4096
@@ -114,34 +114,34 @@ def test_usage_without_accounting_is_that_of_living_processes(machine: Machine) 
 def test_a_group_is_only_remembered(machine: Machine) -> None:
     """rctl knows no groups but jails; what an NRI plugin says is told to those after it."""
     before = list(machine.kernel.rules)
-    machine.host.regroup("/qos-ls/web", machine.box, machine.notes.append)
+    machine.host.move_cgroup("/qos-ls/web", machine.host_state, machine.notes.append)
 
-    assert (machine.box.cgroup, machine.kernel.rules) == ("/qos-ls/web", before)
+    assert (machine.host_state.cgroup, machine.kernel.rules) == ("/qos-ls/web", before)
 
 
 def test_updates_raise_and_lower_a_memory_limit(machine: Machine, tmp_path: Path) -> None:
     """One rule is in force after each update, `delete` takes that one back, and other people's stay."""
     others = ["jail:web:memoryuse:sigkill=4194304"]
     machine.kernel.rules = [*others]
-    container = running(machine, Store(f"{tmp_path}/containers"))
+    container = running(machine, Runtime(f"{tmp_path}/containers"))
     for amount in (200, 300, 200, 100):
-        update("web", Resources(memory_limit=amount), machine.host, Store(f"{tmp_path}/containers"))
+        update("web", Resources(memory_limit=amount), machine.host, Runtime(f"{tmp_path}/containers"))
         assert machine.kernel.rules == [*others, f"jail:web:memoryuse:sigkill={amount}"]
 
     for note in reversed(container.notes()):
-        machine.host.undo(note, machine.box)
+        machine.host.undo(note, machine.host_state)
     assert machine.kernel.rules == others
 
 
-def running(machine: Machine, store: Store) -> Container:
+def running(machine: Machine, store: Runtime) -> Container:
     """Return the facts of a container whose init runs in jail 7."""
     machine.add_jail(7)
     machine.kernel.add_process(50, jid=7)
     container = store.reserve("web")
-    container.box.name, container.box.jid, container.box.pid = "web", 7, 50
-    container.box.started = machine.host.started(50)
+    container.host_state.name, container.host_state.jid, container.host_state.pid = "web", 7, 50
+    container.host_state.started = machine.host.start_time(50)
     texts = dict.fromkeys(("ociVersion", "bundle", "created", "owner"), "")
-    container.data = {**texts, "annotations": {}, "hooks": {}, "boot": machine.host.boot(), "creator": None}
+    container.data = {**texts, "annotations": {}, "hooks": {}, "boot": machine.host.boot_id(), "creator": None}
     container.save()
     container.unlock()
     return container

@@ -78,7 +78,7 @@ def test_each_note_takes_back_only_what_came_after_it(machine: Machine, volume: 
     machine.apply(Mount("nullfs", volume, "/two"))
 
     assert [len(note["keep"]) for note in machine.notes if note["undo"] == "mounts"] == [1, 2]
-    machine.host.undo(machine.notes[-1], machine.box)
+    machine.host.undo(machine.notes[-1], machine.host_state)
     assert machine.kernel.paths() == [foreign.path, f"{machine.root}/one"]
 
     machine.undo()
@@ -287,7 +287,7 @@ def test_a_missing_directory_in_devfs_is_explained(
 ) -> None:
     """devfs has no mkdir, and /dev/shm exists only while linux_common is loaded."""
 
-    def refuse(root: int, path: str, directory: bool, making: Callable[[str], None]) -> rootfs.Place:
+    def refuse(root: int, path: str, directory: bool, making: Callable[[str], None]) -> rootfs.ResolvedPath:
         raise OSError(errno.EOPNOTSUPP, "Operation not supported")
 
     monkeypatch.setattr(rootfs, "mount_point", refuse)

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from runjail.errors import HostError
-from runjail.host.base import Box
+from runjail.host.base import HostState
 from runjail.host.freebsd.jails import Taken
 from runjail.host.programs import Result
-from runjail.steps import Alias, CreateJail, Limits, MoveInterface
+from runjail.steps import AddressAlias, CreateJail, MoveInterface, RctlRules
 from tests.host.conftest import Machine
 
 OTHER = "web~00c0ffee"
-LIMITS = Limits("web", ("maxproc:deny=20", "memoryuse:sigkill=1048576"))
+LIMITS = RctlRules("web", ("maxproc:deny=20", "memoryuse:sigkill=1048576"))
 RULES = {name: [f"jail:{name}:maxproc:deny=20", f"jail:{name}:memoryuse:sigkill=1048576"] for name in ("web", OTHER)}
 
 
@@ -29,16 +29,16 @@ class Root:
         self.host = machine.host
         state = machine.base / name
         state.mkdir()
-        self.box = Box("web", "web", str(state), str(machine.root), str(machine.root))
+        self.host_state = HostState("web", "web", str(state), str(machine.root), str(machine.root))
         self.notes: list[dict[str, Any]] = []
 
     def apply(self, *steps: Any) -> None:
         for step in steps:
-            self.host.apply(step, self.box, self.notes.append)
+            self.host.apply(step, self.host_state, self.notes.append)
 
     def undo(self) -> None:
         for note in reversed(self.notes):
-            self.host.undo(note, self.box)
+            self.host.undo(note, self.host_state)
 
 
 def names(machine: Machine) -> list[str]:
@@ -52,9 +52,9 @@ def test_one_id_below_two_roots(machine: Machine, capfd: pytest.CaptureFixture[s
     second.apply(jail_of(machine), LIMITS)
 
     assert names(machine) == ["web", OTHER]
-    assert (first.box.name, second.box.name) == ("web", OTHER)
+    assert (first.host_state.name, second.host_state.name) == ("web", OTHER)
     assert machine.kernel.rules == RULES["web"] + RULES[OTHER]
-    assert f"jail {first.box.jid} is called web, this one is {OTHER}" in capfd.readouterr().err
+    assert f"jail {first.host_state.jid} is called web, this one is {OTHER}" in capfd.readouterr().err
     second.undo()
     assert (names(machine), machine.kernel.rules) == (["web"], RULES["web"])
     first.undo()
@@ -85,7 +85,7 @@ def test_a_stranger_takes_the_name_while_jail_works(machine: Machine, monkeypatc
     with pytest.raises(Taken, match="create jail web: a jail of this name exists already"):
         root.apply(jail_of(machine))
     root.undo()
-    root.host.kill_all(root.box, 9)
+    root.host.kill_all(root.host_state, 9)
 
     assert names(machine) == ["web"]
 
@@ -96,7 +96,7 @@ def test_limits_of_a_name_that_another_jail_has_by_now(machine: Machine) -> None
     first.apply(jail_of(machine), LIMITS)
     machine.kernel.jails = {5000: ("unrelated", "/")}
     second.apply(jail_of(machine), LIMITS)
-    assert second.box.name == "web"
+    assert second.host_state.name == "web"
     first.undo()
 
     assert names(machine) == ["unrelated", "web"]
@@ -117,7 +117,7 @@ def test_an_interface_of_a_jail_that_is_gone_is_not_fetched_from_the_next(machin
     root = Root(machine, "root")
     machine.programs.interfaces["epair0b"] = []
     root.apply(jail_of(machine), MoveInterface("epair0b"))
-    machine.kernel.jails[root.box.jid] = ("other", "/elsewhere")
+    machine.kernel.jails[root.host_state.jid] = ("other", "/elsewhere")
     machine.programs.calls.clear()
     root.undo()
 
@@ -136,7 +136,7 @@ def test_the_lock_of_names_is_lent_to_the_program(machine: Machine, tmp_path: Pa
         return real(argv, **more)
 
     monkeypatch.setattr(programs, "run", run)
-    Root(machine, "root").apply(jail_of(machine), Alias("lo0", "inet", "10.0.0.5/32"))
+    Root(machine, "root").apply(jail_of(machine), AddressAlias("lo0", "inet", "10.0.0.5/32"))
 
     assert (tmp_path / "runjail-jails.lock").stat().st_ino in seen[0]
     assert not programs.HELD

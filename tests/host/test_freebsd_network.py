@@ -4,7 +4,7 @@ import pytest
 
 from runjail.errors import HostError
 from runjail.host.programs import Result
-from runjail.steps import Alias, Loopback, MoveInterface
+from runjail.steps import AddressAlias, Loopback, MoveInterface
 from tests.host.conftest import Machine
 
 
@@ -17,7 +17,7 @@ def changes(machine: Machine) -> list[list[str]]:
 def test_an_alias_is_added_and_taken_off(machine: Machine, family: str, address: str) -> None:
     bare = address.partition("/")[0]
 
-    machine.apply(Alias("lo0", family, address))
+    machine.apply(AddressAlias("lo0", family, address))
     assert machine.kinds() == ["alias"]
     machine.undo()
 
@@ -30,20 +30,20 @@ def test_an_alias_is_added_and_taken_off(machine: Machine, family: str, address:
 )
 def test_an_address_that_was_there_is_not_ours(machine: Machine, family: str, address: str) -> None:
     """However it is spelled: taking off 127.0.0.1 at delete would break the host."""
-    machine.apply(Alias("lo0", family, address))
+    machine.apply(AddressAlias("lo0", family, address))
 
     assert (machine.notes, changes(machine)) == ([], [])
 
 
 def test_an_alias_on_nothing_is_an_error(machine: Machine) -> None:
     with pytest.raises(HostError, match=r"/sbin/ifconfig nosuch0 inet returned 1: .* nosuch0 does not exist"):
-        machine.apply(Alias("nosuch0", "inet", "10.9.9.9/32"))
+        machine.apply(AddressAlias("nosuch0", "inet", "10.9.9.9/32"))
 
     assert machine.notes == []
 
 
 def test_an_alias_that_is_gone_is_success(machine: Machine) -> None:
-    machine.apply(Alias("lo0", "inet", "10.9.9.9/32"))
+    machine.apply(AddressAlias("lo0", "inet", "10.9.9.9/32"))
     machine.undo()
     machine.undo()
     del machine.programs.interfaces["lo0"]
@@ -55,7 +55,7 @@ def test_an_alias_that_is_gone_is_success(machine: Machine) -> None:
 def test_words_that_are_no_addresses_are_no_match(machine: Machine) -> None:
     machine.programs.interfaces["tun0"] = ["inet 10.0.0.1 --> 10.0.0.2 netmask 0xff", "inet any"]
 
-    machine.apply(Alias("tun0", "inet", "10.0.0.2/32"))
+    machine.apply(AddressAlias("tun0", "inet", "10.0.0.2/32"))
 
     assert machine.kinds() == ["alias"]
 

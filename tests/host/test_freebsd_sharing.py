@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from runjail import rootfs
-from runjail.host.base import Box
+from runjail.host.base import HostState
 from runjail.host.freebsd import mounts, owners
 from runjail.steps import CreateJail, Mount
 from tests.host.conftest import Machine
@@ -21,15 +21,15 @@ class Other:
         self.machine = machine
         self.state = machine.base / "other"
         self.state.mkdir()
-        self.box = Box("other", "other", str(self.state), str(machine.root), str(machine.root))
+        self.host_state = HostState("other", "other", str(self.state), str(machine.root), str(machine.root))
         self.notes: list[dict[str, Any]] = []
 
     def apply(self, step: Mount) -> None:
-        self.machine.host.apply(step, self.box, self.notes.append)
+        self.machine.host.apply(step, self.host_state, self.notes.append)
 
     def undo(self) -> None:
         for note in reversed(self.notes):
-            self.machine.host.undo(note, self.box)
+            self.machine.host.undo(note, self.host_state)
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ def test_a_mount_point_that_another_removes_meanwhile_is_made_again(
     (machine.root / "data").mkdir()
     check, times = mounts._Mounting._check_place, [1, 1]
 
-    def vanish(mounting: Any, place: rootfs.Place) -> None:
+    def vanish(mounting: Any, place: rootfs.ResolvedPath) -> None:
         check(mounting, place)
         if times:
             times.pop()

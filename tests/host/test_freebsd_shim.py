@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from runjail.errors import HostError
-from runjail.host.base import Box
+from runjail.host.base import HostState
 from runjail.host.freebsd import libc as c
 from runjail.host.freebsd.shim import FreeBSDShim
 from tests.host.fake_libc import FakeKernel, Refusal
@@ -84,7 +84,7 @@ def test_everything_is_unmounted(shim: FreeBSDShim, kernel: FakeKernel, tmp_path
 
 
 def test_a_jail_outlives_its_first_process(shim: FreeBSDShim) -> None:
-    box = Box("web", "web", "/state", "/root", "/root")
+    host_state = HostState("web", "web", "/state", "/root", "/root")
 
-    assert not shim.ends_with_init(box)
-    assert shim.oom_kills(box) == 0
+    assert not shim.ends_with_init(host_state)
+    assert shim.oom_kills(host_state) == 0

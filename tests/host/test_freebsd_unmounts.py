@@ -29,15 +29,15 @@ def nmounts(machine: Machine) -> list[tuple[dict[str, str], int]]:
 # A read-only root ---------------------------------------------------------------------------------------------------
 
 
-def make_view(machine: Machine, directory: str = "") -> str:
+def mount_readonly_root(machine: Machine, directory: str = "") -> str:
     view = f"{machine.state}/rootfs"
     machine.apply(ReadonlyRoot(str(machine.root), view, directory))
-    machine.box.root = view
+    machine.host_state.root = view
     return view
 
 
 def test_a_view_is_a_read_only_nullfs(machine: Machine) -> None:
-    view = make_view(machine)
+    view = mount_readonly_root(machine)
 
     assert nmounts(machine) == [({"fstype": "nullfs", "fspath": view, "from": str(machine.root)}, c.MNT_RDONLY)]
     machine.undo()
@@ -48,7 +48,7 @@ def test_a_view_is_a_read_only_nullfs(machine: Machine) -> None:
 def test_the_working_directory_is_made_behind_the_view(machine: Machine) -> None:
     """Below the root, whatever links the image has; it goes with the container when nothing is in it."""
     (machine.root / "link").symlink_to("/../elsewhere")
-    make_view(machine, "/link/deep")
+    mount_readonly_root(machine, "/link/deep")
 
     assert (machine.root / "elsewhere" / "deep").is_dir()
     machine.undo()
@@ -57,7 +57,7 @@ def test_the_working_directory_is_made_behind_the_view(machine: Machine) -> None
 
 def test_a_working_directory_that_cannot_be_made_is_left_to_the_program(machine: Machine) -> None:
     (machine.root / "file").touch()
-    view = make_view(machine, "/file/deep")
+    view = mount_readonly_root(machine, "/file/deep")
 
     assert os.path.isdir(view)
 
@@ -66,19 +66,19 @@ def test_a_view_that_is_not_read_only_is_an_error(machine: Machine) -> None:
     machine.kernel.ignored_flags = c.MNT_RDONLY
 
     with pytest.raises(HostError, match="the kernel ignored ro"):
-        make_view(machine)
+        mount_readonly_root(machine)
 
 
 def test_a_view_of_nothing_is_an_error(machine: Machine) -> None:
     machine.kernel.refuse["nmount"] = Refusal(errno.ENOENT)
 
     with pytest.raises(HostError, match=r"mount .* read-only on .*: its source does not exist"):
-        make_view(machine)
+        mount_readonly_root(machine)
 
 
 def test_undoing_a_view_unmounts_what_is_still_below_it(machine: Machine) -> None:
     """Whoever deletes the state directory with a volume still mounted in it deletes the volume's files."""
-    view = make_view(machine)
+    view = mount_readonly_root(machine)
     machine.kernel.add_mount(f"{view}/volume", busy=1)
 
     machine.undo()
@@ -91,7 +91,7 @@ def refuse_first(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
     """Let the first attempts to make a mount point fail as on a read-only file system."""
     left, real = [True] * times, rootfs.mount_point
 
-    def refuse(root: int, path: str, directory: bool, making: Callable[[str], None]) -> rootfs.Place:
+    def refuse(root: int, path: str, directory: bool, making: Callable[[str], None]) -> rootfs.ResolvedPath:
         if left and path:
             left.pop()
             raise OSError(errno.EROFS, "Read-only file system")
@@ -103,19 +103,22 @@ def refuse_first(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
 def test_mount_points_for_a_view_are_made_behind_it(
     machine: Machine, volume: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_view(machine)
-    machine.box.root, machine.box.source = str(machine.root), f"{machine.root}/."  # it shows what is behind it
+    mount_readonly_root(machine)
+    machine.host_state.root, machine.host_state.source = (
+        str(machine.root),
+        f"{machine.root}/.",
+    )  # it shows what is behind it
     refuse_first(monkeypatch, 1)
 
     machine.apply(Mount("nullfs", volume, "/data"))
 
-    assert machine.notes[1] == {"undo": "made", "root": machine.box.source, "path": "data/"}
+    assert machine.notes[1] == {"undo": "made", "root": machine.host_state.source, "path": "data/"}
     assert machine.kernel.paths()[-1] == f"{machine.root}/data"
 
 
 def test_mount_points_in_a_volume_on_a_view_are_made_in_the_volume(machine: Machine, volume: str) -> None:
     """The view is read-only, the volume in it is not."""
-    view = make_view(machine)
+    view = mount_readonly_root(machine)
 
     machine.apply(Mount("nullfs", volume, "/data/sub"))
 
@@ -126,11 +129,11 @@ def test_a_view_whose_mount_point_cannot_be_made_says_why(
     machine: Machine, volume: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It lies in a volume that is mounted read-only: what is made behind the view does not show."""
-    make_view(machine)
+    mount_readonly_root(machine)
     real, refused = rootfs.mount_point, []
 
-    def refuse(root: int, path: str, directory: bool, making: Callable[[str], None]) -> rootfs.Place:
-        if os.fstat(root).st_ino == os.stat(machine.box.root).st_ino:
+    def refuse(root: int, path: str, directory: bool, making: Callable[[str], None]) -> rootfs.ResolvedPath:
+        if os.fstat(root).st_ino == os.stat(machine.host_state.root).st_ino:
             refused.append(path)
             raise OSError(errno.EROFS, "Read-only file system")
         return real(root, path, directory, making)

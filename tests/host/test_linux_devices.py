@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from runjail.errors import HostError
-from runjail.host.base import Box
+from runjail.host.base import HostState
 from runjail.host.linux import cgroup_move, cgroups
 from runjail.host.linux import devices as linux_devices
 from runjail.plan.device_rules import policy
@@ -30,7 +30,7 @@ class Group:
 
     def __init__(self, path: str) -> None:
         self.path, self.directory = path, Path("/sys/fs/cgroup/devices") / path
-        self.box = Box("c", "c", "", "", "")
+        self.host_state = HostState("c", "c", "", "", "")
         self.notes: list[dict[str, Any]] = []
 
     def enforce(self, allow: bool, *rules: tuple[str, int, int, str]) -> list[str]:
@@ -101,8 +101,8 @@ def test_a_group_of_nobodys_choice_is_a_new_one(group: Group) -> None:
 
 def test_a_container_that_moves_takes_its_policy_along(group: Group) -> None:
     """An NRI plugin may ask for another group; no list of v1 says what the old one forbade."""
-    group.box.devices = {"allow": True, "rules": [list(ZERO)], "enforced": True}
-    cgroup_move.move(group.path, group.box, group.notes.append, list)
+    group.host_state.devices = {"allow": True, "rules": [list(ZERO)], "enforced": True}
+    cgroup_move.move(group.path, group.host_state, group.notes.append, list)
 
     assert group.opens("/dev/zero", "/dev/full") == [False, True]
 
@@ -111,12 +111,12 @@ def test_a_policy_that_needs_no_group_is_no_loss(group: Group, monkeypatch: pyte
     """And one that a group alone can enforce is an error."""
     monkeypatch.setattr(cgroups, "TOP", "/proc/sys")  # where there are no groups
     for made, lacks in ((DevicePolicy(True, (), True), False), (DevicePolicy(False, (ZERO,), True), True)):
-        box = Box("c", "c", "", "", "")
-        cgroups.create(Cgroup("x", Resources(), made), box, group.notes.append)
+        host_state = HostState("c", "c", "", "", "")
+        cgroups.create(Cgroup("x", Resources(), made), host_state, group.notes.append)
 
-        assert box.lacks_policy() == lacks
+        assert host_state.lacks_policy() == lacks
     with pytest.raises(HostError, match=r"linux\.resources\.devices cannot be enforced"):
-        linux_devices.do_without(DevicePolicy(False, (), False), group.box)
+        linux_devices.do_without(DevicePolicy(False, (), False), group.host_state)
 
 
 def test_two_containers_of_one_id(runjail: Runjail, bundle: Bundle, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from runjail.errors import HostError
-from runjail.host.base import Box
+from runjail.host.base import HostState
 from runjail.host.linux import cgroup_move, cgroups
 from runjail.spec.model import Resources
 from runjail.steps import Cgroup
@@ -60,9 +60,9 @@ class Tree:
             for controller in V1:
                 mkdir(top / controller)
 
-    def apply(self, box: Box, notes: Notes, **limits: int | str) -> None:
+    def apply(self, host_state: HostState, notes: Notes, **limits: int | str) -> None:
         resources = Resources(**limits)  # type: ignore[arg-type]
-        cgroups.create(Cgroup("a/web", resources), box, notes.append)
+        cgroups.create(Cgroup("a/web", resources), host_state, notes.append)
 
     def limits(self) -> list[str]:
         """Return the limits written since the last time this was asked."""
@@ -72,8 +72,8 @@ class Tree:
 
 
 @pytest.fixture
-def box(tmp_path: Path) -> Box:
-    return Box("web", "web", str(tmp_path), "", "")
+def host_state(tmp_path: Path) -> HostState:
+    return HostState("web", "web", str(tmp_path), "", "")
 
 
 @pytest.fixture
@@ -88,8 +88,8 @@ def v1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tree:
     return Tree(tmp_path / "v1", False, monkeypatch)
 
 
-def test_limits_of_v2(v2: Tree, box: Box) -> None:
-    v2.apply(box, [], memory_limit=100, memory_swap=150, cpu_quota=50_000, pids_limit=0, cpus="0-1")
+def test_limits_of_v2(v2: Tree, host_state: HostState) -> None:
+    v2.apply(host_state, [], memory_limit=100, memory_swap=150, cpu_quota=50_000, pids_limit=0, cpus="0-1")
 
     assert v2.limits() == [
         "a/web/memory.max=100",
@@ -100,8 +100,8 @@ def test_limits_of_v2(v2: Tree, box: Box) -> None:
     ]
 
 
-def test_limits_of_v1(v1: Tree, box: Box) -> None:
-    v1.apply(box, [], memory_limit=100, memory_swap=150, cpu_quota=50_000, pids_limit=0)
+def test_limits_of_v1(v1: Tree, host_state: HostState) -> None:
+    v1.apply(host_state, [], memory_limit=100, memory_swap=150, cpu_quota=50_000, pids_limit=0)
 
     assert v1.limits() == [
         "memory/a/web/memory.limit_in_bytes=100",
@@ -111,7 +111,7 @@ def test_limits_of_v1(v1: Tree, box: Box) -> None:
     ]
 
 
-def test_memory_never_exceeds_memory_and_swap(v1: Tree, box: Box) -> None:
+def test_memory_never_exceeds_memory_and_swap(v1: Tree, host_state: HostState) -> None:
     """The kernel of v1 refuses any order in which it would, for an instant."""
     names = ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes")
     memory, both = (f"memory/a/web/{name}" for name in names)
@@ -124,34 +124,34 @@ def test_memory_never_exceeds_memory_and_swap(v1: Tree, box: Box) -> None:
 
     v1.refuses = exceeds
     for limit, first, second in ((100, memory, both), (200, both, memory), (50, memory, both)):
-        v1.apply(box, [], memory_limit=limit, memory_swap=limit)
+        v1.apply(host_state, [], memory_limit=limit, memory_swap=limit)
         assert v1.limits() == [f"{first}={limit}", f"{second}={limit}"]
-    v1.apply(box, [], memory_limit=100, memory_swap=-1)
+    v1.apply(host_state, [], memory_limit=100, memory_swap=-1)
     assert v1.limits() == [f"{both}=-1", f"{memory}=100"]
-    v1.apply(box, [], memory_swap=150)
+    v1.apply(host_state, [], memory_swap=150)
     v1.limits()
-    v1.apply(box, [], memory_limit=-1)
+    v1.apply(host_state, [], memory_limit=-1)
     assert v1.limits() == [f"{both}=-1", f"{memory}=-1"]
 
 
-def test_without_a_limit_of_memory_none_of_memory_and_swap_stays(v2: Tree, box: Box) -> None:
-    v2.apply(box, [], memory_limit=-1)
+def test_without_a_limit_of_memory_none_of_memory_and_swap_stays(v2: Tree, host_state: HostState) -> None:
+    v2.apply(host_state, [], memory_limit=-1)
 
     assert v2.limits() == ["a/web/memory.max=max", "a/web/memory.swap.max=max"]
 
 
-def test_a_period_that_only_fits_the_new_quota(v1: Tree, box: Box) -> None:
+def test_a_period_that_only_fits_the_new_quota(v1: Tree, host_state: HostState) -> None:
     """Below a group with a quota of its own, the kernel refuses a share of the CPU above that for an instant."""
-    v1.apply(box, [], cpu_quota=50_000)
+    v1.apply(host_state, [], cpu_quota=50_000)
     v1.limits()
     v1.refuses = lambda path, value: (
         path.name == "cpu.cfs_period_us" and int(path.with_name("cpu.cfs_quota_us").read_text()) > int(value)
     )
-    v1.apply(box, [], cpu_quota=3000, cpu_period=10_000)
+    v1.apply(host_state, [], cpu_quota=3000, cpu_period=10_000)
 
     assert v1.limits() == ["cpu/a/web/cpu.cfs_quota_us=3000", "cpu/a/web/cpu.cfs_period_us=10000"]
     with pytest.raises(HostError, match=r"setting cpu.cfs_period_us to 1000: invalid argument"):
-        v1.apply(box, [], cpu_period=1000)
+        v1.apply(host_state, [], cpu_period=1000)
 
 
 @pytest.mark.parametrize(
@@ -159,36 +159,40 @@ def test_a_period_that_only_fits_the_new_quota(v1: Tree, box: Box) -> None:
     [("v1", "freezer/a/web/freezer.state", "FROZEN\n"), ("v1", "freezer/a/web/freezer.state", "FREEZING\n"),
      ("v2", "a/web/cgroup.freeze", "1\n")],
 )  # fmt: skip
-def test_a_frozen_group_takes_nobody(kind: str, file: str, said: str, box: Box, request: pytest.FixtureRequest) -> None:
+def test_a_frozen_group_takes_nobody(
+    kind: str, file: str, said: str, host_state: HostState, request: pytest.FixtureRequest
+) -> None:
     """Who enters it stops there and then, and so would whoever waits for it."""
     tree: Tree = request.getfixturevalue(kind)
     os.makedirs((tree.top / file).parent)
     (tree.top / file).write_text(said, encoding="ascii")
     notes: Notes = []
     with pytest.raises(HostError, match="the control group a/web is frozen"):
-        tree.apply(box, notes, pids_limit=5)
+        tree.apply(host_state, notes, pids_limit=5)
 
-    assert box.cgroup == "" and [note["undo"] for note in notes] == ["cgroup"]
+    assert host_state.cgroup == "" and [note["undo"] for note in notes] == ["cgroup"]
     assert tree.limits() == []
 
 
-def test_minus_one_takes_the_limit_of_processes_away(v1: Tree, box: Box) -> None:
-    v1.apply(box, [], pids_limit=-1)
+def test_minus_one_takes_the_limit_of_processes_away(v1: Tree, host_state: HostState) -> None:
+    v1.apply(host_state, [], pids_limit=-1)
 
     assert v1.limits() == ["pids/a/web/pids.max=max"]
 
 
 @pytest.mark.parametrize("kind", ["v1", "v2"])
-def test_a_move_takes_limits_and_processes_along(kind: str, box: Box, request: pytest.FixtureRequest) -> None:
+def test_a_move_takes_limits_and_processes_along(
+    kind: str, host_state: HostState, request: pytest.FixtureRequest
+) -> None:
     tree: Tree = request.getfixturevalue(kind)
     notes: Notes = []
-    tree.apply(box, notes, memory_limit=100, pids_limit=7)
+    tree.apply(host_state, notes, memory_limit=100, pids_limit=7)
     tree.limits()
     rounds = [[10, 11], [10, 11, 12], [10, 11, 12]]
 
-    cgroup_move.move("b/new", box, notes.append, lambda: rounds.pop(0))
+    cgroup_move.move("b/new", host_state, notes.append, lambda: rounds.pop(0))
 
-    assert box.cgroup == "b/new"
+    assert host_state.cgroup == "b/new"
     joined = [line for line in tree.written if "cgroup.procs" in line]
     assert {line.split("=")[1] for line in joined} == {"10", "11", "12"}
     assert all("b/new/cgroup.procs" in line for line in joined)
@@ -198,13 +202,13 @@ def test_a_move_takes_limits_and_processes_along(kind: str, box: Box, request: p
     assert notes[-1]["path"] == "b/new" and len(notes[-1]["made"]) == (2 if kind == "v2" else 2 * len(V1))
 
 
-def test_a_group_that_exists_keeps_its_limits(v2: Tree, box: Box) -> None:
-    v2.apply(box, [], pids_limit=7)
+def test_a_group_that_exists_keeps_its_limits(v2: Tree, host_state: HostState) -> None:
+    v2.apply(host_state, [], pids_limit=7)
     v2.limits()
     os.mkdir(v2.top / "qos")
     notes: Notes = []
 
-    cgroup_move.move("qos", box, notes.append, list)
+    cgroup_move.move("qos", host_state, notes.append, list)
 
     assert v2.limits() == [] and [(note["path"], note["made"]) for note in notes] == [("qos", [])]
 
@@ -216,8 +220,8 @@ def test_check_names_what_cannot_be_limited(v1: Tree) -> None:
     assert limits[1:3] == (False, "no controller for cpuset") and limits[3]
 
 
-def test_usage_counts_throttling(v2: Tree, box: Box) -> None:
-    v2.apply(box, [], pids_limit=7)
+def test_usage_counts_throttling(v2: Tree, host_state: HostState) -> None:
+    v2.apply(host_state, [], pids_limit=7)
     said = "usage_usec 5\nuser_usec 3\nsystem_usec 2\nnr_periods 9\nnr_throttled 4\nthrottled_usec 70\n"
     (v2.top / "a/web/cpu.stat").write_text(said, encoding="ascii")
 

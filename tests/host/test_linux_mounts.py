@@ -9,7 +9,7 @@ import pytest
 
 from runjail import steps
 from runjail.errors import HostError
-from runjail.host.base import Box
+from runjail.host.base import HostState
 from tests.conftest import Bundle, Runjail
 from tests.container.harness import Life, tree
 from tests.demo.leftovers import Leftovers
@@ -324,12 +324,12 @@ def test_a_mount_point_that_goes_away_is_made_again(
     step = steps.Mount("bind", str(tmp_path), "/data")
     if works:
         linux_mounts.mount(
-            step, Box("c", "c", "", "", str(tmp_path)), lambda _note: None, mount_points.Points("/proc", "/")
+            step, HostState("c", "c", "", "", str(tmp_path)), lambda _note: None, mount_points.Points("/proc", "/")
         )
     else:
         with pytest.raises(HostError, match="on /data: does not exist"):
             linux_mounts.mount(
-                step, Box("c", "c", "", "", str(tmp_path)), lambda _note: None, mount_points.Points("/proc", "/")
+                step, HostState("c", "c", "", "", str(tmp_path)), lambda _note: None, mount_points.Points("/proc", "/")
             )
 
     assert len(tries) == min(failures + 1, linux_mounts.ATTEMPTS)

@@ -14,7 +14,7 @@ SCRIPT = """
 import os, sys
 from runjail import steps
 from runjail.host.linux import libc, nodes
-from runjail.host.base import Box
+from runjail.host.base import HostState
 
 def refuse(*_arguments, **_named):
     raise PermissionError(1, "Operation not permitted")
@@ -23,8 +23,8 @@ os.mknod = refuse
 root = sys.argv[1]
 libc.mount("tmpfs", root, "tmpfs")
 os.mkdir(root + "/dev")
-box = Box("c", "c", "", root, root)
-nodes.make_nodes(steps.Nodes((("/dev/null", "c", 1, int(sys.argv[2]), 0o666, 0, 0),)), box)
+host_state = HostState("c", "c", "", root, root)
+nodes.make_nodes(steps.DeviceNodes((("/dev/null", "c", 1, int(sys.argv[2]), 0o666, 0, 0),)), host_state)
 node = os.open(root + "/dev/null", os.O_RDWR)
 print(os.write(node, b"lost"), os.read(node, 1))
 for change in (lambda: os.chmod(root + "/dev/null", 0o600), lambda: os.utime(root + "/dev/null")):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from runjail.errors import HostError
-from runjail.host.base import Box
+from runjail.host.base import HostState
 from runjail.host.linux import cgroups
 from runjail.host.linux.shim import PAGE, LinuxShim, _shortened
 
@@ -107,8 +107,8 @@ def test_kills_for_want_of_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (directory / file).write_text("under_oom 0\noom_kill 3\n", encoding="ascii")
     monkeypatch.setattr(cgroups, "TOP", str(tmp_path))
     monkeypatch.setattr(cgroups, "unified", lambda: unified)
-    box: Any = Box("web", "web", "/state", "/root", "/root")
-    assert LinuxShim().oom_kills(box) == 0
-    box.cgroup = "web"
+    host_state: Any = HostState("web", "web", "/state", "/root", "/root")
+    assert LinuxShim().oom_kills(host_state) == 0
+    host_state.cgroup = "web"
 
-    assert LinuxShim().oom_kills(box) == 3
+    assert LinuxShim().oom_kills(host_state) == 3

@@ -15,7 +15,7 @@ def test_a_program_of_a_killed_creator_is_waited_for(tmp_path: Path) -> None:
     made = tmp_path / "made"
     pid = os.fork()
     if not pid:
-        with program_lock.Leash(str(tmp_path)):
+        with program_lock.InheritedLock(str(tmp_path)):
             programs.run(["/bin/sh", "-c", f"echo > {tmp_path}/started; sleep 0.5; echo > {made}"])
         os._exit(0)
     while not (tmp_path / "started").exists():
@@ -31,7 +31,7 @@ def test_a_program_of_a_killed_creator_is_waited_for(tmp_path: Path) -> None:
 def test_nothing_is_waited_for_when_nothing_was_started(tmp_path: Path) -> None:
     program_lock.wait_for_programs(str(tmp_path))
     program_lock.wait_for_programs(str(tmp_path / "nonexistent"))
-    with program_lock.Leash(str(tmp_path)):
+    with program_lock.InheritedLock(str(tmp_path)):
         pass
 
     program_lock.wait_for_programs(str(tmp_path))
@@ -40,12 +40,12 @@ def test_nothing_is_waited_for_when_nothing_was_started(tmp_path: Path) -> None:
 def test_a_program_that_never_ends_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(program_lock, "PATIENCE", 0.05)
 
-    with program_lock.Leash(str(tmp_path)), pytest.raises(HostError, match=r"runs longer than 0.05 s"):
+    with program_lock.InheritedLock(str(tmp_path)), pytest.raises(HostError, match=r"runs longer than 0.05 s"):
         program_lock.wait_for_programs(str(tmp_path))
 
 
 def test_programs_started_later_hold_nothing(tmp_path: Path) -> None:
-    with program_lock.Leash(str(tmp_path)):
+    with program_lock.InheritedLock(str(tmp_path)):
         pass
 
     assert not programs.HELD

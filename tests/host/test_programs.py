@@ -229,7 +229,7 @@ def test_an_interrupted_conversation_leaves_no_process(monkeypatch: pytest.Monke
     def interrupt(talk: object, descriptor: int) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(programs._Talk, "_move", interrupt)
+    monkeypatch.setattr(programs._Communicate, "_move", interrupt)
     with pytest.raises(KeyboardInterrupt):
         sh("echo x; sleep 77")
 

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from runjail.image.content.store import Content
+from runjail.image.content.store import ContentStore
 from tests.image.images import Layout
 
 
 @pytest.fixture
-def content(tmp_path: Path) -> Content:
+def content(tmp_path: Path) -> ContentStore:
     """An empty content store."""
-    return Content(str(tmp_path / "content"))
+    return ContentStore(str(tmp_path / "content"))
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 
 from runjail.image import media_types, model
 from runjail.image.content.copy import copy_in
-from runjail.image.content.store import Content
+from runjail.image.content.store import ContentStore
 from runjail.image.model import REF_NAME, Descriptor, Platform
 
 LINUX, FREEBSD = Platform("linux", "amd64"), Platform("freebsd", "amd64")
@@ -166,7 +166,7 @@ def freebsd_official(directory: Path) -> Path:
     return layout.archive(directory / "FreeBSD-15.0-RELEASE-amd64-container-image-runtime.txz", "xz")
 
 
-def take(archive: Any, content: Content, name: str = "n") -> model.Manifest:
+def take(archive: Any, content: ContentStore, name: str = "n") -> model.Manifest:
     """Copy an image in and return its manifest."""
     try:
         top = copy_in(archive, content, name)

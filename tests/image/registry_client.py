@@ -7,14 +7,14 @@ from typing import Any
 from runjail.image.model import Descriptor
 from runjail.image.registry.client import Registry
 from runjail.image.registry.connections import Timeouts
-from runjail.image.registry.credentials import Credentials, Keyring
+from runjail.image.registry.credentials import Credentials, CredentialStore
 from runjail.image.registry.sink import RegistrySink
 from runjail.image.registry.source import RegistrySource
 
 HOME = Path("/nonexistent")
 
 
-class Keys(Keyring):
+class Keys(CredentialStore):
     """A keyring that always answers the same. asked: (host, repository) so far."""
 
     def __init__(self, credentials: Credentials | None = None) -> None:

@@ -7,12 +7,12 @@ import pytest
 
 from runjail.errors import Corrupt, ImageNotFound
 from runjail.image import media_types, resolve
-from runjail.image.bundle.verified import Proofs
+from runjail.image.bundle.verified import VerifiedLayers
 from runjail.image.content.copy import copy_in, copy_out
 from runjail.image.content.docker_archive import DockerArchiveSink
 from runjail.image.content.oci_archive import ArchiveSink, ArchiveSource
 from runjail.image.content.oci_layout import LayoutSource
-from runjail.image.content.store import Content
+from runjail.image.content.store import ContentStore
 from runjail.image.layers.limits import Limits
 from runjail.image.model import Descriptor, Platform
 from runjail.image.platform import DEEPEST
@@ -28,7 +28,7 @@ def chart(layout: Layout, platform: Platform | None = None) -> Descriptor:
     return layout.document(body, media_types.OCI_MANIFEST).replace(platform=platform)
 
 
-def test_an_index_holds_more_than_images(layout: Layout, content: Content) -> None:
+def test_an_index_holds_more_than_images(layout: Layout, content: ContentStore) -> None:
     """Charts, signatures and attestations are kept, and are no images; none of them spoils the list of images."""
     linux, freebsd = layout.image(None), layout.image(None, platform=FREEBSD)
     attestation = chart(layout, Platform("unknown", "unknown"))
@@ -52,7 +52,7 @@ def test_indexes_that_repeat_themselves_are_read_once(layout: Layout) -> None:
     assert len(resolve.every(source.document, "name", top)) == 1
 
 
-def test_indexes_nest_so_deep_and_no_deeper(layout: Layout, content: Content) -> None:
+def test_indexes_nest_so_deep_and_no_deeper(layout: Layout, content: ContentStore) -> None:
     top = layout.image(None)
     for _ in range(DEEPEST):
         top = layout.index(None, [top])
@@ -70,7 +70,7 @@ def test_indexes_nest_so_deep_and_no_deeper(layout: Layout, content: Content) ->
 
 
 @pytest.mark.parametrize("config", ["{}", '{"rootfs": {"type": "layers", "diff_ids": ["sha256:1"]}}', "[]", "{"])
-def test_what_is_no_image_gets_no_name(layout: Layout, content: Content, config: str) -> None:
+def test_what_is_no_image_gets_no_name(layout: Layout, content: ContentStore, config: str) -> None:
     """A name that leads to something unreadable would stop every verb that looks at all names."""
     described = layout.blob(config.encode(), media_types.OCI_CONFIG)
     body = {"schemaVersion": 2, "mediaType": media_types.OCI_MANIFEST, "config": described.document(), "layers": []}
@@ -107,7 +107,7 @@ def test_half_a_surrogate_pair_is_no_text(layout: Layout, word: str) -> None:
 
 
 def test_a_bomb_ends_before_the_disk_is_full(
-    layout: Layout, content: Content, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    layout: Layout, content: ContentStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Wherever something is decompressed, not only where layers are unpacked: nothing is left of what was written."""
     monkeypatch.setattr(Limits, "bounds", lambda _limits: {"limit": 1 << 20, "ratio": 10, "allowance": 1 << 16})
@@ -123,7 +123,7 @@ def test_a_bomb_ends_before_the_disk_is_full(
     with pytest.raises(Corrupt, match="grows more than 10-fold"):
         copy_out(content, "name", ArchiveSink(f"{tmp_path}/oci.tar"), compression="none")
     with pytest.raises(Corrupt, match="grows more than 10-fold"):
-        Proofs(content).require(image.manifest.layers[0], image.config.diff_ids[0], None)
+        VerifiedLayers(content).require(image.manifest.layers[0], image.config.diff_ids[0], None)
     with pytest.raises(Corrupt, match="grows more than 10-fold"):
         ArchiveSource(str(archive))
     assert set(content.digests()) == before

@@ -16,7 +16,7 @@ from runjail.image.content.docker_archive import DockerArchiveSink, DockerArchiv
 from runjail.image.content.import_rootfs import make_image
 from runjail.image.content.oci_archive import ArchiveSink, ArchiveSource
 from runjail.image.content.oci_layout import LayoutSink, LayoutSource
-from runjail.image.content.store import Content
+from runjail.image.content.store import ContentStore
 from tests.image.images import FREEBSD, LINUX, Layout, freebsd_official, link
 
 FORMS: dict[str, tuple[str, Callable[..., Any], Callable[..., Any]]] = {
@@ -41,7 +41,7 @@ def skopeo(directory: Path, *words: str) -> str:
     return done.stdout
 
 
-def take(source: Any, content: Content) -> tuple[model.Manifest, bytes]:
+def take(source: Any, content: ContentStore) -> tuple[model.Manifest, bytes]:
     """Copy an image in; return its manifest and its config."""
     try:
         top = copy_in(source, content, "n")
@@ -54,7 +54,7 @@ def take(source: Any, content: Content) -> tuple[model.Manifest, bytes]:
 
 @pytest.mark.peers("skopeo")
 @pytest.mark.parametrize("form", FORMS)
-def test_what_skopeo_writes_we_read(tmp_path: Path, content: Content, form: str) -> None:
+def test_what_skopeo_writes_we_read(tmp_path: Path, content: ContentStore, form: str) -> None:
     layout = Layout(tmp_path / "layout")
     layout.image("a", LAYERS)
     name, source, _ = FORMS[form]
@@ -73,7 +73,7 @@ def test_what_skopeo_writes_we_read(tmp_path: Path, content: Content, form: str)
 @pytest.mark.peers("skopeo")
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("compression", ["", "zstd", "none"])
-def test_what_we_write_skopeo_reads(tmp_path: Path, content: Content, form: str, compression: str) -> None:
+def test_what_we_write_skopeo_reads(tmp_path: Path, content: ContentStore, form: str, compression: str) -> None:
     """skopeo verifies digests, and diffIDs of docker archives, when it copies."""
     layout = Layout(tmp_path / "layout")
     layout.image("a", LAYERS)
@@ -87,12 +87,12 @@ def test_what_we_write_skopeo_reads(tmp_path: Path, content: Content, form: str,
 
     assert (found["Os"], len(found["Layers"])) == ("linux", 3)
     assert json.loads(skopeo(tmp_path, "inspect", "--config", "--raw", ours)) == json.loads(config)
-    _, again = take(LayoutSource(str(tmp_path / "back")), Content(str(tmp_path / "again")))
+    _, again = take(LayoutSource(str(tmp_path / "back")), ContentStore(str(tmp_path / "again")))
     assert model.parse_config(again, 3).diff_ids == model.parse_config(config, 3).diff_ids
 
 
 @pytest.mark.peers("skopeo")
-def test_an_index_of_ours_is_one_for_skopeo(tmp_path: Path, content: Content) -> None:
+def test_an_index_of_ours_is_one_for_skopeo(tmp_path: Path, content: ContentStore) -> None:
     layout = Layout(tmp_path / "layout")
     layout.index("a", [layout.image(None, LAYERS), layout.image(None, platform=FREEBSD)])
     copy_in(LayoutSource(str(layout.path)), content, "n")
@@ -105,7 +105,7 @@ def test_an_index_of_ours_is_one_for_skopeo(tmp_path: Path, content: Content) ->
 
 
 @pytest.mark.peers("skopeo")
-def test_the_stores_own_content_is_a_layout_for_skopeo(tmp_path: Path, content: Content) -> None:
+def test_the_stores_own_content_is_a_layout_for_skopeo(tmp_path: Path, content: ContentStore) -> None:
     """Nobody is locked in: names and blobs are where others look for them."""
     copy_in(ArchiveSource(str(freebsd_official(tmp_path))), content, "docker.io/library/freebsd:15.0")
 
@@ -116,7 +116,7 @@ def test_the_stores_own_content_is_a_layout_for_skopeo(tmp_path: Path, content: 
 
 @pytest.mark.peers("umoci")
 @pytest.mark.needs("root")
-def test_umoci_unpacks_what_we_make_of_a_tree(tmp_path: Path, content: Content) -> None:
+def test_umoci_unpacks_what_we_make_of_a_tree(tmp_path: Path, content: ContentStore) -> None:
     tree = tmp_path / "tree"
     (tree / "sub").mkdir(parents=True)
     (tree / "sub" / "file").write_bytes(os.urandom(5000))
@@ -141,7 +141,7 @@ def test_umoci_unpacks_what_we_make_of_a_tree(tmp_path: Path, content: Content) 
 
 
 @pytest.mark.peers("umoci")
-def test_what_umoci_makes_we_read(tmp_path: Path, content: Content) -> None:
+def test_what_umoci_makes_we_read(tmp_path: Path, content: ContentStore) -> None:
     for words in (
         ["init", "--layout", "l"],
         ["new", "--image", "l:t"],
@@ -155,7 +155,7 @@ def test_what_umoci_makes_we_read(tmp_path: Path, content: Content) -> None:
 
 @pytest.mark.peers("podman")
 @pytest.mark.needs("root")
-def test_podman_loads_ours_and_saves_for_us(tmp_path: Path, content: Content) -> None:
+def test_podman_loads_ours_and_saves_for_us(tmp_path: Path, content: ContentStore) -> None:
     layout = Layout(tmp_path / "layout")
     layout.image("a", LAYERS)
     _, config = take(LayoutSource(str(layout.path)), content)

@@ -8,7 +8,7 @@ import pytest
 from runjail.errors import ImageError, UsageError
 from runjail.image import media_types
 from runjail.image import platform as platforms
-from runjail.image.content.layout import Directory
+from runjail.image.content.layout import LayoutDirectory
 from runjail.image.model import Descriptor, Index, Platform
 from tests.image.images import FREEBSD, LINUX, Layout
 
@@ -136,7 +136,7 @@ def test_an_entry_without_platform_is_known_by_its_config(tmp_path: Path) -> Non
     layout = Layout(tmp_path / "layout")
     linux = layout.image(None, said=False)
     freebsd = layout.image(None, platform=FREEBSD, said=False)
-    read = Directory(str(layout.path)).read
+    read = LayoutDirectory(str(layout.path)).read
 
     assert platforms.select(Index((linux, freebsd)), [FREEBSD], read).digest == freebsd.digest
 
@@ -146,7 +146,7 @@ def test_nested_indexes_are_looked_through_to_a_depth(tmp_path: Path) -> None:
     wanted = layout.image(None, platform=FREEBSD)
     inner = layout.index(None, [layout.image(None), wanted])
     outer = layout.index(None, [inner, inner])
-    blobs = Directory(str(layout.path))
+    blobs = LayoutDirectory(str(layout.path))
 
     assert platforms.choose(blobs.read, outer, [FREEBSD]).digest == wanted.digest
     assert platforms.choose(blobs.read, wanted, [LINUX]).digest == wanted.digest, "a manifest is what it is"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from runjail.nri.config import Plugin, load
-from runjail.nri.invoke import Chain
+from runjail.nri.invoke import PluginChain
 
 
 class Plugins:
@@ -38,10 +38,10 @@ class Plugins:
         self.settings.write_text("\n".join(lines) + "\n", encoding="utf-8")
         return {"RUNJAIL_CONFIG": str(self.settings)}
 
-    def chain(self, *names: str, timeout: float = 5) -> Chain:
+    def chain(self, *names: str, timeout: float = 5) -> PluginChain:
         """Return a chain of these plugins, or of those that are configured."""
         listed = tuple(Plugin(name, file="here") for name in names) or load([str(self.etc)])
-        return Chain(listed, [str(self.bin)], timeout)
+        return PluginChain(listed, [str(self.bin)], timeout)
 
     def requests(self, name: str = "seen") -> list[dict[str, Any]]:
         """Return the requests that `recorder` kept."""

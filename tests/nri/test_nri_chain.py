@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from runjail.errors import PluginError
-from runjail.nri.messages import Subject
+from runjail.nri.messages import ContainerInfo
 from tests.nri.conftest import Plugins, gone
 
-SUBJECT = Subject("web", 1234, {"qos.class": "ls"}, cgroups_path="default/web")
+SUBJECT = ContainerInfo("web", 1234, {"qos.class": "ls"}, cgroups_path="default/web")
 C_PLUGIN = r"""
 #include <stdio.h>
 #include <string.h>

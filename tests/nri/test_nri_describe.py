@@ -7,8 +7,8 @@ import pytest
 
 from runjail import jsonio
 from runjail.container import nri as glue
-from runjail.container.state import Store
-from runjail.nri.messages import Subject
+from runjail.container.state import Runtime
+from runjail.nri.messages import ContainerInfo
 
 RESOURCES = {"cpu": {"quota": 5, "shares": 2}}
 
@@ -17,14 +17,14 @@ class Host:
     def __init__(self, os: str) -> None:
         self.os = os
 
-    def regroup(self, path: str, box: Any, _note: Any) -> None:
-        box.cgroup = path
+    def move_cgroup(self, path: str, host_state: Any, _note: Any) -> None:
+        host_state.cgroup = path
 
 
 def container(tmp_path: Path, config: dict[str, Any], **data: Any) -> Any:
-    made = Store(str(tmp_path / "state")).reserve("a.b")
+    made = Runtime(str(tmp_path / "state")).reserve("a.b")
     (Path(made.path) / "config.json").write_text(jsonio.dumps(config), encoding="ascii")
-    made.box.name, made.box.jid, made.box.pid = "a%2Eb", 7, 99
+    made.host_state.name, made.host_state.jid, made.host_state.pid = "a%2Eb", 7, 99
     made.data = {"annotations": {"x": "y"}, "ociVersion": "1.3.0", "bundle": "/b", "created": "", "owner": "0"}
     made.data |= {"hooks": {}, "boot": "b", "creator": None, **data}
     made.save()
@@ -37,7 +37,7 @@ def test_a_jail(tmp_path: Path) -> None:
     linux = {"namespaces": [{"type": "pid"}], "cgroupsPath": "/x/y", "resources": RESOURCES}
     made = container(tmp_path, {"linux": linux})
 
-    assert glue.describe(made, Host("freebsd"), "create") == Subject(
+    assert glue.describe(made, Host("freebsd"), "create") == ContainerInfo(
         "a.b", 99, {"x": "y"}, RESOURCES, {}, "/x/y", "a%2Eb", 7
     )
 
@@ -59,7 +59,7 @@ def test_namespaces_are_paths(tmp_path: Path) -> None:
 
 def test_namespaces_that_the_host_chose(tmp_path: Path) -> None:
     made = container(tmp_path, {})
-    made.box.namespaces = {"root": 1, "pid": 2, "mnt": 3, "net": 4}
+    made.host_state.namespaces = {"root": 1, "pid": 2, "mnt": 3, "net": 4}
 
     told = glue.describe(made, Host("linux"), "create").namespaces
     assert told == {"pid": "/proc/99/ns/pid", "mount": "/proc/99/ns/mnt", "network": "/proc/99/ns/net"}
@@ -77,7 +77,7 @@ def test_namespaces_that_the_host_chose(tmp_path: Path) -> None:
 )
 def test_the_group_is_where_the_container_is(tmp_path: Path, said: str, real: str, told: str) -> None:
     made = container(tmp_path, {"linux": {"cgroupsPath": said}})
-    made.box.cgroup = real
+    made.host_state.cgroup = real
 
     assert glue.describe(made, Host("linux"), "create").cgroups_path == told
 
@@ -96,14 +96,14 @@ def test_a_move_is_remembered_and_told(tmp_path: Path) -> None:
     made = container(tmp_path, {"linux": {"cgroupsPath": "/old"}})
 
     class Mover:
-        def run(self, _state: str, subject: Subject, root: str, move: Any) -> None:
+        def run(self, _state: str, subject: ContainerInfo, root: str, move: Any) -> None:
             assert (subject.cgroups_path, root) == ("/old", str(tmp_path / "state"))
             move("qos/new")
 
     mover: Any = Mover()
     glue.run(mover, "create", made, Host("freebsd"))
 
-    assert made.box.cgroup == "qos/new" == Store(str(tmp_path / "state")).find("a.b").box.cgroup
+    assert made.host_state.cgroup == "qos/new" == Runtime(str(tmp_path / "state")).find("a.b").host_state.cgroup
     assert glue.describe(made, Host("freebsd"), "update").cgroups_path == "/qos/new"
 
 
@@ -117,6 +117,6 @@ def test_a_damaged_copy_of_the_config_does_not_stop_delete(tmp_path: Path, monke
             (Path(made.path) / "config.json").write_text(damage, encoding="ascii")
         else:
             (Path(made.path) / "config.json").unlink()
-        glue.say_goodbye(["x"], made, Host("linux"))
+        glue.notify_delete(["x"], made, Host("linux"))
 
     assert len(said) == 2 and said[1] == "NRI plugins of container a.b: does not exist"

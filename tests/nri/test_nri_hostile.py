@@ -7,7 +7,7 @@ import pytest
 
 from runjail.errors import InvalidConfig, PluginError
 from runjail.nri import config
-from runjail.nri.messages import Subject
+from runjail.nri.messages import ContainerInfo
 from tests.nri.conftest import Plugins
 
 # What a plugin does instead of an answer, and what is said of it
@@ -32,7 +32,7 @@ LIES = {
 def said_of(plugins: Plugins, name: str, timeout: float) -> str:
     """Return what one plugin's failure says."""
     with pytest.raises(PluginError) as caught:
-        plugins.chain(name, timeout=timeout).run("create", Subject("c"), "", lambda path: None)
+        plugins.chain(name, timeout=timeout).run("create", ContainerInfo("c"), "", lambda path: None)
     return str(caught.value)
 
 
@@ -67,7 +67,7 @@ def test_a_path_that_leaves_the_groups(plugins: Plugins, path: str) -> None:
     plugins.recorder("p", json.dumps({"cgroupsPath": path}))
     moved: list[str] = []
     with pytest.raises(PluginError, match="is no path of a group"):
-        plugins.chain("p").run("create", Subject("c", cgroups_path="/own"), "", moved.append)
+        plugins.chain("p").run("create", ContainerInfo("c", cgroups_path="/own"), "", moved.append)
 
     assert len(plugins.requests()) == 1
     assert moved == []

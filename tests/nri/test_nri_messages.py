@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runjail.nri.config import Plugin
-from runjail.nri.messages import Result, Subject, group, read_result, request
+from runjail.nri.messages import ContainerInfo, Result, group, read_result, request
 
 PLUGIN = Plugin("konfine", '{"systemReserved": [0]}', "0.1", "f")
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)
 SUBJECTS = st.builds(
-    Subject,
+    ContainerInfo,
     id=TEXTS,
     pid=st.integers(0, 99999),
     annotations=st.dictionaries(TEXTS, TEXTS, max_size=3),
@@ -29,7 +29,7 @@ RESULTS = st.lists(st.builds(Result, plugin=TEXTS, version=TEXTS, metadata=st.di
 def test_the_request_of_the_documentation() -> None:
     """All that NRI's README shows, and what its code sends beside."""
     annotations = {"qos.class": "ls"}
-    subject = Subject(
+    subject = ContainerInfo(
         "redis",
         1234,
         annotations,
@@ -55,7 +55,7 @@ def test_the_request_of_the_documentation() -> None:
 
 
 def test_what_is_empty_is_left_out() -> None:
-    assert request(Plugin("a"), "delete", Subject("web")) == {
+    assert request(Plugin("a"), "delete", ContainerInfo("web")) == {
         "version": "0.1",
         "state": "delete",
         "id": "web",
@@ -64,7 +64,7 @@ def test_what_is_empty_is_left_out() -> None:
 
 
 def test_a_jail_is_named_in_annotations() -> None:
-    spec = request(PLUGIN, "create", Subject("a.b", 7, {"x": "y"}, jail="a%2Eb", jid=12))["spec"]
+    spec = request(PLUGIN, "create", ContainerInfo("a.b", 7, {"x": "y"}, jail="a%2Eb", jid=12))["spec"]
 
     assert spec["annotations"] == {"x": "y", "org.runjail.jail.name": "a%2Eb", "org.runjail.jail.jid": "12"}
 
@@ -72,7 +72,7 @@ def test_a_jail_is_named_in_annotations() -> None:
 def test_config_json_cannot_name_another_jail() -> None:
     annotations = {"org.runjail.jail.name": "other", "org.runjail.jail.jid": "1", "x": "y"}
 
-    assert request(PLUGIN, "create", Subject("web", 7, annotations))["spec"]["annotations"] == {"x": "y"}
+    assert request(PLUGIN, "create", ContainerInfo("web", 7, annotations))["spec"]["annotations"] == {"x": "y"}
 
 
 def test_pods_come_from_cri_annotations() -> None:
@@ -82,7 +82,7 @@ def test_pods_come_from_cri_annotations() -> None:
         "io.kubernetes.cri.sandbox-name": "cache",
         "io.kubernetes.cri.sandbox-namespace": "shop",
     }
-    made = request(PLUGIN, "create", Subject("web", annotations=annotations))
+    made = request(PLUGIN, "create", ContainerInfo("web", annotations=annotations))
 
     assert made["sandboxID"] == "pod7"
     assert made["labels"] == {"io.kubernetes.pod.name": "cache", "io.kubernetes.pod.namespace": "shop"}
@@ -91,12 +91,12 @@ def test_pods_come_from_cri_annotations() -> None:
 def test_the_sandbox_itself_is_its_own() -> None:
     annotations = {"io.kubernetes.cri.container-type": "sandbox"}
 
-    assert request(PLUGIN, "create", Subject("pod7", annotations=annotations))["sandboxID"] == "pod7"
+    assert request(PLUGIN, "create", ContainerInfo("pod7", annotations=annotations))["sandboxID"] == "pod7"
 
 
 @given(subject=SUBJECTS, results=RESULTS, state=st.sampled_from(["create", "delete"]))
 def test_every_request_is_json_that_says_what_the_container_is(
-    subject: Subject, results: list[Result], state: str
+    subject: ContainerInfo, results: list[Result], state: str
 ) -> None:
     made = request(PLUGIN, state, subject, results)
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from runjail.cli import main as cli
-from runjail.cli.args import Given
+from runjail.cli.args import Args
 from runjail.cli.main import Context
 from tests.conftest import Runjail
 from tests.nri.conftest import Plugins
@@ -122,7 +122,7 @@ def places(monkeypatch: pytest.MonkeyPatch, plugins: Plugins, system: str) -> An
     monkeypatch.setattr("sys.argv", ["/opt/bin/runjail"])
     monkeypatch.delenv("RUNJAIL_CONFIG", raising=False)
     host: Any = System(system)
-    return Context(Given()).plugins(host)
+    return Context(Args()).plugins(host)
 
 
 def test_where_things_are(monkeypatch: pytest.MonkeyPatch, plugins: Plugins) -> None:

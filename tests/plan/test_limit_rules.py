@@ -27,7 +27,7 @@ def limits(os: str = "freebsd", **said: object) -> tuple[steps.Step, ...]:
     ],
 )
 def test_limits_are_rctl_rules(said: dict[str, int], rules: tuple[str, ...]) -> None:
-    assert limits(**said) == (steps.Limits("web", rules),)
+    assert limits(**said) == (steps.RctlRules("web", rules),)
 
 
 @pytest.mark.parametrize("said", [{}, {"memory_limit": 0, "cpu_quota": 0}, {"cpu_shares": 2, "mems": "0"}])
@@ -37,10 +37,10 @@ def test_what_says_nothing_makes_no_rule(said: dict[str, object]) -> None:
 
 def test_minus_one_takes_a_limit_away() -> None:
     assert limits(memory_limit=-1, pids_limit=-1, cpu_quota=-1) == (
-        steps.Limits("web", (), ("memoryuse:sigkill", "maxproc:deny", "pcpu:deny", "swapuse:deny")),
+        steps.RctlRules("web", (), ("memoryuse:sigkill", "maxproc:deny", "pcpu:deny", "swapuse:deny")),
     )
     assert limits(memory_limit=100, memory_swap=-1) == (
-        steps.Limits("web", ("memoryuse:sigkill=100",), ("swapuse:deny",)),
+        steps.RctlRules("web", ("memoryuse:sigkill=100",), ("swapuse:deny",)),
     )
 
 
@@ -57,7 +57,7 @@ def test_an_update_drops_what_it_replaces(before: tuple[str, ...], dropped: tupl
     """rctl keeps an old `sigkill` rule beside the new one: a limit could only become tighter."""
     made = limit_steps(Resources(memory_limit=200), os="freebsd", name="web", container_id="web", before=before)
 
-    assert made == (steps.Limits("web", ("memoryuse:sigkill=200",), dropped),)
+    assert made == (steps.RctlRules("web", ("memoryuse:sigkill=200",), dropped),)
 
 
 def test_cpus_are_a_set() -> None:
@@ -78,7 +78,7 @@ def test_annotations_say_the_rest_of_rctl() -> None:
     )
     spec = spec_of(annotations=annotations, linux=Linux(resources=Resources(pids_limit=5)))
 
-    assert plan_of(spec).steps[-1] == steps.Limits(
+    assert plan_of(spec).steps[-1] == steps.RctlRules(
         "web", ("maxproc:deny=7", "openfiles:deny=1024", "openfiles:log=512", "readbps:throttle=1048576")
     )
 

@@ -4,7 +4,7 @@ import pytest
 
 from runjail import steps
 from runjail.errors import InvalidConfig, UsageError
-from runjail.plan.plan import make_plan, refuse_ungranted
+from runjail.plan.plan import check_allowed, make_plan
 from runjail.plan.show import as_text
 from runjail.spec.model import Device, Jail, Linux, Mount, Process, Resources, Root, Spec
 from tests.plan.specs import params_of, plan_of, problems_of, spec_of
@@ -35,7 +35,7 @@ def test_everything_in_the_order_in_which_it_is_needed() -> None:
     spec = spec_of(DEV, Mount("/dev/fd", "fdescfs"), root=Root("r", True), jail=jail, linux=Linux(resources=resources))
 
     assert [type(step).__name__ for step in plan_of(spec).steps] == (
-        ["ReadonlyRoot", "Mount", "Mount", "CreateJail", "Limits", "Cpus", "MoveInterface", "Loopback"]
+        ["ReadonlyRoot", "Mount", "Mount", "CreateJail", "RctlRules", "Cpus", "MoveInterface", "Loopback"]
     )
 
 
@@ -84,7 +84,7 @@ def test_a_parent_makes_a_child_jail() -> None:
     plan = plan_of(spec_of(jail=Jail(parent="pod"), linux=Linux(resources=Resources(pids_limit=9))))
 
     assert plan.name == "pod.web"
-    assert plan.steps[-1] == steps.Limits("pod.web", ("maxproc:deny=9",))
+    assert plan.steps[-1] == steps.RctlRules("pod.web", ("maxproc:deny=9",))
     assert params_of(spec_of(jail=Jail(parent="pod")))["name"] == "pod.web"
 
 
@@ -132,10 +132,10 @@ def test_addresses_are_put_on_interfaces_before_the_jail_exists() -> None:
     jail = Jail(interface="em0", ip4_addr=("10.0.0.1", "10.0.0.2/24", "lo1|10.0.0.3"), ip6_addr=("fd00::1",))
 
     assert plan_of(spec_of(jail=jail)).steps[:4] == (
-        steps.Alias("em0", "inet", "10.0.0.1/32"),
-        steps.Alias("em0", "inet", "10.0.0.2/24"),
-        steps.Alias("lo1", "inet", "10.0.0.3/32"),
-        steps.Alias("em0", "inet6", "fd00::1/128"),
+        steps.AddressAlias("em0", "inet", "10.0.0.1/32"),
+        steps.AddressAlias("em0", "inet", "10.0.0.2/24"),
+        steps.AddressAlias("lo1", "inet", "10.0.0.3/32"),
+        steps.AddressAlias("em0", "inet6", "fd00::1/128"),
     )
 
 
@@ -280,11 +280,11 @@ def test_linux_has_no_datasets_to_give() -> None:
 
 
 def test_what_is_not_granted_is_refused_with_the_place_where_it_would_be() -> None:
-    jail = Jail(beyond=(("org.freebsd.jail.allow.settime", "allow.settime"), ("x", "children.max")))
+    jail = Jail(needs_grant=(("org.freebsd.jail.allow.settime", "allow.settime"), ("x", "children.max")))
 
-    refuse_ungranted(spec_of(jail=jail), "/etc/runjail.toml", ["children.max", "allow.settime"])
+    check_allowed(spec_of(jail=jail), "/etc/runjail.toml", ["children.max", "allow.settime"])
     with pytest.raises(InvalidConfig) as caught:
-        refuse_ungranted(spec_of(jail=jail), "/etc/runjail.toml", ["children.max"])
+        check_allowed(spec_of(jail=jail), "/etc/runjail.toml", ["children.max"])
     [problem] = caught.value.problems
     assert problem == (
         'annotations["org.freebsd.jail.allow.settime"]: '

@@ -26,7 +26,7 @@ def test_only_the_control_group_is_made_outside() -> None:
     )
     planned = plan_of(spec, "linux").steps
 
-    kinds = ["Cgroup", "CreateNamespaces", "Mount", "Mount", "Nodes", "Sysctls", "Conceal"]
+    kinds = ["Cgroup", "CreateNamespaces", "Mount", "Mount", "DeviceNodes", "Sysctls", "MaskPaths"]
     assert [type(step).__name__ for step in planned] == kinds
     assert [step.inside for step in planned] == [False] + [True] * 6
 
@@ -39,8 +39,8 @@ def test_a_tmpfs_turns_read_only_when_everything_is_in_it() -> None:
         linux=Linux(readonly_paths=("/proc/sys",)),
     )
 
-    assert step_of(spec, steps.Conceal).readonly == ("/dev", "/proc/sys")
-    assert isinstance(plan_of(spec, "linux").steps[-1], steps.Conceal)
+    assert step_of(spec, steps.MaskPaths).readonly == ("/dev", "/proc/sys")
+    assert isinstance(plan_of(spec, "linux").steps[-1], steps.MaskPaths)
 
 
 def test_namespaces_when_the_document_names_none() -> None:
@@ -107,7 +107,7 @@ def test_devfs_becomes_a_tmpfs_with_terminals_and_fdescfs_a_link() -> None:
 
     assert [(step.fstype, step.destination) for step in mounts] == [("tmpfs", "/dev"), ("devpts", "/dev/pts")]
     assert mounts[0].data == (("mode", "755"), ("size", "65536k"))
-    assert ("/dev/fd", "/proc/self/fd") in step_of(spec, steps.Nodes).links
+    assert ("/dev/fd", "/proc/self/fd") in step_of(spec, steps.DeviceNodes).links
 
 
 def test_terminals_are_not_mounted_twice() -> None:
@@ -130,7 +130,7 @@ def test_a_dataset_needs_freebsd() -> None:
 
 def test_devices_of_the_document_add_to_the_usual_ones() -> None:
     devices = (LinuxDevice("/dev/fuse", "c", 10, 229, 0o600, 1, 2), LinuxDevice("/dev/tty", "c", 5, 0, 0o620))
-    nodes = {node[0]: node for node in step_of(spec_of(DEV, linux=Linux(devices=devices)), steps.Nodes).nodes}
+    nodes = {node[0]: node for node in step_of(spec_of(DEV, linux=Linux(devices=devices)), steps.DeviceNodes).nodes}
 
     assert len(nodes) == 7
     assert nodes["/dev/null"] == ("/dev/null", "c", 1, 3, 0o666, 0, 0)
@@ -140,7 +140,7 @@ def test_devices_of_the_document_add_to_the_usual_ones() -> None:
 
 @pytest.mark.parametrize("mounts", [(), (Mount("/dev", "bind", "/dev", ("rbind",)),)])
 def test_nodes_are_made_in_a_dev_of_our_own_only(mounts: tuple[Mount, ...]) -> None:
-    assert not any(isinstance(step, steps.Nodes) for step in plan_of(spec_of(*mounts), "linux").steps)
+    assert not any(isinstance(step, steps.DeviceNodes) for step in plan_of(spec_of(*mounts), "linux").steps)
     spec = spec_of(*mounts, linux=Linux(devices=(LinuxDevice("/dev/fuse", "c", 10, 229),)))
     assert problems_of(spec, "linux") == ("linux.devices: need a tmpfs on /dev to be made in",)
 

@@ -21,9 +21,9 @@ from tests.plan.documents import any_documents, sound_documents
 RANK = (
     steps.ReadonlyRoot,
     steps.Mount,
-    steps.Alias,
+    steps.AddressAlias,
     steps.CreateJail,
-    steps.Limits,
+    steps.RctlRules,
     steps.Cpus,
     steps.MoveInterface,
     steps.Loopback,

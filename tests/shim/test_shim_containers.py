@@ -299,7 +299,7 @@ def test_a_failing_delete_can_be_repeated(shim: Shim) -> None:
     shim.containers.on_exit(100, 0)
     first = shim.ask("Delete")
     assert code(shim.ask("Delete")) == PRECONDITION
-    shim.workers.finish(errors.LeftBehind("a mount"))
+    shim.workers.finish(errors.CleanupError("a mount"))
     second = shim.ask("Delete")
     shim.workers.finish()
 

@@ -5,7 +5,7 @@ import pytest
 from runjail import protobuf
 from runjail.errors import UsageError
 from runjail.shim import messages
-from runjail.shim.flags import Given
+from runjail.shim.flags import Args
 
 START = "-namespace k8s.io -address /run/c.sock -publish-binary /usr/bin/containerd -id web start".split()
 
@@ -23,7 +23,7 @@ def bootstrap(**fields: str) -> bytes:
 
 
 def test_flags_of_every_version() -> None:
-    given = Given(START)
+    given = Args(START)
 
     assert (given.verb, given.id, given.namespace, given.address) == ("start", "web", "k8s.io", "/run/c.sock")
     assert given.events == "/run/c.sock.ttrpc"
@@ -31,21 +31,21 @@ def test_flags_of_every_version() -> None:
 
 @pytest.mark.parametrize("words", [["--id=web", "-debug", "start"], ["-id=web", "start"], ["--id", "web", "start"]])
 def test_the_flag_syntax_of_go(words: list[str]) -> None:
-    assert Given(words).id == "web"
+    assert Args(words).id == "web"
 
 
 def test_addresses_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TTRPC_ADDRESS", "/run/t.sock")
     monkeypatch.setenv("GRPC_ADDRESS", "/run/g.sock")
     monkeypatch.setenv("NAMESPACE", "other")
-    given = Given(["-id", "web", "start"])
+    given = Args(["-id", "web", "start"])
 
     assert (given.events, given.address, given.namespace) == ("/run/t.sock", "/run/g.sock", "other")
 
 
 def test_parameters_on_standard_input() -> None:
     """containerd 2.3 may leave the flags out."""
-    given = Given(["start"])
+    given = Args(["start"])
     given.complete(bootstrap(containerd_grpc_address="/g", containerd_ttrpc_address="/t", socket_dir="/run/sockets"))
 
     assert (given.id, given.namespace, given.address, given.events) == ("web", "k8s.io", "/g", "/t")
@@ -63,7 +63,7 @@ def test_parameters_on_standard_input() -> None:
     ids=["nothing", "garbage", "options of older versions", "another container's"],
 )
 def test_other_things_on_standard_input(said: bytes) -> None:
-    given = Given(START)
+    given = Args(START)
     given.complete(said)
 
     assert (given.id, given.address, given.text("sockets")) == ("web", "/run/c.sock", "")
@@ -72,16 +72,16 @@ def test_other_things_on_standard_input(said: bytes) -> None:
 @pytest.mark.parametrize("words", [["-nope"], ["-id"]])
 def test_bad_flags(words: list[str]) -> None:
     with pytest.raises(UsageError):
-        Given(words)
+        Args(words)
 
 
 @pytest.mark.parametrize("id", ["", "..", "a/b", "x" * 300])
 def test_ids_that_would_leave_their_directory(id: str) -> None:
     with pytest.raises(UsageError):
-        assert Given([f"-id={id}", "start"]).id
+        assert Args([f"-id={id}", "start"]).id
 
 
 @pytest.mark.parametrize("namespace", ["", "..", "a/b"])
 def test_namespaces_that_would_leave_their_directory(namespace: str) -> None:
     with pytest.raises(UsageError):
-        assert Given([f"-namespace={namespace}", "start"]).namespace
+        assert Args([f"-namespace={namespace}", "start"]).namespace

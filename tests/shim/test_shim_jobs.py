@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from runjail.container.state import Store
+from runjail.container.state import Runtime
 from runjail.errors import ContainerNotFound
 from runjail.shim import jobs
 
@@ -19,23 +19,23 @@ class Host:
     def __init__(self) -> None:
         self.asked: list[str] = []
 
-    def boot(self) -> str:
+    def boot_id(self) -> str:
         return "boot"
 
-    def started(self, pid: int) -> str:
+    def start_time(self, pid: int) -> str:
         return "now"
 
     def __getattr__(self, name: str) -> Any:
         return lambda *_args: self.asked.append(name) or []
 
 
-def made(store: Store, created: str) -> Any:
+def made(store: Runtime, created: str) -> Any:
     container = store.reserve("web")
     container.data = {
         "ociVersion": "1.3.0", "bundle": "/b", "created": created, "owner": "0", "annotations": {}, "hooks": {},
         "boot": "boot", "creator": None,
     }  # fmt: skip
-    container.box.pid, container.box.started = 7, "now"
+    container.host_state.pid, container.host_state.started = 7, "now"
     container.save()
     container.unlock()
     return container
@@ -57,13 +57,13 @@ def made(store: Store, created: str) -> Any:
 )
 def test_an_id_made_anew_under_a_shim(tmp_path: Path, job: Any) -> None:
     """Somebody deleted the container with the program itself, and made another one."""
-    host, store = Host(), Store(str(tmp_path / "state"))
+    host, store = Host(), Runtime(str(tmp_path / "state"))
     ours = made(store, "then")
     request = {"rootfs": []}
     task = SimpleNamespace(id="web", root=store.root, bundle=str(tmp_path), made=ours.identity(), request=request)
-    engine = SimpleNamespace(host=host, store=lambda root: Store(root), machine=None)
+    engine = SimpleNamespace(host=host, store=lambda root: Runtime(root), machine=None)
     worker = SimpleNamespace(answer=lambda _result: None)
-    assert jobs._store(engine, task).find("web").box.pid == 7, "ours is found"  # type: ignore[arg-type]
+    assert jobs._store(engine, task).find("web").host_state.pid == 7, "ours is found"  # type: ignore[arg-type]
     with ours:
         ours.remove()
     made(store, "later")

@@ -111,8 +111,8 @@ def test_permissions_that_only_the_administrator_grants(name: str) -> None:
     key = f"jail__allow__{name.replace('.', '__')}"
     found = jail(**{key: "true"})
 
-    assert found.beyond == ((f"org.freebsd.jail.allow.{name}", f"allow.{name}"),)
-    assert jail(**{key: "false"}).beyond == (), "to be without it is nobody's favour"
+    assert found.needs_grant == ((f"org.freebsd.jail.allow.{name}", f"allow.{name}"),)
+    assert jail(**{key: "false"}).needs_grant == (), "to be without it is nobody's favour"
 
 
 @pytest.mark.parametrize("name", ["mount.", "", "RAW_SOCKETS", ".raw_sockets", "raw-sockets"])
@@ -158,11 +158,11 @@ def test_parameters_with_values_that_cannot_be(key: str, value: str, why: str) -
 def test_children_need_the_administrator() -> None:
     found = jail(jail__children__max="3")
 
-    assert (found.params, found.beyond) == (
+    assert (found.params, found.needs_grant) == (
         (("children.max", "3"),),
         (("org.freebsd.jail.children.max", "children.max"),),
     )
-    assert jail(jail__children__max="0").beyond == ()
+    assert jail(jail__children__max="0").needs_grant == ()
 
 
 def with_annotation(key: str, value: str) -> Jail:

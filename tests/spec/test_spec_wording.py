@@ -2,7 +2,7 @@
 
 import pytest
 
-from runjail.spec.problems import LONGEST, any_of, order, place, shown
+from runjail.spec.problems import LONGEST, any_of, json_path, order, quote
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from runjail.spec.problems import LONGEST, any_of, order, place, shown
     ],
 )
 def test_places(path: tuple[str | int, ...], text: str) -> None:
-    assert place(path) == text
+    assert json_path(path) == text
 
 
 @pytest.mark.parametrize(
@@ -42,13 +42,13 @@ def test_places(path: tuple[str | int, ...], text: str) -> None:
     ],
 )
 def test_values(value: object, text: str) -> None:
-    assert shown(value) == text
+    assert quote(value) == text
 
 
 @pytest.mark.parametrize("text", ["\U0001f600" * 100, '"' * 100, "\\" * 79, "\x00" * 100])
 def test_values_stay_short(text: str) -> None:
     """Even where escapes take twelve times the room."""
-    assert len(shown(text)) <= LONGEST
+    assert len(quote(text)) <= LONGEST
 
 
 def test_choices() -> None:

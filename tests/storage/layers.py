@@ -4,13 +4,17 @@ import os
 import subprocess
 from pathlib import Path
 
-from runjail.storage.base import Seal, Store
+from runjail.storage.base import LayerKey, Store
 
 A, B, C, D = (f"sha256:{digit * 64}" for digit in "abcd")
 
 
 def add(
-    store: Store, chain: str, files: dict[str, str] | None = None, parent: str | None = None, seal: Seal | None = None
+    store: Store,
+    chain: str,
+    files: dict[str, str] | None = None,
+    parent: str | None = None,
+    seal: LayerKey | None = None,
 ) -> None:
     """Make a layer of these files and insist that it was not there."""
     draft = store.draft(chain, parent, seal)

@@ -55,7 +55,7 @@ def pull(store: Store, image: list[int]) -> list[int]:
 
 def run(store: Store, name: str, image: list[int]) -> None:
     """Make a root of an image, look at it, and remove it."""
-    path = Path(store.make_root(name, CHAINS[image[-1]]))
+    path = Path(store.create_rootfs(name, CHAINS[image[-1]]))
     assert sorted(os.listdir(path)) == sorted(f"layer{number}" for number in image)
     (path / "mine").write_text(name)
     store.remove_root(name)
@@ -106,7 +106,7 @@ def test_pruning_never_takes_what_others_use(location: str) -> None:
 
     assert store.roots() == []
     for layer in store.layers():
-        store.make_root("probe", layer.chain)
+        store.create_rootfs("probe", layer.chain)
         store.remove_root("probe")
 
 
@@ -154,7 +154,7 @@ def test_roots_of_one_name_are_made_once(location: str, same: bool) -> None:
     def work(number: int) -> None:
         mine = open_store(location, default="")
         try:
-            mine.make_root("web" if same else f"web{number}", CHAINS[0])
+            mine.create_rootfs("web" if same else f"web{number}", CHAINS[0])
         except StorageError as error:
             assert same and "exists already" in str(error)
 

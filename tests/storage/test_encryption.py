@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from runjail.errors import StorageError
-from runjail.storage.base import Seal
+from runjail.storage.base import LayerKey
 from runjail.storage.open import open_zfs
 from runjail.storage.zfs import ZfsStore
 from tests.storage.fake_zfs import FakeZfs
 from tests.storage.layers import A, B, add
 
-SEAL = Seal("c0ffee", bytes(range(32)))
-WRONG = Seal("c0ffee", bytes(32))
+SEAL = LayerKey("c0ffee", bytes(range(32)))
+WRONG = LayerKey("c0ffee", bytes(32))
 ROOT = "tank/store/sealed/c0ffee"
 LAYER = f"{ROOT}/{'a' * 64}"
 
@@ -62,7 +62,7 @@ def test_a_sealed_layer_is_made_by_these_commands(zfs: FakeZfs) -> None:
 def test_the_key_goes_to_standard_input_and_nowhere_else(zfs: FakeZfs, tmp_path: Path) -> None:
     store = opened(zfs)
     add(store, A, {"a": "a"}, seal=SEAL)
-    store.make_root("web", A, seal=SEAL)
+    store.create_rootfs("web", A, seal=SEAL)
 
     wanted = {shlex.split(call)[1] for call, given in zip(zfs.calls, zfs.inputs, strict=True) if given}
     assert wanted == {"create", "load-key"}
@@ -76,7 +76,7 @@ def test_a_root_has_the_key_while_it_exists(zfs: FakeZfs) -> None:
     add(store, A, {"a": "a"}, seal=SEAL)
     assert zfs.shown(ROOT)["keystatus"] == "unavailable"
     for name in ("one", "two"):
-        store.make_root(name, A, seal=SEAL)
+        store.create_rootfs(name, A, seal=SEAL)
     assert zfs.shown("tank/store/containers/one")["encryption"] == "aes-256-gcm"
     store.remove_root("one")
     assert zfs.shown(ROOT)["keystatus"] == "available", "another root needs it"
@@ -104,9 +104,9 @@ def test_another_key_opens_nothing(zfs: FakeZfs, loaded: bool) -> None:
     store = opened(zfs)
     add(store, A, {"a": "a"}, seal=SEAL)
     if loaded:
-        store.make_root("mine", A, seal=SEAL)
+        store.create_rootfs("mine", A, seal=SEAL)
     before = sorted(zfs.sets)
-    for call in (lambda: store.make_root("web", A, seal=WRONG), lambda: store.draft(B, A, WRONG)):
+    for call in (lambda: store.create_rootfs("web", A, seal=WRONG), lambda: store.draft(B, A, WRONG)):
         with pytest.raises(StorageError, match="Incorrect key"):
             call()
 
@@ -119,7 +119,7 @@ def test_a_key_that_another_process_loaded_is_checked(zfs: FakeZfs) -> None:
     add(store, A, {"a": "a"}, seal=SEAL)
     zfs.failing["load-key"] = [f"Key load error: Key already loaded for '{ROOT}'."]
     with pytest.raises(StorageError, match="Incorrect key"):
-        store.make_root("web", A, seal=WRONG)
+        store.create_rootfs("web", A, seal=WRONG)
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_what_should_be_encrypted_and_is_not_is_refused(zfs: FakeZfs) -> None:
     add(store, A, {"a": "a"}, seal=SEAL)
     del zfs.sets[LAYER + "@ready"]["encryptionroot"]
     with pytest.raises(StorageError, match="not encrypted"):
-        store.make_root("web", A, seal=SEAL)
+        store.create_rootfs("web", A, seal=SEAL)
     with pytest.raises(StorageError, match="not encrypted"):
         store.draft(B, A, SEAL)
 
@@ -174,8 +174,8 @@ def test_sweep_forgets_keys(zfs: FakeZfs) -> None:
     assert zfs.shown(ROOT)["keystatus"] == "unavailable"
 
 
-@pytest.mark.parametrize("seal", [Seal("c0ffee", b"short"), Seal("../x", bytes(32)), Seal("", bytes(32))])
-def test_other_seals_are_refused(zfs: FakeZfs, seal: Seal) -> None:
+@pytest.mark.parametrize("seal", [LayerKey("c0ffee", b"short"), LayerKey("../x", bytes(32)), LayerKey("", bytes(32))])
+def test_other_seals_are_refused(zfs: FakeZfs, seal: LayerKey) -> None:
     store = opened(zfs)
     with pytest.raises(StorageError):
         store.draft(A, None, seal)
@@ -188,7 +188,7 @@ def test_directories_seal_nothing(tmp_path: Path) -> None:
     from runjail.storage.directory import DirectoryStore
 
     store = DirectoryStore(str(tmp_path / "store"))
-    for call in (lambda: store.draft(A, None, SEAL), lambda: store.make_root("web", A, seal=SEAL)):
+    for call in (lambda: store.draft(A, None, SEAL), lambda: store.create_rootfs("web", A, seal=SEAL)):
         with pytest.raises(StorageError, match="cannot encrypt"):
             call()
 

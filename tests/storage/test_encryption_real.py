@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from runjail.errors import InUse, StorageError
-from runjail.storage.base import LayerInfo, Seal, Store, open_store
+from runjail.storage.base import LayerInfo, LayerKey, Store, open_store
 from tests.demo.zfs_pool import Pool, zfs
 from tests.storage.layers import A, B, add, names
 
 pytestmark = pytest.mark.needs("zfs")
-SEAL = Seal("ab12cd34", bytes(range(32)))
-WRONG = Seal("ab12cd34", bytes(32))
+SEAL = LayerKey("ab12cd34", bytes(range(32)))
+WRONG = LayerKey("ab12cd34", bytes(32))
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_a_container_of_a_sealed_image(store: Store, root: str) -> None:
     assert [(layer.chain, layer.seal, layer.parent) for layer in store.layers()] == [
         (A, SEAL.name, ""), (B, SEAL.name, A)]  # fmt: skip
 
-    path = Path(store.make_root("web", B, seal=SEAL))
+    path = Path(store.create_rootfs("web", B, seal=SEAL))
     assert ((path / "a").read_text(), (path / "b").read_text()) == ("a", "b")
     (path / "c").write_text("c")
     made = store.root("web")
@@ -84,7 +84,7 @@ def test_a_container_of_a_sealed_image(store: Store, root: str) -> None:
 
 def test_the_key_stays_for_the_other_container(store: Store, root: str) -> None:
     add(store, A, {"a": "a"}, seal=SEAL)
-    paths = [Path(store.make_root(name, A, seal=SEAL)) for name in ("one", "two")]
+    paths = [Path(store.create_rootfs(name, A, seal=SEAL)) for name in ("one", "two")]
     store.remove_root("one")
     (paths[1] / "b").write_text("b")
 
@@ -95,9 +95,9 @@ def test_the_key_stays_for_the_other_container(store: Store, root: str) -> None:
 def test_another_key_is_refused(store: Store, loaded: bool) -> None:
     add(store, A, {"a": "a"}, seal=SEAL)
     if loaded:
-        store.make_root("mine", A, seal=SEAL)
+        store.create_rootfs("mine", A, seal=SEAL)
     before = names(store)
-    for call in (lambda: store.make_root("web", A, seal=WRONG), lambda: store.draft(B, A, WRONG)):
+    for call in (lambda: store.create_rootfs("web", A, seal=WRONG), lambda: store.draft(B, A, WRONG)):
         with pytest.raises(StorageError, match="Incorrect key"):
             call()
 
@@ -113,7 +113,7 @@ def test_an_open_layer_does_not_pass_for_a_sealed_one(store: Store, root: str) -
         "-o", "canmount=noauto", f"{layer(store, A).name}@ready", f"{root}/{'a' * 64}")  # fmt: skip
     zfs("snapshot", f"{root}/{'a' * 64}@ready")
     with pytest.raises(StorageError, match="not encrypted"):
-        store.make_root("web", A, seal=SEAL)
+        store.create_rootfs("web", A, seal=SEAL)
 
     assert store.roots() == []
 

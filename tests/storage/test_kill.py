@@ -33,8 +33,8 @@ def give_up(store: Store) -> None:
     draft.abort()
 
 
-def make_root(store: Store) -> None:
-    store.make_root("web", A, properties={"image": "x"})
+def create_rootfs(store: Store) -> None:
+    store.create_rootfs("web", A, properties={"image": "x"})
 
 
 def remove_root(store: Store) -> None:
@@ -53,8 +53,8 @@ ACTIONS: dict[str, tuple[list[Action], Action, list[Action]]] = {
     "make a layer": ([], make_layer, [remove_layer]),
     "give a layer up": ([], give_up, []),
     "remove a layer": ([make_layer], remove_layer, []),
-    "make a root": ([], make_root, [remove_root]),
-    "remove a root": ([make_root], remove_root, []),
+    "make a root": ([], create_rootfs, [remove_root]),
+    "remove a root": ([create_rootfs], remove_root, []),
 }
 
 
@@ -120,7 +120,7 @@ def survives(store: Store, action: str, run: Callable[[Action, int], bool]) -> i
         for root in store.roots():
             assert Path(root.path, "etc/motd").read_text() == "hello", number
         for layer in store.layers():
-            store.make_root("probe", layer.chain)
+            store.create_rootfs("probe", layer.chain)
             probe = store.root("probe")
             assert probe
             assert (Path(probe.path) / "etc/motd").read_text() == "hello", number

@@ -10,15 +10,15 @@ import pytest
 
 from runjail.errors import StorageError
 from runjail.host import programs
-from runjail.storage.store_lock import Home, Inheriting
+from runjail.storage.store_lock import InheritedLocks, StoreDirectory
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Home:
-    return Home(str(tmp_path))
+def home(tmp_path: Path) -> StoreDirectory:
+    return StoreDirectory(str(tmp_path))
 
 
-def die_with_lock(home: Home, kind: str, name: str) -> None:
+def die_with_lock(home: StoreDirectory, kind: str, name: str) -> None:
     pid = os.fork()
     if not pid:
         home.lock(kind, name)
@@ -26,7 +26,7 @@ def die_with_lock(home: Home, kind: str, name: str) -> None:
     os.waitpid(pid, 0)
 
 
-def test_a_lock_leaves_no_file(home: Home) -> None:
+def test_a_lock_leaves_no_file(home: StoreDirectory) -> None:
     with home.lock("root", "web") as lock:
         assert home.locks("root") == ["web"]
         assert not lock.abandoned
@@ -38,7 +38,7 @@ def test_a_lock_leaves_no_file(home: Home) -> None:
         assert home.locks("root") == ["web"]
 
 
-def test_a_lock_tells_that_its_holder_died(home: Home) -> None:
+def test_a_lock_tells_that_its_holder_died(home: StoreDirectory) -> None:
     die_with_lock(home, "root", "web")
     assert home.locks("root") == ["web"]
     with home.lock("root", "web") as lock:
@@ -47,13 +47,13 @@ def test_a_lock_tells_that_its_holder_died(home: Home) -> None:
         assert not lock.abandoned
 
 
-def test_work_that_was_left_looks_the_same(home: Home) -> None:
+def test_work_that_was_left_looks_the_same(home: StoreDirectory) -> None:
     home.lock("root", "web").leave()
     with home.lock("root", "web") as lock:
         assert lock.abandoned
 
 
-def test_shared_locks_share(home: Home) -> None:
+def test_shared_locks_share(home: StoreDirectory) -> None:
     one, two = (home.lock("seal", "x", shared=True) for _ in range(2))
     assert home.try_lock("seal", "x") is None
     one.release()
@@ -63,7 +63,7 @@ def test_shared_locks_share(home: Home) -> None:
     assert home.locks("seal") == []
 
 
-def test_nobody_takes_anothers_lock_away(home: Home, tmp_path: Path) -> None:
+def test_nobody_takes_anothers_lock_away(home: StoreDirectory, tmp_path: Path) -> None:
     """Two that share a lock let go at once: the file may be a third one's already when the second gets there."""
     shared = home.lock("seal", "x", shared=True)
     (tmp_path / "locks/seal/x").unlink()
@@ -72,7 +72,7 @@ def test_nobody_takes_anothers_lock_away(home: Home, tmp_path: Path) -> None:
         assert home.locks("seal") == ["x"]
 
 
-def test_waiting_ends_with_a_new_lock(home: Home) -> None:
+def test_waiting_ends_with_a_new_lock(home: StoreDirectory) -> None:
     """Who waited for a lock that was taken away gets one of its own, and never two have it."""
     inside, most, abandoned = 0, 0, 0
 
@@ -95,14 +95,14 @@ def test_waiting_ends_with_a_new_lock(home: Home) -> None:
     assert home.locks("layer") == []
 
 
-def test_programs_of_one_that_died_keep_its_lock(home: Home) -> None:
+def test_programs_of_one_that_died_keep_its_lock(home: StoreDirectory) -> None:
     """Or somebody would look at what they are still changing."""
     read, write = os.pipe()
     pid = os.fork()
     if not pid:
         os.close(write)
         home.lock("layer", "x")
-        with Inheriting():
+        with InheritedLocks():
             programs.start(["/bin/cat"], {}, [read, 1, 2])
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(pid, 0)
@@ -114,21 +114,21 @@ def test_programs_of_one_that_died_keep_its_lock(home: Home) -> None:
         assert lock.abandoned
 
 
-def test_other_programs_get_no_lock(home: Home) -> None:
+def test_other_programs_get_no_lock(home: StoreDirectory) -> None:
     with home.lock("layer", "x"):
-        (descriptor,) = Inheriting.held
-        with Inheriting():
+        (descriptor,) = InheritedLocks.held
+        with InheritedLocks():
             assert os.get_inheritable(descriptor)
             assert descriptor in programs.HELD
         assert not os.get_inheritable(descriptor)
         assert descriptor not in programs.HELD
-    assert Inheriting.held == set()
+    assert InheritedLocks.held == set()
 
 
-def test_a_released_lock_is_free_whoever_inherited_it(home: Home) -> None:
+def test_a_released_lock_is_free_whoever_inherited_it(home: StoreDirectory) -> None:
     read, write = os.pipe()
     lock = home.lock("layer", "x")
-    with Inheriting():
+    with InheritedLocks():
         pid = programs.start(["/bin/cat"], {}, [read, 1, 2])
     lock.release()
     again = home.try_lock("layer", "x")
@@ -140,7 +140,7 @@ def test_a_released_lock_is_free_whoever_inherited_it(home: Home) -> None:
     again.release()
 
 
-def test_half_made_locks_are_swept(home: Home, tmp_path: Path) -> None:
+def test_half_made_locks_are_swept(home: StoreDirectory, tmp_path: Path) -> None:
     (tmp_path / "locks/new-1-abc").write_text("")
     die_with_lock(home, "layer", "x")
     with home.lock("layer", "held"):
@@ -153,4 +153,4 @@ def test_half_made_locks_are_swept(home: Home, tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_a_store_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot be made"):
-        Home(str(tmp_path / "file/store"))
+        StoreDirectory(str(tmp_path / "file/store"))

@@ -32,7 +32,7 @@ try:
     store = open_store(f"dir:{place}/store", default="")
     add(store, A, {f"d/{number}": "a" * 5000 for number in range(20)})
     add(store, B, {"e": "b" * 5000}, parent=A)
-    store.make_root("web", B)
+    store.create_rootfs("web", B)
     somebody = os.open(f"{place}/somebody", os.O_WRONLY | os.O_CREAT)
     os.write(somebody, b"else")
     os.fsync(somebody)
@@ -54,7 +54,7 @@ try:
     print(sorted(layer.chain[7] for layer in store.layers()), sizes)
     store.sweep()
     print(store.draft(A, None), store.draft(B, A), [root.name for root in store.roots()])
-    store.make_root("web2" if store.root("web") else "web", B)
+    store.create_rootfs("web2" if store.root("web") else "web", B)
 finally:
     subprocess.run(umount, check=True)
 """
@@ -123,7 +123,7 @@ def test_what_releases_that_did_not_sync_left(tmp_path: Path, left: str | None) 
     store = open_store(f"dir:{tmp_path}/store", default="")
     add(store, A, {"a": "a"})
     add(store, B, {"b": "b"}, parent=A)
-    store.make_root("web", A)
+    store.create_rootfs("web", A)
     for document in (
         tmp_path / "store/layers" / ("a" * 64) / "layer.json",
         tmp_path / "store/containers/web/root.json",
@@ -138,6 +138,6 @@ def test_what_releases_that_did_not_sync_left(tmp_path: Path, left: str | None) 
     assert store.sweep() == [f"{tmp_path}/store/containers/web"]
     assert not (tmp_path / "store/containers/web").exists()
     with pytest.raises(StorageError, match="not in the store"):
-        store.make_root("web", A)
+        store.create_rootfs("web", A)
     add(store, A, {"a": "a"})
-    assert Path(store.make_root("web", A), "a").read_text() == "a"
+    assert Path(store.create_rootfs("web", A), "a").read_text() == "a"

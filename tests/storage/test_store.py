@@ -7,7 +7,7 @@ import pytest
 
 from runjail.errors import InUse, StorageError
 from runjail.storage.base import LayerInfo, Store, open_store
-from runjail.storage.store_lock import Home
+from runjail.storage.store_lock import StoreDirectory
 from tests.storage.layers import A, B, C, add, names
 
 
@@ -64,8 +64,8 @@ def test_a_draft_shows_the_whole_tree_and_changes_only_its_own(store: Store) -> 
         (top / "etc/two").write_text("new")
         (top / "etc/one").unlink()
         draft.commit()
-    store.make_root("a", A)
-    store.make_root("b", B)
+    store.create_rootfs("a", A)
+    store.create_rootfs("b", B)
 
     lower, upper = (Path(store.root(name).path) for name in "ab")
     assert sorted(os.listdir(lower / "etc")) == ["one", "two"]
@@ -77,7 +77,7 @@ def test_a_draft_shows_the_whole_tree_and_changes_only_its_own(store: Store) -> 
 def test_layers_say_what_they_are(store: Store) -> None:
     add(store, A, {"big": "a" * 300_000})
     add(store, B, {"small": "b" * 100_000}, parent=A)
-    store.make_root("web", B)
+    store.create_rootfs("web", B)
     by_chain = {layer.chain: layer for layer in store.layers()}
 
     assert (by_chain[A].parent, by_chain[B].parent) == ("", A)
@@ -101,7 +101,7 @@ def test_a_layer_needs_its_parent(store: Store) -> None:
 def test_layers_in_use_stay(store: Store) -> None:
     add(store, A)
     add(store, B, parent=A)
-    store.make_root("web", B)
+    store.create_rootfs("web", B)
     by_chain = {layer.chain: layer for layer in store.layers()}
     for chain in (A, B):
         with pytest.raises(InUse):
@@ -129,7 +129,7 @@ def test_a_layer_in_the_making_keeps_its_parent(store: Store) -> None:
 
 def test_a_root_is_a_writable_copy_of_its_layer(store: Store) -> None:
     add(store, A, {"etc/motd": "hello"})
-    path = Path(store.make_root("web", A, properties={"image": "x:1", "note": "ä = b"}))
+    path = Path(store.create_rootfs("web", A, properties={"image": "x:1", "note": "ä = b"}))
     (path / "etc/motd").write_text("changed")
     (path / "new").write_text("new")
     info = store.root("web")
@@ -138,14 +138,14 @@ def test_a_root_is_a_writable_copy_of_its_layer(store: Store) -> None:
     assert (info.name, info.chain, info.path) == ("web", A, str(path))
     assert info.properties == {"image": "x:1", "note": "ä = b"}
     assert [root.name for root in store.roots()] == ["web"]
-    other = Path(store.make_root("other", A))
+    other = Path(store.create_rootfs("other", A))
     assert (other / "etc/motd").read_text() == "hello"
 
 
 @pytest.mark.parametrize("name", ["a", "A+b.c_d-e", ".hidden", "1234", "x" * 64])
 def test_roots_have_container_ids(store: Store, name: str) -> None:
     add(store, A)
-    path = store.make_root(name, A)
+    path = store.create_rootfs(name, A)
 
     assert os.path.isdir(path)
     assert [root.name for root in store.roots()] == [name]
@@ -156,10 +156,10 @@ def test_roots_have_container_ids(store: Store, name: str) -> None:
 
 def test_a_root_is_made_once(store: Store) -> None:
     add(store, A, {"a": "1"})
-    path = Path(store.make_root("web", A))
+    path = Path(store.create_rootfs("web", A))
     (path / "mine").write_text("kept")
     with pytest.raises(StorageError, match="exists already"):
-        store.make_root("web", A)
+        store.create_rootfs("web", A)
     assert store.sweep() == []
 
     assert (path / "mine").read_text() == "kept"
@@ -176,10 +176,10 @@ def abandon(store: Store, name: str) -> None:
 
 def test_a_root_whose_maker_died_is_made_again(store: Store) -> None:
     add(store, A, {"a": "1"})
-    path = Path(store.make_root("web", A))
+    path = Path(store.create_rootfs("web", A))
     (path / "half").write_text("")
     abandon(store, "web")
-    store.make_root("web", A)
+    store.create_rootfs("web", A)
 
     assert os.listdir(path) == ["a"]
     assert store.sweep() == []
@@ -187,7 +187,7 @@ def test_a_root_whose_maker_died_is_made_again(store: Store) -> None:
 
 def test_a_root_whose_maker_died_is_swept(store: Store) -> None:
     add(store, A, {"a": "1"})
-    path = store.make_root("web", A)
+    path = store.create_rootfs("web", A)
     abandon(store, "web")
 
     assert len(store.sweep()) == 1
@@ -198,8 +198,8 @@ def test_a_root_whose_maker_died_is_swept(store: Store) -> None:
 def test_a_root_that_was_finished_meanwhile_is_not_swept(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its lock was there when sweep looked and has gone since, in peace."""
     add(store, A, {"a": "1"})
-    path = store.make_root("web", A)
-    monkeypatch.setattr(Home, "locks", lambda _home, kind: ["web"] if kind == "root" else [])
+    path = store.create_rootfs("web", A)
+    monkeypatch.setattr(StoreDirectory, "locks", lambda _home, kind: ["web"] if kind == "root" else [])
 
     assert store.sweep() == []
     assert os.path.exists(f"{path}/a")
@@ -208,7 +208,7 @@ def test_a_root_that_was_finished_meanwhile_is_not_swept(store: Store, monkeypat
 def test_a_root_needs_its_layer(store: Store) -> None:
     before = names(store)
     with pytest.raises(StorageError, match="not in the store"):
-        store.make_root("web", A)
+        store.create_rootfs("web", A)
 
     assert names(store) == before
     assert store.roots() == []
@@ -217,7 +217,7 @@ def test_a_root_needs_its_layer(store: Store) -> None:
 
 def test_removing_twice_is_success(store: Store) -> None:
     add(store, A)
-    store.make_root("web", A)
+    store.create_rootfs("web", A)
     store.remove_root("web")
     store.remove_root("web")
     store.remove_root("never")
@@ -229,7 +229,7 @@ def test_removing_twice_is_success(store: Store) -> None:
 def test_other_names_are_refused(store: Store, name: str) -> None:
     add(store, A)
     before = names(store)
-    for call in (lambda: store.make_root(name, A), lambda: store.remove_root(name), lambda: store.root(name)):
+    for call in (lambda: store.create_rootfs(name, A), lambda: store.remove_root(name), lambda: store.root(name)):
         with pytest.raises(StorageError):
             call()
 
@@ -239,7 +239,11 @@ def test_other_names_are_refused(store: Store, name: str) -> None:
 @pytest.mark.parametrize("chain", ["", "sha256:", "sha256:" + "A" * 64, "md5:" + "a" * 32, "a" * 64, "sha256:../../x"])
 def test_other_chains_are_refused(store: Store, chain: str) -> None:
     before = names(store)
-    for call in (lambda: store.draft(chain, None), lambda: store.has_layer(chain), lambda: store.make_root("a", chain)):
+    for call in (
+        lambda: store.draft(chain, None),
+        lambda: store.has_layer(chain),
+        lambda: store.create_rootfs("a", chain),
+    ):
         with pytest.raises(StorageError, match="not a chain ID"):
             call()
     with pytest.raises(StorageError):
@@ -261,7 +265,7 @@ def test_sha512_chains_work(store: Store) -> None:
 def test_other_properties_are_refused(store: Store, wrong: dict[str, str]) -> None:
     add(store, A)
     with pytest.raises(StorageError):
-        store.make_root("web", A, properties=wrong)
+        store.create_rootfs("web", A, properties=wrong)
 
     assert store.roots() == []
 

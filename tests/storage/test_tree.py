@@ -198,7 +198,7 @@ def test_deep_trees_are_copied(tmp_path: Path) -> None:
             top = below
         os.close(top)
         draft.commit()
-    store.make_root("web", A)
+    store.create_rootfs("web", A)
     store.remove_root("web")
 
     assert os.listdir(tmp_path / "store/trash") == []
@@ -278,7 +278,7 @@ def test_flags_are_cleared_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_root_with_mounts_stays_whole(tmp_path: Path) -> None:
     store = open_store(f"dir:{tmp_path}/sto re", default="")
     add(store, A, {"etc/motd": "hello", "a dir/x": "x"})
-    path = Path(store.make_root("web", A))
+    path = Path(store.create_rootfs("web", A))
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "kept").write_text("kept")
@@ -311,8 +311,8 @@ def test_a_store_of_directories_warns_once_that_it_enforces_no_size(tmp_path: Pa
     said: list[str] = []
     store = open_store(f"dir:{tmp_path}/store", default="", warn=said.append)
     add(store, A)
-    store.make_root("one", A, size=1 << 20)
-    store.make_root("two", A, size=1 << 20)
+    store.create_rootfs("one", A, size=1 << 20)
+    store.create_rootfs("two", A, size=1 << 20)
 
     assert len(said) == 1
     assert [root.quota for root in store.roots()] == [0, 0]
@@ -337,7 +337,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with monkeypatch.context() as patch:
         patch.setattr(copy_tree, "_copy_file", refuse)
         with pytest.raises(StorageError, match="no space left"):
-            store.make_root("web", A)
+            store.create_rootfs("web", A)
     assert store.roots() == []
     assert os.listdir(tmp_path / "store/making") == os.listdir(tmp_path / "store/trash") == []
     assert store.sweep() == []

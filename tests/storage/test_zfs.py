@@ -66,7 +66,7 @@ def test_layers_are_read_only_and_unmounted(real: Store, dataset: str) -> None:
 @REAL
 def test_a_size_is_enforced(real: Store) -> None:
     add(real, A, {"a": "a" * 2_000_000})
-    path = Path(real.make_root("web", A, size=1 << 20))
+    path = Path(real.create_rootfs("web", A, size=1 << 20))
     root = real.root("web")
     assert root
     assert root.quota == 1 << 20
@@ -80,7 +80,7 @@ def test_a_size_is_enforced(real: Store) -> None:
 def test_what_others_made_stays(real: Store, dataset: str) -> None:
     """A dataset in our place, a snapshot of a root and one of a layer: sweep and remove leave them, and say so."""
     add(real, A)
-    real.make_root("web", A)
+    real.create_rootfs("web", A)
     zfs("create", f"{dataset}/containers/theirs")
     zfs("create", f"{dataset}/layers/{'b' * 64}")
     zfs("snapshot", f"{dataset}/containers/web@backup")
@@ -114,7 +114,7 @@ def test_a_layer_with_a_snapshot_of_others_stays_a_layer(real: Store, dataset: s
 def test_a_busy_root_stays_until_it_is_free(real: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runjail.storage.zfs_datasets.WAIT", 0.3)
     add(real, A, {"a": "a"})
-    path = real.make_root("web", A)
+    path = real.create_rootfs("web", A)
     with open(f"{path}/a", "rb"):
         with pytest.raises(InUse, match="busy"):
             real.remove_root("web")
@@ -131,8 +131,8 @@ def test_names_have_an_end(real: Store, dataset: str) -> None:
     """ZFS takes 255 bytes in all."""
     add(real, A)
     room = 255 - len(f"{dataset}/containers/")
-    real.make_root("x" * room, A)
-    for call in (lambda name: real.make_root(name, A), real.remove_root, real.root):
+    real.create_rootfs("x" * room, A)
+    for call in (lambda name: real.create_rootfs(name, A), real.remove_root, real.root):
         with pytest.raises(StorageError, match="too long"):
             call("x" * (room + 1))
     assert real.sweep() == []
@@ -143,7 +143,7 @@ def test_names_have_an_end(real: Store, dataset: str) -> None:
 def test_what_could_not_be_removed_is_swept_later(real: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runjail.storage.zfs_datasets.WAIT", 0.1)
     add(real, A, {"a": "a"})
-    path = real.make_root("web", A)
+    path = real.create_rootfs("web", A)
     with open(f"{path}/a", "rb"), pytest.raises(InUse):
         real.remove_root("web")
 
@@ -155,11 +155,11 @@ def test_what_could_not_be_removed_is_swept_later(real: Store, monkeypatch: pyte
 def test_a_root_can_be_remade_after_a_reboot(real: Store, dataset: str) -> None:
     """Its dataset is not mounted then."""
     add(real, A, {"a": "a"})
-    real.make_root("web", A)
+    real.create_rootfs("web", A)
     zfs("unmount", f"{dataset}/containers/web")
     real.remove_root("web")
 
-    assert os.path.isdir(real.make_root("web", A))
+    assert os.path.isdir(real.create_rootfs("web", A))
 
 
 @REAL
@@ -226,7 +226,7 @@ def test_a_root_that_fails_leaves_nothing(fake: FakeZfs, verb: str, message: str
     before = sorted(fake.sets)
     fake.failing[verb] = [f"cannot {verb} 'x': {message}"]
     with pytest.raises(StorageError, match=message):
-        store.make_root("web", A)
+        store.create_rootfs("web", A)
 
     assert sorted(fake.sets) == before
     assert names_of_locks(fake) == []
@@ -244,7 +244,7 @@ def test_busy_is_tried_again(fake: FakeZfs, message: str) -> None:
     """The words of FreeBSD and of zfs-fuse."""
     store = opened(fake)
     add(store, A)
-    store.make_root("web", A)
+    store.create_rootfs("web", A)
     fake.failing["unmount"] = [message] * 3
     fake.failing["destroy"] = ["cannot destroy 'x': dataset is busy"] * 2
     store.remove_root("web")
@@ -257,7 +257,7 @@ def test_an_undo_that_fails_is_done_by_sweep(fake: FakeZfs) -> None:
     add(store, A)
     fake.failing = {"mount": ["cannot mount 'x': no"], "destroy": ["cannot destroy 'x': I/O error"]}
     with pytest.raises(StorageError):
-        store.make_root("web", A)
+        store.create_rootfs("web", A)
     assert "tank/store/containers/web" in fake.sets
 
     assert store.sweep() == ["tank/store/containers/web"]
@@ -283,7 +283,7 @@ def test_commands_never_destroy_more_than_one_thing(fake: FakeZfs) -> None:
     store = opened(fake)
     add(store, A)
     add(store, B, parent=A)
-    store.make_root("web", B)
+    store.create_rootfs("web", B)
     store.remove_root("web")
     for layer in store.layers()[::-1]:
         store.remove_layer(layer)
@@ -361,12 +361,12 @@ def test_auto_finds_a_dataset(zpool: object, dataset: str, tmp_path: Path) -> No
 
 @REAL
 def test_pools_that_cannot_encrypt_are_refused_for_real(real: Store) -> None:
-    from runjail.storage.base import Seal
+    from runjail.storage.base import LayerKey
 
     if subprocess.run(["zfs", "get", "encryption"], capture_output=True, check=False).returncode == 0:
         pytest.skip("this ZFS can encrypt")
     before = names(real)
     with pytest.raises(StorageError, match="cannot encrypt"):
-        real.draft(A, None, Seal("c0ffee", bytes(32)))
+        real.draft(A, None, LayerKey("c0ffee", bytes(32)))
 
     assert names(real) == before

@@ -113,7 +113,7 @@ def test_a_container_does_not_wait_for_its_import(zfs: FakeZfs, core: FakeCore) 
     add(store, A)
     again = open_zfs("tank/store", default="", warn=pytest.fail, zfs=zfs.cli())
     core.calls.clear()
-    again.make_root("web", A)
+    again.create_rootfs("web", A)
     again.remove_root("web")
 
     assert core.calls == []

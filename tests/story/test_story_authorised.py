@@ -90,11 +90,11 @@ def test_another_s_blob_under_a_key_of_one_s_own(teller: Teller, secret: Layout,
     import hmac
 
     from runjail.image.crypto import cipher, ocicrypt, recipients
-    from runjail.image.crypto.options import Public
+    from runjail.image.crypto.options import PublicLayerOptions
 
     layer = secret.manifest["layers"][0]
     private = cipher.generate(layer["digest"])
-    public = Public(hmac.digest(private.symkey, secret.blob(layer).read_bytes(), "sha256"))
+    public = PublicLayerOptions(hmac.digest(private.symkey, secret.blob(layer).read_bytes(), "sha256"))
     layer["annotations"] = ocicrypt.wrap(private, public, recipients.read([f"jwe:{stranger.public}"]))
 
     said = teller.refused("run", "--image", secret.write(), *stranger.key, "thief", "--", "/bin/echo", "stolen")

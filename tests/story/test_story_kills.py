@@ -152,7 +152,7 @@ def test_prune_and_rm_killed(victim: Victim) -> None:
         victim.teller.ok("image", "import", victim.hello, "hello")
         if not any(root.name == "orphan" for root in victim.teller.store.roots()):
             gone = {"container": "/nonexistent/state"}
-            victim.teller.store.make_root("orphan", used[0], properties=gone)
+            victim.teller.store.create_rootfs("orphan", used[0], properties=gone)
 
     def look() -> None:
         assert victim.teller.ok("exec", "stays", "/bin/echo", "well") == "well\n"

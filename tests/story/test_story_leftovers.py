@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from runjail.container.query import is_used
-from runjail.container.state import Store
+from runjail.container.state import Runtime
 from runjail.errors import ContainerExists
 from runjail.image import media_types, model
 from runjail.image.bundle import owned
 from runjail.image.bundle.prune import prune
-from runjail.image.content.store import Content
+from runjail.image.content.store import ContentStore
 from tests.attacks.races import goes_on, stopped_at
 from tests.conftest import Bundle
 from tests.container.harness import Life
@@ -27,7 +27,7 @@ pytestmark = [
 
 
 def blobs(teller: Teller) -> set[str]:
-    return set(Content(teller.store.content()).digests())
+    return set(ContentStore(teller.store.content()).digests())
 
 
 def test_looking_at_a_place_copies_nothing(teller: Teller, hello: str, tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_what_was_decrypted_for_a_place_does_not_stay(teller: Teller, hello: str
 def test_a_digest_does_not_become_the_name_of_something_else(teller: Teller, hello: str, keys: Keys) -> None:
     """Whoever pins a digest gets what has it, or nothing."""
     digest = teller.json("image", "inspect", hello)["digest"]
-    content = Content(teller.store.content())
+    content = ContentStore(teller.store.content())
     content.tag(f"registry.example/hello@{digest}", content.find("docker.io/library/hello:latest"))
 
     assert "not a name for an image" in teller.refused(
@@ -82,16 +82,16 @@ def test_a_bundle_that_fails_leaves_no_directory(teller: Teller, hello: str, key
 def test_prune_takes_no_root_from_a_bundle_in_the_making(teller: Teller, hello: str, tmp_path: Path) -> None:
     """Its config.json, by which prune knows that a bundle is there, is written after the root is made."""
     chain, _where = teller.ok("image", "unpack", hello).split()
-    store, content = teller.store, Content(teller.store.content())
+    store, content = teller.store, ContentStore(teller.store.content())
     with content.lease():
-        store.make_root("bundle-1", chain, properties={owned.BUNDLE: str(tmp_path / "bundle")})
+        store.create_rootfs("bundle-1", chain, properties={owned.BUNDLE: str(tmp_path / "bundle")})
         assert prune(content, store, is_used).busy
         assert store.root("bundle-1")
     assert prune(content, store, is_used).roots == ("bundle-1",)
 
 
 def test_prune_all_takes_no_name_from_an_image_that_is_about_to_run(teller: Teller, hello: str) -> None:
-    content = Content(teller.store.content())
+    content = ContentStore(teller.store.content())
     with content.lease():
         assert prune(content, teller.store, is_used, names=True).names == ()
     assert prune(content, teller.store, is_used, names=True).names == ("docker.io/library/hello:latest",)
@@ -110,7 +110,7 @@ def test_two_may_take_one_bundle_back(teller: Teller, monkeypatch: pytest.Monkey
         remove(directory)
 
     monkeypatch.setattr(shutil, "rmtree", beside_another)
-    owned.take_back(teller.store, path)
+    owned.roll_back(teller.store, path)
     assert not os.path.exists(path)
 
 
@@ -144,7 +144,7 @@ def test_a_bundle_names_a_store_or_nothing(location: str, tmp_path: Path, said: 
 def test_one_damaged_image_does_not_hide_the_others(teller: Teller, hello: str) -> None:
     """ls names it, and rm gets rid of it."""
     teller.ok("image", "tag", hello, "other")
-    content = Content(teller.store.content())
+    content = ContentStore(teller.store.content())
     content.tag("docker.io/library/other:latest", content.add(b'{"layers": []}', media_types.OCI_MANIFEST))
 
     result = teller("image", "ls", "-f", "json")
@@ -163,9 +163,9 @@ def test_a_terminal_has_a_name(teller: Teller, hello: str) -> None:
 def test_of_several_runs_with_one_id_only_one_leaves_anything(teller: Teller, hello: str, tmp_path: Path) -> None:
     """The others find out late, when their bundles are ready; the container that is there then is not theirs."""
     chain, _where = teller.ok("image", "unpack", hello).split()
-    making = owned.Making(teller.store, "c1-1", str(tmp_path / "c1"), is_used)
+    making = owned.OwnedBundle(teller.store, "c1-1", str(tmp_path / "c1"), is_used)
     with pytest.raises(ContainerExists), making:
-        teller.store.make_root("c1-1", chain, properties=making.properties())
+        teller.store.create_rootfs("c1-1", chain, properties=making.properties())
         container_of(tmp_path, "/some/other/bundle")
         raise ContainerExists("c1")
     assert teller.left() == {"roots": [], "bundles": [], "containers": []}
@@ -173,7 +173,7 @@ def test_of_several_runs_with_one_id_only_one_leaves_anything(teller: Teller, he
 
 def container_of(path: Path, bundle: str) -> None:
     """Write down a container c1 that was made of a bundle."""
-    container = Store(str(path)).reserve("c1")
+    container = Runtime(str(path)).reserve("c1")
     container.data = {
         "ociVersion": "1.3.0", "bundle": bundle, "created": "", "owner": "0", "annotations": {}, "hooks": {},
         "boot": "", "creator": None,
@@ -186,9 +186,9 @@ def container_of(path: Path, bundle: str) -> None:
 def test_prune_asks_whose_the_container_is(teller: Teller, hello: str, tmp_path: Path, state: str) -> None:
     """The same id may be another container's by now, and a boot leaves a directory that is nobody's."""
     chain, _where = teller.ok("image", "unpack", hello).split()
-    making = owned.Making(teller.store, "c1-1", str(tmp_path / "c1"), lambda *_: True)  # and its maker dies
+    making = owned.OwnedBundle(teller.store, "c1-1", str(tmp_path / "c1"), lambda *_: True)  # and its maker dies
     with making:
-        teller.store.make_root("c1-1", chain, properties=making.properties())
+        teller.store.create_rootfs("c1-1", chain, properties=making.properties())
     if state in ("other", "ours"):
         container_of(tmp_path, "/some/other/bundle" if state == "other" else making.path)
     elif state != "nothing":
@@ -227,7 +227,7 @@ def test_volumes_are_directories_of_the_root(teller: Teller, hello: str, tmp_pat
     layout = tmp_path / "layout"
     index = json.loads((layout / "index.json").read_text())
     read = lambda entry: json.loads((layout / "blobs" / entry["digest"].replace(":", "/")).read_text())  # noqa: E731
-    content = Content(str(layout))
+    content = ContentStore(str(layout))
     manifest = read(index["manifests"][0])
     config = read(manifest["config"])
     config["config"] |= {"Volumes": {"/data/of/mine": {}}, "Cmd": ["/bin/sh", "-c", "cd /data/of/mine && echo in"]}
@@ -248,7 +248,7 @@ def test_options_of_images_are_not_ignored_for_bundles(teller: Teller, option: s
 
 def test_what_stays_plain_is_told(teller: Teller, hello: str, keys: Keys) -> None:
     """Nobody should believe that all of an image is encrypted when a part of it is of a kind that is not."""
-    content = Content(teller.store.content())
+    content = ContentStore(teller.store.content())
     manifest = model.parse_manifest(content.read(content.find("docker.io/library/hello:latest")))
     assert isinstance(manifest, model.Manifest)
     odd = content.add(b"secret", "application/vnd.wasm.content.layer.v1+wasm")

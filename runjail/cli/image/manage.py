@@ -3,8 +3,8 @@
 import os
 
 from runjail import jsonio
-from runjail.cli.image.session import Half, warn
-from runjail.cli.main import Context, put
+from runjail.cli.image.session import ImageSession, warn
+from runjail.cli.main import Context, write_stdout
 from runjail.cli.progress import size
 from runjail.cli.reports import choice
 from runjail.errors import ImageNotFound, UsageError
@@ -12,96 +12,96 @@ from runjail.image import resolve
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runjail.cli.args import Given
+    from runjail.cli.args import Args
     from runjail.image.bundle.prune import Pruned
     from runjail.image.bundle.unpack import Unpacked
     from runjail.image.resolve import Image
 
 
-def tag(given: "Given", context: Context) -> int:
+def tag(args: "Args", context: Context) -> int:
     """Give an image one more name."""
-    half = Half(given, context, make=False)
-    name = half.local_name(given.words[1])
-    half.content.tag(name, half.find(given.words[0])[1])
+    images = ImageSession(args, context, make=False)
+    name = images.local_name(args.words[1])
+    images.content.tag(name, images.find(args.words[0])[1])
     return 0
 
 
-def remove(given: "Given", context: Context) -> int:
+def remove(args: "Args", context: Context) -> int:
     """Take names away, then what only they led to."""
     from runjail.container.query import is_used
     from runjail.image.bundle.prune import prune
 
-    half = Half(given, context, make=False)
+    images = ImageSession(args, context, make=False)
     missing = []
-    for word in [*given.words, *context.rest]:
+    for word in [*args.words, *context.rest]:
         try:
-            for name in _names_of(half, word):
-                half.content.untag(name)
+            for name in _names_of(images, word):
+                images.content.untag(name)
         except ImageNotFound as error:
             missing.append(error)
-    prune(half.content, half.store, is_used)
-    if missing and not given.flag("force"):
+    prune(images.content, images.store, is_used)
+    if missing and not args.flag("force"):
         raise missing[0]
     return 0
 
 
-def _names_of(half: Half, word: str) -> list[str]:
+def _names_of(images: ImageSession, word: str) -> list[str]:
     """Return the name that a word means, or all names of a digest. Raises ImageNotFound, UsageError."""
-    name, found = half.find(word)
+    name, found = images.find(word)
     if not resolve.is_digest(word, name):
         return [name]
-    names = [other for other, top in half.content.names().items() if top.digest == found.digest]
+    names = [other for other, top in images.content.names().items() if top.digest == found.digest]
     if not names:
         raise UsageError(f"{word} is the image of one platform of {name}", f"runjail image rm {name}")
-    if len(names) > 1 and not half.given.flag("force"):
+    if len(names) > 1 and not images.args.flag("force"):
         raise UsageError(f"{word} has more than one name: {', '.join(sorted(names)[:5])}", "--force takes all away")
     return names
 
 
-def unpack(given: "Given", context: Context) -> int:
+def unpack(args: "Args", context: Context) -> int:
     """Unpack an image's layers and say where they are."""
-    half = Half(given, context)
-    form = choice(given, "table", "json")
-    with half.content.lease():
-        image, found = unpacked(half, given.words[0])
+    images = ImageSession(args, context)
+    form = choice(args, "table", "json")
+    with images.content.lease():
+        image, found = unpacked(images, args.words[0])
         seal = found.seal.name if found.seal else ""
-        where = next(layer.name for layer in half.store.layers() if (layer.chain, layer.seal) == (found.chain, seal))
+        where = next(layer.name for layer in images.store.layers() if (layer.chain, layer.seal) == (found.chain, seal))
     if form == "json":
-        return put(jsonio.dumps({"name": image.name, "chainID": found.chain, "dataset": where}) + "\n")
-    return put(f"{found.chain} {where}\n")
+        return write_stdout(jsonio.dumps({"name": image.name, "chainID": found.chain, "dataset": where}) + "\n")
+    return write_stdout(f"{found.chain} {where}\n")
 
 
-def unpacked(half: Half, word: str) -> "tuple[Image, Unpacked]":
+def unpacked(images: ImageSession, word: str) -> "tuple[Image, Unpacked]":
     """Prove that the keys open every encrypted layer of an image, and have it in the store. Under the lease."""
     from runjail.image.bundle import unpack as unpacking
 
     keys = (
-        half.keys() if half.given.many("key") else None
+        images.keys() if images.args.many("key") else None
     )  # what is wrong with a key is said before anything is fetched
-    image = half.image(word)
+    image = images.image(word)
     if image.manifest.encrypted:
-        opened = unpacking.authorise(image, half.keys() if keys is None else keys, half.providers())
+        opened = unpacking.authorise(image, images.keys() if keys is None else keys, images.providers())
     else:
         opened = unpacking.authorise(image, {}, {})
-    with half.progress() as progress:
+    with images.progress() as progress:
         found = unpacking.unpack(
             image,
             opened,
-            half.content,
-            half.store,
-            encrypt=bool(half.setting("store", "encrypt", False)),
+            images.content,
+            images.store,
+            encrypt=bool(images.setting("store", "encrypt", False)),
             progress=progress,
             warn=warn,
         )
     return image, found
 
 
-def storage_size(given: "Given") -> int:
+def storage_size(args: "Args") -> int:
     """Return the bytes of --storage-opt size=, 0 without it."""
     from runjail.cli.reports import UNITS
 
     found = 0
-    for option in given.many("storage-opt"):
+    for option in args.many("storage-opt"):
         name, _, text = option.partition("=")
         number = text.lower().removesuffix("b").removesuffix("i")
         unit = UNITS.get(number[-1:], 0)
@@ -112,50 +112,52 @@ def storage_size(given: "Given") -> int:
     return found
 
 
-def bundle(given: "Given", context: Context) -> int:
+def bundle(args: "Args", context: Context) -> int:
     """Make a bundle in a new or empty directory: config.json, and a root of its own in the store."""
     import hashlib
 
     from runjail.image.bundle import owned
     from runjail.image.bundle.oci_config import LONGEST_HOSTNAME, config
 
-    half = Half(given, context)
-    limit = storage_size(given)
-    path = os.path.abspath(given.words[1])
+    images = ImageSession(args, context)
+    limit = storage_size(args)
+    path = os.path.abspath(args.words[1])
     name = f"bundle-{hashlib.sha256(path.encode('utf-8', 'surrogateescape')).hexdigest()[:16]}"
-    with owned.empty_directory(path), half.content.lease():
-        image, found = unpacked(half, given.words[0])
-        half.store.remove_root(name)  # of a bundle that was here before
-        root = half.store.make_root(name, found.chain, seal=found.seal, size=limit, properties={owned.BUNDLE: path})
+    with owned.empty_directory(path), images.content.lease():
+        image, found = unpacked(images, args.words[0])
+        images.store.remove_root(name)  # of a bundle that was here before
+        root = images.store.create_rootfs(
+            name, found.chain, seal=found.seal, size=limit, properties={owned.BUNDLE: path}
+        )
         try:
             hostname = os.path.basename(path)[:LONGEST_HOSTNAME]
             document = config(image.config, root, host=context.host().os, args=context.rest, hostname=hostname)
             owned.write(f"{path}/config.json", document)
         except BaseException:
-            half.store.remove_root(name)
+            images.store.remove_root(name)
             raise
-    return put(f"{path}\n")
+    return write_stdout(f"{path}\n")
 
 
-def prune(given: "Given", context: Context) -> int:
+def prune(args: "Args", context: Context) -> int:
     """Remove what is half-made, unused or left behind, and say what it was."""
     from runjail.container.query import is_used
     from runjail.image.bundle.prune import Pruned
     from runjail.image.bundle.prune import prune as do
     from runjail.record import to_data
 
-    half = Half(given, context, make=False)
-    form = choice(given, "table", "json")
-    if half.there():
-        pruned = do(half.content, half.store, is_used, names=given.flag("all"))
+    images = ImageSession(args, context, make=False)
+    form = choice(args, "table", "json")
+    if images.there():
+        pruned = do(images.content, images.store, is_used, names=args.flag("all"))
     else:
         pruned = Pruned((), (), (), (), (), 0)
     if pruned.busy:
         warn("an image is being fetched or unpacked: layers and young blobs stay")
-    return put(jsonio.dumps(to_data(pruned)) + "\n" if form == "json" else _told(pruned))
+    return write_stdout(jsonio.dumps(to_data(pruned)) + "\n" if form == "json" else _format_pruned(pruned))
 
 
-def _told(pruned: "Pruned") -> str:
+def _format_pruned(pruned: "Pruned") -> str:
     lists = (("half-made", pruned.half_made), ("root", pruned.roots), ("name", pruned.names), ("layer", pruned.layers))
     lines = [f"{what} {name}\n" for what, names in lists for name in names]
     return "".join(lines) + f"{len(pruned.blobs)} blobs, {size(pruned.freed)}\n"

@@ -1,8 +1,8 @@
 """ls, inspect, layerinfo: what images are, for people and for programs."""
 
 from runjail import jsonio
-from runjail.cli.image.session import Half, warn
-from runjail.cli.main import Context, put
+from runjail.cli.image.session import ImageSession, warn
+from runjail.cli.main import Context, write_stdout
 from runjail.cli.progress import size
 from runjail.cli.reports import choice, plain, table
 from runjail.errors import ImageError
@@ -14,34 +14,34 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runjail.cli.args import Given
+    from runjail.cli.args import Args
     from runjail.image.resolve import Image
     from runjail.storage.base import LayerInfo
 
 
-def list_(given: "Given", context: Context) -> int:
+def list_(args: "Args", context: Context) -> int:
     """List images, with the sizes that the store knows."""
-    half = Half(given, context, make=False)
-    form = choice(given, "table", "json")
-    names = half.content.names() if half.there() else {}
-    if given.flag("quiet"):
-        return put("".join(f"{name}\n" for name in sorted(names)))
-    stored = _stored(half)
+    images = ImageSession(args, context, make=False)
+    form = choice(args, "table", "json")
+    names = images.content.names() if images.there() else {}
+    if args.flag("quiet"):
+        return write_stdout("".join(f"{name}\n" for name in sorted(names)))
+    stored = _stored(images)
     rows = []
     for name in sorted(names):
         try:
-            rows += [_listed(image, stored) for image in resolve.every(half.content.read, name, names[name])]
+            rows += [_listed(image, stored) for image in resolve.every(images.content.read, name, names[name])]
         except ImageError as error:  # of a damaged disk; the others are there
             warn(f"{name}: {error}")
     if form == "json":
-        return put(jsonio.dumps(rows) + "\n")
+        return write_stdout(jsonio.dumps(rows) + "\n")
     heading = ("NAME", "DIGEST", "PLATFORM", "BLOBS", "UNPACKED", "ENCRYPTED", "CREATED")
-    return put(table([heading, *[_row(row) for row in rows]]))
+    return write_stdout(table([heading, *[_row(row) for row in rows]]))
 
 
-def _stored(half: Half) -> "dict[str, LayerInfo]":
+def _stored(images: ImageSession) -> "dict[str, LayerInfo]":
     """Return the unpacked layers by chainID; of one that is there openly and sealed, either."""
-    return {layer.chain: layer for layer in half.store.layers()} if half.there() else {}
+    return {layer.chain: layer for layer in images.store.layers()} if images.there() else {}
 
 
 def _listed(image: "Image", stored: "dict[str, LayerInfo]") -> "dict[str, Any]":
@@ -68,21 +68,21 @@ def _row(said: "dict[str, Any]") -> tuple[str, ...]:
     return (said["name"], short, said["platform"], size(said["blobs"]), unpacked, encrypted, when)
 
 
-def inspect(given: "Given", context: Context) -> int:
+def inspect(args: "Args", context: Context) -> int:
     """Show one image: what it runs, its layers, their encryption and where they are unpacked."""
-    half = Half(given, context, make=False)
-    form = choice(given, "table", "json")
-    with half.looking(given.words[0]) as (name, top, read):
-        image = resolve.load(read, name, top, half.platforms())
-    document = _inspected(image, _stored(half))
+    images = ImageSession(args, context, make=False)
+    form = choice(args, "table", "json")
+    with images.open_remote_or_local(args.words[0]) as (name, top, read):
+        image = resolve.load(read, name, top, images.platforms())
+    document = _inspected(image, _stored(images))
     if form == "json":
-        return put(jsonio.dumps(document, indent=2) + "\n")
+        return write_stdout(jsonio.dumps(document, indent=2) + "\n")
     facts = [
         (key, _cell(document[key])) for key in ("name", "digest", "manifest", "config", "platform", "created", "runs")
     ]
     heading = ("#", "DIGEST", "SIZE", "ADDS", "ENCRYPTION", "RECIPIENTS", "STORED")
     rows = [_layer_row(number, layer) for number, layer in enumerate(document["layers"])]
-    return put(table(facts) + "\n" + table([heading, *rows]))
+    return write_stdout(table(facts) + "\n" + table([heading, *rows]))
 
 
 def _inspected(image: "Image", stored: "dict[str, LayerInfo]") -> "dict[str, Any]":
@@ -136,21 +136,23 @@ def _layer_row(number: int, layer: "dict[str, Any]") -> tuple[str, ...]:
     )
 
 
-def layerinfo(given: "Given", context: Context) -> int:
+def layerinfo(args: "Args", context: Context) -> int:
     """Show who can decrypt each layer, with the columns of imgcrypt's `ctr-enc images layerinfo`."""
-    half = Half(given, context, make=False)
-    form = choice(given, "table", "json")
-    with half.looking(given.words[0]) as (name, top, read):
+    images = ImageSession(args, context, make=False)
+    form = choice(args, "table", "json")
+    with images.open_remote_or_local(args.words[0]) as (name, top, read):
         found = resolve.every(read, name, top)
-    wanted = half.platforms() if given.many("platform") else []
+    wanted = images.platforms() if args.many("platform") else []
     chosen = [
         image for image in found if not wanted or any(platform.fits(image.config.platform, each) for each in wanted)
     ]
-    rows = [_info(image, number) for image in chosen for number in _numbers(half.layers(), len(image.manifest.layers))]
+    rows = [
+        _info(image, number) for image in chosen for number in _numbers(images.layers(), len(image.manifest.layers))
+    ]
     if form == "json":
-        return put(jsonio.dumps(rows) + "\n")
+        return write_stdout(jsonio.dumps(rows) + "\n")
     heading = ("#", "DIGEST", "PLATFORM", "SIZE", "ENCRYPTION", "RECIPIENTS")
-    return put(_right([heading, *[tuple(map(_cell, row.values())) for row in rows]]))
+    return write_stdout(_right([heading, *[tuple(map(_cell, row.values())) for row in rows]]))
 
 
 def _numbers(asked: list[int], count: int) -> list[int]:

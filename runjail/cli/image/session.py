@@ -10,14 +10,14 @@ from runjail.image import platform, resolve
 from runjail.image import reference as references
 from runjail.image.content import copy
 from runjail.image.content import open as places
-from runjail.image.content.store import Content
+from runjail.image.content.store import ContentStore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
-    from runjail.cli.args import Given
+    from runjail.cli.args import Args
     from runjail.cli.progress import Progress
     from runjail.image.crypto.keyprovider import Provider
     from runjail.image.crypto.options import Parameters
@@ -32,20 +32,20 @@ MAX_JOBS = 64
 LEVELS = {"gzip": 9, "zstd": 22, "none": 0}
 
 
-class Half:
+class ImageSession:
     """The image half as one command line sees it. store and content are opened when asked for.
 
     make: make the store where there is none. Raises ImageError for an --authfile that cannot be read.
     """
 
-    def __init__(self, given: "Given", context: Context, *, make: bool = True) -> None:
-        self.given, self.context, self.make = given, context, make
-        if given.text("authfile"):  # also when nobody asks for credentials, as podman and buildah do it
+    def __init__(self, args: "Args", context: Context, *, make: bool = True) -> None:
+        self.args, self.context, self.make = args, context, make
+        if args.text("authfile"):  # also when nobody asks for credentials, as podman and buildah do it
             from runjail.image.registry.credentials import check
 
-            check(given.text("authfile"))
+            check(args.text("authfile"))
         self._store: Store | None = None
-        self._content: Content | None = None
+        self._content: ContentStore | None = None
         self._settings: dict[str, dict[str, Any]] | None = None
 
     @property
@@ -90,17 +90,17 @@ class Half:
             return False
 
     @property
-    def content(self) -> Content:
+    def content(self) -> ContentStore:
         """The blobs and names of the store."""
         if self._content is None:
-            self._content = Content(self.store.content())
+            self._content = ContentStore(self.store.content())
         return self._content
 
     @property
-    def access(self) -> places.Access:
+    def access(self) -> places.RegistryOptions:
         """How registries are reached."""
         registries = self.settings.get("registries", {})
-        return places.Access(self.given.text("authfile"), self.given.flag("insecure"), registries)
+        return places.RegistryOptions(self.args.text("authfile"), self.args.flag("insecure"), registries)
 
     def providers(self) -> "Mapping[str, Provider]":
         """Return the key providers that $OCICRYPT_KEYPROVIDER_CONFIG names."""
@@ -112,19 +112,19 @@ class Half:
         """Return the keys of --key and of runjail.toml's directories."""
         from runjail.image.crypto import keys
 
-        found = keys.read_keys(self.given.many("key"))
+        found = keys.read_keys(self.args.many("key"))
         for directory in self.setting("keys", "directories", []):
             found = keys.merge(found, keys.read_directory(directory))
         return found
 
     def platforms(self) -> "list[Platform]":
         """Return what --platform asks for, without it what this machine runs, best first."""
-        said = self.given.many("platform") or ([self.given.text("platform")] if self.given.text("platform") else [])
+        said = self.args.many("platform") or ([self.args.text("platform")] if self.args.text("platform") else [])
         return [platform.parse(text) for text in said] or platform.accepted(platform.host())
 
     def selection(self) -> "list[Platform] | None":
         """Return the platforms to transfer, None for all of them."""
-        return None if self.given.flag("all-platforms") else self.platforms()
+        return None if self.args.flag("all-platforms") else self.platforms()
 
     def jobs(self) -> int:
         """Return how many layers are transferred at a time."""
@@ -132,7 +132,7 @@ class Half:
 
     def number(self, option: str, default: int, least: int, most: int) -> int:
         """Return an option's number."""
-        text = self.given.text(option)
+        text = self.args.text(option)
         if not text:
             return default
         if not (text.isascii() and text.isdigit()) or len(text) > 9 or not least <= int(text) <= most:
@@ -142,7 +142,7 @@ class Half:
     def layers(self) -> list[int]:
         """Return the numbers of --layer."""
         found = []
-        for text in self.given.many("layer"):
+        for text in self.args.many("layer"):
             if not text.removeprefix("-").isdecimal() or not text.isascii() or len(text) > 5:
                 raise UsageError(f"--layer: not a number: {text[:40]!r}")
             found.append(int(text))
@@ -150,10 +150,10 @@ class Half:
 
     def compression(self) -> tuple[str, int | None]:
         """Return --compression, "" when layers stay as they are, and --level."""
-        kind = self.given.text("compression")
+        kind = self.args.text("compression")
         if kind and kind not in LEVELS:
             raise UsageError(f"--compression: not gzip, zstd or none: {kind[:40]!r}")
-        if self.given.text("level") and not LEVELS.get(kind):
+        if self.args.text("level") and not LEVELS.get(kind):
             raise UsageError("--level needs --compression gzip or zstd")
         level = self.number("level", 0, 1, LEVELS.get(kind) or 1)
         return kind, level or None
@@ -162,13 +162,13 @@ class Half:
         """Return what shows a transfer."""
         from runjail.cli.progress import Progress
 
-        return Progress(False if self.given.flag("quiet") else None)
+        return Progress(False if self.args.flag("quiet") else None)
 
     def find(self, text: str) -> "tuple[str, Descriptor]":
         """Return the name in the store that a word means, and what it leads to: resolve.find."""
         return resolve.find(self.content, text)
 
-    def obtain(self, text: str) -> "tuple[str, Descriptor]":
+    def resolve_or_pull(self, text: str) -> "tuple[str, Descriptor]":
         """Return an image's name and what it leads to, fetched first when it is not in the store.
 
         What comes from a layout or an archive gets no name; the caller holds the content's lease.
@@ -184,7 +184,7 @@ class Half:
         return reference.name, self.fetch(reference, name)
 
     @contextmanager
-    def looking(self, text: str) -> "Iterator[tuple[str, Descriptor, Read]]":
+    def open_remote_or_local(self, text: str) -> "Iterator[tuple[str, Descriptor, Read]]":
         """Return an image's name, what it leads to and how to read documents: in the store, or where it is.
 
         Nothing is fetched but the documents that are read.
@@ -207,7 +207,7 @@ class Half:
             source.close()
 
     @contextmanager
-    def passing(self) -> "Iterator[set[str]]":
+    def transient_blobs(self) -> "Iterator[set[str]]":
         """Keep blobs that nothing names from being collected, and collect those of the set that comes, at the end.
 
         It is for images that only pass through the store.
@@ -218,11 +218,11 @@ class Half:
                 yield digests
         finally:
             if digests:
-                self.content.collect(among=digests)
+                self.content.garbage_collect(among=digests)
 
-    def borrow(self, text: str, digests: set[str]) -> "tuple[str, Descriptor]":
+    def fetch_transient(self, text: str, digests: set[str]) -> "tuple[str, Descriptor]":
         """Return what `obtain` does; what that brought without a name is added to the digests."""
-        name, top = self.obtain(text)
+        name, top = self.resolve_or_pull(text)
         if references.parse(text).kind in references.PLACES:
             found = copy.parts(self.content.read, top)
             digests.update(blob.digest for blob in found.blobs)
@@ -242,7 +242,7 @@ class Half:
 
     def image(self, text: str) -> "Image":
         """Return the image that runs, fetched when it is not in the store. The caller holds the content's lease."""
-        name, top = self.obtain(text)
+        name, top = self.resolve_or_pull(text)
         return resolve.load(self.content.read, name, top, self.platforms())
 
     def local_name(self, text: str) -> str:

@@ -3,8 +3,8 @@
 import os
 
 from runjail import jsonio
-from runjail.cli.image.session import Half
-from runjail.cli.main import Context, put
+from runjail.cli.image.session import ImageSession
+from runjail.cli.main import Context, write_stdout
 from runjail.cli.reports import choice
 from runjail.errors import UsageError
 from runjail.image import reference as references
@@ -13,47 +13,47 @@ from runjail.image.content import open as places
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runjail.cli.args import Given
+    from runjail.cli.args import Args
     from runjail.image.model import Descriptor
     from runjail.image.reference import Reference
 
 
-def pull(given: "Given", context: Context) -> int:
+def pull(args: "Args", context: Context) -> int:
     """Fetch an image from a registry."""
-    half = Half(given, context)
-    reference = references.parse(given.words[0])
+    images = ImageSession(args, context)
+    reference = references.parse(args.words[0])
     if reference.kind != "registry":
         raise UsageError(f"{reference.name}: not a registry's image", "runjail image import takes layouts and archives")
-    name = half.local_name(given.words[1]) if len(given.words) > 1 else reference.name
-    return say(given, name, half.fetch(reference, name))
+    name = images.local_name(args.words[1]) if len(args.words) > 1 else reference.name
+    return say(args, name, images.fetch(reference, name))
 
 
-def import_(given: "Given", context: Context) -> int:
+def import_(args: "Args", context: Context) -> int:
     """Take in an image from a layout or an archive, or make one of a root file system."""
-    half = Half(given, context)
-    reference = references.parse(given.words[0])
+    images = ImageSession(args, context)
+    reference = references.parse(args.words[0])
     if reference.kind not in references.PLACES:
         raise UsageError(f"{reference.name}: not a layout or an archive", "runjail image pull asks registries")
-    name = half.local_name(given.words[1] if len(given.words) > 1 else _own_name(reference))
+    name = images.local_name(args.words[1] if len(args.words) > 1 else _own_name(reference))
     if reference.kind == "rootfs":
-        return say(given, name, _make(half, reference.path, name))
-    if given.many("cmd") or given.many("env") or given.text("compression"):
+        return say(args, name, _make(images, reference.path, name))
+    if args.many("cmd") or args.many("env") or args.text("compression"):
         raise UsageError("--cmd, --env and --compression make an image of rootfs:PATH; others have their own")
-    return say(given, name, half.fetch(reference, name))
+    return say(args, name, images.fetch(reference, name))
 
 
-def _make(half: Half, path: str, name: str) -> "Descriptor":
+def _make(images: ImageSession, path: str, name: str) -> "Descriptor":
     from runjail.image.content.import_rootfs import make_image
 
-    kind, level = half.compression()
-    with half.progress() as progress:
+    kind, level = images.compression()
+    with images.progress() as progress:
         return make_image(
             path,
-            half.content,
+            images.content,
             name,
-            platform=half.platforms()[0],
-            cmd=half.given.many("cmd"),
-            env=half.given.many("env"),
+            platform=images.platforms()[0],
+            cmd=images.args.many("cmd"),
+            env=images.args.many("env"),
             compression=kind or "gzip",
             level=level,
             progress=progress,
@@ -69,55 +69,55 @@ def _own_name(reference: "Reference") -> str:
     return f"{stem}:{reference.tag or 'latest'}"
 
 
-def push(given: "Given", context: Context) -> int:
+def push(args: "Args", context: Context) -> int:
     """Store an image in a registry."""
-    half = Half(given, context)
-    target = references.parse(given.words[-1])
+    images = ImageSession(args, context)
+    target = references.parse(args.words[-1])
     if target.kind != "registry":
         raise UsageError(f"{target.name}: not in a registry", "runjail image export writes layouts and archives")
-    return _send(half, given.words[0], target)
+    return _send(images, args.words[0], target)
 
 
-def export(given: "Given", context: Context) -> int:
+def export(args: "Args", context: Context) -> int:
     """Write an image to a layout or an archive."""
-    half = Half(given, context)
-    target = references.parse(given.words[1])
+    images = ImageSession(args, context)
+    target = references.parse(args.words[1])
     if target.kind not in references.PLACES:
         raise UsageError(f"{target.name}: not a layout or an archive", "runjail image push sends to registries")
-    return _send(half, given.words[0], target)
+    return _send(images, args.words[0], target)
 
 
-def _send(half: Half, source: str, target: "Reference") -> int:
-    with half.passing() as digests:
-        name, top = half.borrow(source, digests)
-        sent = send(half, name, top, target, digests)
-    return say(half.given, target.name, sent)
+def _send(images: ImageSession, source: str, target: "Reference") -> int:
+    with images.transient_blobs() as digests:
+        name, top = images.fetch_transient(source, digests)
+        sent = send(images, name, top, target, digests)
+    return say(images.args, target.name, sent)
 
 
-def send(half: Half, name: str, top: "Descriptor", target: "Reference", added: set[str]) -> "Descriptor":
+def send(images: ImageSession, name: str, top: "Descriptor", target: "Reference", added: set[str]) -> "Descriptor":
     """Copy an image out of the store. Returns what the target's name leads to. added: gets digests of new blobs."""
-    kind, level = half.compression()
+    kind, level = images.compression()
     origin = references.parse(name)
     same = origin.kind == "registry" and origin.host == target.host
     mount_from = [origin.repository] if same and origin.repository != target.repository else []
-    sink = places.sink(target, half.access, mount_from)
-    selection = half.platforms() if half.given.many("platform") else None
-    with half.progress() as progress:
+    sink = places.sink(target, images.access, mount_from)
+    selection = images.platforms() if images.args.many("platform") else None
+    with images.progress() as progress:
         return copy.copy_out(
-            half.content,
+            images.content,
             top,
             sink,
             platforms=selection,
             compression=kind,
             level=level,
-            jobs=half.jobs(),
+            jobs=images.jobs(),
             progress=progress,
             added=added,
         )
 
 
-def say(given: "Given", name: str, top: "Descriptor") -> int:
+def say(args: "Args", name: str, top: "Descriptor") -> int:
     """Print what came or went: the name and its digest."""
-    if choice(given, "table", "json") == "json":
-        return put(jsonio.dumps({"name": name, "digest": top.digest, "mediaType": top.media_type}) + "\n")
-    return put(f"{name if given.flag('quiet') else f'{name}@{top.digest}'}\n")
+    if choice(args, "table", "json") == "json":
+        return write_stdout(jsonio.dumps({"name": name, "digest": top.digest, "mediaType": top.media_type}) + "\n")
+    return write_stdout(f"{name if args.flag('quiet') else f'{name}@{top.digest}'}\n")

@@ -20,7 +20,7 @@ from runjail.host.freebsd.processes import find_jail
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runjail.host.base import Box
+    from runjail.host.base import HostState
     from runjail.host.freebsd.libc import Libc
     from runjail.spec.model import Process
 
@@ -32,7 +32,7 @@ RLIMITS = {
 }  # fmt: skip
 
 
-def confine(libc: "Libc", box: "Box", keep: list[int]) -> None:
+def enter_root(libc: "Libc", host_state: "HostState", keep: list[int]) -> None:
     """Enter the jail for good, with descriptors 0 to 2 and those in `keep`.
 
     Before anything of the container can see us, tracing is forbidden (it is allowed again at execve) and every other
@@ -42,15 +42,17 @@ def confine(libc: "Libc", box: "Box", keep: list[int]) -> None:
     close_others(keep)
     for descriptor in (0, 1, 2, *keep):
         if _is_directory(descriptor):
-            raise HostError(f"enter jail {box.name}: descriptor {descriptor} is a directory, which leads out of it")
-    jid = find_jail(libc, box.name, box.root, box.jid)
+            raise HostError(
+                f"enter jail {host_state.name}: descriptor {descriptor} is a directory, which leads out of it"
+            )
+    jid = find_jail(libc, host_state.name, host_state.root, host_state.jid)
     if not jid:
-        raise HostError(f"enter jail {box.name}: it is gone")
+        raise HostError(f"enter jail {host_state.name}: it is gone")
     try:
         libc.jail_attach(jid)
     except OSError as error:
         why = "it is gone" if error.errno == errno.EINVAL else reason(error)
-        raise HostError(f"enter jail {box.name}: {why}") from error
+        raise HostError(f"enter jail {host_state.name}: {why}") from error
     os.chdir("/")
 
 
@@ -61,7 +63,7 @@ def _is_directory(descriptor: int) -> bool:
         return False
 
 
-def become(libc: "Libc", process: "Process") -> None:
+def apply_credentials(libc: "Libc", process: "Process") -> None:
     """Take on the process's limits and ids. Capabilities and oomScoreAdj mean nothing here."""
     set_rlimits(process.rlimits, RLIMITS)
     if process.no_new_privileges:

@@ -6,24 +6,33 @@ from runjail.host.freebsd.processes import find_jail
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runjail.host.base import Box, Note, Noting
+    from runjail.host.base import HostState, Note, UndoLog
     from runjail.host.freebsd.libc import Libc
     from runjail.steps import JailDataset
 
 ZFS = "/sbin/zfs"
 
 
-def attach(step: "JailDataset", box: "Box", boot: str, note: "Noting") -> None:
+def attach(step: "JailDataset", host_state: "HostState", boot: str, note: "UndoLog") -> None:
     """Give the dataset to the jail. Raises HostError when it is not there, not to be given, or given already.
 
     A dataset without `jailed` would stay mounted on the host, where the jail's set-user-id programs would be in force.
     """
-    what = f"give dataset {step.dataset} to jail {box.name}"
+    what = f"give dataset {step.dataset} to jail {host_state.name}"
     jailed = programs.check([ZFS, "get", "-Hp", "-o", "value", "jailed", step.dataset]).stdout.decode().strip()
     if jailed != "on":
         raise HostError(f"{what}: its property jailed is {jailed}", f"zfs set jailed=on {step.dataset}")
-    note({"undo": "dataset", "dataset": step.dataset, "name": box.name, "root": box.root, "jid": box.jid, "boot": boot})
-    result = programs.run([ZFS, "jail", str(box.jid), step.dataset])
+    note(
+        {
+            "undo": "dataset",
+            "dataset": step.dataset,
+            "name": host_state.name,
+            "root": host_state.root,
+            "jid": host_state.jid,
+            "boot": boot,
+        }
+    )
+    result = programs.run([ZFS, "jail", str(host_state.jid), step.dataset])
     if result.status:
         raise HostError(f"{what}: {programs.first_line(result.stderr) or 'zfs says nothing'}")
 

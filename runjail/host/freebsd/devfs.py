@@ -12,7 +12,7 @@ from runjail.host.freebsd.lock import MachineLock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runjail.host.base import Note, Noting
+    from runjail.host.base import Note, UndoLog
     from runjail.steps import Mount
 
 DEVFS = "/sbin/devfs"
@@ -20,7 +20,7 @@ FIRST, LAST = 1000, 65535  # ours: those below are for devfs.rules(5)
 LOAD_HINT = "load the rulesets with: service devfs restart"
 
 
-def choose_ruleset(step: "Mount", boot: str, note: "Noting") -> int:
+def choose_ruleset(step: "Mount", boot: str, note: "UndoLog") -> int:
     """Return the number of a ruleset that has rules, or 0 for one that shows every device, as the step wants it.
 
     With rules of its own a step gets a private ruleset, which is noted. boot: what the note is valid for.
@@ -44,7 +44,7 @@ def _rules(number: int) -> list[str]:
     return rules
 
 
-def _make_private(rules: list[str], boot: str, note: "Noting") -> int:
+def _make_private(rules: list[str], boot: str, note: "UndoLog") -> int:
     """Fill a free ruleset with rules, those of the base first.
 
     Before them all comes one that matches nothing and tells the ruleset from one that gets the same number later.

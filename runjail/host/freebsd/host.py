@@ -1,7 +1,7 @@
 """The FreeBSD host: a container is a jail that persists, with mounts, limits and addresses made around it.
 
 What a verb does not need is not imported: `state` loads this module, processes and ctypes. Children that enter
-a jail run only what fork_init and fork_inside loaded: afterwards /usr/local/lib is the container's.
+a jail run only what fork_init and fork_joining loaded: afterwards /usr/local/lib is the container's.
 """
 
 from runjail import signals
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from runjail.host.base import Box, Note, Noting
+    from runjail.host.base import HostState, Note, UndoLog
     from runjail.host.freebsd.libc import Libc
     from runjail.spec.model import Process
     from runjail.steps import Plan, Step
@@ -29,57 +29,57 @@ class FreeBSDHost:
         self._libc = libc or libc_freebsd.load()
         self._boot = ""
 
-    def boot(self) -> str:
+    def boot_id(self) -> str:
         """Return when the kernel started its own processes: the clock may be set, this stays."""
-        self._boot = self._boot or processes.boot(self._libc)
+        self._boot = self._boot or processes.boot_id(self._libc)
         return self._boot
 
-    def started(self, pid: int) -> str:
+    def start_time(self, pid: int) -> str:
         """Return the microseconds of uptime at which a process was forked, "" for zombies and the dead."""
-        return processes.started(self._libc, pid)
+        return processes.start_time(self._libc, pid)
 
     # -- steps
 
-    def apply(self, step: "Step", box: "Box", note: "Noting") -> None:
+    def apply(self, step: "Step", host_state: "HostState", note: "UndoLog") -> None:
         """Perform one step. Every undo that would hit somebody else's object after a reboot notes the boot."""
-        from runjail.host.program_lock import Leash
+        from runjail.host.program_lock import InheritedLock
 
-        with Leash(box.state):
-            self._apply(step, box, note)
+        with InheritedLock(host_state.state):
+            self._apply(step, host_state, note)
 
-    def _apply(self, step: "Step", box: "Box", note: "Noting") -> None:
+    def _apply(self, step: "Step", host_state: "HostState", note: "UndoLog") -> None:
         from runjail import steps
         from runjail.host.freebsd import jails, mounts, network, rctl
 
         libc = self._libc
         if isinstance(step, steps.Mount):
-            mounts.mount(libc, step, box, self.boot(), note)
+            mounts.mount(libc, step, host_state, self.boot_id(), note)
         elif isinstance(step, steps.ReadonlyRoot):
-            mounts.make_view(libc, step, note)
-        elif isinstance(step, steps.Limits):
-            rctl.limit(libc, step, box, self.boot(), note)
-        elif isinstance(step, steps.Alias):
+            mounts.mount_readonly_root(libc, step, note)
+        elif isinstance(step, steps.RctlRules):
+            rctl.limit(libc, step, host_state, self.boot_id(), note)
+        elif isinstance(step, steps.AddressAlias):
             network.add_alias(step, note)
         elif isinstance(step, steps.CreateJail):
-            jails.create(libc, step, box, self.boot(), note)
+            jails.create(libc, step, host_state, self.boot_id(), note)
         elif isinstance(step, steps.JailDataset):
             from runjail.host.freebsd import datasets
 
-            datasets.attach(step, box, self.boot(), note)
+            datasets.attach(step, host_state, self.boot_id(), note)
         elif isinstance(step, steps.LinuxPrograms):
             from runjail.host.freebsd import linux_abi
 
             linux_abi.require(libc)
         elif isinstance(step, steps.Cpus):
-            jails.set_cpus(libc, step, box)
+            jails.set_cpus(libc, step, host_state)
         elif isinstance(step, steps.MoveInterface):
-            network.move_interface(step, box, self.boot(), note)
+            network.move_interface(step, host_state, self.boot_id(), note)
         elif isinstance(step, steps.Loopback):
-            network.raise_loopback(box)
+            network.raise_loopback(host_state)
         else:
             raise HostError(f"the FreeBSD host has no {type(step).__name__}")
 
-    def undo(self, note: "Note", box: "Box") -> None:
+    def undo(self, note: "Note", host_state: "HostState") -> None:
         """Take back one noted change; what is gone already is success.
 
         Waits for programs of a killed creator first: the jail that one of them is about to make must not escape.
@@ -87,12 +87,12 @@ class FreeBSDHost:
         from runjail.host.freebsd import devfs, jails, network, rctl, unmount
         from runjail.host.program_lock import wait_for_programs
 
-        wait_for_programs(box.state)
+        wait_for_programs(host_state.state)
         libc, kind = self._libc, note["undo"]
-        if "boot" in note and note["boot"] != self.boot():
+        if "boot" in note and note["boot"] != self.boot_id():
             return  # mounts, jails and rulesets end with the kernel; what has their numbers now is not ours
         if kind == "mounts":
-            unmount.sweep(libc, note["below"], note["keep"], self.boot(), box.state)
+            unmount.sweep(libc, note["below"], note["keep"], self.boot_id(), host_state.state)
         elif kind == "made":
             unmount.remove_mount_point(note)
         elif kind == "view":
@@ -104,7 +104,7 @@ class FreeBSDHost:
         elif kind == "alias":
             network.remove_alias(note)
         elif kind == "jail":
-            jails.remove(libc, note, box)
+            jails.remove(libc, note, host_state)
         elif kind == "dataset":
             from runjail.host.freebsd import datasets
 
@@ -116,26 +116,26 @@ class FreeBSDHost:
 
     # -- processes
 
-    def fork_init(self, box: "Box", plan: "Plan") -> int:
+    def fork_init(self, host_state: "HostState", plan: "Plan") -> int:
         """Fork. A jail has no pid namespace, so there is nothing to prepare but imports."""
-        return self.fork_inside(box)
+        return self.fork_joining(host_state)
 
-    def identify(self, box: "Box") -> None:
+    def record_namespaces(self, host_state: "HostState") -> None:
         """The jail says whose processes are whose: there is nothing to record."""
 
-    def fork_inside(self, box: "Box") -> int:
+    def fork_joining(self, host_state: "HostState") -> int:
         """Fork a process that can enter the jail later."""
         from runjail.host.freebsd import attach  # noqa: F401  the child must not look for it inside the jail
 
         return signals.fork()
 
-    def confine(self, box: "Box", keep: list[int]) -> None:
+    def enter_root(self, host_state: "HostState", keep: list[int]) -> None:
         """Enter the jail for good (jail_attach(2)); see attach.py."""
         from runjail.host.freebsd import attach
 
-        attach.confine(self._libc, box, keep)
+        attach.enter_root(self._libc, host_state, keep)
 
-    enter = confine
+    enter = enter_root
 
     def appear(self, tell: "Callable[[int], None]") -> bool:
         """Go on: a process in a jail is seen once it is attached, and has nothing of the host left by then."""
@@ -144,50 +144,50 @@ class FreeBSDHost:
     def set_oom_score(self, pid: int, score: int) -> None:
         """FreeBSD has no such scores."""
 
-    def become(self, process: "Process") -> None:
+    def apply_credentials(self, process: "Process") -> None:
         """Take on limits, ids and the promise to gain no privileges."""
         from runjail.host.freebsd import attach
 
-        attach.become(self._libc, process)
+        attach.apply_credentials(self._libc, process)
 
     def restrict_calls(self) -> None:
         """Do nothing: what a jail may not do, the kernel refuses it by itself."""
 
-    def open_console(self, process: "Process", box: "Box") -> tuple[int, int]:
+    def open_console(self, process: "Process", host_state: "HostState") -> tuple[int, int]:
         """Return a terminal of the host: inside, only the session that it controls sees it."""
         from runjail.host.freebsd import attach
 
         return attach.open_console(self._libc, process)
 
-    def kill(self, box: "Box", pid: int, started: str, signal: int) -> bool:
+    def kill(self, host_state: "HostState", pid: int, started: str, signal: int) -> bool:
         """Signal one process, unless it is gone or its number belongs to another one by now."""
         return processes.kill(self._libc, pid, started, signal)
 
-    def kill_all(self, box: "Box", signal: int) -> None:
+    def kill_all(self, host_state: "HostState", signal: int) -> None:
         """Signal everybody inside, child jails included, from a process that is inside too."""
-        processes.kill_all(self._libc, box, signal)
+        processes.kill_all(self._libc, host_state, signal)
 
-    def processes(self, box: "Box") -> list[int]:
+    def processes(self, host_state: "HostState") -> list[int]:
         """Return who is in the jail or its children, and init even before it enters."""
-        return sorted(proc.pid for proc in processes.members(self._libc, box))
+        return sorted(proc.pid for proc in processes.members(self._libc, host_state))
 
-    def freeze(self, box: "Box") -> None:
+    def freeze(self, host_state: "HostState") -> None:
         """Stop everybody with SIGSTOP; FreeBSD has no freezer."""
-        processes.freeze(self._libc, box)
+        processes.freeze(self._libc, host_state)
 
-    def thaw(self, box: "Box") -> None:
+    def thaw(self, host_state: "HostState") -> None:
         """Continue everybody."""
-        processes.kill_all(self._libc, box, processes.SIGCONT)
+        processes.kill_all(self._libc, host_state, processes.SIGCONT)
 
-    def regroup(self, path: str, box: "Box", note: "Noting") -> None:
+    def move_cgroup(self, path: str, host_state: "HostState", note: "UndoLog") -> None:
         """Remember the path: rctl knows no groups but the jail itself."""
-        box.cgroup = path
+        host_state.cgroup = path
 
-    def usage(self, box: "Box") -> "dict[str, Any]":
+    def usage(self, host_state: "HostState") -> "dict[str, Any]":
         """Return runc's stats document from resource accounting, or from the process table where that is off."""
         from runjail.host.freebsd import rctl
 
-        return rctl.usage(self._libc, box)
+        return rctl.usage(self._libc, host_state)
 
     def check(self) -> list[tuple[str, bool, str, str]]:
         """Return what of this machine matters to containers."""

@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from runjail.host.base import Box, Note, Noting
+    from runjail.host.base import HostState, Note, UndoLog
     from runjail.host.freebsd.libc import Libc
     from runjail.steps import Cpus, CreateJail
 
@@ -42,29 +42,29 @@ class Taken(HostError):
     """Somebody has made a jail of this name since we looked."""
 
 
-def create(libc: "Libc", step: "CreateJail", box: "Box", boot: str, note: "Noting") -> None:
+def create(libc: "Libc", step: "CreateJail", host_state: "HostState", boot: str, note: "UndoLog") -> None:
     """Create the jail and learn its jid and its name. boot: what the notes are valid for.
 
     Names are the machine's, so another root's container, or a jail of somebody else, may have this one: then it gets
     the other one. Between the look and jail(8)'s end no other runjail makes a jail: what is noted is ours. Raises
     HostError with jail(8)'s words.
     """
-    path = os.path.realpath(box.root)
+    path = os.path.realpath(host_state.root)
     facts: Note = {"undo": "jail", "path": path, "boot": boot}
     if path != "/" and any(key.startswith("allow.mount") for key, _ in step.params):
-        facts["keep"] = fsids_below(libc.mounts(), path, boot, box.state)
+        facts["keep"] = fsids_below(libc.mounts(), path, boot, host_state.state)
     params = (*step.params, *_labels(libc, step))
     with MachineLock("jails", lent=True):
-        box.name = _free_name(libc, step, box.id)
-        facts["name"] = box.name
+        host_state.name = _free_name(libc, step, host_state.id)
+        facts["name"] = host_state.name
         note(facts)
         try:
-            named = [(key, box.name if (key, value) == ("name", step.name) else value) for key, value in params]
-            box.jid = _run_jail(box.name, named)
+            named = [(key, host_state.name if (key, value) == ("name", step.name) else value) for key, value in params]
+            host_state.jid = _run_jail(host_state.name, named)
         except Taken:  # by who does not know our lock: the note must not lead to that jail
-            box.name = ""
+            host_state.name = ""
             raise
-        note(facts | {"jid": box.jid})
+        note(facts | {"jid": host_state.jid})
 
 
 def _free_name(libc: "Libc", step: "CreateJail", container_id: str) -> str:
@@ -122,15 +122,15 @@ def _run_jail(name: str, given: "Sequence[tuple[str, str | None]]") -> int:
     return int(jid)
 
 
-def remove(libc: "Libc", note: "Note", box: "Box") -> None:
+def remove(libc: "Libc", note: "Note", host_state: "HostState") -> None:
     """Remove the jail with all its processes and children, then what it mounted itself where it was allowed to.
 
-    Only a jail of the noted name and root is touched, and of the noted jid, or else the box's, where that is known: a
+    Only a jail of the noted name and root is touched, and of the noted jid, or else the host state's, where that is known: a
     container of another root may have both by now. Waits a while for the kernel to kill who was inside.
     """
-    if "jid" not in note and note["name"] != box.name:
+    if "jid" not in note and note["name"] != host_state.name:
         return
-    known = note.get("jid", box.jid)
+    known = note.get("jid", host_state.jid)
     jid = find_jail(libc, note["name"], note["path"], known)
     if jid:
         try:
@@ -140,7 +140,7 @@ def remove(libc: "Libc", note: "Note", box: "Box") -> None:
                 raise HostError(f"remove jail {note['name']}: {reason(error)}") from error
     _wait_for_deaths(libc, note["name"], jid or known)
     if "keep" in note:
-        sweep(libc, note["path"], note["keep"], note["boot"], box.state)
+        sweep(libc, note["path"], note["keep"], note["boot"], host_state.state)
 
 
 def _remove_only(libc: "Libc", jid: int, note: "Note") -> None:
@@ -177,17 +177,17 @@ def _wait_for_deaths(libc: "Libc", name: str, jid: int) -> None:
         pause = min(pause * 2, 0.05)
 
 
-def set_cpus(libc: "Libc", step: "Cpus", box: "Box") -> None:
+def set_cpus(libc: "Libc", step: "Cpus", host_state: "HostState") -> None:
     """Restrict the jail to a list of CPUs such as `0-2,5`. It ends with the jail: there is nothing to undo."""
     try:
         cpus = _parse_cpus(step.cpus)
         if not cpus or max(cpus) >= CPU_SETSIZE:
             raise OSError(errno.EINVAL, "no such CPU")
-        libc.set_jail_cpus(box.jid, cpus)
+        libc.set_jail_cpus(host_state.jid, cpus)
     except (OSError, ValueError) as error:
         numbers = (errno.EINVAL, errno.EDEADLK)
         why = "this machine does not have all of them" if getattr(error, "errno", 0) in numbers else str(error)
-        raise HostError(f"restrict jail {box.name} to CPUs {step.cpus}: {why}") from error
+        raise HostError(f"restrict jail {host_state.name} to CPUs {step.cpus}: {why}") from error
 
 
 def _parse_cpus(text: str) -> list[int]:

@@ -9,7 +9,7 @@ import errno
 import os
 import struct
 
-from runjail.host.freebsd.structs import KINFO_SIZE, STATFS_SIZE, Mounted, Prison, Proc, read_kinfo, read_statfs, text
+from runjail.host.freebsd.structs import KINFO_SIZE, STATFS_SIZE, Jail, MountEntry, Proc, read_kinfo, read_statfs, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class Libc:
 
     # -- jails
 
-    def jail(self, which: int | str, dying: bool = False) -> Prison | None:
+    def jail(self, which: int | str, dying: bool = False) -> Jail | None:
         """Return the jail with this jid or full name, None when there is none. dying: count those being removed."""
         name, path = buffer(NAME_MAX), buffer(PATH_MAX)
         # Never ask for a parameter that is also the key: the second one hides the first.
@@ -124,9 +124,9 @@ class Libc:
             if error.errno == errno.ENOENT:
                 return None
             raise
-        return Prison(jid, which if isinstance(which, str) else text(bytes(name)), text(bytes(path)))
+        return Jail(jid, which if isinstance(which, str) else text(bytes(name)), text(bytes(path)))
 
-    def jails(self) -> "Iterator[Prison]":
+    def jails(self) -> "Iterator[Jail]":
         """Yield all live jails below ours, by jid."""
         last = 0
         while True:
@@ -137,7 +137,7 @@ class Libc:
                 if error.errno == errno.ENOENT:
                     return
                 raise
-            yield Prison(last, text(bytes(name)), text(bytes(path)))
+            yield Jail(last, text(bytes(name)), text(bytes(path)))
 
     def jail_attach(self, jid: int) -> None:
         """Move this process into a jail for good. EPERM while a directory is open, EINVAL when there is no jail."""
@@ -160,7 +160,7 @@ class Libc:
         os.set_inheritable(number, False)
         return number
 
-    def jail_behind(self, descriptor: int) -> Prison | None:
+    def jail_behind(self, descriptor: int) -> Jail | None:
         """Return the jail of a descriptor, None when it is gone."""
         name, path = buffer(NAME_MAX), buffer(PATH_MAX)
         try:
@@ -169,7 +169,7 @@ class Libc:
             if error.errno == errno.ENOENT:
                 return None
             raise
-        return Prison(jid, text(bytes(name)), text(bytes(path)))
+        return Jail(jid, text(bytes(name)), text(bytes(path)))
 
     def jail_remove_jd(self, descriptor: int) -> None:
         """Do as jail_remove does. EINVAL when the jail is gone."""
@@ -193,7 +193,7 @@ class Libc:
         """Unmount by file system id. ENOENT when it is not mounted, EBUSY when it is in use."""
         self._call("unmount", b"FSID:%d:%d" % fsid, MNT_BYFSID | (MNT_FORCE if force else 0))
 
-    def mounts(self) -> list[Mounted]:
+    def mounts(self) -> list[MountEntry]:
         """Return the mount table, oldest first."""
         count = self._call("getfsstat", None, 0, MNT_NOWAIT)
         while True:
@@ -204,7 +204,7 @@ class Libc:
                 data = bytes(table)
                 return [read_statfs(data, index * STATFS_SIZE) for index in range(count)]
 
-    def statfs(self, path: str) -> Mounted:
+    def statfs(self, path: str) -> MountEntry:
         """Return the mount that `path` is on, or is."""
         found = buffer(STATFS_SIZE)
         self._call("statfs", os.fsencode(path), _ctypes.addressof(found))

@@ -18,9 +18,9 @@ from runjail.host.freebsd.unmount import fsids_below, is_below
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runjail.host.base import Box, Note, Noting
+    from runjail.host.base import HostState, Note, UndoLog
     from runjail.host.freebsd.libc import Libc
-    from runjail.host.freebsd.structs import Mounted
+    from runjail.host.freebsd.structs import MountEntry
     from runjail.steps import Mount, ReadonlyRoot
 
 BITS = {
@@ -51,7 +51,7 @@ SHARED_HINT = (
 HINTS = {errno.EOPNOTSUPP: DEVFS_HINT, errno.EBUSY: SHARED_HINT}
 
 
-def mount(libc: "Libc", step: "Mount", box: "Box", boot: str, note: "Noting") -> None:
+def mount(libc: "Libc", step: "Mount", host_state: "HostState", boot: str, note: "UndoLog") -> None:
     """Perform one Mount step, with the submounts of its source when it is recursive.
 
     boot: what the notes are valid for. Raises HostError.
@@ -60,13 +60,13 @@ def mount(libc: "Libc", step: "Mount", box: "Box", boot: str, note: "Noting") ->
     try:
         for attempt in range(ATTEMPTS):
             try:
-                _Mounting(libc, step, box, boot, note).run()
+                _Mounting(libc, step, host_state, boot, note).run()
                 break
             except OSError as error:  # containers may share a root: another mounted there, or removed it, meanwhile
                 if error.errno not in (errno.EBUSY, errno.ENOENT) or attempt + 1 == ATTEMPTS:
                     raise
-        for inner in _submounts(libc, step, box):
-            mount(libc, inner, box, boot, note)
+        for inner in _submounts(libc, step, host_state):
+            mount(libc, inner, host_state, boot, note)
     except OSError as error:
         number = error.errno or 0
         raise HostError(f"{what}: {CAUSES.get(number) or reason(error)}", HINTS.get(number)) from error
@@ -74,12 +74,12 @@ def mount(libc: "Libc", step: "Mount", box: "Box", boot: str, note: "Noting") ->
         raise HostError(f"{what}: {error}", error.hint) from error
 
 
-def _submounts(libc: "Libc", step: "Mount", box: "Box") -> "list[Mount]":
+def _submounts(libc: "Libc", step: "Mount", host_state: "HostState") -> "list[Mount]":
     """Return a step for each mount below the source of a recursive bind, outermost first; nullfs shows none of them."""
     if not step.recursive:
         return []
     source = os.path.realpath(step.source)
-    own = [os.path.realpath(path) for path in (box.root, box.source)]
+    own = [os.path.realpath(path) for path in (host_state.root, host_state.source)]
     inner = [mounted.path for mounted in libc.mounts() if is_below(mounted.path, source)]
     return [
         step.replace(source=path, destination=step.destination + path[len(source.rstrip("/")) :], recursive=False)
@@ -91,9 +91,9 @@ def _submounts(libc: "Libc", step: "Mount", box: "Box") -> "list[Mount]":
 class _Mounting:
     """One mount(2) in the making."""
 
-    def __init__(self, libc: "Libc", step: "Mount", box: "Box", boot: str, note: "Noting") -> None:
-        self.libc, self.step, self.box, self.boot, self.note = libc, step, box, boot, note
-        self.root = os.path.realpath(box.root)
+    def __init__(self, libc: "Libc", step: "Mount", host_state: "HostState", boot: str, note: "UndoLog") -> None:
+        self.libc, self.step, self.host_state, self.boot, self.note = libc, step, host_state, boot, note
+        self.root = os.path.realpath(host_state.root)
         self.known: set[tuple[int, int]] = set()
         self.source, self.directory = step.source, True
         if step.fstype == "nullfs":
@@ -123,32 +123,32 @@ class _Mounting:
 
     # -- the mount point
 
-    def _find_place(self) -> rootfs.Place:
+    def _find_place(self) -> rootfs.ResolvedPath:
         """Return the mount point below the root, made if it has to be.
 
         The root may be a read-only view: then it is made in the directory behind the view, unless it lies in
         something that is mounted already.
         """
-        root = rootfs.open_root(self.box.root)
+        root = rootfs.open_root(self.host_state.root)
         try:
             place = self._existing(root)
             if place:
                 return place
             try:
-                return self._make(root, self.box.root)
+                return self._make(root, self.host_state.root)
             except OSError as error:
-                if error.errno != errno.EROFS or self.box.source == self.box.root:
+                if error.errno != errno.EROFS or self.host_state.source == self.host_state.root:
                     raise
-            source = rootfs.open_root(self.box.source)
+            source = rootfs.open_root(self.host_state.source)
             try:
-                self._make(source, self.box.source).close()
+                self._make(source, self.host_state.source).close()
             finally:
                 os.close(source)
-            return self._existing(root) or self._make(root, self.box.root)
+            return self._existing(root) or self._make(root, self.host_state.root)
         finally:
             os.close(root)
 
-    def _existing(self, root: int) -> rootfs.Place | None:
+    def _existing(self, root: int) -> rootfs.ResolvedPath | None:
         try:
             place = rootfs.resolve(root, self.step.destination)
         except FileNotFoundError:
@@ -158,7 +158,7 @@ class _Mounting:
         place.close()
         return None
 
-    def _make(self, root: int, path: str) -> rootfs.Place:
+    def _make(self, root: int, path: str) -> rootfs.ResolvedPath:
         if not self.step.create:
             raise HostError("the mount point does not exist")
         own = os.fstat(root).st_dev
@@ -172,7 +172,7 @@ class _Mounting:
 
         return rootfs.mount_point(root, self.step.destination, self.directory, making)
 
-    def _check_place(self, place: rootfs.Place) -> None:
+    def _check_place(self, place: rootfs.ResolvedPath) -> None:
         """Refuse what nmount would answer with "Invalid argument"."""
         if place.name == ".":
             raise HostError("nothing can be mounted on the root itself")
@@ -187,7 +187,7 @@ class _Mounting:
 
     # -- the mount
 
-    def _mount_on(self, place: rootfs.Place, data: "list[tuple[str, str | None]]") -> None:
+    def _mount_on(self, place: rootfs.ResolvedPath, data: "list[tuple[str, str | None]]") -> None:
         """Mount, and fill what is to be filled."""
         before = _working_directory()
         covered = place.open_directory() if self.directory else -1
@@ -203,16 +203,16 @@ class _Mounting:
             if covered >= 0:
                 os.close(covered)
 
-    def _mount_here(self, fspath: str, place: rootfs.Place, data: "list[tuple[str, str | None]]") -> None:
+    def _mount_here(self, fspath: str, place: rootfs.ResolvedPath, data: "list[tuple[str, str | None]]") -> None:
         """Note the way back, mount, look where the mount went, write down whose it is."""
         mounts = self.libc.mounts()
         self.known = {mounted.fsid for mounted in mounts}
-        keep = fsids_below(mounts, self.root, self.boot, self.box.state)
+        keep = fsids_below(mounts, self.root, self.boot, self.host_state.state)
         self.note({"undo": "mounts", "below": self.root, "keep": keep, "boot": self.boot})
         self._nmount(fspath, data)
         mounted = self.libc.statfs(fspath)
         self._check_mounted(mounted, place)
-        owners.write(mounted.fsid, self.boot, owners.token(self.box.state))
+        owners.write(mounted.fsid, self.boot, owners.token(self.host_state.state))
 
     def _nmount(self, fspath: str, data: "list[tuple[str, str | None]]", update: int = 0) -> None:
         options: list[tuple[str, str | None]] = [("fstype", self.step.fstype), ("fspath", fspath)]
@@ -222,7 +222,7 @@ class _Mounting:
         flags = self.flags & ~c.MNT_RDONLY if writable else self.flags
         self.libc.nmount([*options, *data], flags | update)
 
-    def _check_mounted(self, mounted: "Mounted", place: rootfs.Place) -> None:
+    def _check_mounted(self, mounted: "MountEntry", place: rootfs.ResolvedPath) -> None:
         """See that the mount is where it should be and as protected as asked; if not, it goes."""
         expected = f"{self.root.rstrip('/')}/{place.path}"
         wanted = self.flags & PROTECTING if self.step.fstype in KEPT_BY else 0
@@ -279,7 +279,7 @@ def _return_to(directory: int) -> None:
 # -- a read-only root
 
 
-def make_view(libc: "Libc", step: "ReadonlyRoot", note: "Noting") -> None:
+def mount_readonly_root(libc: "Libc", step: "ReadonlyRoot", note: "UndoLog") -> None:
     """Show the root directory read-only at `target`, a directory of ours. nullfs cannot be made read-only later."""
     what = f"mount {step.source} read-only on {step.target}"
     if step.directory:
@@ -295,7 +295,7 @@ def make_view(libc: "Libc", step: "ReadonlyRoot", note: "Noting") -> None:
         raise HostError(f"{what}: {CAUSES.get(error.errno or 0) or reason(error)}") from error
 
 
-def _make_directory(step: "ReadonlyRoot", note: "Noting") -> None:
+def _make_directory(step: "ReadonlyRoot", note: "UndoLog") -> None:
     """Make the working directory where the image lacks it; what prevents that is for chdir(2) to say."""
     try:
         root = rootfs.open_root(step.source)

@@ -7,14 +7,14 @@ from runjail.host.freebsd.processes import find_jail
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runjail.host.base import Box, Note, Noting
+    from runjail.host.base import HostState, Note, UndoLog
     from runjail.host.freebsd.libc import Libc
-    from runjail.steps import Alias, MoveInterface
+    from runjail.steps import AddressAlias, MoveInterface
 
 IFCONFIG = "/sbin/ifconfig"
 
 
-def add_alias(step: "Alias", note: "Noting") -> None:
+def add_alias(step: "AddressAlias", note: "UndoLog") -> None:
     """Put an address on a host interface; one that is there already is not ours to remove later."""
     with MachineLock("addresses"):  # of two who want it at once one adds it
         if _has_address(step.interface, step.family, step.address):
@@ -51,11 +51,11 @@ def _packed(family: str, address: str) -> bytes:
         return address.encode()
 
 
-def move_interface(step: "MoveInterface", box: "Box", boot: str, note: "Noting") -> None:
+def move_interface(step: "MoveInterface", host_state: "HostState", boot: str, note: "UndoLog") -> None:
     """Give an interface to the jail's own network stack. boot: what the note is valid for."""
-    owner = {"name": box.name, "root": box.root, "jid": box.jid}
+    owner = {"name": host_state.name, "root": host_state.root, "jid": host_state.jid}
     note({"undo": "interface", "interface": step.interface, **owner, "boot": boot})
-    programs.check([IFCONFIG, step.interface, "vnet", str(box.jid)])
+    programs.check([IFCONFIG, step.interface, "vnet", str(host_state.jid)])
 
 
 def return_interface(libc: "Libc", note: "Note") -> None:
@@ -68,6 +68,6 @@ def return_interface(libc: "Libc", note: "Note") -> None:
     programs.run([IFCONFIG, note["interface"], "-vnet", str(note["jid"])])
 
 
-def raise_loopback(box: "Box") -> None:
+def raise_loopback(host_state: "HostState") -> None:
     """Bring lo0 up with 127.0.0.1 and ::1 in the jail's own network stack; it ends with the jail."""
-    programs.check([IFCONFIG, "-j", str(box.jid), "lo0", "inet", "127.0.0.1/8", "up"])
+    programs.check([IFCONFIG, "-j", str(host_state.jid), "lo0", "inet", "127.0.0.1/8", "up"])

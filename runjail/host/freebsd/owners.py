@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from runjail.host.freebsd.libc import Libc
-    from runjail.host.freebsd.structs import Mounted
+    from runjail.host.freebsd.structs import MountEntry
 
 NOBODY = ""
 
@@ -64,7 +64,9 @@ def _path(fsid: "Sequence[int]", boot: str) -> str:
     return f"{lock.DIRECTORY}/runjail-mounts/{boot.replace(' ', '-')}.{fsid[0]}.{fsid[1]}"
 
 
-def choose(libc: "Libc", found: "Sequence[Mounted]", root: str, boot: str, owner: str) -> "tuple[list[Mounted], bool]":
+def choose(
+    libc: "Libc", found: "Sequence[MountEntry]", root: str, boot: str, owner: str
+) -> "tuple[list[MountEntry], bool]":
     """Return which of the mounts below a root `owner` may take away, and whether no other container has this root.
 
     Its own; and, where it is alone, what belongs to nobody.

@@ -10,7 +10,7 @@ from runjail.host.freebsd.structs import SSTOP, SZOMB
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runjail.host.base import Box
+    from runjail.host.base import HostState
     from runjail.host.freebsd.libc import Libc
     from runjail.host.freebsd.structs import Proc
 
@@ -23,7 +23,7 @@ LAST_KERNEL_PID = 100  # kernel processes that start with the kernel have lower 
 LASTING = ("pagedaemon", "bufdaemon", "vnlru", "syncer")  # those that never end, in the order of their start
 
 
-def boot(libc: "Libc") -> str:
+def boot_id(libc: "Libc") -> str:
     """Return a text that differs between two boots.
 
     kern.boottime alone will not do: setting the clock moves it, which would make every running container look like
@@ -40,7 +40,7 @@ def boot(libc: "Libc") -> str:
     return f"boottime {since}"  # inside a jail, where nobody sets the clock
 
 
-def started(libc: "Libc", pid: int) -> str:
+def start_time(libc: "Libc", pid: int) -> str:
     """Return the microseconds between boot and fork as text, "" when there is no such process or it is a zombie.
 
     kinfo_proc adds the boot time to what the kernel stores, so both move together when the clock is set.
@@ -59,20 +59,20 @@ def find_jail(libc: "Libc", name: str, path: str, jid: int = 0) -> int:
     return prison.jid if prison and ours else 0
 
 
-def members(libc: "Libc", box: "Box") -> "list[Proc]":
+def members(libc: "Libc", host_state: "HostState") -> "list[Proc]":
     """Return the live processes of the jail and of its child jails, and init while it is still outside."""
-    jid = find_jail(libc, box.name, box.root, box.jid)
+    jid = find_jail(libc, host_state.name, host_state.root, host_state.jid)
     inside = {jid} if jid else set()
     if jid:
-        inside |= {prison.jid for prison in libc.jails() if prison.name.startswith(f"{box.name}.")}
+        inside |= {prison.jid for prison in libc.jails() if prison.name.startswith(f"{host_state.name}.")}
     living = [proc for proc in libc.processes() if proc.state != SZOMB]
-    init = (box.pid, int(box.started) + libc.boottime()) if box.started else None
+    init = (host_state.pid, int(host_state.started) + libc.boottime()) if host_state.started else None
     return [proc for proc in living if proc.jid in inside or (proc.pid, proc.start) == init]
 
 
 def kill(libc: "Libc", pid: int, since: str, signal: int) -> bool:
     """Signal a process that was forked at `since`. False when it is gone."""
-    if not since or started(libc, pid) != since:
+    if not since or start_time(libc, pid) != since:
         return False
     try:
         os.kill(pid, signal)
@@ -81,24 +81,24 @@ def kill(libc: "Libc", pid: int, since: str, signal: int) -> bool:
     return True
 
 
-def kill_all(libc: "Libc", box: "Box", signal: int) -> None:
+def kill_all(libc: "Libc", host_state: "HostState", signal: int) -> None:
     """Signal every process of the container; SIGKILL is repeated until nobody is left.
 
     Raises HostError when that does not come to an end.
     """
-    init = libc.process(box.pid) if box.pid else None
-    jid = find_jail(libc, box.name, box.root, box.jid)
+    init = libc.process(host_state.pid) if host_state.pid else None
+    jid = find_jail(libc, host_state.name, host_state.root, host_state.jid)
     if init and init.jid == 0:  # parked before it entered, where no signal from inside reaches it
-        kill(libc, box.pid, box.started, signal)
+        kill(libc, host_state.pid, host_state.started, signal)
     for _ in range(HELPERS if jid else 0):
         status = os.waitstatus_to_exitcode(_from_inside(libc, jid, signal))
         if status == 0:
             return
         if status > 0:
             why = reason(OSError(status, os.strerror(status)))
-            raise HostError(f"send signal {signal} to everybody in jail {box.name}: {why}")
+            raise HostError(f"send signal {signal} to everybody in jail {host_state.name}: {why}")
     if jid:
-        raise HostError(f"send signal {signal} to everybody in jail {box.name}: somebody kills who does it")
+        raise HostError(f"send signal {signal} to everybody in jail {host_state.name}: somebody kills who does it")
 
 
 def _from_inside(libc: "Libc", jid: int, signal: int) -> int:
@@ -142,10 +142,10 @@ def _signal_everybody(libc: "Libc", jid: int, signal: int) -> int:
     return errno.EBUSY
 
 
-def freeze(libc: "Libc", box: "Box") -> None:
+def freeze(libc: "Libc", host_state: "HostState") -> None:
     """Stop everybody, again while there are newcomers; who sleeps in the kernel stops when it returns from there."""
     for _ in range(FREEZE_ROUNDS):
-        kill_all(libc, box, SIGSTOP)
-        if all(proc.state == SSTOP for proc in members(libc, box)):
+        kill_all(libc, host_state, SIGSTOP)
+        if all(proc.state == SSTOP for proc in members(libc, host_state)):
             return
         time.sleep(0.005)

@@ -12,21 +12,21 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runjail.host.base import Box, Note, Noting
+    from runjail.host.base import HostState, Note, UndoLog
     from runjail.host.freebsd.libc import Libc
-    from runjail.steps import Limits
+    from runjail.steps import RctlRules
 
 OFF_HINT = "put kern.racct.enable=1 into /boot/loader.conf and reboot"
 PAGE = 4096
 
 
-def limit(libc: "Libc", step: "Limits", box: "Box", boot: str, note: "Noting") -> None:
+def limit(libc: "Libc", step: "RctlRules", host_state: "HostState", boot: str, note: "UndoLog") -> None:
     """Add rules to the jail, then drop others: a limit that is changed is in force all the time.
 
     boot: what the note is valid for. Raises HostError naming the rule, with a hint while the kernel does no accounting.
     """
-    subject = box.name
-    note({"undo": "limits", "subject": subject, "jid": box.jid, "rules": list(step.rules), "boot": boot})
+    subject = host_state.name
+    note({"undo": "limits", "subject": subject, "jid": host_state.jid, "rules": list(step.rules), "boot": boot})
     for rule in step.rules:
         text = f"jail:{subject}:{rule}"
         try:
@@ -63,16 +63,16 @@ def _refused(what: str, error: OSError) -> HostError:
     return HostError(f"{what}: {reason(error)}")
 
 
-def usage(libc: "Libc", box: "Box") -> "dict[str, Any]":
+def usage(libc: "Libc", host_state: "HostState") -> "dict[str, Any]":
     """Return runc's stats document: CPU time in nanoseconds, sizes in bytes.
 
     Without accounting the numbers are those of the processes that live now.
     """
-    processes = members(libc, box)
+    processes = members(libc, host_state)
     rules: dict[str, int] = {}
     try:
-        used = libc.rctl_get_racct(f"jail:{box.name}")
-        rules = libc.rctl_get_rules(f"jail:{box.name}")
+        used = libc.rctl_get_racct(f"jail:{host_state.name}")
+        rules = libc.rctl_get_rules(f"jail:{host_state.name}")
         total = used.get("cputime", 0) * 1000000000
         memory, swap = used.get("memoryuse", 0), used.get("swapuse", 0)
     except OSError:

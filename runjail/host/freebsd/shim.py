@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import _socket
     from collections.abc import Sequence
 
-    from runjail.host.base import Box
+    from runjail.host.base import HostState
     from runjail.host.freebsd.libc import Libc
 
 PROC_REAP_ACQUIRE, PROC_PDEATHSIG_CTL = 2, 11
@@ -75,11 +75,11 @@ class FreeBSDShim:
 
         freebsd_unmount.clear(self._libc, os.path.realpath(target))
 
-    def ends_with_init(self, box: "Box") -> bool:
+    def ends_with_init(self, host_state: "HostState") -> bool:
         """Return False: a jail lives on without its first process."""
         return False
 
-    def oom_kills(self, box: "Box") -> int:
+    def oom_kills(self, host_state: "HostState") -> int:
         """Return 0: rctl(8) kills without keeping count."""
         return 0
 

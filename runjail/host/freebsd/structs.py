@@ -15,7 +15,7 @@ KINFO_SIZE, STATFS_SIZE, STATFS_VERSION = 1088, 2344, 0x20140518
 _STATFS_TEXTS = ((280, 16), (296, 1024), (1320, 1024))  # f_fstypename, f_mntfromname, f_mntonname
 
 
-class Prison(Record):
+class Jail(Record):
     """A jail as jail_get(2) shows it: name with those of its parents, path as the kernel resolved it."""
 
     jid: int
@@ -23,7 +23,7 @@ class Prison(Record):
     path: str
 
 
-class Mounted(Record):
+class MountEntry(Record):
     """One entry of the mount table. fsid: what unmount(2) takes; source, path: f_mntfromname and f_mntonname."""
 
     fsid: tuple[int, int]
@@ -53,7 +53,7 @@ def text(data: bytes) -> str:
     return os.fsdecode(data.partition(b"\0")[0])
 
 
-def read_statfs(data: bytes, start: int = 0) -> Mounted:
+def read_statfs(data: bytes, start: int = 0) -> MountEntry:
     """Read the struct statfs that starts there. Raises OSError for another layout."""
     (version,) = struct.unpack_from("I", data, start)
     if version != STATFS_VERSION:
@@ -61,7 +61,7 @@ def read_statfs(data: bytes, start: int = 0) -> Mounted:
     (flags,) = struct.unpack_from("Q", data, start + 8)
     first, second = struct.unpack_from("ii", data, start + 192)
     fstype, source, path = (text(data[start + at : start + at + size]) for at, size in _STATFS_TEXTS)
-    return Mounted((first, second), fstype, source, path, flags)
+    return MountEntry((first, second), fstype, source, path, flags)
 
 
 def read_kinfo(data: bytes, start: int = 0) -> Proc:

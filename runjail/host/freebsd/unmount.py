@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from runjail.host.base import Note
     from runjail.host.freebsd.libc import Libc
-    from runjail.host.freebsd.structs import Mounted
+    from runjail.host.freebsd.structs import MountEntry
 
 PATIENCE = (0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)  # seconds before each try to unmount; then by force
 
@@ -25,7 +25,7 @@ def is_below(path: str, directory: str) -> bool:
     return path.startswith(directory.rstrip("/") + "/") and path != directory
 
 
-def fsids_below(mounts: "list[Mounted]", root: str, boot: str, state: str) -> list[list[int]]:
+def fsids_below(mounts: "list[MountEntry]", root: str, boot: str, state: str) -> list[list[int]]:
     """Return the ids of those mounts below a directory that are not another container's, as JSON data.
 
     state: the state directory of the container that asks.
@@ -47,7 +47,7 @@ def sweep(libc: "Libc", root: str, keep: "list[list[int]]", boot: str, state: st
     owner = owners.token(state)
     kept = {(a, b) for a, b in keep}
 
-    def find() -> "tuple[list[Mounted], bool]":
+    def find() -> "tuple[list[MountEntry], bool]":
         below = [mounted for mounted in libc.mounts() if mounted.fsid not in kept and is_below(mounted.path, root)]
         return owners.choose(libc, below, root, boot, owner) if below else ([], True)
 
@@ -57,14 +57,14 @@ def sweep(libc: "Libc", root: str, keep: "list[list[int]]", boot: str, state: st
 def clear(libc: "Libc", directory: str) -> None:
     """Unmount everything on a directory of ours and below it, newest first; by force what stays busy."""
 
-    def find() -> "tuple[list[Mounted], bool]":
+    def find() -> "tuple[list[MountEntry], bool]":
         mounts = libc.mounts()
         return [mounted for mounted in mounts if mounted.path == directory or is_below(mounted.path, directory)], True
 
     _unmount_all(libc, find, "")
 
 
-def _unmount_all(libc: "Libc", find: "Callable[[], tuple[list[Mounted], bool]]", boot: str) -> None:
+def _unmount_all(libc: "Libc", find: "Callable[[], tuple[list[MountEntry], bool]]", boot: str) -> None:
     """find: returns what is to go, and whether it may go by force. boot: for what is written down about mounts."""
     left: list[str] = []
     force = True
@@ -82,7 +82,7 @@ def _unmount_all(libc: "Libc", find: "Callable[[], tuple[list[Mounted], bool]]",
         raise HostError("; ".join(left))
 
 
-def _unmount(libc: "Libc", mounted: "Mounted", boot: str, force: bool) -> str:
+def _unmount(libc: "Libc", mounted: "MountEntry", boot: str, force: bool) -> str:
     """Unmount one file system. Returns "" when it is gone, otherwise what holds it."""
     try:
         libc.unmount(mounted.fsid, force)

@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runjail.host.base import Box, Noting
+    from runjail.host.base import HostState, UndoLog
 
 # In an order the kernel accepts for a group that has no limits
 LIMITS = {
@@ -26,7 +26,7 @@ LIMITS_V2 = (
 ROUNDS = 100  # of looking for processes that were forked while their parents were moved
 
 
-def move(path: str, box: "Box", note: "Noting", processes: "Callable[[], list[int]]") -> None:
+def move(path: str, host_state: "HostState", note: "UndoLog", processes: "Callable[[], list[int]]") -> None:
     """Make the group at `path` with the limits of the present one, and put every process of the container into it.
 
     A group that exists keeps its own limits, but takes on the container's device rules. The present group is left,
@@ -40,14 +40,14 @@ def move(path: str, box: "Box", note: "Noting", processes: "Callable[[], list[in
     try:
         cgroup_users.make(path, user)
         for directory in cgroup.directories(path):
-            if directory in missing and box.cgroup:
-                _copy(directory, directory.removesuffix(path) + box.cgroup)
-        if box.devices.get("enforced"):
-            devices.enforce(path, box.devices["allow"], box.devices["rules"])
+            if directory in missing and host_state.cgroup:
+                _copy(directory, directory.removesuffix(path) + host_state.cgroup)
+        if host_state.devices.get("enforced"):
+            devices.enforce(path, host_state.devices["allow"], host_state.devices["rules"])
         _join_all(path, processes)
     except OSError as error:
         raise HostError(f"moving to control group {path}: {reason(error)}") from error
-    box.cgroup = path
+    host_state.cgroup = path
 
 
 def _refuse_shared(path: str, own: set[int]) -> None:

@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runjail.host.base import Box, Noting
+    from runjail.host.base import HostState, UndoLog
     from runjail.spec.model import Resources
     from runjail.steps import Cgroup
 
@@ -38,12 +38,12 @@ def directories(path: str) -> list[str]:
     return [f"{TOP}/{controller}/{path}" for controller in CONTROLLERS if os.path.isdir(f"{TOP}/{controller}")]
 
 
-def create(step: "Cgroup", box: "Box", note: "Noting") -> None:
+def create(step: "Cgroup", host_state: "HostState", note: "UndoLog") -> None:
     """Make the group where it is missing, then set its limits and the policy for devices."""
     from runjail.host.linux import cgroup_users, devices
 
     wanted = _settings(step.resources)
-    if not box.cgroup:
+    if not host_state.cgroup:
         path = _unused(step.path) if step.own else step.path
         made = [above for directory in directories(path) for above in missing(directory)]
         user = cgroup_users.number()
@@ -52,16 +52,16 @@ def create(step: "Cgroup", box: "Box", note: "Noting") -> None:
             cgroup_users.make(path, user)
         except OSError as error:
             names = ", ".join(file for _, file, _ in wanted)
-            lost = [f"not enforced: {names}"] * bool(names) + [devices.do_without(step.devices, box)]
+            lost = [f"not enforced: {names}"] * bool(names) + [devices.do_without(step.devices, host_state)]
             log.warning("; ".join([f"control groups cannot be written ({reason(error)})", *filter(None, lost)]))
             return
         if _frozen(path):  # who enters it would never come to its program
             raise HostError(f"the control group {path} is frozen")
-        box.cgroup = path
-        devices.hold(step.devices, box)
-    refused = [setting for setting in wanted if not _set(box.cgroup, *setting)]
+        host_state.cgroup = path
+        devices.hold(step.devices, host_state)
+    refused = [setting for setting in wanted if not _set(host_state.cgroup, *setting)]
     for setting in refused:  # while the one beside it had its old value: memory and swap, or quota and period in a pod
-        _set(box.cgroup, *setting, again=True)
+        _set(host_state.cgroup, *setting, again=True)
 
 
 def _unused(path: str) -> str:

@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from runjail.host.base import Box
+    from runjail.host.base import HostState
     from runjail.steps import DevicePolicy
 
     Rule = Sequence[str | int]  # type, major, minor, access as in DevicePolicy
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 EVERYTHING = "a *:* rwm"
 
 
-def hold(policy: "DevicePolicy | None", box: "Box") -> None:
-    """Put a policy into force for box.cgroup, or do without where this machine does not let us."""
+def hold(policy: "DevicePolicy | None", host_state: "HostState") -> None:
+    """Put a policy into force for host_state.cgroup, or do without where this machine does not let us."""
     if not policy:
         return
     try:
-        enforce(box.cgroup, policy.allow, policy.rules)
-        box.devices = {"allow": policy.allow, "rules": policy.rules, "enforced": True}
+        enforce(host_state.cgroup, policy.allow, policy.rules)
+        host_state.devices = {"allow": policy.allow, "rules": policy.rules, "enforced": True}
     except OSError as error:
-        if lost := do_without(policy, box):
+        if lost := do_without(policy, host_state):
             log.warning(f"device rules cannot be set ({reason(error)}): {lost}")
 
 
-def do_without(policy: "DevicePolicy | None", box: "Box") -> str:
-    """Mark the box as one that lacks its policy, and return what that means, "" when it needs none.
+def do_without(policy: "DevicePolicy | None", host_state: "HostState") -> str:
+    """Mark the host state as one that lacks its policy, and return what that means, "" when it needs none.
 
     Its processes get no CAP_MKNOD, and device files do nothing but in its own /dev. Raises HostError when the policy
     forbids something that is there.
@@ -44,7 +44,7 @@ def do_without(policy: "DevicePolicy | None", box: "Box") -> str:
         return ""
     if not policy.contained:
         raise HostError("linux.resources.devices cannot be enforced: no control group for devices can be written")
-    box.devices = {"enforced": False}
+    host_state.devices = {"enforced": False}
     return "the container gets no CAP_MKNOD, and no device files but those of its own /dev"
 
 

@@ -10,14 +10,14 @@ import os
 
 from runjail import signals
 from runjail.errors import HostError, reason
-from runjail.host.base import Box, close_others
+from runjail.host.base import HostState, close_others
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from runjail.host.base import Note, Noting
+    from runjail.host.base import Note, UndoLog
     from runjail.host.linux.mount_points import Points
     from runjail.spec.model import Process
     from runjail.steps import Plan, Step
@@ -36,11 +36,11 @@ class LinuxHost:
         self._pids = -1  # descriptor of a pid namespace to appear in
         self._filter = b""  # seccomp_profile.load
 
-    def boot(self) -> str:
+    def boot_id(self) -> str:
         """Return the kernel's boot id."""
         return _read("/proc/sys/kernel/random/boot_id").strip()
 
-    def started(self, pid: int) -> str:
+    def start_time(self, pid: int) -> str:
         """Return field 22 of /proc/PID/stat (proc(5)), "" for zombies and the dead."""
         try:
             fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
@@ -50,44 +50,46 @@ class LinuxHost:
 
     # -- steps ---------------------------------------------------------------------------------------------------
 
-    def apply(self, step: "Step", box: Box, note: "Noting") -> None:
+    def apply(self, step: "Step", host_state: HostState, note: "UndoLog") -> None:
         """Perform one step; the container's mounts are its own and need no undo, what they leave on disk does."""
         from runjail import steps
         from runjail.host.linux import cgroups, mounts
 
         if isinstance(step, steps.Cgroup):
-            joined = box.cgroup
-            cgroups.create(step, box, note)
-            if box.pid and box.cgroup and not joined:  # `update` gave a running container its first limits
-                for pid in self.processes(box):
-                    cgroups.join(box.cgroup, pid)
+            joined = host_state.cgroup
+            cgroups.create(step, host_state, note)
+            if (
+                host_state.pid and host_state.cgroup and not joined
+            ):  # `update` gave a running container its first limits
+                for pid in self.processes(host_state):
+                    cgroups.join(host_state.cgroup, pid)
         elif isinstance(step, steps.CreateNamespaces):
-            self._create_namespaces(step, box)
+            self._create_namespaces(step, host_state)
         elif isinstance(step, steps.Mount):
-            mounts.mount(step, box, note, self._points, self._pids)
-        elif isinstance(step, steps.Nodes):
+            mounts.mount(step, host_state, note, self._points, self._pids)
+        elif isinstance(step, steps.DeviceNodes):
             from runjail.host.linux import nodes
 
-            nodes.make_nodes(step, box)
-        elif isinstance(step, steps.Conceal):
+            nodes.make_nodes(step, host_state)
+        elif isinstance(step, steps.MaskPaths):
             from runjail.host.linux import mask
 
-            mask.conceal(step, box)
+            mask.mask_paths(step, host_state)
         elif isinstance(step, steps.Sysctls):
             _write_sysctls(step)
         elif isinstance(step, steps.SeccompFilter):
             from runjail.host.linux import seccomp_profile
 
-            seccomp_profile.prepare(step.profile, box.state)
+            seccomp_profile.prepare(step.profile, host_state.state)
         else:
             raise HostError(f"the Linux host has no {type(step).__name__}")
 
-    def _create_namespaces(self, step: "Any", box: Box) -> None:
+    def _create_namespaces(self, step: "Any", host_state: HostState) -> None:
         import _socket
 
         from runjail.host.linux import join, libc, mount_points, mounts, root
 
-        self._enter_cgroup(box)
+        self._enter_cgroup(host_state)
         for kind, path in step.join:
             if kind == "pid":  # last of all: whoever is in there sees us then
                 self._pids = join.open_one(path, kind)
@@ -101,22 +103,22 @@ class LinuxHost:
             from runjail.host.linux import network
 
             network.raise_loopback()
-        self._points = mount_points.Points(box.source, step.bundle)
-        _ask("making the root a mount", "mount(2)", root.bind, box.root, step.propagation)
-        if box.lacks_policy():
-            _ask("forbidding device files", "mount_setattr(2)", mounts.forbid_devices, box.root)
+        self._points = mount_points.Points(host_state.source, step.bundle)
+        _ask("making the root a mount", "mount(2)", root.bind, host_state.root, step.propagation)
+        if host_state.lacks_policy():
+            _ask("forbidding device files", "mount_setattr(2)", mounts.forbid_devices, host_state.root)
         self._readonly, self._propagation = step.readonly, step.propagation
         if step.hostname is not None:
             _ask("setting the host name", "sethostname(2)", _socket.sethostname, step.hostname)
         if step.domainname is not None:
             _ask("setting the domain name", "setdomainname(2)", libc.setdomainname, step.domainname)
 
-    def undo(self, note: "Note", box: Box) -> None:
+    def undo(self, note: "Note", host_state: HostState) -> None:
         """Take back a mount point that was made, or a control group."""
         if note["undo"] == "made":
             from runjail.host.linux import mount_points
 
-            mount_points.take_back(note)
+            mount_points.roll_back(note)
         elif note["undo"] == "cgroup":
             from runjail.host.linux import cgroup_users
 
@@ -124,7 +126,7 @@ class LinuxHost:
 
     # -- processes -----------------------------------------------------------------------------------------------
 
-    def fork_init(self, box: Box, plan: "Plan") -> int:
+    def fork_init(self, host_state: HostState, plan: "Plan") -> int:
         """Fork pid 1 of a new pid namespace, which ours is entered again after for later children.
 
         In a pid namespace that has processes already the child appears only when it is confined.
@@ -134,73 +136,75 @@ class LinuxHost:
 
         step = next(step for step in plan.steps if isinstance(step, steps.CreateNamespaces))
         if "pid" not in step.new:
-            return self.fork_inside(box)
+            return self.fork_joining(host_state)
         own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         try:
             _ask("making a pid namespace", "unshare(2)", libc.unshare, libc.CLONE_NEWPID)
-            pid = self.fork_inside(box)
+            pid = self.fork_joining(host_state)
             if pid:
                 libc.setns(own, libc.CLONE_NEWPID)
         finally:
             os.close(own)
         return pid
 
-    def identify(self, box: Box) -> None:
+    def record_namespaces(self, host_state: HostState) -> None:
         """Record the inodes of init's namespaces and of its root, and whether it has number 1: who belongs to it.
 
         An init that died on its way in has none any more: of what, it has said over its link.
         """
         try:
-            found = {kind: os.stat(f"/proc/{box.pid}/ns/{kind}").st_ino for kind in NAMESPACES}
-            numbers = _read(f"/proc/{box.pid}/status").partition("\nNSpid:")[2].partition("\n")[0].split()
+            found = {kind: os.stat(f"/proc/{host_state.pid}/ns/{kind}").st_ino for kind in NAMESPACES}
+            numbers = _read(f"/proc/{host_state.pid}/status").partition("\nNSpid:")[2].partition("\n")[0].split()
         except (FileNotFoundError, ProcessLookupError):
             return
         first = int(numbers[-1:] == ["1"])  # in a namespace that it has joined its end is nobody else's
-        box.namespaces = {"root": os.stat(box.root).st_ino, "first": first, **found}
+        host_state.namespaces = {"root": os.stat(host_state.root).st_ino, "first": first, **found}
 
-    def confine(self, box: Box, keep: list[int]) -> None:
-        """Make box.root the root of this mount namespace and forget the old one."""
+    def enter_root(self, host_state: HostState, keep: list[int]) -> None:
+        """Make host_state.root the root of this mount namespace and forget the old one."""
         from runjail.host.linux import join, libc, root
 
-        self._lacks_policy = box.lacks_policy()
+        self._lacks_policy = host_state.lacks_policy()
         join.hide()
         if self._pids >= 0:
             libc.setns(self._pids, libc.CLONE_NEWPID)  # for who we are when we appear
-        root.enter(box.root, self._propagation)
-        self._shut(libc, box, keep)
+        root.enter(host_state.root, self._propagation)
+        self._shut(libc, host_state, keep)
 
-    def fork_inside(self, box: Box) -> int:
+    def fork_joining(self, host_state: HostState) -> int:
         """Fork with all loaded that the child needs where it cannot import any more."""
         from runjail.host.linux import identity, join  # noqa: F401
 
-        if box.cgroup:
+        if host_state.cgroup:
             from runjail.host.linux import cgroups  # noqa: F401
         self._filter = b""
-        if os.path.exists(f"{box.state}/seccomp"):
+        if os.path.exists(f"{host_state.state}/seccomp"):
             from runjail.host.linux import seccomp_profile
 
-            self._filter = seccomp_profile.load(box.state)
+            self._filter = seccomp_profile.load(host_state.state)
         pid = signals.fork()
         if not pid:
             from runjail.host.linux import mounts  # noqa: F401 - while our parent writes down who we are
         return pid
 
-    def enter(self, box: Box, keep: list[int]) -> None:
+    def enter(self, host_state: HostState, keep: list[int]) -> None:
         """Join init's namespaces; its root directory comes with the mount namespace."""
         from runjail.host.linux import join, libc
 
-        self._lacks_policy = box.lacks_policy()
+        self._lacks_policy = host_state.lacks_policy()
         join.hide()
-        opened = join.open_others(box, NAMESPACES)
-        if self.started(box.pid) != box.started:  # only now are the descriptors known to be of our init
+        opened = join.open_others(host_state, NAMESPACES)
+        if (
+            self.start_time(host_state.pid) != host_state.started
+        ):  # only now are the descriptors known to be of our init
             raise HostError("joining the container: its init is gone")
-        self._enter_cgroup(box)
+        self._enter_cgroup(host_state)
         for descriptor, flag in opened:
             libc.setns(descriptor, flag)
             if flag == libc.CLONE_NEWPID:  # so far for children only
                 self._pids = descriptor
         os.chdir("/")
-        self._shut(libc, box, keep)
+        self._shut(libc, host_state, keep)
 
     def appear(self, tell: "Callable[[int], None]") -> bool:
         """Go on as a process in the pid namespace that was joined; see join.py."""
@@ -211,15 +215,15 @@ class LinuxHost:
         join.appear(tell)
         return True
 
-    def _enter_cgroup(self, box: Box) -> None:
-        if box.cgroup:
+    def _enter_cgroup(self, host_state: HostState) -> None:
+        if host_state.cgroup:
             from runjail.host.linux import cgroups
 
-            cgroups.enter(box.cgroup)
+            cgroups.enter(host_state.cgroup)
 
-    def _shut(self, libc: "Any", box: Box, keep: list[int]) -> None:
+    def _shut(self, libc: "Any", host_state: HostState, keep: list[int]) -> None:
         close_others(keep)
-        if box.keyring:
+        if host_state.keyring:
             _forget_keys(libc)
 
     def set_oom_score(self, pid: int, score: int) -> None:
@@ -233,7 +237,7 @@ class LinuxHost:
         except OSError as error:
             raise HostError(f"setting oom_score_adj to {score}: {reason(error)}") from error
 
-    def become(self, process: "Process") -> None:
+    def apply_credentials(self, process: "Process") -> None:
         """Take on limits, ids and capabilities (setpriv(1)'s order: bounding set, ids, then the rest).
 
         Only now a root that is to be read-only is made so: its working directory could still be made.
@@ -244,7 +248,7 @@ class LinuxHost:
             mounts.restrict("/", mounts.FLAGS["ro"])
         if self._filter and not process.no_new_privileges:  # takes CAP_SYS_ADMIN, which is about to go
             self._install_filter()
-        identity.become(identity.without_mknod(process) if self._lacks_policy else process)
+        identity.apply_credentials(identity.without_mknod(process) if self._lacks_policy else process)
 
     def restrict_calls(self) -> None:
         """Install the container's seccomp filter, unless `become` has: with no_new_privs it comes last."""
@@ -257,53 +261,53 @@ class LinuxHost:
         prepared, self._filter = self._filter, b""
         seccomp_profile.install(prepared)
 
-    def open_console(self, process: "Process", box: Box) -> tuple[int, int]:
+    def open_console(self, process: "Process", host_state: HostState) -> tuple[int, int]:
         """Open a terminal of the container's own devpts, or of the host's when it has none."""
         from runjail.host.linux import identity
 
-        return identity.open_console(process, box)
+        return identity.open_console(process, host_state)
 
-    def kill(self, box: Box, pid: int, started: str, signal: int) -> bool:
+    def kill(self, host_state: HostState, pid: int, started: str, signal: int) -> bool:
         """Signal through a pidfd, whose owner is compared first: a reused pid is never hit."""
         from runjail.host.linux import processes
 
-        return processes.kill(pid, started, signal, self.started)
+        return processes.kill(pid, started, signal, self.start_time)
 
-    def kill_all(self, box: Box, signal: int) -> None:
+    def kill_all(self, host_state: HostState, signal: int) -> None:
         """Signal everybody; after a KILL nobody is left."""
         from runjail.host.linux import processes
 
-        processes.kill_all(box, signal, self.started)
+        processes.kill_all(host_state, signal, self.start_time)
 
-    def processes(self, box: Box) -> list[int]:
+    def processes(self, host_state: HostState) -> list[int]:
         """Return who shares init's pid namespace, or its mount namespace where the other is the host's or a pod's."""
         from runjail.host.linux import processes
 
-        return processes.find(box, self.started)
+        return processes.find(host_state, self.start_time)
 
-    def freeze(self, box: Box) -> None:
+    def freeze(self, host_state: HostState) -> None:
         """Freeze the control group, or stop every process."""
         from runjail.host.linux import processes
 
-        processes.hold(box, True, self.started)
+        processes.hold(host_state, True, self.start_time)
 
-    def thaw(self, box: Box) -> None:
+    def thaw(self, host_state: HostState) -> None:
         """Undo freeze."""
         from runjail.host.linux import processes
 
-        processes.hold(box, False, self.started)
+        processes.hold(host_state, False, self.start_time)
 
-    def regroup(self, path: str, box: Box, note: "Noting") -> None:
+    def move_cgroup(self, path: str, host_state: HostState, note: "UndoLog") -> None:
         """Make another control group with the same limits and move every process there."""
         from runjail.host.linux import cgroup_move
 
-        cgroup_move.move(path, box, note, lambda: self.processes(box))
+        cgroup_move.move(path, host_state, note, lambda: self.processes(host_state))
 
-    def usage(self, box: Box) -> "dict[str, Any]":
+    def usage(self, host_state: HostState) -> "dict[str, Any]":
         """Return runc's stats document from the control group; empty numbers without one."""
         from runjail.host.linux import cgroups
 
-        return cgroups.usage(box.cgroup, len(self.processes(box)))
+        return cgroups.usage(host_state.cgroup, len(self.processes(host_state)))
 
     def check(self) -> list[tuple[str, bool, str, str]]:
         """Return what of this machine matters to containers."""

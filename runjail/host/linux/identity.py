@@ -16,7 +16,7 @@ from runjail.spec.model import Capabilities
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runjail.host.base import Box
+    from runjail.host.base import HostState
     from runjail.spec.model import Process, Rlimit
 
 RLIMITS = {
@@ -35,7 +35,7 @@ TIOCGPTPEER = 0x5441
 TIOCSPTLCK = 0x40045431
 
 
-def become(process: "Process") -> None:
+def apply_credentials(process: "Process") -> None:
     """Take on what `process` says; bounding capabilities and limits need the privileges that the ids then take away."""
     common.set_rlimits(_attainable(process.rlimits), RLIMITS)
     wanted = process.capabilities or Capabilities()  # not named: none, whoever it runs as
@@ -110,9 +110,9 @@ def _set_capabilities(wanted: "Capabilities") -> None:
                 continue
 
 
-def open_console(process: "Process", box: "Box") -> tuple[int, int]:
+def open_console(process: "Process", host_state: "HostState") -> tuple[int, int]:
     """Return (master, slave). The slave is taken from the master itself, never by a path inside the container."""
-    master = _open_ptmx(box)
+    master = _open_ptmx(host_state)
     fcntl.ioctl(master, TIOCSPTLCK, struct.pack("i", 0))
     slave = fcntl.ioctl(master, TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     os.fchown(slave, process.user.uid, -1)
@@ -121,11 +121,11 @@ def open_console(process: "Process", box: "Box") -> tuple[int, int]:
     return master, slave
 
 
-def _open_ptmx(box: "Box") -> int:
+def _open_ptmx(host_state: "HostState") -> int:
     """Open the multiplexer of the container's devpts when it has one, else the host's."""
     flags = os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC
     # Only init, which has no pid to itself, sees the container's mounts by their paths; exec sees them through init.
-    root = rootfs.open_root(f"/proc/{box.pid}/root/." if box.pid else box.root)
+    root = rootfs.open_root(f"/proc/{host_state.pid}/root/." if host_state.pid else host_state.root)
     try:
         place = rootfs.resolve(root, "/dev/pts/ptmx")
         try:

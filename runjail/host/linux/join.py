@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runjail.host.base import Box
+    from runjail.host.base import HostState
 
 FLAGS = {
     "mnt": libc.CLONE_NEWNS,
@@ -54,12 +54,12 @@ def open_one(path: str, kind: str) -> int:
         raise HostError(f"joining the {kind} namespace {path}: {reason(error)}") from error
 
 
-def open_others(box: "Box", kinds: tuple[str, ...]) -> list[tuple[int, int]]:
+def open_others(host_state: "HostState", kinds: tuple[str, ...]) -> list[tuple[int, int]]:
     """Open those namespaces of init that are not ours, each with its CLONE_ flag."""
     opened = []
     for kind in kinds:
-        if box.namespaces[kind] != os.stat(f"/proc/thread-self/ns/{kind}").st_ino:
-            opened.append((os.open(f"/proc/{box.pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC), FLAGS[kind]))
+        if host_state.namespaces[kind] != os.stat(f"/proc/thread-self/ns/{kind}").st_ino:
+            opened.append((os.open(f"/proc/{host_state.pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC), FLAGS[kind]))
     return opened
 
 

@@ -15,17 +15,17 @@ from runjail.host.linux.mounts import PATH_ONLY, mount_on, restrict_place
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runjail import steps
-    from runjail.host.base import Box
+    from runjail.host.base import HostState
 
 PROTECTED = libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC
 
 
-def conceal(step: "steps.Conceal", box: "Box") -> None:
+def mask_paths(step: "steps.MaskPaths", host_state: "HostState") -> None:
     """Cover masked paths with nothing and make others read-only; what does not exist needs neither."""
-    root = rootfs.open_root(box.root)
+    root = rootfs.open_root(host_state.root)
     try:
         if step.masked:
-            _mask(root, step.masked, box.root)
+            _mask(root, step.masked, host_state.root)
         for path in step.readonly:
             _make_readonly(root, path)
     finally:
@@ -84,7 +84,7 @@ def _make_readonly(root: int, path: str) -> None:
         place.close()
 
 
-def _existing(root: int, path: str) -> "rootfs.Place | None":
+def _existing(root: int, path: str) -> "rootfs.ResolvedPath | None":
     try:
         place = rootfs.resolve(root, path)
     except OSError:

@@ -16,7 +16,7 @@ from runjail import rootfs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runjail.host.base import Note, Noting
+    from runjail.host.base import Note, UndoLog
 
 MARK = "trusted.runjail"  # extended attribute of what we made
 LOCK_SECONDS = 0.5  # others hold it for a millisecond, a container on its root as long as it likes
@@ -34,7 +34,7 @@ class Points:
         inside = os.path.realpath(root).startswith(os.path.realpath(bundle) + "/")
         self._root = root if inside and _mount_of(root) == _mount_of(bundle) else ""
 
-    def find(self, root: int, destination: str, directory: bool, note: "Noting") -> tuple[rootfs.Place, bool]:
+    def find(self, root: int, destination: str, directory: bool, note: "UndoLog") -> tuple[rootfs.ResolvedPath, bool]:
         """Return the place of a mount and whether it was made now.
 
         root: the root, which is a mount by now. As long as it stays open nobody removes the place.
@@ -59,7 +59,7 @@ class Points:
         return place, bool(made)
 
 
-def take_back(note: "Note") -> None:
+def roll_back(note: "Note") -> None:
     """Remove a mount point that was made, unless somebody else uses the root now: then that one's notes have it too."""
     try:
         root = rootfs.open_root(note["root"])

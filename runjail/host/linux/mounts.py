@@ -16,7 +16,7 @@ from runjail.host.linux import root as linux_root
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runjail import steps
-    from runjail.host.base import Box, Noting
+    from runjail.host.base import HostState, UndoLog
     from runjail.host.linux.mount_points import Points
 
 FLAGS = {
@@ -41,14 +41,14 @@ CGROUPS = "/sys/fs/cgroup"
 ATTEMPTS = 5  # at a mount point that goes away
 
 
-def mount(step: "steps.Mount", box: "Box", note: "Noting", points: "Points", pids: int = -1) -> None:
-    """Perform one Mount step below box.root. pids: descriptor of the pid namespace that a proc shows, -1 for ours."""
+def mount(step: "steps.Mount", host_state: "HostState", note: "UndoLog", points: "Points", pids: int = -1) -> None:
+    """Perform one Mount step below host_state.root. pids: descriptor of the pid namespace that a proc shows, -1 for ours."""
     try:
-        root = rootfs.open_root(box.root)
+        root = rootfs.open_root(host_state.root)
         try:
             for attempt in range(ATTEMPTS):
                 try:
-                    _mount_below(root, step, box, note, points, pids)
+                    _mount_below(root, step, host_state, note, points, pids)
                     break
                 except FileNotFoundError:  # another container with this root took back the mount point that it had made
                     if attempt + 1 == ATTEMPTS or (step.fstype == "bind" and not os.path.lexists(step.source)):
@@ -63,28 +63,32 @@ def mount(step: "steps.Mount", box: "Box", note: "Noting", points: "Points", pid
         raise HostError(f"mounting {what}({step.fstype}) on {step.destination}: {reason(error)}", hint) from error
 
 
-def _mount_below(root: int, step: "steps.Mount", box: "Box", note: "Noting", points: "Points", pids: int) -> None:
+def _mount_below(
+    root: int, step: "steps.Mount", host_state: "HostState", note: "UndoLog", points: "Points", pids: int
+) -> None:
     directory = step.fstype != "bind" or os.path.isdir(step.source)
     place, made = points.find(root, step.destination, directory, note)
     try:
         if step.fstype in KERNELS and place.path != os.path.normpath(step.destination).strip("/"):
             raise HostError(f"mounting {step.fstype} on {step.destination}: it is a symbolic link in the image")
-        _mount_at(root, place, step, box, 0 if made else place.mode(), pids)
+        _mount_at(root, place, step, host_state, 0 if made else place.mode(), pids)
     finally:
         place.close()
 
 
-def _mount_at(root: int, place: rootfs.Place, step: "steps.Mount", box: "Box", mode: int, pids: int) -> None:
+def _mount_at(
+    root: int, place: rootfs.ResolvedPath, step: "steps.Mount", host_state: "HostState", mode: int, pids: int
+) -> None:
     """Mount on a place of the image's, whose st_mode is `mode`, or on one that we made, where `mode` is 0."""
     covered = place.open_directory() if step.copy_up else -1
     if step.fstype.startswith("cgroup"):
-        _mount_cgroups(place, box, _flag_bits(step))
+        _mount_cgroups(place, host_state, _flag_bits(step))
     elif step.fstype == "bind":
         mount_on(place, step.source, None, libc.MS_BIND | (libc.MS_REC if step.recursive else 0))
     elif step.fstype == "proc" and pids >= 0:
         from runjail.host.linux import proc
 
-        proc.mount_on(place, pids, box.root, step.data)
+        proc.mount_on(place, pids, host_state.root, step.data)
     else:
         data = [f"{key}={value}" if value else key for key, value in step.data]
         if step.fstype == "tmpfs" and mode:  # as on FreeBSD: who may do what stays as the image says
@@ -98,7 +102,7 @@ def _mount_at(root: int, place: rootfs.Place, step: "steps.Mount", box: "Box", m
         os.close(covered)
     if _flag_bits(step) and (step.fstype in ("bind", "proc") or step.fstype.startswith("cgroup")):
         restrict_place(place, _flag_bits(step))
-    strict = box.lacks_policy() and step.fstype not in OWN_DEVICES and stat.S_ISDIR(place.mode())
+    strict = host_state.lacks_policy() and step.fstype not in OWN_DEVICES and stat.S_ISDIR(place.mode())
     if step.propagation or strict:
         descriptor = os.open(place.name, PATH_ONLY, dir_fd=place.parent)
         try:
@@ -117,7 +121,9 @@ def _flag_bits(step: "steps.Mount") -> int:
     return bits
 
 
-def mount_on(place: rootfs.Place, source: str | None, fstype: str | None, flags: int, data: str | None = None) -> None:
+def mount_on(
+    place: rootfs.ResolvedPath, source: str | None, fstype: str | None, flags: int, data: str | None = None
+) -> None:
     """mount(2) on a resolved place; opened anew each time, since each mount covers the one before."""
     descriptor = os.open(place.name, PATH_ONLY, dir_fd=place.parent)
     try:
@@ -147,7 +153,7 @@ def forbid_devices(target: str) -> None:
         os.close(descriptor)
 
 
-def restrict_place(place: rootfs.Place, flags: int) -> None:
+def restrict_place(place: rootfs.ResolvedPath, flags: int) -> None:
     """Do as `restrict` does to the mount on a resolved place."""
     descriptor = os.open(place.name, PATH_ONLY, dir_fd=place.parent)
     try:
@@ -156,7 +162,7 @@ def restrict_place(place: rootfs.Place, flags: int) -> None:
         os.close(descriptor)
 
 
-def _mount_cgroups(place: rootfs.Place, box: "Box", flags: int) -> None:
+def _mount_cgroups(place: rootfs.ResolvedPath, host_state: "HostState", flags: int) -> None:
     """Show the container its own control group: one tree (v2), or a tmpfs with one bind mount each (v1).
 
     flags are those of each bind mount below the tmpfs, too: a container that could write there would raise its limits.
@@ -164,15 +170,15 @@ def _mount_cgroups(place: rootfs.Place, box: "Box", flags: int) -> None:
     from runjail.host.linux import cgroups
 
     if cgroups.unified():
-        mount_on(place, f"{CGROUPS}/{box.cgroup}", None, libc.MS_BIND)
+        mount_on(place, f"{CGROUPS}/{host_state.cgroup}", None, libc.MS_BIND)
         return
     mount_on(place, "tmpfs", "tmpfs", libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC, "mode=755")
     top = place.open_directory()
     try:
-        for directory in cgroups.directories(box.cgroup) if box.cgroup else []:
+        for directory in cgroups.directories(host_state.cgroup) if host_state.cgroup else []:
             name = directory[len(CGROUPS) + 1 :].split("/")[0]
             os.mkdir(name, 0o755, dir_fd=top)
-            group = rootfs.Place(top, name, name)
+            group = rootfs.ResolvedPath(top, name, name)
             mount_on(group, directory, None, libc.MS_BIND)
             restrict_place(group, flags)
     finally:

@@ -11,14 +11,14 @@ from runjail.host.linux.mounts import mount_on, restrict_place
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runjail import steps
-    from runjail.host.base import Box
+    from runjail.host.base import HostState
 
 KINDS = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
 
 
-def make_nodes(step: "steps.Nodes", box: "Box") -> None:
+def make_nodes(step: "steps.DeviceNodes", host_state: "HostState") -> None:
     """Create device nodes and links; what is already there stays."""
-    root = rootfs.open_root(box.root)
+    root = rootfs.open_root(host_state.root)
     try:
         for node in step.nodes:
             _make_node(root, *node)
@@ -45,7 +45,7 @@ def _make_node(root: int, path: str, kind: str, major: int, minor: int, mode: in
         place.close()
 
 
-def _bind_node(place: rootfs.Place, path: str, kind: int, device: int) -> None:
+def _bind_node(place: rootfs.ResolvedPath, path: str, kind: int, device: int) -> None:
     """Show the host's own node: read-only, so that its mode and owner cannot be changed; the device still works."""
     found = os.stat(path, follow_symlinks=False)
     if stat.S_IFMT(found.st_mode) != kind or found.st_rdev != device:

@@ -26,7 +26,7 @@ CAP_SYS_ADMIN = 21
 RIGHTS = struct.Struct("i")
 
 
-def mount_on(place: "rootfs.Place", pids: int, root: str, options: "Sequence[tuple[str, str]]") -> None:
+def mount_on(place: "rootfs.ResolvedPath", pids: int, root: str, options: "Sequence[tuple[str, str]]") -> None:
     """Mount proc for the pid namespace of a descriptor on a resolved place. root: any directory."""
     context = _prepare(pids, root)
     try:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable, Sequence
 
-    from runjail.host.base import Box
+    from runjail.host.base import HostState
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 CLEARING = {"rw", "suid", "dev", "exec", "async", "atime", "diratime", "defaults", "nomand", "bind", "rbind"}
@@ -78,19 +78,19 @@ class LinuxShim:
                 if error.errno not in (errno.EINVAL, errno.ENOENT):  # gone together with the one it was mounted on
                     raise HostError(f"unmounting {point}: {reason(error)}") from error
 
-    def ends_with_init(self, box: "Box") -> bool:
+    def ends_with_init(self, host_state: "HostState") -> bool:
         """Say whether the container has process numbers of its own, which the kernel ends with its init."""
-        own = box.namespaces.get("pid") != os.stat("/proc/self/ns/pid").st_ino
-        return bool(box.namespaces) and own and bool(box.namespaces.get("first", 1))
+        own = host_state.namespaces.get("pid") != os.stat("/proc/self/ns/pid").st_ino
+        return bool(host_state.namespaces) and own and bool(host_state.namespaces.get("first", 1))
 
-    def oom_kills(self, box: "Box") -> int:
+    def oom_kills(self, host_state: "HostState") -> int:
         """Return how many processes of the container the kernel has killed for want of memory."""
         from runjail.host.linux import cgroups
 
-        if not box.cgroup:
+        if not host_state.cgroup:
             return 0
         v2 = cgroups.unified()
-        path = f"{box.cgroup}/memory.events" if v2 else f"memory/{box.cgroup}/memory.oom_control"
+        path = f"{host_state.cgroup}/memory.events" if v2 else f"memory/{host_state.cgroup}/memory.oom_control"
         said = dict(line.split() for line in cgroups.content(f"{cgroups.TOP}/{path}").splitlines())
         return int(said.get("oom_kill", 0))
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from typing import Any, Self
 
-    from runjail.storage.base import RootInfo, Store
+    from runjail.storage.base import RootfsInfo, Store
 
     Used = Callable[[str, str], bool]  # (state directory, name of a bundle): a container there was made of it
 
@@ -30,7 +30,7 @@ CONTAINER = "container"  # property of a root: the state directory of its contai
 BUNDLE = "bundle"  # property of a root that a bundle elsewhere shows: where that is
 
 
-class Making:
+class OwnedBundle:
     """A bundle and its container, as a context: leaving it takes everything back unless the container exists by then.
 
     container: the state directory. used: says whether a container there was made of this bundle.
@@ -54,7 +54,7 @@ class Making:
     def __exit__(self, *_error: object) -> None:
         try:
             if not self.used(self.container, self.name):
-                take_back(self.store, self.path)
+                roll_back(self.store, self.path)
         finally:
             os.close(self._lock)
 
@@ -109,7 +109,7 @@ def belongs(store: "Store", path: str) -> bool:
     return os.path.realpath(os.path.dirname(path)) == os.path.realpath(store.bundles())
 
 
-def take_back(store: "Store", path: str) -> None:
+def roll_back(store: "Store", path: str) -> None:
     """Remove a bundle of the store, and its root first. What is gone already is success. Raises InUse, StorageError."""
     store.remove_root(os.path.basename(path))
     while os.path.lexists(path):
@@ -128,7 +128,7 @@ def orphans(store: "Store", used: "Used") -> list[str]:
     for name in sorted(os.listdir(bundles)):
         with Lock(bundles, fcntl.LOCK_EX):
             abandoned = _abandoned(f"{bundles}/{name}", used)
-        if abandoned and _attempt(take_back, store, f"{bundles}/{name}"):
+        if abandoned and _attempt(roll_back, store, f"{bundles}/{name}"):
             found.append(name)
     return found
 
@@ -169,7 +169,7 @@ def _abandoned(path: str, used: "Used") -> bool:
         os.close(lock)
 
 
-def _unused(root: "RootInfo", bundles: str, used: "Used") -> bool:
+def _unused(root: "RootfsInfo", bundles: str, used: "Used") -> bool:
     """Whether a root's bundle is gone: of the store's ones together with the container, of others the config.json."""
     if CONTAINER in root.properties:
         return not os.path.lexists(f"{bundles}/{root.name}") and not used(root.properties[CONTAINER], root.name)

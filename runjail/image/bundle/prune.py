@@ -6,14 +6,14 @@ from runjail.errors import InUse
 from runjail.image import digest as digests
 from runjail.image import resolve
 from runjail.image.bundle import owned
-from runjail.image.bundle.verified import Proofs
+from runjail.image.bundle.verified import VerifiedLayers
 from runjail.image.content.store import Lock
 from runjail.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runjail.image.bundle.owned import Used
-    from runjail.image.content.store import Content
+    from runjail.image.content.store import ContentStore
     from runjail.storage.base import LayerInfo, Store
 
 
@@ -32,7 +32,7 @@ class Pruned(Record):
     busy: bool = False
 
 
-def prune(content: "Content", store: "Store", used: "Used", *, names: bool = False) -> Pruned:
+def prune(content: "ContentStore", store: "Store", used: "Used", *, names: bool = False) -> Pruned:
     """Remove what is half-made, what belongs to containers that are gone, and what no name leads to.
 
     used: says whether a container in a state directory was made of a bundle. names: also take the names of images away
@@ -48,12 +48,12 @@ def prune(content: "Content", store: "Store", used: "Used", *, names: bool = Fal
             untagged = _untag_unused(content, store) if names else []
             needed = _needed(content).values()
             removed = _remove_layers(store, {chain for chains, _diff_ids in needed for chain in chains})
-            Proofs(content).forget({diff_id for _chains, diff_ids in needed for diff_id in diff_ids})
-    blobs, freed = content.collect(partial=names)
+            VerifiedLayers(content).forget({diff_id for _chains, diff_ids in needed for diff_id in diff_ids})
+    blobs, freed = content.garbage_collect(partial=names)
     return Pruned(tuple(half_made), tuple(roots), tuple(untagged), tuple(removed), tuple(blobs), freed, not alone.held)
 
 
-def _needed(content: "Content") -> "dict[str, tuple[list[str], list[str]]]":
+def _needed(content: "ContentStore") -> "dict[str, tuple[list[str], list[str]]]":
     """Return for each name the chainIDs and the diffIDs of its images."""
     found: dict[str, tuple[list[str], list[str]]] = {}
     for name, top in content.names().items():
@@ -64,7 +64,7 @@ def _needed(content: "Content") -> "dict[str, tuple[list[str], list[str]]]":
     return found
 
 
-def _untag_unused(content: "Content", store: "Store") -> list[str]:
+def _untag_unused(content: "ContentStore", store: "Store") -> list[str]:
     used = {root.chain for root in store.roots()}
     unused = [name for name, (chains, _diff_ids) in _needed(content).items() if not used.intersection(chains)]
     for name in unused:

@@ -6,25 +6,25 @@ import hmac
 from runjail.errors import Corrupt, ImageError
 from runjail.image import digest as digests
 from runjail.image import media_types
-from runjail.image.bundle.verified import Proofs, authenticate
+from runjail.image.bundle.verified import VerifiedLayers, authenticate
 from runjail.image.crypto import cipher, ocicrypt
 from runjail.image.layers import layer as layers
 from runjail.record import Record
-from runjail.storage.base import Seal
+from runjail.storage.base import LayerKey
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from runjail.image.content.store import Content
+    from runjail.image.content.store import ContentStore
     from runjail.image.crypto.keyprovider import Provider
-    from runjail.image.crypto.options import Parameters, Private
+    from runjail.image.crypto.options import Parameters, PrivateLayerOptions
     from runjail.image.model import Descriptor
     from runjail.image.resolve import Image
     from runjail.image.transport import Progress
-    from runjail.storage.base import Draft, Store
+    from runjail.storage.base import LayerWriter, Store
 
-    Opened = Sequence[Private | None]
+    Opened = Sequence[PrivateLayerOptions | None]
     Say = Callable[[str], None]
 
 
@@ -32,7 +32,7 @@ class Unpacked(Record):
     """Where an image is in the store. chain: chainID of its highest layer. seal: its encryption at rest, if any."""
 
     chain: str
-    seal: "Seal | None" = None
+    seal: "LayerKey | None" = None
 
 
 def authorise(image: "Image", parameters: "Parameters", providers: "Mapping[str, Provider]") -> "Opened":
@@ -52,7 +52,7 @@ def authorise(image: "Image", parameters: "Parameters", providers: "Mapping[str,
 def unpack(
     image: "Image",
     opened: "Opened",
-    content: "Content",
+    content: "ContentStore",
     store: "Store",
     *,
     encrypt: bool = False,
@@ -68,7 +68,7 @@ def unpack(
     if not image.manifest.layers:
         raise ImageError(f"{image.name}: an image without layers cannot be run")
     seal = _seal(opened) if encrypt else None
-    proofs, chains = Proofs(content), digests.chain_ids(image.config.diff_ids)
+    proofs, chains = VerifiedLayers(content), digests.chain_ids(image.config.diff_ids)
     parent: str | None = None
     for number, layer in enumerate(image.manifest.layers):
         chain, diff_id, private = chains[number], image.config.diff_ids[number], opened[number]
@@ -85,11 +85,11 @@ def unpack(
 
 
 def _fill(
-    draft: "Draft",
+    draft: "LayerWriter",
     layer: "Descriptor",
     diff_id: str,
-    private: "Private | None",
-    content: "Content",
+    private: "PrivateLayerOptions | None",
+    content: "ContentStore",
     progress: "Progress | None",
     warn: "Say",
 ) -> None:
@@ -107,10 +107,10 @@ def _fill(
         warn(f"layer {layer.digest}: {text}")
 
 
-def _seal(opened: "Opened") -> Seal | None:
+def _seal(opened: "Opened") -> LayerKey | None:
     """Derive the key at rest from the lowest encrypted layer's: so it is had at each run, and kept nowhere."""
     first = next((private for private in opened if private), None)
     if first is None:
         return None
     key = hmac.digest(first.symkey, b"runjail native encryption of datasets, version 1", hashlib.sha256)
-    return Seal(hashlib.sha256(b"name of " + key).hexdigest()[:16], key)
+    return LayerKey(hashlib.sha256(b"name of " + key).hexdigest()[:16], key)

@@ -9,7 +9,7 @@ import stat
 
 from runjail import rootfs
 from runjail.errors import ImageError, reason
-from runjail.image.content.layout import READING, Part
+from runjail.image.content.layout import READING, FileRange
 from runjail.record import Record
 
 TYPE_CHECKING = False
@@ -122,7 +122,7 @@ def _read(root: int, path: str) -> bytes:
         if not stat.S_ISREG(os.fstat(file).st_mode):
             os.close(file)
             raise ImageError(f"the image's /{path} is not a regular file")
-        content = Part(file, 0, LARGEST + 1).all(LARGEST + 1)
+        content = FileRange(file, 0, LARGEST + 1).all(LARGEST + 1)
     except OSError as error:
         raise ImageError(f"cannot read the image's /{path}: {reason(error)}") from error
     finally:

@@ -12,7 +12,7 @@ import os
 
 from runjail.errors import Corrupt, ImageError, reason
 from runjail.image import digest as digests
-from runjail.image.content.layout import Part
+from runjail.image.content.layout import FileRange
 from runjail.image.crypto import layer_stream, ocicrypt
 from runjail.image.layers import compression
 from runjail.image.layers.layer import verify
@@ -20,21 +20,21 @@ from runjail.image.layers.limits import Limits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runjail.image.content.store import Content
-    from runjail.image.crypto.options import Private
+    from runjail.image.content.store import ContentStore
+    from runjail.image.crypto.options import PrivateLayerOptions
     from runjail.image.model import Descriptor
 
 LONGEST = 1 << 20  # bytes of one file of proofs
 
 
-class Proofs:
+class VerifiedLayers:
     """What was written down, one small file for each diffID, in a content store's directory."""
 
-    def __init__(self, content: "Content") -> None:
+    def __init__(self, content: "ContentStore") -> None:
         self.content = content
         self.directory = f"{content.directory}/proofs"
 
-    def require(self, layer: "Descriptor", diff_id: str, private: "Private | None") -> None:
+    def require(self, layer: "Descriptor", diff_id: str, private: "PrivateLayerOptions | None") -> None:
         """Make sure that this blob, opened with this key, is the layer that the diffID names.
 
         Raises Corrupt when it is not, ImageNotFound when it would have to be looked at and is not here.
@@ -49,7 +49,7 @@ class Proofs:
             raise Corrupt(f"layer {layer.digest} has {what}, not {diff_id} as the image's config says")
         self.note(layer, diff_id, private)
 
-    def note(self, layer: "Descriptor", diff_id: str, private: "Private | None") -> None:
+    def note(self, layer: "Descriptor", diff_id: str, private: "PrivateLayerOptions | None") -> None:
         """Write down that this blob was seen to hold the layer."""
         line = self._line(layer, private)
         if line in self._lines(diff_id):
@@ -89,14 +89,14 @@ class Proofs:
         return f"{self.directory}/{'-'.join(digests.parse(diff_id))}"
 
     @staticmethod
-    def _line(layer: "Descriptor", private: "Private | None") -> str:
+    def _line(layer: "Descriptor", private: "PrivateLayerOptions | None") -> str:
         """Return the blob and, for an encrypted one, a fingerprint of key and nonce that tells nothing about them."""
         said = f"runjail layer key of {layer.digest}".encode()
         mark = hmac.digest(private.symkey, said + private.nonce, hashlib.sha256).hex() if private else "plain"
         return f"{layer.digest} {mark}"
 
 
-def authenticate(file: int, layer: "Descriptor", private: "Private | None") -> None:
+def authenticate(file: int, layer: "Descriptor", private: "PrivateLayerOptions | None") -> None:
     """Check a blob's size and digest, and an encrypted one's HMAC, before anything is made of it. Raises Corrupt."""
     if private:
         layer_stream.verify(file, private, ocicrypt.public(layer), layer)
@@ -104,9 +104,9 @@ def authenticate(file: int, layer: "Descriptor", private: "Private | None") -> N
         verify(file, layer)
 
 
-def _diff_id(file: int, like: str, private: "Private | None") -> str:
+def _diff_id(file: int, like: str, private: "PrivateLayerOptions | None") -> str:
     """Return the digest of what a layer's blob, which is genuine, holds."""
-    blob = layer_stream.decrypted(file, private) if private else Part(file, 0, os.fstat(file).st_size).blocks()
+    blob = layer_stream.decrypted(file, private) if private else FileRange(file, 0, os.fstat(file).st_size).blocks()
     found = digests.new(like)
     for data in compression.decompress(blob, **Limits().bounds()):
         found.update(data)

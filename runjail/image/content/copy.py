@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from runjail.image.content.store import Content
+    from runjail.image.content.store import ContentStore
     from runjail.image.model import Platform
     from runjail.image.transport import Progress, Sink, Source
 
@@ -23,7 +23,7 @@ def _silent(_descriptor: Descriptor, _count: int) -> None:
     """Progress nobody asked for."""
 
 
-class Parts(Record):
+class ImageGraph(Record):
     """All that belongs to an image. documents: manifests and indexes with their bytes, inner ones first, the top last.
 
     blobs: layers and configs, each once.
@@ -33,7 +33,7 @@ class Parts(Record):
     blobs: "tuple[Descriptor, ...]"
 
 
-def parts(read: "Read", top: Descriptor) -> Parts:
+def parts(read: "Read", top: Descriptor) -> ImageGraph:
     """Read an image's documents and name its blobs. read: returns a document, verified. Raises ImageError, Corrupt."""
     documents: dict[str, tuple[Descriptor, bytes]] = {}
     blobs: dict[str, Descriptor] = {}
@@ -45,7 +45,7 @@ def parts(read: "Read", top: Descriptor) -> Parts:
             raise Corrupt(f"{top.digest}: its manifests are longer than {LARGEST_TOGETHER >> 20} MiB together")
         for blob in inside:
             blobs.setdefault(blob.digest, blob)
-    return Parts(tuple(documents.values()), tuple(blobs.values()))
+    return ImageGraph(tuple(documents.values()), tuple(blobs.values()))
 
 
 def _walk(
@@ -72,7 +72,7 @@ def _walk(
 
 def copy_in(
     source: "Source",
-    content: "Content",
+    content: "ContentStore",
     name: str,
     *,
     platforms: "Sequence[Platform] | None" = None,
@@ -109,7 +109,7 @@ def _top(source: "Source") -> Descriptor:
 
 
 def _fetching(
-    source: "Source", content: "Content", blob: Descriptor, progress: "Progress"
+    source: "Source", content: "ContentStore", blob: Descriptor, progress: "Progress"
 ) -> "Callable[[parallel.Check], None]":
     def fetch(check: "parallel.Check") -> None:
         resumed = False
@@ -130,14 +130,14 @@ def _fetching(
     return fetch
 
 
-def _store(content: "Content", descriptor: Descriptor, document: bytes) -> None:
+def _store(content: "ContentStore", descriptor: Descriptor, document: bytes) -> None:
     with content.ingest(descriptor) as file:
         if not file.complete:
             file.write(document[file.offset :])
 
 
 def copy_out(
-    content: "Content",
+    content: "ContentStore",
     image: "str | Descriptor",
     sink: "Sink",
     *,
@@ -172,12 +172,12 @@ def copy_out(
         raise
     finally:
         if made and added is None:
-            content.collect(among=made)
+            content.garbage_collect(among=made)
     return top
 
 
 def _putting(
-    content: "Content", sink: "Sink", blob: Descriptor, progress: "Progress"
+    content: "ContentStore", sink: "Sink", blob: Descriptor, progress: "Progress"
 ) -> "Callable[[parallel.Check], None]":
     def put(check: "parallel.Check") -> None:
         def told(descriptor: Descriptor, count: int) -> None:

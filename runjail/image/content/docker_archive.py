@@ -14,9 +14,9 @@ from runjail.errors import Corrupt, ImageError, ImageNotFound, RunjailError, rea
 from runjail.image import digest as digests
 from runjail.image import media_types, model, reference
 from runjail.image.content.ingest import write_all
-from runjail.image.content.layout import Part
+from runjail.image.content.layout import FileRange
 from runjail.image.content.oci_archive import TarFile, checked
-from runjail.image.content.tar_index import Members
+from runjail.image.content.tar_index import TarIndex
 from runjail.image.layers import compression
 from runjail.image.layers.limits import Limits
 from runjail.image.model import Descriptor, ImageConfig, Index, Manifest
@@ -36,7 +36,7 @@ class DockerArchiveSource:
     """
 
     def __init__(self, path: str, tag: str = "") -> None:
-        self.members = Members(path)
+        self.members = TarIndex(path)
         self.documents: dict[str, bytes] = {}
         self.files: dict[str, str] = {}  # member names by digest
         try:
@@ -84,7 +84,7 @@ class DockerArchiveSource:
     def _layer(self, name: str, diff_id: str) -> Descriptor:
         part = self._part(name)
         try:
-            kind = compression.detect(Part(part.fd, part.start, min(6, part.size)).join())
+            kind = compression.detect(FileRange(part.fd, part.start, min(6, part.size)).join())
             digest = diff_id
             if kind:
                 found = hashlib.sha256()
@@ -100,7 +100,7 @@ class DockerArchiveSource:
         self.files[digest] = name
         return Descriptor(media_types.oci_layer(kind), digest, part.size)
 
-    def _part(self, name: str) -> Part:
+    def _part(self, name: str) -> FileRange:
         try:
             return self.members.part(os.path.normpath(name))
         except FileNotFoundError:
@@ -175,7 +175,7 @@ class DockerArchiveSink:
         """Append a layer or a config from an open file's start. Raises Corrupt, ImageError."""
         if descriptor.encrypted:
             raise ImageError(f"{self.file.path}: a docker archive cannot hold encrypted layers")
-        blocks = checked(Part(content, 0, descriptor.size), descriptor, progress)
+        blocks = checked(FileRange(content, 0, descriptor.size), descriptor, progress)
         with self.lock:
             if self.has(descriptor):
                 return
@@ -199,7 +199,7 @@ class DockerArchiveSink:
                     write_all(file.fileno(), data)
                     size += len(data)
                 digest = f"sha256:{found.hexdigest()}"
-                self.file.add(_layer_name(digest), size, Part(file.fileno(), 0, size).blocks())
+                self.file.add(_layer_name(digest), size, FileRange(file.fileno(), 0, size).blocks())
         except OSError as error:
             raise ImageError(f"cannot write {self.file.path}: {reason(error)}") from error
         return digest

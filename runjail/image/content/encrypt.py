@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from runjail.image.content.store import Content
+    from runjail.image.content.store import ContentStore
     from runjail.image.crypto.keyprovider import Provider
     from runjail.image.crypto.options import Parameters
     from runjail.image.transport import Progress
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Chosen = Callable[[Descriptor], bool]
 
 
-class Keys:
+class CryptoConfig:
     """What layers are opened with and wrapped for.
 
     progress: told about the plain bytes of each layer. added: gets the digests of new blobs, also on failure.
@@ -43,7 +43,11 @@ class Keys:
 
 
 def encrypt(
-    content: "Content", top: Descriptor, keys: Keys, layers: "Sequence[int]" = (), chosen: "Chosen | None" = None
+    content: "ContentStore",
+    top: Descriptor,
+    keys: CryptoConfig,
+    layers: "Sequence[int]" = (),
+    chosen: "Chosen | None" = None,
 ) -> Descriptor:
     """Encrypt layers, and add recipients to those that are encrypted already. Returns what replaces `top`.
 
@@ -54,7 +58,11 @@ def encrypt(
 
 
 def decrypt(
-    content: "Content", top: Descriptor, keys: Keys, layers: "Sequence[int]" = (), chosen: "Chosen | None" = None
+    content: "ContentStore",
+    top: Descriptor,
+    keys: CryptoConfig,
+    layers: "Sequence[int]" = (),
+    chosen: "Chosen | None" = None,
 ) -> Descriptor:
     """Decrypt layers. As `encrypt`; an image without encrypted layers is returned as it is."""
 
@@ -68,7 +76,7 @@ class _Change:
     """A change of layers, and what follows from it in documents. Call it with what is to be changed."""
 
     def __init__(
-        self, content: "Content", added: set[str], edit: "Edit", layers: "Sequence[int]", chosen: "Chosen | None"
+        self, content: "ContentStore", added: set[str], edit: "Edit", layers: "Sequence[int]", chosen: "Chosen | None"
     ) -> None:
         self.content, self.added, self.edit, self.layers, self.chosen = content, added, edit, layers, chosen
 
@@ -115,7 +123,7 @@ class _Change:
         return manifest if tuple(changed) == manifest.layers else as_oci(manifest, changed)
 
 
-def _encrypted(content: "Content", layer: Descriptor, keys: Keys) -> Descriptor:
+def _encrypted(content: "ContentStore", layer: Descriptor, keys: CryptoConfig) -> Descriptor:
     if not media_types.is_layer(layer.media_type):
         log.warning(f"layer {layer.digest} stays as it is: {layer.media_type[:100]!r} is no layer of files")
         return layer
@@ -125,24 +133,24 @@ def _encrypted(content: "Content", layer: Descriptor, keys: Keys) -> Descriptor:
     with content.reading(layer.digest) as source, content.temporary() as file:
         private, public, made = layer_stream.encrypt_blob(source, file.fd, layer)
         wrapped = ocicrypt.wrap(private, public, keys.encrypting, keys.providers)
-        content.adopt(file, made.digest)
+        content.commit_file(file, made.digest)
         keys.added.add(made.digest)
-    _tell(keys, layer)
+    _report_progress(keys, layer)
     return made.replace(annotations=dict(layer.annotations) | wrapped)
 
 
-def _decrypted(content: "Content", layer: Descriptor, diff_id: str, keys: Keys) -> Descriptor:
+def _decrypted(content: "ContentStore", layer: Descriptor, diff_id: str, keys: CryptoConfig) -> Descriptor:
     if not layer.encrypted:
         return layer
     private = ocicrypt.unwrap(layer, keys.decrypting, keys.providers)
     with content.reading(layer.digest) as source, content.temporary() as file:
         made = layer_stream.decrypt_blob(source, file.fd, private, ocicrypt.public(layer), layer, diff_id)
-        content.adopt(file, made.digest)
+        content.commit_file(file, made.digest)
         keys.added.add(made.digest)
-    _tell(keys, layer)
+    _report_progress(keys, layer)
     return made
 
 
-def _tell(keys: Keys, layer: Descriptor) -> None:
+def _report_progress(keys: CryptoConfig, layer: Descriptor) -> None:
     if keys.progress:
         keys.progress(layer, layer.size)

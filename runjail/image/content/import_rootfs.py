@@ -4,7 +4,7 @@ import os
 
 from runjail.errors import Corrupt, ImageError, reason
 from runjail.image import media_types, model
-from runjail.image.content.layout import Part, open_file
+from runjail.image.content.layout import FileRange, open_file
 from runjail.image.content.recompress import pack
 from runjail.image.layers import tar_directory
 from runjail.image.layers.compression import decompress
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any
 
-    from runjail.image.content.store import Content
+    from runjail.image.content.store import ContentStore
     from runjail.image.transport import Progress
 
 
 def make_image(
     path: str,
-    content: "Content",
+    content: "ContentStore",
     name: str,
     *,
     platform: Platform,
@@ -97,7 +97,7 @@ def _told(chunks: "Iterator[bytes]", what: Descriptor, progress: "Progress | Non
 
 def _file(path: str) -> "Iterator[bytes]":
     try:
-        part = Part(open_file(path), 0, os.stat(path).st_size)
+        part = FileRange(open_file(path), 0, os.stat(path).st_size)
     except OSError as error:
         raise ImageError(f"cannot read {path}: {reason(error)}") from error
     try:

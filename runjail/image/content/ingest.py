@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runjail.image.content.store import Content
+    from runjail.image.content.store import ContentStore
     from runjail.image.model import Descriptor
 
 BLOCK = 1 << 20
@@ -29,14 +29,14 @@ class Ingest:
     done too early, and a full disk do not.
     """
 
-    def __init__(self, content: "Content", descriptor: "Descriptor", check: "Callable[[], None] | None") -> None:
+    def __init__(self, content: "ContentStore", descriptor: "Descriptor", check: "Callable[[], None] | None") -> None:
         self.content, self.descriptor, self.check = content, descriptor, check
         self.partial = "/".join((content.directory, "ingest", "-".join(digests.parse(descriptor.digest))))
         self.hash = digests.new(descriptor.digest)
         self.offset, self.fd, self.complete = 0, -1, False
 
     def __enter__(self) -> "Ingest":
-        while not self.content.claim(self.descriptor):
+        while not self.content.touch_if_present(self.descriptor):
             self.fd = self._open()
             try:
                 if self._locked():
@@ -146,7 +146,7 @@ class Ingest:
 class Temporary:
     """An empty file in a Content's file system; a context. fd: open for reading and writing; path: "" once adopted."""
 
-    def __init__(self, content: "Content") -> None:
+    def __init__(self, content: "ContentStore") -> None:
         self.path = f"{content.directory}/ingest/tmp-{os.getpid()}-{os.urandom(8).hex()}"
         self.fd = -1
 

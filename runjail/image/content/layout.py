@@ -22,17 +22,17 @@ BLOCK = 1 << 20  # bytes read at a time
 READING = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-class Blobs:
+class LayoutReader:
     """A layout to read, wherever its files are; `Directory` is the usual place. where: what to call it in errors."""
 
     def __init__(self, where: str) -> None:
         self.where = where
 
-    def part(self, name: str) -> "Part":
+    def part(self, name: str) -> "FileRange":
         """Return where a file of the layout can be read. Raises OSError, FileNotFoundError."""
         raise NotImplementedError
 
-    def _blob(self, digest: str) -> "Part":
+    def _blob(self, digest: str) -> "FileRange":
         name = blob_name(digest)
         try:
             return self.part(name)
@@ -107,17 +107,17 @@ def unnamed(entry: "Descriptor") -> "Descriptor":
     return entry.replace(annotations={k: v for k, v in entry.annotations.items() if k != model.REF_NAME})
 
 
-class Directory(Blobs):
+class LayoutDirectory(LayoutReader):
     """An OCI layout in a directory that is there."""
 
     def __init__(self, directory: str) -> None:
         super().__init__(directory)
         self.directory = directory
 
-    def part(self, name: str) -> "Part":
+    def part(self, name: str) -> "FileRange":
         """Return a file of the layout."""
         file = open_file(f"{self.directory}/{name}")
-        return Part(file, 0, os.fstat(file).st_size)
+        return FileRange(file, 0, os.fstat(file).st_size)
 
     def path(self, digest: str) -> str:
         """Return where a blob is, or would be. Raises ImageError for what is no digest."""
@@ -142,7 +142,7 @@ class Directory(Blobs):
             raise ImageNotFound(f"{self.directory}: blob {digest}", part=True) from None
 
 
-class Part:
+class FileRange:
     """A stretch of an open file. Others may share the file, so nothing relies on its position; fd is ours to close."""
 
     def __init__(self, fd: int, start: int, size: int) -> None:
@@ -160,7 +160,7 @@ class Part:
     def all(self, most: int) -> bytes:
         """Return up to `most` bytes, and close the file. Raises OSError."""
         try:
-            return Part(self.fd, self.start, min(self.size, most)).join()
+            return FileRange(self.fd, self.start, min(self.size, most)).join()
         finally:
             self.close()
 

@@ -8,9 +8,9 @@ from runjail.errors import Corrupt, ImageError, reason
 from runjail.image import digest as digests
 from runjail.image import model
 from runjail.image.content.ingest import write_all
-from runjail.image.content.layout import Blobs, Part, blob_name
+from runjail.image.content.layout import FileRange, LayoutReader, blob_name
 from runjail.image.content.oci_layout import BlobsSource
-from runjail.image.content.tar_index import Members
+from runjail.image.content.tar_index import TarIndex
 from runjail.image.layers import tar_writer
 from runjail.image.model import Descriptor, Index
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from runjail.image.transport import Progress
 
 
-class ArchiveBlobs(Blobs):
+class ArchiveBlobs(LayoutReader):
     """The layout in an archive."""
 
-    def __init__(self, members: Members) -> None:
+    def __init__(self, members: TarIndex) -> None:
         super().__init__(members.path)
         self.members = members
 
-    def part(self, name: str) -> Part:
+    def part(self, name: str) -> FileRange:
         """Return a file of the layout."""
         return self.members.part(name)
 
@@ -37,7 +37,7 @@ class ArchiveSource(BlobsSource):
     """An image in an OCI archive. Raises ImageError, Corrupt."""
 
     def __init__(self, path: str, tag: str = "") -> None:
-        self.members = Members(path)
+        self.members = TarIndex(path)
         super().__init__(ArchiveBlobs(self.members), tag)
 
     def close(self) -> None:
@@ -112,7 +112,7 @@ class ArchiveSink:
         """Append a blob from an open file's start. Raises Corrupt, ImageError."""
         with self.lock:
             if not self.has(descriptor):
-                blocks = checked(Part(content, 0, descriptor.size), descriptor, progress)
+                blocks = checked(FileRange(content, 0, descriptor.size), descriptor, progress)
                 self.file.add(blob_name(descriptor.digest), descriptor.size, blocks)
                 self.there.add(descriptor.digest)
 
@@ -144,7 +144,7 @@ class ArchiveSink:
         self.file.abandon()
 
 
-def checked(part: Part, descriptor: Descriptor, progress: "Progress") -> "Iterable[bytes]":
+def checked(part: FileRange, descriptor: Descriptor, progress: "Progress") -> "Iterable[bytes]":
     """Yield a blob's content, telling progress; at its end it has been verified. Raises Corrupt, OSError."""
     found, length = digests.new(descriptor.digest), 0
     for block in part.blocks():

@@ -3,8 +3,8 @@
 import os
 
 from runjail.errors import ImageError
-from runjail.image.content.layout import Blobs, Directory, Part
-from runjail.image.content.store import Content
+from runjail.image.content.layout import FileRange, LayoutDirectory, LayoutReader
+from runjail.image.content.store import ContentStore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class BlobsSource:
     """One image of a layout. Implements transport.Source. tag: "" for the only one there is."""
 
-    def __init__(self, blobs: Blobs, tag: str) -> None:
+    def __init__(self, blobs: LayoutReader, tag: str) -> None:
         self.blobs, self.tag = blobs, tag
 
     def top(self) -> "Descriptor":
@@ -44,7 +44,7 @@ class LayoutSource(BlobsSource):
     """An image in an OCI layout directory."""
 
     def __init__(self, directory: str, tag: str = "") -> None:
-        super().__init__(Directory(directory), tag)
+        super().__init__(LayoutDirectory(directory), tag)
 
 
 class LayoutSink:
@@ -56,7 +56,7 @@ class LayoutSink:
     def __init__(self, directory: str, tag: str = "") -> None:
         self.tag = tag
         self.made = not os.path.lexists(directory)
-        self.content = Content(directory, 0o755)
+        self.content = ContentStore(directory, 0o755)
         self.added: list[str] = []
         self.named: "Descriptor | None" = None
         self.lease = self.content.lease()
@@ -64,7 +64,7 @@ class LayoutSink:
 
     def has(self, descriptor: "Descriptor") -> bool:
         """Whether this blob is there already, whole."""
-        return self.content.claim(descriptor)
+        return self.content.touch_if_present(descriptor)
 
     def put_blob(self, descriptor: "Descriptor", content: int, progress: "Progress") -> None:
         """Store a blob from an open file's start. Raises Corrupt, ImageError."""
@@ -72,7 +72,7 @@ class LayoutSink:
             if blob.complete:
                 return
             try:
-                for block in Part(content, 0, descriptor.size).blocks(blob.offset):
+                for block in FileRange(content, 0, descriptor.size).blocks(blob.offset):
                     blob.write(block)
                     progress(descriptor, len(block))
             except BaseException:
@@ -99,7 +99,7 @@ class LayoutSink:
     def abort(self) -> None:
         """Take back what was added, unless something else needs it by now; also the layout when it is new."""
         self._leave()
-        self.content.collect(among=self.added)
+        self.content.garbage_collect(among=self.added)
         if self.made:
             self._remove_empty()
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from runjail.image.transport import Sink, Source
 
 
-class Access(Record):
+class RegistryOptions(Record):
     """How registries are reached. registries: of runjail.toml, by host. authfile: "" for the usual places."""
 
     authfile: str = ""
@@ -21,7 +21,7 @@ class Access(Record):
     registries: "Mapping[str, Mapping[str, Any]]" = {}
 
 
-def source(reference: Reference, access: Access) -> "Source":
+def source(reference: Reference, access: RegistryOptions) -> "Source":
     """Return where an image comes from. Raises ImageError, UsageError for a place that one cannot take images from."""
     if reference.kind == "oci":
         from runjail.image.content.oci_layout import LayoutSource
@@ -42,7 +42,7 @@ def source(reference: Reference, access: Access) -> "Source":
     raise UsageError(f"{reference.name}: a root file system is imported, it is no image", "runjail image import")
 
 
-def sink(reference: Reference, access: Access, mount_from: "Sequence[str]" = ()) -> "Sink":
+def sink(reference: Reference, access: RegistryOptions, mount_from: "Sequence[str]" = ()) -> "Sink":
     """Return where an image goes. mount_from: repositories of the same registry that may have its blobs."""
     if reference.kind == "oci":
         from runjail.image.content.oci_layout import LayoutSink
@@ -64,11 +64,11 @@ def sink(reference: Reference, access: Access, mount_from: "Sequence[str]" = ())
     raise UsageError(f"{reference.name}: images cannot be written there")
 
 
-def _registry(reference: Reference, access: Access) -> "Registry":
+def _registry(reference: Reference, access: RegistryOptions) -> "Registry":
     from runjail.image.registry.client import Registry
-    from runjail.image.registry.credentials import Keyring
+    from runjail.image.registry.credentials import CredentialStore
 
     said = access.registries.get(reference.host, {})
     insecure = access.insecure or bool(said.get("insecure"))
     mirror = str(said.get("mirror") or "")
-    return Registry(reference.host, insecure=insecure, mirror=mirror, keyring=Keyring(access.authfile))
+    return Registry(reference.host, insecure=insecure, mirror=mirror, keyring=CredentialStore(access.authfile))

@@ -6,7 +6,7 @@ from runjail.errors import Corrupt, ImageError, reason
 from runjail.image import digest as digests
 from runjail.image import media_types, model, parallel
 from runjail.image.content.ingest import write_all
-from runjail.image.content.layout import Part
+from runjail.image.content.layout import FileRange
 from runjail.image.layers import compression as codec
 from runjail.image.layers.limits import Limits
 from runjail.image.model import Descriptor, Index, Manifest
@@ -15,14 +15,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from runjail.image.content.store import Content
+    from runjail.image.content.store import ContentStore
 
 # Annotations that point into the compressed blob (estargz, zstd:chunked), and so do not hold for another.
 POINTERS = ("containerd.io/snapshot/stargz/", "io.containers.estargz.", "io.github.containers.zstd-chunked.")
 SHA256 = digests.of(b"")  # the algorithm of what we make
 
 
-def recompress(content: "Content", top: Descriptor, kind: str, level: int | None, added: set[str]) -> Descriptor:
+def recompress(content: "ContentStore", top: Descriptor, kind: str, level: int | None, added: set[str]) -> Descriptor:
     """Return the index or manifest with layers in another compression; the new blobs are in the content, nameless.
 
     kind: "gzip", "zstd" or "none". Layers that are encrypted, not distributable, no tar files or in that compression
@@ -36,7 +36,7 @@ def recompress(content: "Content", top: Descriptor, kind: str, level: int | None
 
 
 class _Recompression:
-    def __init__(self, content: "Content", kind: str, level: int | None, added: set[str]) -> None:
+    def __init__(self, content: "ContentStore", kind: str, level: int | None, added: set[str]) -> None:
         self.content, self.kind, self.level, self.added = content, kind, level, added
 
     def document(self, descriptor: Descriptor) -> Descriptor:
@@ -77,10 +77,10 @@ class _Recompression:
             return layer
         try:
             with self.content.reading(layer.digest) as file:
-                is_now = codec.detect(Part(file, 0, min(6, layer.size)).join())
+                is_now = codec.detect(FileRange(file, 0, min(6, layer.size)).join())
                 if is_now == self.kind and self.level is None:
                     return layer
-                blob = Part(file, 0, layer.size).blocks()
+                blob = FileRange(file, 0, layer.size).blocks()
                 made, _ = pack(self.content, _checked(blob, check), self.kind, self.level, diff_id)
         except OSError as error:
             raise ImageError(f"layer {layer.digest}: cannot be read: {reason(error)}") from error
@@ -113,7 +113,7 @@ def _checked(chunks: "Iterator[bytes]", check: "parallel.Check") -> "Iterator[by
 
 
 def pack(
-    content: "Content", blob: "Iterable[bytes]", kind: str, level: int | None = None, diff_id: str = ""
+    content: "ContentStore", blob: "Iterable[bytes]", kind: str, level: int | None = None, diff_id: str = ""
 ) -> tuple[Descriptor, str]:
     """Add a tar stream, compressed in any way, as a layer. Return its descriptor and its diffID.
 
@@ -143,6 +143,6 @@ def pack(
         if diff_id and found != diff_id:
             raise Corrupt(f"its content has digest {found}, not the config's {diff_id}")
         made = Descriptor(media_types.oci_layer(kind), f"sha256:{packed.hexdigest()}", size)
-        if not content.claim(made):
-            content.adopt(file, made.digest)
+        if not content.touch_if_present(made):
+            content.commit_file(file, made.digest)
     return made, found

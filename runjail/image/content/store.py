@@ -18,7 +18,7 @@ from runjail.errors import Corrupt, ImageError, ImageNotFound, reason
 from runjail.image import digest as digests
 from runjail.image import media_types, model
 from runjail.image.content.ingest import Ingest, Temporary, write_all
-from runjail.image.content.layout import Directory, unnamed
+from runjail.image.content.layout import LayoutDirectory, unnamed
 from runjail.image.model import Descriptor, Index
 from runjail.storage.durable import sync_directory
 
@@ -31,7 +31,7 @@ MARK = 314_159_265  # nanoseconds of the time of a blob that was verified
 REMEDY = "it is fetched again by runjail image pull, or image import; what was made here has to be made again"
 
 
-class Content(Directory):
+class ContentStore(LayoutDirectory):
     """An OCI layout to write to; it is made when it does not exist. mode: of its directory then."""
 
     def __init__(self, directory: str, mode: int = 0o700) -> None:
@@ -76,7 +76,7 @@ class Content(Directory):
                 blob.write(content[blob.offset :])
         return descriptor
 
-    def adopt(self, file: Temporary, digest: str) -> None:
+    def commit_file(self, file: Temporary, digest: str) -> None:
         """Make a blob of a file that we wrote and whose digest we computed while writing."""
         self.place(file.fd, file.path, digest)
         file.path = ""
@@ -101,7 +101,7 @@ class Content(Directory):
             return
         sync_directory(f"{self.directory}/blobs")
 
-    def claim(self, blob: Descriptor) -> bool:
+    def touch_if_present(self, blob: Descriptor) -> bool:
         """Whether a blob is there, of its size, and not damaged; if so it counts as new.
 
         Nobody collects it then before it gets a name. Raises ImageError when it cannot be read.
@@ -203,7 +203,7 @@ class Content(Directory):
             unlink(beside)
             raise ImageError(f"cannot write {self.directory}/{name}: {reason(error)}") from error
 
-    def collect(
+    def garbage_collect(
         self,
         keep: "Iterable[Descriptor]" = (),
         grace: float = GRACE,

@@ -8,7 +8,7 @@ import posixpath
 
 from runjail.errors import Corrupt, ImageError, reason
 from runjail.image.content.ingest import write_all
-from runjail.image.content.layout import Part, open_file
+from runjail.image.content.layout import FileRange, open_file
 from runjail.image.layers import compression, tar
 from runjail.image.layers.limits import Limits
 
@@ -20,7 +20,7 @@ MOST = 100_000  # members of an archive of images
 MOST_LINKS = 8  # that lead from one to the next
 
 
-class Members:
+class TarIndex:
     """A tar file, compressed in any way, that is open. Of two members with one name the later counts, as in tar(1).
 
     Raises ImageError for a file that cannot be read, Corrupt for what is no tar file.
@@ -50,7 +50,7 @@ class Members:
         """Go on with the plain archive, in a file that goes away with its descriptor."""
         from tempfile import TemporaryFile
 
-        packed = Part(self.fd, 0, os.fstat(self.fd).st_size)
+        packed = FileRange(self.fd, 0, os.fstat(self.fd).st_size)
         with TemporaryFile(dir=os.environ.get("TMPDIR") or "/var/tmp") as file:
             for data in compression.decompress(packed.blocks(), **Limits().bounds()):
                 write_all(file.fileno(), data)
@@ -89,7 +89,7 @@ class Members:
             yield entry, headers.at
             at = headers.at + entry.size + -entry.size % tar.BLOCK
 
-    def part(self, name: str) -> Part:
+    def part(self, name: str) -> FileRange:
         """Return a file by its name, links followed. Raises FileNotFoundError, OSError for links that lead nowhere."""
         for _ in range(MOST_LINKS):
             if name not in self.links:
@@ -97,7 +97,7 @@ class Members:
             name = self.links[name]
         if name not in self.files:
             raise FileNotFoundError(2, "no such member", name)
-        return Part(os.dup(self.fd), *self.files[name])
+        return FileRange(os.dup(self.fd), *self.files[name])
 
     def close(self) -> None:
         """Close the file."""

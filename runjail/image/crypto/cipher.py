@@ -7,7 +7,7 @@ import hmac
 import secrets
 
 from runjail.errors import Corrupt, RunjailError
-from runjail.image.crypto.options import KEY, NONCE, Private, Public
+from runjail.image.crypto.options import KEY, NONCE, PrivateLayerOptions, PublicLayerOptions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,17 +33,17 @@ def unvalidated() -> dict[str, bool]:
     return {"unsafe_skip_rsa_key_validation": True} if int(cryptography.__version__.partition(".")[0]) >= 39 else {}
 
 
-def generate(digest: str = "") -> Private:
+def generate(digest: str = "") -> PrivateLayerOptions:
     """Return new private options for a layer with this digest before encryption."""
-    return Private(secrets.token_bytes(KEY), secrets.token_bytes(NONCE), digest)
+    return PrivateLayerOptions(secrets.token_bytes(KEY), secrets.token_bytes(NONCE), digest)
 
 
-def encryptor(private: Private) -> "CipherContext":
+def encryptor(private: PrivateLayerOptions) -> "CipherContext":
     """Return what encrypts: `update(data) -> bytes`, `update_into(data, buffer) -> int`. It needs no finish."""
     return _cipher(private).encryptor()
 
 
-def decryptor(private: Private) -> "CipherContext":
+def decryptor(private: PrivateLayerOptions) -> "CipherContext":
     """Return what decrypts: `update(data) -> bytes`, `update_into(data, buffer) -> int`. Authenticate first."""
     return _cipher(private).decryptor()
 
@@ -51,18 +51,18 @@ def decryptor(private: Private) -> "CipherContext":
 class Authenticator:
     """The HMAC over ciphertext that comes piece by piece."""
 
-    def __init__(self, private: Private) -> None:
+    def __init__(self, private: PrivateLayerOptions) -> None:
         self._hmac = hmac.new(private.symkey, digestmod="sha256")
 
     def update(self, data: "bytes | bytearray | memoryview") -> None:
         """Take more ciphertext."""
         self._hmac.update(data)
 
-    def public(self) -> Public:
+    def public(self) -> PublicLayerOptions:
         """Return the public options of a layer that consists of what was taken."""
-        return Public(self._hmac.digest())
+        return PublicLayerOptions(self._hmac.digest())
 
-    def verify(self, public: Public) -> None:
+    def verify(self, public: PublicLayerOptions) -> None:
         """Raise Corrupt unless what was taken is what the layer's writer had.
 
         ocicrypt's text goes on with the HMAC that would be right: whoever reads it can make other content genuine.
@@ -86,7 +86,7 @@ def decrypt_cbc(key: bytes, initial: bytes, ciphertext: bytes) -> bytes:
     return unpadder.update(padded) + unpadder.finalize()
 
 
-def _cipher(private: Private) -> "Cipher[CTR]":
+def _cipher(private: PrivateLayerOptions) -> "Cipher[CTR]":
     require()
     from cryptography.hazmat.primitives.ciphers import Cipher
     from cryptography.hazmat.primitives.ciphers.algorithms import AES

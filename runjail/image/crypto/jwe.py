@@ -44,7 +44,7 @@ class Message(Record):
     additional: bytes
 
 
-def offered(parameters: "Parameters") -> bool:
+def has_keys(parameters: "Parameters") -> bool:
     """Whether there is a private key."""
     return bool(given(parameters, "privkeys"))
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Self
 
-    from runjail.image.crypto.options import Private, Public
+    from runjail.image.crypto.options import PrivateLayerOptions, PublicLayerOptions
     from runjail.image.model import Descriptor
 
 BLOCK = 1 << 20
@@ -30,7 +30,7 @@ BLOCK = 1 << 20
 
 def encrypt_blob(
     source_fd: int, out_fd: int, descriptor: "Descriptor", digest_of_plain: str = ""
-) -> "tuple[Private, Public, Descriptor]":
+) -> "tuple[PrivateLayerOptions, PublicLayerOptions, Descriptor]":
     """Encrypt a layer blob from the start of an open file under a new key.
 
     digest_of_plain: what the private options say of the plaintext, the descriptor's digest by default. Returns the
@@ -42,7 +42,7 @@ def encrypt_blob(
     encryptor, authenticator = cipher.encryptor(private), cipher.Authenticator(private)
     try:
         _require_size(source_fd, descriptor)
-        with _Aside(hashlib.sha256()) as written, _Aside(digests.new(descriptor.digest)) as given:
+        with _HashThread(hashlib.sha256()) as written, _HashThread(digests.new(descriptor.digest)) as given:
             for block in _blocks(source_fd):
                 given.update(block)
                 ciphertext = encryptor.update(block)
@@ -58,7 +58,12 @@ def encrypt_blob(
 
 
 def decrypt_blob(
-    source_fd: int, out_fd: int, private: "Private", public: "Public", descriptor: "Descriptor", diff_id: str = ""
+    source_fd: int,
+    out_fd: int,
+    private: "PrivateLayerOptions",
+    public: "PublicLayerOptions",
+    descriptor: "Descriptor",
+    diff_id: str = "",
 ) -> "Descriptor":
     """Decrypt a layer blob; nothing is written unless all of it is genuine.
 
@@ -68,7 +73,7 @@ def decrypt_blob(
     """
     verify(source_fd, private, public, descriptor)
     try:
-        with _Aside(hashlib.sha256()) as plain:
+        with _HashThread(hashlib.sha256()) as plain:
             for block in decrypted(source_fd, private):
                 plain.update(block)
                 write_all(out_fd, block)
@@ -81,12 +86,14 @@ def decrypt_blob(
     return descriptor.replace(media_type=kind, digest=digest, annotations=strip(descriptor.annotations))
 
 
-def verify(source_fd: int, private: "Private", public: "Public", descriptor: "Descriptor") -> None:
+def verify(
+    source_fd: int, private: "PrivateLayerOptions", public: "PublicLayerOptions", descriptor: "Descriptor"
+) -> None:
     """Check a whole encrypted blob: size, digest and HMAC. Raises Corrupt, ImageError when it cannot be read."""
     authenticator = cipher.Authenticator(private)
     try:
         _require_size(source_fd, descriptor)
-        with _Aside(digests.new(descriptor.digest)) as found:
+        with _HashThread(digests.new(descriptor.digest)) as found:
             for block in _blocks(source_fd):
                 found.update(block)
                 authenticator.update(block)
@@ -99,13 +106,13 @@ def verify(source_fd: int, private: "Private", public: "Public", descriptor: "De
         raise Corrupt(f"reading blob {descriptor.digest}: {error}") from None
 
 
-def decrypted(source_fd: int, private: "Private") -> "Iterator[bytes]":
+def decrypted(source_fd: int, private: "PrivateLayerOptions") -> "Iterator[bytes]":
     """Yield the plaintext of a blob that `verify` found genuine, from its start. Raises OSError."""
     decryptor = cipher.decryptor(private)
     return (decryptor.update(block) for block in _blocks(source_fd))
 
 
-def check_digest(private: "Private", descriptor: "Descriptor", *found: str) -> None:
+def check_digest(private: "PrivateLayerOptions", descriptor: "Descriptor", *found: str) -> None:
     """Warn when the private options speak of another layer: of none of the digests found.
 
     No more than that, because writers differ: ocicrypt never checks it, imgcrypt names the compressed blob, and skopeo
@@ -134,7 +141,7 @@ def _require_size(fd: int, descriptor: "Descriptor") -> None:
         raise Corrupt(f"reading blob {descriptor.digest}: {size} bytes long, not {descriptor.size}")
 
 
-def _require_digest(found: "_Aside", descriptor: "Descriptor") -> None:
+def _require_digest(found: "_HashThread", descriptor: "Descriptor") -> None:
     if found.hexdigest() != digests.parse(descriptor.digest)[1]:
         raise Corrupt(f"reading blob {descriptor.digest}: its content has another digest: {found.hexdigest()}")
 
@@ -147,7 +154,7 @@ def _blocks(fd: int) -> "Iterator[bytes]":
         at += len(block)
 
 
-class _Aside:
+class _HashThread:
     """A hash in a thread of its own: SHA-256 takes longer than all else. Ask for it after the `with` block."""
 
     def __init__(self, hash: "digests.Hash") -> None:

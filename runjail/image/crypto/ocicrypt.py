@@ -11,7 +11,14 @@ import hmac
 
 from runjail.errors import Corrupt, ImageError, RunjailError, Unauthorized
 from runjail.image.crypto import jwe, keyprovider, pgp, pkcs7, pkcs11  # light until they have something to do
-from runjail.image.crypto.options import DECRYPTING, ENCRYPTING, Private, Public, SchemeError, decode
+from runjail.image.crypto.options import (
+    DECRYPTING,
+    ENCRYPTING,
+    PrivateLayerOptions,
+    PublicLayerOptions,
+    SchemeError,
+    decode,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +43,9 @@ SCHEMES: "dict[str, Scheme]" = {scheme.NAME: scheme for scheme in (jwe, pkcs7, p
 _NONE: "Mapping[str, Provider]" = {}
 
 
-def unwrap(descriptor: "Descriptor", parameters: "Parameters", providers: "Mapping[str, Provider]" = _NONE) -> Private:
+def unwrap(
+    descriptor: "Descriptor", parameters: "Parameters", providers: "Mapping[str, Provider]" = _NONE
+) -> PrivateLayerOptions:
     """Return the private options of an encrypted layer.
 
     Raises Unauthorized with ocicrypt's text when no key opens it, Corrupt when its public options are wrong or carry
@@ -49,17 +58,20 @@ def unwrap(descriptor: "Descriptor", parameters: "Parameters", providers: "Mappi
     return private
 
 
-def public(descriptor: "Descriptor") -> Public:
+def public(descriptor: "Descriptor") -> PublicLayerOptions:
     """Return the public options of an encrypted layer. Raises Corrupt."""
     try:
         annotation = descriptor.annotations.get(PUBLIC, "")
-        return Public.from_json(decode(annotation, "annotation") or b"{}")
+        return PublicLayerOptions.from_json(decode(annotation, "annotation") or b"{}")
     except Corrupt as error:
         raise Corrupt(f"decrypting layer {descriptor.digest}: {error}") from None
 
 
 def wrap(
-    private: Private, public: Public, parameters: "Parameters", providers: "Mapping[str, Provider]" = _NONE
+    private: PrivateLayerOptions,
+    public: PublicLayerOptions,
+    parameters: "Parameters",
+    providers: "Mapping[str, Provider]" = _NONE,
 ) -> "dict[str, str]":
     """Return the annotations of a layer just encrypted: one packet for each scheme that has recipients.
 
@@ -110,12 +122,14 @@ def recipients(descriptor: "Descriptor") -> list[str]:
     return sorted(found)
 
 
-def _unwrap(descriptor: "Descriptor", parameters: "Parameters", providers: "Mapping[str, Provider]") -> Private:
+def _unwrap(
+    descriptor: "Descriptor", parameters: "Parameters", providers: "Mapping[str, Provider]"
+) -> PrivateLayerOptions:
     faults: list[str] = []
     any_key = False
     for name in _in_order(descriptor):
         if name in SCHEMES:
-            if not SCHEMES[name].offered(parameters):
+            if not SCHEMES[name].has_keys(parameters):
                 continue
             any_key = True
         if found := _open(descriptor, name, _opener(name, parameters, providers), faults):
@@ -130,7 +144,7 @@ def _told(faults: list[str]) -> str:
     return "; ".join(different[:MOST_TOLD] + ([f"and {more} more"] if more > 0 else []))
 
 
-def _open(descriptor: "Descriptor", name: str, opener: "Opener", faults: list[str]) -> Private | None:
+def _open(descriptor: "Descriptor", name: str, opener: "Opener", faults: list[str]) -> PrivateLayerOptions | None:
     """Try the packets of one scheme until one opens."""
     packets = descriptor.annotations[KEYS + name]
     if len(packets) > LONGEST or packets.count(",") >= MOST_PACKETS:
@@ -143,7 +157,7 @@ def _open(descriptor: "Descriptor", name: str, opener: "Opener", faults: list[st
             faults.append(str(error))
             continue
         try:
-            return Private.from_json(opened)
+            return PrivateLayerOptions.from_json(opened)
         except Corrupt as error:  # the same words as when it does not open: what came out is nobody's to learn
             faults.append(SCHEMES[name].NO_KEY if name in SCHEMES else str(error))
     return None
@@ -170,7 +184,9 @@ def _opener(name: str, parameters: "Parameters", providers: "Mapping[str, Provid
     return ask
 
 
-def _wrap(private: Private, parameters: "Parameters", providers: "Mapping[str, Provider]") -> "dict[str, str]":
+def _wrap(
+    private: PrivateLayerOptions, parameters: "Parameters", providers: "Mapping[str, Provider]"
+) -> "dict[str, str]":
     """Return one packet for each scheme with recipients, by annotation."""
     options = private.to_json()
     wrapped = {name: scheme.wrap(options, parameters) for name, scheme in SCHEMES.items()}

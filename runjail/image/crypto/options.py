@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         NAME: str
         NO_KEY: str  # what `unwrap` says when no key opens a packet, whatever the reason
 
-        def offered(self, parameters: Parameters, /) -> bool:
+        def has_keys(self, parameters: Parameters, /) -> bool:
             """Whether a private key for this scheme is among the parameters."""
 
         def wrap(self, options: bytes, parameters: Parameters, /) -> bytes | None:
@@ -50,7 +50,7 @@ class SchemeError(ImageError):
     """A key wrapping scheme cannot make or open a packet. Its text becomes part of a longer one."""
 
 
-class Private(Record):
+class PrivateLayerOptions(Record):
     """The options that only recipients learn. digest: of the layer before encryption, as its writer says, or ""."""
 
     symkey: bytes
@@ -66,7 +66,7 @@ class Private(Record):
         return model.encode({"symkey": _encode(self.symkey), "digest": self.digest, "cipheroptions": nonce})
 
     @classmethod
-    def from_json(cls, content: bytes) -> "Private":
+    def from_json(cls, content: bytes) -> "PrivateLayerOptions":
         """Parse unwrapped options. Raises Corrupt, never with any of their content in its text.
 
         ocicrypt would take another nonce, even a random one, where there is none: its result is garbage.
@@ -81,7 +81,7 @@ class Private(Record):
         return cls(symkey, nonce, digest if isinstance(digest, str) else "")
 
 
-class Public(Record):
+class PublicLayerOptions(Record):
     """The options that everybody can read and change. nonce: None in what we and ocicrypt write."""
 
     hmac: bytes
@@ -93,7 +93,7 @@ class Public(Record):
         return model.encode({"cipher": self.cipher, "hmac": _encode(self.hmac), "cipheroptions": {}})
 
     @classmethod
-    def from_json(cls, content: bytes) -> "Public":
+    def from_json(cls, content: bytes) -> "PublicLayerOptions":
         """Parse an annotation's content, which is hostile. Raises Corrupt, in ocicrypt's words where it has some."""
         document = _parse(content, "public options")
         cipher = model.get(document, "cipher")

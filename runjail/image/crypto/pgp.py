@@ -14,14 +14,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runjail.image.crypto.options import Parameters
 
-__all__ = ["NAME", "is_secret_keyring", "offered", "recipients", "unwrap", "wrap"]
+__all__ = ["NAME", "is_secret_keyring", "has_keys", "recipients", "unwrap", "wrap"]
 
 NAME = "pgp"
 NO_KEY = "PGP: No suitable key found to unwrap key"
 USER_ID = re.compile(r"(?P<name>[^<]*)<(?P<address>[^<>]*)>\s*")
 
 
-def offered(parameters: "Parameters") -> bool:
+def has_keys(parameters: "Parameters") -> bool:
     """Whether there is a secret keyring among these decryption parameters."""
     return bool(given(parameters, "gpg-privatekeys"))
 

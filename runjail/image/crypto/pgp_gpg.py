@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import time
 
-from runjail.errors import HostError, LeftBehind, reason
+from runjail.errors import CleanupError, HostError, reason
 from runjail.host import programs
 from runjail.image.crypto.options import SchemeError
 from runjail.image.crypto.which import PATH, which
@@ -172,4 +172,4 @@ def _remove(path: str) -> None:
         shutil.rmtree(path, ignore_errors=True)
         if not os.path.lexists(path):
             return
-    raise LeftBehind(f"{path}: cannot be removed; it may hold secret keys")
+    raise CleanupError(f"{path}: cannot be removed; it may hold secret keys")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from runjail.image.crypto.options import Parameters
 
-__all__ = ["NAME", "is_pkcs11_yaml", "offered", "recipients", "unwrap", "wrap"]
+__all__ = ["NAME", "is_pkcs11_yaml", "has_keys", "recipients", "unwrap", "wrap"]
 
 NAME = "pkcs11"
 NO_KEY = "PKCS11: No suitable private key found for decryption"
@@ -32,7 +32,7 @@ MOST = 128  # recipients of a packet
 LARGEST = 1 << 20  # bytes of a packet
 
 
-def offered(parameters: "Parameters") -> bool:
+def has_keys(parameters: "Parameters") -> bool:
     """Whether there is a key in a module among these decryption parameters."""
     return bool(given(parameters, "pkcs11-yamls"))
 

@@ -48,7 +48,7 @@ class Envelope(Record):
     content: Content
 
 
-def offered(parameters: "Parameters") -> bool:
+def has_keys(parameters: "Parameters") -> bool:
     """Whether there is a private key; without a certificate too, as in ocicrypt, whose error then names it."""
     return bool(given(parameters, "privkeys"))
 

@@ -12,7 +12,7 @@ from runjail.image import digest as digests
 from runjail.image.layers import compression
 from runjail.image.layers.apply import Applier
 from runjail.image.layers.limits import Limits, Policy, Unpacked
-from runjail.image.layers.pipeline import Fan
+from runjail.image.layers.pipeline import Tee
 from runjail.image.layers.tar import Reader
 from runjail.rootfs import open_root
 
@@ -96,7 +96,7 @@ def unpack(
     archive = compression.decompress(plain, **limits.bounds())
     directory = open_root(root)
     try:
-        with Fan(archive, [account]) as chunks:
+        with Tee(archive, [account]) as chunks:
             applier = Applier(directory, Reader(chunks, limits.header), limits, policy)
             applier.run()
     finally:

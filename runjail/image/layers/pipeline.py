@@ -64,7 +64,7 @@ class Channel:
             raise self._error
 
 
-class Fan:
+class Tee:
     """One thread that makes chunks, and a thread for each of some consumers which see all of them.
 
     Use as a context: iterate over it for the chunks in the caller's thread. When the block ends well the consumers

@@ -9,7 +9,7 @@ import stat
 
 from runjail import attributes
 from runjail.errors import ImageError, reason
-from runjail.image.content.layout import READING, Part
+from runjail.image.content.layout import READING, FileRange
 from runjail.image.layers import tar_writer
 from runjail.rootfs import DIRECTORY
 
@@ -90,7 +90,7 @@ class _Tree:
             if first != path:
                 yield self._header(path, found, tar_writer.LINK, link=first)
                 return
-        file = Part(os.open(name, READING, dir_fd=directory), 0, found.st_size)
+        file = FileRange(os.open(name, READING, dir_fd=directory), 0, found.st_size)
         try:
             yield self._header(path, found, tar_writer.REGULAR, size=file.size, xattrs=attributes.read(file.fd))
             left = file.size

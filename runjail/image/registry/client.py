@@ -8,7 +8,7 @@ from runjail import jsonio, log
 from runjail.errors import Corrupt, ImageError, ImageNotFound, RegistryError
 from runjail.image.reference import HOST, REPOSITORY
 from runjail.image.registry.connections import Connections, Timeouts
-from runjail.image.registry.credentials import Keyring
+from runjail.image.registry.credentials import CredentialStore
 from runjail.image.registry.endpoint import Call, Endpoint
 from runjail.image.registry.retry import Retry
 
@@ -42,7 +42,7 @@ class Registry:
         *,
         insecure: bool = False,
         mirror: str = "",
-        keyring: Keyring | None = None,
+        keyring: CredentialStore | None = None,
         user_agent: str = f"runjail/{runjail.__version__}",
         timeouts: Timeouts | None = None,
         sleep: "Callable[[float], None] | None" = None,
@@ -53,11 +53,11 @@ class Registry:
             raise ImageError(f"not a registry's host: {host[:200]!r}")
         self.host, self._sleep = host, sleep
         self._connections = Connections(user_agent, timeouts or Timeouts(), environ)
-        keys, retry = keyring or Keyring(environ=environ), Retry(self._pause)
+        keys, retry = keyring or CredentialStore(environ=environ), Retry(self._pause)
         self.endpoint = Endpoint(host, self._connections, keys, retry, insecure=insecure)
         self._mirror = self._find_mirror(mirror, keys) if mirror else None
 
-    def _find_mirror(self, mirror: str, keys: Keyring) -> Endpoint:
+    def _find_mirror(self, mirror: str, keys: CredentialStore) -> Endpoint:
         scheme, _, place = mirror.rpartition("://")
         host, _, prefix = place.strip("/").partition("/")
         known = scheme in ("", "http", "https") and HOST.fullmatch(host)

@@ -88,7 +88,7 @@ def check(path: str) -> None:
     _parse(_content(path, needed=True) or b"", f"credentials file {path}")
 
 
-class Keyring:
+class CredentialStore:
     """All places where credentials may be, in their order. authfile: the only one to look at, when it is given."""
 
     def __init__(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from runjail.image.registry.connections import Answer, Connections, Content
-    from runjail.image.registry.credentials import Credentials, Keyring
+    from runjail.image.registry.credentials import Credentials, CredentialStore
     from runjail.image.registry.retry import Retry
     from runjail.image.registry.urls import Url
 
@@ -60,7 +60,7 @@ class Endpoint:
         self,
         host: str,
         connections: "Connections",
-        keyring: "Keyring",
+        keyring: "CredentialStore",
         retry: "Retry",
         *,
         prefix: str = "",
@@ -240,11 +240,11 @@ class Endpoint:
             answer.drain()
             if scheme == "http" and answer.status == 400:  # what speaks TLS says so to plain requests: the first failed
                 break
-            self._tell(scheme)
+            self._report_progress(scheme)
             return base
         raise failure
 
-    def _tell(self, scheme: str) -> None:
+    def _report_progress(self, scheme: str) -> None:
         how = "plain http" if scheme == "http" else "its certificate is not verified"
         if not is_loopback(self._name):
             log.warning(f"registry {self.host}: {how}, as asked for")

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from runjail.image.transport import Progress
 
 
-class Meter:
+class UploadProgress:
     """How far a blob has been sent; what is sent again counts once."""
 
     def __init__(self, descriptor: "Descriptor", progress: "Progress") -> None:
@@ -24,10 +24,10 @@ class Meter:
             self._told = position
 
 
-class Portion:
+class RequestBody:
     """length bytes of a file from start on. digest: what they must have, "" when they are only a piece of it."""
 
-    def __init__(self, file: int, start: int, length: int, meter: Meter, digest: str = "") -> None:
+    def __init__(self, file: int, start: int, length: int, meter: UploadProgress, digest: str = "") -> None:
         self.file, self.start, self.length, self.meter, self.digest = file, start, length, meter, digest
 
     def open(self) -> "Reader":
@@ -38,7 +38,7 @@ class Portion:
 class Reader:
     """One pass over a portion. Its last block is held back when the content is not what it should be."""
 
-    def __init__(self, portion: Portion) -> None:
+    def __init__(self, portion: RequestBody) -> None:
         self._portion, self._position = portion, portion.start
         self._hash = digests.new(portion.digest) if portion.digest else None
 

@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 from runjail.errors import Corrupt, ImageError, RegistryError
 from runjail.image import digest as digests
 from runjail.image.registry.endpoint import Call
-from runjail.image.registry.request_body import Meter, Portion
+from runjail.image.registry.request_body import RequestBody, UploadProgress
 from runjail.image.registry.retry import Temporary
 
 TYPE_CHECKING = False
@@ -53,7 +53,7 @@ class RegistrySink:
         size = os.fstat(content).st_size
         if size != descriptor.size:
             raise Corrupt(f"{descriptor.digest}: the file has {size} bytes, not {descriptor.size}")
-        meter = Meter(descriptor, progress)
+        meter = UploadProgress(descriptor, progress)
         session = self._mount(descriptor)
         if session is None:
             meter(size)
@@ -123,13 +123,13 @@ class RegistrySink:
         call = self._call(descriptor.digest, "POST", path, body=b"", accept=accept)
         return self._endpoint.finish(call.replace(sources=sources))
 
-    def _upload(self, url: str, descriptor: "Descriptor", content: int, meter: "Meter") -> None:
+    def _upload(self, url: str, descriptor: "Descriptor", content: int, meter: "UploadProgress") -> None:
         """Send the whole blob into an upload. Raises Temporary for what may pass with a new one."""
         if self._in_chunks:
             url = self._send_chunks(url, descriptor, content, meter)
-            body: Portion | bytes = b""
+            body: RequestBody | bytes = b""
         else:
-            body = Portion(content, 0, descriptor.size, meter, descriptor.digest)
+            body = RequestBody(content, 0, descriptor.size, meter, descriptor.digest)
         path = url + ("&" if "?" in url else "?") + urlencode({"digest": descriptor.digest})
         try:
             call = self._call(descriptor.digest, "PUT", path, STREAM, body, accept=(201,))
@@ -144,12 +144,12 @@ class RegistrySink:
         answer.drain()
         self._check_digest(answer, descriptor)
 
-    def _send_chunks(self, url: str, descriptor: "Descriptor", content: int, meter: "Meter") -> str:
+    def _send_chunks(self, url: str, descriptor: "Descriptor", content: int, meter: "UploadProgress") -> str:
         """Send the blob in pieces; the registry verifies the whole. Returns where to close the upload."""
         for start in range(0, descriptor.size, self._chunk):
             length = min(self._chunk, descriptor.size - start)
             headers = {**STREAM, "Content-Range": f"{start}-{start + length - 1}"}
-            body = Portion(content, start, length, meter)
+            body = RequestBody(content, start, length, meter)
             answer = self._endpoint.exchange(self._call(descriptor.digest, "PATCH", url, headers, body, accept=(202,)))
             answer.drain()
             url = self._location(answer)
@@ -169,7 +169,7 @@ class RegistrySink:
         method: str,
         path: str,
         headers: "Mapping[str, str] | None" = None,
-        body: "bytes | Portion | None" = None,
+        body: "bytes | RequestBody | None" = None,
         *,
         accept: "tuple[int, ...]",
     ) -> Call:

@@ -16,8 +16,8 @@ from runjail.image.content.copy import copy_in, copy_out
 from runjail.image.content.docker_archive import DockerArchiveSource
 from runjail.image.content.oci_archive import ArchiveSink, ArchiveSource
 from runjail.image.content.oci_layout import LayoutSource
-from runjail.image.content.store import Content
-from runjail.image.content.tar_index import Members
+from runjail.image.content.store import ContentStore
+from runjail.image.content.tar_index import TarIndex
 from tests.image.images import FREEBSD, Layout, freebsd_official, link, take, tar
 
 Archive = dict[str, Any]
@@ -28,7 +28,7 @@ Archive = dict[str, Any]
 
 @pytest.mark.parametrize("compression", ["", "gzip", "xz", "zstd"])
 def test_an_oci_archive_in_any_compression(
-    layout: Layout, content: Content, tmp_path: Path, compression: str, monkeypatch: pytest.MonkeyPatch
+    layout: Layout, content: ContentStore, tmp_path: Path, compression: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "tmp").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
@@ -44,7 +44,7 @@ def test_an_oci_archive_in_any_compression(
     assert list((tmp_path / "tmp").iterdir()) == [], "what was unpacked has no name"
 
 
-def test_freebsds_own_images(content: Content, tmp_path: Path) -> None:
+def test_freebsds_own_images(content: ContentStore, tmp_path: Path) -> None:
     """make-oci-image.sh: xz, no platform in the index, lower-case `cmd`."""
     manifest = take(ArchiveSource(str(freebsd_official(tmp_path))), content, "docker.io/library/freebsd-runtime:15.0")
     config = model.parse_config(content.read(manifest.config), len(manifest.layers))
@@ -64,7 +64,7 @@ def test_an_image_has_to_be_named_where_there_are_several(layout: Layout, tmp_pa
         ArchiveSource(path, "c").top()
 
 
-def test_an_archive_is_written_whole_or_not_at_all(layout: Layout, content: Content, tmp_path: Path) -> None:
+def test_an_archive_is_written_whole_or_not_at_all(layout: Layout, content: ContentStore, tmp_path: Path) -> None:
     layout.image("n")
     top = copy_in(LayoutSource(str(layout.path)), content, "n")
     target = tmp_path / "out" / "x.tar"
@@ -120,7 +120,7 @@ HARMLESS: dict[str, Callable[[Archive], Archive]] = {
 
 @pytest.mark.parametrize("name", HARMLESS)
 def test_what_an_archive_says_besides_changes_nothing(
-    layout: Layout, content: Content, tmp_path: Path, name: str
+    layout: Layout, content: ContentStore, tmp_path: Path, name: str
 ) -> None:
     top = layout.image("n")
     (tmp_path / "x").write_bytes(_entries(layout, HARMLESS[name]))
@@ -164,7 +164,7 @@ HOSTILE: dict[str, Callable[[Archive], Archive]] = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_archive_is_one_error(layout: Layout, content: Content, tmp_path: Path, name: str) -> None:
+def test_a_hostile_archive_is_one_error(layout: Layout, content: ContentStore, tmp_path: Path, name: str) -> None:
     layout.image("n", [{"a": os.urandom(3000)}], compression="")
     (tmp_path / "x").write_bytes(_entries(layout, HOSTILE[name]))
 
@@ -179,7 +179,7 @@ def test_a_hostile_archive_is_one_error(layout: Layout, content: Content, tmp_pa
 @pytest.mark.parametrize("part", [0.02, 0.3, 0.5, 0.7])
 @pytest.mark.parametrize("compression", ["", "xz", "gzip"])
 def test_a_truncated_archive_is_one_error(
-    layout: Layout, content: Content, tmp_path: Path, part: float, compression: str
+    layout: Layout, content: ContentStore, tmp_path: Path, part: float, compression: str
 ) -> None:
     layout.image("n", [{"a": os.urandom(90_000)}])
     data = layout.archive(tmp_path / "x", compression).read_bytes()
@@ -212,7 +212,7 @@ def test_a_sparse_member_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(out.getvalue())
 
     with pytest.raises(Corrupt, match="sparse files have no place"):
-        Members(str(tmp_path / "x"))
+        TarIndex(str(tmp_path / "x"))
 
 
 def test_members_are_found_by_any_of_their_names(tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ def test_members_are_found_by_any_of_their_names(tmp_path: Path) -> None:
         "l4": link("l3"),
     }
     (tmp_path / "x").write_bytes(tar(files))
-    members = Members(str(tmp_path / "x"))
+    members = TarIndex(str(tmp_path / "x"))
     try:
         assert [members.part(name).all(9) for name in ("a/x", "l1", "a/l2", "l3", "l4")] == [b"1"] * 5
         for name in ("absent", "a", "../x", "/a/x"):
@@ -236,7 +236,7 @@ def test_members_are_found_by_any_of_their_names(tmp_path: Path) -> None:
 
 def test_a_file_replaces_the_link_before_it_and_a_link_the_file(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(tar({"a": link("b"), "b": "old", "./a": "new", "c": "file", "./c": link("b")}))
-    members = Members(str(tmp_path / "x"))
+    members = TarIndex(str(tmp_path / "x"))
     try:
         assert [members.part(name).all(9) for name in ("a", "b", "c")] == [b"new", b"old", b"old"]
     finally:
@@ -247,7 +247,7 @@ def test_a_member_that_is_cut_off_is_an_error_even_if_nobody_asks_for_it(tmp_pat
     (tmp_path / "x").write_bytes(tar({"a": "1", "b": "2" * 5000})[:4000])
 
     with pytest.raises(Corrupt, match="ends too early"):
-        Members(str(tmp_path / "x"))
+        TarIndex(str(tmp_path / "x"))
 
 
 def test_archives_do_not_leak_descriptors(layout: Layout, tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ import pytest
 
 from runjail.errors import Corrupt, ImageError, ImageNotFound
 from runjail.image import media_types
-from runjail.image.content.layout import Directory
-from runjail.image.content.store import Content
+from runjail.image.content.layout import LayoutDirectory
+from runjail.image.content.store import ContentStore
 from runjail.image.model import Descriptor
 from tests.image.images import Layout, digest_of
 
@@ -25,7 +25,7 @@ HALF = Descriptor("", digest_of(DATA[: 1 << 18]), 1 << 18)  # of what the smalle
 TOP = Path(__file__).resolve().parents[3]
 
 
-def files(content: Content) -> set[str]:
+def files(content: ContentStore) -> set[str]:
     """Return all that is in the directory, but what every layout has."""
     top = Path(content.directory)
     found = {str(path.relative_to(top)) for path in top.rglob("*") if path.is_file()}
@@ -42,16 +42,16 @@ def run(program: str, *args: str) -> "subprocess.Popen[bytes]":
     return subprocess.Popen([sys.executable, "-c", program, *args], stdout=subprocess.PIPE, env=environment)
 
 
-def test_it_is_a_layout_that_others_can_read(content: Content) -> None:
+def test_it_is_a_layout_that_others_can_read(content: ContentStore) -> None:
     entry = content.add(b"{}", media_types.OCI_MANIFEST)
     content.tag("example.org/a:1", entry)
 
-    assert Directory(content.directory).find("example.org/a:1").digest == entry.digest
+    assert LayoutDirectory(content.directory).find("example.org/a:1").digest == entry.digest
     assert os.stat(content.directory).st_mode & 0o777 == 0o700, "images hold secrets"
     assert json.loads(Path(content.directory, "oci-layout").read_text())["imageLayoutVersion"] == "1.0.0"
 
 
-def test_a_blob_is_whole_or_not_there(content: Content) -> None:
+def test_a_blob_is_whole_or_not_there(content: ContentStore) -> None:
     with content.ingest(BLOB) as blob:
         assert (blob.offset, blob.complete) == (0, False)
         blob.write(DATA[:1000])
@@ -66,7 +66,7 @@ def test_a_blob_is_whole_or_not_there(content: Content) -> None:
         assert again.complete
 
 
-def test_a_blob_that_was_cut_is_fetched_again(content: Content) -> None:
+def test_a_blob_that_was_cut_is_fetched_again(content: ContentStore) -> None:
     with content.ingest(BLOB) as blob:
         blob.write(DATA)
     os.truncate(content.path(BLOB.digest), 1000)
@@ -78,7 +78,7 @@ def test_a_blob_that_was_cut_is_fetched_again(content: Content) -> None:
     assert files(content) == {blob_file(BLOB.digest)}
 
 
-def test_a_wrong_announcement_does_not_harm_a_blob(content: Content) -> None:
+def test_a_wrong_announcement_does_not_harm_a_blob(content: ContentStore) -> None:
     """Anybody can write a manifest that names our blob with another size."""
     with content.ingest(BLOB) as blob:
         blob.write(DATA)
@@ -89,14 +89,14 @@ def test_a_wrong_announcement_does_not_harm_a_blob(content: Content) -> None:
     assert files(content) == {blob_file(BLOB.digest)}
 
 
-def test_wrong_content_is_refused_and_leaves_nothing(content: Content) -> None:
+def test_wrong_content_is_refused_and_leaves_nothing(content: ContentStore) -> None:
     with pytest.raises(Corrupt, match="content has digest"), content.ingest(BLOB) as blob:
         blob.write(DATA[:-1] + b"x")
 
     assert files(content) == set()
 
 
-def test_more_than_was_announced_is_refused_before_it_is_stored(content: Content) -> None:
+def test_more_than_was_announced_is_refused_before_it_is_stored(content: ContentStore) -> None:
     with pytest.raises(Corrupt, match="longer than"), content.ingest(BLOB) as blob:
         blob.write(DATA)
         assert os.path.getsize(blob.partial) == BLOB.size
@@ -105,7 +105,7 @@ def test_more_than_was_announced_is_refused_before_it_is_stored(content: Content
     assert files(content) == set()
 
 
-def test_what_an_error_of_the_source_leaves_is_resumed(content: Content) -> None:
+def test_what_an_error_of_the_source_leaves_is_resumed(content: ContentStore) -> None:
     with pytest.raises(ConnectionError), content.ingest(BLOB) as blob:
         blob.write(DATA[:5000])
         raise ConnectionError
@@ -116,14 +116,14 @@ def test_what_an_error_of_the_source_leaves_is_resumed(content: Content) -> None
     assert content.read(BLOB) == DATA
 
 
-def test_a_source_that_ends_too_early_leaves_nothing(content: Content) -> None:
+def test_a_source_that_ends_too_early_leaves_nothing(content: ContentStore) -> None:
     with pytest.raises(Corrupt, match=f"ends after 6000 of {BLOB.size}"), content.ingest(BLOB) as blob:
         blob.write(DATA[:6000])
 
     assert files(content) == set()
 
 
-def test_a_partial_file_that_is_too_long_is_begun_anew(content: Content) -> None:
+def test_a_partial_file_that_is_too_long_is_begun_anew(content: ContentStore) -> None:
     partial = Path(content.directory, "ingest", BLOB.digest.replace(":", "-"))
     partial.parent.mkdir()
     partial.write_bytes(DATA + b"more")
@@ -136,9 +136,9 @@ def test_a_partial_file_that_is_too_long_is_begun_anew(content: Content) -> None
 
 KILLED = """
 import sys, time
-from runjail.image.content.store import Content
+from runjail.image.content.store import ContentStore
 from runjail.image.model import Descriptor
-content = Content(sys.argv[1])
+content = ContentStore(sys.argv[1])
 with content.ingest(Descriptor("", sys.argv[2], int(sys.argv[3]))) as blob:
     blob.write(bytes(range(256)) * 100)
     print("half", flush=True)
@@ -146,7 +146,7 @@ with content.ingest(Descriptor("", sys.argv[2], int(sys.argv[3]))) as blob:
 """
 
 
-def test_after_sigkill_the_rest_is_fetched(content: Content) -> None:
+def test_after_sigkill_the_rest_is_fetched(content: ContentStore) -> None:
     child = run(KILLED, content.directory, BLOB.digest, str(BLOB.size))
     assert child.stdout and child.stdout.readline() == b"half\n"
     child.send_signal(signal.SIGKILL)
@@ -160,7 +160,7 @@ def test_after_sigkill_the_rest_is_fetched(content: Content) -> None:
     assert content.read(BLOB) == DATA
 
 
-def test_processes_that_fetch_the_same_blob_all_find_it_whole(content: Content) -> None:
+def test_processes_that_fetch_the_same_blob_all_find_it_whole(content: ContentStore) -> None:
     with multiprocessing.get_context("spawn").Pool(4) as pool:
         assert pool.map(_ingest, [content.directory] * 8) == [True] * 8
 
@@ -169,14 +169,14 @@ def test_processes_that_fetch_the_same_blob_all_find_it_whole(content: Content) 
 
 
 def _ingest(directory: str) -> bool:
-    content = Content(directory)
+    content = ContentStore(directory)
     with content.ingest(BLOB) as blob:
         for at in range(blob.offset, BLOB.size if not blob.complete else 0, 100_000):
             blob.write(DATA[at : at + 100_000])
     return content.has(BLOB.digest)
 
 
-def test_who_waits_for_another_writer_can_give_up(content: Content) -> None:
+def test_who_waits_for_another_writer_can_give_up(content: ContentStore) -> None:
     class GaveUp(Exception):
         pass
 
@@ -189,7 +189,7 @@ def test_who_waits_for_another_writer_can_give_up(content: Content) -> None:
         first.write(DATA)
 
 
-def test_who_waited_finds_what_the_other_wrote(content: Content) -> None:
+def test_who_waited_finds_what_the_other_wrote(content: ContentStore) -> None:
     waiting, found = threading.Event(), []
 
     def second() -> None:
@@ -212,7 +212,7 @@ def test_a_full_disk_is_one_error_and_the_space_comes_back(tmp_path: Path) -> No
     small.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(small)], check=True)
     try:
-        content = Content(str(small / "content"))
+        content = ContentStore(str(small / "content"))
         with pytest.raises(ImageError, match=f"{BLOB.size} bytes do not fit on the disk"), content.ingest(BLOB):
             pass
         assert files(content) == set()
@@ -232,7 +232,7 @@ def test_a_full_disk_is_one_error_and_the_space_comes_back(tmp_path: Path) -> No
         subprocess.run(["umount", str(small)], check=True)
 
 
-def test_a_partial_file_that_another_finished_is_not_written_again(content: Content) -> None:
+def test_a_partial_file_that_another_finished_is_not_written_again(content: ContentStore) -> None:
     """Between opening it and the lock, its writer may have made a blob of it."""
     late = content.ingest(BLOB)
     late.fd = late._open()
@@ -242,7 +242,7 @@ def test_a_partial_file_that_another_finished_is_not_written_again(content: Cont
     os.close(late.fd)
 
 
-def test_what_others_wrote_into_the_index_stays(content: Content) -> None:
+def test_what_others_wrote_into_the_index_stays(content: ContentStore) -> None:
     path = Path(content.directory, "index.json")
     path.write_text(json.dumps({**json.loads(path.read_text()), "annotations": {"a": "b"}, "unknown": [1]}))
 
@@ -252,7 +252,7 @@ def test_what_others_wrote_into_the_index_stays(content: Content) -> None:
     assert (found["annotations"], found["unknown"]) == ({"a": "b"}, [1])
 
 
-def test_names_are_given_moved_and_taken_away(content: Content) -> None:
+def test_names_are_given_moved_and_taken_away(content: ContentStore) -> None:
     one, two = content.add(b"1", "a/b"), content.add(b"2", "a/b")
     content.tag("x", one)
     content.tag("y", one.replace(annotations={"k": "v"}))
@@ -270,10 +270,11 @@ def test_names_are_given_moved_and_taken_away(content: Content) -> None:
     assert list(content.names()) == ["y"]
 
 
-def test_many_name_at_once_and_no_name_is_lost(content: Content) -> None:
+def test_many_name_at_once_and_no_name_is_lost(content: ContentStore) -> None:
     entry = content.add(b"{}", "a/b")
     threads = [
-        threading.Thread(target=Content(content.directory).tag, args=(f"name{number}", entry)) for number in range(20)
+        threading.Thread(target=ContentStore(content.directory).tag, args=(f"name{number}", entry))
+        for number in range(20)
     ]
     for thread in threads:
         thread.start()
@@ -283,85 +284,85 @@ def test_many_name_at_once_and_no_name_is_lost(content: Content) -> None:
     assert len(content.names()) == 20
 
 
-def test_collect_removes_what_no_name_leads_to(tmp_path: Path, content: Content) -> None:
+def test_collect_removes_what_no_name_leads_to(tmp_path: Path, content: ContentStore) -> None:
     layout = Layout(tmp_path / "content2")
     kept = layout.index("kept", [layout.image(None, [{"a": "1"}]), layout.image(None, [{"a": "1"}, {"b": "2"}])])
     layout.image("gone", [{"a": "1"}, {"c": "3"}])
     extra = layout.blob(b"mine")
-    content = Content(str(layout.path))
+    content = ContentStore(str(layout.path))
     before = set(content.digests())
     content.untag("gone")
 
-    removed, freed = content.collect(keep=[extra])
+    removed, freed = content.garbage_collect(keep=[extra])
 
     assert len(removed) == 3, "manifest, config and one layer; the other layer is shared"
     assert freed > 0
     assert set(content.digests()) == before - set(removed)
     assert kept.digest in content.digests()
     assert extra.digest in content.digests()
-    assert content.collect(keep=[extra]) == ([], 0)
-    assert content.collect(among=[]) == ([], 0)
-    assert content.collect(among=[extra.digest, BLOB.digest])[0] == [extra.digest]
+    assert content.garbage_collect(keep=[extra]) == ([], 0)
+    assert content.garbage_collect(among=[]) == ([], 0)
+    assert content.garbage_collect(among=[extra.digest, BLOB.digest])[0] == [extra.digest]
 
 
-def test_collect_spares_what_is_coming_in(content: Content) -> None:
+def test_collect_spares_what_is_coming_in(content: ContentStore) -> None:
     young, old = content.add(b"young"), content.add(b"old")
     os.utime(content.path(old.digest), (0, 0))
     with content.lease():
-        assert content.collect()[0] == [old.digest]
+        assert content.garbage_collect()[0] == [old.digest]
         assert content.has(young.digest)
     with content.temporary() as file, pytest.raises(ConnectionError), content.ingest(BLOB) as blob:
         os.utime(file.path, (0, 0))
-        content.collect()
+        content.garbage_collect()
         assert os.path.exists(file.path)
         raise ConnectionError
-    assert content.collect(grace=0)[0] == []
+    assert content.garbage_collect(grace=0)[0] == []
     assert not content.has(young.digest), "collected by the second call: nobody held the lease"
     assert not blob.complete
     assert files(content) == set()
 
 
-def test_what_is_used_again_is_young_again(content: Content) -> None:
+def test_what_is_used_again_is_young_again(content: ContentStore) -> None:
     old = content.add(b"old")
     os.utime(content.path(old.digest), (0, 0))
 
     with content.lease():
-        assert content.claim(old)
-        assert content.collect()[0] == []
-    assert not content.claim(BLOB)
+        assert content.touch_if_present(old)
+        assert content.garbage_collect()[0] == []
+    assert not content.touch_if_present(BLOB)
 
 
-def test_partial_files_are_kept_for_a_while(content: Content) -> None:
+def test_partial_files_are_kept_for_a_while(content: ContentStore) -> None:
     with pytest.raises(ConnectionError), content.ingest(BLOB) as blob:
         blob.write(DATA[:10])
         raise ConnectionError
 
-    assert content.collect() == ([], 0)
+    assert content.garbage_collect() == ([], 0)
     assert len(files(content)) == 1
     os.utime(blob.partial, (0, 0))
-    assert content.collect() == ([], 10)
+    assert content.garbage_collect() == ([], 10)
     assert files(content) == set()
 
 
-def test_partial_files_go_at_once_when_that_is_asked_for(content: Content) -> None:
+def test_partial_files_go_at_once_when_that_is_asked_for(content: ContentStore) -> None:
     """By `prune --all`; but not while they are written."""
     with content.ingest(BLOB) as blob:
         blob.write(DATA[:10])
-        assert content.collect(partial=True) == ([], 0)
+        assert content.garbage_collect(partial=True) == ([], 0)
         blob.write(DATA[10:])
     with pytest.raises(ConnectionError), content.ingest(HALF) as blob:
         blob.write(DATA[:10])
         raise ConnectionError
 
     content.tag("kept", BLOB)
-    assert content.collect(partial=True) == ([], 10)
+    assert content.garbage_collect(partial=True) == ([], 10)
     assert files(content) == {blob_file(BLOB.digest)}
 
 
-def test_temporary_files_become_blobs_or_go_away(content: Content) -> None:
+def test_temporary_files_become_blobs_or_go_away(content: ContentStore) -> None:
     with content.temporary() as file:
         os.write(file.fd, b"made here")
-        content.adopt(file, digest_of(b"made here"))
+        content.commit_file(file, digest_of(b"made here"))
     with content.temporary() as file:
         os.write(file.fd, b"forgotten")
 
@@ -371,10 +372,15 @@ def test_temporary_files_become_blobs_or_go_away(content: Content) -> None:
 @pytest.mark.parametrize(
     "garbage", [b"", b"{", b"[]", b"null", b'{"manifests": 1}', b'{"manifests": [{}]}', b"\xff", b"[" * 100000]
 )
-def test_a_garbled_index_is_one_error(content: Content, garbage: bytes) -> None:
+def test_a_garbled_index_is_one_error(content: ContentStore, garbage: bytes) -> None:
     Path(content.directory, "index.json").write_bytes(garbage)
 
-    for action in (content.names, lambda: content.find("x"), lambda: Content(content.directory), content.collect):
+    for action in (
+        content.names,
+        lambda: content.find("x"),
+        lambda: ContentStore(content.directory),
+        content.garbage_collect,
+    ):
         with pytest.raises(Corrupt, match=r"index\.json") as caught:
             action()
         assert "\n" not in str(caught.value)
@@ -384,21 +390,21 @@ def test_a_garbled_index_is_one_error(content: Content, garbage: bytes) -> None:
 
 
 def test_a_layout_of_another_version_is_refused(tmp_path: Path) -> None:
-    Content(str(tmp_path / "new"))
+    ContentStore(str(tmp_path / "new"))
     (tmp_path / "new" / "oci-layout").write_text('{"imageLayoutVersion": "2.0.0"}', encoding="utf-8")
 
     with pytest.raises(ImageError, match=r"version 1\.0\.0"):
-        Content(str(tmp_path / "new"))
+        ContentStore(str(tmp_path / "new"))
 
 
 def test_it_may_be_reached_by_a_link(tmp_path: Path) -> None:
-    Content(str(tmp_path / "real"))
+    ContentStore(str(tmp_path / "real"))
     (tmp_path / "link").symlink_to("real")
 
-    content = Content(str(tmp_path / "link"))
+    content = ContentStore(str(tmp_path / "link"))
     content.tag("x", content.add(b"{}"))
 
-    assert list(Content(str(tmp_path / "real")).names()) == ["x"]
+    assert list(ContentStore(str(tmp_path / "real")).names()) == ["x"]
 
 
 def test_a_file_in_its_place_is_one_error(tmp_path: Path) -> None:
@@ -406,7 +412,7 @@ def test_a_file_in_its_place_is_one_error(tmp_path: Path) -> None:
 
     for path in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(ImageError):
-            Content(str(path))
+            ContentStore(str(path))
 
 
 def _link(path: Path) -> None:
@@ -414,7 +420,7 @@ def _link(path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [_link, os.mkfifo, os.mkdir], ids=["link", "fifo", "directory"])
-def test_what_is_no_file_is_no_blob(content: Content, make: Any) -> None:
+def test_what_is_no_file_is_no_blob(content: ContentStore, make: Any) -> None:
     """Nothing is followed, and nothing hangs."""
     path = Path(content.path(BLOB.digest))
     path.parent.mkdir(parents=True)
@@ -428,14 +434,14 @@ def test_what_is_no_file_is_no_blob(content: Content, make: Any) -> None:
 
 
 @pytest.mark.parametrize("digest", ["sha256:../../x", "sha256:" + "A" * 64, "../x", "sha256:" + "0" * 63 + "/", ""])
-def test_digests_do_not_become_paths(content: Content, digest: str) -> None:
+def test_digests_do_not_become_paths(content: ContentStore, digest: str) -> None:
     with pytest.raises(ImageError, match="not a digest"):
         content.path(digest)
     with pytest.raises(ImageError), content.ingest(Descriptor("", digest, 1)):
         pass
 
 
-def test_documents_are_verified_when_they_are_read(content: Content) -> None:
+def test_documents_are_verified_when_they_are_read(content: ContentStore) -> None:
     entry = content.add(b"document")
     with pytest.raises(Corrupt, match="not 7 bytes"):
         content.read(entry.replace(size=7))

@@ -14,7 +14,7 @@ from runjail.image import media_types, model
 from runjail.image.content.copy import copy_in, copy_out
 from runjail.image.content.docker_archive import DockerArchiveSink, DockerArchiveSource
 from runjail.image.content.oci_layout import LayoutSource
-from runjail.image.content.store import Content
+from runjail.image.content.store import ContentStore
 from tests.image.images import FREEBSD, Layout, compress, digest_of, link, take, tar
 
 Archive = dict[str, Any]
@@ -59,7 +59,7 @@ STYLES: dict[str, tuple[Archive, list[str]]] = {
 
 @pytest.mark.parametrize("compression", ["", "gzip"])
 @pytest.mark.parametrize("style", STYLES)
-def test_docker_archives_of_all_ages(content: Content, tmp_path: Path, style: str, compression: str) -> None:
+def test_docker_archives_of_all_ages(content: ContentStore, tmp_path: Path, style: str, compression: str) -> None:
     path = saved(tmp_path / "x", *STYLES[style], ["app:1"], compression)
 
     for tag in ("", "app:1", "docker.io/library/app:1"):
@@ -73,7 +73,7 @@ def test_docker_archives_of_all_ages(content: Content, tmp_path: Path, style: st
 
 @pytest.mark.parametrize("compression", ["gzip", "zstd"])
 def test_layers_that_somebody_compressed_are_known_by_content(
-    content: Content, tmp_path: Path, compression: str
+    content: ContentStore, tmp_path: Path, compression: str
 ) -> None:
     lower = compress(LOWER, compression)
     manifest = take(DockerArchiveSource(saved(tmp_path / "x", {"l": lower, "u": UPPER}, ["l", "u"])), content)
@@ -96,7 +96,7 @@ DOCKER_HOSTILE: dict[str, Callable[[Path], str]] = {
 
 
 @pytest.mark.parametrize("name", DOCKER_HOSTILE)
-def test_a_hostile_docker_archive_is_one_error(content: Content, tmp_path: Path, name: str) -> None:
+def test_a_hostile_docker_archive_is_one_error(content: ContentStore, tmp_path: Path, name: str) -> None:
     with pytest.raises(ImageError) as caught:
         take(DockerArchiveSource(DOCKER_HOSTILE[name](tmp_path / "x")), content)
 
@@ -116,7 +116,7 @@ def test_a_garbled_manifest_json_is_one_error(tmp_path: Path, listing: str) -> N
 
 @pytest.mark.parametrize("compression", ["", "gzip", "zstd"])
 def test_a_docker_archive_is_written_plain_and_comes_back(
-    layout: Layout, content: Content, tmp_path: Path, compression: str
+    layout: Layout, content: ContentStore, tmp_path: Path, compression: str
 ) -> None:
     layout.image("n", [{"a": "1"}, {"b": "2"}, {"a": "1"}], compression=compression)
     was = model.parse_manifest(content.read(copy_in(LayoutSource(str(layout.path)), content, "n")))
@@ -135,11 +135,11 @@ def test_a_docker_archive_is_written_plain_and_comes_back(
         ):
             assert digest_of(found.extractfile(name).read()) == diff_id  # type: ignore[union-attr]
         assert len(found.getnames()) == 4
-    back = take(DockerArchiveSource(str(target), "example.org/app:1"), Content(str(tmp_path / "back")))
+    back = take(DockerArchiveSource(str(target), "example.org/app:1"), ContentStore(str(tmp_path / "back")))
     assert back.config.digest == was.config.digest
 
 
-def test_what_a_docker_archive_cannot_hold_is_refused(layout: Layout, content: Content, tmp_path: Path) -> None:
+def test_what_a_docker_archive_cannot_hold_is_refused(layout: Layout, content: ContentStore, tmp_path: Path) -> None:
     plain = layout.image("plain")
     layout.index("index", [plain, layout.image(None, platform=FREEBSD)])
     layer = layout.blob(b"secret", media_types.oci_layer("gzip", encrypted=True))

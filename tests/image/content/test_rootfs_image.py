@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from runjail.errors import Corrupt, ImageError, UsageError
 from runjail.image import media_types, model
 from runjail.image.content.import_rootfs import make_image
-from runjail.image.content.store import Content
+from runjail.image.content.store import ContentStore
 from runjail.image.layers import tar_directory, tar_writer
 from runjail.image.layers.compression import decompress
 from runjail.image.layers.tar import Reader
@@ -103,7 +103,7 @@ def test_a_tree_comes_back_from_tar_as_it_was(tmp_path: Path, program: str) -> N
     assert libarchive or archive_of(back) == archive_of(tree)
 
 
-def test_equal_trees_make_equal_images(tmp_path: Path, content: Content) -> None:
+def test_equal_trees_make_equal_images(tmp_path: Path, content: ContentStore) -> None:
     made = [
         make_image(str(plant(tmp_path / name)), content, name, platform=FREEBSD, cmd=["/bin/sh"], compression="gzip")
         for name in ("one", "two")
@@ -114,7 +114,7 @@ def test_equal_trees_make_equal_images(tmp_path: Path, content: Content) -> None
 
 
 @pytest.mark.parametrize("compression", ["gzip", "zstd", "none"])
-def test_an_image_of_a_tree(tmp_path: Path, content: Content, compression: str) -> None:
+def test_an_image_of_a_tree(tmp_path: Path, content: ContentStore, compression: str) -> None:
     if compression == "zstd":
         pytest.importorskip("backports.zstd")
     tree, told = plant(tmp_path / "tree"), 0
@@ -140,7 +140,7 @@ def test_an_image_of_a_tree(tmp_path: Path, content: Content, compression: str) 
 
 
 @pytest.mark.parametrize("compression", ["", "gzip", "xz", "zstd"])
-def test_a_tar_file_becomes_the_layer_as_it_is(tmp_path: Path, content: Content, compression: str) -> None:
+def test_a_tar_file_becomes_the_layer_as_it_is(tmp_path: Path, content: ContentStore, compression: str) -> None:
     """FreeBSD's base.txz."""
     data = tar({"./bin": None, "./bin/sh": "shell"})
     (tmp_path / "base").write_bytes(compress(data, compression))
@@ -156,7 +156,9 @@ def test_a_tar_file_becomes_the_layer_as_it_is(tmp_path: Path, content: Content,
 @pytest.mark.parametrize(
     "data", [b"", b"no tar at all" * 100, compress(tar({"a": "1" * 9000}), "gzip")[:-50], bytes(10240)]
 )
-def test_what_is_no_tar_file_is_one_error_and_leaves_nothing(tmp_path: Path, content: Content, data: bytes) -> None:
+def test_what_is_no_tar_file_is_one_error_and_leaves_nothing(
+    tmp_path: Path, content: ContentStore, data: bytes
+) -> None:
     (tmp_path / "x").write_bytes(data)
 
     with pytest.raises(Corrupt, match=str(tmp_path / "x")):
@@ -165,7 +167,7 @@ def test_what_is_no_tar_file_is_one_error_and_leaves_nothing(tmp_path: Path, con
     assert not list(Path(content.directory).glob("ingest/*"))
 
 
-def test_mistakes_are_one_error_and_leave_nothing(tmp_path: Path, content: Content) -> None:
+def test_mistakes_are_one_error_and_leave_nothing(tmp_path: Path, content: ContentStore) -> None:
     tree = plant(tmp_path / "tree")
     wrong: list[tuple[type[Exception], dict[str, Any]]] = [
         (ImageError, {"env": ["A"]}), (ImageError, {"env": ["=b"]}), (ImageError, {"cmd": ["a\0b"]}),
@@ -179,7 +181,7 @@ def test_mistakes_are_one_error_and_leave_nothing(tmp_path: Path, content: Conte
     assert content.digests() == []
 
 
-def test_a_name_that_would_remove_files_is_refused(tmp_path: Path, content: Content) -> None:
+def test_a_name_that_would_remove_files_is_refused(tmp_path: Path, content: ContentStore) -> None:
     (tmp_path / "tree" / "sub").mkdir(parents=True)
     (tmp_path / "tree" / "sub" / ".wh.passwd").write_text("")
 

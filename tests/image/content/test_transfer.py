@@ -19,7 +19,7 @@ from runjail.image import media_types, model, parallel
 from runjail.image.content.copy import copy_in, copy_out, parts
 from runjail.image.content.oci_archive import ArchiveSink, ArchiveSource
 from runjail.image.content.oci_layout import LayoutSink, LayoutSource
-from runjail.image.content.store import Content
+from runjail.image.content.store import ContentStore
 from runjail.image.model import Descriptor
 from tests.image.images import FREEBSD, LINUX, Layout, digest_of, tar
 
@@ -45,7 +45,7 @@ class Watched(LayoutSource):
             yield whole[at : at + 64]
 
 
-def everything(content: Content, top: Descriptor) -> set[str]:
+def everything(content: ContentStore, top: Descriptor) -> set[str]:
     """Return the digests of an image, all of them verified."""
     found = parts(content.read, top)
     for blob in found.blobs:
@@ -54,7 +54,7 @@ def everything(content: Content, top: Descriptor) -> set[str]:
     return {descriptor.digest for descriptor, _ in found.documents} | {blob.digest for blob in found.blobs}
 
 
-def test_an_image_comes_in_whole_and_is_named(layout: Layout, content: Content) -> None:
+def test_an_image_comes_in_whole_and_is_named(layout: Layout, content: ContentStore) -> None:
     layout.image("web", [{"a": "1"}, {"b": "2"}, {"a": "1"}])
     seen: Counter[str] = Counter()
 
@@ -66,7 +66,7 @@ def test_an_image_comes_in_whole_and_is_named(layout: Layout, content: Content) 
     assert all(content.size(digest) == count for digest, count in seen.items())
 
 
-def test_one_platform_of_an_index_or_all_of_them(layout: Layout, content: Content) -> None:
+def test_one_platform_of_an_index_or_all_of_them(layout: Layout, content: ContentStore) -> None:
     linux, freebsd = layout.image(None, [{"l": "1"}]), layout.image(None, [{"f": "1"}], platform=FREEBSD)
     index = layout.index("both", [linux, freebsd])
 
@@ -77,7 +77,7 @@ def test_one_platform_of_an_index_or_all_of_them(layout: Layout, content: Conten
     assert {linux.digest, freebsd.digest} <= everything(content, index)
 
 
-def test_what_is_there_is_not_fetched(layout: Layout, content: Content) -> None:
+def test_what_is_there_is_not_fetched(layout: Layout, content: ContentStore) -> None:
     layout.image("a", [{"shared": "1"}])
     layout.image("b", [{"shared": "1"}, {"own": "2"}])
     copy_in(source(layout, "a"), content, "a")
@@ -93,7 +93,7 @@ def test_what_is_there_is_not_fetched(layout: Layout, content: Content) -> None:
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
-def test_the_first_error_stops_all_and_names_nothing(layout: Layout, content: Content, jobs: int) -> None:
+def test_the_first_error_stops_all_and_names_nothing(layout: Layout, content: ContentStore, jobs: int) -> None:
     layout.image("web", [{"f": os.urandom(2000)} for _ in range(6)])
     victim = model.parse_manifest(source(layout).document(source(layout).top())).layers[2].digest  # type: ignore[union-attr]
 
@@ -113,7 +113,7 @@ def test_the_first_error_stops_all_and_names_nothing(layout: Layout, content: Co
     assert (victim, 192) in retry.asked, "three blocks were here already"
 
 
-def test_damage_in_what_an_interrupted_try_left_is_repaired(layout: Layout, content: Content) -> None:
+def test_damage_in_what_an_interrupted_try_left_is_repaired(layout: Layout, content: ContentStore) -> None:
     top = layout.image("web", compression="")
     layer = model.parse_manifest(source(layout).document(top)).layers[0]  # type: ignore[union-attr]
     partial = Path(content.directory, "ingest", layer.digest.replace(":", "-"))
@@ -135,7 +135,7 @@ def _flip(layout: Layout, digest: str) -> None:
 
 @pytest.mark.parametrize("what", ["manifest", "config", "layer", "missing", "short"])
 def test_a_damaged_source_is_refused_and_leaves_nothing_but_whole_blobs(
-    layout: Layout, content: Content, what: str
+    layout: Layout, content: ContentStore, what: str
 ) -> None:
     top = layout.image("web", [{"f": os.urandom(500)}], compression="")
     manifest = model.parse_manifest(source(layout).document(top))
@@ -158,14 +158,14 @@ def test_a_damaged_source_is_refused_and_leaves_nothing_but_whole_blobs(
     assert list(Path(content.directory).glob("ingest/*")) == []
 
 
-def test_what_is_no_image_is_refused(layout: Layout, content: Content) -> None:
+def test_what_is_no_image_is_refused(layout: Layout, content: ContentStore) -> None:
     layout.name("odd", layout.blob(b"{}", "application/vnd.example"))
 
     with pytest.raises(ImageError, match=r"application/vnd\.example is no image"):
         copy_in(source(layout), content, "n")
 
 
-def test_an_index_may_name_what_nobody_knows(layout: Layout, content: Content) -> None:
+def test_an_index_may_name_what_nobody_knows(layout: Layout, content: ContentStore) -> None:
     odd = layout.blob(b"odd", "application/vnd.example")
     layout.index("x", [layout.image(None), odd])
 
@@ -177,7 +177,7 @@ def test_an_index_may_name_what_nobody_knows(layout: Layout, content: Content) -
 PULL = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts with it ignored
-from runjail.image.content.store import Content
+from runjail.image.content.store import ContentStore
 from runjail.image.content.oci_layout import LayoutSource
 from runjail.image.content.copy import copy_in
 class Slow(LayoutSource):
@@ -187,7 +187,7 @@ class Slow(LayoutSource):
             print("busy", flush=True)
             time.sleep(60)
 try:
-    copy_in(Slow(sys.argv[1]), Content(sys.argv[2]), "n")
+    copy_in(Slow(sys.argv[1]), ContentStore(sys.argv[2]), "n")
 except KeyboardInterrupt:
     print("interrupted", flush=True)
 """
@@ -195,7 +195,7 @@ except KeyboardInterrupt:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_copy_ends_at_once_and_is_resumed(
-    layout: Layout, content: Content, number: signal.Signals
+    layout: Layout, content: ContentStore, number: signal.Signals
 ) -> None:
     layout.image("web", [{"f": os.urandom(3000)}], compression="")
     environment = {"PYTHONPATH": str(TOP)}
@@ -222,11 +222,12 @@ def test_an_interrupted_copy_ends_at_once_and_is_resumed(
     assert everything(content, content.find("n"))
 
 
-def test_eight_copies_of_overlapping_images_at_once(layout: Layout, content: Content) -> None:
+def test_eight_copies_of_overlapping_images_at_once(layout: Layout, content: ContentStore) -> None:
     shared = [{f"f{number}": os.urandom(5000)} for number in range(4)]
     tops = {f"i{number}": layout.image(f"i{number}", [*shared, {"own": str(number)}]) for number in range(8)}
     threads = [
-        threading.Thread(target=copy_in, args=(source(layout, name), Content(content.directory), name)) for name in tops
+        threading.Thread(target=copy_in, args=(source(layout, name), ContentStore(content.directory), name))
+        for name in tops
     ]
     for thread in threads:
         thread.start()
@@ -236,33 +237,33 @@ def test_eight_copies_of_overlapping_images_at_once(layout: Layout, content: Con
     assert {name: entry.digest for name, entry in content.names().items()} == {n: t.digest for n, t in tops.items()}
     for top in tops.values():
         assert everything(content, top)
-    assert content.collect() == ([], 0)
+    assert content.garbage_collect() == ([], 0)
 
 
-def test_a_collection_meanwhile_spares_the_image(layout: Layout, content: Content, tmp_path: Path) -> None:
+def test_a_collection_meanwhile_spares_the_image(layout: Layout, content: ContentStore, tmp_path: Path) -> None:
     top = layout.image("web", [{"a": "1"}, {"b": "2"}])
-    other = Content(content.directory)
+    other = ContentStore(content.directory)
 
-    def collect(_digest: str, _number: int) -> None:
-        assert other.collect() == ([], 0)
+    def garbage_collect(_digest: str, _number: int) -> None:
+        assert other.garbage_collect() == ([], 0)
 
-    copy_in(Watched(layout, fail=collect), content, "n", jobs=1)
+    copy_in(Watched(layout, fail=garbage_collect), content, "n", jobs=1)
     content.untag("n")
 
     class Sink(LayoutSink):
         def has(self, descriptor: Descriptor) -> bool:
-            collect("", 0)
+            garbage_collect("", 0)
             return super().has(descriptor)
 
     copy_out(content, top, Sink(str(tmp_path / "out")))
-    assert everything(Content(str(tmp_path / "out")), top)
-    assert len(other.collect()[0]) == 4
+    assert everything(ContentStore(str(tmp_path / "out")), top)
+    assert len(other.garbage_collect()[0]) == 4
 
 
 # Out ---------------------------------------------------------------------------------------------------------------
 
 
-def test_an_image_goes_into_a_layout_beside_others(layout: Layout, content: Content, tmp_path: Path) -> None:
+def test_an_image_goes_into_a_layout_beside_others(layout: Layout, content: ContentStore, tmp_path: Path) -> None:
     top = layout.image("web")
     other = Layout(tmp_path / "other")
     there = other.image("there", [{"x": "y"}])
@@ -270,13 +271,13 @@ def test_an_image_goes_into_a_layout_beside_others(layout: Layout, content: Cont
 
     copy_out(content, "n", LayoutSink(str(other.path), "web:1"))
 
-    found = Content(str(other.path))
+    found = ContentStore(str(other.path))
     assert {name: entry.digest for name, entry in found.names().items()} == {"there": there.digest, "web:1": top.digest}
     assert everything(found, top)
     assert sorted(os.listdir(other.path)) == ["blobs", "index.json", "oci-layout"]
 
 
-def test_an_index_goes_out_with_all_platforms_or_one(layout: Layout, content: Content, tmp_path: Path) -> None:
+def test_an_index_goes_out_with_all_platforms_or_one(layout: Layout, content: ContentStore, tmp_path: Path) -> None:
     linux, freebsd = layout.image(None), layout.image(None, platform=FREEBSD)
     index = layout.index("both", [linux, freebsd])
     copy_in(source(layout), content, "n")
@@ -286,12 +287,12 @@ def test_an_index_goes_out_with_all_platforms_or_one(layout: Layout, content: Co
 
     assert LayoutSource(str(tmp_path / "all")).top().digest == index.digest
     assert LayoutSource(str(tmp_path / "one")).top().digest == freebsd.digest
-    assert not Content(str(tmp_path / "one")).has(linux.digest)
+    assert not ContentStore(str(tmp_path / "one")).has(linux.digest)
 
 
 @pytest.mark.parametrize(("kind", "level"), [("gzip", None), ("gzip", 9), ("zstd", None), ("zstd", 19), ("none", None)])
 def test_layers_are_recompressed_and_the_config_stays(
-    layout: Layout, content: Content, tmp_path: Path, kind: str, level: int | None
+    layout: Layout, content: ContentStore, tmp_path: Path, kind: str, level: int | None
 ) -> None:
     if kind == "zstd":
         pytest.importorskip("backports.zstd")
@@ -302,7 +303,7 @@ def test_layers_are_recompressed_and_the_config_stays(
 
     top = copy_out(content, "n", LayoutSink(str(tmp_path / "out")), compression=kind, level=level)
 
-    out = Content(str(tmp_path / "out"))
+    out = ContentStore(str(tmp_path / "out"))
     index = model.parse_manifest(out.read(top))
     assert isinstance(index, model.Index)
     assert index.manifests[0].platform == LINUX
@@ -320,7 +321,9 @@ def test_layers_are_recompressed_and_the_config_stays(
     assert set(content.digests()) == before, "the new layers do not stay in the store"
 
 
-def test_layers_in_that_compression_already_stay_as_they_are(layout: Layout, content: Content, tmp_path: Path) -> None:
+def test_layers_in_that_compression_already_stay_as_they_are(
+    layout: Layout, content: ContentStore, tmp_path: Path
+) -> None:
     top = layout.image("web")
     copy_in(source(layout), content, "n")
 
@@ -328,7 +331,7 @@ def test_layers_in_that_compression_already_stay_as_they_are(layout: Layout, con
 
 
 def test_encrypted_layers_pass_untouched_through_recompression(
-    layout: Layout, content: Content, tmp_path: Path
+    layout: Layout, content: ContentStore, tmp_path: Path
 ) -> None:
     plain, secret = tar({"a": "1"}), os.urandom(700)
     sealed = layout.blob(secret, media_types.oci_layer("gzip", encrypted=True)).replace(
@@ -343,14 +346,14 @@ def test_encrypted_layers_pass_untouched_through_recompression(
 
     top = copy_out(content, "n", LayoutSink(str(tmp_path / "out")), compression="gzip")
 
-    written = model.parse_manifest(Content(str(tmp_path / "out")).read(top))
+    written = model.parse_manifest(ContentStore(str(tmp_path / "out")).read(top))
     assert isinstance(written, model.Manifest)
     assert written.layers[1] == sealed.replace(data=written.layers[1].data)
     assert written.layers[0].media_type == media_types.oci_layer("gzip")
 
 
 def test_pointers_into_the_old_blob_are_dropped_and_docker_types_become_oci_ones(
-    layout: Layout, content: Content, tmp_path: Path
+    layout: Layout, content: ContentStore, tmp_path: Path
 ) -> None:
     data = tar({"a": "1"})
     pointers = {"containerd.io/snapshot/stargz/toc.digest": "sha256:x", "kept": "yes"}
@@ -362,13 +365,15 @@ def test_pointers_into_the_old_blob_are_dropped_and_docker_types_become_oci_ones
 
     top = copy_out(content, "n", LayoutSink(str(tmp_path / "out")), compression="none")
 
-    written = model.parse_manifest(Content(str(tmp_path / "out")).read(top))
+    written = model.parse_manifest(ContentStore(str(tmp_path / "out")).read(top))
     assert isinstance(written, model.Manifest)
     assert (top.media_type, written.config.media_type) == (media_types.OCI_MANIFEST, media_types.OCI_CONFIG)
     assert written.layers[0].annotations == {"kept": "yes"}
 
 
-def test_a_layer_that_is_not_its_diff_id_is_not_recompressed(layout: Layout, content: Content, tmp_path: Path) -> None:
+def test_a_layer_that_is_not_its_diff_id_is_not_recompressed(
+    layout: Layout, content: ContentStore, tmp_path: Path
+) -> None:
     layout.image("n", rootfs={"type": "layers", "diff_ids": [digest_of(b"something else")]})
     copy_in(source(layout), content, "n")
     before = set(content.digests())
@@ -382,7 +387,7 @@ def test_a_layer_that_is_not_its_diff_id_is_not_recompressed(layout: Layout, con
 
 @pytest.mark.parametrize(("kind", "level"), [("brotli", None), ("gzip", 10), ("zstd", 23)])
 def test_a_wrong_compression_is_refused_before_anything(
-    layout: Layout, content: Content, tmp_path: Path, kind: str, level: int | None
+    layout: Layout, content: ContentStore, tmp_path: Path, kind: str, level: int | None
 ) -> None:
     layout.image("n")
     copy_in(source(layout), content, "n")
@@ -393,7 +398,9 @@ def test_a_wrong_compression_is_refused_before_anything(
 
 
 @pytest.mark.parametrize("kind", ["new", "used", "archive"])
-def test_an_error_on_the_way_out_leaves_nothing(layout: Layout, content: Content, tmp_path: Path, kind: str) -> None:
+def test_an_error_on_the_way_out_leaves_nothing(
+    layout: Layout, content: ContentStore, tmp_path: Path, kind: str
+) -> None:
     layout.image("n", [{"a": "1"}, {"b": "2"}])
     top = copy_in(source(layout), content, "n")
     manifest = model.parse_manifest(content.read(top))
@@ -418,7 +425,9 @@ def test_an_error_on_the_way_out_leaves_nothing(layout: Layout, content: Content
 
 
 @pytest.mark.parametrize("sink", [LayoutSink, ArchiveSink])
-def test_an_interrupted_copy_out_leaves_nothing(layout: Layout, content: Content, tmp_path: Path, sink: Any) -> None:
+def test_an_interrupted_copy_out_leaves_nothing(
+    layout: Layout, content: ContentStore, tmp_path: Path, sink: Any
+) -> None:
     layout.image("n", [{"a": "1"}])
     copy_in(source(layout), content, "n")
     (tmp_path / "out").mkdir()
@@ -431,14 +440,14 @@ def test_an_interrupted_copy_out_leaves_nothing(layout: Layout, content: Content
     assert os.listdir(tmp_path / "out") == []
 
 
-def test_what_goes_out_to_an_archive_comes_back_the_same(layout: Layout, content: Content, tmp_path: Path) -> None:
+def test_what_goes_out_to_an_archive_comes_back_the_same(layout: Layout, content: ContentStore, tmp_path: Path) -> None:
     index = layout.index("n", [layout.image(None, [{"a": os.urandom(3000)}]), layout.image(None, platform=FREEBSD)])
     copy_in(source(layout), content, "n")
 
     copy_out(content, "n", ArchiveSink(str(tmp_path / "out.tar"), "example.org/web:1"))
 
     archive = ArchiveSource(str(tmp_path / "out.tar"), "example.org/web:1")
-    back = Content(str(tmp_path / "back"))
+    back = ContentStore(str(tmp_path / "back"))
     assert copy_in(archive, back, "n").digest == index.digest
     archive.close()
     assert everything(back, index) == everything(content, index)

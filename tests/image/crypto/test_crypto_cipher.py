@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from runjail.errors import Corrupt, ImageError
-from runjail.image.crypto.options import Private, Public
+from runjail.image.crypto.options import PrivateLayerOptions, PublicLayerOptions
 from runjail.image.model import Descriptor
 
 pytest.importorskip("cryptography", reason="needs cryptography")
@@ -16,7 +16,7 @@ pytest.importorskip("cryptography", reason="needs cryptography")
 from runjail.image.crypto import cipher, layer_stream
 from tests.image import raw_tars
 
-KEY = Private(bytes(range(32)), bytes(range(0xF0, 0x100)), "sha256:" + "ab" * 32)
+KEY = PrivateLayerOptions(bytes(range(32)), bytes(range(0xF0, 0x100)), "sha256:" + "ab" * 32)
 PLAIN = b"runjail ocicrypt vector 1\n" * 2
 CIPHERTEXT = bytes.fromhex(
     "e075a3e742ffeceb350a8f37324b1360ea291e23854546e15fad2754241de7e7f54c4e387d7b87e108f10066f03786e03b48f227"
@@ -117,7 +117,7 @@ def test_a_full_disk_is_an_error_of_ours(tmp_path: Path) -> None:
         layer_stream.encrypt_blob(source, reading, plain)
     os.close(source)
     with pytest.raises(ImageError, match=f"reading blob {plain.digest}: bad file descriptor"):
-        layer_stream.verify(source, KEY, Public(b"0" * 32), plain)
+        layer_stream.verify(source, KEY, PublicLayerOptions(b"0" * 32), plain)
     os.close(reading)
 
 

@@ -88,8 +88,8 @@ def test_several_recipients() -> None:
 
 def test_nobody_to_wrap_for() -> None:
     assert jwe.wrap(OPTIONS, {"x509s": (b"",)}) is None
-    assert not jwe.offered({"x509s": (b"",)})
-    assert jwe.offered(key_fixtures.rsa_pair().parameters())
+    assert not jwe.has_keys({"x509s": (b"",)})
+    assert jwe.has_keys(key_fixtures.rsa_pair().parameters())
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from runjail.errors import Corrupt, ImageError, RunjailError, Unauthorized
 from runjail.image.crypto import jwe, keyprovider, ocicrypt
-from runjail.image.crypto.options import Private, Public
+from runjail.image.crypto.options import PrivateLayerOptions, PublicLayerOptions
 from runjail.image.model import Descriptor
 
 pytest.importorskip("cryptography", reason="needs cryptography")
 from tests.image import key_fixtures
 
-KEY = Private(bytes(range(32)), bytes(range(16)), "sha256:" + "ab" * 32)
-SHARED = Public(bytes(range(32)))
+KEY = PrivateLayerOptions(bytes(range(32)), bytes(range(16)), "sha256:" + "ab" * 32)
+SHARED = PublicLayerOptions(bytes(range(32)))
 MISSING = "you are not authorized to use this image: missing private key needed for decryption"
 NONE_FITS = (
     "you are not authorized to use this image: no suitable key unwrapper found or none of the private keys could be "

@@ -5,23 +5,23 @@ import base64
 import pytest
 
 from runjail.errors import Corrupt
-from runjail.image.crypto.options import Private, Public
+from runjail.image.crypto.options import PrivateLayerOptions, PublicLayerOptions
 
-KEY = Private(bytes(range(32)), bytes(range(0xF0, 0x100)), "sha256:" + "ab" * 32)
+KEY = PrivateLayerOptions(bytes(range(32)), bytes(range(0xF0, 0x100)), "sha256:" + "ab" * 32)
 HMAC = "lObqkzPl4j5QtRt1xy/0m2T4uKa+a1PsKzNjVGJ5aCE="
 
 
 def test_options_are_ocicrypts_json() -> None:
     """Order of keys and length are upstream's: pkcs11 can hold 193 bytes and not many more."""
-    private, public = KEY.to_json(), Public(base64.b64decode(HMAC)).to_json()
+    private, public = KEY.to_json(), PublicLayerOptions(base64.b64decode(HMAC)).to_json()
 
     assert private.startswith(b'{"symkey":"AAECAwQF') and len(private) == 193
     assert private.endswith(
         b'","digest":"sha256:' + b"ab" * 32 + b'","cipheroptions":{"nonce":"8PHy8/T19vf4+fr7/P3+/w=="}}'
     )
     assert public == b'{"cipher":"AES_256_CTR_HMAC_SHA256","hmac":"' + HMAC.encode() + b'","cipheroptions":{}}'
-    assert Private.from_json(private) == KEY
-    assert Public.from_json(public) == Public(base64.b64decode(HMAC))
+    assert PrivateLayerOptions.from_json(private) == KEY
+    assert PublicLayerOptions.from_json(public) == PublicLayerOptions(base64.b64decode(HMAC))
 
 
 def test_options_are_read_as_go_reads_them() -> None:
@@ -29,8 +29,11 @@ def test_options_are_read_as_go_reads_them() -> None:
     text = b'{"SymKey":"%s","extra":[1],"digest":null,"CipherOptions":{"Nonce":"%s","more":"AA=="}}'
     encoded = tuple(base64.b64encode(value) for value in (KEY.symkey, KEY.nonce))
 
-    assert Private.from_json(text % encoded) == KEY.replace(digest="")
-    assert Public.from_json(b'{"cipher":"AES_256_CTR_HMAC_SHA256","hmac":"AA==","cipheroptions":null}').nonce is None
+    assert PrivateLayerOptions.from_json(text % encoded) == KEY.replace(digest="")
+    assert (
+        PublicLayerOptions.from_json(b'{"cipher":"AES_256_CTR_HMAC_SHA256","hmac":"AA==","cipheroptions":null}').nonce
+        is None
+    )
 
 
 @pytest.mark.parametrize(
@@ -51,12 +54,12 @@ def test_options_are_read_as_go_reads_them() -> None:
 def test_bad_private_options(content: bytes, why: str) -> None:
     """No key, no nonce or one of another length: refused, where ocicrypt would decrypt to garbage."""
     with pytest.raises(Corrupt, match=why):
-        Private.from_json(content)
+        PrivateLayerOptions.from_json(content)
 
 
 def test_nobody_sees_a_key() -> None:
     """Neither repr nor an error shows key material."""
     assert repr(KEY) == f"Private(symkey=***, nonce=***, digest={KEY.digest!r})"
     with pytest.raises(Corrupt) as caught:
-        Private.from_json(b'{"symkey":"c2VjcmV0')
+        PrivateLayerOptions.from_json(b'{"symkey":"c2VjcmV0')
     assert "c2Vj" not in str(caught.value)

@@ -160,7 +160,7 @@ def test_no_recipient_needs_no_gpg(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pgp_gpg, "which", lambda *names: None)
 
     assert pgp.wrap(encrypted_images.OPTIONS, {}) is None
-    assert not pgp.offered({})
+    assert not pgp.has_keys({})
 
 
 # Refusals ---------------------------------------------------------------------------------------------------------

@@ -241,7 +241,7 @@ def test_an_unknown_hash_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_without_recipients_there_is_no_packet() -> None:
     assert pkcs11.wrap(encrypted_images.OPTIONS, {}) is None
-    assert not pkcs11.offered({"pkcs11-yamls": (None,)})
+    assert not pkcs11.has_keys({"pkcs11-yamls": (None,)})
 
 
 ENTRY = {"version": 0, "blob": "AAAA", "hash": "sha1"}

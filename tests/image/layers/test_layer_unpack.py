@@ -171,7 +171,7 @@ def test_a_consumer_that_fails_is_the_cause() -> None:
     def fail(_data: bytes) -> None:
         raise MemoryError
 
-    with pytest.raises(MemoryError), pipeline.Fan((b"x" for _ in range(1000)), [fail]) as chunks:
+    with pytest.raises(MemoryError), pipeline.Tee((b"x" for _ in range(1000)), [fail]) as chunks:
         for _ in chunks:
             pass
 
@@ -183,7 +183,7 @@ def test_an_interrupted_block_ends_all_threads() -> None:
         while True:
             yield b"x"
 
-    with pytest.raises(KeyboardInterrupt), pipeline.Fan(endless(), [lambda _data: None]) as chunks:
+    with pytest.raises(KeyboardInterrupt), pipeline.Tee(endless(), [lambda _data: None]) as chunks:
         next(chunks)
         raise KeyboardInterrupt
 
@@ -193,7 +193,7 @@ def test_every_consumer_sees_everything() -> None:
     first, second = list[bytes](), list[bytes]()
     pieces = [b"%d" % number for number in range(500)]
 
-    with pipeline.Fan(pieces, [first.append, second.append]) as chunks:
+    with pipeline.Tee(pieces, [first.append, second.append]) as chunks:
         third = list(chunks)
 
     assert first == second == third == pieces

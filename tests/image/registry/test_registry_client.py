@@ -9,7 +9,7 @@ from runjail import log
 from runjail.errors import Corrupt, ImageNotFound, RegistryError
 from runjail.image import media_types
 from runjail.image.content.copy import copy_in
-from runjail.image.content.store import Content
+from runjail.image.content.store import ContentStore
 from tests.image.registry_server import Fake, Handler, Server, described, make_certificate, run
 
 pytest.importorskip("urllib3", reason="needs urllib3")
@@ -257,7 +257,7 @@ def test_mirror_with_a_wrong_byte(
     if start:
         other.fault("GET", digest, *[lambda request: request.cut()] * 9)
     client = client_of(fake.host, mirror=other.host)
-    content = Content(str(tmp_path / "content"))
+    content = ContentStore(str(tmp_path / "content"))
     copy_in(client.source(), content, "web")
 
     assert content.intact(digest)
@@ -272,7 +272,7 @@ def test_registry_with_a_wrong_byte(fake: Fake, client_of: Make, tmp_path: Path)
     fake.fault("GET", digest, *[lambda request: request.reply(200, b"C" + CONTENT[1:])] * 9)
 
     with pytest.raises(Corrupt, match="content has digest"):
-        copy_in(client_of(fake.host).source(), Content(str(tmp_path / "content")), "web")
+        copy_in(client_of(fake.host).source(), ContentStore(str(tmp_path / "content")), "web")
     assert len(fake.server.calls("GET", digest)) == 1
 
 

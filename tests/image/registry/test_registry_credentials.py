@@ -12,7 +12,7 @@ import pytest
 from runjail import log
 from runjail.errors import ImageError
 from runjail.image.registry import credentials
-from runjail.image.registry.credentials import Credentials, Keyring
+from runjail.image.registry.credentials import Credentials, CredentialStore
 
 HUB = "https://index.docker.io/v1/"
 
@@ -38,7 +38,7 @@ def user(found: Credentials | None) -> str:
 
 def look(document: object, host: str, repository: str = "a/b", **more: Any) -> Credentials | None:
     """Look into one document, as an environment variable gives it."""
-    keyring = Keyring(environ={"HOME": "/nonexistent", "DOCKER_AUTH_CONFIG": json.dumps(document)}, **more)
+    keyring = CredentialStore(environ={"HOME": "/nonexistent", "DOCKER_AUTH_CONFIG": json.dumps(document)}, **more)
     return keyring.find(host, repository)
 
 
@@ -53,7 +53,7 @@ def test_order_of_files(home: Path) -> None:
         "XDG_CONFIG_HOME": str(home / "config"),
         "DOCKER_CONFIG": str(home / "docker"),
     }
-    keyring = Keyring(environ=environ)
+    keyring = CredentialStore(environ=environ)
     places = [
         home / "run" / "containers" / "auth.json",
         home / "config" / "containers" / "auth.json",
@@ -73,7 +73,7 @@ def test_order_of_files(home: Path) -> None:
 
 
 def test_places_without_variables(home: Path) -> None:
-    assert Keyring(environ={"HOME": str(home)}).files == [
+    assert CredentialStore(environ={"HOME": str(home)}).files == [
         f"/run/containers/{os.getuid()}/auth.json",
         f"{home}/.config/containers/auth.json",
         f"{home}/.docker/config.json",
@@ -89,23 +89,23 @@ def test_a_file_that_is_named_is_the_only_one(home: Path) -> None:
     inline = json.dumps({"auths": {"r.test": entry("inline")}})
     environ = {"HOME": str(home), "REGISTRY_AUTH_FILE": one, "DOCKER_AUTH_CONFIG": inline}
 
-    assert user(Keyring(environ=environ).find("r.test", "web")) == "one"
-    assert Keyring(two, environ).find("r.test", "web") is None
+    assert user(CredentialStore(environ=environ).find("r.test", "web")) == "one"
+    assert CredentialStore(two, environ).find("r.test", "web") is None
     del environ["REGISTRY_AUTH_FILE"]
-    assert user(Keyring(environ=environ).find("r.test", "web")) == "inline"
+    assert user(CredentialStore(environ=environ).find("r.test", "web")) == "inline"
     del environ["DOCKER_AUTH_CONFIG"]
-    assert user(Keyring(environ=environ).find("r.test", "web")) == "docker"
+    assert user(CredentialStore(environ=environ).find("r.test", "web")) == "docker"
 
 
 def test_a_named_file_has_to_exist(home: Path) -> None:
     with pytest.raises(ImageError, match=f"^credentials file {home}/absent is missing$"):
-        Keyring(f"{home}/absent", {}).find("r.test", "web")
+        CredentialStore(f"{home}/absent", {}).find("r.test", "web")
 
 
 def test_a_file_that_is_a_directory(home: Path) -> None:
     (home / ".docker" / "config.json").mkdir(parents=True)
     with pytest.raises(ImageError, match=r"config\.json is not a regular file"):
-        Keyring(environ={"HOME": str(home)}).find("r.test", "web")
+        CredentialStore(environ={"HOME": str(home)}).find("r.test", "web")
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"auths": {"r.test": s3cret', "5", "[" * 5000])
@@ -113,7 +113,7 @@ def test_a_file_that_is_not_json(home: Path, text: str) -> None:
     """The error names the file and quotes nothing."""
     path = write(home / "auth.json", text)
     with pytest.raises(ImageError, match=f"^credentials file {path}: not a JSON object$"):
-        Keyring(path, {}).find("r.test", "web")
+        CredentialStore(path, {}).find("r.test", "web")
 
 
 # Keys -------------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 
 from runjail.errors import Corrupt, ImageError, ImageNotFound, RegistryError
 from runjail.image import media_types, model
-from runjail.image.content.store import Content
+from runjail.image.content.store import ContentStore
 from runjail.image.model import Descriptor
 from tests.image.registry_server import Fake, Handler, described, digest_of, make_certificate
 
@@ -190,7 +190,7 @@ def test_ranges_that_are_refused(fake: Fake, client: Client, tmp_path: Path, sta
     assert client.blob(blob) == CONTENT
     assert [said is None for said in fake.server.sent("Range")] == [False, True, True, False, True, True]
 
-    content = Content(str(tmp_path / "content"))
+    content = ContentStore(str(tmp_path / "content"))
     with pytest.raises(KeyboardInterrupt), content.ingest(blob) as file:
         file.write(CONTENT[:500])
         raise KeyboardInterrupt

@@ -12,7 +12,7 @@ import pytest
 from runjail.errors import ImageNotFound, RegistryError
 from runjail.image import media_types, model
 from runjail.image.registry.client import Registry
-from runjail.image.registry.credentials import Keyring
+from runjail.image.registry.credentials import CredentialStore
 from runjail.image.registry.sink import RegistrySink
 from runjail.image.registry.source import RegistrySource
 from tests.image.registry_client import put
@@ -58,11 +58,11 @@ def token_guarded(tmp_path_factory: pytest.TempPathFactory, tokens: TokenServer)
     yield from run(DockerRegistry(tmp_path_factory.mktemp("token"), tokens.configuration))
 
 
-def keyring(home: Path, host: str = "", password: str = PASSWORD) -> Keyring:
+def keyring(home: Path, host: str = "", password: str = PASSWORD) -> CredentialStore:
     """Return a keyring that knows one host."""
     path = home / "auth.json"
     path.write_text(json.dumps({"auths": {host: {"username": USER, "password": password}} if host else {}}))
-    return Keyring(str(path), {"HOME": str(home)})
+    return CredentialStore(str(path), {"HOME": str(home)})
 
 
 def push(registry: Registry, repository: str, tag: str, *layers: bytes, mount_from: tuple[str, ...] = ()) -> str:
