@@ -290,7 +290,7 @@ def base_config(ours: Leftovers) -> dict[str, Any]:
 def machine_rootfs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root file system of this machine's own programs. Copy it, or leave it as it is."""
     path = tmp_path_factory.mktemp("machine") / "rootfs"
-    machine_root.create_rootfs(str(path))
+    machine_root.make_root(str(path))
     return path
 
 

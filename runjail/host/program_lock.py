@@ -34,7 +34,7 @@ class InheritedLock:
 
 
 def wait_for_programs(directory: str) -> None:
-    """Return when no program that was started under a InheritedLock of this directory runs any more. Raises HostError."""
+    """Return when no program started under an InheritedLock of this directory runs any more. Raises HostError."""
     try:
         lock = os.open(f"{directory}/{FILE}", os.O_RDWR | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):

@@ -41,7 +41,7 @@ class LayerKey(Record):
     key: bytes
 
     def __repr__(self) -> str:
-        return f"Seal({self.name!r})"  # the key belongs into no log
+        return f"LayerKey({self.name!r})"  # the key belongs into no log
 
 
 class LayerInfo(Record):

@@ -95,11 +95,11 @@ from runjail.container.state import Runtime
 
 class Host:
     os = "linux"
-    def started(self, pid): return "1"
-    def boot(self): return "b"
+    def start_time(self, pid): return "1"
+    def boot_id(self): return "b"
     def enter(self, host_state, keep): pass
     def restrict_calls(self): pass
-    def become(self, process): pass
+    def apply_credentials(self, process): pass
 
 store = Runtime(sys.argv[2] + "/state")
 container = store.reserve("web")
@@ -114,7 +114,7 @@ with open(container.path + "/config.json", "w") as file:
 process = parse_process(document, "linux")
 print("pid", os.getpid(), flush=True)
 try:
-    exec.become(exec.Request("web", process), Host(), store)
+    exec.exec_in_place(exec.Request("web", process), Host(), store)
 except Exception as error:
     print(error, flush=True)
     os._exit(9)

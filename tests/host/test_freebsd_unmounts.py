@@ -104,10 +104,8 @@ def test_mount_points_for_a_view_are_made_behind_it(
     machine: Machine, volume: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mount_readonly_root(machine)
-    machine.host_state.root, machine.host_state.source = (
-        str(machine.root),
-        f"{machine.root}/.",
-    )  # it shows what is behind it
+    machine.host_state.root = str(machine.root)
+    machine.host_state.source = f"{machine.root}/."  # it shows what is behind it
     refuse_first(monkeypatch, 1)
 
     machine.apply(Mount("nullfs", volume, "/data"))

@@ -78,7 +78,7 @@ class Store:
 
     def find(self, _id: str) -> Any:
         """Return something with a box."""
-        return type("Found", (), {"box": None})
+        return type("Found", (), {"host_state": None})
 
     def container(self, id: str) -> Any:
         """Return something that has files."""

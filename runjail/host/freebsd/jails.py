@@ -125,8 +125,8 @@ def _run_jail(name: str, given: "Sequence[tuple[str, str | None]]") -> int:
 def remove(libc: "Libc", note: "Note", host_state: "HostState") -> None:
     """Remove the jail with all its processes and children, then what it mounted itself where it was allowed to.
 
-    Only a jail of the noted name and root is touched, and of the noted jid, or else the host state's, where that is known: a
-    container of another root may have both by now. Waits a while for the kernel to kill who was inside.
+    Only a jail of the noted name and root is touched, and of the noted jid, or else the host state's, where that is
+    known: a container of another root may have both by now. Waits a while for the kernel to kill who was inside.
     """
     if "jid" not in note and note["name"] != host_state.name:
         return

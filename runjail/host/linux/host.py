@@ -58,9 +58,8 @@ class LinuxHost:
         if isinstance(step, steps.Cgroup):
             joined = host_state.cgroup
             cgroups.create(step, host_state, note)
-            if (
-                host_state.pid and host_state.cgroup and not joined
-            ):  # `update` gave a running container its first limits
+            first = bool(host_state.pid and host_state.cgroup and not joined)
+            if first:  # `update` gave a running container its first limits
                 for pid in self.processes(host_state):
                     cgroups.join(host_state.cgroup, pid)
         elif isinstance(step, steps.CreateNamespaces):
@@ -194,9 +193,8 @@ class LinuxHost:
         self._lacks_policy = host_state.lacks_policy()
         join.hide()
         opened = join.open_others(host_state, NAMESPACES)
-        if (
-            self.start_time(host_state.pid) != host_state.started
-        ):  # only now are the descriptors known to be of our init
+        # Only now are the descriptors known to be of our init.
+        if self.start_time(host_state.pid) != host_state.started:
             raise HostError("joining the container: its init is gone")
         self._enter_cgroup(host_state)
         for descriptor, flag in opened:

@@ -42,7 +42,7 @@ ATTEMPTS = 5  # at a mount point that goes away
 
 
 def mount(step: "steps.Mount", host_state: "HostState", note: "UndoLog", points: "Points", pids: int = -1) -> None:
-    """Perform one Mount step below host_state.root. pids: descriptor of the pid namespace that a proc shows, -1 for ours."""
+    """Perform one Mount step below the root. pids: descriptor of the pid namespace that a proc shows, -1 for ours."""
     try:
         root = rootfs.open_root(host_state.root)
         try:

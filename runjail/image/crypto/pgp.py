@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runjail.image.crypto.options import Parameters
 
-__all__ = ["NAME", "is_secret_keyring", "has_keys", "recipients", "unwrap", "wrap"]
+__all__ = ["NAME", "has_keys", "is_secret_keyring", "recipients", "unwrap", "wrap"]
 
 NAME = "pgp"
 NO_KEY = "PGP: No suitable key found to unwrap key"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from runjail.image.crypto.options import Parameters
 
-__all__ = ["NAME", "is_pkcs11_yaml", "has_keys", "recipients", "unwrap", "wrap"]
+__all__ = ["NAME", "has_keys", "is_pkcs11_yaml", "recipients", "unwrap", "wrap"]
 
 NAME = "pkcs11"
 NO_KEY = "PKCS11: No suitable private key found for decryption"
