@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+from runjail.storage import overlay_mount
 from tests.demo import machine_root, zfs_pool
 
 TOP = Path(__file__).resolve().parent.parent
@@ -90,6 +91,11 @@ def trusted_attributes() -> bool:
     return False
 
 
+def overlay() -> bool:
+    """Whether overlayfs can be mounted where temporary files are: not on another one, not without CAP_SYS_ADMIN."""
+    return LINUX and not overlay_mount.refusal(tempfile.gettempdir())
+
+
 def libseccomp() -> bool:
     """Whether the library is there that makes programs of seccomp profiles."""
     try:
@@ -123,6 +129,7 @@ NEEDS: dict[str, tuple[Callable[[], object], str]] = {
     "cgroups v1": (lambda: control_groups().endswith("/memory"), "a writable control group hierarchy v1"),
     "devices": (devices, "the right to make device nodes: root with CAP_MKNOD"),
     "trusted attributes": (trusted_attributes, "extended attributes of the class trusted: root with CAP_SYS_ADMIN"),
+    "overlay": (overlay, "overlayfs: root with CAP_SYS_ADMIN, and TMPDIR on a file system that is no overlay"),
     "libseccomp": (libseccomp, "libseccomp (Debian: libseccomp2)"),
     "loopback": (loopback, "a network: ip link set lo up"),
     "zfs": (lambda: not zfs_pool.missing(), "ZFS and root: on Linux zfs-fuse, /dev/fuse and the right to mount"),

@@ -5,6 +5,7 @@ import importlib
 import click
 
 from runjail.cli.table import GLOBALS, GROUPS, VERBS
+from runjail.storage.open import forms
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +20,9 @@ def _options(rows: "Sequence[tuple[str, str, str, str]]") -> list[click.Paramete
     for name, letters, kind, text in rows:
         if text and name != "help":
             spelled = [f"--{name}", *[f"-{letter}" for letter in letters]]
-            options.append(click.Option(spelled, is_flag=not kind, metavar=kind or None, help=text))
+            options.append(
+                click.Option(spelled, is_flag=not kind, metavar=kind or None, help=text.replace("{stores}", forms()))
+            )
     return options
 
 

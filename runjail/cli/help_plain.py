@@ -3,6 +3,7 @@
 import importlib
 
 from runjail.cli.table import GLOBALS, GROUPS, VERBS
+from runjail.storage.open import forms
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def _options(options: "Sequence[Option]") -> "list[str]":
     for name, letters, kind, text in options:
         if text:
             spelled = ", ".join([*[f"-{letter}" for letter in letters], f"--{name}"])
-            lines += _row(f"{spelled} {kind}".rstrip(), text)
+            lines += _row(f"{spelled} {kind}".rstrip(), text.replace("{stores}", forms()))
     return lines
 
 

@@ -41,7 +41,12 @@ def fill(making: "OwnedBundle", args: "Args", context: Context) -> "dict[str, An
     with images.content.lease():
         image, found = unpacked(images, args.text("image"))
         root = images.store.create_rootfs(
-            making.name, found.chain, seal=found.seal, size=limit, properties=making.properties()
+            making.name,
+            found.chain,
+            seal=found.seal,
+            size=limit,
+            properties=making.properties(),
+            transient=not (args.flag("detach") or args.flag("keep")),
         )
     document = config(
         image.config,
@@ -73,7 +78,7 @@ def _network(args: "Args") -> str:
 
 def release(path: str) -> None:
     """Take back the bundle of a container that is gone, if the store made it."""
-    from runjail.storage.base import open_store
+    from runjail.storage.open import open_store
 
     location = owned.location(path)
     if location:

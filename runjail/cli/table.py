@@ -13,7 +13,7 @@ GLOBALS = (
     ("log-level", "", "LEVEL", "debug, info, warning or error"),
     ("debug", "", "", "the same as --log-level debug"),
     ("nri-bin", "", "DIR", "the directory of NRI plugins"),
-    ("store", "", "STORE", "where images and layers are kept: zfs:DATASET, dir:PATH or auto"),
+    ("store", "", "STORE", "where images and layers are kept: {stores}"),
     ("version", "vV", "", "print the version"),
     ("help", "h", "", "print help"),
     ("systemd-cgroup", "", "", ""),

@@ -8,7 +8,6 @@ Promises of whoever fills a draft: an entry that is there already is replaced an
 may get new attributes; every other entry may share its inode with lower layers, hard links included.
 """
 
-import os
 import re
 from typing import Protocol
 
@@ -48,7 +47,8 @@ class LayerInfo(Record):
     """A committed layer.
 
     chain, parent: chainIDs, parent is "" for a lowest layer. size: bytes that it adds to its parent; total: bytes of
-    the whole tree. seal: name of its seal or "". created: seconds since the epoch. users: roots made of it.
+    the whole tree, in a store of overlays of what it hides too. seal: name of its seal or "". created: seconds since
+    the epoch. users: roots made of it.
     name: dataset or directory.
     """
 
@@ -65,7 +65,7 @@ class LayerInfo(Record):
 class RootfsInfo(Record):
     """A container's root.
 
-    size: bytes it adds to its layer, in a store of directories those of the whole copy when it was made. quota: most
+    size: bytes it adds to its layer; in a directory those when it was made, of the whole copy if it is one. quota: most
     bytes it may add, 0 without. created: seconds since the epoch. path: the directory. dataset: of ZFS, or "".
     properties: as create_rootfs got them.
     """
@@ -133,7 +133,7 @@ class Store(Protocol):
     Chains are chainIDs (`sha256:HEX`), names of roots are container IDs; what is neither is a StorageError.
     """
 
-    kind: str  # "zfs" or "dir"
+    kind: str  # of open.DRIVERS: "zfs", "overlay", "dir"
     location: str  # what open_store takes: "zfs:tank/runjail", "dir:/var/db/runjail"
 
     def content(self) -> str:
@@ -165,10 +165,12 @@ class Store(Protocol):
         seal: LayerKey | None = None,
         size: int = 0,
         properties: "Mapping[str, str]" = ...,
+        transient: bool = False,
     ) -> str:
         """Make a container's root out of a layer and return its path, mounted. size: quota in bytes, 0 for none.
 
         properties: texts without control characters by name ([a-z0-9._-], but for name, chain and seal).
+        transient: it goes when its program ends, so nothing of it has to reach the disk, whatever is synced inside.
         Raises StorageError when there is such a root already.
         """
 
@@ -186,33 +188,6 @@ class Store(Protocol):
 
     def sweep(self) -> list[str]:
         """Remove half-made layers and roots whose makers died. Returns the datasets or directories removed."""
-
-
-def open_store(
-    location: str, *, default: str, make: bool = True, warn: "Say" = log.warning, info: "Say" = log.info
-) -> "Store":
-    """Open a store, making what is missing of it. make: also the store itself.
-
-    location: "zfs:DATASET", "dir:PATH" or "auto", which takes ZFS where there is a dataset `runjail` or where `default`
-    lies on ZFS, and otherwise the directory `default`, and says through `info` which and why.
-    Raises StorageError with a hint that names the command to give, StoreNotFound.
-    """
-    kind, _, place = location.partition(":")
-    if kind == "zfs" and place:
-        from runjail.storage.open import open_zfs
-
-        return open_zfs(place, default=default, make=make, warn=warn)
-    if kind == "dir" and os.path.isabs(place):
-        from runjail.storage.directory import DirectoryStore
-
-        return DirectoryStore(place, warn=warn, make=make)
-    if location == "auto":
-        from runjail.storage.open import choose
-
-        chosen, why = choose(default)
-        info(f"store {chosen}: {why}")
-        return open_store(chosen, default=default, make=make, warn=warn, info=info)
-    raise StorageError(f"{location}: not a store", "a store is zfs:DATASET, dir:/ABSOLUTE/PATH or auto")
 
 
 def chain_name(chain: str) -> str:

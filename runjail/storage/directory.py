@@ -1,240 +1,55 @@
-"""The store without ZFS: a directory for each layer and for each container.
+"""The store of plain directories, for systems without ZFS and overlayfs.
 
-    PATH/layers/HEX/{root,layer.json}          a layer by its chainID, files linked from the layer below
-    PATH/containers/NAME/{root,root.json}      the root of a container, a copy of its layer
-    PATH/making/KIND+NAME                      the same before it is complete; a rename makes it one of the above
-    PATH/trash                                 what is being removed
+    PATH/layers/HEX/root       a layer with all below it, files linked from the layer below
+    PATH/containers/NAME/root  a copy of it
 
-Linked files are one file in all layers: base.py says what that asks of whoever fills a draft. A layer is on the disk,
-all of it, before the rename. The root of a container is not: no container outlives the machine, so what a power cut
-leaves of one is removed by `sweep` or with its bundle.
+Linked files are one file in all layers: base.py says what that asks of whoever fills a draft.
 """
 
-import os
-
-from runjail import log
-from runjail.errors import InUse, StorageError
-from runjail.storage import base
-from runjail.storage.base import LayerInfo, LayerKey, LayerWriter, RootfsInfo
+from runjail.storage.base import LayerWriter
 from runjail.storage.directory_layout import DirectoryLayout
-from runjail.storage.store_lock import Lock, StoreDirectory
+from runjail.storage.store_lock import Lock
+from runjail.storage.tree_store import TreeStore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
     from typing import Any
 
     from runjail.storage.base import Say
 
-_NONE: "Mapping[str, str]" = {}
+
+def open_at(place: str, *, default: str, make: bool, warn: "Say") -> "DirectoryStore":
+    """Open the store in a directory: see open.DRIVERS. Raises StorageError, StoreNotFound."""
+    return DirectoryStore(place, warn, make=make)
 
 
-class DirectoryStore:
-    """A store in a directory, which is made with mode 0700 when it is missing, unless make is False."""
+def suits(default: str, holds: str) -> tuple[str, str]:
+    """Return the store in the default directory: what `auto` takes where nothing else suits."""
+    return f"dir:{default}", "layers are there already" if holds == "dir" else ""
+
+
+class DirectoryStore(TreeStore):
+    """A store whose layers are whole trees."""
 
     kind = "dir"
 
-    def __init__(self, path: str, warn: "Say" = log.warning, *, make: bool = True) -> None:
-        self.path, self.location, self._warn, self._warned = path, f"dir:{path}", warn, False
-        self._home = StoreDirectory(path, self.location, make=make)
-        self._places = DirectoryLayout(self._home)
-
-    def content(self) -> str:
-        """Return the directory for blobs and documents."""
-        return self._home.directory("content")
-
-    def bundles(self) -> str:
-        """Return the directory for bundles."""
-        return self._home.directory("bundles")
-
-    # -- layers
-
-    def has_layer(self, chain: str, seal: LayerKey | None = None) -> bool:
-        """Whether this layer is committed."""
-        return self._is_layer(self._layer(chain, seal))
-
-    def _is_layer(self, place: str) -> bool:
-        return self._places.document(place, "layer.json") is not None
-
-    def draft(self, chain: str, parent: str | None, seal: LayerKey | None = None) -> LayerWriter | None:
-        """Begin a layer with links to all files of its parent; None when it is committed."""
-        place, below = self._layer(chain, seal), self._layer(parent, seal) if parent else ""
-        locks = [self._home.lock("layer", os.path.basename(place))]
+    def _begin(self, making: str, place: str, below: str, facts: "dict[str, Any]", locks: list[Lock]) -> LayerWriter:
         try:
-            if self._is_layer(place):
-                locks[0].release()
-                return None
-            self._places.discard(place)  # one that a power cut left without its facts, by a release that synced nothing
-            if below:
-                locks.append(self._home.lock("layer", os.path.basename(below), shared=True))
-                if not self._is_layer(below):
-                    raise StorageError(f"the layer below {chain} is not in the store")
-            return self._begin(place, below, chain, parent or "", locks)
-        except BaseException:
-            for lock in locks:
-                lock.release()
-            raise
-
-    def _begin(self, place: str, below: str, chain: str, parent: str, locks: list[Lock]) -> "DirectoryDraft":
-        making = self._places.making("layer", os.path.basename(place))
-        try:
-            self._places.fresh(making)
+            self._places.fresh(making, "root")
             shared = self._places.link(below, making) if below else set()
         except BaseException:
             self._places.discard(making)
             raise
-        return DirectoryDraft(self._places, making, place, {"chain": chain, "parent": parent}, shared, locks)
+        return DirectoryDraft(self._places, making, place, facts, shared, locks)
 
-    def layers(self) -> list[LayerInfo]:
-        """Return all committed layers."""
-        users: dict[str, list[str]] = {}
-        for root in self.roots():
-            users.setdefault(root.chain, []).append(root.name)
-        infos = []
-        for name in self._places.names("layers"):
-            if facts := self._places.document(self._places.layer(name), "layer.json"):
-                sizes, on_it = (facts["size"], facts["total"]), tuple(users.get(facts["chain"], ()))
-                place = self._places.layer(name)
-                infos.append(LayerInfo(facts["chain"], facts["parent"], *sizes, "", facts["created"], on_it, place))
-        return infos
+    def _fill(self, making: str, layer: str) -> "dict[str, Any]":
+        self._places.fresh(making, "root")
+        self._places.copy(layer, making)
+        _own, total = self._places.measure(f"{making}/root", set())
+        return {"size": total}
 
-    def remove_layer(self, info: LayerInfo) -> None:
-        """Remove a layer that no root and no higher layer was made of."""
-        place = self._layer(info.chain)
-        lock = self._home.try_lock("layer", os.path.basename(place))
-        if not lock:
-            raise InUse(f"layer {info.chain} is in use: it is being made, or made use of")
-        with lock:
-            others = self.layers()
-            on_it = [other.chain for other in others if other.parent == info.chain]
-            on_it += [name for other in others if other.chain == info.chain for name in other.users]
-            if on_it:
-                raise InUse(f"layer {info.chain} is in use by {', '.join(on_it[:5])}")
-            self._places.discard(place)
-
-    # -- roots
-
-    def create_rootfs(
-        self,
-        name: str,
-        chain: str,
-        *,
-        seal: LayerKey | None = None,
-        size: int = 0,
-        properties: "Mapping[str, str]" = _NONE,
-    ) -> str:
-        """Copy a layer for a container and return the path of the copy."""
-        layer, place = self._layer(chain, seal), self._container(name)
-        facts = {"name": name, "chain": chain, "properties": base.check_properties(properties)}
-        if size and not self._warned:
-            self._warned = True
-            self._warn("a store of directories cannot enforce a size; ZFS can")
-        with self._home.lock("root", name) as lock:
-            if lock.abandoned:
-                self._discard_root(name, lock)
-            elif os.path.isdir(place):
-                raise StorageError(f"a root {name} exists already")
-            with self._home.lock("layer", os.path.basename(layer), shared=True):
-                if not self._is_layer(layer):
-                    raise StorageError(f"layer {chain} is not in the store")
-                self._copy(name, layer, place, facts, lock)
-        return f"{place}/root"
-
-    def _copy(self, name: str, layer: str, place: str, facts: "dict[str, Any]", lock: Lock) -> None:
-        making = self._places.making("root", name)
-        try:
-            self._places.fresh(making)
-            self._places.copy(layer, making)
-            _, total = self._places.measure(making, set())
-            self._places.keep(making, place, {**facts, "size": total}, "root.json", durable=False)
-        except BaseException:
-            self._discard_root(name, lock)
-            raise
-
-    def remove_root(self, name: str) -> None:
-        """Remove a container's copy."""
-        self._container(name)
-        with self._home.lock("root", name) as lock:
-            self._discard_root(name, lock)
-
-    def _discard_root(self, name: str, lock: Lock) -> bool:
-        """Remove a root whose lock we hold; when that fails, a sweep will try again. Whether there was one."""
-        try:
-            halves = [
-                self._places.discard(self._places.making("root", name)),
-                self._places.discard(self._container(name)),
-            ]
-        except StorageError:
-            lock.leave()
-            raise
-        return any(halves)
-
-    def root(self, name: str) -> RootfsInfo | None:
-        """Return one root."""
-        place = self._container(name)
-        facts = self._places.document(place, "root.json")
-        if not facts:
-            return None
-        return RootfsInfo(
-            name, facts["chain"], f"{place}/root", facts["size"], 0, facts["properties"], facts["created"], ""
-        )
-
-    def roots(self) -> list[RootfsInfo]:
-        """Return all roots."""
-        return [info for name in self._places.names("containers") if (info := self.root(name))]
-
-    # -- after accidents
-
-    def sweep(self) -> list[str]:
-        """Remove what processes that died have left."""
-        removed = []
-        for name in self._places.names("making"):
-            place = os.path.join(self.path, "making", name)
-            if self._attempt(self._sweep, *name.split("+", 1)):
-                removed.append(place)
-        for name in self._places.names("containers"):
-            if not self.root(name) and self._attempt(self._sweep_root, name):
-                removed.append(self._container(name))
-        for name in self._home.locks("root"):
-            if self._attempt(self._sweep, "root", name):
-                removed.append(self._container(name))
-        for name in self._places.names("trash"):
-            self._attempt(self._places.empty, name)
-        self._home.sweep_locks("layer", "seal")
-        return removed
-
-    def _sweep(self, kind: str, name: str) -> bool:
-        lock = self._home.try_lock(kind, name)
-        if not lock:  # somebody is making it
-            return False
-        with lock:
-            if kind == "root" and lock.abandoned:
-                return self._discard_root(name, lock)
-            return self._places.discard(self._places.making(kind, name))
-
-    def _sweep_root(self, name: str) -> bool:
-        """Remove a root without facts, unless somebody works on it."""
-        lock = self._home.try_lock("root", name)
-        if not lock:
-            return False
-        with lock:
-            return not self.root(name) and self._discard_root(name, lock)
-
-    def _attempt(self, call: "Callable[..., bool]", *arguments: str) -> bool:
-        try:
-            return call(*arguments)
-        except StorageError as error:
-            log.warning(f"{' '.join(arguments)} stays: {error}")
-            return False
-
-    def _layer(self, chain: str, seal: LayerKey | None = None) -> str:
-        if seal:
-            why = f"{self.location} cannot encrypt: layers of encrypted images cannot be kept sealed"
-            raise StorageError(why, "use a ZFS store, or turn store.encrypt off")
-        return self._places.layer(base.chain_name(chain))
-
-    def _container(self, name: str) -> str:
-        return self._places.container(base.check_root_name(name))
+    def _show(self, place: str, layer: str, *, transient: bool) -> None:
+        """The files are there."""
 
 
 class DirectoryDraft(LayerWriter):
@@ -254,7 +69,7 @@ class DirectoryDraft(LayerWriter):
         self._facts, self._shared = facts, shared
 
     def _keep(self) -> None:
-        size, total = self._places.measure(self._making, self._shared)
+        size, total = self._places.measure(f"{self._making}/root", self._shared)
         facts = {**self._facts, "size": size, "total": total}
         self._places.keep(self._making, self._place, facts, "layer.json", durable=True)
 

@@ -39,13 +39,14 @@ class DirectoryLayout:
         """Return what is in one of the store's directories, sorted."""
         return sorted(os.listdir(self._home.directory(directory)))
 
-    def fresh(self, making: str) -> None:
-        """Make the directory of something new, in place of what a process that died has left."""
+    def fresh(self, making: str, *names: str) -> None:
+        """Make the directory of something new, and these in it, in place of what a process that died has left."""
         self.discard(making)
         try:
             os.mkdir(making, 0o700)
-            os.mkdir(f"{making}/root")
-            os.chmod(f"{making}/root", 0o755)  # whatever umask our caller has
+            for name in names:
+                os.mkdir(f"{making}/{name}")
+                os.chmod(f"{making}/{name}", 0o755)  # whatever umask our caller has
         except OSError as error:
             raise StorageError(f"{making}: cannot be made: {reason(error)}") from error
 
@@ -75,16 +76,16 @@ class DirectoryLayout:
                 os.close(descriptor)
         return copier
 
-    def measure(self, making: str, shared: set[int]) -> tuple[int, int]:
+    def measure(self, tree: str, shared: set[int]) -> tuple[int, int]:
         """Return the bytes that a tree adds to files that are known, and all its bytes."""
         try:
-            root = os.open(f"{making}/root", DIRECTORY)
+            root = os.open(tree, DIRECTORY)
             try:
                 return copy_tree.measure(root, shared)
             finally:
                 os.close(root)
         except OSError as error:
-            raise StorageError(f"{making}: cannot be measured: {reason(error)}") from error
+            raise StorageError(f"{tree}: cannot be measured: {reason(error)}") from error
 
     def keep(self, making: str, place: str, facts: "dict[str, Any]", document: str, *, durable: bool) -> None:
         """Write down what is known of a tree and put it where it counts: the commit.
@@ -122,13 +123,17 @@ class DirectoryLayout:
         """Remove a directory of the store; False when it is not there. Raises InUse for one with mounts in it."""
         if not os.path.isdir(place):
             return False
-        remove_tree.refuse_mounts(place)
+        self.free(place)
         item = f"{os.getpid()}-{os.urandom(8).hex()}"
         try:
             os.rename(place, os.path.join(self._home.path, "trash", item))
         except OSError as error:
             raise StorageError(f"{place}: cannot be removed: {reason(error)}") from error
         return self.empty(item)
+
+    def free(self, place: str) -> None:
+        """Have nothing mounted in a directory that goes. Raises InUse."""
+        remove_tree.refuse_mounts(place)
 
     def empty(self, item: str) -> bool:
         """Remove what is in `trash` by this name."""

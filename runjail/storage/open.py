@@ -1,98 +1,95 @@
-"""Open a ZFS store, and find out what `auto` means on this machine."""
+"""Open a store by its location, and find out what `auto` means on this machine.
 
+A driver is a module with two functions besides what `base.Store` asks for, and a row in DRIVERS:
+
+    open_at(place, *, default, make, warn)   open the store NAME:place, making what is missing of it; make: also itself
+    suits(default, holds)                    what `auto` takes: the location, "" for none, and why or why not
+"""
+
+import importlib
 import os
-import re
 
-from runjail.errors import StorageError, StoreNotFound
-from runjail.storage import zfs_cli, zfs_core
-from runjail.storage.store_lock import StoreDirectory
-from runjail.storage.zfs import ZfsStore
-from runjail.storage.zfs_encryption import make_parent
+from runjail import log
+from runjail.errors import StorageError
+from runjail.record import Record
+from runjail.storage import layout_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runjail.storage.base import Say
-    from runjail.storage.zfs_cli import Cli
+    from typing import Protocol
 
-    FileSystem = tuple[str, str, bool]  # dataset, its mount point, whether it is mounted
+    from runjail.storage.base import Say, Store
 
-PARTS = ("layers", "containers")
-LONGEST = 160  # of a store's dataset: names end at 255, and a sealed layer adds 94
-_DATASET = re.compile(r"[A-Za-z][A-Za-z0-9_.: -]*(/[A-Za-z0-9_.: -]+)*")
+    class Module(Protocol):
+        """A driver's module. holds: which driver made the store in the directory `default`, "" where there is none."""
+
+        def open_at(self, place: str, *, default: str, make: bool, warn: Say) -> Store:
+            """Open a store. Raises StorageError with a hint that names the command to give, StoreNotFound."""
+
+        def suits(self, default: str, holds: str) -> tuple[str, str]:
+            """Return a location or "", and why."""
 
 
-def open_zfs(dataset: str, *, default: str, warn: "Say", zfs: "Cli | None" = None, make: bool = True) -> ZfsStore:
-    """Open the store in a dataset, which is created when only its parent is there, unless make is False.
+class Driver(Record):
+    """place: what stands behind the name in a location, for help texts. module: its name."""
 
-    Raises StorageError, StoreNotFound.
+    place: str
+    module: str
 
-    default: where to mount it when it would inherit no mount point.
+    def load(self) -> "Module":
+        """Import it."""
+        found: Module = importlib.import_module(self.module)
+        return found
+
+
+# In the order in which `auto` asks them; the last one suits always.
+DRIVERS = {
+    "zfs": Driver("DATASET", "runjail.storage.zfs_open"),
+    "overlay": Driver("/ABSOLUTE/PATH", "runjail.storage.overlay"),
+    "dir": Driver("/ABSOLUTE/PATH", "runjail.storage.directory"),
+}
+AUTO = "auto"
+
+
+def forms() -> str:
+    """Return the forms of a location, for people."""
+    return ", ".join(f"{name}:{driver.place}" for name, driver in DRIVERS.items()) + f" or {AUTO}"
+
+
+def is_location(text: str) -> bool:
+    """Whether this is the location of a store, in the form in which a store says its own."""
+    name, _, place = text.partition(":")
+    driver = DRIVERS.get(name)
+    if not driver or not place:
+        return False
+    return os.path.isabs(place) or not os.path.isabs(driver.place)
+
+
+def open_store(
+    location: str, *, default: str, make: bool = True, warn: "Say" = log.warning, info: "Say" = log.info
+) -> "Store":
+    """Open a store, making what is missing of it. make: also the store itself.
+
+    location: a driver's name and place, or "auto", which asks the drivers in turn and says through `info` which it
+    takes and why. default: the directory of a store that is on no dataset.
+    Raises StorageError with a hint that names the command to give, StoreNotFound.
     """
-    if not _DATASET.fullmatch(dataset) or ".." in dataset.split("/") or len(dataset) > LONGEST:
-        raise StorageError(f"{dataset!r} cannot be a dataset for a store", "a store is zfs:POOL/NAME")
-    cli = zfs or zfs_cli.find()
-    if not cli:
-        raise StorageError("there is no zfs(8) here", "a store without ZFS is dir:/ABSOLUTE/PATH")
-    parts = [f"{dataset}/{part}" for part in PARTS]
-    facts = cli.read([dataset, os.path.dirname(dataset) or dataset, *parts], ["type", "mountpoint", "mounted"])
-    if dataset not in facts:
-        if not make:
-            raise StoreNotFound(f"zfs:{dataset}")
-        _create(cli, dataset, facts.get(os.path.dirname(dataset)), default)
-        facts = cli.read([dataset], ["type", "mountpoint", "mounted"])
-    place = _mounted(cli, dataset, facts[dataset], default)
-    home = StoreDirectory(place, f"zfs:{dataset}", make=make or all(name in facts for name in parts))
-    for part, name in zip(PARTS, parts, strict=True):
-        home.directory(part)  # set-uid programs of layers are nobody's business on the host
-        if name not in facts:
-            make_parent(cli, name)
-    return ZfsStore(dataset, home, cli, lambda: zfs_core.load(cli, dataset, warn))
-
-
-def _create(cli: "Cli", dataset: str, parent: "dict[str, str] | None", default: str) -> None:
-    if not parent:
-        above = os.path.dirname(dataset)
-        hint = f"zfs create -p {above}" if "/" in above else "zpool list shows the pools that are there"
-        raise StorageError(f"the dataset {above or dataset} does not exist", hint)
-    place = {} if parent["mountpoint"].startswith("/") else {"mountpoint": default}
-    cli.create(dataset, {"atime": "off", **place})
-
-
-def _mounted(cli: "Cli", dataset: str, found: "dict[str, str]", default: str) -> str:
-    """Mount the store's dataset if need be. Returns where it is."""
-    if found["type"] != "filesystem":
-        raise StorageError(f"{dataset} is a {found['type']}, not a file system")
-    if not found["mountpoint"].startswith("/"):
-        raise StorageError(f"{dataset} has no mount point", f"zfs set mountpoint={default} {dataset}")
-    if found["mounted"] != "yes":
-        cli.mount(dataset)
-    return found["mountpoint"]
+    if location == AUTO:
+        location, why = choose(default)
+        info(f"store {location}: {why}")
+    name, _, place = location.partition(":")
+    if not is_location(location):
+        raise StorageError(f"{location}: not a store", f"a store is {forms()}")
+    return DRIVERS[name].load().open_at(place, default=default, make=make, warn=warn)
 
 
 def choose(default: str) -> tuple[str, str]:
     """Return the location that `auto` means here, and why. default: the directory of a store without ZFS."""
-    cli = zfs_cli.find()
-    return decide(cli.filesystems() if cli else [], default)
-
-
-def decide(datasets: "list[FileSystem]", default: str) -> tuple[str, str]:
-    """Choose between the machine's file systems and the directory `default`."""
-    stores = [name for name, _place, _mounted in datasets if name.count("/") == 1 and name.endswith("/runjail")]
-    if stores:
-        return f"zfs:{stores[0]}", "there is such a dataset"
-    if os.path.isdir(os.path.join(default, "layers")):
-        return f"dir:{default}", "layers are there already"
-    if pool := _pool_of(datasets, default):
-        return f"zfs:{pool}/runjail", f"{default} lies on ZFS"
-    return f"dir:{default}", "it is on no ZFS" if datasets else "there is no ZFS"
-
-
-def _pool_of(datasets: "list[FileSystem]", path: str) -> str:
-    """Return the pool of the file system that a path is on, or would be; "" when that is not ZFS."""
-    while not os.path.exists(path):
-        path = os.path.dirname(path)
-    device = os.stat(path).st_dev
-    for name, place, mounted in datasets:
-        if mounted and os.path.isdir(place) and os.stat(place).st_dev == device:
-            return name.partition("/")[0]
-    return ""
+    holds = layout_file.driver_at(default)
+    against: list[str] = []
+    for driver in DRIVERS.values():
+        location, why = driver.load().suits(default, holds)
+        if location:
+            return location, "; ".join([*against, why] if why else against)
+        against += [why] if why else []
+    raise StorageError(f"no store can be at {default}", f"a store is {forms()}")

@@ -11,10 +11,14 @@ import threading
 
 from runjail.errors import StorageError, StoreNotFound, reason
 from runjail.host import programs
+from runjail.storage import layout_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Self
+
+_NONE: "Mapping[str, str]" = {}
 
 
 class InheritedLocks:
@@ -94,15 +98,30 @@ class Lock:
 class StoreDirectory:
     """The directories of a store: content, bundles, and locks by kind. All have mode 0700.
 
-    location: how the store is called. make: make it where there is none. Raises StoreNotFound, StorageError.
+    location: how the store is called. make: make it where there is none. known: see layout_file. facts: what a driver
+    wants to know of a store again that it makes now. Raises StoreNotFound, StorageError.
     """
 
-    def __init__(self, path: str, location: str = "", *, make: bool = True) -> None:
+    def __init__(
+        self,
+        path: str,
+        location: str = "",
+        *,
+        make: bool = True,
+        known: bool = False,
+        facts: "Mapping[str, str]" = _NONE,
+    ) -> None:
         self.path = path
         if not make and not _is_home(path):
             raise StoreNotFound(location)
+        driver = location.partition(":")[0]
+        layout_file.refuse_other(path, driver, known=known)
         self.directory()
         self._locks = self.directory("locks")
+        beside = os.path.join(self._locks, f"new-{os.getpid()}-{os.urandom(6).hex()}")
+        layout_file.write(path, beside, {"driver": driver, "location": location, **facts})
+        layout_file.refuse_other(path, driver, known=known)  # of somebody who made one just now
+        self.facts = layout_file.read(path)
 
     def directory(self, *names: str) -> str:
         """Return a directory of the store, itself without names, made when missing. Raises StorageError."""

@@ -143,13 +143,14 @@ class ZfsStore:
         seal: LayerKey | None = None,
         size: int = 0,
         properties: "Mapping[str, str]" = _NONE,
+        transient: bool = False,
     ) -> str:
         """Clone a layer for a container and return the path it is mounted at."""
         dataset, snapshot = self._sets.container(name), self._sets.layer(chain, seal) + READY
         wanted = {PROPERTY_PREFIX + key: value for key, value in base.check_properties(properties).items()}
         wanted |= {"canmount": "noauto", PROPERTY_PREFIX + "chain": chain, PROPERTY_PREFIX + "name": name}
         wanted |= {PROPERTY_PREFIX + "seal": seal.name} if seal else {}
-        wanted |= {"quota": str(size)} if size else {}
+        wanted |= ({"quota": str(size)} if size else {}) | ({"sync": "disabled"} if transient else {})
         with self._home.lock("root", name) as lock:
             if lock.abandoned:
                 self._discard_root(dataset, lock)

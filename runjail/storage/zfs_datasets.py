@@ -5,11 +5,11 @@ ours, and ZFS itself refuses to destroy what a clone depends on.
 """
 
 import os
-import time
 
 from runjail.errors import InUse, StorageError
 from runjail.storage import base
 from runjail.storage.base import LayerKey
+from runjail.storage.busy import until_free
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ PROPERTY_PREFIX = "org.runjail:"  # user properties; zfsprops(7) asks for a reve
 READY = "@ready"
 OWN_PROPERTIES = (PROPERTY_PREFIX + "chain", PROPERTY_PREFIX + "seal", "mounted")
 LONGEST = 255  # bytes of a name, ZFS_MAX_DATASET_NAME_LEN
-WAIT, LONGEST_PAUSE = 5.0, 0.25  # seconds: a dying jail and an unmount that goes on behind our back end by themselves
 
 
 class Datasets:
@@ -100,9 +99,4 @@ class Datasets:
 
     def until_free(self, name: str, call: "Callable[[str], bool]") -> None:
         """Repeat what is refused because it is busy. Raises InUse when it stays so."""
-        end, pause = time.monotonic() + WAIT, 0.01
-        while not call(name):
-            if time.monotonic() >= end:
-                raise InUse(f"{name} is busy: something is mounted or running in it")
-            time.sleep(pause)
-            pause = min(pause * 2, LONGEST_PAUSE)
+        until_free(lambda: call(name), name)

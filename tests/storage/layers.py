@@ -30,7 +30,7 @@ def add(
 def names(store: Store) -> list[str]:
     """Return all datasets of a ZFS store, or all directories of the other kind, locks included."""
     kind, _, place = store.location.partition(":")
-    if kind == "dir":
+    if kind != "zfs":
         found = sorted(f"{top}/{name}" for top, _dirs, files in os.walk(place) for name in ["", *files])
         return [path for path in found if "/locks" not in path or not path.endswith("/")]
     listed = subprocess.run(

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from runjail.errors import InUse, StorageError
-from runjail.storage.base import Store, open_store
+from runjail.storage.base import Store
+from runjail.storage.open import open_store
 from tests.storage.layers import add, names
 
 CHAINS = [f"sha256:{number:064x}" for number in range(1, 8)]

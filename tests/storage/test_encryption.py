@@ -8,8 +8,8 @@ import pytest
 
 from runjail.errors import StorageError
 from runjail.storage.base import LayerKey
-from runjail.storage.open import open_zfs
 from runjail.storage.zfs import ZfsStore
+from runjail.storage.zfs_open import open_at as open_zfs
 from tests.storage.fake_zfs import FakeZfs
 from tests.storage.layers import A, B, add
 

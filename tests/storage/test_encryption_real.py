@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from runjail.errors import InUse, StorageError
-from runjail.storage.base import LayerInfo, LayerKey, Store, open_store
+from runjail.storage.base import LayerInfo, LayerKey, Store
+from runjail.storage.open import open_store
 from tests.demo.zfs_pool import Pool, zfs
 from tests.storage.layers import A, B, add, names
 

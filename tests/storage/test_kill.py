@@ -11,9 +11,12 @@ from types import FrameType
 import pytest
 
 from runjail.errors import InUse, StorageError
-from runjail.storage.base import Store, open_store
-from runjail.storage.open import open_zfs
+from runjail.storage import overlay_mount
+from runjail.storage.base import Store
+from runjail.storage.open import open_store
 from runjail.storage.zfs_cli import Cli
+from runjail.storage.zfs_open import open_at as open_zfs
+from tests.storage.kinds import KINDS, mounts
 from tests.storage.layers import A, B, add, names
 
 STEP = 4
@@ -139,10 +142,11 @@ def survives(store: Store, action: str, run: Callable[[Action, int], bool]) -> i
     raise AssertionError("it never gets through")
 
 
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.values != ("zfs",)])
 @pytest.mark.parametrize("action", ACTIONS)
-def test_directories_survive_a_kill_between_system_calls(tmp_path: Path, action: str) -> None:
-    """Before every STEPth call that the store makes; with STEP = 1 it takes a minute."""
-    location = f"dir:{tmp_path}/store"
+def test_directories_survive_a_kill_between_system_calls(tmp_path: Path, action: str, kind: str) -> None:
+    """Before every STEPth call that the store makes, mounts included; with STEP = 1 it takes a minute."""
+    location = f"{kind}:{tmp_path}/store"
     store = open_store(location, default="")
 
     def run(act: Action, number: int) -> bool:
@@ -150,7 +154,8 @@ def test_directories_survive_a_kill_between_system_calls(tmp_path: Path, action:
 
         def killing(frame: FrameType, event: str, function: object) -> None:
             nonlocal calls
-            if event == "c_call" and getattr(function, "__module__", "") in ("posix", "fcntl"):
+            system = event == "c_call" and getattr(function, "__module__", "") in ("posix", "fcntl")
+            if system or (event == "call" and frame.f_code is overlay_mount._call.__code__):
                 calls -= 1
                 if not calls:
                     os.kill(os.getpid(), signal.SIGKILL)
@@ -164,6 +169,7 @@ def test_directories_survive_a_kill_between_system_calls(tmp_path: Path, action:
         return in_child(child)
 
     assert survives(store, action, run) > 10
+    assert mounts(tmp_path) == []
 
 
 SCRIPT = """#!/bin/sh

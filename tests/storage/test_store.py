@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from runjail.errors import InUse, StorageError
-from runjail.storage.base import LayerInfo, Store, open_store
+from runjail.storage.base import LayerInfo, Store
+from runjail.storage.open import open_store
 from runjail.storage.store_lock import StoreDirectory
 from tests.storage.layers import A, B, C, add, names
 

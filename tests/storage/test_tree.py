@@ -13,8 +13,8 @@ from runjail import attributes
 from runjail.errors import InUse, StorageError
 from runjail.rootfs import DIRECTORY
 from runjail.storage import copy_tree, remove_tree
-from runjail.storage.base import open_store
 from runjail.storage.directory import DirectoryStore
+from runjail.storage.open import open_store
 from tests.storage.layers import A, B, add
 
 ROOT = os.geteuid() == 0

@@ -10,8 +10,10 @@ from runjail.errors import InUse, StorageError
 from runjail.host import programs
 from runjail.storage import open as choose
 from runjail.storage import zfs_cli
-from runjail.storage.base import Store, open_store
-from runjail.storage.open import decide, open_zfs
+from runjail.storage.base import Store
+from runjail.storage.open import open_store
+from runjail.storage.zfs_open import decide
+from runjail.storage.zfs_open import open_at as open_zfs
 from tests.demo.zfs_pool import zfs
 from tests.storage.fake_zfs import FakeZfs
 from tests.storage.layers import A, B, add, names
@@ -112,7 +114,7 @@ def test_a_layer_with_a_snapshot_of_others_stays_a_layer(real: Store, dataset: s
 
 @REAL
 def test_a_busy_root_stays_until_it_is_free(real: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runjail.storage.zfs_datasets.WAIT", 0.3)
+    monkeypatch.setattr("runjail.storage.busy.WAIT", 0.3)
     add(real, A, {"a": "a"})
     path = real.create_rootfs("web", A)
     with open(f"{path}/a", "rb"):
@@ -141,7 +143,7 @@ def test_names_have_an_end(real: Store, dataset: str) -> None:
 
 @REAL
 def test_what_could_not_be_removed_is_swept_later(real: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runjail.storage.zfs_datasets.WAIT", 0.1)
+    monkeypatch.setattr("runjail.storage.busy.WAIT", 0.1)
     add(real, A, {"a": "a"})
     path = real.create_rootfs("web", A)
     with open(f"{path}/a", "rb"), pytest.raises(InUse):
@@ -312,13 +314,6 @@ def test_a_volume_is_no_store(fake: FakeZfs) -> None:
 # Where a store is ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("location", ["", "zfs", "zfs:", "dir:", "dir:relative", "lvm:vg", "/var/db", "auto:x"])
-def test_other_locations_are_refused(location: str) -> None:
-    with pytest.raises(StorageError, match="not a store") as caught:
-        open_store(location, default="/nonexistent")
-    assert "auto" in str(caught.value.hint)
-
-
 def test_without_zfs_a_zfs_store_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(zfs_cli, "DIRECTORIES", ())
     with pytest.raises(StorageError, match="no zfs") as caught:
@@ -326,26 +321,16 @@ def test_without_zfs_a_zfs_store_says_so(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "dir:" in str(caught.value.hint)
 
 
-def test_auto_says_what_it_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zfs_cli, "DIRECTORIES", ())
-    said: list[str] = []
-    store = open_store("auto", default=f"{tmp_path}/store", info=said.append)
-
-    assert store.location == f"dir:{tmp_path}/store"
-    assert said == [f"store dir:{tmp_path}/store: there is no ZFS"]
-
-
 def test_auto_prefers_zfs(tmp_path: Path) -> None:
     default, elsewhere = str(tmp_path / "db/runjail"), ("zroot", "/nonexistent", True)
     here = ("zroot/ROOT/default", str(tmp_path), True)
 
-    assert decide([], default)[0] == f"dir:{default}"
-    assert decide([elsewhere], default)[0] == f"dir:{default}"
+    assert decide([], default) == ("", "there is no ZFS")
+    assert decide([elsewhere], default) == ("", "it is on no ZFS")
     assert decide([elsewhere, here], default)[0] == "zfs:zroot/runjail"
     assert decide([elsewhere, ("tank/runjail", "/x", False)], default)[0] == "zfs:tank/runjail"
-    assert decide([("tank/a/runjail", "/x", True)], default)[0] == f"dir:{default}"
-    os.makedirs(f"{default}/layers")
-    assert decide([elsewhere, here], default)[0] == f"dir:{default}", "a store is there already"
+    assert decide([("tank/a/runjail", "/x", True)], default)[0] == ""
+    assert decide([elsewhere, here], default, "dir")[0] == "", "a store is there already"
 
 
 @REAL

@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
-from runjail.storage.base import Store, open_store
+from runjail.storage.base import Store
+from runjail.storage.open import open_store
 from tests.conftest import Result, Runjail
 from tests.image.registry_server import DockerRegistry
+from tests.storage.kinds import location
 from tests.storage.zpool import dataset, zpool
 
-__all__ = ["dataset", "zpool"]
+__all__ = ["dataset", "location", "zpool"]
 
 
 class Teller:
@@ -55,12 +57,6 @@ class Teller:
         store = self.store
         found = {"roots": [root.name for root in store.roots()], "bundles": os.listdir(store.bundles())}
         return found | {"containers": self.runjail.ids() if self.runjail.root.is_dir() else []}
-
-
-@pytest.fixture(params=["dir", pytest.param("zfs", marks=pytest.mark.needs("zfs"))])
-def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where the store is: both kinds, one after the other."""
-    return f"dir:{tmp_path}/store" if request.param == "dir" else f"zfs:{request.getfixturevalue('dataset')}"
 
 
 @pytest.fixture

@@ -102,4 +102,4 @@ def test_a_limit_on_what_may_be_written(teller: Teller, hello: str) -> None:
     else:
         assert result.returncode == 0
         assert "runjail" not in result.stdout
-        assert "a store of directories cannot enforce a size" in result.stderr
+        assert f"{teller.location} cannot enforce a size; a store on ZFS can" in result.stderr

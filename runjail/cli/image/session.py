@@ -69,7 +69,7 @@ class ImageSession:
     def store(self) -> "Store":
         """Where layers and roots are."""
         if self._store is None:
-            from runjail.storage.base import open_store
+            from runjail.storage.open import open_store
 
             default = "/var/db/runjail" if self.context.host().os == "freebsd" else "/var/lib/runjail"
             self._store = open_store(self.location, default=default, make=self.make)

@@ -15,6 +15,7 @@ from runjail import jsonio, log
 from runjail.errors import ImageError, StorageError, UsageError, reason
 from runjail.image.content.store import Lock
 from runjail.image.model import encode
+from runjail.storage import open as stores
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def location(path: str) -> str:
     except (OSError, ValueError):
         return ""
     said = found.get("store") if isinstance(found, dict) else None
-    return said if isinstance(said, str) and said.startswith(("zfs:", "dir:")) else ""
+    return said if isinstance(said, str) and stores.is_location(said) else ""
 
 
 def belongs(store: "Store", path: str) -> bool:
