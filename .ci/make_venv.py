@@ -32,6 +32,7 @@ COSTS = {
     "backports.zstd": "no zstd layers",
     "cryptography": "no encrypted images",
     "isal": "gzip layers are read at half the speed",
+    "jeepney": "no containers as scopes of systemd",
     "jwcrypto": "JWE packets are compared with nobody else's",
     "urllib3": "no registries",
     "grpc": "no key providers that are gRPC services",

@@ -5,17 +5,20 @@ anything, and may write a second one with facts it only learns afterwards. `dele
 notes backwards; undoing something that is not there is success.
 
 Steps with `inside = True` are performed by the container's own init, in its new namespaces (Linux only: a jail's
-mounts are made from the host).
+mounts are made from the host). Steps with `with_init = True` are performed by the creator when init waits to go in.
 """
 
 from runjail.record import Record
 from runjail.spec.model import Resources, Seccomp
 
+Property = tuple[str, str, object]  # name, D-Bus signature, value; an array is a tuple
+
 
 class Step(Record):
-    """Base of all steps."""
+    """Base of all steps. with_init: performed as soon as init is there, which waits for it."""
 
     inside = False
+    with_init = False
 
 
 class RctlRules(Step):
@@ -53,6 +56,24 @@ class Cgroup(Step):
     resources: Resources
     devices: DevicePolicy | None = None
     own: bool = False
+
+
+class Scope(Step):
+    """A transient scope of systemd around init: its control group, its limits (Linux, `--systemd-cgroup`).
+
+    unit: `libpod-ID.scope`. slice: the one it lies in, "" for its manager's own; path: of the slice's control group
+    below its manager's, likewise. name: the container's in the unit's description. resources, devices: as of a Cgroup.
+    properties: more of the unit's, as (name, D-Bus signature, value).
+    """
+
+    with_init = True
+    unit: str
+    slice: str
+    path: str
+    name: str
+    resources: Resources
+    devices: DevicePolicy | None = None
+    properties: tuple[Property, ...] = ()
 
 
 class ReadonlyRoot(Step):

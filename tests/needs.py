@@ -127,6 +127,8 @@ NEEDS: dict[str, tuple[Callable[[], object], str]] = {
     "user namespaces": (user_namespaces, "user namespaces: sysctl user.max_user_namespaces"),
     "cgroups": (control_groups, "a writable control group hierarchy at /sys/fs/cgroup"),
     "cgroups v1": (lambda: control_groups().endswith("/memory"), "a writable control group hierarchy v1"),
+    "cgroups v2": (lambda: os.path.exists("/sys/fs/cgroup/cgroup.controllers"), "control groups v2: make test-vm"),
+    "systemd": (lambda: os.path.isdir("/run/systemd/system") and root(), "systemd as init, and root: make test-vm"),
     "devices": (devices, "the right to make device nodes: root with CAP_MKNOD"),
     "trusted attributes": (trusted_attributes, "extended attributes of the class trusted: root with CAP_SYS_ADMIN"),
     "overlay": (overlay, "overlayfs: root with CAP_SYS_ADMIN, and TMPDIR on a file system that is no overlay"),

@@ -40,6 +40,7 @@ def _request(args: "Args", context: Context) -> "creating.Request":
         context.preserve,
         context.listen,
         not args.flag("no-new-keyring"),
+        context.systemd,
     )
 
 

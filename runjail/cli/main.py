@@ -40,6 +40,7 @@ class Context:
         self.root = os.path.abspath(root) if root else ""
         self.location = parsed.text("store") or os.environ.get("RUNJAIL_STORE", "")
         self.nri_bin = os.path.abspath(parsed.text("nri-bin")) if parsed.text("nri-bin") else ""
+        self.systemd = parsed.flag("systemd-cgroup") or parsed.text("cgroup-manager") == "systemd"
         self.rest = rest or []
         self.preserve = preserve
         self.listen = listen

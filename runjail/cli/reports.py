@@ -199,7 +199,8 @@ def plan(args: "Args", context: Context) -> int:
     container_id = check_id(args.words[0] if args.words else os.path.basename(bundle))
     parsed = parse(read(f"{bundle}/config.json"), system)
     root = context.root or default_root(system)
-    made = make_plan(parsed, container_id=container_id, bundle=bundle, state=f"{root}/{container_id}", os=system)
+    state, systemd = f"{root}/{container_id}", context.systemd
+    made = make_plan(parsed, container_id=container_id, bundle=bundle, state=state, os=system, systemd=systemd)
     if system == "freebsd" and parsed.freebsd.jail.needs_grant:
         check_allowed(parsed, *context.allowed_params())
     if not args.text("os") and context.host().os != system:
@@ -226,7 +227,8 @@ def validate(args: "Args", context: Context) -> int:
     system = _system(args, context.host().os)
     try:
         parsed = parse(read(f"{bundle}/config.json"), system)
-        make_plan(parsed, container_id="validate", bundle=bundle, state="/var/run/runjail/validate", os=system)
+        state, systemd = "/var/run/runjail/validate", context.systemd
+        make_plan(parsed, container_id="validate", bundle=bundle, state=state, os=system, systemd=systemd)
         if system == "freebsd" and parsed.freebsd.jail.needs_grant:
             check_allowed(parsed, *context.allowed_params())
     except InvalidConfig as error:

@@ -16,7 +16,7 @@ GLOBALS = (
     ("store", "", "STORE", "where images and layers are kept: {stores}"),
     ("version", "vV", "", "print the version"),
     ("help", "h", "", "print help"),
-    ("systemd-cgroup", "", "", ""),
+    ("systemd-cgroup", "", "", "on Linux: let systemd hold the container, as a transient scope"),
     ("cgroup-manager", "", "X", ""),
     ("rootless", "", "", ""),
     ("criu", "", "X", ""),

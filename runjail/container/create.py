@@ -29,7 +29,8 @@ class Request(Record):
     """What `create` was asked for; paths are absolute.
 
     preserve: how many descriptors from 3 on the program inherits; listen: how many of them are systemd's. keyring:
-    whether processes inside get session keyrings of their own.
+    whether processes inside get session keyrings of their own. systemd: whether a Linux container is to lie in a scope
+    of systemd's.
     """
 
     id: str
@@ -39,6 +40,7 @@ class Request(Record):
     preserve: int = 0
     listen: int = 0
     keyring: bool = True
+    systemd: bool = False
 
 
 def create(
@@ -57,7 +59,14 @@ def create(
     raw = document or read(f"{request.bundle}/config.json")
     spec = parse(raw, host.os)
     _check(request, spec, terminal)
-    plan = make_plan(spec, container_id=request.id, bundle=request.bundle, state=container.path, os=host.os)
+    plan = make_plan(
+        spec,
+        container_id=request.id,
+        bundle=request.bundle,
+        state=container.path,
+        os=host.os,
+        systemd=request.systemd,
+    )
     if spec.freebsd.jail.needs_grant and host.os == "freebsd":
         check_allowed(spec, *runtime.allowed_params())
     if not os.path.isdir(plan.source):
@@ -152,7 +161,7 @@ def _build(
     for step in plan.steps if log.debugging() else ():
         log.debug(f"container {container.id}: {step!r}")
     for step in plan.steps:
-        if not step.inside:
+        if not (step.inside or step.with_init):
             host.apply(step, host_state, container.note)
     gate = init.listen_at_gate(container)
     link, theirs = pair()
@@ -171,6 +180,9 @@ def _build(
     signals.release()
     if process.oom_score_adj is not None:
         host.set_oom_score(host_state.pid, process.oom_score_adj)
+    for step in plan.steps:
+        if step.with_init:
+            host.apply(step, host_state, container.note)
     _sync_with_init(container, spec.hooks, host, joined)
     if request.pid_file:
         write_pid(container, request.pid_file, host_state.pid)
@@ -194,7 +206,7 @@ def _sync_with_init(container: "Container", listed: "Hooks", host: "Host", joine
     link = joined.link
     state = state_document(container, host, "creating")
     hooked = listed.prestart or listed.create_runtime or listed.create_container
-    link.send(go=True)
+    link.send(go=[container.host_state.cgroup, container.host_state.devices])  # a scope has them since init was forked
     if not hooked:
         link.send(confine=state)  # it need not wait for us
     link.expect("isolated")  # so far nobody inside can stop it, and mounts may take their time

@@ -86,7 +86,7 @@ def run(launch: InitConfig) -> "NoReturn":
 def _enter(launch: InitConfig) -> None:
     """Build what is built inside, run the createContainer hooks, confine ourselves, take on the identity."""
     host, host_state, process, link = launch.host, launch.container.host_state, launch.process, launch.link
-    link.expect("go")
+    host_state.cgroup, host_state.devices = link.expect("go")["go"]
     os.setsid()
     for step in launch.plan.steps:
         if step.inside:

@@ -25,14 +25,15 @@ class HostState:
     jid: jail id (FreeBSD, 0 before the jail exists). pid, started: init and its start time, 0 and "" before it is
     forked. namespaces (Linux): type to inode of init's namespaces, known once init runs. cgroup: its path or "".
     keyring (Linux): whether its processes get session keyrings of their own. devices (Linux): allow and rules as
-    steps.DevicePolicy has them, enforced: whether that is in force; else empty.
+    steps.DevicePolicy has them, enforced: whether that is in force; else empty. scope (Linux): unit, of whose manager
+    (user: ours or the system's) and invocation of the systemd unit that the container is; else empty.
     """
 
     FIELDS = (
         *("id", "name", "state", "source", "root", "jid", "pid", "started"),
-        *("namespaces", "cgroup", "keyring", "devices"),
+        *("namespaces", "cgroup", "keyring", "devices", "scope"),
     )
-    LATER = ("keyring", "devices")  # fields that the state of a container of an earlier version lacks
+    LATER = ("keyring", "devices", "scope")  # fields that the state of a container of an earlier version lacks
 
     def __init__(self, id: str, name: str, state: str, source: str, root: str) -> None:
         self.id, self.name, self.state, self.source, self.root = id, name, state, source, root
@@ -43,6 +44,7 @@ class HostState:
         self.cgroup = ""
         self.keyring = True
         self.devices: dict[str, Any] = {}
+        self.scope: dict[str, Any] = {}
 
     def to_data(self) -> "dict[str, Any]":
         """Return the fields as JSON data."""

@@ -26,21 +26,14 @@ LINKS = (
 SYSCTLS = {"net.": "network", "fs.mqueue.": "ipc", "kernel.domainname": "uts"}  # by first letters; others are ipc
 
 
-def plan_steps(spec: "Spec", name: str, container_id: str, bundle: str, problems: list[str]) -> tuple[steps.Step, ...]:
-    """Return the steps: the control group first, the rest inside the new namespaces."""
+def plan_steps(
+    spec: "Spec", name: str, container_id: str, bundle: str, problems: list[str], systemd: bool = False
+) -> tuple[steps.Step, ...]:
+    """Return the steps: the control group first, or a scope of systemd's; the rest inside the new namespaces."""
     _refuse_jail(spec, problems)
     linux = spec.linux
     nodes = _nodes(linux, problems)
-    limits = plan_limits(
-        linux.resources,
-        (),
-        problems,
-        os="linux",
-        name=name,
-        container_id=container_id,
-        cgroup=cgroup_path(linux.cgroups_path, problems),
-        devices=device_rules.policy(linux.device_rules, nodes.nodes, problems),
-    )
+    limits = _limits(spec, name, container_id, nodes, problems, systemd)
     namespaces = _namespaces(spec, bundle, problems)
     mounted = linux_mounts.translate(spec.mounts, bundle, problems)
     if linux.rootfs_propagation in ("shared", "rshared"):
@@ -58,6 +51,27 @@ def plan_steps(spec: "Spec", name: str, container_id: str, bundle: str, problems
     if linux.masked_paths or linux.readonly_paths or sealed:
         made.append(steps.MaskPaths(linux.masked_paths, (*sealed, *linux.readonly_paths)))
     return tuple(made)
+
+
+def _limits(
+    spec: "Spec", name: str, container_id: str, nodes: steps.DeviceNodes, problems: list[str], systemd: bool
+) -> tuple[steps.Step, ...]:
+    linux = spec.linux
+    devices = device_rules.policy(linux.device_rules, nodes.nodes, problems)
+    if systemd:
+        from runjail.plan.systemd_scope import plan_scope
+
+        return (plan_scope(linux.cgroups_path, container_id, linux.resources, devices, spec.annotations, problems),)
+    return plan_limits(
+        linux.resources,
+        (),
+        problems,
+        os="linux",
+        name=name,
+        container_id=container_id,
+        cgroup=cgroup_path(linux.cgroups_path, problems),
+        devices=devices,
+    )
 
 
 def _refuse_jail(spec: "Spec", problems: list[str]) -> None:

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from runjail.spec.model import Spec
 
 
-def make_plan(spec: "Spec", *, container_id: str, bundle: str, state: str, os: str) -> Plan:
+def make_plan(spec: "Spec", *, container_id: str, bundle: str, state: str, os: str, systemd: bool = False) -> Plan:
     """Return all that `create` has to do for this container on a host of kind `os` (`freebsd` or `linux`).
 
-    bundle, state: absolute paths of the bundle and of the container's state directory.
+    bundle, state: absolute paths of the bundle and of the container's state directory. systemd: whether a Linux
+    container is to lie in a scope of systemd's.
     Raises InvalidConfig with every problem and its JSON path, UsageError when the id makes too long a jail name.
     """
     problems: list[str] = []
@@ -33,7 +34,7 @@ def make_plan(spec: "Spec", *, container_id: str, bundle: str, state: str, os: s
         from runjail.plan import linux
 
         name, root = jail_name(container_id), source
-        steps = linux.plan_steps(spec, name, container_id, bundle, problems)
+        steps = linux.plan_steps(spec, name, container_id, bundle, problems, systemd)
     if problems:
         raise InvalidConfig(problems)
     return Plan(os, name, source, root, steps)

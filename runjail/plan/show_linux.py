@@ -23,12 +23,22 @@ def write_list(plan: steps.Plan, spec: "Spec") -> str:
 
 
 def _cgroup(step: steps.Cgroup) -> str:
+    return " ".join(["control group", step.path, *_limits(step)])
+
+
+def _scope(step: steps.Scope) -> str:
+    slices = [f"in {step.slice}"] * bool(step.slice)
+    more = [f"{name}={value}" for name, _, value in step.properties]
+    return " ".join(["systemd scope", step.unit, *slices, *_limits(step), *more])
+
+
+def _limits(step: "steps.Cgroup | steps.Scope") -> list[str]:
     limits = ((name, getattr(step.resources, name)) for name in step.resources._fields)
     said = [f"{name}={value}" for name, value in limits if value is not None]
     if step.devices:
         rules = ", ".join(words(*rule) for rule in step.devices.rules)
         said += ["every device" if step.devices.allow else "no device"] + [f"but {rules}"] * bool(rules)
-    return " ".join(["control group", step.path, *said])
+    return said
 
 
 def _namespaces(step: steps.CreateNamespaces) -> str:
@@ -68,6 +78,7 @@ def _sysctls(step: steps.Sysctls) -> str:
 
 _RENDERERS: "dict[type[steps.Step], Callable[..., str]]" = {
     steps.Cgroup: _cgroup,
+    steps.Scope: _scope,
     steps.CreateNamespaces: _namespaces,
     steps.Mount: _mount,
     steps.DeviceNodes: _nodes,

@@ -55,8 +55,16 @@ class LinuxHost:
         from runjail import steps
         from runjail.host.linux import cgroups, mounts
 
-        if isinstance(step, steps.Cgroup):
+        if isinstance(step, steps.Scope):
+            from runjail.host.linux import scope
+
+            scope.create(step, host_state, note)
+        elif isinstance(step, steps.Cgroup):
             joined = host_state.cgroup
+            if host_state.scope.get("unit"):
+                from runjail.host.linux import scope
+
+                step = step.replace(resources=scope.update(step.resources, host_state))
             cgroups.create(step, host_state, note)
             first = bool(host_state.pid and host_state.cgroup and not joined)
             if first:  # `update` gave a running container its first limits
@@ -113,7 +121,7 @@ class LinuxHost:
             _ask("setting the domain name", "setdomainname(2)", libc.setdomainname, step.domainname)
 
     def undo(self, note: "Note", host_state: HostState) -> None:
-        """Take back a mount point that was made, or a control group."""
+        """Take back a mount point that was made, a control group, or a scope of systemd's."""
         if note["undo"] == "made":
             from runjail.host.linux import mount_points
 
@@ -122,6 +130,10 @@ class LinuxHost:
             from runjail.host.linux import cgroup_users
 
             cgroup_users.remove(note)
+        elif note["undo"] == "scope":
+            from runjail.host.linux import scope
+
+            scope.remove(note, host_state)
 
     # -- processes -----------------------------------------------------------------------------------------------
 
