@@ -36,7 +36,7 @@ demo:
 	@.venv/bin/python tests/demo/demo.py
 
 test: setup venv
-	.venv/bin/python -m pytest $(PYTEST_ARGS)
+	.venv/bin/python -m pytest $$(.venv/bin/python -m tests.side_by_side) $(PYTEST_ARGS)
 
 test-fast: venv
 	.venv/bin/python -m pytest -q -m "not needs and not slow" $(FAST_TESTS)

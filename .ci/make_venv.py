@@ -22,7 +22,12 @@ TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 VENV = os.path.join(TOP, ".venv")
 PYTHON = os.path.join(VENV, "bin", "python")
 STAMP = os.path.join(VENV, "requirements")
-MODULES = {"grpcio": "grpc", "python-pkcs11": "pkcs11", "pyyaml": "yaml"}  # where the name is another
+MODULES = {
+    "grpcio": "grpc",
+    "pytest-xdist": "xdist",
+    "python-pkcs11": "pkcs11",
+    "pyyaml": "yaml",
+}  # where the name is another
 ESSENTIAL = ("click", "jsonschema", "psutil", "pytest")  # with these the program is whole and its tests run
 COSTS = {
     "click": "no --help texts",
@@ -42,6 +47,7 @@ COSTS = {
     "hypothesis": "property tests are skipped",
     "mypy": "types are not checked",
     "ruff": "style is not checked",
+    "xdist": "tests run one after the other",
 }
 
 

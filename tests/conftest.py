@@ -18,7 +18,7 @@ import pytest
 
 from runjail import log
 from runjail.image.bundle.default_mounts import CAPABILITIES
-from tests import limits, needs
+from tests import limits, needs, side_by_side
 from tests.demo import machine_root
 from tests.demo.leftovers import Leftovers
 
@@ -39,22 +39,32 @@ def pytest_report_header() -> list[str]:
     return [f"host: {platform.system()} {platform.release()}, {'root' if os.geteuid() == 0 else 'not root'}, {host}"]
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Ignore what nohup(1) or a shell's background job ignores in a way that programs do not inherit."""
+    if side_by_side.is_worker(config):  # a thread of execnet's waits for the controller
+        config.addinivalue_line("filterwarnings", "ignore:.*is multi-threaded:DeprecationWarning")
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Prepare for workers, if there are to be some."""
+    if side_by_side.controls(session.config):
+        session.config.pluginmanager.register(side_by_side.Controller(session.config))
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m is looked at
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip what this machine cannot do, each with its reason."""
     config.stash[COSTS] = needs.skip(items)
+    if side_by_side.is_worker(config):
+        side_by_side.tell(config, needs.table(config.stash[COSTS]), side_by_side.arrange(items))
 
 
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
     """Say what is not tested here, and what it would take."""
-    return needs.table(config.stash.get(COSTS, {}))
+    return [] if side_by_side.controls(config) else needs.table(config.stash.get(COSTS, {}))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -128,15 +138,18 @@ def untouched() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def leftovers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Leftovers]:
+def leftovers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Leftovers]:
     """Remove what an aborted run left behind, and fail when this one leaves anything."""
-    base = tmp_path_factory.getbasetemp()
-    Leftovers.sweep_aborted(str(base.parent))
-    mine = Leftovers(str(base))
-    mine.claim()
+    base, worker = tmp_path_factory.getbasetemp(), side_by_side.is_worker(request.config)
+    mine = Leftovers(str(base), within=str(base.parent) if worker else "")
+    if not worker:  # else it is the controller's to do
+        Leftovers.sweep_aborted(str(base.parent))
+        mine.claim()
     yield mine
     found = mine.find()
     mine.sweep()
+    if not worker:
+        mine.release_interpreter()
     assert not found, "the tests left behind:\n  " + "\n  ".join(found)
 
 

@@ -1,8 +1,9 @@
 """No test waits for ever: a test that takes too long fails, and a service that stopped answering is ended and named.
 
-Two alarms watch each of set-up, call and clean-up. The first is a signal, which ends whatever the main thread waits for
-with a failure. Where no signal arrives, because a system call on a file system hangs whose server does, the second
-comes from another process (tests/watchman.py): it kills the services that do not answer, so that the call returns.
+Three alarms watch each of set-up, call and clean-up. The first is a signal, which ends whatever the main thread waits
+for with a failure. Where no signal arrives, because a system call on a file system hangs whose server does, the second
+comes from another process (tests/watchman.py): it kills the services that do not answer, so that the call returns. The
+third ends this process.
 """
 
 import contextlib
@@ -22,7 +23,7 @@ import pytest
 from tests import watchman
 
 SECONDS = 300.0  # for one phase of a test on a loaded machine; nearly all take less than one
-GRACE = 30.0  # until the second alarm
+GRACE = 30.0  # until the second alarm, and from that to the third
 START = 'exec 3<&0; "$@" <&3 3<&- &'  # no child of ours: some tests wait for all of theirs
 
 
@@ -56,7 +57,7 @@ class Alarm:
     def set(cls, end: float, name: str) -> tuple[float, str]:
         """Let it act at the time `end` of the monotonic clock, never for 0; returns what was set before."""
         before, cls.now = cls.now, (end, name)
-        orders = {"end": end, "name": name, "services": list(Services.known.values())}
+        orders = {"end": end, "name": name, "services": list(Services.known.values()), "patience": GRACE}
         with contextlib.suppress(BrokenPipeError):
             write(_pipe(getpid()), json.dumps(orders).encode() + b"\n")
         return before

@@ -1,8 +1,11 @@
 """What holds the tests together: needs are counted and skipped with a reason, and nothing waits for ever."""
 
+import json
 import os
+import select
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -98,6 +101,26 @@ def test_a_call_that_no_signal_reaches_is_freed(monkeypatch: pytest.MonkeyPatch)
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
             limits.Services.forget(child.pid)
             child.kill()
+
+
+def test_what_nothing_else_ends_is_killed() -> None:
+    """As where a process hangs in the kernel, whatever is done for it. Orders come several at a time, or in parts."""
+    with subprocess.Popen(["sleep", "600"]) as hanging:
+        command = [sys.executable, watchman.__file__, str(hanging.pid)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as watching:
+            assert watching.stdin and watching.stderr
+            never, soon = ({"end": end, "name": "a test", "services": [], "patience": 0.1} for end in (0, 0.1))
+            text = "".join(json.dumps(orders) + "\n" for orders in (never, soon)).encode()
+            watching.stdin.write(text[:-9])
+            watching.stdin.flush()
+            assert not select.select([watching.stderr], [], [], 0.5)[0] and hanging.poll() is None
+            watching.stdin.write(text[-9:])
+            watching.stdin.flush()
+            assert hanging.wait(10) == -signal.SIGKILL
+            watching.stdin.close()
+            said = watching.stderr.read().decode()
+
+    assert said == f"\na test hung; ended: nothing\n\na test hung; ended: pid {hanging.pid}\n"
 
 
 @pytest.mark.needs("linux")

@@ -1,8 +1,9 @@
 """The second alarm of tests/limits.py, as a program of its own: a thread would make every fork of a test suspect.
 
-Reads one JSON document a line: when to act (seconds of the monotonic clock, 0 for never), what hangs then, and the
-services to look at: name, pid, and a command that succeeds soon while the service is well. Acts once for each end:
-kills the services that do not answer, then the children of the process that is watched. Ends with its standard input.
+Reads one JSON document a line: when to act (seconds of the monotonic clock, 0 for never), what hangs then, the
+services to look at (name, pid, and a command that succeeds soon while the service is well), and the patience (seconds)
+after which it acts a second time. First it kills the services that do not answer, or else the children of the process
+that is watched; then that process itself, for which pytest-xdist starts another. Ends with its standard input.
 """
 
 import json
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable
+from typing import Any
 
 PATIENCE = 10.0  # seconds that a service may take to answer
 
@@ -56,19 +58,27 @@ def children(pid: int) -> list[int]:
 
 
 def watch(watched: int) -> None:
-    """Follow what standard input says."""
-    orders = {"end": 0.0, "name": "", "services": []}
+    """Follow what standard input says; the last line counts."""
+    orders: dict[str, Any] = {"end": 0.0}
+    again, half = False, b""
     while True:
-        left = orders["end"] - time.monotonic() if orders["end"] else None
-        if select.select([0], [], [], left and max(left, 0))[0]:
-            line = sys.stdin.readline()
-            if not line:
+        left = max(orders["end"] - time.monotonic(), 0) if orders["end"] else None
+        if select.select([0], [], [], left)[0]:
+            if not (block := os.read(0, 1 << 20)):
                 return
-            orders = json.loads(line)
+            *lines, half = (half + block).split(b"\n")
+            orders, again = (json.loads(lines[-1]), False) if lines else (orders, again)
         elif orders["end"] <= time.monotonic():
-            ended = end_silent(orders["services"]) or [f"pid {pid}" for pid in children(watched) if kill(pid)]
-            print(f"\n{orders['name']} hung; ended: {', '.join(ended) or 'nothing'}", file=sys.stderr, flush=True)
-            orders["end"] = 0.0
+            act(orders, watched, again)
+            orders["end"], again = 0.0 if again else time.monotonic() + orders["patience"], True
+
+
+def act(orders: dict[str, Any], watched: int, again: bool) -> None:
+    """End what may hold the process up that is watched; the second time, that itself."""
+    ended = [] if again else end_silent(orders["services"])
+    if not ended:
+        ended = [f"pid {pid}" for pid in ([watched] if again else children(watched)) if kill(pid)]
+    print(f"\n{orders['name']} hung; ended: {', '.join(ended) or 'nothing'}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

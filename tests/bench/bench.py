@@ -274,6 +274,7 @@ def main() -> int:
         for runtime in runtimes:
             runtime.remove_everything()
         ours.sweep()
+        ours.release_interpreter()
         shutil.rmtree(directory, ignore_errors=True)
 
 

@@ -162,6 +162,7 @@ def main() -> int:
             daemon.remove_everything()
             daemon.end()
         ours.sweep()
+        ours.release_interpreter()
         shutil.rmtree(directory, ignore_errors=True)
 
 

@@ -219,6 +219,7 @@ def clean_up(base: str) -> None:
         subprocess.run([PROGRAM, "--root", state_root, "delete", "--force", name], check=False, capture_output=True)
     leftovers = Leftovers(base)
     leftovers.sweep()
+    leftovers.release_interpreter()
     mounts = leftovers.mounts(base)
     if mounts:  # removing the directory would reach through them
         raise SystemExit(f"cannot unmount {' '.join(mounts)}")

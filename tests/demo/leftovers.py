@@ -17,14 +17,19 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 
 
 class Leftovers:
-    """What belongs to the containers below the directory `base`. group: starts the names of their control groups."""
+    """What belongs to the containers below the directory `base`. group: starts the names of their control groups.
+
+    within: the directory of a session that this is a part of; what belongs to the part belongs to the session, too.
+    """
 
     MARK = "RUNJAIL_TEST"
     OWNER = "owner"
 
-    def __init__(self, base: str) -> None:
+    def __init__(self, base: str, within: str = "") -> None:
         self.base = os.path.realpath(base)
-        self.group = f"runjail-test-{zlib.crc32(self.base.encode()):08x}"  # for linux.cgroupsPath
+        whole = [os.path.realpath(within)] if within else []
+        numbers = [f"{zlib.crc32(path.encode()):08x}" for path in [*whole, self.base]]
+        self.group = "-".join(["runjail-test", *numbers])  # for linux.cgroupsPath
 
     def claim(self) -> None:
         """Write down that this process works in base, so that others' sweeps leave it alone."""
@@ -49,6 +54,7 @@ class Leftovers:
             session = cls(os.path.join(parent, name))
             if session.abandoned():
                 session.sweep()
+                session.release_interpreter()
                 with contextlib.suppress(OSError):
                     os.unlink(os.path.join(session.base, cls.OWNER))
 
@@ -75,7 +81,6 @@ class Leftovers:
         for path in self.cgroups():
             with contextlib.suppress(OSError):
                 os.rmdir(path)
-        self.release_interpreter()
 
     def release_interpreter(self) -> None:
         """Unmount the interpreter that the checkout's program has mounted; the next container mounts it again."""
@@ -87,11 +92,11 @@ class Leftovers:
         if FREEBSD:
             return []  # a jail that lost its name loses its processes with it: jails() is enough
         found = []
-        mark = f"{self.MARK}={self.base}".encode()
+        mark = f"{self.MARK}={self.base}/".encode()
         for name in filter(str.isdigit, os.listdir("/proc")):
             with contextlib.suppress(OSError):
                 with open(f"/proc/{name}/environ", "rb") as file:
-                    if mark not in file.read().split(b"\0"):
+                    if not any((entry + b"/").startswith(mark) for entry in file.read().split(b"\0")):
                         continue
                 with open(f"/proc/{name}/cmdline", "rb") as file:
                     found.append((int(name), file.read().replace(b"\0", b" ").decode(errors="replace")))
