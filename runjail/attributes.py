@@ -5,6 +5,8 @@ two (extattr(2)); Linux has more (xattr(7)). Flags are FreeBSD's (chflags(2)): L
 them does nothing there. Everything raises OSError as os does.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 
@@ -90,7 +92,7 @@ class Linux:
         """Remove an attribute."""
         os.removexattr(file, name)
 
-    def set_flags(self, directory: int, name: "bytes | str", flags: int) -> None:
+    def set_flags(self, directory: int, name: bytes | str, flags: int) -> None:
         """Do nothing."""
 
     def unlock(self, file: int) -> int:
@@ -104,7 +106,7 @@ class FreeBsd:
     NAMESPACES = {b"user": 1, b"system": 2}  # EXTATTR_NAMESPACE_*, sys/extattr.h
     AT_SYMLINK_NOFOLLOW = 0x200
 
-    def __init__(self, libc: "Any") -> None:
+    def __init__(self, libc: Any) -> None:
         import ctypes
 
         self._libc, self._ctypes = libc, ctypes
@@ -143,7 +145,7 @@ class FreeBsd:
         """Remove an attribute."""
         self._call(self._libc.extattr_delete_fd, file, *self._split(name))
 
-    def set_flags(self, directory: int, name: "bytes | str", flags: int) -> None:
+    def set_flags(self, directory: int, name: bytes | str, flags: int) -> None:
         """Set the flags of a directory's entry, never following a link."""
         bits = self._ctypes.c_ulong(flags)
         self._call(self._libc.chflagsat, directory, os.fsencode(name), bits, self.AT_SYMLINK_NOFOLLOW)
@@ -162,14 +164,14 @@ class FreeBsd:
             raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP), os.fsdecode(name))
         return self.NAMESPACES[space], rest
 
-    def _read(self, call: "Any", *arguments: "int | bytes") -> bytes:
+    def _read(self, call: Any, *arguments: int | bytes) -> bytes:
         """Call twice: without a buffer the answer is the size."""
         size = self._call(call, *arguments, None, self._ctypes.c_size_t(0))
         buffer = self._ctypes.create_string_buffer(size)
         length = self._call(call, *arguments, buffer, self._ctypes.c_size_t(size)) if size else 0
         return buffer.raw[:length]
 
-    def _call(self, call: "Any", *arguments: "Any") -> int:
+    def _call(self, call: Any, *arguments: Any) -> int:
         result: int = call(*arguments)
         if result < 0:
             number = self._ctypes.get_errno()
@@ -177,7 +179,7 @@ class FreeBsd:
         return result
 
 
-def _choose() -> "FreeBsd | Linux":
+def _choose() -> FreeBsd | Linux:
     if hasattr(os, "listxattr"):
         return Linux()
     import ctypes

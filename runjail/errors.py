@@ -31,6 +31,8 @@ file or directory" decide the exit code that podman and docker show, so only err
 say them. Causes start with a small letter, as Go prints them: docker's command line compares letter by letter.
 """
 
+from __future__ import annotations
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,7 +64,7 @@ class InvalidConfig(RunjailError):
 
     most_shown = 20
 
-    def __init__(self, problems: "Sequence[str]", what: str = "config.json") -> None:
+    def __init__(self, problems: Sequence[str], what: str = "config.json") -> None:
         self.problems = tuple(problems)
         more = len(self.problems) - self.most_shown
         shown = self.problems[: self.most_shown] + ((f"and {more} more",) if more > 0 else ())
@@ -128,7 +130,7 @@ class HookError(RunjailError):
 class PluginError(RunjailError):
     """An NRI plugin failed, or refused the container. answered: the plugins that answered before."""
 
-    answered: "tuple[str, ...]" = ()
+    answered: tuple[str, ...] = ()
 
 
 class ImageError(RunjailError):

@@ -6,6 +6,8 @@ devices by name too, is refused without being opened: a FIFO would keep us waiti
 something.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 
@@ -124,7 +126,7 @@ def await_data(descriptor: int, seconds: float = PATIENCE) -> None:
         raise TimeoutError(errno.ETIMEDOUT, f"nothing came within {PATIENCE:g} s")
 
 
-def _unreadable(path: str, error: "OSError | ValueError") -> UnreadableFile:
+def _unreadable(path: str, error: OSError | ValueError) -> UnreadableFile:
     if isinstance(error, ValueError):  # a NUL, or half of a surrogate pair
         return UnreadableFile(path, "is no path")
     return UnreadableFile(path, PLAIN_WORDS.get(error.errno or 0) or f"cannot be read: {reason(error)}", error.errno)

@@ -4,6 +4,8 @@ The documents here are small, and reading one costs less than that import. What 
 and writes, with the strictness of RFC 8259: no NaN, no infinity, and names are strings.
 """
 
+from __future__ import annotations
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,7 +24,7 @@ class _Mark:
 
 _OBJECT, _END_OBJECT, _ARRAY, _END_ARRAY, _COLON, _COMMA, _END = (_Mark() for _ in range(7))
 _MARKS = {"{": _OBJECT, "}": _END_OBJECT, "[": _ARRAY, "]": _END_ARRAY, ":": _COLON, ",": _COMMA}
-_WORDS: "dict[str, Any]" = {**_MARKS, "true": True, "false": False, "null": None}
+_WORDS: dict[str, Any] = {**_MARKS, "true": True, "false": False, "null": None}
 _ESCAPES = {'"': '"', "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _ESCAPED = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
@@ -31,7 +33,7 @@ class _Malformed(ValueError):
     """No JSON; json says where and why."""
 
 
-def loads(text: "str | bytes") -> "Any":
+def loads(text: str | bytes) -> Any:
     """Parse one JSON document.
 
     Raises ValueError with a short text for anything that is not one: bad syntax, bad UTF-8, NaN, too deep.
@@ -61,7 +63,7 @@ def _explained(text: str) -> ValueError:
     return ValueError("not JSON")
 
 
-def _refuse_constant(name: str) -> "NoReturn":
+def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
@@ -72,7 +74,7 @@ def _too_deep() -> ValueError:
 # Words: what stands between two quotes is a string, what stands around them is marks, numbers and three names --------
 
 
-def _tokens(text: str) -> "Iterator[Any]":
+def _tokens(text: str) -> Iterator[Any]:
     """Yield marks and values in their order."""
     pieces = iter(text.split('"'))
     known: dict[str, list[Any]] = {}  # what stands between strings is nearly always the same
@@ -93,7 +95,7 @@ def _tokens(text: str) -> "Iterator[Any]":
     raise _Malformed  # the last string has no end
 
 
-def _outside(piece: str) -> "list[Any]":
+def _outside(piece: str) -> list[Any]:
     for blank in "\t\n\r":
         piece = piece.replace(blank, " ")
     for mark in _MARKS:
@@ -101,7 +103,7 @@ def _outside(piece: str) -> "list[Any]":
     return [_WORDS[word] if word in _WORDS else _number(word) for word in piece.split(" ") if word]
 
 
-def _number(word: str) -> "int | float":
+def _number(word: str) -> int | float:
     mantissa, exponential, exponent = word.removeprefix("-").replace("E", "e").partition("e")
     whole, point, fraction = mantissa.partition(".")
     if not _digits(whole) or (whole[0] == "0" and whole != "0"):
@@ -162,7 +164,7 @@ def _code(digits: str) -> int:
 # Grammar -------------------------------------------------------------------------------------------------------------
 
 
-def _value(token: object, take: "Take", depth: int) -> "Any":
+def _value(token: object, take: Take, depth: int) -> Any:
     if token.__class__ is not _Mark:
         return token
     if depth >= MAX_DEPTH:
@@ -174,7 +176,7 @@ def _value(token: object, take: "Take", depth: int) -> "Any":
     raise _Malformed
 
 
-def _members(take: "Take", depth: int) -> "dict[str, Any]":
+def _members(take: Take, depth: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     name = take()
     if name is _END_OBJECT:
@@ -190,7 +192,7 @@ def _members(take: "Take", depth: int) -> "dict[str, Any]":
     raise _Malformed
 
 
-def _items(take: "Take", depth: int) -> "list[Any]":
+def _items(take: Take, depth: int) -> list[Any]:
     found: list[Any] = []
     token = take()
     if token is _END_ARRAY:

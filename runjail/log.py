@@ -4,6 +4,8 @@ Callers parse it. containerd wants a stream of JSON objects with RFC 3339 times;
 one object; so the JSON log gets errors only unless a lower level is asked for. Without --log, warnings go to stderr.
 """
 
+from __future__ import annotations
+
 import os
 import time
 

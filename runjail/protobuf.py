@@ -6,6 +6,8 @@ is a dict by field name, complete when decoded: absent fields have proto3's defa
 https://protobuf.dev/programming-guides/encoding/
 """
 
+from __future__ import annotations
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -21,7 +23,7 @@ PAIR = {1: ("key", "s"), 2: ("value", "s")}  # an entry of a map
 DEFAULTS = {"s": "", "y": b"", "u": 0, "i": 0, "b": False}
 
 
-def encode(table: "Table", message: "Message") -> bytes:
+def encode(table: Table, message: Message) -> bytes:
     """Return the bytes of a message; fields at their default take none. Raises KeyError for a name not in the table."""
     unknown = message.keys() - {name for name, _ in table.values()}
     if unknown:
@@ -38,7 +40,7 @@ def encode(table: "Table", message: "Message") -> bytes:
     return b"".join(parts)
 
 
-def _field(number: int, kind: "Any", value: "Any") -> bytes:
+def _field(number: int, kind: Any, value: Any) -> bytes:
     if kind in ("u", "i", "b"):
         return _varint(number << 3 | VARINT) + _varint(int(value) & MASK)
     data = encode(kind, value) if isinstance(kind, dict) else value.encode("utf-8", "replace") if kind == "s" else value
@@ -54,7 +56,7 @@ def _varint(value: int) -> bytes:
     return bytes(out)
 
 
-def decode(table: "Table", data: bytes) -> "Message":
+def decode(table: Table, data: bytes) -> Message:
     """Return the message that `data` holds; fields that are not in the table are skipped.
 
     Raises ValueError for what is no message of this table: cut off, a wire type that does not fit, bad UTF-8; and for
@@ -76,13 +78,13 @@ def decode(table: "Table", data: bytes) -> "Message":
     return message
 
 
-def _default(kind: "Any") -> "Any":
+def _default(kind: Any) -> Any:
     if isinstance(kind, list):
         return []
     return {} if kind == "m" else None if isinstance(kind, dict) else DEFAULTS[kind]
 
 
-def _put(message: "Message", name: str, kind: "Any", value: "int | bytes | None") -> None:
+def _put(message: Message, name: str, kind: Any, value: int | bytes | None) -> None:
     """Store one field. The last of several wins, but for repeated ones."""
     if isinstance(kind, list):
         if kind[0] in ("u", "i", "b") and isinstance(value, bytes):  # packed
@@ -99,7 +101,7 @@ def _put(message: "Message", name: str, kind: "Any", value: "int | bytes | None"
         message[name] = _value(kind, value)
 
 
-def _value(kind: "Any", value: "int | bytes | None") -> "Any":
+def _value(kind: Any, value: int | bytes | None) -> Any:
     if kind in ("u", "i", "b"):
         if not isinstance(value, int):
             raise ValueError("a number is expected")
@@ -113,7 +115,7 @@ def _value(kind: "Any", value: "int | bytes | None") -> "Any":
     return value.decode() if kind == "s" else value
 
 
-def _read_value(data: bytes, at: int, wire: int) -> "tuple[int | bytes | None, int]":
+def _read_value(data: bytes, at: int, wire: int) -> tuple[int | bytes | None, int]:
     if wire == VARINT:
         return _read_varint(data, at)
     if wire == LENGTH:

@@ -7,6 +7,8 @@ positional or keyword construction, equality, hashing, a readable repr, and no a
 Type checkers see ordinary frozen dataclasses through `dataclass_transform` (PEP 681).
 """
 
+from __future__ import annotations
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Self, dataclass_transform
@@ -23,7 +25,7 @@ class Record:
     A field whose class attribute exists has that value as its default; defaults must be immutable.
     """
 
-    _fields: "tuple[str, ...]" = ()
+    _fields: tuple[str, ...] = ()
 
     def __init_subclass__(cls) -> None:
         own = [name for name in cls.__annotations__ if not name.startswith("_")]  # of this class alone, since 3.10
@@ -61,10 +63,10 @@ class Record:
         inner = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._fields)
         return f"{type(self).__name__}({inner})"
 
-    def _values(self) -> "tuple[Any, ...]":
+    def _values(self) -> tuple[Any, ...]:
         return tuple(getattr(self, name) for name in self._fields)
 
-    def replace(self, **changes: "Any") -> "Self":
+    def replace(self, **changes: Any) -> Self:
         """Return a copy with some fields changed."""
         return type(self)(**{name: getattr(self, name) for name in self._fields} | changes)
 

@@ -6,6 +6,8 @@ relative to a directory descriptor without following links, links are read and w
 `..` start again at, or stop at, the root.
 """
 
+from __future__ import annotations
+
 import os
 import stat
 
@@ -49,7 +51,7 @@ class ResolvedPath:
         return os.open(self.name, DIRECTORY, dir_fd=self.parent)
 
 
-def resolve(root: int, path: str, making: "OwnedBundle | None" = None) -> ResolvedPath:
+def resolve(root: int, path: str, making: OwnedBundle | None = None) -> ResolvedPath:
     """Walk `path` below the open directory `root`.
 
     Symbolic links are followed inside the root, also as the last component; the last component may be missing.
@@ -110,7 +112,7 @@ def _make_directory(name: str, parent: int) -> None:
         pass
 
 
-def mount_point(root: int, path: str, directory: bool, making: "OwnedBundle") -> ResolvedPath:
+def mount_point(root: int, path: str, directory: bool, making: OwnedBundle) -> ResolvedPath:
     """Resolve `path` and make sure that a directory, or an empty file, is there to mount on.
 
     `making` is called before anything is created, as `resolve` does, with paths of directories ending in "/".
@@ -132,7 +134,7 @@ def mount_point(root: int, path: str, directory: bool, making: "OwnedBundle") ->
     return place
 
 
-def remove_made(root: int, path: str, device: "int | None" = None) -> None:
+def remove_made(root: int, path: str, device: int | None = None) -> None:
     """Take back what mount_point made: an empty directory (path ends in "/") or an empty file.
 
     Anything else is somebody's by now and stays, also what is not on the file system `device` (st_dev). No link is

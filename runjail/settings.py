@@ -1,5 +1,7 @@
 """runjail.toml: what an administrator settles once for this machine. Only read where it exists: tomllib is slow."""
 
+from __future__ import annotations
+
 from runjail import files
 from runjail.errors import InvalidConfig, UnreadableFile
 
@@ -20,7 +22,7 @@ KEYS = {
 }
 
 
-def read(path: str) -> "dict[str, dict[str, Any]]":
+def read(path: str) -> dict[str, dict[str, Any]]:
     """Return every known section, an empty one where the file does not have it; [registries."host"] by its host.
 
     Raises InvalidConfig naming the file, with the line and column of each mistake.

@@ -3,6 +3,8 @@
 Where `catch` was not called, in a shim and in children, signals do what they did, and `hold` and `release` nothing.
 """
 
+from __future__ import annotations
+
 import _signal
 import os
 
@@ -46,7 +48,7 @@ def ignore() -> None:
     handle(lambda _number, _frame: None)
 
 
-def handle(action: "Any") -> None:
+def handle(action: Any) -> None:
     """Set what all these signals do."""
     for number in ENDING:
         _signal.signal(number, action)

@@ -8,6 +8,8 @@ Steps with `inside = True` are performed by the container's own init, in its new
 mounts are made from the host). Steps with `with_init = True` are performed by the creator when init waits to go in.
 """
 
+from __future__ import annotations
+
 from runjail.record import Record
 from runjail.spec.model import Resources, Seccomp
 

@@ -3,6 +3,8 @@
 `--name value`, `--name=value`, `-n value`, `-nvalue`, `-abc`, and Go's `-name` all work; `--` ends options.
 """
 
+from __future__ import annotations
+
 from runjail.errors import UsageError
 
 TYPE_CHECKING = False
@@ -40,7 +42,7 @@ class Args:
 
 
 def parse(
-    arguments: "Sequence[str]", options: "Sequence[Option]", given: Args, stop_after: int = -1, late: bool = False
+    arguments: Sequence[str], options: Sequence[Option], given: Args, stop_after: int = -1, late: bool = False
 ) -> list[str]:
     """Read options and positionals into `given`. Returns the words that follow the first `stop_after` positionals.
 
@@ -67,7 +69,7 @@ def parse(
     return []
 
 
-def _take(word: str, pending: list[str], options: "Sequence[Option]", given: Args) -> None:
+def _take(word: str, pending: list[str], options: Sequence[Option], given: Args) -> None:
     name, equals, value = word.lstrip("-").partition("=")
     option = next((option for option in options if option[0] == name), None)
     if option:
@@ -78,7 +80,7 @@ def _take(word: str, pending: list[str], options: "Sequence[Option]", given: Arg
         _take_letters(word, pending, options, given)
 
 
-def _take_letters(word: str, pending: list[str], options: "Sequence[Option]", given: Args) -> None:
+def _take_letters(word: str, pending: list[str], options: Sequence[Option], given: Args) -> None:
     letters = word[1:]
     while letters:
         letter, letters = letters[0], letters[1:]
@@ -92,7 +94,7 @@ def _take_letters(word: str, pending: list[str], options: "Sequence[Option]", gi
         _store(option, f"-{letter}", None, pending, given)
 
 
-def _store(option: "Option", word: str, value: str | None, pending: list[str], given: Args) -> None:
+def _store(option: Option, word: str, value: str | None, pending: list[str], given: Args) -> None:
     name, _, kind, _ = option
     if not kind:
         given.options[name] = value is None or _boolean(value, name)

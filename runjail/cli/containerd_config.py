@@ -1,5 +1,7 @@
 """check --containerd: does a config.toml of containerd lead to us, and to our keys (its docs: stream_processors)."""
 
+from __future__ import annotations
+
 import itertools
 import os
 
@@ -25,7 +27,7 @@ CRI = ("io.containerd.grpc.v1.cri", "io.containerd.cri.v1.runtime", "io.containe
 LARGEST = 1 << 20  # bytes
 
 
-def rows(path: str) -> "list[Row]":
+def rows(path: str) -> list[Row]:
     """Return what works and what mends the rest. Raises UsageError for a file that is no TOML."""
     import tomllib
 
@@ -38,20 +40,20 @@ def rows(path: str) -> "list[Row]":
     return [_version(document), _program(SHIM), _runtime(document), *_decoders(document), _key_model(document)]
 
 
-def table(document: object, *names: str) -> "dict[str, Any]":
+def table(document: object, *names: str) -> dict[str, Any]:
     """Return a table inside a table, {} for whatever is not there or is no table."""
     for name in names:
         document = document.get(name) if isinstance(document, dict) else None
     return document if isinstance(document, dict) else {}
 
 
-def _version(document: "dict[str, Any]") -> "Row":
+def _version(document: dict[str, Any]) -> Row:
     version = document.get("version", 1)
     known = version in (2, 3, 4)
     return ("version", known, str(version), "" if known else "version = 2 (containerd 1.x) or 3 (2.x) at its top")
 
 
-def _program(name: str) -> "Row":
+def _program(name: str) -> Row:
     found = which(name)
     return (name, bool(found), found or "not in PATH", "" if found else "make install, or copy it into PATH")
 
@@ -65,7 +67,7 @@ def which(name: str) -> str:
     return next((path for path in paths if os.path.isfile(path) and os.access(path, os.X_OK)), "")
 
 
-def _runtime(document: "dict[str, Any]") -> "Row":
+def _runtime(document: dict[str, Any]) -> Row:
     for plugin in CRI[:2]:
         runtimes = table(document, "plugins", plugin, "containerd", "runtimes")
         for name, runtime in runtimes.items():
@@ -76,7 +78,7 @@ def _runtime(document: "dict[str, Any]") -> "Row":
     return ("CRI runtime", False, f"no runtime with runtime_type {RUNTIME}", line)
 
 
-def _decoders(document: "dict[str, Any]") -> "list[Row]":
+def _decoders(document: dict[str, Any]) -> list[Row]:
     processors = table(document, "stream_processors")
     found: list[Row] = []
     accepted: list[str] = []
@@ -96,11 +98,11 @@ def _decoders(document: "dict[str, Any]") -> "list[Row]":
     return found
 
 
-def _is_decoder(processor: "dict[str, Any]") -> bool:
+def _is_decoder(processor: dict[str, Any]) -> bool:
     return str(processor.get("path", "")).rpartition("/")[2] == DECODER
 
 
-def _decoder(name: str, returned: str, processor: "dict[str, Any]") -> "Row":
+def _decoder(name: str, returned: str, processor: dict[str, Any]) -> Row:
     """Look at one stream processor: the program, what it accepts and returns, and its keys."""
     if not processor:
         return (name, False, "not configured", f"[stream_processors.'{name}'] as in docs/containerd.md")
@@ -115,7 +117,7 @@ def _decoder(name: str, returned: str, processor: "dict[str, Any]") -> "Row":
     return (name, works, where, "" if works else f"args = ['{KEYS_OPTION}', 'DIRECTORY'] with a directory of keys")
 
 
-def _keys(processor: "dict[str, Any]") -> tuple[str, bool]:
+def _keys(processor: dict[str, Any]) -> tuple[str, bool]:
     """Return where a decoder's keys come from, and whether there are any."""
     arguments = [str(word) for word in processor.get("args") or []]
     environment = [str(line) for line in processor.get("env") or []]
@@ -131,7 +133,7 @@ def _keys(processor: "dict[str, Any]") -> tuple[str, bool]:
         return f"{directory}: {reason(error)}", False
 
 
-def _key_model(document: "dict[str, Any]") -> "Row":
+def _key_model(document: dict[str, Any]) -> Row:
     for plugin in CRI:
         model = table(document, "plugins", plugin, "image_decryption").get("key_model", "node")
         if model != "node":

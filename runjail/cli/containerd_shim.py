@@ -1,5 +1,7 @@
 """containerd-shim-runjail-v1: chooses the host and leaves the rest to `shim`."""
 
+from __future__ import annotations
+
 import _signal
 import gc
 import os
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from runjail.shim.machine import Engine, Machine
 
 
-def main() -> "NoReturn":
+def main() -> NoReturn:
     """Run the command that containerd wants and end the process. Its standard descriptors are always open."""
     gc.disable()  # a shim that stays enables it again
     _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
@@ -29,7 +31,7 @@ def main() -> "NoReturn":
     os._exit(command_line.main(sys.argv, lambda: _engine(exposed)))
 
 
-def _engine(exposed: str) -> "Engine":
+def _engine(exposed: str) -> Engine:
     """Return the engine of this machine. A `delete` that has nothing to do needs none."""
     from runjail.cli.args import Args
     from runjail.cli.main import Context
@@ -38,7 +40,7 @@ def _engine(exposed: str) -> "Engine":
     context = Context(Args())
     host = context.host()
 
-    def runtime(root: str) -> "Runtime":
+    def runtime(root: str) -> Runtime:
         from runjail.container.state import Runtime
 
         return Runtime(root, lambda: context.plugins(host))
@@ -46,7 +48,7 @@ def _engine(exposed: str) -> "Engine":
     return Engine(host, _machine(host), runtime, lambda: _share(context), exposed)
 
 
-def _machine(host: "Host") -> "Machine":
+def _machine(host: Host) -> Machine:
     if host.os == "freebsd":
         from runjail.host.freebsd.shim import FreeBSDShim
 
@@ -56,7 +58,7 @@ def _machine(host: "Host") -> "Machine":
     return LinuxShim()
 
 
-def _share(context: "Context") -> str:
+def _share(context: Context) -> str:
     """Return whether containers share a shim by pod or by namespace (runjail.toml)."""
     path = context.settings()
     if not path:

@@ -10,6 +10,8 @@ in a file without a name, below TMPDIR or /var/tmp. A failure is one line on sta
 --content-store is ours: where containerd keeps manifests, for clients such as `ctr` that send no payload.
 """
 
+from __future__ import annotations
+
 import _signal
 import base64
 import errno
@@ -44,10 +46,10 @@ LARGEST = 32 << 20  # bytes of a payload: annotations and every key of a caller
 BLOCK = 1 << 20
 NOTICE = 0.2  # seconds for containerd to notice that we failed
 SPOOL = "/var/tmp"  # without TMPDIR: layers are large, and /tmp may be memory
-ANY: "protobuf.Table" = {1: ("type_url", "s"), 2: ("value", "y")}
+ANY: protobuf.Table = {1: ("type_url", "s"), 2: ("value", "y")}
 
 
-def main() -> "NoReturn":
+def main() -> NoReturn:
     """Decode one layer and end the process."""
     _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # key providers and gpg are waited for
     log.set_up(level="error")  # containerd takes all of standard error for the reason of a failure
@@ -57,7 +59,7 @@ def main() -> "NoReturn":
     os._exit(code)
 
 
-def run(arguments: "Sequence[str]") -> int:
+def run(arguments: Sequence[str]) -> int:
     """Run one command line. Returns the exit code; what went wrong is on standard error."""
     try:
         flags = _flags(arguments)
@@ -95,7 +97,7 @@ def _let_containerd_see() -> None:
     os._exit(1)
 
 
-def _flags(arguments: "Sequence[str]") -> "dict[str, str] | None":
+def _flags(arguments: Sequence[str]) -> dict[str, str] | None:
     """Return the values of the flags, in Go's syntax; None when help is asked for. Raises UsageError."""
     found, rest = dict.fromkeys(FLAGS, ""), list(arguments)
     while rest:
@@ -133,7 +135,7 @@ def _decode(directory: str, store: str) -> None:
         _copy(file, *_unwrap(found, parameters))
 
 
-def _unwrap(layers: "Sequence[Descriptor]", parameters: "Parameters") -> "tuple[Descriptor, PrivateLayerOptions]":
+def _unwrap(layers: Sequence[Descriptor], parameters: Parameters) -> tuple[Descriptor, PrivateLayerOptions]:
     """Return the first of the descriptors of one layer that a key opens, and its options."""
     failure: RunjailError = Unauthorized()
     with _error_context("call to DecryptLayer failed"):
@@ -148,7 +150,7 @@ def _unwrap(layers: "Sequence[Descriptor]", parameters: "Parameters") -> "tuple[
         raise failure
 
 
-def _copy(file: "FileIO", descriptor: "Descriptor", private: "PrivateLayerOptions") -> None:
+def _copy(file: FileIO, descriptor: Descriptor, private: PrivateLayerOptions) -> None:
     """Authenticate the whole layer, and only then write it decrypted."""
     with _error_context("could not copy data"):
         layer_stream.verify(file.fileno(), private, ocicrypt.public(descriptor), descriptor)
@@ -157,7 +159,7 @@ def _copy(file: "FileIO", descriptor: "Descriptor", private: "PrivateLayerOption
 
 
 @contextmanager
-def _error_context(what: str) -> "Iterator[None]":
+def _error_context(what: str) -> Iterator[None]:
     """Put what was being done before the cause, in imgcrypt's words; its own come first where the cause has them."""
     try:
         yield
@@ -168,7 +170,7 @@ def _error_context(what: str) -> "Iterator[None]":
         raise ImageError(text if text.startswith(what) else f"{what}: {text}") from None
 
 
-def _payload(store: str) -> "tuple[Parameters, Descriptor] | None":
+def _payload(store: str) -> tuple[Parameters, Descriptor] | None:
     """Read what containerd says about the layer: keys that its client sent along, and the descriptor.
 
     None when it says nothing and there is a content store to look in.
@@ -194,7 +196,7 @@ def _payload(store: str) -> "tuple[Parameters, Descriptor] | None":
         return _parameters(parameters or {}), model.parse_descriptor(model.get(document, "Descriptor"), "Descriptor")
 
 
-def _parameters(document: object) -> "Parameters":
+def _parameters(document: object) -> Parameters:
     """Return ocicrypt's parameters: texts in base64, or null, in lists by name; a list may be null too."""
     if not isinstance(document, dict):
         raise Corrupt("payload: DecryptConfig.Parameters must be an object")
@@ -208,7 +210,7 @@ def _parameters(document: object) -> "Parameters":
 
 
 @contextmanager
-def _spool(most: int) -> "Iterator[FileIO]":
+def _spool(most: int) -> Iterator[FileIO]:
     """Keep up to so many bytes of standard input in a file without a name."""
     place = os.environ.get("TMPDIR") or SPOOL
     with _error_context(f"could not copy data: {place}"):
@@ -223,7 +225,7 @@ def _spool(most: int) -> "Iterator[FileIO]":
         yield file
 
 
-def _write(descriptor: int, data: "bytes | memoryview") -> None:
+def _write(descriptor: int, data: bytes | memoryview) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]

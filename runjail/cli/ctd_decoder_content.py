@@ -4,6 +4,8 @@ Only CRI pulls and clients that know imgcrypt send a payload to stream processor
 not. The manifest is there, though: containerd stores it, under its digest, before it unpacks a layer.
 """
 
+from __future__ import annotations
+
 import os
 
 from runjail.errors import ImageError, RunjailError
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from runjail.image.model import Descriptor
 
 
-def encrypted_layers(store: str, digest: str) -> "Iterator[Descriptor]":
+def encrypted_layers(store: str, digest: str) -> Iterator[Descriptor]:
     """Yield the encrypted layers with this digest of all manifests in a content store, the newest manifest first.
 
     store: containerd's ROOT/io.containerd.content.v1.content. There may be several: recipients are added by writing

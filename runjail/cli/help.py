@@ -1,5 +1,7 @@
 """Help texts and shell completion, rendered by click from the same table that command lines are read by."""
 
+from __future__ import annotations
+
 import importlib
 
 import click
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     Row = tuple[str, tuple[str, ...], tuple[tuple[str, str, str, str], ...], str]
 
 
-def _options(rows: "Sequence[tuple[str, str, str, str]]") -> list[click.Parameter]:
+def _options(rows: Sequence[tuple[str, str, str, str]]) -> list[click.Parameter]:
     """Turn rows into click options; those without a text belong to other runtimes and are not shown."""
     options: list[click.Parameter] = []
     for name, letters, kind, text in rows:
@@ -35,7 +37,7 @@ def _positionals(names: tuple[str, ...]) -> list[click.Parameter]:
     ]
 
 
-def _add(group: click.Group, verbs: "Mapping[str, Row]") -> None:
+def _add(group: click.Group, verbs: Mapping[str, Row]) -> None:
     for verb, (_, positionals, options, text) in verbs.items():
         params = _options(options) + _positionals(positionals)
         group.add_command(click.Command(verb, params=params, help=f"{text[:1].upper()}{text[1:]}.", hidden=not text))

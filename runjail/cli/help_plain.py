@@ -1,5 +1,7 @@
 """Help texts where click is not installed: the same table, rendered with what Python brings."""
 
+from __future__ import annotations
+
 import importlib
 
 from runjail.cli.table import GLOBALS, GROUPS, VERBS
@@ -32,14 +34,14 @@ def show(words: list[str]) -> int:
     return write_stdout(_page(usage, "run OCI containers as FreeBSD jails", _options(GLOBALS), _commands(every)))
 
 
-def _page(usage: str, text: str, *blocks: "list[str]") -> str:
+def _page(usage: str, text: str, *blocks: list[str]) -> str:
     lines = [f"Usage: {usage}", "", f"  {text[:1].upper()}{text[1:]}."]
     for block in blocks:
         lines += ["", *block]
     return "\n".join(lines) + "\n"
 
 
-def _options(options: "Sequence[Option]") -> "list[str]":
+def _options(options: Sequence[Option]) -> list[str]:
     """Return a line or two for each option; those without a text belong to other runtimes and are not shown."""
     lines = ["Options:"]
     for name, letters, kind, text in options:
@@ -49,7 +51,7 @@ def _options(options: "Sequence[Option]") -> "list[str]":
     return lines
 
 
-def _commands(verbs: "dict[str, tuple[str, tuple[str, ...], tuple[Option, ...], str]]") -> "list[str]":
+def _commands(verbs: dict[str, tuple[str, tuple[str, ...], tuple[Option, ...], str]]) -> list[str]:
     lines = ["Commands:"]
     for verb in sorted(verbs):
         if verbs[verb][3]:
@@ -57,7 +59,7 @@ def _commands(verbs: "dict[str, tuple[str, tuple[str, ...], tuple[Option, ...], 
     return lines
 
 
-def _row(left: str, right: str) -> "list[str]":
+def _row(left: str, right: str) -> list[str]:
     if len(left) > COLUMN - 4:
         return [f"  {left}", f"{'':{COLUMN}}{right}"]
     return [f"  {left:{COLUMN - 2}}{right}"]

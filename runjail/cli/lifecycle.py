@@ -1,5 +1,7 @@
 """The verbs that container engines call. Each imports only what it runs: see the import budget in the tests."""
 
+from __future__ import annotations
+
 import os
 
 from runjail.cli.main import Context, write_stdout
@@ -20,7 +22,7 @@ CAPABLE = ("bounding", "permitted", "effective", "ambient")  # the sets of capab
 MAX_ID = 2**32 - 2  # 2**32 - 1 means "no change" to the kernel
 
 
-def create(args: "Args", context: Context) -> int:
+def create(args: Args, context: Context) -> int:
     """Create a container."""
     from runjail.container.create import create as do
 
@@ -29,7 +31,7 @@ def create(args: "Args", context: Context) -> int:
     return 0
 
 
-def _request(args: "Args", context: Context) -> "creating.Request":
+def _request(args: Args, context: Context) -> creating.Request:
     from runjail.container.create import Request
 
     return Request(
@@ -49,7 +51,7 @@ def _absolute(path: str) -> str:
     return os.path.abspath(path) if path else ""
 
 
-def start(args: "Args", context: Context) -> int:
+def start(args: Args, context: Context) -> int:
     """Start a created container."""
     from runjail.container.start import start as do
 
@@ -58,7 +60,7 @@ def start(args: "Args", context: Context) -> int:
     return 0
 
 
-def state(args: "Args", context: Context) -> int:
+def state(args: Args, context: Context) -> int:
     """Print a state document."""
     from runjail import jsonio
     from runjail.container.status import document
@@ -67,7 +69,7 @@ def state(args: "Args", context: Context) -> int:
     return write_stdout(jsonio.dumps(document(context.runtime(host).find(args.words[0]), host)) + "\n")
 
 
-def kill(args: "Args", context: Context) -> int:
+def kill(args: Args, context: Context) -> int:
     """Send a signal."""
     from runjail.container.kill import SIGTERM, signal_number
     from runjail.container.kill import kill as do
@@ -79,7 +81,7 @@ def kill(args: "Args", context: Context) -> int:
     return 0
 
 
-def delete(args: "Args", context: Context) -> int:
+def delete(args: Args, context: Context) -> int:
     """Delete a container."""
     from runjail.container.delete import delete as do
 
@@ -92,7 +94,7 @@ def delete(args: "Args", context: Context) -> int:
     return 0
 
 
-def pause(args: "Args", context: Context) -> int:
+def pause(args: Args, context: Context) -> int:
     """Pause a container."""
     from runjail.container.kill import pause as do
 
@@ -101,7 +103,7 @@ def pause(args: "Args", context: Context) -> int:
     return 0
 
 
-def resume(args: "Args", context: Context) -> int:
+def resume(args: Args, context: Context) -> int:
     """Resume a container."""
     from runjail.container.kill import resume as do
 
@@ -110,7 +112,7 @@ def resume(args: "Args", context: Context) -> int:
     return 0
 
 
-def run(args: "Args", context: Context) -> int:
+def run(args: Args, context: Context) -> int:
     """Create, start, wait, delete: a bundle, or an image of which a bundle is made first."""
     if args.flag("rm") and args.flag("detach"):
         raise UsageError(
@@ -132,7 +134,7 @@ def run(args: "Args", context: Context) -> int:
         return _run(_request(args, context).replace(bundle=making.path), document, [], args, host, runtime)
 
 
-def _refuse_image_options(args: "Args") -> None:
+def _refuse_image_options(args: Args) -> None:
     """A bundle says by itself who runs and what of the host is seen: no option may look as if it changed that."""
     from runjail.cli.table import VERBS
 
@@ -142,7 +144,7 @@ def _refuse_image_options(args: "Args") -> None:
 
 
 def _run(
-    request: "creating.Request", document: object, command: list[str], args: "Args", host: "Host", runtime: "Runtime"
+    request: creating.Request, document: object, command: list[str], args: Args, host: Host, runtime: Runtime
 ) -> int:
     from runjail.container.run import run as do
 
@@ -156,7 +158,7 @@ def _run(
     return do(request, document, host, runtime, detach=detach, keep=args.flag("keep"), ours=ours)
 
 
-def _change_process(document: "dict[str, Any]", args: "Args", command: list[str]) -> None:
+def _change_process(document: dict[str, Any], args: Args, command: list[str]) -> None:
     """Put options into the document; what is malformed stays as it is, for the parser to explain."""
     process = document.get("process")
     if process is None:
@@ -171,7 +173,7 @@ def _change_process(document: "dict[str, Any]", args: "Args", command: list[str]
         _extend(process, "env", list(_environment(args.many("env"))))
 
 
-def _environment(said: list[str]) -> "Iterator[str]":
+def _environment(said: list[str]) -> Iterator[str]:
     """Yield NAME=VALUE for each --env; a bare NAME passes our own variable on, if there is one, as podman does."""
     for text in said:
         if "=" in text or not text:
@@ -180,7 +182,7 @@ def _environment(said: list[str]) -> "Iterator[str]":
             yield f"{text}={os.environ[text]}"
 
 
-def _add_volumes(document: "dict[str, Any]", volumes: list[str]) -> None:
+def _add_volumes(document: dict[str, Any], volumes: list[str]) -> None:
     for volume in volumes:
         source, _, rest = volume.partition(":")
         destination, _, options = rest.partition(":")
@@ -191,13 +193,13 @@ def _add_volumes(document: "dict[str, Any]", volumes: list[str]) -> None:
         _extend(document, "mounts", [mount])
 
 
-def _extend(document: "dict[str, Any]", name: str, more: "list[Any]") -> None:
+def _extend(document: dict[str, Any], name: str, more: list[Any]) -> None:
     there = document.get(name) or []
     if isinstance(there, list):
         document[name] = [*there, *more]
 
 
-def execute(args: "Args", context: Context) -> int:
+def execute(args: Args, context: Context) -> int:
     """Run one more process in a container: detached, or in the foreground with its exit status as ours."""
     from runjail.container.exec import Request
     from runjail.container.exec import execute as do
@@ -225,7 +227,7 @@ def execute(args: "Args", context: Context) -> int:
     return terminal.relay(pid) if terminal else wait(pid)
 
 
-def _process(args: "Args", context: Context, os_name: str, runtime: "Any") -> "Any":
+def _process(args: Args, context: Context, os_name: str, runtime: Any) -> Any:
     """Return the process to run: of --process, or config.json's with another command."""
     from runjail import jsonio
     from runjail.spec.parse import parse_process, read
@@ -264,6 +266,6 @@ def _number(text: str, option: str, maximum: int) -> int:
     return int(text)
 
 
-def unsupported(_given: "Args", _context: Context) -> int:
+def unsupported(_given: Args, _context: Context) -> int:
     """Refuse checkpoint and restore."""
     raise UsageError("checkpoint and restore are not supported: a jail cannot be frozen to disk")

@@ -1,5 +1,7 @@
 """From argv to a verb and from errors to exit codes; the only place that decides how the process ends."""
 
+from __future__ import annotations
+
 import _signal
 import gc
 import os
@@ -35,7 +37,7 @@ _GLOBAL = frozenset(option[0] for option in GLOBALS) - {"help", "version"}
 class Context:
     """What every verb gets besides its own options. host and store are made when asked for."""
 
-    def __init__(self, parsed: "Args", rest: list[str] | None = None, preserve: int = 0, listen: int = 0) -> None:
+    def __init__(self, parsed: Args, rest: list[str] | None = None, preserve: int = 0, listen: int = 0) -> None:
         root = parsed.text("root") or os.environ.get("RUNJAIL_ROOT", "")
         self.root = os.path.abspath(root) if root else ""
         self.location = parsed.text("store") or os.environ.get("RUNJAIL_STORE", "")
@@ -45,7 +47,7 @@ class Context:
         self.preserve = preserve
         self.listen = listen
 
-    def host(self) -> "Host":
+    def host(self) -> Host:
         """Return the host of this machine."""
         if sys.platform.startswith("freebsd"):
             from runjail.host.freebsd.host import FreeBSDHost
@@ -55,7 +57,7 @@ class Context:
 
         return LinuxHost()
 
-    def runtime(self, host: "Host") -> "Runtime":
+    def runtime(self, host: Host) -> Runtime:
         """Return the state directories."""
         from runjail.container.state import Runtime, default_root
 
@@ -65,7 +67,7 @@ class Context:
         """Return the path of runjail.toml, "" when there is none."""
         return os.environ.get("RUNJAIL_CONFIG") or next((path for path in SETTINGS if os.path.exists(path)), "")
 
-    def allowed_params(self) -> "tuple[str, list[str]]":
+    def allowed_params(self) -> tuple[str, list[str]]:
         """Return where runjail.toml is or would be, and which permissions it grants to annotations."""
         path = self.settings()
         if not path:
@@ -74,7 +76,7 @@ class Context:
 
         return path, read(path)["jail"].get("allow", [])
 
-    def plugins(self, host: "Host") -> "PluginChain | None":
+    def plugins(self, host: Host) -> PluginChain | None:
         """Return the NRI plugins that are configured. Where nothing is, this costs a look at a few names."""
         settings = self.settings()
         places = NRI if host.os == "freebsd" else NRI[:1]
@@ -89,7 +91,7 @@ class Context:
         return chain if chain.plugins else None
 
 
-def main() -> "NoReturn":
+def main() -> NoReturn:
     """Run the program's own command line and end the process.
 
     A verb is too short-lived for the garbage collector, and Python's shutdown would only tidy what exit(2) drops.
@@ -115,7 +117,7 @@ def _open_standard() -> None:
             os.set_inheritable(os.open("/dev/null", os.O_RDWR), True)  # the lowest free number: this one
 
 
-def run(argv: "Sequence[str]", own: bool = False) -> int:
+def run(argv: Sequence[str], own: bool = False) -> int:
     """Run one command line. Returns the exit code. own: it is the process's, which may be executed again."""
     verb = ""
     debug = False
@@ -147,7 +149,7 @@ def run(argv: "Sequence[str]", own: bool = False) -> int:
     return OWN_FAILURE.get(verb, 1)
 
 
-def _globals(argv: "Sequence[str]") -> "tuple[Args, list[str]]":
+def _globals(argv: Sequence[str]) -> tuple[Args, list[str]]:
     parsed = args.Args()
     try:
         return parsed, args.parse(argv[1:], GLOBALS, parsed, stop_after=1)
@@ -156,7 +158,7 @@ def _globals(argv: "Sequence[str]") -> "tuple[Args, list[str]]":
         raise
 
 
-def _dispatch(parsed: "Args", verb: str, rest: list[str], exposed: str) -> int:
+def _dispatch(parsed: Args, verb: str, rest: list[str], exposed: str) -> int:
     if parsed.flag("version"):
         return _version(parsed)
     if parsed.flag("help") or not verb or verb == "help":
@@ -198,7 +200,7 @@ def _dispatch(parsed: "Args", verb: str, rest: list[str], exposed: str) -> int:
     return _function(function)(wanted, Context(parsed, words, preserve, listen))
 
 
-def _enter(group: str, parsed: "Args", rest: list[str]) -> "tuple[dict[str, Any], str, list[str]]":
+def _enter(group: str, parsed: Args, rest: list[str]) -> tuple[dict[str, Any], str, list[str]]:
     """Return the verbs of a verb that has verbs, each with its whole name, which one is asked for, and what follows."""
     more = args.Args()
     rest = args.parse(rest, GLOBALS, more, stop_after=1)
@@ -228,7 +230,7 @@ def _named_descriptor(text: str) -> int:
     return -1
 
 
-def _adopt(parsed: "Args", wanted: "Args", options: "Sequence[args.Option]") -> None:
+def _adopt(parsed: Args, wanted: Args, options: Sequence[args.Option]) -> None:
     """Global options may also follow the verb, where the verb has no option of that name."""
     own = {option[0] for option in options}
     parsed.options |= {name: value for name, value in wanted.options.items() if name in _GLOBAL and name not in own}
@@ -242,7 +244,7 @@ def _check_words(verb: str, words: list[str], positionals: tuple[str, ...]) -> N
         raise UsageError(f"{verb} takes {' '.join(positionals) or 'no words'}, got {len(words)}", f"usage: {usage}")
 
 
-def _preserved(parsed: "Args") -> tuple[int, int]:
+def _preserved(parsed: Args) -> tuple[int, int]:
     """Return how many descriptors from 3 on go to the program, and how many systemd passed (sd_listen_fds(3))."""
     asked = parsed.text("preserve-fds") or "0"
     if not (asked.isascii() and asked.isdigit()) or len(asked) > 4 or int(asked) > MAX_PRESERVED:
@@ -258,7 +260,7 @@ def _preserved(parsed: "Args") -> tuple[int, int]:
     return listen + int(asked), listen
 
 
-def _open_log(parsed: "Args") -> None:
+def _open_log(parsed: Args) -> None:
     form = parsed.text("log-format", "text")
     level = "debug" if parsed.flag("debug") else parsed.text("log-level")
     level = {"warn": "warning"}.get(level, level)
@@ -275,18 +277,18 @@ def _open_log(parsed: "Args") -> None:
         raise UsageError(wrong)
 
 
-def _function(path: str) -> "Callable[[Args, Context], int]":
+def _function(path: str) -> Callable[[Args, Context], int]:
     module, _, name = path.partition(":")
     function: Callable[[Args, Context], int] = getattr(_load(module), name)
     return function
 
 
-def _load(module: str) -> "Any":
+def _load(module: str) -> Any:
     __import__(module)
     return sys.modules[module]
 
 
-def _version(parsed: "Args") -> int:
+def _version(parsed: Args) -> int:
     from runjail.cli.reports import version
 
     return version(Context(parsed))

@@ -1,5 +1,7 @@
 """What `runjail check` says about the Python modules that some verbs load, and how to get those that are missing."""
 
+from __future__ import annotations
+
 import sys
 from importlib import import_module, metadata
 

@@ -1,5 +1,7 @@
 """nri: which plugins would run, and whether they do."""
 
+from __future__ import annotations
+
 import time
 
 from runjail import jsonio
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 SAMPLE = "nri-check"  # the id in sample requests: no container, so no pid and no resource group
 
 
-def nri(args: "Args", context: Context) -> int:
+def nri(args: Args, context: Context) -> int:
     """List the plugins, or try them. Exit code 1 when one cannot run or fails."""
     form = choice(args, "table", "json")
     word = args.words[0]
@@ -43,7 +45,7 @@ def _cell(value: object) -> str:
     return text if text.isprintable() else ascii(text)[1:-1]
 
 
-def _listed(chain: "PluginChain", plugin: "Plugin") -> dict[str, object]:
+def _listed(chain: PluginChain, plugin: Plugin) -> dict[str, object]:
     """Return what would run; `found` is its path, or what is wrong with it."""
     import os
 
@@ -57,7 +59,7 @@ def _listed(chain: "PluginChain", plugin: "Plugin") -> dict[str, object]:
     return {"type": plugin.type, "works": works, "found": found, "file": plugin.file, "conf": conf}
 
 
-def _tried(chain: "PluginChain", plugin: "Plugin") -> dict[str, object]:
+def _tried(chain: PluginChain, plugin: Plugin) -> dict[str, object]:
     """Send a `create` for a container that does not exist."""
     from runjail.nri.messages import ContainerInfo
 
@@ -71,5 +73,5 @@ def _tried(chain: "PluginChain", plugin: "Plugin") -> dict[str, object]:
     return {"type": plugin.type, "works": works, "time": spent, "said": said, "file": plugin.file}
 
 
-def _cause(error: PluginError, plugin: "Plugin") -> str:
+def _cause(error: PluginError, plugin: Plugin) -> str:
     return str(error).removeprefix(f"NRI plugin {plugin.type}: ")

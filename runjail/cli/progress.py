@@ -1,5 +1,7 @@
 """Progress of transfers: lines that are redrawn on a terminal, nothing in a pipe."""
 
+from __future__ import annotations
+
 import os
 import sys
 import threading
@@ -36,7 +38,7 @@ class Progress:
         self._lines = 0
         self._next = 0.0
 
-    def __call__(self, descriptor: "Descriptor", count: int) -> None:
+    def __call__(self, descriptor: Descriptor, count: int) -> None:
         """Take note of `count` more bytes of a blob."""
         if not self.show:
             return
@@ -48,7 +50,7 @@ class Progress:
                 self._next = now + TICK
                 self._draw(now)
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> Progress:
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -78,7 +80,7 @@ def _screen() -> tuple[int, int]:
         return 80, 24
 
 
-def _line(descriptor: "Descriptor", done: int, since: float, now: float) -> str:
+def _line(descriptor: Descriptor, done: int, since: float, now: float) -> str:
     short = descriptor.digest.partition(":")[2][:12]
     whole = max(descriptor.size, 1)
     filled = min(BAR, done * BAR // whole)

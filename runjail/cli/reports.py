@@ -1,5 +1,7 @@
 """The verbs that people and scripts call: lists, documents, explanations, limits."""
 
+from __future__ import annotations
+
 import os
 import sys
 
@@ -31,7 +33,7 @@ UPDATES = {
 }
 
 
-def table(rows: "Sequence[Sequence[str]]") -> str:
+def table(rows: Sequence[Sequence[str]]) -> str:
     """Return columns as wide as their widest cell, without trailing blanks. Cells are written by strangers: `plain`."""
     rows = [[plain(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
@@ -44,7 +46,7 @@ def plain(text: str) -> str:
     return text if text.isprintable() else ascii(text)[1:-1]
 
 
-def choice(args: "Args", default: str, other: str) -> str:
+def choice(args: Args, default: str, other: str) -> str:
     """Return which of two forms of the output was asked for."""
     form = args.text("format", default)
     if form not in (default, other):
@@ -62,7 +64,7 @@ def version(context: Context) -> int:
     )
 
 
-def list_(args: "Args", context: Context) -> int:
+def list_(args: Args, context: Context) -> int:
     """List containers. What is JSON here, in ps and in events has no blanks, as runc's: scripts search it as text."""
     from runjail.container.query import documents, owner_name
 
@@ -80,7 +82,7 @@ def list_(args: "Args", context: Context) -> int:
     return write_stdout(table([heading, *[tuple(str(row[name.lower()]) or "-" for name in heading) for row in found]]))
 
 
-def ps(args: "Args", context: Context) -> int:
+def ps(args: Args, context: Context) -> int:
     """List the processes of a container: as a JSON array of pids, or as a table."""
     from runjail.container import query
 
@@ -98,7 +100,7 @@ def _late_format(words: list[str]) -> str:
     return value if name in ("-f", "--format") and value in ("table", "json") else ""
 
 
-def events(args: "Args", context: Context) -> int:
+def events(args: Args, context: Context) -> int:
     """Print stats events, one JSON object a line."""
     from runjail.container import query
 
@@ -126,7 +128,7 @@ def _duration(text: str) -> float:
     return seconds
 
 
-def update(args: "Args", context: Context) -> int:
+def update(args: Args, context: Context) -> int:
     """Change limits, from a document, from options, or both (options win)."""
     from runjail.container.update import update as do
     from runjail.spec.parse import parse_resources
@@ -144,7 +146,7 @@ def update(args: "Args", context: Context) -> int:
     return 0
 
 
-def _resources_document(path: str) -> "dict[str, Any]":
+def _resources_document(path: str) -> dict[str, Any]:
     from runjail.spec.parse import read
 
     if not path:
@@ -166,14 +168,14 @@ def _size(text: str, option: str) -> int:
     return int(number) * unit
 
 
-def features(_given: "Args", context: Context) -> int:
+def features(_given: Args, context: Context) -> int:
     """Print the features document (runtime-spec, features.md)."""
     from runjail.container.features import document
 
     return write_stdout(jsonio.dumps(document(context.host().os), indent=4) + "\n")
 
 
-def spec(args: "Args", context: Context) -> int:
+def spec(args: Args, context: Context) -> int:
     """Write an example config.json."""
     from runjail.container.features import example
 
@@ -186,7 +188,7 @@ def spec(args: "Args", context: Context) -> int:
     return 0
 
 
-def plan(args: "Args", context: Context) -> int:
+def plan(args: Args, context: Context) -> int:
     """Print what create would do on FreeBSD (or Linux)."""
     from runjail.container.state import check_id, default_root
     from runjail.plan.plan import check_allowed, make_plan
@@ -210,14 +212,14 @@ def plan(args: "Args", context: Context) -> int:
     )
 
 
-def _system(args: "Args", default: str) -> str:
+def _system(args: Args, default: str) -> str:
     system = args.text("os", default)
     if system not in ("freebsd", "linux"):
         raise UsageError(f"--os: not freebsd or linux: {system[:40]!r}")
     return system
 
 
-def validate(args: "Args", context: Context) -> int:
+def validate(args: Args, context: Context) -> int:
     """Explain all that is wrong with config.json, one problem a line."""
     from runjail.errors import InvalidConfig
     from runjail.plan.plan import check_allowed, make_plan
@@ -239,7 +241,7 @@ def validate(args: "Args", context: Context) -> int:
     return write_stdout(f"{bundle}/config.json is valid for {system}\n")
 
 
-def check(args: "Args", context: Context) -> int:
+def check(args: Args, context: Context) -> int:
     """Print what this machine can do. Exit code 1 when something is missing that containers need.
 
     Rows without a remedy are for information, and so are Python modules: some verbs need each, none needs all.

@@ -1,5 +1,7 @@
 """run --image, and what `delete` has to take back of it."""
 
+from __future__ import annotations
+
 import os
 import secrets
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from runjail.image.bundle.owned import OwnedBundle
 
 
-def new_owned_bundle(args: "Args", context: Context, states: "Runtime") -> "OwnedBundle":
+def new_owned_bundle(args: Args, context: Context, states: Runtime) -> OwnedBundle:
     """Return what makes the bundle of --image; leaving it takes the bundle back unless the container exists."""
     from runjail.container.query import is_used
 
@@ -32,7 +34,7 @@ def new_owned_bundle(args: "Args", context: Context, states: "Runtime") -> "Owne
     return owned.OwnedBundle(ImageSession(args, context).store, name, os.path.abspath(container.path), is_used)
 
 
-def fill(making: "OwnedBundle", args: "Args", context: Context) -> "dict[str, Any]":
+def fill(making: OwnedBundle, args: Args, context: Context) -> dict[str, Any]:
     """Unpack the image, give the bundle its root, and return its config.json, which is written there as well."""
     from runjail.image.bundle.oci_config import LONGEST_HOSTNAME, config
 
@@ -69,7 +71,7 @@ def fill(making: "OwnedBundle", args: "Args", context: Context) -> "dict[str, An
     return document
 
 
-def _network(args: "Args") -> str:
+def _network(args: Args) -> str:
     network = args.text("network", "host")
     if network not in ("host", "none"):
         raise UsageError(f"--network: not host or none: {network[:40]!r}")

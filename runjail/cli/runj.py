@@ -4,6 +4,8 @@ It differs from runc's: the bundle is a word, nothing says where the state is, a
 the process that it starts, because the shim waits for its pid.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 
@@ -20,7 +22,7 @@ WITH_VALUE = ("--console-socket", "--process", "--pid")
 WORDS = {"create": 2, "state": 1, "start": 1, "kill": 2, "delete": 1}
 
 
-def main() -> "NoReturn":
+def main() -> NoReturn:
     """Run one command of runj's and end the process."""
     try:
         sys.argv[1:] = translated(sys.argv[1:])
@@ -65,7 +67,7 @@ def _sorted(words: list[str]) -> tuple[list[str], list[str]]:
     return plain, options
 
 
-def become(args: "Args", context: "cli.Context") -> int:
+def become(args: Args, context: cli.Context) -> int:
     """Run one more process in a container, as this very process."""
     from runjail.container.exec import Request
     from runjail.container.exec import exec_in_place as do

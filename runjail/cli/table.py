@@ -6,6 +6,8 @@ A verb is (module:function, positionals, options, help); a positional that ends 
 options end before it.
 """
 
+from __future__ import annotations
+
 GLOBALS = (
     ("root", "", "DIR", "where the state of containers is kept"),
     ("log", "", "FILE", "append errors to FILE (also file:FILE)"),

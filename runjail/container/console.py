@@ -1,5 +1,7 @@
 """Terminals: how they leave through a console socket, one message with one descriptor; copying from and to them."""
 
+from __future__ import annotations
+
 import _socket
 import os
 import struct
@@ -13,7 +15,7 @@ BLOCK = 1 << 16
 CONNECT_SECONDS = 10.0
 
 
-def connect(path: str) -> "_socket.socket":
+def connect(path: str) -> _socket.socket:
     """Connect to the caller's console socket. A path longer than sun_path is reached by its last component.
 
     Raises HostError, also when nobody accepts for CONNECT_SECONDS.
@@ -31,7 +33,7 @@ def connect(path: str) -> "_socket.socket":
     return connection
 
 
-def _connect(connection: "_socket.socket", name: str) -> None:
+def _connect(connection: _socket.socket, name: str) -> None:
     """connect(2), again while the receiver has no room for one more; other errors are final."""
     deadline = time.monotonic() + CONNECT_SECONDS
     while True:
@@ -44,7 +46,7 @@ def _connect(connection: "_socket.socket", name: str) -> None:
             time.sleep(0.01)
 
 
-def send(connection: "_socket.socket", master: int) -> None:
+def send(connection: _socket.socket, master: int) -> None:
     """Send the terminal's master and close both: the receiver owns it now."""
     try:
         rights = struct.pack("i", master)
@@ -56,7 +58,7 @@ def send(connection: "_socket.socket", master: int) -> None:
         os.close(master)
 
 
-def receive(connection: "_socket.socket") -> int:
+def receive(connection: _socket.socket) -> int:
     """Return a terminal's master that `send` sent. Raises HostError when none came.
 
     The buffer has CMSG_SPACE for the descriptor: with CMSG_LEN FreeBSD drops it.

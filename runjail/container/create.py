@@ -1,5 +1,7 @@
 """create: from a bundle to a container whose init waits for `start` (runtime-spec, Create)."""
 
+from __future__ import annotations
+
 import os
 import time
 
@@ -45,11 +47,11 @@ class Request(Record):
 
 def create(
     request: Request,
-    host: "Host",
-    runtime: "Runtime",
-    terminal: "_socket.socket | None" = None,
+    host: Host,
+    runtime: Runtime,
+    terminal: _socket.socket | None = None,
     document: object = None,
-) -> "Container":
+) -> Container:
     """Create a container, or fail and leave nothing behind. When it returns, signals are held: the caller has it now.
 
     terminal: a connected socket for the terminal's master, instead of request.console_socket. document: the parsed
@@ -94,7 +96,7 @@ def create(
     return container
 
 
-def _reserve(container_id: str, host: "Host", runtime: "Runtime") -> "Container":
+def _reserve(container_id: str, host: Host, runtime: Runtime) -> Container:
     """Take the id. A container from before the machine was last started holds it no longer: nothing of it lives."""
     try:
         return runtime.reserve(container_id)
@@ -106,7 +108,7 @@ def _reserve(container_id: str, host: "Host", runtime: "Runtime") -> "Container"
         return runtime.reserve(container_id)
 
 
-def _check(request: Request, spec: "Spec", terminal: object) -> None:
+def _check(request: Request, spec: Spec, terminal: object) -> None:
     if spec.process is None:
         raise InvalidConfig(["process: is required to create a container"])
     if spec.process.terminal and not (request.console_socket or terminal):
@@ -122,7 +124,7 @@ def _check(request: Request, spec: "Spec", terminal: object) -> None:
             log.warning(f"not granted: unknown capabilities {', '.join(names)}")
 
 
-def _record(container: "Container", request: Request, spec: "Spec", plan: "Plan", host: "Host") -> None:
+def _record(container: Container, request: Request, spec: Spec, plan: Plan, host: Host) -> None:
     """Write down what is known before anything is done."""
     host_state = container.host_state
     host_state.name, host_state.source, host_state.root, host_state.keyring = (
@@ -150,12 +152,12 @@ def _record(container: "Container", request: Request, spec: "Spec", plan: "Plan"
 
 
 def _build(
-    container: "Container",
+    container: Container,
     request: Request,
-    spec: "Spec",
-    plan: "Plan",
-    host: "Host",
-    terminal: "_socket.socket | None",
+    spec: Spec,
+    plan: Plan,
+    host: Host,
+    terminal: _socket.socket | None,
 ) -> None:
     host_state = container.host_state
     for step in plan.steps if log.debugging() else ():
@@ -191,7 +193,7 @@ def _build(
     container.unlock()
 
 
-def _know(container: "Container", host: "Host") -> None:
+def _know(container: Container, host: Host) -> None:
     """Write down which process init is."""
     host_state = container.host_state
     host_state.started = host.start_time(host_state.pid)
@@ -201,7 +203,7 @@ def _know(container: "Container", host: "Host") -> None:
     container.save()
 
 
-def _sync_with_init(container: "Container", listed: "Hooks", host: "Host", joined: Joining) -> None:
+def _sync_with_init(container: Container, listed: Hooks, host: Host, joined: Joining) -> None:
     """Let init go to its place before the gate; hooks run on its way, without our lock."""
     link = joined.link
     state = state_document(container, host, "creating")

@@ -1,5 +1,7 @@
 """delete: take a container back, completely (runtime-spec, Delete)."""
 
+from __future__ import annotations
+
 import os
 import time
 
@@ -22,7 +24,7 @@ FROZEN_SECONDS = 0.5  # for who was killed and does not die: it may be frozen al
 HELD_SECONDS = 2.0  # `delete --force` waits for others before it kills what they may wait for
 
 
-def delete(container_id: str, force: bool, host: "Host", runtime: "Runtime") -> str:
+def delete(container_id: str, force: bool, host: Host, runtime: Runtime) -> str:
     """Delete a stopped or created container, with `force` also a running one; force accepts an unknown id.
 
     Returns the path of its bundle, "" when that is not known.
@@ -30,7 +32,7 @@ def delete(container_id: str, force: bool, host: "Host", runtime: "Runtime") -> 
     return delete_made(runtime.container(container_id), force, host)
 
 
-def delete_made(container: "Container", force: bool, host: "Host") -> str:
+def delete_made(container: Container, force: bool, host: Host) -> str:
     """Do as delete does; of a container that the caller has locked before, no other that has its id by now."""
     if force:
         _make_way(container, host)
@@ -51,7 +53,7 @@ def delete_made(container: "Container", force: bool, host: "Host") -> str:
     return bundle if isinstance(bundle, str) else ""
 
 
-def delete_stale(container: "Container", host: "Host") -> bool:
+def delete_stale(container: Container, host: Host) -> bool:
     """Delete a container of another boot, its poststop hooks included. False when it is of this one, or damaged."""
     try:
         container.load()
@@ -70,7 +72,7 @@ def delete_stale(container: "Container", host: "Host") -> bool:
     return True
 
 
-def _make_way(container: "Container", host: "Host") -> None:
+def _make_way(container: Container, host: Host) -> None:
     """Kill a container that another runjail holds: it may wait for a process that somebody has stopped."""
     try:
         container.lock(HELD_SECONDS)
@@ -85,7 +87,7 @@ def _make_way(container: "Container", host: "Host") -> None:
             log.debug(f"container {container.id} is held by another runjail: {error}")
 
 
-def _load(container: "Container", force: bool) -> None:
+def _load(container: Container, force: bool) -> None:
     """Load the facts. With `force` a container is also deleted without them, by its notes alone."""
     try:
         container.load()
@@ -98,7 +100,7 @@ def _load(container: "Container", force: bool) -> None:
         _recover(container)
 
 
-def _compare(container: "Container") -> None:
+def _compare(container: Container) -> None:
     """See that facts and notes name the same init: what is damaged may still be well-formed. Raises HostError."""
     host_state, boot = container.host_state, container.data["boot"]
     inits = [note for note in container.notes() if note["undo"] == "init"]
@@ -107,7 +109,7 @@ def _compare(container: "Container") -> None:
             raise container.damaged("its notes name another init")
 
 
-def _recover(container: "Container") -> None:
+def _recover(container: Container) -> None:
     """Take from the notes what it takes to thaw and kill init, when the facts are damaged or gone."""
     for note in container.notes():
         if note["undo"] == "init":
@@ -120,7 +122,7 @@ def _recover(container: "Container") -> None:
             host_state.name, host_state.root, host_state.jid = note["name"], note["path"], note.get("jid", 0)
 
 
-def roll_back(container: "Container", host: "Host", error: BaseException) -> None:
+def roll_back(container: Container, host: Host, error: BaseException) -> None:
     """Undo all of a container because of `error`. Raises LeftBehind, with both causes, when something stays."""
     signals.hold()
     try:
@@ -134,7 +136,7 @@ def roll_back(container: "Container", host: "Host", error: BaseException) -> Non
         raise CleanupError(f"{cause}; undoing it failed: {more}", getattr(left, "hint", None)) from error
 
 
-def destroy(container: "Container", host: "Host") -> None:
+def destroy(container: Container, host: Host) -> None:
     """Kill, undo, tell NRI plugins, run the poststop hooks, remove. The caller holds the lock.
 
     Raises LeftBehind naming what stayed; the state directory stays with it, for another try.
@@ -151,7 +153,7 @@ def destroy(container: "Container", host: "Host") -> None:
     container.remove()
 
 
-def _undo(container: "Container", host: "Host") -> None:
+def _undo(container: Container, host: Host) -> None:
     """Undo what was noted, the last first. Only what stays is noted for another try: the rest is others' by then."""
     failures, left = [], []
     for note in reversed(container.notes()):
@@ -172,7 +174,7 @@ def _undo(container: "Container", host: "Host") -> None:
     raise CleanupError("; ".join(dict.fromkeys(failures)), "runjail delete --force tries again")
 
 
-def _run_delete_hooks(container: "Container", host: "Host", listed: "tuple[Hook, ...]") -> None:
+def _run_delete_hooks(container: Container, host: Host, listed: tuple[Hook, ...]) -> None:
     """Tell NRI plugins, run the poststop hooks: foreign programs, for which the lock is let go."""
     state, told = document(container, host, "stopped"), container.data.get("nri")
     container.data["hooks"], container.data["nri"] = {}, []  # nobody else does it again while we are unlocked
@@ -190,14 +192,14 @@ def _run_delete_hooks(container: "Container", host: "Host", listed: "tuple[Hook,
     container.lock()
 
 
-def _run_poststop(container: "Container", state: "dict[str, Any]", listed: "tuple[Hook, ...]") -> None:
+def _run_poststop(container: Container, state: dict[str, Any], listed: tuple[Hook, ...]) -> None:
     from runjail.container import hooks
 
     bundle = container.data["bundle"]
     hooks.run_all("poststop", listed, state, bundle if os.path.isdir(bundle) else "/", log.warning)
 
 
-def kill_everything(container: "Container", host: "Host") -> None:
+def kill_everything(container: Container, host: Host) -> None:
     """Leave no process of the container alive. Raises HostError when init does not die."""
     if not container.data or container.data["boot"] != host.boot_id():
         return
@@ -211,7 +213,7 @@ def kill_everything(container: "Container", host: "Host") -> None:
             raise HostError(f"init (pid {container.host_state.pid}) does not die")
 
 
-def _dies(container: "Container", host: "Host", seconds: float) -> bool:
+def _dies(container: Container, host: Host, seconds: float) -> bool:
     deadline = time.monotonic() + seconds
     while alive(container, host):
         _collect()
@@ -222,7 +224,7 @@ def _dies(container: "Container", host: "Host", seconds: float) -> bool:
     return True
 
 
-def _thaw_all(container: "Container", host: "Host") -> None:
+def _thaw_all(container: Container, host: Host) -> None:
     """Thaw every control group that was ever noted: the facts may have lost it, or somebody else has frozen it."""
     host_state, groups = container.host_state, [note["path"] for note in container.notes() if note["undo"] == "cgroup"]
     for group in dict.fromkeys([*groups, host_state.cgroup]):

@@ -1,5 +1,7 @@
 """exec: one more process in a running container."""
 
+from __future__ import annotations
+
 import os
 
 from runjail import log, signals
@@ -35,7 +37,7 @@ class Request(Record):
     """What `exec` was asked for; paths are absolute, preserve and listen as in create."""
 
     id: str
-    process: "Process"
+    process: Process
     pid_file: str = ""
     console_socket: str = ""
     preserve: int = 0
@@ -45,10 +47,10 @@ class Request(Record):
 
 def execute(
     request: Request,
-    host: "Host",
-    runtime: "Runtime",
-    terminal: "_socket.socket | None" = None,
-    before: "Callable[[int], None]" = lambda pid: None,
+    host: Host,
+    runtime: Runtime,
+    terminal: _socket.socket | None = None,
+    before: Callable[[int], None] = lambda pid: None,
 ) -> int:
     """Start the process and return its pid once it runs the program; it is our child until we exit.
 
@@ -87,7 +89,7 @@ def execute(
     return joined.pid
 
 
-def exec_in_place(request: Request, host: "Host", runtime: "Runtime") -> "NoReturn":
+def exec_in_place(request: Request, host: Host, runtime: Runtime) -> NoReturn:
     """Be the process instead of starting it, for callers who wait for our own pid. Where entering needs no fork.
 
     The caller has loaded what host.enter needs. Raises as long as the program does not run, also from inside.
@@ -108,7 +110,7 @@ def exec_in_place(request: Request, host: "Host", runtime: "Runtime") -> "NoRetu
     raise HostError("execve has returned")
 
 
-def _find(request: Request, host: "Host", runtime: "Runtime") -> "Container":
+def _find(request: Request, host: Host, runtime: Runtime) -> Container:
     """Return the container, if it takes new processes now."""
     container = runtime.find(request.id)
     now = status(container, host)
@@ -117,7 +119,7 @@ def _find(request: Request, host: "Host", runtime: "Runtime") -> "Container":
     return container
 
 
-def _complete(process: "Process", container: "Container", host: "Host") -> "Process":
+def _complete(process: Process, container: Container, host: Host) -> Process:
     """Give a process that does not name its capabilities or oomScoreAdj the container's own, as runc does."""
     if process.capabilities is not None and process.oom_score_adj is not None:
         return process
@@ -127,7 +129,7 @@ def _complete(process: "Process", container: "Container", host: "Host") -> "Proc
     return process.replace(capabilities=capabilities, oom_score_adj=score)
 
 
-def _connect(request: Request, terminal: "_socket.socket | None") -> "_socket.socket | None":
+def _connect(request: Request, terminal: _socket.socket | None) -> _socket.socket | None:
     """Return where the terminal goes, None without one."""
     if request.process.terminal and not (request.console_socket or terminal):
         raise UsageError("cannot allocate a terminal for a detached process: --console-socket is missing")
@@ -136,9 +138,7 @@ def _connect(request: Request, terminal: "_socket.socket | None") -> "_socket.so
     return console.connect(request.console_socket) if request.console_socket else terminal
 
 
-def _sync_with_child(
-    request: Request, container: "Container", joined: Joining, before: "Callable[[int], None]"
-) -> None:
+def _sync_with_child(request: Request, container: Container, joined: Joining, before: Callable[[int], None]) -> None:
     """Let the child go on once its pid is written down, and wait until execve has closed its end."""
     link = joined.link
     try:
@@ -166,7 +166,7 @@ def _remove_pid_file(path: str) -> None:
         pass
 
 
-def _child(request: Request, container: "Container", host: "Host", link: SyncSocket, slave: int) -> None:
+def _child(request: Request, container: Container, host: Host, link: SyncSocket, slave: int) -> None:
     """Be the process that enters, appears inside and becomes the program. slave: its terminal, -1 without one."""
     try:
         link.expect("go")
@@ -187,7 +187,7 @@ def _child(request: Request, container: "Container", host: "Host", link: SyncSoc
     os._exit(1)
 
 
-def _enter(request: Request, container: "Container", host: "Host", keep: list[int], slave: int) -> dict[bytes, bytes]:
+def _enter(request: Request, container: Container, host: Host, keep: list[int], slave: int) -> dict[bytes, bytes]:
     """Enter the container and take on the identity. Returns the program's environment."""
     process = request.process
     forbid_imports()

@@ -1,5 +1,7 @@
 """The features document and the example config.json: constants of this version."""
 
+from __future__ import annotations
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -17,7 +19,7 @@ FREEBSD_OPTIONS = (
 ).split()
 
 
-def document(os: str) -> "dict[str, Any]":
+def document(os: str) -> dict[str, Any]:
     """Return what `runjail features` prints (runtime-spec 1.3, features.md)."""
     features: dict[str, Any] = {
         "ociVersionMin": "1.0.0",
@@ -32,7 +34,7 @@ def document(os: str) -> "dict[str, Any]":
     return features
 
 
-def _seccomp() -> "dict[str, Any]":
+def _seccomp() -> dict[str, Any]:
     from runjail.spec import seccomp
 
     return {
@@ -45,7 +47,7 @@ def _seccomp() -> "dict[str, Any]":
     }
 
 
-def example(os: str) -> "dict[str, Any]":
+def example(os: str) -> dict[str, Any]:
     """Return the config.json of `runjail spec`: a shell in a jail, also good for the Linux host."""
     document: dict[str, Any] = {
         "ociVersion": "1.3.0",

@@ -4,6 +4,8 @@ While one is being written beside its place, the state directory has a link to i
 what a killed writer left.
 """
 
+from __future__ import annotations
+
 import os
 
 from runjail.errors import HostError, reason
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 BESIDE = "beside."
 
 
-def write_pid(container: "Container", path: str, pid: int) -> None:
+def write_pid(container: Container, path: str, pid: int) -> None:
     """Write a pid file: the number and nothing else. Raises HostError with the path as the caller gave it."""
     own = os.getpid()
     directory, link = container.directory(), f"{BESIDE}{own}"

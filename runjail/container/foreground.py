@@ -1,5 +1,7 @@
 """run and exec in the foreground: pass the terminal, signals and the exit status through."""
 
+from __future__ import annotations
+
 import _signal
 import _socket
 import fcntl
@@ -27,7 +29,7 @@ def wait(pid: int) -> int:
     return exit_status(os.waitpid(pid, 0)[1])
 
 
-def _handle(action: "Any") -> None:
+def _handle(action: Any) -> None:
     for name in FORWARDED:
         _signal.signal(getattr(_signal, name), action)
 

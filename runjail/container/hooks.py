@@ -1,5 +1,7 @@
 """Hooks: programs that config.json asks to be run at six points (runtime-spec, POSIX-platform Hooks)."""
 
+from __future__ import annotations
+
 import os
 
 from runjail import jsonio
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 FOREVER = 365 * 86400.0  # a hook without a timeout may take as long as it likes
 
 
-def run(kind: str, hooks: "tuple[Hook, ...]", state: "dict[str, Any]", directory: str = "") -> None:
+def run(kind: str, hooks: tuple[Hook, ...], state: dict[str, Any], directory: str = "") -> None:
     """Run one list of hooks in order, the state document on their standard input.
 
     directory: their working directory, "" for ours. Raises HookError at the first that cannot start, fails or takes too
@@ -28,7 +30,7 @@ def run(kind: str, hooks: "tuple[Hook, ...]", state: "dict[str, Any]", directory
 
 
 def run_all(
-    kind: str, hooks: "tuple[Hook, ...]", state: "dict[str, Any]", directory: str, warn: "Callable[[str], None]"
+    kind: str, hooks: tuple[Hook, ...], state: dict[str, Any], directory: str, warn: Callable[[str], None]
 ) -> None:
     """Run a list whose failures only warn (poststop): every hook gets its turn."""
     for index, hook in enumerate(hooks):
@@ -38,7 +40,7 @@ def run_all(
             warn(str(error))
 
 
-def _run_one(kind: str, index: int, hook: "Hook", state: bytes, directory: str) -> None:
+def _run_one(kind: str, index: int, hook: Hook, state: bytes, directory: str) -> None:
     """Run a hook; when it fails, nobody whom it started goes on. A failing startContainer ends its whole container."""
     name = f"hooks.{kind}[{index}]"
     try:
@@ -61,7 +63,7 @@ def _run_one(kind: str, index: int, hook: "Hook", state: bytes, directory: str) 
         raise HookError(f"{name} ({hook.path}): exit status {result.status}" + (f": {said[:2000]}" if said else ""))
 
 
-def _result(kind: str, hook: "Hook", state: bytes) -> programs.Result:
+def _result(kind: str, hook: Hook, state: bytes) -> programs.Result:
     return programs.run(
         hook.args or (hook.path,),
         path=hook.path,

@@ -4,6 +4,8 @@ It talks to `create` over a link (go, isolated, confine, parked), then waits at 
 the container it runs only code that is loaded already. Its pid is the container's pid from its first instant.
 """
 
+from __future__ import annotations
+
 import _signal
 import _socket
 import os
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from runjail.steps import Plan
 
 
-def listen_at_gate(container: "Container") -> "_socket.socket":
+def listen_at_gate(container: Container) -> _socket.socket:
     """Return the socket on which init will wait; bound by a short name, since sun_path holds about 100 bytes."""
     gate = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     with WorkingDirectory(container.directory()):
@@ -42,19 +44,19 @@ class InitConfig(Record):
     the program inherits; listen: how many of them are systemd's.
     """
 
-    host: "Host"
-    container: "Container"
-    plan: "Plan"
-    process: "Process"
-    hooks: "tuple[Hook, ...]"
+    host: Host
+    container: Container
+    plan: Plan
+    process: Process
+    hooks: tuple[Hook, ...]
     link: SyncSocket
-    gate: "_socket.socket"
-    terminal: "_socket.socket | None"
+    gate: _socket.socket
+    terminal: _socket.socket | None
     preserve: int
     listen: int
 
 
-def run(launch: InitConfig) -> "NoReturn":
+def run(launch: InitConfig) -> NoReturn:
     """Be init: go in, wait at the gate, become the program. For a forked child."""
     launch.container.forget()
     process, link = launch.process, launch.link
@@ -117,7 +119,7 @@ def _exit_on_signals() -> None:
         _signal.signal(number, lambda received, _frame: os._exit(128 + received))
 
 
-def _wait_for_start(gate: "_socket.socket") -> SyncSocket:
+def _wait_for_start(gate: _socket.socket) -> SyncSocket:
     """Wait for a starter that says go; one that dies before it does leaves a container that cannot be started."""
     while True:
         descriptor, _ = gate._accept()  # type: ignore[attr-defined]  # what socket.socket.accept calls

@@ -3,6 +3,8 @@
 The container's processes see it there and may stop it, so no wait for it is without end.
 """
 
+from __future__ import annotations
+
 import os
 import time
 
@@ -23,11 +25,11 @@ PAUSE = 0.001
 class Joining:
     """Our child. pid: its number on the host; once it has appeared inside it may be another process than was forked."""
 
-    def __init__(self, pid: int, link: "SyncSocket") -> None:
+    def __init__(self, pid: int, link: SyncSocket) -> None:
         self.pid, self.link = pid, link
         self._forked = 0
 
-    def expect(self, word: str, known: "Callable[[int], None]" = lambda pid: None) -> None:
+    def expect(self, word: str, known: Callable[[int], None] = lambda pid: None) -> None:
         """Wait for a word. Raises what the process reports, NoAnswer when nothing comes.
 
         known: called with the pid when that changes; the process goes on when it returns.
@@ -49,7 +51,7 @@ class Joining:
             _collected(pid)
 
 
-def appear(host: "Host", link: "SyncSocket") -> None:
+def appear(host: Host, link: SyncSocket) -> None:
     """*child* Appear inside, and go on once our parent knows which process that is."""
     if host.appear(lambda pid: link.send(inside=pid)):
         link.expect("known")

@@ -1,5 +1,7 @@
 """kill, pause, resume: signals for a container's processes (runtime-spec, Kill)."""
 
+from __future__ import annotations
+
 import os
 
 from runjail.container.state import PAUSED
@@ -33,7 +35,7 @@ def signal_number(text: str) -> int:
     raise UsageError(f'unknown signal "{text[:40]}"')
 
 
-def kill(container_id: str, signal: int, everyone: bool, pid: int, host: "Host", runtime: "Runtime") -> None:
+def kill(container_id: str, signal: int, everyone: bool, pid: int, host: Host, runtime: Runtime) -> None:
     """Send a signal to init, to one process of the container, or to all of them.
 
     A stopped container is an error for one signal and success for `everyone`, who are gone already.
@@ -53,7 +55,7 @@ def kill(container_id: str, signal: int, everyone: bool, pid: int, host: "Host",
         _kill_one(container, pid, signal, host)
 
 
-def _kill_one(container: "Container", pid: int, signal: int, host: "Host") -> None:
+def _kill_one(container: Container, pid: int, signal: int, host: Host) -> None:
     host_state = container.host_state
     target = pid or host_state.pid
     if target != host_state.pid and target not in host.processes(host_state):
@@ -63,7 +65,7 @@ def _kill_one(container: "Container", pid: int, signal: int, host: "Host") -> No
         raise NotRunning(container.id)
 
 
-def pause(container_id: str, host: "Host", runtime: "Runtime") -> None:
+def pause(container_id: str, host: Host, runtime: Runtime) -> None:
     """Stop every process of a running container until `resume`."""
     with runtime.container(container_id) as container:
         container.load()
@@ -75,7 +77,7 @@ def pause(container_id: str, host: "Host", runtime: "Runtime") -> None:
         host.freeze(container.host_state)
 
 
-def resume(container_id: str, host: "Host", runtime: "Runtime") -> None:
+def resume(container_id: str, host: Host, runtime: Runtime) -> None:
     """Let a paused container run again."""
     with runtime.container(container_id) as container:
         container.load()
@@ -86,18 +88,18 @@ def resume(container_id: str, host: "Host", runtime: "Runtime") -> None:
         _thaw(container, host)
 
 
-def _require(container: "Container", host: "Host", wanted: str, verb: str) -> None:
+def _require(container: Container, host: Host, wanted: str, verb: str) -> None:
     now = status(container, host)
     if now != wanted:
         raise WrongStatus(f"cannot {verb} a container that is not {wanted}: {now}")
 
 
-def _ask_plugins(container: "Container", host: "Host", state: str) -> None:
+def _ask_plugins(container: Container, host: Host, state: str) -> None:
     from runjail.container import nri
 
     nri.invoke_plugins(state, container, host)
 
 
-def _thaw(container: "Container", host: "Host") -> None:
+def _thaw(container: Container, host: Host) -> None:
     host.thaw(container.host_state)
     container.drop(PAUSED)

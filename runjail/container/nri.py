@@ -4,6 +4,8 @@
 of its updates, its pauses and its end.
 """
 
+from __future__ import annotations
+
 import os
 
 from runjail import jsonio, log
@@ -33,7 +35,7 @@ PLACES = {
 }
 
 
-def run(plugins: "PluginChain", state: str, container: "Container", host: "Host") -> None:
+def run(plugins: PluginChain, state: str, container: Container, host: Host) -> None:
     """Ask all plugins about a container; a result may move its resource group. Raises PluginError at the first failure.
 
     No lock of ours may be held: a plugin may call runjail for the same container.
@@ -47,7 +49,7 @@ def run(plugins: "PluginChain", state: str, container: "Container", host: "Host"
         raise
 
 
-def invoke_plugins(state: str, container: "Container", host: "Host") -> None:
+def invoke_plugins(state: str, container: Container, host: Host) -> None:
     """Let go of the lock, ask the plugins that are configured now, and take it again with the facts of now."""
     plugins = container.plugins()
     if plugins:
@@ -57,7 +59,7 @@ def invoke_plugins(state: str, container: "Container", host: "Host") -> None:
         container.load()
 
 
-def notify_delete(told: list[str], container: "Container", host: "Host") -> None:
+def notify_delete(told: list[str], container: Container, host: Host) -> None:
     """Tell these plugins that the container is gone. Nothing that goes wrong stops `delete`. No lock is held."""
     try:
         plugins = container.plugins()
@@ -70,7 +72,7 @@ def notify_delete(told: list[str], container: "Container", host: "Host") -> None
         log.warning(f"NRI plugins of container {container.id}: {reason(error)}")
 
 
-def describe(container: "Container", host: "Host", state: str) -> ContainerInfo:
+def describe(container: Container, host: Host, state: str) -> ContainerInfo:
     """Return what plugins are told of a container."""
     host_state, data = container.host_state, container.data
     said = jsonio.loads(container.config()).get("linux") or {}
@@ -87,7 +89,7 @@ def describe(container: "Container", host: "Host", state: str) -> ContainerInfo:
     )
 
 
-def _resources(said: "dict[str, Any] | None", updates: "dict[str, Any]") -> "dict[str, Any] | None":
+def _resources(said: dict[str, Any] | None, updates: dict[str, Any]) -> dict[str, Any] | None:
     """Return linux.resources of config.json with what `update` has changed since."""
     if not updates:
         return said
@@ -98,7 +100,7 @@ def _resources(said: "dict[str, Any] | None", updates: "dict[str, Any]") -> "dic
     return resources
 
 
-def _namespaces(listed: "list[dict[str, Any]] | None", own: dict[str, int], pid: int) -> dict[str, str]:
+def _namespaces(listed: list[dict[str, Any]] | None, own: dict[str, int], pid: int) -> dict[str, str]:
     """Return where each namespace can be entered: by its path in config.json, or through init."""
     short = {name: kind for kind, name in KINDS.items()}
     paths = {item["type"]: item.get("path") or "" for item in listed or ()}
@@ -112,7 +114,7 @@ def _group(said: str, real: str) -> str:
     return said if not real or spelled == real else f"/{real}"
 
 
-def _regroup(container: "Container", host: "Host", path: str) -> None:
+def _regroup(container: Container, host: Host, path: str) -> None:
     with container:
         container.load()
         host.move_cgroup(path, container.host_state, container.note)

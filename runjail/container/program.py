@@ -3,6 +3,8 @@
 Runs inside the container. Nothing here may import: an import now would load the container's files.
 """
 
+from __future__ import annotations
+
 import _signal
 import errno
 import fcntl
@@ -41,7 +43,7 @@ def lead(terminal: bool) -> None:
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
-def settle(process: "Process", make_cwd: bool) -> None:
+def settle(process: Process, make_cwd: bool) -> None:
     """Hand over the pipes we were given; make_cwd creates a missing working directory. Before ids change."""
     _give_pipes(process.user.uid)
     if make_cwd:
@@ -62,7 +64,7 @@ def _give_pipes(uid: int) -> None:
             pass
 
 
-def take_on(process: "Process", apply_credentials: "Callable[[Process], None]") -> None:
+def take_on(process: Process, apply_credentials: Callable[[Process], None]) -> None:
     """Set umask, go to the working directory and take on the identity with `become`: in this order, as others do.
 
     Images rely on chdir(2) before the ids change. What root is refused, as on NFS and FUSE, the user may enter, and is
@@ -102,7 +104,7 @@ def _require_inside(directory: str) -> None:
     raise HostError(f'chdir to cwd ("{directory}") set in config.json failed: {why}')
 
 
-def find(process: "Process") -> str:
+def find(process: Process) -> str:
     """Return the path of the program as a shell, or Go's LookPath, finds it: what cannot be executed is passed over.
 
     Raises ProgramNotFound or ProgramDenied. A script whose interpreter is missing is only found out by execve.
@@ -140,7 +142,7 @@ def _executable(path: str) -> str:
     return path
 
 
-def environment(process: "Process") -> dict[bytes, bytes]:
+def environment(process: Process) -> dict[bytes, bytes]:
     """Return the environment: process.env, and HOME where that says nothing of it."""
     pairs = [entry.encode("utf-8", "surrogateescape").partition(b"=") for entry in process.env]
     result = {name: value for name, _, value in pairs}
@@ -182,7 +184,7 @@ def reset_signals() -> None:
     _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
 
 
-def execute(path: str, process: "Process", env: dict[bytes, bytes]) -> None:
+def execute(path: str, process: Process, env: dict[bytes, bytes]) -> None:
     """execve(2), with execvp's fallback to the shell for a text without a first line. Returns only by raising.
 
     Raises ProgramNotFound (also for a missing interpreter), ProgramDenied, HostError.

@@ -1,5 +1,7 @@
 """Questions about containers that change nothing: list, ps, events."""
 
+from __future__ import annotations
+
 import os
 import time
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from runjail.host.base import Host
 
 
-def documents(host: "Host", runtime: "Runtime") -> "list[dict[str, Any]]":
+def documents(host: Host, runtime: Runtime) -> list[dict[str, Any]]:
     """Return the state documents of all containers; a damaged one's has the status damaged, and the log says why."""
     found = []
     for container_id in runtime.ids():
@@ -31,7 +33,7 @@ def documents(host: "Host", runtime: "Runtime") -> "list[dict[str, Any]]":
     return found
 
 
-def _damaged(container_id: str, runtime: "Runtime") -> "dict[str, Any]":
+def _damaged(container_id: str, runtime: Runtime) -> dict[str, Any]:
     """Return what can be said of a container whose facts cannot be read: its id, and the owner of its directory."""
     try:
         owner = str(os.stat(runtime.container(container_id).path).st_uid)
@@ -72,7 +74,7 @@ def owner_name(owner: str) -> str:
         return owner
 
 
-def pids(container_id: str, host: "Host", runtime: "Runtime") -> list[int]:
+def pids(container_id: str, host: Host, runtime: Runtime) -> list[int]:
     """Return the pids of all processes of a container: none of a stopped one, unless some outlive its first."""
     container = runtime.find(container_id)
     return host.processes(container.host_state) if container.data["boot"] == host.boot_id() else []
@@ -96,7 +98,7 @@ def process_rows(numbers: list[int]) -> list[tuple[str, ...]]:
     return rows
 
 
-def _row(process: "Any") -> tuple[str, ...]:
+def _row(process: Any) -> tuple[str, ...]:
     used = process.cpu_times()
     seconds = int(used.user + used.system)
     clock = f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
@@ -105,9 +107,7 @@ def _row(process: "Any") -> tuple[str, ...]:
     return (owner_name(str(process.uids().real)), str(process.pid), str(process.ppid()), begun, clock, command)
 
 
-def events(
-    container_id: str, interval: float, once: bool, host: "Host", runtime: "Runtime"
-) -> "Iterator[dict[str, Any]]":
+def events(container_id: str, interval: float, once: bool, host: Host, runtime: Runtime) -> Iterator[dict[str, Any]]:
     """Yield a stats event now, and then every `interval` seconds until the container stops."""
     container = runtime.find(container_id)
     if status(container, host) in ("stopped", "creating"):

@@ -1,5 +1,7 @@
 """Taking an id: many may try at once, while others delete. flock(2) on the directory decides."""
 
+from __future__ import annotations
+
 import os
 import time
 
@@ -13,7 +15,7 @@ SECONDS = 30.0  # for who has locked a directory without facts to write some, or
 POLL = 0.001
 
 
-def reserve(container: "Container", root: str) -> "Container":
+def reserve(container: Container, root: str) -> Container:
     """Make the directory of a new container below `root`, or take one that is nobody's, and lock it.
 
     Raises ContainerExists, HostError when it cannot be made, or what is left in it cannot be removed.
@@ -43,7 +45,7 @@ def _make(path: str, root: str) -> None:
         raise HostError(f"making {path}: {reason(error)}") from error
 
 
-def _take(container: "Container") -> None:
+def _take(container: Container) -> None:
     """Lock the directory and empty it, if it is nobody's.
 
     Raises ContainerExists for a container's, ContainerNotFound for one that was deleted before it was locked.

@@ -1,5 +1,7 @@
 """run: create, start, and in the foreground wait and clean up."""
 
+from __future__ import annotations
+
 from runjail import signals
 from runjail.container.create import Request, create
 from runjail.container.delete import delete_made
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def run(
-    request: Request, document: object, host: "Host", runtime: "Runtime", *, detach: bool, keep: bool, ours: bool
+    request: Request, document: object, host: Host, runtime: Runtime, *, detach: bool, keep: bool, ours: bool
 ) -> int:
     """Run a bundle whose config.json is `document`. Returns the program's exit status, 0 when detached.
 
@@ -39,7 +41,7 @@ def run(
             delete_made(container, True, host)
 
 
-def _started(container: "Container", host: "Host") -> int:
+def _started(container: Container, host: Host) -> int:
     try:
         signals.release()
         start_made(container, host)

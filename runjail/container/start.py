@@ -1,5 +1,7 @@
 """start: let a created container's init become the user's program (runtime-spec, Start)."""
 
+from __future__ import annotations
+
 import _socket
 import os
 
@@ -29,12 +31,12 @@ REFUSALS = {
 }
 
 
-def start(container_id: str, host: "Host", runtime: "Runtime") -> None:
+def start(container_id: str, host: Host, runtime: Runtime) -> None:
     """Start the container that has this id now; see start_made."""
     start_made(runtime.container(container_id), host)
 
 
-def start_made(container: "Container", host: "Host") -> None:
+def start_made(container: Container, host: Host) -> None:
     """Ask the NRI plugins, run the startContainer hooks inside, open the gate, run the poststart hooks.
 
     A plugin or hook that fails undoes the whole container. Returns once the program has replaced init. Raises
@@ -60,13 +62,13 @@ def start_made(container: "Container", host: "Host") -> None:
         _undo_on_failure(container, host, lambda: _run_poststart(container, host, listed))
 
 
-def _require_created(container: "Container", host: "Host") -> None:
+def _require_created(container: Container, host: Host) -> None:
     now = status(container, host)
     if now != "created":
         raise WrongStatus(REFUSALS[now])
 
 
-def _claim(container: "Container", host: "Host", nri: list[str]) -> None:
+def _claim(container: Container, host: Host, nri: list[str]) -> None:
     """Write down who starts the container, so that its hooks run once, and which plugins `delete` has to tell.
 
     Then let go of the lock for them.
@@ -80,7 +82,7 @@ def _claim(container: "Container", host: "Host", nri: list[str]) -> None:
     container.unlock()
 
 
-def _undo_on_failure(container: "Container", host: "Host", hooks_run: "Callable[[], None]") -> None:
+def _undo_on_failure(container: Container, host: Host, hooks_run: Callable[[], None]) -> None:
     try:
         signals.release()
         hooks_run()
@@ -93,7 +95,7 @@ def _undo_on_failure(container: "Container", host: "Host", hooks_run: "Callable[
         raise
 
 
-def _prepare(container: "Container", host: "Host", asked: "PluginChain | None", inside: "tuple[Hook, ...]") -> None:
+def _prepare(container: Container, host: Host, asked: PluginChain | None, inside: tuple[Hook, ...]) -> None:
     """Do what comes before the gate is opened. No lock is held."""
     if asked:
         from runjail.container import nri
@@ -103,13 +105,13 @@ def _prepare(container: "Container", host: "Host", asked: "PluginChain | None", 
         _run_inside(container, host, inside)
 
 
-def _run_poststart(container: "Container", host: "Host", listed: "tuple[Hook, ...]") -> None:
+def _run_poststart(container: Container, host: Host, listed: tuple[Hook, ...]) -> None:
     from runjail.container import hooks
 
     hooks.run("poststart", listed, document(container, host, "running"), container.data["bundle"])
 
 
-def _run_inside(container: "Container", host: "Host", listed: "tuple[Hook, ...]") -> None:
+def _run_inside(container: Container, host: Host, listed: tuple[Hook, ...]) -> None:
     """Run hooks in the container, as whom its program will run: a child enters it, with all that it needs imported."""
     from runjail.container.joining import Joining
     from runjail.container.sync import pair
@@ -138,11 +140,11 @@ def _run_inside(container: "Container", host: "Host", listed: "tuple[Hook, ...]"
 
 
 def _be_hooked(
-    container: "Container",
-    host: "Host",
-    listed: "tuple[Hook, ...]",
-    state: "dict[str, Any]",
-    process: "Process",
+    container: Container,
+    host: Host,
+    listed: tuple[Hook, ...],
+    state: dict[str, Any],
+    process: Process,
     link: SyncSocket,
 ) -> None:
     """Enter the container, become what its program will be, and run the hooks, in a session without our terminal."""
@@ -160,7 +162,7 @@ def _be_hooked(
     link.send(done=True)
 
 
-def open_gate(container: "Container") -> None:
+def open_gate(container: Container) -> None:
     """Tell init to go on, and wait until it has become the program.
 
     The gate is removed first: from here on the container cannot be started again, whoever dies. Raises what init

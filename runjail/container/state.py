@@ -16,6 +16,8 @@ Nothing is synced to disk: a crash of a process loses nothing, and after a crash
 gone anyway and status says so.
 """
 
+from __future__ import annotations
+
 import errno
 import fcntl
 import os
@@ -40,7 +42,7 @@ ID_LENGTH = 255
 LOCK_SECONDS = 30.0
 LOCK_POLL = 0.005
 FACTS_FILE, NOTES_FILE = "state.json", "undo"
-FACTS: "dict[str, tuple[type, ...]]" = {
+FACTS: dict[str, tuple[type, ...]] = {
     "ociVersion": (str,),
     "bundle": (str,),
     "created": (str,),
@@ -72,7 +74,7 @@ def default_root(os_name: str) -> str:
     return "/var/run/runjail" if os_name == "freebsd" else "/run/runjail"
 
 
-def no_plugins() -> "PluginChain | None":
+def no_plugins() -> PluginChain | None:
     """Say that no NRI plugins are configured."""
     return None
 
@@ -88,8 +90,8 @@ class Container:
         self,
         container_id: str,
         path: str,
-        plugins: "Callable[[], PluginChain | None]" = no_plugins,
-        made: "Sequence[int | str]" = (),
+        plugins: Callable[[], PluginChain | None] = no_plugins,
+        made: Sequence[int | str] = (),
     ) -> None:
         self.id = container_id
         self.path = path
@@ -132,7 +134,7 @@ class Container:
         self.data["box"] = self.host_state.to_data()
         self.write(FACTS_FILE, jsonio.dumps(self.data).encode())
 
-    def identity(self) -> "list[int | str]":
+    def identity(self) -> list[int | str]:
         """Return what tells this container, once locked, from a later one with its id: inode and time of creation."""
         return [os.fstat(self._directory).st_ino, self.data["created"]]
 
@@ -192,13 +194,13 @@ class Container:
         """Say whether the directory is somebody's: it has facts, or notes of what is to be undone."""
         return self.has(FACTS_FILE) or self.has(NOTES_FILE)
 
-    def directory(self) -> "int | str":
+    def directory(self) -> int | str:
         """Return what to change to for names that are too long to spell out: the descriptor, or the path."""
         return self.path if self._directory < 0 else self._directory
 
     # -- notes
 
-    def note(self, note: "Note") -> None:
+    def note(self, note: Note) -> None:
         """Append one undo note. It begins a new line, so that one that was cut off (a full disk) spoils no other."""
         line = _line(note)
         descriptor = self.open(NOTES_FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -208,11 +210,11 @@ class Container:
         finally:
             os.close(descriptor)
 
-    def renote(self, notes: "list[Note]") -> None:
+    def renote(self, notes: list[Note]) -> None:
         """Replace all notes by these."""
         self.write(NOTES_FILE, b"".join(map(_line, notes)))
 
-    def notes(self) -> "list[Note]":
+    def notes(self) -> list[Note]:
         """Return the notes, oldest first; one that was cut off belongs to a step that was never done."""
         try:
             lines = self.read(NOTES_FILE).splitlines()
@@ -269,7 +271,7 @@ class Container:
         if self._directory >= 0:
             fcntl.flock(self._directory, fcntl.LOCK_UN)
 
-    def __enter__(self) -> "Container":
+    def __enter__(self) -> Container:
         self.lock()
         return self
 
@@ -309,7 +311,7 @@ class Container:
             raise HostError(f"removing {error.filename or self.path}: {reason(error)}") from error
 
 
-def no_allowed_params() -> "tuple[str, Sequence[str]]":
+def no_allowed_params() -> tuple[str, Sequence[str]]:
     """Say that there are no settings."""
     return "runjail.toml", ()
 
@@ -321,13 +323,13 @@ class Runtime:
     made: the identity of the one container that it is to find, where that is known.
     """
 
-    made: "Sequence[int | str]" = ()
+    made: Sequence[int | str] = ()
 
     def __init__(
         self,
         root: str,
-        plugins: "Callable[[], PluginChain | None]" = no_plugins,
-        allowed_params: "Callable[[], tuple[str, Sequence[str]]]" = no_allowed_params,
+        plugins: Callable[[], PluginChain | None] = no_plugins,
+        allowed_params: Callable[[], tuple[str, Sequence[str]]] = no_allowed_params,
     ) -> None:
         self.root, self.plugins, self.allowed_params = root, plugins, allowed_params
 
@@ -347,7 +349,7 @@ class Runtime:
 
         return reserve(self.container(container_id), self.root)
 
-    def ids(self) -> "Iterator[str]":
+    def ids(self) -> Iterator[str]:
         """Yield the ids of all containers, sorted."""
         try:
             names = sorted(os.listdir(self.root))
@@ -358,7 +360,7 @@ class Runtime:
                 yield name
 
 
-def _line(note: "Note") -> bytes:
+def _line(note: Note) -> bytes:
     return b"\n" + jsonio.dumps(note).encode()
 
 
@@ -369,7 +371,7 @@ def _parsed(line: bytes) -> object:
         return None
 
 
-def stored_hooks(container: Container, kind: str) -> "tuple[Hook, ...]":
+def stored_hooks(container: Container, kind: str) -> tuple[Hook, ...]:
     """Return the hooks of one kind as create stored them, without parsing config.json again."""
     listed = container.data["hooks"].get(kind)
     if not listed:
@@ -379,7 +381,7 @@ def stored_hooks(container: Container, kind: str) -> "tuple[Hook, ...]":
     return tuple(Hook(hook["path"], tuple(hook["args"]), tuple(hook["env"]), hook["timeout"]) for hook in listed)
 
 
-def stored_process(container: Container, os_name: str) -> "Process":
+def stored_process(container: Container, os_name: str) -> Process:
     """Return the container's own process, of config.json as create kept it."""
     from runjail.spec.parse import parse_process
 

@@ -1,5 +1,7 @@
 """What a container is doing: computed from facts at every question, never stored."""
 
+from __future__ import annotations
+
 from runjail.container.state import GATE, PAUSED
 
 TYPE_CHECKING = False
@@ -10,7 +12,7 @@ if TYPE_CHECKING:
     from runjail.host.base import Host
 
 
-def status(container: "Container", host: "Host") -> str:
+def status(container: Container, host: Host) -> str:
     """Return creating, created, running, paused or stopped (runtime-spec, State).
 
     A reused pid has another start time and a reboot another boot text, so both read as stopped, as does a zombie.
@@ -29,13 +31,13 @@ def status(container: "Container", host: "Host") -> str:
     return "paused" if container.has(PAUSED) else "running"
 
 
-def alive(container: "Container", host: "Host") -> bool:
+def alive(container: Container, host: Host) -> bool:
     """Say whether init is the process that was started, and no zombie."""
     host_state = container.host_state
     return bool(host_state.pid and host_state.started) and host.start_time(host_state.pid) == host_state.started
 
 
-def document(container: "Container", host: "Host", said: str = "") -> "dict[str, Any]":
+def document(container: Container, host: Host, said: str = "") -> dict[str, Any]:
     """Return the state document; `said` overrides the status for hooks, which get what the specification names."""
     data = container.data
     now = said or status(container, host)

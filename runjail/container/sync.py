@@ -4,6 +4,8 @@ A dead peer is an end-of-file; where it may be stopped, the wait has a limit. `_
 without the enums that cost 5 ms.
 """
 
+from __future__ import annotations
+
 import _socket
 import time
 
@@ -19,7 +21,7 @@ MAX_MESSAGE = 16 << 20  # a state document with its annotations; config.json its
 class SyncSocket:
     """One end of a connection."""
 
-    def __init__(self, connection: "_socket.socket") -> None:
+    def __init__(self, connection: _socket.socket) -> None:
         self.connection = connection
         self._pending = b""
 
@@ -27,7 +29,7 @@ class SyncSocket:
         """Return the descriptor, to keep it open."""
         return self.connection.fileno()
 
-    def send(self, **message: "Any") -> None:
+    def send(self, **message: Any) -> None:
         """Send one message. A peer that is gone is noticed by the next receive, not here."""
         data = jsonio.dumps(message).encode() + b"\n"
         try:
@@ -36,7 +38,7 @@ class SyncSocket:
         except OSError:
             pass
 
-    def receive(self, seconds: float = 0) -> "dict[str, Any] | None":
+    def receive(self, seconds: float = 0) -> dict[str, Any] | None:
         """Return the next message, None at end-of-file. Raises NoAnswer after `seconds`, 0 for no limit."""
         end = time.monotonic() + seconds
         while b"\n" not in self._pending:
@@ -54,7 +56,7 @@ class SyncSocket:
         message: dict[str, Any] = jsonio.loads(line)
         return message
 
-    def expect(self, *words: str, seconds: float = 0) -> "dict[str, Any]":
+    def expect(self, *words: str, seconds: float = 0) -> dict[str, Any]:
         """Return the next message, which must carry one of the words.
 
         Raises what the peer reports, HostError when it died without a word, NoAnswer as receive does.
@@ -81,7 +83,7 @@ class SyncSocket:
         self.connection.close()
 
 
-def error_from_message(message: "dict[str, Any]") -> errors.RunjailError:
+def error_from_message(message: dict[str, Any]) -> errors.RunjailError:
     """Turn a reported error back into one of our classes, with its text as it was."""
     found = getattr(errors, str(message["error"]), None)
     if not (isinstance(found, type) and issubclass(found, errors.RunjailError)):  # from a process that is traced

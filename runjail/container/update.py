@@ -1,5 +1,7 @@
 """update: change the limits of a live container."""
 
+from __future__ import annotations
+
 from runjail import jsonio
 from runjail.container.status import status
 from runjail.errors import WrongStatus
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     from runjail.spec.model import Resources
 
 
-def update(container_id: str, resources: "Resources", host: "Host", runtime: "Runtime") -> None:
+def update(container_id: str, resources: Resources, host: Host, runtime: Runtime) -> None:
     """Apply what `resources` names and leave the rest as it is; then ask the NRI plugins, who may change it again."""
     with runtime.container(container_id) as container:
         container.load()
@@ -24,7 +26,7 @@ def update(container_id: str, resources: "Resources", host: "Host", runtime: "Ru
         known = {jsonio.dumps(note) for note in notes}
         rules = [rule for note in notes if note["undo"] == "limits" for rule in note["rules"]]
 
-        def note_once(note: "dict[str, object]") -> None:
+        def note_once(note: dict[str, object]) -> None:
             if jsonio.dumps(note) not in known:
                 container.note(note)
 

@@ -1,5 +1,7 @@
 """What the engine asks of an operating system. `freebsd` and `linux` answer; `cli` chooses one, once."""
 
+from __future__ import annotations
+
 import os
 import sys
 
@@ -46,7 +48,7 @@ class HostState:
         self.devices: dict[str, Any] = {}
         self.scope: dict[str, Any] = {}
 
-    def to_data(self) -> "dict[str, Any]":
+    def to_data(self) -> dict[str, Any]:
         """Return the fields as JSON data."""
         return {name: getattr(self, name) for name in self.FIELDS}
 
@@ -55,7 +57,7 @@ class HostState:
         return self.devices.get("enforced") is False
 
     @classmethod
-    def from_data(cls, data: "dict[str, Any]") -> "HostState":
+    def from_data(cls, data: dict[str, Any]) -> HostState:
         """Rebuild a host state that to_data wrote; fields of LATER may be missing.
 
         Raises KeyError for another field that is missing, TypeError for one of another type.
@@ -86,19 +88,19 @@ if TYPE_CHECKING:  # a start without this class is 20 us shorter
         def start_time(self, pid: int) -> str:
             """Return the start time of a live process, "" when there is none or it is a zombie."""
 
-        def apply(self, step: "Step", host_state: HostState, note: "UndoLog") -> None:
+        def apply(self, step: Step, host_state: HostState, note: UndoLog) -> None:
             """Note the way back, then perform one step. Fills in what it learns (host_state.jid, host_state.cgroup)."""
 
-        def undo(self, note: "Note", host_state: HostState) -> None:
+        def undo(self, note: Note, host_state: HostState) -> None:
             """Take one noted change back; success when it is not there. Raises HostError when something stays."""
 
-        def fork_init(self, host_state: HostState, plan: "Plan") -> int:
+        def fork_init(self, host_state: HostState, plan: Plan) -> int:
             """Fork the process that will become the container's init. Returns its pid, 0 in the child."""
 
         def record_namespaces(self, host_state: HostState) -> None:
             """Record in the host state what tells init's fellow processes from others, once init has its namespaces."""
 
-        def enter_root(self, host_state: HostState, keep: "list[int]") -> None:
+        def enter_root(self, host_state: HostState, keep: list[int]) -> None:
             """*child* Enter the container for good: jail_attach or pivot_root.
 
             Closes every descriptor above 2 except `keep` and forbids tracing.
@@ -107,10 +109,10 @@ if TYPE_CHECKING:  # a start without this class is 20 us shorter
         def fork_joining(self, host_state: HostState) -> int:
             """Fork a process that will join a running container. Returns its pid, 0 in the child."""
 
-        def enter(self, host_state: HostState, keep: "list[int]") -> None:
+        def enter(self, host_state: HostState, keep: list[int]) -> None:
             """*child* of fork_joining: take on what the container has, with confine's care."""
 
-        def appear(self, tell: "Callable[[int], None]") -> bool:
+        def appear(self, tell: Callable[[int], None]) -> bool:
             """*child* Be seen by the container's processes, now that nothing of the host is left to be seen.
 
             Where that takes another process, tell(its pid) is called before ours ends, and it is that one to which True
@@ -120,13 +122,13 @@ if TYPE_CHECKING:  # a start without this class is 20 us shorter
         def set_oom_score(self, pid: int, score: int) -> None:
             """Set oom_score_adj of a child that has not entered the container yet."""
 
-        def apply_credentials(self, process: "Process") -> None:
+        def apply_credentials(self, process: Process) -> None:
             """*child* Take on limits, ids and privileges of `process`; after it nothing privileged works."""
 
         def restrict_calls(self) -> None:
             """*child* Give up system calls that the container's processes may not make; nothing but execve follows."""
 
-        def open_console(self, process: "Process", host_state: HostState) -> "tuple[int, int]":
+        def open_console(self, process: Process, host_state: HostState) -> tuple[int, int]:
             """*child* Return (master, slave) of a new terminal, owned by the process's user and of its console size."""
 
         def kill(self, host_state: HostState, pid: int, started: str, signal: int) -> bool:
@@ -135,7 +137,7 @@ if TYPE_CHECKING:  # a start without this class is 20 us shorter
         def kill_all(self, host_state: HostState, signal: int) -> None:
             """Signal every process of the container; nobody there is success."""
 
-        def processes(self, host_state: HostState) -> "list[int]":
+        def processes(self, host_state: HostState) -> list[int]:
             """Return the pids of all live processes of the container, sorted."""
 
         def freeze(self, host_state: HostState) -> None:
@@ -144,17 +146,17 @@ if TYPE_CHECKING:  # a start without this class is 20 us shorter
         def thaw(self, host_state: HostState) -> None:
             """Let them run again."""
 
-        def move_cgroup(self, path: str, host_state: HostState, note: "UndoLog") -> None:
+        def move_cgroup(self, path: str, host_state: HostState, note: UndoLog) -> None:
             """Move the container to the resource group `path`, limits and processes, noting the way back first."""
 
-        def usage(self, host_state: HostState) -> "dict[str, Any]":
+        def usage(self, host_state: HostState) -> dict[str, Any]:
             """Return runc's `stats` document for `events --stats`."""
 
-        def check(self) -> "list[tuple[str, bool, str, str]]":
+        def check(self) -> list[tuple[str, bool, str, str]]:
             """Return rows for `runjail check`: what, whether it works, what was found, the command that mends it."""
 
 
-def close_others(keep: "list[int]") -> None:
+def close_others(keep: list[int]) -> None:
     """Close every descriptor above 2 except `keep`: whatever callers leaked into us must not reach a container."""
     low = 3
     for descriptor in sorted(set(keep)):

@@ -1,5 +1,7 @@
 """What every child does last, on any host: resource limits and identity (runtime-spec config.md, "POSIX process")."""
 
+from __future__ import annotations
+
 import os
 import resource
 
@@ -15,7 +17,7 @@ NOBODY_AT_ALL = 2**32 - 1  # setuid(2) and setgid(2) accept it and leave the pro
 ENDLESS = 2**63 - 1  # RLIM_INFINITY on FreeBSD; nothing above it fits the kernels' signed limits
 
 
-def set_rlimits(rlimits: "tuple[Rlimit, ...]", numbers: "Mapping[str, int]") -> None:
+def set_rlimits(rlimits: tuple[Rlimit, ...], numbers: Mapping[str, int]) -> None:
     """Set resource limits and check that none allows more than was asked for.
 
     numbers: the limits this system has, by name (`RLIMIT_NOFILE`). A value of -1, or of 2**63-1 and more, is unlimited.
@@ -50,7 +52,7 @@ def _text(limits: tuple[int, int]) -> str:
     return ":".join("unlimited" if value == resource.RLIM_INFINITY else str(value) for value in limits)
 
 
-def set_ids(user: "User", effective_first: bool = False) -> None:
+def set_ids(user: User, effective_first: bool = False) -> None:
     """Become `user`: supplementary groups, group, user, in this order, for good.
 
     The primary group is one of the supplementary ones too: a set-group-ID program replaces the effective group, and

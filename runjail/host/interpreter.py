@@ -12,6 +12,8 @@ is seen. Without such a script, each verb of that kind executes itself once more
 FreeBSD has no links of this kind: what its procfs shows is text, which the kernel reads inside the jail.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 
@@ -129,13 +131,13 @@ def _turn(directory: str) -> int:
     return descriptor
 
 
-def execute(path: str) -> "NoReturn":
+def execute(path: str) -> NoReturn:
     """Become the same command line, with another file as interpreter."""
     own, *rest = sys.orig_argv
     os.execv(path, [own, "-X", AGAIN, *rest])
 
 
-def check() -> "list[tuple[str, bool, str, str]]":
+def check() -> list[tuple[str, bool, str, str]]:
     """Return the row of `runjail check`: whether containers can be kept from writing to the interpreter."""
     name = "interpreter"
     try:

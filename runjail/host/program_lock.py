@@ -4,6 +4,8 @@ A runjail may be killed while jail(8) works for it, and whoever cleans up must n
 would find nothing, and the jail would appear afterwards. So programs inherit a locked file, and undoing waits for it.
 """
 
+from __future__ import annotations
+
 import fcntl
 import os
 import time

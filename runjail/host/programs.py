@@ -4,6 +4,8 @@ Programs are started by absolute path, without a shell, with exactly the environ
 group of their own and no descriptors but 0 to 2. Neither side of the pipes can block the other for ever.
 """
 
+from __future__ import annotations
+
 import errno
 import fcntl
 import os
@@ -50,7 +52,7 @@ class Result(Record):
     left: bool = False
 
 
-def command(argv: "Sequence[str]") -> str:
+def command(argv: Sequence[str]) -> str:
     """Return argv as a line that can be pasted into a shell."""
     return " ".join(text if text and PLAIN.issuperset(text) else _quote(text) for text in argv)
 
@@ -73,7 +75,7 @@ def first_line(output: bytes) -> str:
 
 
 def check(
-    argv: "Sequence[str]", *, env: "Mapping[str, str] | None" = None, input: bytes = b"", timeout: float = 30.0
+    argv: Sequence[str], *, env: Mapping[str, str] | None = None, input: bytes = b"", timeout: float = 30.0
 ) -> Result:
     """Run a system program that has to succeed. Raises HostError: `ifconfig lo9 up returned 1: ...`."""
     try:
@@ -89,10 +91,10 @@ def check(
 
 
 def run(
-    argv: "Sequence[str]",
+    argv: Sequence[str],
     *,
     path: str | None = None,
-    env: "Mapping[str, str] | None" = None,
+    env: Mapping[str, str] | None = None,
     input: bytes = b"",
     timeout: float = 30.0,
     limit: int = 65536,
@@ -124,8 +126,8 @@ def run(
 
 def _converse(
     path: str,
-    argv: "Sequence[str]",
-    env: "Mapping[str, str]",
+    argv: Sequence[str],
+    env: Mapping[str, str],
     input: bytes,
     end: float,
     limit: int,
@@ -151,7 +153,7 @@ def _converse(
         talk.close()
 
 
-def start(argv: "Sequence[str]", env: "Mapping[str, str]", descriptors: "Sequence[int]") -> int:
+def start(argv: Sequence[str], env: Mapping[str, str], descriptors: Sequence[int]) -> int:
     """Start a program that goes on by itself, with `descriptors` as its 0, 1, 2 and so on. Returns its pid.
 
     Raises OSError when it cannot be started.
@@ -180,7 +182,7 @@ def _close(descriptors: list[int]) -> None:
         os.close(descriptor)
 
 
-def _spawn(path: str, argv: "Sequence[str]", env: "Mapping[str, str]", theirs: list[int]) -> int:
+def _spawn(path: str, argv: Sequence[str], env: Mapping[str, str], theirs: list[int]) -> int:
     actions: list[tuple[int, ...]] = [(os.POSIX_SPAWN_DUP2, descriptor, i) for i, descriptor in enumerate(theirs)]
     actions += [(os.POSIX_SPAWN_CLOSE, descriptor) for descriptor in _strays()]
     # KILL and STOP cannot be set, not even to their default: FreeBSD's posix_spawn fails when asked to.

@@ -6,6 +6,8 @@ PROC_REAP_ACQUIRE) a process keeps them. It is one of its own, so that they neve
 that what a hook may leave behind goes on to whoever would have got it without us.
 """
 
+from __future__ import annotations
+
 import _signal
 import marshal
 import os
@@ -37,9 +39,7 @@ PAUSE = 0.001
 BLOCK = 1 << 16
 
 
-def supervise(
-    run: "Callable[[], object]", leave: bool, keep: "Iterable[int]", kernel: "Kernel | None" = None
-) -> "Ended":
+def supervise(run: Callable[[], object], leave: bool, keep: Iterable[int], kernel: Kernel | None = None) -> Ended:
     """Call `run` in a child that keeps all descendants, and return what it returns: programs.Result as a dict.
 
     Unless the program has succeeded and may `leave` processes, everybody whom it started is killed and collected first.
@@ -70,7 +70,7 @@ def supervise(
     return _opened(outcome)
 
 
-def _kernel() -> "Kernel":
+def _kernel() -> Kernel:
     """Return this system's way: who starts programs knows no host."""
     if sys.platform.startswith("freebsd"):
         from runjail.host.freebsd import reaper
@@ -95,7 +95,7 @@ def _collect(pid: int) -> None:
         pass
 
 
-def _opened(outcome: bytes) -> "Ended":
+def _opened(outcome: bytes) -> Ended:
     error, value = marshal.loads(outcome)
     if error == "OSError":
         raise OSError(*value)
@@ -108,7 +108,7 @@ def _opened(outcome: bytes) -> "Ended":
 # -- the child -----------------------------------------------------------------------------------------------------
 
 
-def _watch(run: "Callable[[], object]", leave: bool, keep: list[int], kernel: "Kernel") -> "NoReturn":
+def _watch(run: Callable[[], object], leave: bool, keep: list[int], kernel: Kernel) -> NoReturn:
     """Be the reaper, in a group of its own. It lets go of what is open, or who waits for our parent waits for it."""
     try:
         os.setpgid(0, 0)
@@ -132,7 +132,7 @@ def _stop(_number: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _outcome(run: "Callable[[], object]", kernel: "Kernel") -> "tuple[str, Any] | None":
+def _outcome(run: Callable[[], object], kernel: Kernel) -> tuple[str, Any] | None:
     """Return ("", result) or (class of error, its arguments); None when our parent was interrupted."""
     try:
         try:
@@ -148,11 +148,11 @@ def _outcome(run: "Callable[[], object]", kernel: "Kernel") -> "tuple[str, Any] 
     return found
 
 
-def _failed(error: str, value: "Any") -> bool:
+def _failed(error: str, value: Any) -> bool:
     return bool(error or value["status"] or value["timed_out"])
 
 
-def _end_everybody(kernel: "Kernel") -> "tuple[str, str] | None":
+def _end_everybody(kernel: Kernel) -> tuple[str, str] | None:
     """Kill until nobody is left: whoever forks meanwhile leaves its child to us. Returns an error, None for success."""
     deadline = time.monotonic() + SECONDS
     while _have_children():

@@ -1,5 +1,7 @@
 """Digests of content: `sha256:HEX` (image-spec, descriptor.md, Digests)."""
 
+from __future__ import annotations
+
 import hashlib
 
 from runjail.errors import Corrupt, ImageError
@@ -31,7 +33,7 @@ def parse(text: object) -> tuple[str, str]:
     raise ImageError(f"not a digest: {str(text)[:100]!r}")
 
 
-def new(digest: str) -> "Hash":
+def new(digest: str) -> Hash:
     """Return an empty hash of a digest's algorithm."""
     return hashlib.new(parse(digest)[0])
 
@@ -48,7 +50,7 @@ def verify(content: bytes, digest: str, what: str) -> None:
         raise Corrupt(f"{what}: content has digest {found}, not {digest}")
 
 
-def chain_ids(diff_ids: "list[str] | tuple[str, ...]") -> list[str]:
+def chain_ids(diff_ids: list[str] | tuple[str, ...]) -> list[str]:
     """Return the chainID of each layer, lowest first (image-spec, config.md, Layer ChainID)."""
     chain: list[str] = []
     for diff_id in diff_ids:

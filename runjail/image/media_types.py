@@ -1,5 +1,7 @@
 """Media types of manifests, configs and layers (image-spec media-types.md, docker's schema 2, ocicrypt)."""
 
+from __future__ import annotations
+
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_CONFIG = "application/vnd.oci.image.config.v1+json"

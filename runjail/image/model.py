@@ -4,6 +4,8 @@ Go matches the keys of JSON objects without regard to case, and FreeBSD's offici
 reading does the same. A null is as good as an absent key. Unknown keys are kept where a document is written again.
 """
 
+from __future__ import annotations
+
 import json
 
 from runjail import jsonio
@@ -21,7 +23,7 @@ LARGEST = 8 << 20  # bytes of a manifest, index or config: registries take 4 MiB
 MOST_LAYERS = 1024
 MOST_ANNOTATIONS = 1 << 20  # bytes of one descriptor's annotations, wrapped keys included
 REF_NAME = "org.opencontainers.image.ref.name"
-_NO_MAPPING: "Mapping[str, str]" = {}
+_NO_MAPPING: Mapping[str, str] = {}
 
 
 class Platform(Record):
@@ -31,7 +33,7 @@ class Platform(Record):
     architecture: str = ""
     variant: str = ""
     os_version: str = ""
-    os_features: "tuple[str, ...]" = ()
+    os_features: tuple[str, ...] = ()
 
 
 class Descriptor(Record):
@@ -40,16 +42,16 @@ class Descriptor(Record):
     media_type: str
     digest: str
     size: int
-    annotations: "Mapping[str, str]" = _NO_MAPPING
-    platform: "Platform | None" = None
-    data: "Mapping[str, Any]" = {}  # the whole object as it was read, for what we do not know
+    annotations: Mapping[str, str] = _NO_MAPPING
+    platform: Platform | None = None
+    data: Mapping[str, Any] = {}  # the whole object as it was read, for what we do not know
 
     @property
     def encrypted(self) -> bool:
         """Whether the content is an encrypted layer."""
         return media_types.is_encrypted(self.media_type)
 
-    def document(self) -> "dict[str, Any]":
+    def document(self) -> dict[str, Any]:
         """Return the JSON object, unknown keys included."""
         known = {"mediatype", "digest", "size", "annotations", "platform"}
         if get(self.data, "digest") != self.digest:
@@ -65,12 +67,12 @@ class Descriptor(Record):
 class Index(Record):
     """An index or docker's manifest list."""
 
-    manifests: "tuple[Descriptor, ...]"
+    manifests: tuple[Descriptor, ...]
     media_type: str = media_types.OCI_INDEX
-    annotations: "Mapping[str, str]" = _NO_MAPPING
-    data: "Mapping[str, Any]" = {}
+    annotations: Mapping[str, str] = _NO_MAPPING
+    data: Mapping[str, Any] = {}
 
-    def document(self) -> "dict[str, Any]":
+    def document(self) -> dict[str, Any]:
         """Return the JSON object, unknown keys included."""
         entries = [entry.document() for entry in self.manifests]
         return _written(self, {"manifests": entries})
@@ -80,17 +82,17 @@ class Manifest(Record):
     """An image manifest: its config and its layers, lowest first."""
 
     config: Descriptor
-    layers: "tuple[Descriptor, ...]"
+    layers: tuple[Descriptor, ...]
     media_type: str = media_types.OCI_MANIFEST
-    annotations: "Mapping[str, str]" = _NO_MAPPING
-    data: "Mapping[str, Any]" = {}
+    annotations: Mapping[str, str] = _NO_MAPPING
+    data: Mapping[str, Any] = {}
 
     @property
     def encrypted(self) -> bool:
         """Whether any layer is encrypted."""
         return any(layer.encrypted for layer in self.layers)
 
-    def document(self) -> "dict[str, Any]":
+    def document(self) -> dict[str, Any]:
         """Return the JSON object, unknown keys included."""
         layers = [layer.document() for layer in self.layers]
         return _written(self, {"config": self.config.document(), "layers": layers})
@@ -100,16 +102,16 @@ class ImageConfig(Record):
     """An image config: the platform, the layers' diffIDs and what to run. data: the whole object, as it was read."""
 
     platform: Platform
-    diff_ids: "tuple[str, ...]"
-    data: "Mapping[str, Any]" = {}
+    diff_ids: tuple[str, ...]
+    data: Mapping[str, Any] = {}
 
-    def run(self, name: str) -> "Any":
+    def run(self, name: str) -> Any:
         """Return a member of `config`, e.g. "Cmd", whatever the case of its name; None when it is absent or null."""
         config = get(self.data, "config")
         return get(config, name) if isinstance(config, dict) else None
 
 
-def _written(record: "Index | Manifest", body: "dict[str, Any]") -> "dict[str, Any]":
+def _written(record: Index | Manifest, body: dict[str, Any]) -> dict[str, Any]:
     known = {"schemaversion", "mediatype", "manifests", "config", "layers", "annotations"}
     document: dict[str, Any] = {"schemaVersion": 2, "mediaType": record.media_type, **body}
     if record.annotations:
@@ -117,12 +119,12 @@ def _written(record: "Index | Manifest", body: "dict[str, Any]") -> "dict[str, A
     return document | {key: value for key, value in record.data.items() if key.lower() not in known}
 
 
-def encode(document: "dict[str, Any]") -> bytes:
+def encode(document: dict[str, Any]) -> bytes:
     """Return the bytes of a document that we write: compact, so that equal documents have equal digests."""
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def get(document: "Mapping[str, Any]", name: str) -> "Any":
+def get(document: Mapping[str, Any], name: str) -> Any:
     """Return a member by its name, the exact one first, then one that differs only in case; None without."""
     if document.get(name) is not None:
         return document[name]
@@ -130,7 +132,7 @@ def get(document: "Mapping[str, Any]", name: str) -> "Any":
     return next(like, None)
 
 
-def parse_document(content: bytes, what: str) -> "dict[str, Any]":
+def parse_document(content: bytes, what: str) -> dict[str, Any]:
     """Parse a JSON object. Raises Corrupt for anything else."""
     if len(content) > LARGEST:
         raise Corrupt(f"{what}: longer than {LARGEST >> 20} MiB")
@@ -145,7 +147,7 @@ def parse_document(content: bytes, what: str) -> "dict[str, Any]":
     return document
 
 
-def parse_manifest(content: bytes, media_type: str = "", what: str = "manifest") -> "Index | Manifest":
+def parse_manifest(content: bytes, media_type: str = "", what: str = "manifest") -> Index | Manifest:
     """Parse an index or a manifest. media_type: as announced, "" when nobody did.
 
     Raises Corrupt for what is neither, or both, or of another type than announced.
@@ -169,7 +171,7 @@ def parse_manifest(content: bytes, media_type: str = "", what: str = "manifest")
     return Manifest(config, parse_list(layers, "layers", what), kind, annotations, document)
 
 
-def parse_list(value: object, name: str, what: str) -> "tuple[Descriptor, ...]":
+def parse_list(value: object, name: str, what: str) -> tuple[Descriptor, ...]:
     """Parse an array of descriptors. Raises Corrupt."""
     if not isinstance(value, list) or len(value) > MOST_LAYERS:
         raise Corrupt(f"{what}: {name} must be an array of at most {MOST_LAYERS}")
@@ -193,7 +195,7 @@ def parse_descriptor(value: object, what: str) -> Descriptor:
     return Descriptor(_text(value, "mediaType", what), digest, size, parse_annotations(value, what), found, value)
 
 
-def parse_annotations(document: "dict[str, Any]", what: str) -> "dict[str, str]":
+def parse_annotations(document: dict[str, Any], what: str) -> dict[str, str]:
     """Return the annotations of a document. Raises Corrupt when they are not text, or too long."""
     found = get(document, "annotations") or {}
     if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
@@ -203,7 +205,7 @@ def parse_annotations(document: "dict[str, Any]", what: str) -> "dict[str, str]"
     return found
 
 
-def parse_platform(document: "dict[str, Any]", what: str) -> Platform:
+def parse_platform(document: dict[str, Any], what: str) -> Platform:
     """Read os, architecture and the rest of an object that has them: a platform, or an image config."""
     system, architecture = _text(document, "os", what), _text(document, "architecture", what)
     features = get(document, "os.features") or []
@@ -213,7 +215,7 @@ def parse_platform(document: "dict[str, Any]", what: str) -> Platform:
     return Platform(system, architecture, variant, version, tuple(features))
 
 
-def platform_document(platform: Platform) -> "dict[str, Any]":
+def platform_document(platform: Platform) -> dict[str, Any]:
     """Return the JSON object of a platform."""
     names = {"os": "os", "architecture": "architecture", "variant": "variant", "os_version": "os.version"}
     document: dict[str, Any] = {key: getattr(platform, name) for name, key in names.items() if getattr(platform, name)}
@@ -237,7 +239,7 @@ def parse_config(content: bytes, layers: int, what: str = "image config") -> Ima
     return ImageConfig(parse_platform(document, what), tuple(diff_ids), document)
 
 
-def _text(document: "dict[str, Any]", name: str, what: str) -> str:
+def _text(document: dict[str, Any], name: str, what: str) -> str:
     value = get(document, name)
     if value is not None and not isinstance(value, str):
         raise Corrupt(f"{what}: {name} must be a text")

@@ -1,5 +1,7 @@
 """Several things at once, of which the first failure, or Ctrl-C, ends all."""
 
+from __future__ import annotations
+
 import threading
 
 TYPE_CHECKING = False
@@ -13,7 +15,7 @@ class Stopped(Exception):
     """The work is being given up."""
 
 
-def run(tasks: "Sequence[Callable[[Check], None]]", jobs: int) -> None:
+def run(tasks: Sequence[Callable[[Check], None]], jobs: int) -> None:
     """Run tasks in up to `jobs` threads, and return when all have ended. Raises the first error.
 
     Each task is given a function to call now and then; it raises Stopped, which the task lets pass, when the others
@@ -37,7 +39,7 @@ def run(tasks: "Sequence[Callable[[Check], None]]", jobs: int) -> None:
 
 
 class _Work:
-    def __init__(self, tasks: "Sequence[Callable[[Check], None]]") -> None:
+    def __init__(self, tasks: Sequence[Callable[[Check], None]]) -> None:
         self.waiting = list(reversed(tasks))
         self.stop = threading.Event()
         self.error: BaseException | None = None

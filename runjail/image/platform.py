@@ -4,6 +4,8 @@ Names are Go's, normalised as containerd does. `os.version` counts for FreeBSD o
 kernel is not supported; the specification leaves its meaning to implementations.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 
@@ -67,7 +69,7 @@ def normalise(platform: Platform) -> Platform:
     return platform.replace(os=platform.os.lower(), architecture=architecture, variant=variant)
 
 
-def host(system: "os.uname_result | None" = None) -> Platform:
+def host(system: os.uname_result | None = None) -> Platform:
     """Return the platform of this machine; its os.version is the kernel's release."""
     name = system or os.uname()
     architecture = name.machine
@@ -125,7 +127,7 @@ def _release(text: str) -> tuple[int, int] | None:
     return int(major), int(minor)
 
 
-def select(index: Index, wanted: "Sequence[Platform]", read: "Read") -> Descriptor:
+def select(index: Index, wanted: Sequence[Platform], read: Read) -> Descriptor:
     """Return the manifest of an index for the first wanted platform that it has.
 
     Of several the one that asks most of the processor wins, then the first. Nested indexes are looked through; of
@@ -142,13 +144,13 @@ def select(index: Index, wanted: "Sequence[Platform]", read: "Read") -> Descript
     raise ImageError(f"there is no image for {asked} in the index; there are: {there}")
 
 
-def choose(read: "Read", top: Descriptor, wanted: "Sequence[Platform]") -> Descriptor:
+def choose(read: Read, top: Descriptor, wanted: Sequence[Platform]) -> Descriptor:
     """Return the manifest that a name stands for: `select`ed from an index; a manifest is what it is."""
     document = model.parse_manifest(read(top), top.media_type, f"manifest {top.digest}")
     return select(document, wanted, read) if isinstance(document, Index) else top
 
 
-def _offers(index: Index, read: "Read", seen: set[str], depth: int) -> "Iterator[tuple[Descriptor, Platform]]":
+def _offers(index: Index, read: Read, seen: set[str], depth: int) -> Iterator[tuple[Descriptor, Platform]]:
     for entry in index.manifests:
         if entry.digest in seen or not may_be_image(entry):
             continue
@@ -169,7 +171,7 @@ def may_be_image(entry: Descriptor) -> bool:
     return not attests and entry.media_type in media_types.INDEXES + media_types.MANIFESTS
 
 
-def of_manifest(entry: Descriptor, read: "Read") -> Platform | None:
+def of_manifest(entry: Descriptor, read: Read) -> Platform | None:
     """Return the platform that a manifest's image config names; None for what is no image."""
     manifest = model.parse_manifest(read(entry), entry.media_type, f"manifest {entry.digest}")
     if isinstance(manifest, Index) or manifest.config.media_type not in media_types.CONFIGS:

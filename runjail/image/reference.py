@@ -10,6 +10,8 @@
 A path ends at the first colon, as with skopeo: what follows is the name inside.
 """
 
+from __future__ import annotations
+
 import re
 
 from runjail.errors import ImageError, UsageError

@@ -1,5 +1,7 @@
 """One image, as it is about to be used: exactly the manifest that runs, with its config."""
 
+from __future__ import annotations
+
 from runjail.errors import ImageError, ImageNotFound, UsageError
 from runjail.image import media_types, model, platform
 from runjail.image import reference as references
@@ -26,7 +28,7 @@ class Image(Record):
     config: ImageConfig
 
 
-def find(content: "LayoutReader", text: str) -> tuple[str, Descriptor]:
+def find(content: LayoutReader, text: str) -> tuple[str, Descriptor]:
     """Return the name in the store that a word means, and what it leads to. Raises ImageNotFound, UsageError.
 
     The word is a name, or the digest of an index, manifest or config, or the first 12 digits of one or more. A name
@@ -53,7 +55,7 @@ def is_digest(text: str, name: str) -> bool:
     return reference.kind == "digest" or (bool(references.DIGITS.fullmatch(text)) and name != reference.name)
 
 
-def _by_digest(content: "LayoutReader", names: "dict[str, Descriptor]", text: str) -> tuple[str, Descriptor]:
+def _by_digest(content: LayoutReader, names: dict[str, Descriptor], text: str) -> tuple[str, Descriptor]:
     found: dict[str, tuple[str, Descriptor]] = {}
     for name, top in names.items():
         for image in _readable(content, name, top):
@@ -71,7 +73,7 @@ def _by_digest(content: "LayoutReader", names: "dict[str, Descriptor]", text: st
     return next(iter(found.values()))
 
 
-def _readable(content: "LayoutReader", name: str, top: Descriptor) -> "list[Image]":
+def _readable(content: LayoutReader, name: str, top: Descriptor) -> list[Image]:
     """Return the images of a name, none of one that cannot be read: others can be meant."""
     try:
         return every(content.read, name, top)
@@ -79,7 +81,7 @@ def _readable(content: "LayoutReader", name: str, top: Descriptor) -> "list[Imag
         return []
 
 
-def load(read: "Read", name: str, top: Descriptor, wanted: "Sequence[Platform]") -> Image:
+def load(read: Read, name: str, top: Descriptor, wanted: Sequence[Platform]) -> Image:
     """Return the image of the first platform of `wanted` that there is. read: returns a document, verified.
 
     This is the one selection: what is authorised, unpacked and run comes from here. Raises ImageError, Corrupt.
@@ -93,7 +95,7 @@ def load(read: "Read", name: str, top: Descriptor, wanted: "Sequence[Platform]")
     return image
 
 
-def every(read: "Read", name: str, top: Descriptor) -> list[Image]:
+def every(read: Read, name: str, top: Descriptor) -> list[Image]:
     """Return the images of all platforms that are here, without what an index holds beside images.
 
     read: returns a document, verified, or raises ImageNotFound; of the inner ones, not all have to be there.
@@ -121,7 +123,7 @@ def every(read: "Read", name: str, top: Descriptor) -> list[Image]:
     return found
 
 
-def of_manifest(read: "Read", name: str, top: Descriptor, descriptor: Descriptor) -> Image:
+def of_manifest(read: Read, name: str, top: Descriptor, descriptor: Descriptor) -> Image:
     """Return the image of a manifest, documents verified."""
     manifest = model.parse_manifest(read(descriptor), descriptor.media_type, f"manifest of {name}")
     if isinstance(manifest, Index):

@@ -4,6 +4,8 @@ A source is read in one order: `top`, then manifests and configs with `document`
 written in one order: blobs, then manifests from the inner to the outer, the top one last: it is the commit.
 """
 
+from __future__ import annotations
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -6,6 +6,8 @@ NRI v0.1's code reads the first, its documentation names the others; here their 
 merged within a list, so a plugin that is named twice runs twice, each time with its own `conf`.
 """
 
+from __future__ import annotations
+
 import os
 
 from runjail import jsonio
@@ -31,12 +33,12 @@ class Plugin(Record):
     file: str = ""
 
 
-def load(directories: "Iterable[str]") -> tuple[Plugin, ...]:
+def load(directories: Iterable[str]) -> tuple[Plugin, ...]:
     """Read all files of the directories. Raises InvalidConfig naming the file and everything wrong in it."""
     return tuple(plugin for path in files(directories) for plugin in parse(_read(path), path))
 
 
-def files(directories: "Iterable[str]") -> "Iterator[str]":
+def files(directories: Iterable[str]) -> Iterator[str]:
     """Yield the configuration files that exist, in the order in which they count."""
     for directory in directories:
         if os.path.lexists(f"{directory}/conf.json"):  # a link to nothing is no absence
@@ -92,7 +94,7 @@ def _kind(entry: object) -> str:
     return "a string" if isinstance(entry, dict) else "an object"
 
 
-def get(document: "Mapping[str, Any]", name: str) -> "Any":
+def get(document: Mapping[str, Any], name: str) -> Any:
     """Return a member as Go's encoding/json finds it: whatever the case of its name, of several the last; or None."""
     found = None
     for key, value in document.items():

@@ -4,6 +4,8 @@ A plugin is looked up in the plugin directories and nowhere else, runs in a proc
 and has to be gone with all its children when it has answered. What it writes to standard error goes to our log.
 """
 
+from __future__ import annotations
+
 import os
 
 from runjail import jsonio, log
@@ -34,7 +36,7 @@ CAUSES = {
 class PluginChain:
     """The plugins to run, in order; where their programs are; how many seconds each may take."""
 
-    def __init__(self, plugins: "Sequence[Plugin]", directories: "Sequence[str]", timeout: float = TIMEOUT) -> None:
+    def __init__(self, plugins: Sequence[Plugin], directories: Sequence[str], timeout: float = TIMEOUT) -> None:
         self.plugins = tuple(plugins)
         self.directories = tuple(directories)
         self.timeout = timeout
@@ -43,7 +45,7 @@ class PluginChain:
         """Return the plugins' names, in order."""
         return [plugin.type for plugin in self.plugins]
 
-    def only(self, names: "Iterable[str]") -> "PluginChain":
+    def only(self, names: Iterable[str]) -> PluginChain:
         """Return a chain of those plugins that are among `names`: of one that runs twice, as many as are named."""
         wanted, chosen = list(names), []
         for plugin in self.plugins:
@@ -52,7 +54,7 @@ class PluginChain:
                 chosen.append(plugin)
         return PluginChain(chosen, self.directories, self.timeout)
 
-    def run(self, state: str, subject: "ContainerInfo", root: str, move: "Callable[[str], None]") -> None:
+    def run(self, state: str, subject: ContainerInfo, root: str, move: Callable[[str], None]) -> None:
         """Ask every plugin until one fails; each sees the results of those before it.
 
         root: the state directory, so that a plugin can call runjail. move: puts the container into another resource
@@ -71,7 +73,7 @@ class PluginChain:
                 raise
             results.append(result)
 
-    def run_all(self, state: str, subject: "ContainerInfo", root: str, warn: "Callable[[str], None]") -> None:
+    def run_all(self, state: str, subject: ContainerInfo, root: str, warn: Callable[[str], None]) -> None:
         """Ask every plugin, whatever the others do: failures only warn."""
         results: list[Result] = []
         for plugin in self.plugins:
@@ -81,8 +83,8 @@ class PluginChain:
                 warn(str(error))
 
     def call(
-        self, plugin: "Plugin", state: str, subject: "ContainerInfo", root: str = "", results: "Sequence[Result]" = ()
-    ) -> "Result":
+        self, plugin: Plugin, state: str, subject: ContainerInfo, root: str = "", results: Sequence[Result] = ()
+    ) -> Result:
         """Ask one plugin. Raises PluginError."""
         request = jsonio.dumps(messages.request(plugin, state, subject, results)).encode()
         ended = self._run(plugin, self.find(plugin), request, root)
@@ -103,7 +105,7 @@ class PluginChain:
             raise _failure(plugin, "it left processes behind, which were killed")
         return result
 
-    def _run(self, plugin: "Plugin", path: str, request: bytes, root: str) -> programs.Result:
+    def _run(self, plugin: Plugin, path: str, request: bytes, root: str) -> programs.Result:
         env = {**programs.ENVIRONMENT, "PATH": PATH, **({"RUNJAIL_ROOT": root} if root else {})}
         argv = (plugin.type, "invoke")
         try:
@@ -122,7 +124,7 @@ class PluginChain:
         except OSError as error:
             raise _failure(plugin, f"{path} {CAUSES.get(error.errno or 0) or f'cannot run: {reason(error)}'}") from None
 
-    def find(self, plugin: "Plugin") -> str:
+    def find(self, plugin: Plugin) -> str:
         """Return the path of a plugin's program. Raises PluginError."""
         for directory in self.directories:
             if os.path.lexists(f"{directory}/{plugin.type}"):
@@ -131,7 +133,7 @@ class PluginChain:
 
 
 def configured(
-    directories: "Sequence[str]", bin_directories: "Iterable[str]", settings: str = "", bin: str = ""
+    directories: Sequence[str], bin_directories: Iterable[str], settings: str = "", bin: str = ""
 ) -> PluginChain:
     """Return the chain that the files name; it may be empty.
 
@@ -153,7 +155,7 @@ def configured(
     return PluginChain(load(directories), (bin,) if bin else tuple(bin_directories), timeout)
 
 
-def _moved(plugin: "Plugin", subject: "ContainerInfo", path: str, move: "Callable[[str], None]") -> "ContainerInfo":
+def _moved(plugin: Plugin, subject: ContainerInfo, path: str, move: Callable[[str], None]) -> ContainerInfo:
     try:
         wanted = messages.group(path)
         if wanted == subject.cgroups_path.strip("/"):
@@ -171,11 +173,11 @@ def _exit_cause(ended: programs.Result) -> str:
     return f"exit status {ended.status}" + (f": {said[:500]}" if said else "")
 
 
-def _failure(plugin: "Plugin", cause: str) -> PluginError:
+def _failure(plugin: Plugin, cause: str) -> PluginError:
     return PluginError(f"NRI plugin {plugin.type}: {programs.plain(cause)[:2000]}", f"configured in {plugin.file}")
 
 
-def _log_stderr(plugin: "Plugin", said: bytes) -> None:
+def _log_stderr(plugin: Plugin, said: bytes) -> None:
     lines = [line for line in said.decode("utf-8", "replace").splitlines() if line.strip()]
     for line in lines[:MOST_LINES]:
         log.warning(f"NRI plugin {plugin.type}: {line[:1000]}")

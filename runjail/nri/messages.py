@@ -4,6 +4,8 @@ The documentation shows paths of live namespaces under short names (`net`), and 
 sends the names of config.json (`network`), and `sandboxID`, `labels` and `results`, which the documentation omits.
 """
 
+from __future__ import annotations
+
 from runjail import jsonio
 from runjail.nri.config import get, is_name
 from runjail.record import Record
@@ -32,9 +34,9 @@ class ContainerInfo(Record):
 
     id: str
     pid: int = 0
-    annotations: "Mapping[str, str]" = {}
-    resources: "Any" = None
-    namespaces: "Mapping[str, str]" = {}
+    annotations: Mapping[str, str] = {}
+    resources: Any = None
+    namespaces: Mapping[str, str] = {}
     cgroups_path: str = ""
     jail: str = ""
     jid: int = 0
@@ -46,10 +48,10 @@ class Result(Record):
     plugin: str = ""
     version: str = ""
     error: str = ""
-    metadata: "Mapping[str, str]" = {}
+    metadata: Mapping[str, str] = {}
     cgroups_path: str = ""
 
-    def to_data(self) -> "dict[str, Any]":
+    def to_data(self) -> dict[str, Any]:
         """Return it as later plugins see it among `results`."""
         data: dict[str, Any] = {"plugin": self.plugin, "version": self.version, "error": self.error}
         if self.metadata:
@@ -59,7 +61,7 @@ class Result(Record):
         return data
 
 
-def request(plugin: "Plugin", state: str, subject: ContainerInfo, results: "Sequence[Result]" = ()) -> "dict[str, Any]":
+def request(plugin: Plugin, state: str, subject: ContainerInfo, results: Sequence[Result] = ()) -> dict[str, Any]:
     """Return the request for one plugin as JSON data; what is empty is left out, as NRI's code does."""
     data: dict[str, Any] = {"conf": jsonio.loads(plugin.conf)} if plugin.conf else {}
     data |= {"version": plugin.version, "state": state, "id": subject.id}
@@ -77,7 +79,7 @@ def request(plugin: "Plugin", state: str, subject: ContainerInfo, results: "Sequ
     return data
 
 
-def _spec(subject: ContainerInfo) -> "dict[str, Any]":
+def _spec(subject: ContainerInfo) -> dict[str, Any]:
     spec: dict[str, Any] = {"resources": subject.resources}
     if subject.namespaces:
         short = {SHORT_NAMES[kind]: path for kind, path in subject.namespaces.items() if kind in SHORT_NAMES}
@@ -99,13 +101,13 @@ def _sandbox(subject: ContainerInfo) -> str:
     return subject.annotations.get(f"{CRI}sandbox-id", "")
 
 
-def _labels(annotations: "Mapping[str, str]") -> dict[str, str]:
+def _labels(annotations: Mapping[str, str]) -> dict[str, str]:
     """Return the labels that every pod sandbox has, as far as annotations repeat them."""
     known = {label: annotations.get(f"{CRI}{key}", "") for key, label in LABELS.items()}
     return {f"io.kubernetes.{label}": value for label, value in known.items() if value}
 
 
-def read_result(answer: bytes, plugin: "Plugin") -> Result:
+def read_result(answer: bytes, plugin: Plugin) -> Result:
     """Read what a plugin wrote. Raises ValueError saying what is wrong with it."""
     try:
         data = jsonio.loads(answer)
@@ -128,7 +130,7 @@ def read_result(answer: bytes, plugin: "Plugin") -> Result:
     )
 
 
-def _text(data: "dict[str, Any]", key: str) -> str:
+def _text(data: dict[str, Any], key: str) -> str:
     value = get(data, key)
     if not isinstance(value, str | None):
         raise ValueError(f"its answer's {key} must be a string")

@@ -4,6 +4,8 @@ The rules apply in listed order (runtime-spec, config-linux), and a policy has t
 default and exceptions from it, but no exceptions from these. A rule that would need one is an error, as in runc.
 """
 
+from __future__ import annotations
+
 from runjail.steps import DevicePolicy
 
 TYPE_CHECKING = False
@@ -28,7 +30,7 @@ USUAL = (
 
 
 def policy(
-    rules: "Sequence[DeviceRule]", nodes: "Sequence[tuple[str, str, int, int, int, int, int]]", problems: list[str]
+    rules: Sequence[DeviceRule], nodes: Sequence[tuple[str, str, int, int, int, int, int]], problems: list[str]
 ) -> DevicePolicy:
     """Return the policy that rules amount to; what cannot be done is added to problems with its JSON path.
 
@@ -59,7 +61,7 @@ class _Table:
         self.allow = False
         self.exceptions: dict[Key, frozenset[str]] = {}
 
-    def take(self, rule: "DeviceRule") -> None:
+    def take(self, rule: DeviceRule) -> None:
         """Apply one rule. Raises ValueError when it would be an exception from an exception."""
         everything = (rule.type, rule.major, rule.minor) == ("a", ANY, ANY) and set(rule.access) == set(EVERYTHING)
         if everything:
@@ -70,11 +72,11 @@ class _Table:
             change = self._remove if rule.allow == self.allow else self.add
             change((kind, rule.major, rule.minor), rule.access)
 
-    def add(self, key: "Key", access: str) -> None:
+    def add(self, key: Key, access: str) -> None:
         """Make an exception."""
         self.exceptions[key] = self.exceptions.get(key, frozenset()) | frozenset(access)
 
-    def _remove(self, key: "Key", access: str) -> None:
+    def _remove(self, key: Key, access: str) -> None:
         for other, held in list(self.exceptions.items()):
             if not held.intersection(access):
                 continue
@@ -86,7 +88,7 @@ class _Table:
                 verb = "forbids" if self.allow else "allows"
                 raise ValueError(f"cannot be an exception from what {verb} {words(*other, _ordered(held))}")
 
-    def allows(self, key: "Key", access: str) -> bool:
+    def allows(self, key: Key, access: str) -> bool:
         """Tell whether a device may be opened; in one rule alone, as control groups v1 look at it."""
         found = [held for other, held in self.exceptions.items() if _covers(other, key)]
         if self.allow:
@@ -94,17 +96,17 @@ class _Table:
         return any(held.issuperset(access) for held in found)
 
 
-def _covers(key: "Key", other: "Key") -> bool:
+def _covers(key: Key, other: Key) -> bool:
     return key[0] == other[0] and key[1] in (ANY, other[1]) and key[2] in (ANY, other[2])
 
 
-def _meets(key: "Key", other: "Key") -> bool:
+def _meets(key: Key, other: Key) -> bool:
     """Tell whether some device is meant by both, as `c 1:*` and `c *:3` mean 1:3."""
     same = all(a == b or ANY in (a, b) for a, b in zip(key[1:], other[1:], strict=True))
     return key[0] == other[0] and same
 
 
-def _ordered(access: "frozenset[str]") -> str:
+def _ordered(access: frozenset[str]) -> str:
     return "".join(letter for letter in EVERYTHING if letter in access)
 
 

@@ -1,5 +1,7 @@
 """A Spec as a FreeBSD jail. Parameters: jail(8); order of the steps: what each needs to exist before it."""
 
+from __future__ import annotations
+
 from runjail import steps
 from runjail.plan import freebsd_devfs, freebsd_mounts
 from runjail.plan.freebsd_network import Network
@@ -14,7 +16,7 @@ Params = list[tuple[str, str | None]]
 
 
 def plan_steps(
-    spec: "Spec", name: str, container_id: str, root: str, bundle: str, state: str, problems: list[str]
+    spec: Spec, name: str, container_id: str, root: str, bundle: str, state: str, problems: list[str]
 ) -> tuple[str, tuple[steps.Step, ...]]:
     """Return the container's root and the steps that make the jail `name` in the bundle's root directory `root`."""
     jail = spec.freebsd.jail
@@ -38,7 +40,7 @@ def plan_steps(
     return root, (*before, *mounted, *network.aliases, created, *limits, *datasets, *network.inside)
 
 
-def _is_linux(jail: "Jail") -> bool:
+def _is_linux(jail: Jail) -> bool:
     """Somebody said so: the image's own description, or the version that Linux programs are to see."""
     return jail.image_os == "linux" or any(param.startswith("linux.") for param, _ in jail.params)
 
@@ -49,7 +51,7 @@ def _labels(container_id: str, bundle: str) -> tuple[tuple[str, str], ...]:
     return tuple((key, text) for key, text in told.items() if text.isprintable())
 
 
-def _params(spec: "Spec", name: str, root: str, mounted: tuple[steps.Mount, ...], network: Network) -> Params:
+def _params(spec: Spec, name: str, root: str, mounted: tuple[steps.Mount, ...], network: Network) -> Params:
     jail = spec.freebsd.jail
     return [
         ("name", name),
@@ -65,21 +67,21 @@ def _params(spec: "Spec", name: str, root: str, mounted: tuple[steps.Mount, ...]
     ]
 
 
-def _host(spec: "Spec") -> Params:
+def _host(spec: Spec) -> Params:
     """Return host.*: names of its own when there are any, otherwise the host's (or the parent's)."""
     names = [("host.hostname", spec.hostname), ("host.domainname", spec.domainname)]
     given: Params = [(param, value) for param, value in names if value]
     return [("host", spec.freebsd.jail.host or ("new" if given else "inherit")), *given]
 
 
-def _enforce_statfs(jail: "Jail") -> int:
+def _enforce_statfs(jail: Jail) -> int:
     """Return the specification's default of 2 unless told otherwise; mounting inside the jail needs less."""
     if jail.enforce_statfs is None:
         return 1 if _mountable(jail) else 2
     return jail.enforce_statfs
 
 
-def _mountable(jail: "Jail") -> tuple[str, ...]:
+def _mountable(jail: Jail) -> tuple[str, ...]:
     """Return what the jail may mount. A dataset of its own is of no use to a jail that cannot mount it."""
     more = jail.datasets and "zfs" not in jail.allow_mount
     return (*jail.allow_mount, "zfs") if more else jail.allow_mount
@@ -92,7 +94,7 @@ def _devfs_ruleset(mounted: tuple[steps.Mount, ...]) -> Params:
     return [("devfs_ruleset", str(ruleset))] if ruleset else []
 
 
-def _system_v(jail: "Jail") -> Params:
+def _system_v(jail: Jail) -> Params:
     """Return sysvmsg, sysvsem and sysvshm. The specification's default is "new", the kernel's is to refuse all calls.
 
     Below a parent only what was said: one that has no System V of its own (podman's network jails) refuses it with
@@ -103,7 +105,7 @@ def _system_v(jail: "Jail") -> Params:
     return [(name, value or default) for name, value in said if value or default]
 
 
-def _allow(jail: "Jail") -> Params:
+def _allow(jail: Jail) -> Params:
     """Return allow.*: what is not mentioned keeps the kernel's default, `false` becomes its `no` form."""
     said = dict(jail.allow)
     if mountable := _mountable(jail):

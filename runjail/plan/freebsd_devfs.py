@@ -1,5 +1,7 @@
 """devfs rules: which device nodes a container sees beyond those of its ruleset. Words and meaning: devfs(8)."""
 
+from __future__ import annotations
+
 from runjail import steps
 from runjail.plan.paths import normalised
 
@@ -37,7 +39,7 @@ def check_rule(text: str) -> tuple[str, ...]:
     return (*_parents(pattern if "unhide" in words else ""), text)
 
 
-def rule(device: "model.Device") -> tuple[str, ...]:
+def rule(device: model.Device) -> tuple[str, ...]:
     """Return the rules that show one entry of freebsd.devices."""
     # The document has a number, devfs(8) reads octal digits.
     mode = "" if device.mode is None else f" mode {device.mode:o}"
@@ -51,7 +53,7 @@ def _parents(path: str) -> list[str]:
 
 
 def show(
-    mounts: "Sequence[steps.Mount]", devices: "Sequence[model.Device]", problems: list[str]
+    mounts: Sequence[steps.Mount], devices: Sequence[model.Device], problems: list[str]
 ) -> tuple[steps.Mount, ...]:
     """Return the mounts, each devfs on /dev with rules for freebsd.devices and for what is mounted inside it later."""
     ours = [mount for mount in mounts if on_dev(mount)]

@@ -5,6 +5,8 @@ devfs refuse them, and tmpfs takes a wrong size for "unlimited". So each word is
 an error with its address.
 """
 
+from __future__ import annotations
+
 from runjail import steps
 from runjail.plan import mount_options
 from runjail.plan.paths import absolute, normalised
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from runjail.spec import model
 
 DEFAULT_RULESET = 4  # devfsrules_jail of /etc/defaults/devfs.rules
-TYPES: "dict[str, dict[str, mount_options.Check]]" = {
+TYPES: dict[str, dict[str, mount_options.Check]] = {
     "nullfs": {"cache": mount_options.bare, "nocache": mount_options.bare},
     "tmpfs": {
         "size": mount_options.size, "inodes": mount_options.size, "maxfilesize": mount_options.size,
@@ -35,20 +37,20 @@ RENAMED = {"nr_inodes": "inodes"}  # Linux words for the same thing
 ZFS_NAMES = {"ro": "ro", "nosuid": "nosetuid", "noexec": "noexec", "noatime": "noatime"}
 
 
-def translate(mounts: "Sequence[model.Mount]", bundle: str, problems: list[str]) -> tuple[steps.Mount, ...]:
+def translate(mounts: Sequence[model.Mount], bundle: str, problems: list[str]) -> tuple[steps.Mount, ...]:
     """Return the Mount steps for mounts[]; what cannot be done is added to problems with its JSON path."""
     translated = [_Entry(mount, f"mounts[{i}]", problems).step(bundle) for i, mount in enumerate(mounts)]
     return tuple(step for step in translated if step)
 
 
-def kind(mount: "model.Mount") -> str:
+def kind(mount: model.Mount) -> str:
     """Return the file system type; an option that asks for a bind mount beats the type, as the specification says."""
     if mount.type in ("", "bind") or mount_options.BINDS.intersection(mount.options):
         return "nullfs"
     return mount.type
 
 
-def destination(mount: "model.Mount", where: str, problems: list[str]) -> str:
+def destination(mount: model.Mount, where: str, problems: list[str]) -> str:
     """Return the mount point, absolute in the container; it may not be the root itself."""
     if normalised(mount.destination) == "/":
         problems.append(f"{where}.destination: nothing can be mounted on the root itself")
@@ -59,7 +61,7 @@ def destination(mount: "model.Mount", where: str, problems: list[str]) -> str:
 class _Entry:
     """One entry of mounts[] while its words are sorted."""
 
-    def __init__(self, mount: "model.Mount", where: str, problems: list[str]) -> None:
+    def __init__(self, mount: model.Mount, where: str, problems: list[str]) -> None:
         self.mount, self.where, self.problems = mount, where, problems
         self.fstype = kind(mount)
         self.flags: list[str] = []

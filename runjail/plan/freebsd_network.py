@@ -4,6 +4,8 @@ Nothing said means what podman and containerd mean by it, and what they say noth
 of the parent jail). Once the document says anything about addresses, the rest keeps the kernel's default: none.
 """
 
+from __future__ import annotations
+
 from runjail import steps
 
 TYPE_CHECKING = False
@@ -16,7 +18,7 @@ FAMILIES = {"ip4": ("inet", 32), "ip6": ("inet6", 128)}  # by parameter: ifconfi
 class Network:
     """What a jail's network needs: params of the jail, aliases before it exists, steps once it does."""
 
-    def __init__(self, jail: "Jail", problems: list[str]) -> None:
+    def __init__(self, jail: Jail, problems: list[str]) -> None:
         self.params: list[tuple[str, str | None]] = []
         self.aliases: list[steps.Step] = []
         self.inside: list[steps.Step] = []
@@ -29,7 +31,7 @@ class Network:
             for family in FAMILIES:
                 self._share(jail, family, problems)
 
-    def _share(self, jail: "Jail", family: str, problems: list[str]) -> None:
+    def _share(self, jail: Jail, family: str, problems: list[str]) -> None:
         """Let the jail use addresses of the network stack that it shares."""
         mode, addresses = (jail.ip4, jail.ip4_addr) if family == "ip4" else (jail.ip6, jail.ip6_addr)
         if mode == "inherit" and addresses:

@@ -12,6 +12,8 @@ is `NAME~HASH` with a number made of its state directory's path, so the same id 
 No id may contain `%` or `~`, so the mapping can be read backwards. See jail(8) under `name`.
 """
 
+from __future__ import annotations
+
 from runjail.errors import UsageError
 
 NAME_MAX = 255  # bytes of the full name, parents included; the kernel's MAXHOSTNAMELEN less one

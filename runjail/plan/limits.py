@@ -12,6 +12,8 @@ A limit of 0 on memory or CPU is what clients send for "not said"; on pids it is
 runs, and cannot fork. A negative limit takes the limit away.
 """
 
+from __future__ import annotations
+
 from runjail import steps
 from runjail.errors import InvalidConfig
 from runjail.plan import mount_options
@@ -44,7 +46,7 @@ def limit_steps(
     name: str,
     container_id: str,
     cgroup: str = "",
-    before: "Sequence[str]" = (),
+    before: Sequence[str] = (),
 ) -> tuple[steps.Step, ...]:
     """Return the steps that put `resources` into force in a container that exists, for `update`.
 
@@ -58,7 +60,7 @@ def limit_steps(
     return tuple(_replacing(step, before) if isinstance(step, steps.RctlRules) else step for step in made)
 
 
-def _replacing(step: steps.RctlRules, before: "Sequence[str]") -> steps.RctlRules:
+def _replacing(step: steps.RctlRules, before: Sequence[str]) -> steps.RctlRules:
     """Let a step drop the amounts that its own rules replace: rctl_add_rule(2) does so for `deny` only."""
     kinds = {rule.partition("=")[0] for rule in step.rules}
     stale = (rule for rule in dict.fromkeys(before) if rule.partition("=")[0] in kinds and rule not in step.rules)
@@ -67,7 +69,7 @@ def _replacing(step: steps.RctlRules, before: "Sequence[str]") -> steps.RctlRule
 
 def plan_limits(
     resources: Resources,
-    annotations: "Sequence[tuple[str, str]]",
+    annotations: Sequence[tuple[str, str]],
     problems: list[str],
     *,
     os: str,
@@ -129,7 +131,7 @@ def _set(rule: str, amount: int | None, rules: dict[str, int], removed: list[str
         removed.append(rule)
 
 
-def _annotated(annotations: "Sequence[tuple[str, str]]", problems: list[str]) -> dict[str, int]:
+def _annotated(annotations: Sequence[tuple[str, str]], problems: list[str]) -> dict[str, int]:
     """Return the rules of annotations such as `org.runjail.rctl.openfiles: deny=1024,log=1000`."""
     rules: dict[str, int] = {}
     for key, text in annotations:

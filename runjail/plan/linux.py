@@ -4,6 +4,8 @@ What FreeBSD's section says is taken where Linux has the same thing; what would 
 that it was promised, or with one that it was denied, is an error.
 """
 
+from __future__ import annotations
+
 from runjail import steps
 from runjail.plan import device_rules, linux_mounts
 from runjail.plan.limits import cgroup_path, plan_limits
@@ -27,7 +29,7 @@ SYSCTLS = {"net.": "network", "fs.mqueue.": "ipc", "kernel.domainname": "uts"}  
 
 
 def plan_steps(
-    spec: "Spec", name: str, container_id: str, bundle: str, problems: list[str], systemd: bool = False
+    spec: Spec, name: str, container_id: str, bundle: str, problems: list[str], systemd: bool = False
 ) -> tuple[steps.Step, ...]:
     """Return the steps: the control group first, or a scope of systemd's; the rest inside the new namespaces."""
     _refuse_jail(spec, problems)
@@ -54,7 +56,7 @@ def plan_steps(
 
 
 def _limits(
-    spec: "Spec", name: str, container_id: str, nodes: steps.DeviceNodes, problems: list[str], systemd: bool
+    spec: Spec, name: str, container_id: str, nodes: steps.DeviceNodes, problems: list[str], systemd: bool
 ) -> tuple[steps.Step, ...]:
     linux = spec.linux
     devices = device_rules.policy(linux.device_rules, nodes.nodes, problems)
@@ -74,7 +76,7 @@ def _limits(
     )
 
 
-def _refuse_jail(spec: "Spec", problems: list[str]) -> None:
+def _refuse_jail(spec: Spec, problems: list[str]) -> None:
     jail = spec.freebsd.jail
     fields = {
         "parent": jail.parent, "interface": jail.interface, "vnetInterfaces": jail.vnet_interfaces,
@@ -87,7 +89,7 @@ def _refuse_jail(spec: "Spec", problems: list[str]) -> None:
         problems.append('annotations["org.runjail.zfs.dataset"]: the Linux host cannot do this')
 
 
-def _namespaces(spec: "Spec", bundle: str, problems: list[str]) -> steps.CreateNamespaces:
+def _namespaces(spec: Spec, bundle: str, problems: list[str]) -> steps.CreateNamespaces:
     listed = spec.linux.namespaces
     if listed is None:
         jail = spec.freebsd.jail
@@ -109,7 +111,7 @@ def _namespaces(spec: "Spec", bundle: str, problems: list[str]) -> steps.CreateN
     )
 
 
-def _nodes(linux: "Linux", problems: list[str]) -> steps.DeviceNodes:
+def _nodes(linux: Linux, problems: list[str]) -> steps.DeviceNodes:
     """Return the devices every container has, those that linux.devices adds or changes, and the usual links."""
     nodes = {f"/dev/{name}": (f"/dev/{name}", "c", major, minor, 0o666, 0, 0) for name, major, minor in NODES}
     for i, device in enumerate(linux.devices):
@@ -121,7 +123,7 @@ def _nodes(linux: "Linux", problems: list[str]) -> steps.DeviceNodes:
     return steps.DeviceNodes(tuple(nodes.values()), LINKS)
 
 
-def _sysctls(linux: "Linux", namespaces: steps.CreateNamespaces, problems: list[str]) -> steps.Sysctls:
+def _sysctls(linux: Linux, namespaces: steps.CreateNamespaces, problems: list[str]) -> steps.Sysctls:
     """Return the settings; in a namespace that is not the container's own they would change the host."""
     own = {*namespaces.new, *(kind for kind, _ in namespaces.join)}
     for key, _ in linux.sysctl:

@@ -4,6 +4,8 @@ FreeBSD's types are understood too, so that one bundle can be tried on both syst
 file system, which refuses what it does not know.
 """
 
+from __future__ import annotations
+
 from runjail import steps
 from runjail.plan import mount_options
 from runjail.plan.freebsd_mounts import destination
@@ -33,7 +35,7 @@ TERMINALS = steps.Mount(
 )
 
 
-def translate(mounts: "Sequence[model.Mount]", bundle: str, problems: list[str]) -> tuple[steps.Mount, ...]:
+def translate(mounts: Sequence[model.Mount], bundle: str, problems: list[str]) -> tuple[steps.Mount, ...]:
     """Return the Mount steps for mounts[]; what cannot be done is added to problems with its JSON path."""
     made: list[steps.Mount] = []
     for i, mount in enumerate(mounts):
@@ -55,7 +57,7 @@ def without_peers(step: steps.Mount) -> steps.Mount:
     return step.replace(propagation=("rslave",)) if silent else step
 
 
-def device_directory(mounts: "Sequence[steps.Mount]") -> bool:
+def device_directory(mounts: Sequence[steps.Mount]) -> bool:
     """Tell whether /dev is a fresh directory of the container's own."""
     found = [step.fstype for step in mounts if normalised(step.destination) == "/dev"]
     return found[-1:] == ["tmpfs"]
@@ -64,7 +66,7 @@ def device_directory(mounts: "Sequence[steps.Mount]") -> bool:
 class _Entry:
     """One entry of mounts[] while its words are sorted."""
 
-    def __init__(self, mount: "model.Mount", where: str, problems: list[str]) -> None:
+    def __init__(self, mount: model.Mount, where: str, problems: list[str]) -> None:
         self.mount, self.where, self.problems = mount, where, problems
         self.bind = mount.type in ("", "bind", "nullfs") or bool(mount_options.BINDS.intersection(mount.options))
         self.flags: list[str] = []

@@ -4,6 +4,8 @@ A word sets or clears a mount flag, names a propagation, is a file system's own 
 other operating system. Of words that contradict each other the later one wins, as mount(8) has it.
 """
 
+from __future__ import annotations
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -28,7 +30,7 @@ LINUX_ONLY_IGNORED = PROPAGATION | frozenset((
 ))  # fmt: skip
 
 
-def switch(word: str, known: "Iterable[str]", flags: list[str]) -> bool:
+def switch(word: str, known: Iterable[str], flags: list[str]) -> bool:
     """Set or clear the flag that `word` stands for. False when it stands for none of `known`."""
     flag = CLEARS.get(word, word)
     if flag not in known:

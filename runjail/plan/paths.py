@@ -1,5 +1,7 @@
 """Path strings of a bundle, without looking at the file system."""
 
+from __future__ import annotations
+
 
 def normalised(path: str) -> str:
     """Return an absolute path without `.`, `..`, doubled or trailing slashes; `..` stops at the root."""

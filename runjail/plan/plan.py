@@ -4,6 +4,8 @@ A Spec is checked value by value when it is read (spec.parse). What is refused h
 could only do differently from what the document says.
 """
 
+from __future__ import annotations
+
 from runjail.errors import InvalidConfig
 from runjail.plan.jail_name import jail_name
 from runjail.plan.paths import absolute
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from runjail.spec.model import Spec
 
 
-def make_plan(spec: "Spec", *, container_id: str, bundle: str, state: str, os: str, systemd: bool = False) -> Plan:
+def make_plan(spec: Spec, *, container_id: str, bundle: str, state: str, os: str, systemd: bool = False) -> Plan:
     """Return all that `create` has to do for this container on a host of kind `os` (`freebsd` or `linux`).
 
     bundle, state: absolute paths of the bundle and of the container's state directory. systemd: whether a Linux
@@ -40,7 +42,7 @@ def make_plan(spec: "Spec", *, container_id: str, bundle: str, state: str, os: s
     return Plan(os, name, source, root, steps)
 
 
-def check_allowed(spec: "Spec", file: str, granted: "Sequence[str]") -> None:
+def check_allowed(spec: Spec, file: str, granted: Sequence[str]) -> None:
     """Refuse what annotations ask for beyond the specification and `[jail] allow` of the settings does not name.
 
     file: path of the settings, for the error. Raises InvalidConfig with every such annotation.

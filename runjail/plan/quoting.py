@@ -1,5 +1,7 @@
 """Words for sh(1) and values for jail.conf(5)."""
 
+from __future__ import annotations
+
 ORDINARY = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")
 SHELL = ORDINARY | frozenset("%+-./:=@,^")
 OPENING = ORDINARY | frozenset("/.:@%+,-")  # a leading `=` or `^` can mean something to some shells

@@ -1,5 +1,7 @@
 """A Plan for people: on FreeBSD as a shell script around a jail.conf, on Linux as a list."""
 
+from __future__ import annotations
+
 from runjail import steps
 from runjail.record import to_data
 
@@ -10,7 +12,7 @@ if TYPE_CHECKING:
     from runjail.spec.model import Spec
 
 
-def as_text(plan: steps.Plan, spec: "Spec") -> str:
+def as_text(plan: steps.Plan, spec: Spec) -> str:
     """Return the plan as text that ends in a newline; a FreeBSD plan is a valid sh(1) script."""
     if plan.os == "freebsd":
         from runjail.plan.show_freebsd import write_script
@@ -21,7 +23,7 @@ def as_text(plan: steps.Plan, spec: "Spec") -> str:
     return write_list(plan, spec)
 
 
-def as_data(plan: steps.Plan, spec: "Spec") -> "dict[str, Any]":
+def as_data(plan: steps.Plan, spec: Spec) -> dict[str, Any]:
     """Return the plan as JSON data: the steps in order, each with its kind, and what runs at the end."""
     listed = [{"step": type(step).__name__, "inside": step.inside} | _fields(step) for step in plan.steps]
     return {
@@ -35,6 +37,6 @@ def as_data(plan: steps.Plan, spec: "Spec") -> "dict[str, Any]":
     }
 
 
-def _fields(step: steps.Step) -> "dict[str, Any]":
+def _fields(step: steps.Step) -> dict[str, Any]:
     fields = to_data(step)
     return fields if isinstance(fields, dict) else {}

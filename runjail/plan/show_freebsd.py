@@ -4,6 +4,8 @@ runjail makes system calls where this shows programs; the effect is the same. Th
 order in which `delete` takes it.
 """
 
+from __future__ import annotations
+
 from runjail import steps
 from runjail.plan.quoting import comment, conf_value, shell_line
 
@@ -29,7 +31,7 @@ TITLES = {
 }
 
 
-def write_script(plan: steps.Plan, spec: "Spec") -> str:
+def write_script(plan: steps.Plan, spec: Spec) -> str:
     """Return the script."""
     lines = [comment(f"runjail create: {plan.source} as the jail {plan.name}")]
     undo: list[list[str]] = []
@@ -141,7 +143,7 @@ def _loopback(step: steps.Loopback, plan: steps.Plan) -> tuple[list[str], list[s
     return [shell_line("ifconfig", "-j", plan.name, "lo0", "inet", "127.0.0.1/8", "up")], []
 
 
-_RENDERERS: "dict[type[steps.Step], Callable[..., tuple[list[str], list[str]]]]" = {
+_RENDERERS: dict[type[steps.Step], Callable[..., tuple[list[str], list[str]]]] = {
     steps.RctlRules: _limits,
     steps.ReadonlyRoot: _readonly_root,
     steps.Mount: _mount,
@@ -155,11 +157,11 @@ _RENDERERS: "dict[type[steps.Step], Callable[..., tuple[list[str], list[str]]]]"
 }
 
 
-def _hooks(when: str, hooks: "tuple[Hook, ...]") -> list[str]:
+def _hooks(when: str, hooks: tuple[Hook, ...]) -> list[str]:
     return [comment(f"hook {when}: {shell_line(hook.path, *hook.args[1:])}") for hook in hooks]
 
 
-def _process(process: "Process | None", name: str) -> list[str]:
+def _process(process: Process | None, name: str) -> list[str]:
     """Return the process as jexec(8) would start it, and what jexec(8) has no words for."""
     if process is None:
         return ["# no process"]

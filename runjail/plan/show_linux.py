@@ -1,5 +1,7 @@
 """A Linux plan as a list: there is no one tool that a reader would type it into."""
 
+from __future__ import annotations
+
 from runjail import steps
 from runjail.plan.device_rules import words
 from runjail.plan.quoting import shell_line
@@ -11,7 +13,7 @@ if TYPE_CHECKING:
     from runjail.spec.model import Spec
 
 
-def write_list(plan: steps.Plan, spec: "Spec") -> str:
+def write_list(plan: steps.Plan, spec: Spec) -> str:
     """Return one line for each step."""
     lines = [f"container {plan.name}: {plan.source} in Linux namespaces"]
     for number, step in enumerate(plan.steps, 1):
@@ -32,7 +34,7 @@ def _scope(step: steps.Scope) -> str:
     return " ".join(["systemd scope", step.unit, *slices, *_limits(step), *more])
 
 
-def _limits(step: "steps.Cgroup | steps.Scope") -> list[str]:
+def _limits(step: steps.Cgroup | steps.Scope) -> list[str]:
     limits = ((name, getattr(step.resources, name)) for name in step.resources._fields)
     said = [f"{name}={value}" for name, value in limits if value is not None]
     if step.devices:
@@ -76,7 +78,7 @@ def _sysctls(step: steps.Sysctls) -> str:
     return "sysctl " + " ".join(f"{key}={value}" for key, value in step.values)
 
 
-_RENDERERS: "dict[type[steps.Step], Callable[..., str]]" = {
+_RENDERERS: dict[type[steps.Step], Callable[..., str]] = {
     steps.Cgroup: _cgroup,
     steps.Scope: _scope,
     steps.CreateNamespaces: _namespaces,

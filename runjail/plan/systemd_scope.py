@@ -4,6 +4,8 @@ The form is runc's, `slice:prefix:name` (its docs/systemd.md); without a path th
 refused here that systemd would refuse later (systemd.unit(5), unit_name_is_valid).
 """
 
+from __future__ import annotations
+
 from runjail import steps
 from runjail.plan import variants
 
@@ -26,9 +28,9 @@ MAX_UNIT = 255  # UNIT_NAME_MAX with its final zero
 def plan_scope(
     text: str,
     container_id: str,
-    resources: "Resources",
-    devices: "DevicePolicy | None",
-    annotations: "Sequence[tuple[str, str]]",
+    resources: Resources,
+    devices: DevicePolicy | None,
+    annotations: Sequence[tuple[str, str]],
     problems: list[str],
 ) -> steps.Scope:
     """Return the step that registers a container's scope; what is wrong is added to problems with its JSON path.
@@ -74,7 +76,7 @@ def _escaped(container_id: str) -> str:
     return "".join(letter if letter in VALID else f"\\x{ord(letter):02x}" for letter in container_id)
 
 
-def _properties(annotations: "Sequence[tuple[str, str]]", problems: list[str]) -> tuple[steps.Property, ...]:
+def _properties(annotations: Sequence[tuple[str, str]], problems: list[str]) -> tuple[steps.Property, ...]:
     found = []
     for key, text in annotations:
         if not key.startswith(ANNOTATION):
@@ -89,7 +91,7 @@ def _properties(annotations: "Sequence[tuple[str, str]]", problems: list[str]) -
     return tuple(found)
 
 
-def _in_microseconds(name: str, signature: str, value: "variants.Value") -> steps.Property:
+def _in_microseconds(name: str, signature: str, value: variants.Value) -> steps.Property:
     """`TimeoutStopSec` is `TimeoutStopUSec` on the bus, as runc and crun write it; other names stay."""
     if not name.endswith("Sec") or len(name) < 4 or not name[-4].islower():
         return (name, signature, value)

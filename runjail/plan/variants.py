@@ -4,6 +4,8 @@ The part of GVariant's text form (docs.gtk.org/glib/gvariant-text-format.html) t
 booleans, numbers, texts, and arrays of one of these.
 """
 
+from __future__ import annotations
+
 NUMBERS = {
     "byte": ("y", 0, 2**8), "int16": ("n", -(2**15), 2**15), "uint16": ("q", 0, 2**16),
     "int32": ("i", -(2**31), 2**31), "uint32": ("u", 0, 2**32), "int64": ("x", -(2**63), 2**63),
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     Value = Single | tuple[Single, ...]
 
 
-def parse(text: str) -> "tuple[str, Value]":
+def parse(text: str) -> tuple[str, Value]:
     """Return a value's D-Bus signature and the value; of an array a tuple. Raises ValueError with what is wrong."""
     text = text.strip()
     if not text.startswith("["):
@@ -45,7 +47,7 @@ def _end(rest: str) -> None:
         raise ValueError(f"not a value of a property: cannot read {rest.strip()[:40]!r}")
 
 
-def _single(text: str) -> "tuple[str, Single, str]":
+def _single(text: str) -> tuple[str, Single, str]:
     """Return a value's signature, the value, and what follows it."""
     if text[:1] in ("'", '"'):
         said, rest = _quoted(text)

@@ -3,6 +3,8 @@
 The address is a plain `unix://PATH`, which every containerd from 1.4 to 2.x understands.
 """
 
+from __future__ import annotations
+
 import _socket
 import fcntl
 import os
@@ -28,7 +30,7 @@ LARGEST = 4 << 20  # bytes of config.json, and of what containerd writes to us
 SUN_PATH = 103  # bytes of a socket's path on FreeBSD, and fewer than Linux has
 
 
-def start(given: "Args", engine: "Engine") -> bytes:
+def start(given: Args, engine: Engine) -> bytes:
     """Find the shim of this container's group or become it. Returns its address. Raises UsageError or OSError."""
     given.complete(_standard_input())
     bundle = given.text("bundle") or os.getcwd()
@@ -70,7 +72,7 @@ def _group(container_id: str, bundle: str, share: str) -> str:
     return next((str(annotations[key]) for key in GROUPS if annotations.get(key)), container_id)
 
 
-def _digest(given: "Args", group: str) -> str:
+def _digest(given: Args, group: str) -> str:
     """Return the name of a shim's socket, as containerd's own shims choose theirs."""
     name = "/".join((given.address, given.namespace, group)).encode()
     try:  # the C half of hashlib, which had another name before 3.12
@@ -134,7 +136,7 @@ def register_container(path: str, container_id: str, method: str = "Join") -> in
     return pid
 
 
-def _call(loop: "Loop", path: str) -> "Client | None":
+def _call(loop: Loop, path: str) -> Client | None:
     """Connect to a shim, None when nobody listens. Raises UsageError when it does not accept."""
     from runjail.shim.ttrpc import Client
 
@@ -153,7 +155,7 @@ def _silent(path: str) -> UsageError:
     return UsageError(f"the shim that listens at {path} does not answer for {ANSWER_SECONDS:g} s")
 
 
-def _listen(path: str) -> "_socket.socket":
+def _listen(path: str) -> _socket.socket:
     """Listen in place of a shim that was killed."""
     try:
         os.unlink(path)
@@ -169,7 +171,7 @@ def _listen(path: str) -> "_socket.socket":
     return listener
 
 
-def _become(listener: "_socket.socket", path: str, given: "Args", engine: "Engine", bundle: str) -> None:
+def _become(listener: _socket.socket, path: str, given: Args, engine: Engine, bundle: str) -> None:
     """Be the shim, in the forked child: away from our caller's pipes, terminal and directory. Never returns."""
     try:
         os.setsid()
@@ -188,7 +190,7 @@ def _become(listener: "_socket.socket", path: str, given: "Args", engine: "Engin
         os._exit(0)
 
 
-def _open_log(bundle: str, given: "Args") -> None:
+def _open_log(bundle: str, given: Args) -> None:
     """Log to the FIFO that containerd reads; never wait for it."""
     try:
         descriptor = os.open(f"{bundle}/log", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -1,5 +1,7 @@
 """What containerd runs: `start` prints the address of a shim, `delete` cleans up after one, `-info` describes us."""
 
+from __future__ import annotations
+
 import os
 import time
 
@@ -20,7 +22,7 @@ NAME = "io.containerd.runjail.v1"
 KILLED = 137
 
 
-def main(argv: "Sequence[str]", engine: "Callable[[], Engine]") -> int:
+def main(argv: Sequence[str], engine: Callable[[], Engine]) -> int:
     """Run one command. Returns the exit code. Errors go to standard error, which containerd shows."""
     try:
         given = Args(argv[1:])
@@ -48,7 +50,7 @@ def _say(data: bytes) -> int:
     return 0
 
 
-def delete(given: Args, engine: "Callable[[], Engine]") -> bytes:
+def delete(given: Args, engine: Callable[[], Engine]) -> bytes:
     """Clean up a container whose shim is gone or was never used. Returns a DeleteResponse.
 
     The bundle may be gone as well; the working directory is never asked for, which fails on FreeBSD then. Versions
@@ -93,7 +95,7 @@ def _leave(bundle: str, container_id: str) -> None:
         log.warning(str(error))
 
 
-def _take_back(engine: "Engine", root: str, container_id: str) -> int:
+def _take_back(engine: Engine, root: str, container_id: str) -> int:
     """Delete a container, whatever it does. Returns the pid that init had, 0 when it is not known."""
     from runjail.container.delete import delete as force
 
@@ -107,7 +109,7 @@ def _take_back(engine: "Engine", root: str, container_id: str) -> int:
     return container.host_state.pid
 
 
-def info(engine: "Engine") -> bytes:
+def info(engine: Engine) -> bytes:
     """Return a RuntimeInfo."""
     from runjail import jsonio
     from runjail.container.features import document

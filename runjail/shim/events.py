@@ -1,5 +1,7 @@
 """Telling containerd what happens: one event after the other over its ttRPC socket, kept while it is away."""
 
+from __future__ import annotations
+
 import time
 
 from runjail import log, protobuf
@@ -17,7 +19,7 @@ MOST = 1000  # events that wait for a containerd that is away; the oldest go fir
 PAUSES = (0.1, 0.5, 1.0, 2.0, 5.0)  # seconds between tries to reach it; the last one again and again
 
 
-def timestamp(nanoseconds: int) -> "Message":
+def timestamp(nanoseconds: int) -> Message:
     """Return a time since the epoch as google.protobuf.Timestamp."""
     seconds, nanos = divmod(nanoseconds, 1_000_000_000)
     return {"seconds": seconds, "nanos": nanos}
@@ -26,7 +28,7 @@ def timestamp(nanoseconds: int) -> "Message":
 class Publisher:
     """Sends events in their order: the next one when the one before was taken."""
 
-    def __init__(self, loop: "Loop", address: str, namespace: str) -> None:
+    def __init__(self, loop: Loop, address: str, namespace: str) -> None:
         self._loop, self._address, self._namespace = loop, address.removeprefix("unix://"), namespace
         self._waiting: list[bytes] = []
         self._caller: Client | None = None
@@ -38,7 +40,7 @@ class Publisher:
         """Whether everything was sent."""
         return not self._waiting
 
-    def publish(self, topic: str, event: "Message") -> None:
+    def publish(self, topic: str, event: Message) -> None:
         """Send one of messages.EVENTS, now or as soon as containerd is there."""
         name, table = messages.EVENTS[topic]
         envelope = {
@@ -65,7 +67,7 @@ class Publisher:
         except OSError:
             self._try_again()
 
-    def _sent(self, failure: "StatusError | None", _payload: bytes) -> None:
+    def _sent(self, failure: StatusError | None, _payload: bytes) -> None:
         if failure and self._caller and not self._caller.open:
             self._try_again()
             return

@@ -4,6 +4,8 @@ containerd wants to hear of a start before the end, of every other end before th
 container is deleted. So an end is noted when the kernel reports it and published when its turn has come.
 """
 
+from __future__ import annotations
+
 import os
 
 from runjail import errors, log
@@ -31,13 +33,13 @@ COPY_POLL = 0.01
 class ExitQueue:
     """What the shim knows. tasks: by id; joined: ids of those to come, numbered; events: where they are published."""
 
-    def __init__(self, loop: "Loop", engine: "Engine", events: "Publisher") -> None:
+    def __init__(self, loop: Loop, engine: Engine, events: Publisher) -> None:
         self.loop, self.engine, self.events = loop, engine, events
         self.workers = Workers(loop, engine.machine)
         self.tasks: dict[str, Task] = {}
         self.joined: dict[str, int] = {}
 
-    def find(self, request: "Message") -> Process:
+    def find(self, request: Message) -> Process:
         """Return the process that `id` and `exec_id` name. Raises ContainerNotFound or StatusError."""
         task = self.task(request)
         if not request["exec_id"]:
@@ -47,26 +49,26 @@ class ExitQueue:
             raise StatusError(NOT_FOUND, f"process {request['exec_id']} of container {task.id} does not exist")
         return process
 
-    def task(self, request: "Message") -> Task:
+    def task(self, request: Message) -> Task:
         """Return the container that `id` names. Raises ContainerNotFound."""
         task = self.tasks.get(request["id"])
         if not task:
             raise errors.ContainerNotFound(request["id"])
         return task
 
-    def created(self, request: "Message") -> Task:
+    def created(self, request: Message) -> Task:
         """Return a container that is not just being created. Raises WrongStatus or ContainerNotFound."""
         task = self.task(request)
         if not task.pid:
             raise errors.WrongStatus(f"container {task.id} is still being created")
         return task
 
-    def launch(self, process: Process, work: "Callable[[Worker], None]", done: "Done") -> None:
+    def launch(self, process: Process, work: Callable[[Worker], None], done: Done) -> None:
         """Start a worker that makes a process, with its descriptors; a terminal's are for those who copy it."""
         streams = process.stdio
         assert streams, "opened by the caller"
 
-        def finished(error: "RunjailError | None", result: "Message") -> None:
+        def finished(error: RunjailError | None, result: Message) -> None:
             streams.release()
             if not error:
                 process.pid, process.copier, process.master = result["pid"], result["copier"], result["terminal"]
@@ -131,7 +133,7 @@ class ExitQueue:
             return
         task.killing_all = True
 
-        def killed(error: "RunjailError | None", _result: "Message") -> None:
+        def killed(error: RunjailError | None, _result: Message) -> None:
             if error and not isinstance(error, errors.ContainerNotFound):
                 log.warning(f"container {task.id}: {error}")
             task.cleaned = True
@@ -156,9 +158,7 @@ class ExitQueue:
             task.ooms = count
             self.events.publish("/tasks/oom", {"container_id": task.id})
 
-    def when_ended(
-        self, process: Process, call: "Callable[[], None]", wanted: "Callable[[], bool]" = lambda: True
-    ) -> None:
+    def when_ended(self, process: Process, call: Callable[[], None], wanted: Callable[[], bool] = lambda: True) -> None:
         """Call once the end of a process was published, at once where it was; who has gone away waits no more."""
         if process.exit_published:
             call()
@@ -166,7 +166,7 @@ class ExitQueue:
             process.waiting = [waits for waits in process.waiting if waits[1]()]
             process.waiting.append((call, wanted))
 
-    def when_copied(self, process: Process, call: "Callable[[], None]", waited: float = 0.0) -> None:
+    def when_copied(self, process: Process, call: Callable[[], None], waited: float = 0.0) -> None:
         """Call once the output is written; who does not read it is waited for no longer than COPY_SECONDS."""
         if process.copier and waited < COPY_SECONDS:
             self.loop.later(COPY_POLL, lambda: self.when_copied(process, call, waited + COPY_POLL))

@@ -1,5 +1,7 @@
 """The command line that containerd starts a shim with, in the forms of its versions."""
 
+from __future__ import annotations
+
 import os
 
 from runjail.errors import UsageError
@@ -18,7 +20,7 @@ FLAGS = {  # name: whether it takes a value
 class Args:
     """The command line, completed from the environment and from what came on standard input."""
 
-    def __init__(self, words: "Sequence[str]") -> None:
+    def __init__(self, words: Sequence[str]) -> None:
         """Parse Go's flag syntax: `-x v`, `-x=v`, `--x`. Raises UsageError."""
         self.flags: dict[str, str] = {}
         self.verb = ""

@@ -3,6 +3,8 @@
 What a peer does or leaves never blocks us and never grows in us without bound.
 """
 
+from __future__ import annotations
+
 import struct
 import time
 
@@ -29,7 +31,7 @@ class Connection:
     or does not read, is one that is gone; between frames it may take its time.
     """
 
-    def __init__(self, loop: "Loop", connection: "_socket.socket") -> None:
+    def __init__(self, loop: Loop, connection: _socket.socket) -> None:
         self.loop, self._socket = loop, connection
         self._in, self._out = bytearray(), bytearray()
         self._skip = 0

@@ -1,5 +1,7 @@
 """What workers do: the engine's verbs for one container, with containerd's descriptors and mounts around them."""
 
+from __future__ import annotations
+
 import _socket
 import os
 
@@ -29,7 +31,7 @@ def open_log(bundle: str) -> None:
         pass
 
 
-def create(engine: "Engine", task: "Task", mounts: "list[Message]", worker: "Worker") -> None:
+def create(engine: Engine, task: Task, mounts: list[Message], worker: Worker) -> None:
     """Mount the root file system and create the container; undo both when something fails."""
     open_log(task.bundle)
     rootfs = f"{task.bundle}/rootfs"
@@ -45,7 +47,7 @@ def create(engine: "Engine", task: "Task", mounts: "list[Message]", worker: "Wor
         raise
 
 
-def _create(engine: "Engine", task: "Task", worker: "Worker") -> None:
+def _create(engine: Engine, task: Task, worker: Worker) -> None:
     logger = _start_logger(task)
     ours, theirs = _sockets(task)
     request = creating.Request(task.id, task.bundle)
@@ -55,14 +57,14 @@ def _create(engine: "Engine", task: "Task", worker: "Worker") -> None:
     worker.answer({"pid": container.host_state.pid, "copier": copier or logger, **known}, master)
 
 
-def _store(engine: "Engine", task: "Task") -> "Runtime":
+def _store(engine: Engine, task: Task) -> Runtime:
     """Return the store in which the task's id is the container that we made, and no other."""
     store = engine.store(task.root)
     store.made = task.made
     return store
 
 
-def _start_logger(task: "Process") -> int:
+def _start_logger(task: Process) -> int:
     if not task.stdio or not task.stdio.logger:
         return 0
     from runjail.host import programs
@@ -72,12 +74,12 @@ def _start_logger(task: "Process") -> int:
     return start_logger(task.stdio.logger, env, programs.start)
 
 
-def _sockets(process: "Process") -> "tuple[_socket.socket | None, _socket.socket | None]":
+def _sockets(process: Process) -> tuple[_socket.socket | None, _socket.socket | None]:
     """Return the socket on which the terminal is to come and the one that sends it, or nothing without a terminal."""
     return _socket.socketpair() if process.terminal else (None, None)
 
 
-def _copy(stdio: "Stdio | None", ours: "_socket.socket | None") -> tuple[int, int]:
+def _copy(stdio: Stdio | None, ours: _socket.socket | None) -> tuple[int, int]:
     """Show the terminal that has come. Returns the pid of the process that copies its output, and the master."""
     if not ours or not stdio:
         return 0, -1
@@ -88,14 +90,14 @@ def _copy(stdio: "Stdio | None", ours: "_socket.socket | None") -> tuple[int, in
     return terminal.start_copying(master, stdio.container_fds[0], stdio.container_fds[1]), master
 
 
-def start(engine: "Engine", task: "Task", worker: "Worker") -> None:
+def start(engine: Engine, task: Task, worker: Worker) -> None:
     """Let the container's program run."""
     open_log(task.bundle)
     starting.start(task.id, engine.host, _store(engine, task))
     worker.answer({})
 
 
-def execute(engine: "Engine", process: "Process", worker: "Worker") -> None:
+def execute(engine: Engine, process: Process, worker: Worker) -> None:
     """Start one more process."""
     from runjail.container import exec as executing
     from runjail.spec.parse import parse_process
@@ -121,7 +123,7 @@ def execute(engine: "Engine", process: "Process", worker: "Worker") -> None:
     worker.answer({"pid": pid, "copier": copier or logger}, master)
 
 
-def decoded(data: bytes, what: str) -> "dict[str, Any]":
+def decoded(data: bytes, what: str) -> dict[str, Any]:
     """Return the JSON object that containerd has sent. Raises InvalidConfig."""
     try:
         document = jsonio.loads(data)
@@ -132,7 +134,7 @@ def decoded(data: bytes, what: str) -> "dict[str, Any]":
     return document
 
 
-def delete(engine: "Engine", task: "Task", worker: "Worker") -> None:
+def delete(engine: Engine, task: Task, worker: Worker) -> None:
     """Delete the container, and unmount its root file system."""
     open_log(task.bundle)
     deleting.delete(task.id, True, engine.host, _store(engine, task))
@@ -141,7 +143,7 @@ def delete(engine: "Engine", task: "Task", worker: "Worker") -> None:
     worker.answer({})
 
 
-def kill(engine: "Engine", task: "Task", signal: int, everyone: bool, worker: "Worker") -> None:
+def kill(engine: Engine, task: Task, signal: int, everyone: bool, worker: Worker) -> None:
     """Signal init, or every process of the container."""
     from runjail.container.kill import kill as send
 
@@ -150,7 +152,7 @@ def kill(engine: "Engine", task: "Task", signal: int, everyone: bool, worker: "W
     worker.answer({})
 
 
-def end_others(engine: "Engine", task: "Task", worker: "Worker") -> None:
+def end_others(engine: Engine, task: Task, worker: Worker) -> None:
     """Kill what outlives init, a paused container's processes too."""
     from runjail.container.kill import SIGKILL
     from runjail.container.state import PAUSED
@@ -162,7 +164,7 @@ def end_others(engine: "Engine", task: "Task", worker: "Worker") -> None:
     worker.answer({})
 
 
-def pause(engine: "Engine", task: "Task", worker: "Worker") -> None:
+def pause(engine: Engine, task: Task, worker: Worker) -> None:
     """Pause the container."""
     from runjail.container.kill import pause as do
 
@@ -171,7 +173,7 @@ def pause(engine: "Engine", task: "Task", worker: "Worker") -> None:
     worker.answer({})
 
 
-def resume(engine: "Engine", task: "Task", worker: "Worker") -> None:
+def resume(engine: Engine, task: Task, worker: Worker) -> None:
     """Resume the container."""
     from runjail.container.kill import resume as do
 
@@ -180,7 +182,7 @@ def resume(engine: "Engine", task: "Task", worker: "Worker") -> None:
     worker.answer({})
 
 
-def update(engine: "Engine", task: "Task", resources: bytes, worker: "Worker") -> None:
+def update(engine: Engine, task: Task, resources: bytes, worker: Worker) -> None:
     """Change the container's limits."""
     from runjail.container.update import update as do
     from runjail.spec.parse import parse_resources
@@ -191,14 +193,14 @@ def update(engine: "Engine", task: "Task", resources: bytes, worker: "Worker") -
     worker.answer({})
 
 
-def pids(engine: "Engine", task: "Task", worker: "Worker") -> None:
+def pids(engine: Engine, task: Task, worker: Worker) -> None:
     """List the container's processes."""
     from runjail.container import query
 
     worker.answer({"pids": query.pids(task.id, engine.host, _store(engine, task))})
 
 
-def stats(engine: "Engine", task: "Task", worker: "Worker") -> None:
+def stats(engine: Engine, task: Task, worker: Worker) -> None:
     """Measure what the container uses."""
     container = _store(engine, task).find(task.id)
     worker.answer({"usage": engine.host.usage(container.host_state)})

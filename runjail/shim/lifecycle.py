@@ -1,5 +1,7 @@
 """Create, start, exec and delete, as containerd asks for them."""
 
+from __future__ import annotations
+
 from runjail import errors
 from runjail.shim import jobs
 from runjail.shim.root import state_root
@@ -19,11 +21,11 @@ NEVER_STARTED = 126  # exit status of a process that could not be started
 class TaskLifecycle:
     """The requests that begin and end processes."""
 
-    def __init__(self, containers: "ExitQueue", namespace: str) -> None:
+    def __init__(self, containers: ExitQueue, namespace: str) -> None:
         self._containers, self._namespace = containers, namespace
         self._engine, self._events = containers.engine, containers.events
 
-    def create(self, request: "Message", reply: "Reply") -> None:
+    def create(self, request: Message, reply: Reply) -> None:
         """Make a container whose init waits."""
         tasks = self._containers.tasks
         if request["id"] in tasks:
@@ -40,7 +42,7 @@ class TaskLifecycle:
         tasks[task.id] = task
         self._containers.joined.pop(task.id, None)
 
-        def created(error: "RunjailError | None", result: "Message") -> None:
+        def created(error: RunjailError | None, result: Message) -> None:
             if tasks.get(task.id) is not task:
                 error = error or errors.ContainerNotFound(task.id)  # `delete` took it from us
             if error:
@@ -56,12 +58,12 @@ class TaskLifecycle:
             task, lambda worker: jobs.create(self._engine, task, request["rootfs"], worker), created
         )
 
-    def _publish_create(self, task: Task, request: "Message") -> None:
+    def _publish_create(self, task: Task, request: Message) -> None:
         io = {name: request[name] for name in ("stdin", "stdout", "stderr", "terminal")}
         event = {"container_id": task.id, "bundle": task.bundle, "rootfs": request["rootfs"], "io": io, "pid": task.pid}
         self._events.publish("/tasks/create", event)
 
-    def start(self, request: "Message", reply: "Reply") -> None:
+    def start(self, request: Message, reply: Reply) -> None:
         """Let a created process become its program."""
         process = self._containers.find(request)
         if process.running or process.ended:
@@ -72,8 +74,8 @@ class TaskLifecycle:
         else:
             self._start_init(process.task, reply)
 
-    def _start_init(self, task: Task, reply: "Reply") -> None:
-        def started(error: "RunjailError | None", _result: "Message") -> None:
+    def _start_init(self, task: Task, reply: Reply) -> None:
+        def started(error: RunjailError | None, _result: Message) -> None:
             if error:
                 reply.refuse(error, "start")
             else:
@@ -85,8 +87,8 @@ class TaskLifecycle:
 
         self._containers.workers.start(lambda worker: jobs.start(self._engine, task, worker), started)
 
-    def _start_exec(self, process: Process, reply: "Reply") -> None:
-        def started(error: "RunjailError | None", _result: "Message") -> None:
+    def _start_exec(self, process: Process, reply: Reply) -> None:
+        def started(error: RunjailError | None, _result: Message) -> None:
             if error:
                 process.end(NEVER_STARTED)
                 process.close()
@@ -110,7 +112,7 @@ class TaskLifecycle:
         event = {"container_id": process.id, "exec_id": process.exec_id, **more}
         self._events.publish(f"/tasks/exec-{what}", event)
 
-    def exec(self, request: "Message", reply: "Reply") -> None:
+    def exec(self, request: Message, reply: Reply) -> None:
         """Note one more process for a container; `start` starts it."""
         task = self._containers.created(request)
         if not request["exec_id"] or request["exec_id"] in task.execs:
@@ -123,7 +125,7 @@ class TaskLifecycle:
         self._publish_exec("added", process)
         reply.respond()
 
-    def delete(self, request: "Message", reply: "Reply") -> None:
+    def delete(self, request: Message, reply: Reply) -> None:
         """Forget a process that has ended; of a container, take everything back."""
         process = self._containers.find(request)
         if process.operation in ("create", "start"):
@@ -138,7 +140,7 @@ class TaskLifecycle:
             self._finish(process, reply)
             return
 
-        def gone(error: "RunjailError | None", _result: "Message") -> None:
+        def gone(error: RunjailError | None, _result: Message) -> None:
             if error:
                 process.free()
                 reply.refuse(error, "delete")
@@ -147,14 +149,14 @@ class TaskLifecycle:
 
         self._containers.workers.start(lambda worker: jobs.delete(self._engine, process.task, worker), gone)
 
-    def _delete_now(self, request: "Message", reply: "Reply") -> None:
+    def _delete_now(self, request: Message, reply: Reply) -> None:
         """Delete what a request had to wait for."""
         try:
             self.delete(request, reply)
         except (errors.RunjailError, StatusError) as error:
             reply.refuse(error)
 
-    def _finish(self, process: Process, reply: "Reply") -> None:
+    def _finish(self, process: Process, reply: Reply) -> None:
         """Answer once the end was published and the output written."""
 
         def answer() -> None:

@@ -3,6 +3,8 @@
 Not asyncio: importing that costs 32 ms and 11 MB here, more than all the rest of a shim together.
 """
 
+from __future__ import annotations
+
 import _signal
 import os
 import select
@@ -24,7 +26,7 @@ class Loop:
     on_exit: called with the pid and wait status of every child.
     """
 
-    def __init__(self, on_exit: "Callable[[int, int], None]" = lambda pid, status: None) -> None:
+    def __init__(self, on_exit: Callable[[int, int], None] = lambda pid, status: None) -> None:
         self.on_exit = on_exit
         self.ending = False
         self._poll = select.poll()
@@ -46,7 +48,7 @@ class Loop:
         _signal.set_wakeup_fd(-1)
         _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
 
-    def watch(self, descriptor: int, events: int, call: "Callable[[int], None]") -> None:
+    def watch(self, descriptor: int, events: int, call: Callable[[int], None]) -> None:
         """Call `call(events)` whenever the descriptor is ready; ENDED comes unasked. Replaces an earlier watch."""
         self._poll.register(descriptor, events)
         self._watched[descriptor] = call
@@ -56,7 +58,7 @@ class Loop:
         if self._watched.pop(descriptor, None):
             self._poll.unregister(descriptor)
 
-    def later(self, seconds: float, call: "Callable[[], None]") -> None:
+    def later(self, seconds: float, call: Callable[[], None]) -> None:
         """Call once, `seconds` from now."""
         self._number += 1
         self._timers.append((time.monotonic() + seconds, self._number, call))
@@ -75,12 +77,12 @@ class Loop:
             while self._timers and self._timers[0][0] <= time.monotonic():
                 self.guarded(self._timers.pop(0)[2])
 
-    def _patience(self) -> "float | None":
+    def _patience(self) -> float | None:
         if not self._timers:
             return None
         return max(0.0, self._timers[0][0] - time.monotonic()) * 1000 + 1
 
-    def guarded(self, call: "Callable[[], None]") -> None:
+    def guarded(self, call: Callable[[], None]) -> None:
         """Call it; what fails is logged."""
         try:
             call()

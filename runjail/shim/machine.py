@@ -1,5 +1,7 @@
 """What a shim asks of the operating system, next to `Host`: host/linux/shim.py and host/freebsd/shim.py answer."""
 
+from __future__ import annotations
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
@@ -44,10 +46,10 @@ class Engine:
 
     def __init__(
         self,
-        host: "Host",
-        machine: "Machine",
-        store: "Callable[[str], Runtime]",
-        share: "Callable[[], str]",
+        host: Host,
+        machine: Machine,
+        store: Callable[[str], Runtime],
+        share: Callable[[], str],
         exposed: str = "",
     ) -> None:
         self.host, self.machine, self.store, self.share, self.exposed = host, machine, store, share, exposed

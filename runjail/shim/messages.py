@@ -4,12 +4,14 @@ Field numbers are containerd's api/ directory: runtime/task/v2 (v3 is the same),
 and cgroups' stats/v1/metrics.proto.
 """
 
+from __future__ import annotations
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runjail.protobuf import Table
 
-EMPTY: "Table" = {}
-ANY: "Table" = {1: ("type_url", "s"), 2: ("value", "y")}
+EMPTY: Table = {}
+ANY: Table = {1: ("type_url", "s"), 2: ("value", "y")}
 TIMESTAMP = {1: ("seconds", "i"), 2: ("nanos", "i")}
 
 # ttRPC
@@ -93,7 +95,7 @@ SHUTDOWN = {1: ("id", "s"), 2: ("now", "b")}
 
 # Events
 IO = {1: ("stdin", "s"), 2: ("stdout", "s"), 3: ("stderr", "s"), 4: ("terminal", "b")}
-EVENTS: "dict[str, tuple[str, Table]]" = {  # by topic: name below containerd.events, and table
+EVENTS: dict[str, tuple[str, Table]] = {  # by topic: name below containerd.events, and table
     "/tasks/create": (
         "TaskCreate",
         {

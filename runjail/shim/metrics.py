@@ -1,5 +1,7 @@
 """A container's use of resources in the form that containerd's clients print: io.containerd.cgroups.v1.Metrics."""
 
+from __future__ import annotations
+
 from runjail import protobuf
 from runjail.shim import messages
 
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
 TYPE = "io.containerd.cgroups.v1.Metrics"
 
 
-def metrics(usage: "dict[str, Any]") -> "Message":
+def metrics(usage: dict[str, Any]) -> Message:
     """Return google.protobuf.Any for runc's stats document; what the system does not count is 0.
 
     The older form of the two, on every system: its fields are those of that document, and all clients read it.

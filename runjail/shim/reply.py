@@ -1,5 +1,7 @@
 """Answers to requests, and which code of google.rpc an error of ours is to containerd."""
 
+from __future__ import annotations
+
 from runjail import errors, protobuf
 from runjail.shim.ttrpc import EXISTS, INVALID, NOT_FOUND, PRECONDITION, UNKNOWN, StatusError
 
@@ -27,18 +29,18 @@ class Reply:
     wanted: says whether somebody waits for it still.
     """
 
-    def __init__(self, table: "Table", answer: "Answer", refuse: "Refuse", wanted: "Callable[[], bool]") -> None:
+    def __init__(self, table: Table, answer: Answer, refuse: Refuse, wanted: Callable[[], bool]) -> None:
         self._table, self._answer, self._refuse, self.wanted = table, answer, refuse, wanted
         self._done = False
 
-    def respond(self, **message: "Any") -> None:
+    def respond(self, **message: Any) -> None:
         """Answer."""
         data = protobuf.encode(self._table, message)
         if not self._done:
             self._done = True
             self._answer(data)
 
-    def refuse(self, error: "errors.RunjailError | StatusError", verb: str = "") -> None:
+    def refuse(self, error: errors.RunjailError | StatusError, verb: str = "") -> None:
         """Refuse. verb: of the runtime, for errors that people know from other runtimes with these words."""
         if not isinstance(error, StatusError):
             code = next((code for kind, code in CODES if isinstance(error, kind)), UNKNOWN)

@@ -1,5 +1,7 @@
 """Where the state of a shim's containers is."""
 
+from __future__ import annotations
+
 import os
 
 from runjail import protobuf
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
 FILE = "runjail-root"  # in the bundle, where the runtime's options name a directory: for the `delete` after us
 
 
-def state_root(bundle: str, namespace: str, options: "Message | None" = None) -> str:
+def state_root(bundle: str, namespace: str, options: Message | None = None) -> str:
     """Return the state directory for a bundle's container.
 
     It is the one that the options of the runtime name (containerd.runc.v1.Options, as Any), else `runjail` next to

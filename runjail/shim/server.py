@@ -1,5 +1,7 @@
 """A shim that runs: one process for the containers of a pod, or of a whole namespace."""
 
+from __future__ import annotations
+
 import gc
 import os
 import resource
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 IDLE_SECONDS = 10.0
 
 
-def serve(listener: "_socket.socket", path: str, engine: "Engine", events: str, namespace: str) -> None:
+def serve(listener: _socket.socket, path: str, engine: Engine, events: str, namespace: str) -> None:
     """Serve until nobody needs us. path: of the socket, which is removed; events: containerd's ttRPC address."""
     engine.machine.adopt_orphans()
     loop = Loop()

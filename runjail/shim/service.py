@@ -3,6 +3,8 @@
 Nothing here waits: what may take long is done by a worker, and answered when it is done.
 """
 
+from __future__ import annotations
+
 import os
 from _signal import NSIG
 
@@ -39,7 +41,7 @@ LARGEST_SIDE = 0xFFFF  # of a terminal (struct winsize)
 class TaskService:
     """Serves the containers of one shim. over: called when the shim is to end."""
 
-    def __init__(self, containers: "ExitQueue", namespace: str, over: "Callable[[], None]") -> None:
+    def __init__(self, containers: ExitQueue, namespace: str, over: Callable[[], None]) -> None:
         self._containers, self._over = containers, over
         self._engine, self._events = containers.engine, containers.events
         self._joined = containers.joined
@@ -75,9 +77,9 @@ class TaskService:
         service: str,
         method: str,
         payload: bytes,
-        answer: "Answer",
-        refuse: "Refuse",
-        wanted: "Callable[[], bool]" = lambda: True,
+        answer: Answer,
+        refuse: Refuse,
+        wanted: Callable[[], bool] = lambda: True,
     ) -> None:
         """Serve one request (ttrpc.Server)."""
         methods = self._services.get(service, {})
@@ -109,7 +111,7 @@ class TaskService:
 
     # -- questions
 
-    def _state(self, request: "Message", reply: Reply) -> None:
+    def _state(self, request: Message, reply: Reply) -> None:
         process = self._containers.find(request)
         shown = {name: getattr(process, name) for name in ("id", "pid", "stdin", "stdout", "stderr", "terminal")}
         shown |= {"bundle": process.task.bundle, "exec_id": process.exec_id}
@@ -117,7 +119,7 @@ class TaskService:
             shown |= process.ending()
         reply.respond(status=self._status(process), **shown)
 
-    def _status(self, process: "Process") -> int:
+    def _status(self, process: Process) -> int:
         """Return a status; an end that is not published yet is none: others of the container may still live."""
         if process.exit_published:
             return tasks.STOPPED
@@ -125,14 +127,14 @@ class TaskService:
             return tasks.PAUSED
         return tasks.RUNNING if process.running else tasks.CREATED
 
-    def _paused(self, task: "Task") -> bool:
+    def _paused(self, task: Task) -> bool:
         return self._engine.store(task.root).container(task.id).has(PAUSED)
 
-    def _wait(self, request: "Message", reply: Reply) -> None:
+    def _wait(self, request: Message, reply: Reply) -> None:
         process = self._containers.find(request)
         self._containers.when_ended(process, lambda: reply.respond(**process.ending()), reply.wanted)
 
-    def _pids(self, request: "Message", reply: Reply) -> None:
+    def _pids(self, request: Message, reply: Reply) -> None:
         task = self._containers.task(request)
         if not task.pid:  # only a containerd that has just started asks now, and nobody waits for the creation any more
             raise errors.ContainerNotFound(task.id)
@@ -140,27 +142,27 @@ class TaskService:
             reply.respond(processes=[{"pid": task.pid}])
             return
 
-        def listed(result: "Message") -> None:
+        def listed(result: Message) -> None:
             reply.respond(processes=[task.details(pid) for pid in result["pids"]])
 
         self._work(lambda worker: jobs.pids(self._engine, task, worker), reply, listed)
 
-    def _stats(self, request: "Message", reply: Reply) -> None:
+    def _stats(self, request: Message, reply: Reply) -> None:
         from runjail.shim.metrics import metrics
 
         task = self._containers.created(request)
 
-        def measured(result: "Message") -> None:
+        def measured(result: Message) -> None:
             reply.respond(stats=metrics(result["usage"]))
 
         self._work(lambda worker: jobs.stats(self._engine, task, worker), reply, measured)
 
     def _work(
-        self, work: "Callable[[Worker], None]", reply: Reply, done: "Callable[[Message], None]", verb: str = ""
+        self, work: Callable[[Worker], None], reply: Reply, done: Callable[[Message], None], verb: str = ""
     ) -> None:
         """Let a worker do it, and answer with its error or by `done`."""
 
-        def finished(error: "RunjailError | None", result: "Message") -> None:
+        def finished(error: RunjailError | None, result: Message) -> None:
             if error:
                 reply.refuse(error, verb)
             else:
@@ -168,13 +170,13 @@ class TaskService:
 
         self._containers.workers.start(work, finished)
 
-    def _connect(self, request: "Message", reply: Reply) -> None:
+    def _connect(self, request: Message, reply: Reply) -> None:
         task = self._containers.tasks.get(request["id"])
         reply.respond(shim_pid=os.getpid(), task_pid=task.pid if task else 0, version=VERSION)
 
     # -- changes
 
-    def _kill(self, request: "Message", reply: Reply) -> None:
+    def _kill(self, request: Message, reply: Reply) -> None:
         process, signal = self._containers.find(request), request["signal"]
         if signal >= NSIG:
             raise StatusError(INVALID, f"{process.name}: there is no signal {signal}")
@@ -195,25 +197,25 @@ class TaskService:
             "kill",
         )
 
-    def _pause(self, request: "Message", reply: Reply) -> None:
+    def _pause(self, request: Message, reply: Reply) -> None:
         task = self._containers.created(request)
 
-        def paused(_result: "Message") -> None:
+        def paused(_result: Message) -> None:
             self._events.publish("/tasks/paused", {"container_id": task.id})
             reply.respond()
 
         self._work(lambda worker: jobs.pause(self._engine, task, worker), reply, paused, "pause")
 
-    def _resume(self, request: "Message", reply: Reply) -> None:
+    def _resume(self, request: Message, reply: Reply) -> None:
         task = self._containers.created(request)
 
-        def resumed(_result: "Message") -> None:
+        def resumed(_result: Message) -> None:
             self._events.publish("/tasks/resumed", {"container_id": task.id})
             reply.respond()
 
         self._work(lambda worker: jobs.resume(self._engine, task, worker), reply, resumed, "resume")
 
-    def _update(self, request: "Message", reply: Reply) -> None:
+    def _update(self, request: Message, reply: Reply) -> None:
         task = self._containers.created(request)
         resources = request["resources"]["value"] if request["resources"] else b"{}"
         self._work(
@@ -223,7 +225,7 @@ class TaskService:
             "update",
         )
 
-    def _resize(self, request: "Message", reply: Reply) -> None:
+    def _resize(self, request: Message, reply: Reply) -> None:
         process, size = self._containers.find(request), (request["width"], request["height"])
         if max(size) > LARGEST_SIDE:
             raise StatusError(INVALID, f"{process.name}: no terminal is {size[0]} by {size[1]}")
@@ -235,18 +237,18 @@ class TaskService:
             process.size = size
         reply.respond()
 
-    def _close_io(self, request: "Message", reply: Reply) -> None:
+    def _close_io(self, request: Message, reply: Reply) -> None:
         process = self._containers.find(request)
         if request["stdin"] and process.stdio:
             process.stdio.close_input()
         reply.respond()
 
-    def _checkpoint(self, _request: "Message", _reply: Reply) -> None:
+    def _checkpoint(self, _request: Message, _reply: Reply) -> None:
         raise StatusError(UNIMPLEMENTED, "checkpoints are not supported: a jail cannot be frozen to disk")
 
     # -- the shim itself
 
-    def _join(self, request: "Message", reply: Reply) -> None:
+    def _join(self, request: Message, reply: Reply) -> None:
         if self._containers.loop.ending:  # decided in the same turn: whoever asks starts another shim
             reply.respond(pid=0)
             return
@@ -260,7 +262,7 @@ class TaskService:
         self._containers.loop.later(JOIN_SECONDS, expire)
         reply.respond(pid=os.getpid())
 
-    def _leave(self, request: "Message", reply: Reply) -> None:
+    def _leave(self, request: Message, reply: Reply) -> None:
         """Forget a container that `delete` cleans up: whoever asks knows better than we do that nobody needs it."""
         self._joined.pop(request["id"], None)
         task = self._containers.tasks.get(request["id"])
@@ -269,7 +271,7 @@ class TaskService:
         reply.respond(pid=os.getpid())
         self._end_if_unused()
 
-    def _shutdown(self, _request: "Message", reply: Reply) -> None:
+    def _shutdown(self, _request: Message, reply: Reply) -> None:
         reply.respond()
         self._end_if_unused()
 

@@ -4,6 +4,8 @@ The shim holds the other end of each FIFO open, so that a client that goes away 
 end-of-file. Only terminals need copying, which two small processes do: terminal.py.
 """
 
+from __future__ import annotations
+
 import os
 import select
 import stat
@@ -131,7 +133,7 @@ class Stdio:
         _close(self._held)
 
 
-def start_logger(logger: Logger, env: "dict[str, str]", start: "Callable[..., int]") -> int:
+def start_logger(logger: Logger, env: dict[str, str], start: Callable[..., int]) -> int:
     """Start a logging program and wait until it says that it is ready. Returns its pid. Raises HostError.
 
     It reads descriptors 3 and 4, and closes 5 when it is ready (containerd, runtime/v2/README.md, Logging).

@@ -1,5 +1,7 @@
 """Processes of containers as the shim remembers them."""
 
+from __future__ import annotations
+
 import os
 import time
 
@@ -28,7 +30,7 @@ class Process:
     nothing is under way any more.
     """
 
-    def __init__(self, request: "Message", task: "Task | None" = None, document: bytes = b"") -> None:
+    def __init__(self, request: Message, task: Task | None = None, document: bytes = b"") -> None:
         self.request = request
         self.id: str = request["id"]
         self.exec_id: str = request.get("exec_id", "")
@@ -50,7 +52,7 @@ class Process:
         self.queue: list[Callable[[], None]] = []
 
     @property
-    def task(self) -> "Task":
+    def task(self) -> Task:
         """The container that the process belongs to."""
         assert self._task
         return self._task
@@ -94,7 +96,7 @@ class Process:
         """Note that it has ended, now."""
         self.ended = status, time.time_ns()
 
-    def ending(self) -> "Message":
+    def ending(self) -> Message:
         """Return exit_status and exited_at; zeros while it lives."""
         if not self.ended:
             return {"exit_status": 0, "exited_at": None}
@@ -108,7 +110,7 @@ class Task(Process):
     processes are known to have been killed for want of memory. made: which container of the id it is (state.identity).
     """
 
-    def __init__(self, request: "Message", root: str, namespace: str) -> None:
+    def __init__(self, request: Message, root: str, namespace: str) -> None:
         super().__init__(request)
         self.bundle: str = request["bundle"]
         self.root = root
@@ -120,7 +122,7 @@ class Task(Process):
         self.killing_all = self.cleaned = False  # nobody is left who could outlive init
 
     @property
-    def task(self) -> "Task":
+    def task(self) -> Task:
         """Itself."""
         return self
 
@@ -129,11 +131,11 @@ class Task(Process):
         """The namespace of containerd's."""
         return self._namespace
 
-    def processes(self) -> "list[Process]":
+    def processes(self) -> list[Process]:
         """Return init and the others."""
         return [self, *self.execs.values()]
 
-    def details(self, pid: int) -> "Message":
+    def details(self, pid: int) -> Message:
         """Return what `Pids` says of a process: its number, and its exec id where it has one."""
         for process in self.execs.values():
             if process.pid == pid:

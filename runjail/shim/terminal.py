@@ -4,6 +4,8 @@ The one for output sits in read(2) before the program starts: FreeBSD discards w
 session ends. Both end by themselves when the last process on the terminal has.
 """
 
+from __future__ import annotations
+
 import fcntl
 import os
 import select
@@ -24,7 +26,7 @@ def start_copying(master: int, stdin: int, stdout: int) -> int:
     return _fork(lambda: console.copy_output(master, stdout), [master, stdout])
 
 
-def _fork(copy: "Callable[[], None]", keep: list[int]) -> int:
+def _fork(copy: Callable[[], None], keep: list[int]) -> int:
     pid = os.fork()
     if not pid:
         try:

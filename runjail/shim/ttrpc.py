@@ -4,6 +4,8 @@ Requests of one connection are answered in any order: `Wait` takes as long as th
 needed by the services we serve.
 """
 
+from __future__ import annotations
+
 import _socket
 import errno
 import os
@@ -46,7 +48,7 @@ class StatusError(Exception):
 class _ServerConnection(Connection):
     """A client of our server."""
 
-    def __init__(self, loop: "Loop", connection: "_socket.socket", server: "Server") -> None:
+    def __init__(self, loop: Loop, connection: _socket.socket, server: Server) -> None:
         self.server = server
         self._last = 0
         self._pending = 0
@@ -86,14 +88,14 @@ class _ServerConnection(Connection):
         """Forget this client; containers live on."""
         self.server.forget(self)
 
-    def _finish(self, stream: int, response: "Message") -> None:
+    def _finish(self, stream: int, response: Message) -> None:
         self._pending -= 1
         self._respond(stream, response)
 
     def _refuse(self, stream: int, failure: StatusError) -> None:
         self._respond(stream, _status(failure))
 
-    def _respond(self, stream: int, response: "Message") -> None:
+    def _respond(self, stream: int, response: Message) -> None:
         data = protobuf.encode(messages.RESPONSE, response)
         if len(data) > LARGEST:
             data = protobuf.encode(
@@ -102,7 +104,7 @@ class _ServerConnection(Connection):
         self.send(stream, RESPONSE, data)
 
 
-def _status(failure: StatusError) -> "Message":
+def _status(failure: StatusError) -> Message:
     return {"status": {"code": failure.code, "message": str(failure)}}
 
 
@@ -115,10 +117,10 @@ class Server:
 
     def __init__(
         self,
-        loop: "Loop",
-        listener: "_socket.socket",
-        serve: "Serve",
-        trusted: "Callable[[_socket.socket], bool]" = lambda connection: True,
+        loop: Loop,
+        listener: _socket.socket,
+        serve: Serve,
+        trusted: Callable[[_socket.socket], bool] = lambda connection: True,
         most: int = 1000,
     ) -> None:
         self.loop, self.listener, self.serve, self._trusted, self._most = loop, listener, serve, trusted, most
@@ -156,7 +158,7 @@ class Server:
         self.loop.unwatch(self.listener.fileno())
         self.loop.later(ACCEPT_PAUSE, self._listen)
 
-    def forget(self, client: "_ServerConnection") -> None:
+    def forget(self, client: _ServerConnection) -> None:
         """Let go of a client that is gone; there is room for another."""
         self.clients.discard(client)
         self._listen()
@@ -165,7 +167,7 @@ class Server:
 class Client(Connection):
     """A connection to another server. `lost` is called with all unanswered calls failed, once the peer is gone."""
 
-    def __init__(self, loop: "Loop", address: str, lost: "Callable[[], None]" = lambda: None) -> None:
+    def __init__(self, loop: Loop, address: str, lost: Callable[[], None] = lambda: None) -> None:
         """Connect to a path. Raises OSError."""
         connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
         connection.setblocking(False)  # a full backlog is an error; somebody who was stopped would keep us
@@ -184,7 +186,7 @@ class Client(Connection):
         service: str,
         method: str,
         payload: bytes,
-        done: "Callable[[StatusError | None, bytes], None]",
+        done: Callable[[StatusError | None, bytes], None],
         namespace: str = "",
         seconds: float = 5.0,
     ) -> None:

@@ -4,6 +4,8 @@ A worker has the engine loaded already, so it begins at once. It dies with the s
 and `delete` takes it back.
 """
 
+from __future__ import annotations
+
 import _socket
 import gc
 import os
@@ -37,12 +39,12 @@ LEARN_SECONDS = 0.3
 class Worker:
     """The worker's own side: how it answers."""
 
-    def __init__(self, connection: "_socket.socket") -> None:
+    def __init__(self, connection: _socket.socket) -> None:
         self._connection = connection
         self._known = set(sys.modules)
         self.link = SyncSocket(connection)
 
-    def answer(self, result: "Result", terminal: int = -1) -> None:
+    def answer(self, result: Result, terminal: int = -1) -> None:
         """Send the result, with the master of a terminal when there is one, and what had to be loaded for it."""
         result["loaded"] = [name for name in sys.modules if name not in self._known]
         if terminal < 0:
@@ -55,7 +57,7 @@ class Worker:
 class Workers:
     """Starts workers and hands their results on. pids: those that run; files: their limit of descriptors."""
 
-    def __init__(self, loop: "Loop", machine: "Machine") -> None:
+    def __init__(self, loop: Loop, machine: Machine) -> None:
         self._loop, self._machine = loop, machine
         self.pids: set[int] = set()
         self.files = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -64,10 +66,10 @@ class Workers:
 
     def start(
         self,
-        work: "Callable[[Worker], None]",
-        done: "Done",
-        keep: "Sequence[int]" = (),
-        standard: "Sequence[int]" = (),
+        work: Callable[[Worker], None],
+        done: Done,
+        keep: Sequence[int] = (),
+        standard: Sequence[int] = (),
     ) -> None:
         """Run work(worker) in a child; done(error, result) is called here with what it answers.
 
@@ -102,7 +104,7 @@ class Workers:
             self._loop.guarded(self._answering[descriptor])
 
     def _work(
-        self, work: "Callable[[Worker], None]", worker: Worker, keep: "Sequence[int]", standard: "Sequence[int]"
+        self, work: Callable[[Worker], None], worker: Worker, keep: Sequence[int], standard: Sequence[int]
     ) -> None:
         """Be a worker. Never returns."""
         try:
@@ -123,7 +125,7 @@ class Workers:
         finally:
             os._exit(0)
 
-    def _finish(self, connection: "_socket.socket", done: "Done") -> None:
+    def _finish(self, connection: _socket.socket, done: Done) -> None:
         self._loop.unwatch(connection.fileno())
         del self._answering[connection.fileno()]
         try:
@@ -152,7 +154,7 @@ class Workers:
             __import__(name)
 
 
-def _receive(connection: "_socket.socket") -> "tuple[Result | None, int]":
+def _receive(connection: _socket.socket) -> tuple[Result | None, int]:
     """Return the one line a worker sends, and the descriptor that comes with it or -1."""
     data, terminal = b"", -1
     while not data.endswith(b"\n"):

@@ -8,6 +8,8 @@ Permissions beyond those of the specification weaken the wall between container 
 them, and only the administrator can grant them: they are collected with their keys (`Jail.beyond`) for the planner.
 """
 
+from __future__ import annotations
+
 from runjail.spec.jail_params import dataset_fault
 from runjail.spec.problems import any_of, quote
 
@@ -53,7 +55,7 @@ PARAMETER = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_.")
 WORD = LABEL_KEY | frozenset("+~")
 
 
-def say_annotations(annotations: "Reader", params: "JailParams") -> None:
+def say_annotations(annotations: Reader, params: JailParams) -> None:
     """Add what the annotations say; values and contradictions are reported at `annotations["KEY"]`."""
     for key in sorted(annotations.values):
         if not annotations.has(key):
@@ -66,7 +68,7 @@ def say_annotations(annotations: "Reader", params: "JailParams") -> None:
             _say_one(annotations, key, params)
 
 
-def _say_one(annotations: "Reader", key: str, params: "JailParams") -> None:
+def _say_one(annotations: Reader, key: str, params: JailParams) -> None:
     value, path = annotations.text(key), (*annotations.path, key)
     if key == PARENT:
         params.say_name("parent", value, path)
@@ -87,7 +89,7 @@ def _say_one(annotations: "Reader", key: str, params: "JailParams") -> None:
         _say_parameter(annotations, key, params)
 
 
-def _say_permission(annotations: "Reader", key: str, params: "JailParams") -> None:
+def _say_permission(annotations: Reader, key: str, params: JailParams) -> None:
     name, value = key.removeprefix(ALLOW), annotations.text(key)
     if not name or not PARAMETER.issuperset(name) or "" in name.split("."):
         annotations.refuse("is not the name of a jail permission", key)
@@ -101,7 +103,7 @@ def _say_permission(annotations: "Reader", key: str, params: "JailParams") -> No
             params.require_grant(key, f"allow.{name}")
 
 
-def _say_parameter(annotations: "Reader", key: str, params: "JailParams") -> None:
+def _say_parameter(annotations: Reader, key: str, params: JailParams) -> None:
     """Note a parameter that the freebsd section has no field for; what is none of them is nobody's business here."""
     name, value = key.removeprefix(JAIL), annotations.text(key)
     path = (*annotations.path, key)
@@ -120,7 +122,7 @@ def _say_parameter(annotations: "Reader", key: str, params: "JailParams") -> Non
         params.say(f"param.{name}", value, path)
 
 
-def _say_number(annotations: "Reader", key: str, bounds: tuple[int, int], params: "JailParams") -> bool:
+def _say_number(annotations: Reader, key: str, bounds: tuple[int, int], params: JailParams) -> bool:
     """Note a whole number; tell whether it is one."""
     value, (least, most) = annotations.text(key), bounds
     digits = value.removeprefix("-")
@@ -131,7 +133,7 @@ def _say_number(annotations: "Reader", key: str, bounds: tuple[int, int], params
     return True
 
 
-def _say_datasets(annotations: "Reader", params: "JailParams") -> None:
+def _say_datasets(annotations: Reader, params: JailParams) -> None:
     """Note ZFS datasets that the jail is to manage itself: names as in zfs(8), with commas."""
     names = tuple(name.strip() for name in annotations.text(DATASET).split(","))
     for name in names:

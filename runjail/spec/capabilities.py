@@ -1,5 +1,7 @@
 """The privileges that Linux divides root's into."""
 
+from __future__ import annotations
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runjail.spec.model import Capabilities
@@ -13,7 +15,7 @@ NAMES = (
 ).split()
 
 
-def unknown(wanted: "Capabilities") -> list[str]:
+def unknown(wanted: Capabilities) -> list[str]:
     """Return the names in any of the sets that stand for nothing: those cannot be granted."""
     said = {name for field in wanted._fields for name in getattr(wanted, field)}
     return sorted(name for name in said if name.removeprefix("CAP_") not in NAMES)

@@ -1,5 +1,7 @@
 """The freebsd section, joined with the annotations that mean the same, and the kernel's rules between parameters."""
 
+from __future__ import annotations
+
 from runjail.spec.annotations import say_annotations
 from runjail.spec.jail_params import JailParams, file_system_fault
 from runjail.spec.model import Device, FreeBSD
@@ -36,7 +38,7 @@ OWN_STACK_EXCLUDES = ("ip4", "ip6", "ip4_addr", "ip6_addr", "interface")
 PATTERN = frozenset("*?[]\\")
 
 
-def read_freebsd(config: "Reader") -> FreeBSD:
+def read_freebsd(config: Reader) -> FreeBSD:
     """Read and check the freebsd section and the `org.freebsd.*` annotations of a whole config.json."""
     section = config.section("freebsd")
     params = JailParams(config.report)
@@ -47,7 +49,7 @@ def read_freebsd(config: "Reader") -> FreeBSD:
     return FreeBSD(devices=tuple(_read_device(item) for item in section.sections("devices")), jail=params.jail())
 
 
-def _read_device(device: "Reader") -> Device:
+def _read_device(device: Reader) -> Device:
     path = device.text("path")
     if path.startswith("/"):
         device.refuse(f"must be relative to /dev, not {quote(path)}", "path")
@@ -62,7 +64,7 @@ def _names_device(path: str) -> bool:
     return all(name not in ("", ".", "..") for name in path.split("/"))
 
 
-def _say_jail(jail: "Reader", params: JailParams) -> None:
+def _say_jail(jail: Reader, params: JailParams) -> None:
     for key, field in PLAIN.items():
         if jail.has(key):
             params.say(field, jail.values[key], (*jail.path, key))
@@ -74,7 +76,7 @@ def _say_jail(jail: "Reader", params: JailParams) -> None:
     _say_permissions(jail.section("allow"), params)
 
 
-def _say_permissions(allow: "Reader", params: JailParams) -> None:
+def _say_permissions(allow: Reader, params: JailParams) -> None:
     for key, name in PERMISSIONS.items():
         if allow.has(key):
             params.say(f"allow.{name}", allow.flag(key), (*allow.path, key))
@@ -84,11 +86,11 @@ def _say_permissions(allow: "Reader", params: JailParams) -> None:
         params.say(f"allow.mount.{name}", True, (*allow.path, "mount"))
 
 
-def _placed(section: "Reader", key: str) -> "list[tuple[tuple[str | int, ...], str]]":
+def _placed(section: Reader, key: str) -> list[tuple[tuple[str | int, ...], str]]:
     return [((*section.path, key, index), text) for index, text in section.texts(key)]
 
 
-def _refuse_conflicts(config: "Reader", params: JailParams) -> None:
+def _refuse_conflicts(config: Reader, params: JailParams) -> None:
     """Refuse what the kernel would refuse without a word about why, or would silently decide itself."""
     values, refuse = params.values, config.report.add
     if values.get("vnet") == "new":
@@ -107,7 +109,7 @@ def _refuse_conflicts(config: "Reader", params: JailParams) -> None:
     _refuse_vain_mounts(config, params)
 
 
-def _refuse_vain_mounts(config: "Reader", params: JailParams) -> None:
+def _refuse_vain_mounts(config: Reader, params: JailParams) -> None:
     """With enforce_statfs 2 mounting inside fails; where nothing was said the planner chooses a value that works."""
     mounts = [field for field, allowed in params.values.items() if field.startswith("allow.mount") and allowed]
     mounts += ["datasets"] * ("datasets" in params.values)  # the jail mounts them itself

@@ -4,6 +4,8 @@ Both may speak about the same parameter; saying different things is an error tha
 single values (names, addresses) live here too, so that they hold wherever a value comes from.
 """
 
+from __future__ import annotations
+
 from runjail.spec.model import Jail
 from runjail.spec.problems import json_path, quote
 
@@ -26,13 +28,13 @@ DATASET = LETTERS | frozenset("_.:-")  # of one component; zfs(8) would also tak
 class JailParams:
     """Jail parameters by field name of `Jail`, or `allow.raw_sockets`, `allow.mount.tmpfs` for permissions."""
 
-    def __init__(self, report: "Report") -> None:
+    def __init__(self, report: Report) -> None:
         self.report = report
         self.values: dict[str, Any] = {}
-        self.places: dict[str, "Path"] = {}
+        self.places: dict[str, Path] = {}
         self.needs_grant: list[tuple[str, str]] = []
 
-    def say(self, field: str, value: object, path: "Path") -> None:
+    def say(self, field: str, value: object, path: Path) -> None:
         """Note one value. A later one that differs from the first is reported at its own place."""
         if field not in self.values:
             self.values[field], self.places[field] = value, path
@@ -44,7 +46,7 @@ class JailParams:
         """Note that the annotation `key` asks for a parameter which only the administrator can grant."""
         self.needs_grant.append((key, parameter))
 
-    def say_name(self, field: str, name: str, path: "Path") -> None:
+    def say_name(self, field: str, name: str, path: Path) -> None:
         """Note a parent jail or an interface; an empty name says nothing."""
         if not name:
             return
@@ -53,7 +55,7 @@ class JailParams:
             self.report.add(path, fault)
         self.say(field, name, path)
 
-    def say_interfaces(self, field: str, found: "Sequence[tuple[Path, str]]", path: "Path") -> None:
+    def say_interfaces(self, field: str, found: Sequence[tuple[Path, str]], path: Path) -> None:
         """Note a list of interfaces, each with its place."""
         seen: set[str] = set()
         for where, name in found:
@@ -63,7 +65,7 @@ class JailParams:
         if found:
             self.say(field, tuple(name for _, name in found), path)
 
-    def say_addresses(self, field: str, found: "Sequence[tuple[Path, str]]", path: "Path") -> None:
+    def say_addresses(self, field: str, found: Sequence[tuple[Path, str]], path: Path) -> None:
         """Note `ip4_addr` or `ip6_addr`: addresses as jail(8) takes them, each with its place."""
         seen: set[bytes] = set()
         for where, text in found:
@@ -89,28 +91,28 @@ class JailParams:
         )
 
 
-def parent_fault(name: str) -> "str | None":
+def parent_fault(name: str) -> str | None:
     """Say what is wrong with the name of a parent jail; dots separate its own parents."""
     if len(name) > 255 or name.startswith("-") or "" in name.split(".") or not NAME.issuperset(name):
         return f"must be the name of a jail, not {quote(name)}"
     return None
 
 
-def interface_fault(name: str) -> "str | None":
+def interface_fault(name: str) -> str | None:
     """Say what is wrong with an interface name: IFNAMSIZ is 16, and ifconfig(8) takes a dash for an option."""
     if not 0 < len(name) <= 15 or name.startswith("-") or not INTERFACE.issuperset(name):
         return f"must be an interface name of at most 15 characters, not {quote(name)}"
     return None
 
 
-def file_system_fault(name: str) -> "str | None":
+def file_system_fault(name: str) -> str | None:
     """Say what is wrong with the name of a file system type."""
     if not name[:1].isalpha() or len(name) > 15 or not FILE_SYSTEM.issuperset(name):
         return f"must be a file system type such as tmpfs, not {quote(name)}"
     return None
 
 
-def dataset_fault(name: str) -> "str | None":
+def dataset_fault(name: str) -> str | None:
     """Say what is wrong with the name of a ZFS file system or volume: zfs(8), components of at most 255 bytes."""
     components = name.split("/")
     sound = all(component not in ("", ".", "..") and DATASET.issuperset(component) for component in components)
@@ -119,7 +121,7 @@ def dataset_fault(name: str) -> "str | None":
     return None
 
 
-def read_address(field: str, text: str) -> "tuple[bytes, str | None]":
+def read_address(field: str, text: str) -> tuple[bytes, str | None]:
     """Return the packed form of `[INTERFACE|]ADDRESS[/PREFIX]`, or b"" and what is wrong with it."""
     from _socket import AF_INET, AF_INET6, inet_pton
 

@@ -3,6 +3,8 @@
 Go clients write 0 for "no number given" in memory and cpu, so there 0 counts as silence, as runc has it.
 """
 
+from __future__ import annotations
+
 from runjail.spec.model import DeviceRule, Linux, LinuxDevice, Namespace, Resources
 from runjail.spec.problems import any_of, quote
 from runjail.spec.seccomp import read_seccomp
@@ -28,7 +30,7 @@ LAST_CPU = 65535
 NUMBERS = (("major", 4095), ("minor", 1048575))  # the widths of dev_t in mknod(2)
 
 
-def read_linux(linux: "Reader") -> Linux:
+def read_linux(linux: Reader) -> Linux:
     """Read and check the whole section, for the Linux host."""
     for key in UNSUPPORTED:
         if linux.values.get(key):
@@ -50,7 +52,7 @@ def read_linux(linux: "Reader") -> Linux:
     )
 
 
-def read_resources(resources: "Reader") -> Resources:
+def read_resources(resources: Reader) -> Resources:
     """Read and check linux.resources or the document of `update`."""
     memory, cpu, pids = resources.section("memory"), resources.section("cpu"), resources.section("pids")
     limit, swap = _read_size(memory, "limit"), _read_size(memory, "swap")
@@ -73,17 +75,17 @@ def read_resources(resources: "Reader") -> Resources:
     )
 
 
-def _read_size(memory: "Reader", key: str) -> "int | None":
+def _read_size(memory: Reader, key: str) -> int | None:
     return _at_least_minus_one(memory, key, memory.number(key) or None)
 
 
-def _at_least_minus_one(section: "Reader", key: str, value: "int | None") -> "int | None":
+def _at_least_minus_one(section: Reader, key: str, value: int | None) -> int | None:
     if value is not None and value < -1:
         section.refuse(f"must be -1 for no limit, or not negative, not {value}", key)
     return value
 
 
-def _read_numbers(cpu: "Reader", key: str) -> "str | None":
+def _read_numbers(cpu: Reader, key: str) -> str | None:
     """Return a list of CPUs or memory nodes, `0-2,5`, as written."""
     text = cpu.text(key)
     for piece in text.split(",") if text else ():
@@ -98,7 +100,7 @@ def _is_number(text: str) -> bool:
     return text.isascii() and text.isdecimal() and len(text) <= 5 and int(text) <= LAST_CPU
 
 
-def _read_namespaces(linux: "Reader") -> "tuple[Namespace, ...] | None":
+def _read_namespaces(linux: Reader) -> tuple[Namespace, ...] | None:
     if not linux.has("namespaces"):
         return None
     found: dict[str, Namespace] = {}
@@ -115,14 +117,14 @@ def _read_namespaces(linux: "Reader") -> "tuple[Namespace, ...] | None":
     return tuple(found.values())
 
 
-def _read_cgroups_path(linux: "Reader") -> str:
+def _read_cgroups_path(linux: Reader) -> str:
     path = linux.text("cgroupsPath")
     if ".." in path.split("/"):
         linux.refuse("must not lead upwards with ..", "cgroupsPath")
     return path
 
 
-def _read_device(device: "Reader") -> LinuxDevice:
+def _read_device(device: Reader) -> LinuxDevice:
     mode = device.number("fileMode")
     kind = device.text("type")
     numbers = []
@@ -142,7 +144,7 @@ def _read_device(device: "Reader") -> LinuxDevice:
     )
 
 
-def _read_rule(rule: "Reader") -> DeviceRule:
+def _read_rule(rule: Reader) -> DeviceRule:
     access = rule.text("access")
     if (not access or access.strip("rwm")) and rule.report.clean(*rule.path, "access"):
         rule.refuse(f"must be made of the letters r, w and m, not {quote(access)}", "access")
@@ -156,7 +158,7 @@ def _read_rule(rule: "Reader") -> DeviceRule:
     return DeviceRule(rule.flag("allow"), rule.text("type") or "a", numbers[0], numbers[1], access)
 
 
-def _read_paths(linux: "Reader", key: str) -> "tuple[str, ...]":
+def _read_paths(linux: Reader, key: str) -> tuple[str, ...]:
     paths = []
     for index, path in linux.texts(key):
         if not path.startswith("/"):
@@ -165,7 +167,7 @@ def _read_paths(linux: "Reader", key: str) -> "tuple[str, ...]":
     return tuple(paths)
 
 
-def _read_sysctl(linux: "Reader", namespaces: "tuple[Namespace, ...] | None") -> "tuple[tuple[str, str], ...]":
+def _read_sysctl(linux: Reader, namespaces: tuple[Namespace, ...] | None) -> tuple[tuple[str, str], ...]:
     settings = linux.section("sysctl")
     own = None if namespaces is None else {namespace.type for namespace in namespaces}
     found = []
@@ -181,7 +183,7 @@ def _read_sysctl(linux: "Reader", namespaces: "tuple[Namespace, ...] | None") ->
     return tuple(found)
 
 
-def _owner(key: str) -> "str | None":
+def _owner(key: str) -> str | None:
     """Return the namespace a kernel setting belongs to; a key that could leave /proc/sys belongs to none."""
     plain = all(character.isalnum() or character in "._-/" for character in key) and key.isascii()
     if not plain or "" in key.replace("/", ".").split("."):
@@ -192,7 +194,7 @@ def _owner(key: str) -> "str | None":
     return None
 
 
-def _read_propagation(linux: "Reader") -> str:
+def _read_propagation(linux: Reader) -> str:
     word = linux.text("rootfsPropagation")
     if word and word not in PROPAGATION:
         linux.refuse(f"must be {any_of(PROPAGATION[:4])}, not {quote(word)}", "rootfsPropagation")

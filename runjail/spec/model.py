@@ -4,6 +4,8 @@ Names are the specification's, in snake_case. `None` means "not said": the host'
 Nothing here depends on where the bundle lies or which host runs it.
 """
 
+from __future__ import annotations
+
 from runjail.record import Record
 
 

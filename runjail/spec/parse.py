@@ -4,6 +4,8 @@ First the shape is judged by the schema; what fails there is reported and replac
 still speak about the rest. os is always the system that will run the container, "freebsd" or "linux".
 """
 
+from __future__ import annotations
+
 from runjail import files, jsonio
 from runjail.errors import InvalidConfig, UnreadableFile
 from runjail.spec import validate
@@ -106,7 +108,7 @@ def _shaped(document: object, definition: str, report: Report, what: str) -> Rea
     return Reader(mended, (), report)
 
 
-def _mended(value: "Any", path: "Path", wrong: "set[Path]") -> "Any":
+def _mended(value: Any, path: Path, wrong: set[Path]) -> Any:
     if path in wrong:
         return None
     if isinstance(value, dict):
@@ -133,7 +135,7 @@ def _read_root(root: Reader) -> Root:
     return Root(path, root.flag("readonly"))
 
 
-def _read_hostname(config: Reader, key: str, os: str) -> "str | None":
+def _read_hostname(config: Reader, key: str, os: str) -> str | None:
     name = config.text(key)
     if len(name) > HOSTNAME[os]:
         config.refuse(f"must be at most {HOSTNAME[os]} characters long, not {len(name)}", key)
@@ -142,7 +144,7 @@ def _read_hostname(config: Reader, key: str, os: str) -> "str | None":
     return name or None
 
 
-def _read_mounts(config: Reader, os: str) -> "tuple[Mount, ...]":
+def _read_mounts(config: Reader, os: str) -> tuple[Mount, ...]:
     mounts = tuple(_read_mount(item, os) for item in config.sections("mounts"))
     if len(mounts) > MOUNTS:
         config.refuse(f"must hold at most {MOUNTS} mounts, not {len(mounts)}", "mounts")
@@ -161,7 +163,7 @@ def _read_mount(mount: Reader, os: str) -> Mount:
     return Mount(destination, mount.text("type"), mount.text("source"), _read_options(mount))
 
 
-def _read_options(mount: Reader) -> "tuple[str, ...]":
+def _read_options(mount: Reader) -> tuple[str, ...]:
     options = []
     for index, option in mount.texts("options"):
         if option in ("idmap", "ridmap"):
@@ -182,7 +184,7 @@ def _read_hook(hook: Reader) -> Hook:
     return Hook(hook.absolute("path"), args, read_environment(hook), hook.number("timeout"))
 
 
-def _read_annotations(annotations: Reader) -> "tuple[tuple[str, str], ...]":
+def _read_annotations(annotations: Reader) -> tuple[tuple[str, str], ...]:
     if "" in annotations.values:
         annotations.refuse("keys must not be empty")
     return tuple((key, value) for key, value in annotations.values.items() if value is not None)

@@ -1,5 +1,7 @@
 """How a place in a document and a wrong value are put into words: one line, ASCII, of bounded length."""
 
+from __future__ import annotations
+
 from runjail.jsonio import dumps
 
 TYPE_CHECKING = False
@@ -20,7 +22,7 @@ WORDS = {
 KINDS = {dict: "object", list: "array", str: "string", int: "integer", bool: "boolean", float: "number"}
 
 
-def json_path(path: "Path") -> str:
+def json_path(path: Path) -> str:
     """Write a path as `mounts[2].destination` or `annotations["org.freebsd.parentJail"]`; the top is `document`."""
     words = ""
     for step in path:
@@ -33,7 +35,7 @@ def json_path(path: "Path") -> str:
     return words or "document"
 
 
-def order(path: "Path") -> "list[tuple[bool, int, str]]":
+def order(path: Path) -> list[tuple[bool, int, str]]:
     """Sort key of a path: by name, list items by number."""
     return [(False, step, "") if isinstance(step, int) else (True, 0, step) for step in path]
 
@@ -57,13 +59,13 @@ def _quoted(text: str) -> str:
     return quoted.replace("\x7f", "\\u007f")
 
 
-def any_of(words: "list[str] | tuple[str, ...]") -> str:
+def any_of(words: list[str] | tuple[str, ...]) -> str:
     """List choices: `"new" or "inherit"`."""
     quoted = [quote(word) for word in words]
     return quoted[0] if len(quoted) == 1 else ", ".join(quoted[:-1]) + f" or {quoted[-1]}"
 
 
-def fault(keyword: str, schema: "dict[str, Any]", value: object) -> str:
+def fault(keyword: str, schema: dict[str, Any], value: object) -> str:
     """Say what is wrong with a value that fails one keyword of its schema."""
     if keyword == "required":
         return "is required"
@@ -76,7 +78,7 @@ def fault(keyword: str, schema: "dict[str, Any]", value: object) -> str:
     return "must not be empty"
 
 
-def _wrong_type(wanted: "str | list[str]", value: object) -> str:
+def _wrong_type(wanted: str | list[str], value: object) -> str:
     kind = wanted if isinstance(wanted, str) else wanted[0]
     if isinstance(value, float) and kind == "integer":
         return f"must be a whole number without fraction or exponent, not {quote(value)}"

@@ -1,5 +1,7 @@
 """config.json's process, which is also the document of `exec --process`: identity, limits, environment."""
 
+from __future__ import annotations
+
 from runjail.spec.model import Capabilities, Process, Rlimit, User
 from runjail.spec.problems import quote
 
@@ -27,7 +29,7 @@ MOST_GROUPS = {"freebsd": 1021, "linux": 65535}
 UNSUPPORTED = ("scheduler", "ioPriority", "execCPUAffinity")
 
 
-def read_process(process: "Reader", os: str) -> Process:
+def read_process(process: Reader, os: str) -> Process:
     """Read and check one process object; `os` is freebsd or linux."""
     terminal = process.flag("terminal")
     linux = os == "linux"
@@ -47,7 +49,7 @@ def read_process(process: "Reader", os: str) -> Process:
     )
 
 
-def read_environment(section: "Reader") -> "tuple[str, ...]":
+def read_environment(section: Reader) -> tuple[str, ...]:
     """Return `env`; of several entries for one name the last counts, as getenv(3) would find the first."""
     found: dict[str, str] = {}
     for index, entry in section.texts("env"):
@@ -58,11 +60,11 @@ def read_environment(section: "Reader") -> "tuple[str, ...]":
     return tuple(found.values())
 
 
-def _read_args(process: "Reader") -> "tuple[str, ...]":
+def _read_args(process: Reader) -> tuple[str, ...]:
     return tuple(text for _, text in process.texts("args"))
 
 
-def _read_console_size(size: "Reader") -> "tuple[int, int] | None":
+def _read_console_size(size: Reader) -> tuple[int, int] | None:
     """Return (rows, columns); docker writes 0 by 0 for a terminal whose size it does not know."""
     rows, columns = size.number("height") or 0, size.number("width") or 0
     if not rows and not columns:
@@ -73,14 +75,14 @@ def _read_console_size(size: "Reader") -> "tuple[int, int] | None":
     return rows, columns
 
 
-def _read_user(user: "Reader", os: str) -> User:
+def _read_user(user: Reader, os: str) -> User:
     groups = tuple(gid for gid in user.values.get("additionalGids") or () if gid is not None)
     if len(groups) > MOST_GROUPS[os]:
         user.refuse(f"must hold at most {MOST_GROUPS[os]} groups, not {len(groups)}", "additionalGids")
     return User(user.number("uid") or 0, user.number("gid") or 0, user.number("umask"), groups)
 
 
-def _read_rlimits(process: "Reader", os: str) -> "tuple[Rlimit, ...]":
+def _read_rlimits(process: Reader, os: str) -> tuple[Rlimit, ...]:
     found: dict[str, Rlimit] = {}
     for item in process.sections("rlimits"):
         name = item.text("type")
@@ -98,14 +100,14 @@ def _read_rlimits(process: "Reader", os: str) -> "tuple[Rlimit, ...]":
     return tuple(found.values())
 
 
-def _read_capabilities(process: "Reader") -> "Capabilities | None":
+def _read_capabilities(process: Reader) -> Capabilities | None:
     if not process.has("capabilities"):
         return None
     sets = process.section("capabilities")
     return Capabilities(**{name: tuple(text for _, text in sets.texts(name)) for name in Capabilities._fields})
 
 
-def _refuse_unsupported(process: "Reader") -> None:
+def _refuse_unsupported(process: Reader) -> None:
     for key in UNSUPPORTED:
         if process.values.get(key):
             process.refuse("is not supported", key)

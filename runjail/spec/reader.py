@@ -4,6 +4,8 @@ The document has the right shape by now, or what had not was replaced by null: r
 they find and must cope with anything being absent.
 """
 
+from __future__ import annotations
+
 from runjail.errors import InvalidConfig
 from runjail.spec.problems import json_path, order, quote
 
@@ -19,13 +21,13 @@ class Report:
     """All problems of one document, each with its place."""
 
     def __init__(self) -> None:
-        self._problems: "list[tuple[Path, str]]" = []
+        self._problems: list[tuple[Path, str]] = []
 
-    def add(self, path: "Path", text: str) -> None:
+    def add(self, path: Path, text: str) -> None:
         """Note one problem."""
         self._problems.append((path, text))
 
-    def clean(self, *path: "str | int") -> bool:
+    def clean(self, *path: str | int) -> bool:
         """Tell whether nothing at or below `path` is wrong: rules between its fields make sense only then."""
         return not any(place[: len(path)] == path for place, _ in self._problems)
 
@@ -40,10 +42,10 @@ class Report:
 class Reader:
     """One object of the document: its values, where it stands, and where to report to."""
 
-    def __init__(self, values: "dict[str, Any]", path: "Path", report: Report) -> None:
+    def __init__(self, values: dict[str, Any], path: Path, report: Report) -> None:
         self.values, self.path, self.report = values, path, report
 
-    def refuse(self, text: str, *below: "str | int") -> None:
+    def refuse(self, text: str, *below: str | int) -> None:
         """Report a problem with the object itself, or with something below it."""
         self.report.add((*self.path, *below), text)
 
@@ -55,26 +57,26 @@ class Reader:
         """Return a boolean, False when absent."""
         return bool(self.values.get(key))
 
-    def number(self, key: str) -> "int | None":
+    def number(self, key: str) -> int | None:
         """Return a whole number, None when absent."""
-        value: "int | None" = self.values.get(key)
+        value: int | None = self.values.get(key)
         return value
 
     def text(self, key: str) -> str:
         """Return a string that the kernel can take, "" when absent."""
         return self._sound(self.values.get(key) or "", key)
 
-    def texts(self, key: str) -> "Iterator[tuple[int, str]]":
+    def texts(self, key: str) -> Iterator[tuple[int, str]]:
         """Yield the sound strings of a list with their positions."""
         for index, value in enumerate(self.values.get(key) or ()):
             if value is not None and (not value or self._sound(value, key, index)):
                 yield index, value
 
-    def section(self, key: str) -> "Reader":
+    def section(self, key: str) -> Reader:
         """Return the object at `key`, an empty one when absent."""
         return Reader(self.values.get(key) or {}, (*self.path, key), self.report)
 
-    def sections(self, key: str) -> "Iterator[Reader]":
+    def sections(self, key: str) -> Iterator[Reader]:
         """Yield the objects of a list."""
         for index, value in enumerate(self.values.get(key) or ()):
             if value is not None:
@@ -87,7 +89,7 @@ class Reader:
             self.refuse(f"must be an absolute path, not {quote(text)}", key)
         return text
 
-    def _sound(self, text: str, *below: "str | int") -> str:
+    def _sound(self, text: str, *below: str | int) -> str:
         """Return the text, or report it and return "": C strings end at NUL, lone surrogates encode to nothing."""
         if "\0" in text:
             self.refuse("must not contain a NUL character", *below)

@@ -11,36 +11,38 @@ parts: `config`, which the Linux host goes by, `freebsd-config`, to which nothin
 section, `process` (also exec's document) and `resources` (also update's).
 """
 
+from __future__ import annotations
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     Schema = dict[str, Any]
 
-STRING: "Schema" = {"type": "string"}
-FLAG: "Schema" = {"type": "boolean"}
-COUNT: "Schema" = {"type": "integer", "minimum": 0, "maximum": 2**64 - 1}
-NUMBER: "Schema" = {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1}
-ID: "Schema" = {"type": "integer", "minimum": 0, "maximum": 2**32 - 2}  # 2**32-1 means "leave as it is" to setuid(2)
+STRING: Schema = {"type": "string"}
+FLAG: Schema = {"type": "boolean"}
+COUNT: Schema = {"type": "integer", "minimum": 0, "maximum": 2**64 - 1}
+NUMBER: Schema = {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1}
+ID: Schema = {"type": "integer", "minimum": 0, "maximum": 2**32 - 2}  # 2**32-1 means "leave as it is" to setuid(2)
 
 
-def _object(properties: "Schema", required: "tuple[str, ...]" = ()) -> "Schema":
+def _object(properties: Schema, required: tuple[str, ...] = ()) -> Schema:
     return {"type": "object", "properties": properties, "required": list(required)}
 
 
-def _optional(schema: "Schema") -> "Schema":
+def _optional(schema: Schema) -> Schema:
     return schema | {"type": [schema["type"], "null"]}
 
 
-def _list(items: "Schema") -> "Schema":
+def _list(items: Schema) -> Schema:
     return {"type": ["array", "null"], "items": items}
 
 
-def _map(values: "Schema") -> "Schema":
+def _map(values: Schema) -> Schema:
     return {"type": ["object", "null"], "additionalProperties": values}
 
 
-def _one_of(*words: str) -> "Schema":
+def _one_of(*words: str) -> Schema:
     return {"enum": list(words)}
 
 
@@ -272,7 +274,7 @@ LINUX = _object(
     }
 )
 
-COMMON: "Schema" = {
+COMMON: Schema = {
     "ociVersion": STRING,
     "root": _object({"path": STRING, "readonly": FLAG}, required=("path",)),
     "process": _optional(PROCESS),
@@ -286,7 +288,7 @@ COMMON: "Schema" = {
 NEEDED = ("ociVersion", "root")
 LIMITS_ONLY = _optional(_object({"resources": _optional(RESOURCES)}))
 
-SCHEMA: "Schema" = {
+SCHEMA: Schema = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "title": "config.json of an OCI bundle, as runjail reads it",
     "$ref": "#/$defs/config",

@@ -1,5 +1,7 @@
 """linux.seccomp: which system calls a container's processes may make (runtime-spec, config-linux.md, Seccomp)."""
 
+from __future__ import annotations
+
 from runjail.spec.model import Seccomp, SeccompRule
 from runjail.spec.problems import any_of, quote
 
@@ -20,7 +22,7 @@ LARGEST_ERRNO = 4095  # MAX_ERRNO of the kernel
 LAST_ARGUMENT = 5
 
 
-def read_seccomp(seccomp: "Reader") -> "Seccomp | None":
+def read_seccomp(seccomp: Reader) -> Seccomp | None:
     """Read and check the profile. None when there is none; one that says nothing is none, as for runc."""
     if not seccomp.has("defaultAction") and not seccomp.values.get("syscalls"):
         return None
@@ -36,7 +38,7 @@ def read_seccomp(seccomp: "Reader") -> "Seccomp | None":
     )
 
 
-def _rule(rule: "Reader") -> SeccompRule:
+def _rule(rule: Reader) -> SeccompRule:
     names = tuple(name for _, name in rule.texts("names"))
     if not names and rule.report.clean(*rule.path, "names"):
         rule.refuse("must name at least one system call", "names")
@@ -48,7 +50,7 @@ def _rule(rule: "Reader") -> SeccompRule:
     )
 
 
-def _argument(argument: "Reader") -> "tuple[int, int, int, str]":
+def _argument(argument: Reader) -> tuple[int, int, int, str]:
     index, op = argument.number("index") or 0, argument.text("op")
     if not 0 <= index <= LAST_ARGUMENT:
         argument.refuse(f"must be between 0 and {LAST_ARGUMENT}, not {index}", "index")
@@ -63,7 +65,7 @@ def _argument(argument: "Reader") -> "tuple[int, int, int, str]":
     return index, values[0], values[1], op
 
 
-def _action(section: "Reader", key: str) -> str:
+def _action(section: Reader, key: str) -> str:
     word = section.text(key)
     if word == NOTIFY:
         section.refuse(f"{NOTIFY} is not supported", key)
@@ -72,14 +74,14 @@ def _action(section: "Reader", key: str) -> str:
     return word
 
 
-def _errno(section: "Reader", key: str) -> "int | None":
+def _errno(section: Reader, key: str) -> int | None:
     value = section.number(key)
     if value is not None and not 0 <= value <= LARGEST_ERRNO:
         section.refuse(f"must be between 0 and {LARGEST_ERRNO}, not {value}", key)
     return value
 
 
-def _words(section: "Reader", key: str, known: "tuple[str, ...]") -> "tuple[str, ...]":
+def _words(section: Reader, key: str, known: tuple[str, ...]) -> tuple[str, ...]:
     words = tuple(section.texts(key))
     for index, word in words:
         if word not in known:

@@ -5,6 +5,8 @@ importing jsonschema takes far longer than the rest of `create`. Only a document
 import: jsonschema then finds every fault. Both read the same schema; a property test holds them to one verdict.
 """
 
+from __future__ import annotations
+
 from runjail.spec.problems import KINDS, fault, json_path, order
 from runjail.spec.schema import SCHEMA
 
@@ -33,7 +35,7 @@ def explain(document: object, definition: str = "config") -> list[str]:
     return [f"{json_path(path)}: {text}" for path, text in faults(document, definition)[0]]
 
 
-def faults(document: object, definition: str) -> "tuple[list[Problem], bool]":
+def faults(document: object, definition: str) -> tuple[list[Problem], bool]:
     """Return what explain words, as (path, text), and whether that is all there is."""
     schema = SCHEMA["$defs"][definition]
     try:
@@ -43,7 +45,7 @@ def faults(document: object, definition: str) -> "tuple[list[Problem], bool]":
         return ([] if first is None else [first]), first is None
 
 
-def _first_fault(value: object, schema: "Schema") -> "Problem | None":
+def _first_fault(value: object, schema: Schema) -> Problem | None:
     allowed = schema.get("type")
     kind = KINDS.get(type(value), "null")
     if allowed is not None and kind != allowed and (isinstance(allowed, str) or kind not in allowed):
@@ -59,7 +61,7 @@ def _first_fault(value: object, schema: "Schema") -> "Problem | None":
     return None
 
 
-def _fault_in_object(value: "dict[str, Any]", schema: "Schema") -> "Problem | None":
+def _fault_in_object(value: dict[str, Any], schema: Schema) -> Problem | None:
     for name in schema.get("required", ()):
         if name not in value:
             return (name,), fault("required", schema, value)
@@ -72,7 +74,7 @@ def _fault_in_object(value: "dict[str, Any]", schema: "Schema") -> "Problem | No
     return None
 
 
-def _fault_in_list(value: "list[Any]", schema: "Schema") -> "Problem | None":
+def _fault_in_list(value: list[Any], schema: Schema) -> Problem | None:
     if len(value) < schema.get("minItems", 0):
         return (), fault("minItems", schema, value)
     inner = schema.get("items")
@@ -83,13 +85,13 @@ def _fault_in_list(value: "list[Any]", schema: "Schema") -> "Problem | None":
     return None
 
 
-def _all_faults(document: object, schema: "Schema") -> "tuple[list[Problem], bool]":
+def _all_faults(document: object, schema: Schema) -> tuple[list[Problem], bool]:
     from jsonschema import Draft202012Validator
     from jsonschema.validators import extend
 
     # JSON Schema takes 3.0 for an integer; Go's decoder, which every other runtime uses, does not
     checker = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
-    found: "dict[Path, str]" = {}
+    found: dict[Path, str] = {}
     for error in extend(Draft202012Validator, type_checker=checker)(schema).iter_errors(document):
         if len(found) >= MOST:
             break

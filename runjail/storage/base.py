@@ -8,6 +8,8 @@ Promises of whoever fills a draft: an entry that is there already is replaced an
 may get new attributes; every other entry may share its inode with lower layers, hard links included.
 """
 
+from __future__ import annotations
+
 import re
 from typing import Protocol
 
@@ -58,7 +60,7 @@ class LayerInfo(Record):
     total: int
     seal: str
     created: int
-    users: "tuple[str, ...]"
+    users: tuple[str, ...]
     name: str
 
 
@@ -75,7 +77,7 @@ class RootfsInfo(Record):
     path: str
     size: int
     quota: int
-    properties: "Mapping[str, str]"
+    properties: Mapping[str, str]
     created: int
     dataset: str
 
@@ -86,7 +88,7 @@ class LayerWriter:
     A context manager: leaving it without `commit` is `abort`. Nobody else makes this layer meanwhile.
     """
 
-    def __init__(self, path: str, *locks: "Lock") -> None:
+    def __init__(self, path: str, *locks: Lock) -> None:
         self.path, self._locks, self._open = path, locks, True
 
     def commit(self) -> None:
@@ -115,10 +117,10 @@ class LayerWriter:
     def _drop(self) -> None:
         raise NotImplementedError
 
-    def __enter__(self) -> "Self":
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: object, error: "BaseException | None", trace: "TracebackType | None") -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: TracebackType | None) -> None:
         try:
             self.abort()
         except StorageError as failure:
@@ -164,7 +166,7 @@ class Store(Protocol):
         *,
         seal: LayerKey | None = None,
         size: int = 0,
-        properties: "Mapping[str, str]" = ...,
+        properties: Mapping[str, str] = ...,
         transient: bool = False,
     ) -> str:
         """Make a container's root out of a layer and return its path, mounted. size: quota in bytes, 0 for none.
@@ -224,7 +226,7 @@ def check_seal(seal: LayerKey) -> LayerKey:
     return seal
 
 
-def check_properties(properties: "Mapping[str, str]") -> "dict[str, str]":
+def check_properties(properties: Mapping[str, str]) -> dict[str, str]:
     """Return a copy. Raises StorageError for names and values that ZFS would not give back as they are."""
     for name, value in properties.items():
         if not _PROPERTY.fullmatch(name) or name in RESERVED:

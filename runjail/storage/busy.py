@@ -1,5 +1,7 @@
 """Waiting for what ends by itself: a dying container, an unmount that goes on behind our back."""
 
+from __future__ import annotations
+
 import time
 
 from runjail.errors import InUse
@@ -11,7 +13,7 @@ if TYPE_CHECKING:
 WAIT, LONGEST_PAUSE = 5.0, 0.25  # seconds
 
 
-def until_free(call: "Callable[[], bool]", what: str) -> None:
+def until_free(call: Callable[[], bool], what: str) -> None:
     """Repeat a call while it is refused, with False, as busy. Raises InUse, which says `what`, when it stays so."""
     end, pause = time.monotonic() + WAIT, 0.01
     while not call():

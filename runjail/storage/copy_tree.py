@@ -4,6 +4,8 @@ Trees come out of images and containers, so every step is below a directory desc
 is recursive: neither Python's stack nor the number of open files limits how deep a tree may be.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 import stat
@@ -52,7 +54,7 @@ class Copier:
         """Make the same tree with the same files: directories are new, the rest are links, or copies at need."""
         self._each(self._link_entry)
 
-    def _each(self, leaf: "Leaf") -> None:
+    def _each(self, leaf: Leaf) -> None:
         pending, done = [""], list[str]()
         while pending:
             self._at = pending.pop()
@@ -163,7 +165,7 @@ def _dress(source: int, target: int, found: os.stat_result) -> None:
     os.utime(target, ns=(found.st_atime_ns, found.st_mtime_ns))
 
 
-def _extents(descriptor: int, found: os.stat_result) -> "Iterator[tuple[int, int]]":
+def _extents(descriptor: int, found: os.stat_result) -> Iterator[tuple[int, int]]:
     """Yield start and length of what is not a hole."""
     start = 0
     if found.st_blocks * 512 >= found.st_size:

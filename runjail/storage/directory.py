@@ -6,6 +6,8 @@
 Linked files are one file in all layers: base.py says what that asks of whoever fills a draft.
 """
 
+from __future__ import annotations
+
 from runjail.storage.base import LayerWriter
 from runjail.storage.directory_layout import DirectoryLayout
 from runjail.storage.store_lock import Lock
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from runjail.storage.base import Say
 
 
-def open_at(place: str, *, default: str, make: bool, warn: "Say") -> "DirectoryStore":
+def open_at(place: str, *, default: str, make: bool, warn: Say) -> DirectoryStore:
     """Open the store in a directory: see open.DRIVERS. Raises StorageError, StoreNotFound."""
     return DirectoryStore(place, warn, make=make)
 
@@ -33,7 +35,7 @@ class DirectoryStore(TreeStore):
 
     kind = "dir"
 
-    def _begin(self, making: str, place: str, below: str, facts: "dict[str, Any]", locks: list[Lock]) -> LayerWriter:
+    def _begin(self, making: str, place: str, below: str, facts: dict[str, Any], locks: list[Lock]) -> LayerWriter:
         try:
             self._places.fresh(making, "root")
             shared = self._places.link(below, making) if below else set()
@@ -42,7 +44,7 @@ class DirectoryStore(TreeStore):
             raise
         return DirectoryDraft(self._places, making, place, facts, shared, locks)
 
-    def _fill(self, making: str, layer: str) -> "dict[str, Any]":
+    def _fill(self, making: str, layer: str) -> dict[str, Any]:
         self._places.fresh(making, "root")
         self._places.copy(layer, making)
         _own, total = self._places.measure(f"{making}/root", set())
@@ -60,7 +62,7 @@ class DirectoryDraft(LayerWriter):
         places: DirectoryLayout,
         making: str,
         place: str,
-        facts: "dict[str, Any]",
+        facts: dict[str, Any],
         shared: set[int],
         locks: list[Lock],
     ) -> None:

@@ -1,5 +1,7 @@
 """The directories of a store without ZFS: made aside, completed by a rename, removed by way of `trash`."""
 
+from __future__ import annotations
+
 import os
 import time
 
@@ -87,7 +89,7 @@ class DirectoryLayout:
         except OSError as error:
             raise StorageError(f"{tree}: cannot be measured: {reason(error)}") from error
 
-    def keep(self, making: str, place: str, facts: "dict[str, Any]", document: str, *, durable: bool) -> None:
+    def keep(self, making: str, place: str, facts: dict[str, Any], document: str, *, durable: bool) -> None:
         """Write down what is known of a tree and put it where it counts: the commit.
 
         durable: with all its files on the disk, so that a power cut leaves all of it, or nothing that counts.
@@ -103,7 +105,7 @@ class DirectoryLayout:
         except OSError as error:
             raise StorageError(f"{place}: cannot be completed: {reason(error)}") from error
 
-    def document(self, place: str, name: str) -> "dict[str, Any] | None":
+    def document(self, place: str, name: str) -> dict[str, Any] | None:
         """Read what is known of a layer or root; None when it has gone, or is none of ours.
 
         A document that a power cut left empty is none: what it belongs to is as good as half made.

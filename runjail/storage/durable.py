@@ -4,6 +4,8 @@ A rename can reach the disk before the bytes of the files behind it: after a pow
 are empty. So a tree is synced before the rename that makes it count, and the directory above it afterwards.
 """
 
+from __future__ import annotations
+
 import os
 import stat
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-def sync_tree(path: str, libc: "Any" = None) -> None:
+def sync_tree(path: str, libc: Any = None) -> None:
     """Have all files below a directory on the disk, and the directories. Raises OSError.
 
     libc: as ctypes.CDLL, for tests. Linux has one call for a whole file system, which costs as much as what was written

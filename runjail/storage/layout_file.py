@@ -3,6 +3,8 @@
 PATH/store.json   {"driver": NAME, "location": what open_store takes, and what else the driver has to know again}
 """
 
+from __future__ import annotations
+
 import os
 
 from runjail import jsonio
@@ -49,7 +51,7 @@ def refuse_other(path: str, driver: str, *, known: bool) -> None:
         raise StorageError(f"{path} is a store of the kind {holds}, not {driver}", f"--store {place} opens it")
 
 
-def write(path: str, beside: str, document: "Mapping[str, str]") -> None:
+def write(path: str, beside: str, document: Mapping[str, str]) -> None:
     """Write the file whole, unless there is one. beside: a name to write it under first. Raises StorageError."""
     try:
         while not os.path.exists(f"{path}/{NAME}"):

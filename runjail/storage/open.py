@@ -6,6 +6,8 @@ A driver is a module with two functions besides what `base.Store` asks for, and 
     suits(default, holds)                    what `auto` takes: the location, "" for none, and why or why not
 """
 
+from __future__ import annotations
+
 import importlib
 import os
 
@@ -36,7 +38,7 @@ class Driver(Record):
     place: str
     module: str
 
-    def load(self) -> "Module":
+    def load(self) -> Module:
         """Import it."""
         found: Module = importlib.import_module(self.module)
         return found
@@ -66,8 +68,8 @@ def is_location(text: str) -> bool:
 
 
 def open_store(
-    location: str, *, default: str, make: bool = True, warn: "Say" = log.warning, info: "Say" = log.info
-) -> "Store":
+    location: str, *, default: str, make: bool = True, warn: Say = log.warning, info: Say = log.info
+) -> Store:
     """Open a store, making what is missing of it. make: also the store itself.
 
     location: a driver's name and place, or "auto", which asks the drivers in turn and says through `info` which it

@@ -8,6 +8,8 @@ whiteouts, opaque directories and copies of what is changed; it is unmounted bef
 when somebody dies, and what is gone after a boot: whoever removes a directory unmounts what is there first.
 """
 
+from __future__ import annotations
+
 import os
 
 from runjail import attributes
@@ -31,7 +33,7 @@ MARKS = "marks"  # in the store's file: which extended attributes tell what is h
 USER, TRUSTED = "user", "trusted"
 
 
-def open_at(place: str, *, default: str, make: bool, warn: "Say") -> "OverlayStore":
+def open_at(place: str, *, default: str, make: bool, warn: Say) -> OverlayStore:
     """Open the store in a directory: see open.DRIVERS. Raises StorageError, StoreNotFound."""
     return OverlayStore(place, warn, make=make)
 
@@ -62,7 +64,7 @@ class OverlayStore(TreeStore):
 
     kind = "overlay"
 
-    def __init__(self, path: str, warn: "Say", *, make: bool = True) -> None:
+    def __init__(self, path: str, warn: Say, *, make: bool = True) -> None:
         inside = overlay_mount.in_user_namespace()
         super().__init__(path, warn, make=make, facts={MARKS: USER if inside else TRUSTED})
         self._user = self._home.facts.get(MARKS) == USER
@@ -73,7 +75,7 @@ class OverlayStore(TreeStore):
     def _directories(self) -> DirectoryLayout:
         return OverlayPlaces(self._home)
 
-    def _begin(self, making: str, place: str, below: str, facts: "dict[str, Any]", locks: list[Lock]) -> LayerWriter:
+    def _begin(self, making: str, place: str, below: str, facts: dict[str, Any], locks: list[Lock]) -> LayerWriter:
         lowers = self._lowers(below) if below else []
         total = self._facts(below)["total"] if below else 0
         draft = OverlayDraft(self._places, making, place, {**facts, "total": total}, locks)
@@ -92,7 +94,7 @@ class OverlayStore(TreeStore):
             raise
         return draft
 
-    def _fill(self, making: str, layer: str) -> "dict[str, Any]":
+    def _fill(self, making: str, layer: str) -> dict[str, Any]:
         self._places.fresh(making, "upper", "work", "root")
         _dress(f"{layer}/diff", f"{making}/upper")
         return {"size": 0}
@@ -114,7 +116,7 @@ class OverlayStore(TreeStore):
                 return found
             layer = self._places.layer(chain_name(parent))
 
-    def _facts(self, layer: str) -> "dict[str, Any]":
+    def _facts(self, layer: str) -> dict[str, Any]:
         facts = self._places.document(layer, "layer.json")
         if not facts:
             raise StorageError(f"{layer} is not in the store, and a layer above it is")
@@ -125,7 +127,7 @@ class OverlayDraft(LayerWriter):
     """A layer in the making. facts: of it, total that of the layer below."""
 
     def __init__(
-        self, places: DirectoryLayout, making: str, place: str, facts: "dict[str, Any]", locks: list[Lock]
+        self, places: DirectoryLayout, making: str, place: str, facts: dict[str, Any], locks: list[Lock]
     ) -> None:
         super().__init__(f"{making}/diff", *locks)
         self._places, self._making, self._place, self._facts = places, making, place, facts

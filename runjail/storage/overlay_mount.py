@@ -5,6 +5,8 @@ takes 4,095 bytes of options, too few for the paths of a hundred layers. So befo
 the options name them by the numbers of their descriptors, relative to /proc/self/fd.
 """
 
+from __future__ import annotations
+
 import ctypes
 import errno
 import os
@@ -46,13 +48,13 @@ class Overlay(Record):
     disk.
     """
 
-    lowers: "tuple[str, ...]"
+    lowers: tuple[str, ...]
     upper: str
     work: str
     user: bool = False
     volatile: bool = False
 
-    def flags(self) -> "list[str]":
+    def flags(self) -> list[str]:
         """Return the options without a value."""
         return [*(["userxattr"] if self.user else []), *(["volatile"] if self.volatile else [])]
 
@@ -222,7 +224,7 @@ def _try(place: str) -> None:
         raise StorageError("what is removed does not stay so")
 
 
-def in_thread(call: "Callable[[], None]") -> None:
+def in_thread(call: Callable[[], None]) -> None:
     """Call in a thread, whose namespace and current directory end with it; raises what the call raises."""
     raised: list[BaseException] = []
 
@@ -239,7 +241,7 @@ def in_thread(call: "Callable[[], None]") -> None:
         raise raised[0]
 
 
-def _call(name: str, *arguments: "Any") -> int:
+def _call(name: str, *arguments: Any) -> int:
     """Call a function of libc. Numbers are as wide as registers, which syscall(2) needs. Raises OSError."""
     wide = [ctypes.c_long(value) if isinstance(value, int) else value for value in arguments]
     function = getattr(_libc(), name)
@@ -251,7 +253,7 @@ def _call(name: str, *arguments: "Any") -> int:
     return result
 
 
-def _libc(kept: "list[Any]" = []) -> "Any":  # noqa: B006 - opened once
+def _libc(kept: list[Any] = []) -> Any:  # noqa: B006 - opened once
     if not kept:
         kept.append(ctypes.CDLL(None, use_errno=True))
     return kept[0]

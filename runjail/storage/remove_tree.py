@@ -4,6 +4,8 @@ Nothing is followed and nothing is recursive: directories move up into `trash` o
 nor the length of a path limits how deep a tree may be.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 import stat

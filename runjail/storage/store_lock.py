@@ -5,6 +5,8 @@ and that nobody holds tells of a holder that died. The programs that a holder st
 killed: they inherit its locks, so that nobody looks at what they are changing.
 """
 
+from __future__ import annotations
+
 import fcntl
 import os
 import threading
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Self
 
-_NONE: "Mapping[str, str]" = {}
+_NONE: Mapping[str, str] = {}
 
 
 class InheritedLocks:
@@ -88,7 +90,7 @@ class Lock:
             os.close(self._descriptor)
             self._descriptor = -1
 
-    def __enter__(self) -> "Self":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_raised: object) -> None:
@@ -109,7 +111,7 @@ class StoreDirectory:
         *,
         make: bool = True,
         known: bool = False,
-        facts: "Mapping[str, str]" = _NONE,
+        facts: Mapping[str, str] = _NONE,
     ) -> None:
         self.path = path
         if not make and not _is_home(path):

@@ -11,6 +11,8 @@ so what a power cut leaves of one is removed by `sweep` or with its bundle. What
 is the drivers' (`directory`, `overlay`).
 """
 
+from __future__ import annotations
+
 import os
 
 from runjail import log
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
     from runjail.storage.base import Say
 
-_NONE: "Mapping[str, str]" = {}
+_NONE: Mapping[str, str] = {}
 
 
 class TreeStore:
@@ -39,7 +41,7 @@ class TreeStore:
     kind = ""
 
     def __init__(
-        self, path: str, warn: "Say" = log.warning, *, make: bool = True, facts: "Mapping[str, str]" = _NONE
+        self, path: str, warn: Say = log.warning, *, make: bool = True, facts: Mapping[str, str] = _NONE
     ) -> None:
         self.path, self.location, self._warn, self._warned = path, f"{self.kind}:{path}", warn, False
         self._home = StoreDirectory(path, self.location, make=make, facts=facts)
@@ -49,11 +51,11 @@ class TreeStore:
         """Return what knows where things are."""
         return DirectoryLayout(self._home)
 
-    def _begin(self, making: str, place: str, below: str, facts: "dict[str, Any]", locks: list[Lock]) -> LayerWriter:
+    def _begin(self, making: str, place: str, below: str, facts: dict[str, Any], locks: list[Lock]) -> LayerWriter:
         """Begin a layer in `making`, to become `place`. below: the directory of the layer below, "" for none."""
         raise NotImplementedError
 
-    def _fill(self, making: str, layer: str) -> "dict[str, Any]":
+    def _fill(self, making: str, layer: str) -> dict[str, Any]:
         """Make the root of a container in `making`. Returns what has to be known of it: `size`."""
         raise NotImplementedError
 
@@ -134,7 +136,7 @@ class TreeStore:
         *,
         seal: LayerKey | None = None,
         size: int = 0,
-        properties: "Mapping[str, str]" = _NONE,
+        properties: Mapping[str, str] = _NONE,
         transient: bool = False,
     ) -> str:
         """Make a container's root and return its path."""
@@ -154,7 +156,7 @@ class TreeStore:
                 self._make_root(name, layer, facts, lock, transient=transient)
         return f"{place}/root"
 
-    def _make_root(self, name: str, layer: str, facts: "dict[str, Any]", lock: Lock, *, transient: bool) -> None:
+    def _make_root(self, name: str, layer: str, facts: dict[str, Any], lock: Lock, *, transient: bool) -> None:
         making, place = self._places.making("root", name), self._container(name)
         try:
             found = self._fill(making, layer)
@@ -233,7 +235,7 @@ class TreeStore:
         with lock:
             return not self.root(name) and self._discard_root(name, lock)
 
-    def _attempt(self, call: "Callable[..., bool]", *arguments: str) -> bool:
+    def _attempt(self, call: Callable[..., bool], *arguments: str) -> bool:
         try:
             return call(*arguments)
         except StorageError as error:

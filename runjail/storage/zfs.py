@@ -6,6 +6,8 @@ DATASET/sealed/SEAL/HEX        the same for encrypted images; SEAL is an encrypt
 DATASET/containers/NAME        the root of a container, clone of a layer
 """
 
+from __future__ import annotations
+
 import os
 
 from runjail import log
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
     from runjail.storage.zfs_cli import Cli, Facts
 
-_NONE: "Mapping[str, str]" = {}
+_NONE: Mapping[str, str] = {}
 
 
 class ZfsStore:
@@ -30,14 +32,14 @@ class ZfsStore:
 
     kind = "zfs"
 
-    def __init__(self, dataset: str, home: StoreDirectory, zfs: "Cli", many: "Callable[[], Cli] | None" = None) -> None:
+    def __init__(self, dataset: str, home: StoreDirectory, zfs: Cli, many: Callable[[], Cli] | None = None) -> None:
         self.dataset, self.location, self._home, self._zfs = dataset, f"zfs:{dataset}", home, zfs
         self._sets = Datasets(dataset, home.path, zfs)
         self.seals = Seals(f"{dataset}/sealed", home, zfs)
         self._load, self._loaded = many, zfs
 
     @property
-    def _many(self) -> "Cli":
+    def _many(self) -> Cli:
         if self._load:
             self._loaded, self._load = self._load(), None
         return self._loaded
@@ -142,7 +144,7 @@ class ZfsStore:
         *,
         seal: LayerKey | None = None,
         size: int = 0,
-        properties: "Mapping[str, str]" = _NONE,
+        properties: Mapping[str, str] = _NONE,
         transient: bool = False,
     ) -> str:
         """Clone a layer for a container and return the path it is mounted at."""
@@ -174,7 +176,7 @@ class ZfsStore:
         if (seal := facts.get(dataset, {}).get(PROPERTY_PREFIX + "seal", "-")) != "-":
             self.seals.close(seal)
 
-    def _discard_root(self, dataset: str, lock: Lock) -> "Facts":
+    def _discard_root(self, dataset: str, lock: Lock) -> Facts:
         """Destroy a clone whose lock we hold; when that fails, a sweep will try again. Returns what it was."""
         try:
             facts = self._sets.facts(dataset)
@@ -233,7 +235,7 @@ class ZfsStore:
         with lock:
             return lock.abandoned and bool(self._discard_root(self._sets.container(name), lock))
 
-    def _attempt(self, call: "Callable[[str], bool]", name: str) -> bool:
+    def _attempt(self, call: Callable[[str], bool], name: str) -> bool:
         try:
             return call(name)
         except StorageError as error:
@@ -261,13 +263,13 @@ class ZfsDraft(LayerWriter):
 
 
 def _layer_info(
-    name: str, chain: str, seal: str, found: "Mapping[str, str]", created: int, users: list[str]
+    name: str, chain: str, seal: str, found: Mapping[str, str], created: int, users: list[str]
 ) -> LayerInfo:
     parent = base.chain_of(found["origin"].removesuffix(READY).rpartition("/")[2])
     return LayerInfo(chain, parent, int(found["used"]), int(found["referenced"]), seal, created, tuple(users), name)
 
 
-def _root_info(root: str, name: str, found: "Mapping[str, str]") -> RootfsInfo:
+def _root_info(root: str, name: str, found: Mapping[str, str]) -> RootfsInfo:
     ours = {key.removeprefix(PROPERTY_PREFIX): value for key, value in found.items() if key.startswith(PROPERTY_PREFIX)}
     kept = {key: value for key, value in ours.items() if key not in base.RESERVED}
     sizes = int(found["used"]), int(found["quota"])

@@ -4,6 +4,8 @@ Only what OpenZFS 2.2 to 2.4 and zfs-fuse 0.7 have in common, but for encryption
 phrases of their messages: exit codes are 1, 2 or 255 without a system.
 """
 
+from __future__ import annotations
+
 import os
 
 from runjail.errors import InUse, StorageError, reason
@@ -32,10 +34,10 @@ class Cli:
     All raise StorageError. run: as programs.run; tests have their own.
     """
 
-    def __init__(self, zfs: str, zpool: str, run: "Callable[..., programs.Result]" = programs.run) -> None:
+    def __init__(self, zfs: str, zpool: str, run: Callable[..., programs.Result] = programs.run) -> None:
         self._zfs_path, self._zpool_path, self._run = zfs, zpool, run
 
-    def read(self, names: "Sequence[str]", properties: "Sequence[str]", *, recursive: bool = False) -> "Facts":
+    def read(self, names: Sequence[str], properties: Sequence[str], *, recursive: bool = False) -> Facts:
         """Return the properties of these datasets, and of all below them and their snapshots; missing ones lack."""
         options = ["-r"] if recursive else []
         result = self._zfs("get", "-Hp", *options, "-o", "name,property,value", ",".join(properties), *names)
@@ -58,12 +60,12 @@ class Cli:
         """Whether there is this dataset or snapshot."""
         return bool(self.read([name], ["type"]))
 
-    def create(self, name: str, properties: "Mapping[str, str]", key: bytes = b"") -> None:
+    def create(self, name: str, properties: Mapping[str, str], key: bytes = b"") -> None:
         """Create a file system; what exists already is an error. key: 32 bytes make it an encryption root."""
         sealing = {"encryption": "aes-256-gcm", "keyformat": "raw", "keylocation": "prompt"} if key else {}
         self._must("create", name, self._zfs("create", *_options({**sealing, **properties}), name, input=key))
 
-    def clone(self, snapshot: str, name: str, properties: "Mapping[str, str]") -> None:
+    def clone(self, snapshot: str, name: str, properties: Mapping[str, str]) -> None:
         """Clone a snapshot. zfs-fuse mounts the clone whatever canmount says."""
         self._must("clone", name, self._zfs("clone", *_options(properties), snapshot, name))
 
@@ -122,7 +124,7 @@ class Cli:
         if result.status:
             raise self._refusal(verb, name, result)
 
-    def _settled(self, verb: str, name: str, result: programs.Result, fine: "Sequence[str]" = GONE) -> bool:
+    def _settled(self, verb: str, name: str, result: programs.Result, fine: Sequence[str] = GONE) -> bool:
         """Whether it is done, or was so before; False when it is busy."""
         said = result.stderr.decode("utf-8", "replace")
         if not result.status or any(phrase in said for phrase in fine):
@@ -137,7 +139,7 @@ class Cli:
         return StorageError(f"zfs {verb} {name}: {_cause(result) or f'it returned {result.status}'}", _advice(result))
 
 
-def _options(properties: "Mapping[str, str]") -> list[str]:
+def _options(properties: Mapping[str, str]) -> list[str]:
     return [word for key, value in properties.items() for word in ("-o", f"{key}={value}")]
 
 
@@ -152,7 +154,7 @@ def _advice(result: programs.Result) -> str | None:
     return "zpool list shows the pools that are there" if "no such pool" in said or "parent does not" in said else None
 
 
-def find(run: "Callable[..., programs.Result]" = programs.run) -> Cli | None:
+def find(run: Callable[..., programs.Result] = programs.run) -> Cli | None:
     """Return zfs(8) of this machine, None where there is none."""
     for directory in DIRECTORIES:
         zfs, zpool = f"{directory}/zfs", f"{directory}/zpool"

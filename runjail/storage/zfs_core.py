@@ -4,6 +4,8 @@ libzfs_core neither mounts, nor lists, nor sets properties later. Its calls save
 as much as thirty programs, so it is for making layers, which are many, and not for the one clone of a container.
 """
 
+from __future__ import annotations
+
 import errno
 
 from runjail.errors import InUse, StorageError
@@ -22,7 +24,7 @@ SIZES = ("quota",)
 class Core(Cli):
     """zfs(8) with libzfs_core in front of it."""
 
-    def __init__(self, cli: Cli, library: "Any") -> None:
+    def __init__(self, cli: Cli, library: Any) -> None:
         super().__init__(cli._zfs_path, cli._zpool_path, cli._run)
         self._library = library
 
@@ -30,14 +32,14 @@ class Core(Cli):
         """Whether there is this dataset or snapshot."""
         return bool(self._library.lzc_exists(name.encode()))
 
-    def create(self, name: str, properties: "Mapping[str, str]", key: bytes = b"") -> None:
+    def create(self, name: str, properties: Mapping[str, str], key: bytes = b"") -> None:
         """Create a file system, which is not mounted. Encryption roots are left to zfs(8)."""
         if key:
             super().create(name, properties, key)
         else:
             self._try("create", name, lambda: self._library.lzc_create(name.encode(), "zfs", _numbers(properties)))
 
-    def clone(self, snapshot: str, name: str, properties: "Mapping[str, str]") -> None:
+    def clone(self, snapshot: str, name: str, properties: Mapping[str, str]) -> None:
         """Clone a snapshot; the clone is not mounted."""
         call = self._library.lzc_clone
         self._try("clone", name, lambda: call(name.encode(), snapshot.encode(), _numbers(properties)))
@@ -62,20 +64,20 @@ class Core(Cli):
                 raise StorageError(f"destroy {name}: {_said(error)}") from error
         return True
 
-    def _try(self, verb: str, name: str, call: "Callable[[], object]") -> None:
+    def _try(self, verb: str, name: str, call: Callable[[], object]) -> None:
         try:
             call()
         except self._library.exceptions.ZFSError as error:
             raise StorageError(f"{verb} {name}: {_said(error)}") from error
 
 
-def _said(error: "Any") -> str:
+def _said(error: Any) -> str:
     """Return the message of a ZFSError, of its first cause where it has several."""
     first = (getattr(error, "errors", None) or [error])[0]
     return str(first.message)
 
 
-def _numbers(properties: "Mapping[str, str]") -> "dict[bytes, int | bytes]":
+def _numbers(properties: Mapping[str, str]) -> dict[bytes, int | bytes]:
     """Return properties as the kernel has them: sizes and index properties are numbers, the others bytes."""
     found: dict[bytes, int | bytes] = {}
     for key, value in properties.items():
@@ -86,13 +88,13 @@ def _numbers(properties: "Mapping[str, str]") -> "dict[bytes, int | bytes]":
     return found
 
 
-def _is_safe(library: "Any") -> bool:
+def _is_safe(library: Any) -> bool:
     """Whether it hands lzc_create the five arguments that it takes since OpenZFS 2.0."""
     code = getattr(getattr(library, "lzc_create", None), "__code__", None)
     return hasattr(library, "lzc_destroy") and "key" in getattr(code, "co_varnames", ())
 
 
-def load(cli: Cli, dataset: str, warn: "Callable[[str], None]") -> Cli:
+def load(cli: Cli, dataset: str, warn: Callable[[str], None]) -> Cli:
     """Return libzfs_core where it is there and safe, and sees the same ZFS as zfs(8); otherwise zfs(8).
 
     dataset: one that exists. PyPI's pyzfs 0.2.3 calls today's library with too few arguments, which kills Python.

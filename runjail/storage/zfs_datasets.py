@@ -4,6 +4,8 @@ Nothing is destroyed recursively, by force or by name alone: what has no `org.ru
 ours, and ZFS itself refuses to destroy what a clone depends on.
 """
 
+from __future__ import annotations
+
 import os
 
 from runjail.errors import InUse, StorageError
@@ -26,7 +28,7 @@ LONGEST = 255  # bytes of a name, ZFS_MAX_DATASET_NAME_LEN
 class Datasets:
     """Datasets below one that is mounted at `path`."""
 
-    def __init__(self, dataset: str, path: str, zfs: "Cli") -> None:
+    def __init__(self, dataset: str, path: str, zfs: Cli) -> None:
         self.dataset, self.path, self._zfs = dataset, path, zfs
 
     def layer(self, chain: str, seal: LayerKey | None) -> str:
@@ -49,7 +51,7 @@ class Datasets:
         """Return the name of the lock of a layer's dataset."""
         return name.removeprefix(self.dataset + "/").partition("/")[2].replace("/", "-")
 
-    def layer_at(self, name: str, found: "Mapping[str, str]") -> tuple[str, str] | None:
+    def layer_at(self, name: str, found: Mapping[str, str]) -> tuple[str, str] | None:
         """Return chain and seal of a dataset that is a layer of ours, ready or not; None for others."""
         chain, seal = found[PROPERTY_PREFIX + "chain"], found[PROPERTY_PREFIX + "seal"].strip("-")
         digits = os.path.basename(name)
@@ -57,13 +59,13 @@ class Datasets:
             return None
         return chain, seal
 
-    def root_at(self, name: str, found: "Mapping[str, str]") -> str:
+    def root_at(self, name: str, found: Mapping[str, str]) -> str:
         """Return the name of the root that a dataset of ours is, "" for others."""
         if "@" in name or os.path.dirname(name) != f"{self.dataset}/containers":
             return ""
         return os.path.basename(name).replace(":", "+") if found.get(PROPERTY_PREFIX + "chain", "-") != "-" else ""
 
-    def facts(self, name: str) -> "Facts":
+    def facts(self, name: str) -> Facts:
         """Return what is known of a dataset and all below it; empty when it is not there."""
         return self._zfs.read([name], OWN_PROPERTIES, recursive=True)
 
@@ -77,7 +79,7 @@ class Datasets:
             raise StorageError(f"{name} is not mounted at {path}", f"zfs inherit -r mountpoint {self.dataset}")
         return path
 
-    def discard(self, name: str, facts: "Facts", zfs: "Cli | None" = None) -> None:
+    def discard(self, name: str, facts: Facts, zfs: Cli | None = None) -> None:
         """Unmount and destroy one dataset, of which `facts` are known. Raises InUse, StorageError.
 
         zfs: what destroys it, zfs(8) when there is nothing faster.
@@ -89,7 +91,7 @@ class Datasets:
             self.until_free(name, self._zfs.unmount)
         self.until_free(name, (zfs or self._zfs).destroy)
 
-    def alone(self, name: str, facts: "Facts", *own: str) -> None:
+    def alone(self, name: str, facts: Facts, *own: str) -> None:
         """Raise unless the dataset is one of ours with nothing but `own` snapshots on it. InUse, StorageError."""
         if name in facts and not self.layer_at(name, facts[name]) and not self.root_at(name, facts[name]):
             raise StorageError(f"{name} was not made by runjail and stays")
@@ -97,6 +99,6 @@ class Datasets:
         if others:
             raise InUse(f"{name} has what runjail did not make: {', '.join(others[:5])}", f"zfs list -r -t all {name}")
 
-    def until_free(self, name: str, call: "Callable[[str], bool]") -> None:
+    def until_free(self, name: str, call: Callable[[str], bool]) -> None:
         """Repeat what is refused because it is busy. Raises InUse when it stays so."""
         until_free(lambda: call(name), name)

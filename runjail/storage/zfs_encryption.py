@@ -4,6 +4,8 @@ The key comes from the caller each time, goes to zfs(8) on its standard input, a
 system under it is mounted. Clones keep the key of their origin wherever they are (zfs-load-key(8), "Encryption").
 """
 
+from __future__ import annotations
+
 from contextlib import contextmanager
 
 from runjail.errors import StorageError
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 PARENT = {"canmount": "off", "atime": "off", "com.sun:auto-snapshot": "false"}
 
 
-def make_parent(zfs: "Cli", name: str, properties: "Mapping[str, str]" = PARENT, key: bytes = b"") -> None:
+def make_parent(zfs: Cli, name: str, properties: Mapping[str, str] = PARENT, key: bytes = b"") -> None:
     """Create a dataset that only holds others, unless somebody else does so at the same time. Raises StorageError."""
     try:
         zfs.create(name, properties, key)
@@ -32,11 +34,11 @@ def make_parent(zfs: "Cli", name: str, properties: "Mapping[str, str]" = PARENT,
 class Seals:
     """The encryption roots below one dataset, which is made when the first is needed."""
 
-    def __init__(self, dataset: str, home: "StoreDirectory", zfs: "Cli") -> None:
+    def __init__(self, dataset: str, home: StoreDirectory, zfs: Cli) -> None:
         self.dataset, self._home, self._zfs = dataset, home, zfs
 
     @contextmanager
-    def opened(self, seal: LayerKey | None) -> "Iterator[None]":
+    def opened(self, seal: LayerKey | None) -> Iterator[None]:
         """Make the key available and let nobody take it away for the length of a `with`; nothing without a seal.
 
         Raises StorageError when the key is not that of the seal, or when the pool cannot encrypt.

@@ -1,5 +1,7 @@
 """Open a ZFS store, and find out whether `auto` means one on this machine."""
 
+from __future__ import annotations
+
 import os
 import re
 
@@ -21,7 +23,7 @@ LONGEST = 160  # of a store's dataset: names end at 255, and a sealed layer adds
 _DATASET = re.compile(r"[A-Za-z][A-Za-z0-9_.: -]*(/[A-Za-z0-9_.: -]+)*")
 
 
-def open_at(dataset: str, *, default: str, warn: "Say", zfs: "Cli | None" = None, make: bool = True) -> ZfsStore:
+def open_at(dataset: str, *, default: str, warn: Say, zfs: Cli | None = None, make: bool = True) -> ZfsStore:
     """Open the store in a dataset, which is created when only its parent is there, unless make is False.
 
     Raises StorageError, StoreNotFound.
@@ -49,7 +51,7 @@ def open_at(dataset: str, *, default: str, warn: "Say", zfs: "Cli | None" = None
     return ZfsStore(dataset, home, cli, lambda: zfs_core.load(cli, dataset, warn))
 
 
-def _create(cli: "Cli", dataset: str, parent: "dict[str, str] | None", default: str) -> None:
+def _create(cli: Cli, dataset: str, parent: dict[str, str] | None, default: str) -> None:
     if not parent:
         above = os.path.dirname(dataset)
         hint = f"zfs create -p {above}" if "/" in above else "zpool list shows the pools that are there"
@@ -58,7 +60,7 @@ def _create(cli: "Cli", dataset: str, parent: "dict[str, str] | None", default: 
     cli.create(dataset, {"atime": "off", **place})
 
 
-def _mounted(cli: "Cli", dataset: str, found: "dict[str, str]", default: str) -> str:
+def _mounted(cli: Cli, dataset: str, found: dict[str, str], default: str) -> str:
     """Mount the store's dataset if need be. Returns where it is."""
     if found["type"] != "filesystem":
         raise StorageError(f"{dataset} is a {found['type']}, not a file system")
@@ -75,7 +77,7 @@ def suits(default: str, holds: str) -> tuple[str, str]:
     return decide(cli.filesystems() if cli else [], default, holds)
 
 
-def decide(datasets: "list[FileSystem]", default: str, holds: str = "") -> tuple[str, str]:
+def decide(datasets: list[FileSystem], default: str, holds: str = "") -> tuple[str, str]:
     """Choose among the machine's file systems."""
     stores = [name for name, _place, _mounted in datasets if name.count("/") == 1 and name.endswith("/runjail")]
     if stores:
@@ -88,7 +90,7 @@ def decide(datasets: "list[FileSystem]", default: str, holds: str = "") -> tuple
     return "", "it is on no ZFS" if datasets else "there is no ZFS"
 
 
-def _pool_of(datasets: "list[FileSystem]", path: str) -> str:
+def _pool_of(datasets: list[FileSystem], path: str) -> str:
     """Return the pool of the file system that a path is on, or would be; "" when that is not ZFS."""
     while not os.path.exists(path):
         path = os.path.dirname(path)

@@ -1,5 +1,7 @@
 """encrypt and decrypt: images in the store, in layouts and in archives."""
 
+from __future__ import annotations
+
 from runjail.cli.image.session import ImageSession
 from runjail.cli.image.transfer import say, send
 from runjail.cli.main import Context
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from runjail.image.model import Descriptor
 
 
-def encrypt(args: "Args", context: Context) -> int:
+def encrypt(args: Args, context: Context) -> int:
     """Encrypt layers, or add recipients to encrypted ones."""
     images = ImageSession(args, context)
     if not args.many("recipient"):
@@ -25,12 +27,12 @@ def encrypt(args: "Args", context: Context) -> int:
     return _change(images, recipients.read(args.many("recipient")))
 
 
-def decrypt(args: "Args", context: Context) -> int:
+def decrypt(args: Args, context: Context) -> int:
     """Decrypt layers."""
     return _change(ImageSession(args, context), None)
 
 
-def _change(images: ImageSession, recipients: "Parameters | None") -> int:
+def _change(images: ImageSession, recipients: Parameters | None) -> int:
     """Make the changed image and give it to its new name or place; without one it takes the old one's name."""
     source = reference.parse(images.args.words[0])
     target = reference.parse(images.args.words[-1])
@@ -54,20 +56,20 @@ def _change(images: ImageSession, recipients: "Parameters | None") -> int:
         return say(images.args, target.name, send(images, source.name, changed, target, digests))
 
 
-def _changed(images: ImageSession, top: "Descriptor", recipients: "Parameters | None", added: set[str]) -> "Descriptor":
+def _changed(images: ImageSession, top: Descriptor, recipients: Parameters | None, added: set[str]) -> Descriptor:
     with images.progress() as progress:
         keys = recrypt.CryptoConfig(images.keys(), recipients or {}, images.providers(), progress, added)
         do = recrypt.decrypt if recipients is None else recrypt.encrypt
         return do(images.content, top, keys, images.layers(), _chosen(images))
 
 
-def _chosen(images: ImageSession) -> "Chosen | None":
+def _chosen(images: ImageSession) -> Chosen | None:
     """Return which manifests of an index are meant: those of --platform, by default all that are here."""
     if not images.args.many("platform"):
         return None
     wanted = images.platforms()
 
-    def chosen(entry: "Descriptor") -> bool:
+    def chosen(entry: Descriptor) -> bool:
         offered = entry.platform or platform.of_manifest(entry, images.content.read)
         return offered is not None and any(platform.fits(offered, each) for each in wanted)
 

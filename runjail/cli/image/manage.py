@@ -1,5 +1,7 @@
 """tag, rm, unpack, bundle, prune: images in the store."""
 
+from __future__ import annotations
+
 import os
 
 from runjail import jsonio
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from runjail.image.resolve import Image
 
 
-def tag(args: "Args", context: Context) -> int:
+def tag(args: Args, context: Context) -> int:
     """Give an image one more name."""
     images = ImageSession(args, context, make=False)
     name = images.local_name(args.words[1])
@@ -26,7 +28,7 @@ def tag(args: "Args", context: Context) -> int:
     return 0
 
 
-def remove(args: "Args", context: Context) -> int:
+def remove(args: Args, context: Context) -> int:
     """Take names away, then what only they led to."""
     from runjail.container.query import is_used
     from runjail.image.bundle.prune import prune
@@ -58,7 +60,7 @@ def _names_of(images: ImageSession, word: str) -> list[str]:
     return names
 
 
-def unpack(args: "Args", context: Context) -> int:
+def unpack(args: Args, context: Context) -> int:
     """Unpack an image's layers and say where they are."""
     images = ImageSession(args, context)
     form = choice(args, "table", "json")
@@ -71,7 +73,7 @@ def unpack(args: "Args", context: Context) -> int:
     return write_stdout(f"{found.chain} {where}\n")
 
 
-def unpacked(images: ImageSession, word: str) -> "tuple[Image, Unpacked]":
+def unpacked(images: ImageSession, word: str) -> tuple[Image, Unpacked]:
     """Prove that the keys open every encrypted layer of an image, and have it in the store. Under the lease."""
     from runjail.image.bundle import unpack as unpacking
 
@@ -96,7 +98,7 @@ def unpacked(images: ImageSession, word: str) -> "tuple[Image, Unpacked]":
     return image, found
 
 
-def storage_size(args: "Args") -> int:
+def storage_size(args: Args) -> int:
     """Return the bytes of --storage-opt size=, 0 without it."""
     from runjail.cli.reports import UNITS
 
@@ -112,7 +114,7 @@ def storage_size(args: "Args") -> int:
     return found
 
 
-def bundle(args: "Args", context: Context) -> int:
+def bundle(args: Args, context: Context) -> int:
     """Make a bundle in a new or empty directory: config.json, and a root of its own in the store."""
     import hashlib
 
@@ -139,7 +141,7 @@ def bundle(args: "Args", context: Context) -> int:
     return write_stdout(f"{path}\n")
 
 
-def prune(args: "Args", context: Context) -> int:
+def prune(args: Args, context: Context) -> int:
     """Remove what is half-made, unused or left behind, and say what it was."""
     from runjail.container.query import is_used
     from runjail.image.bundle.prune import Pruned
@@ -157,7 +159,7 @@ def prune(args: "Args", context: Context) -> int:
     return write_stdout(jsonio.dumps(to_data(pruned)) + "\n" if form == "json" else _format_pruned(pruned))
 
 
-def _format_pruned(pruned: "Pruned") -> str:
+def _format_pruned(pruned: Pruned) -> str:
     lists = (("half-made", pruned.half_made), ("root", pruned.roots), ("name", pruned.names), ("layer", pruned.layers))
     lines = [f"{what} {name}\n" for what, names in lists for name in names]
     return "".join(lines) + f"{len(pruned.blobs)} blobs, {size(pruned.freed)}\n"

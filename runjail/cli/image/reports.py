@@ -1,5 +1,7 @@
 """ls, inspect, layerinfo: what images are, for people and for programs."""
 
+from __future__ import annotations
+
 from runjail import jsonio
 from runjail.cli.image.session import ImageSession, warn
 from runjail.cli.main import Context, write_stdout
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from runjail.storage.base import LayerInfo
 
 
-def list_(args: "Args", context: Context) -> int:
+def list_(args: Args, context: Context) -> int:
     """List images, with the sizes that the store knows."""
     images = ImageSession(args, context, make=False)
     form = choice(args, "table", "json")
@@ -39,12 +41,12 @@ def list_(args: "Args", context: Context) -> int:
     return write_stdout(table([heading, *[_row(row) for row in rows]]))
 
 
-def _stored(images: ImageSession) -> "dict[str, LayerInfo]":
+def _stored(images: ImageSession) -> dict[str, LayerInfo]:
     """Return the unpacked layers by chainID; of one that is there openly and sealed, either."""
     return {layer.chain: layer for layer in images.store.layers()} if images.there() else {}
 
 
-def _listed(image: "Image", stored: "dict[str, LayerInfo]") -> "dict[str, Any]":
+def _listed(image: Image, stored: dict[str, LayerInfo]) -> dict[str, Any]:
     chains = digests.chain_ids(image.config.diff_ids)
     top = stored.get(chains[-1]) if chains else None
     created = image.config.data.get("created")
@@ -60,7 +62,7 @@ def _listed(image: "Image", stored: "dict[str, LayerInfo]") -> "dict[str, Any]":
     }
 
 
-def _row(said: "dict[str, Any]") -> tuple[str, ...]:
+def _row(said: dict[str, Any]) -> tuple[str, ...]:
     short = said["digest"].partition(":")[2][:12]
     unpacked = "-" if said["unpacked"] is None else size(said["unpacked"])
     encrypted = "yes" if said["encrypted"] else "no"
@@ -68,7 +70,7 @@ def _row(said: "dict[str, Any]") -> tuple[str, ...]:
     return (said["name"], short, said["platform"], size(said["blobs"]), unpacked, encrypted, when)
 
 
-def inspect(args: "Args", context: Context) -> int:
+def inspect(args: Args, context: Context) -> int:
     """Show one image: what it runs, its layers, their encryption and where they are unpacked."""
     images = ImageSession(args, context, make=False)
     form = choice(args, "table", "json")
@@ -85,7 +87,7 @@ def inspect(args: "Args", context: Context) -> int:
     return write_stdout(table(facts) + "\n" + table([heading, *rows]))
 
 
-def _inspected(image: "Image", stored: "dict[str, LayerInfo]") -> "dict[str, Any]":
+def _inspected(image: Image, stored: dict[str, LayerInfo]) -> dict[str, Any]:
     run = {
         name: image.config.run(name) for name in ("Entrypoint", "Cmd", "Env", "User", "WorkingDir", "Labels", "Volumes")
     }
@@ -103,7 +105,7 @@ def _are_lists(*values: object) -> bool:
     return all(value is None or isinstance(value, list) for value in values)
 
 
-def _inspected_layer(image: "Image", number: int, stored: "dict[str, LayerInfo]") -> "dict[str, Any]":
+def _inspected_layer(image: Image, number: int, stored: dict[str, LayerInfo]) -> dict[str, Any]:
     layer = image.manifest.layers[number]
     chain = digests.chain_ids(image.config.diff_ids[: number + 1])[-1]
     there = stored.get(chain)
@@ -121,7 +123,7 @@ def _inspected_layer(image: "Image", number: int, stored: "dict[str, LayerInfo]"
     }
 
 
-def _layer_row(number: int, layer: "dict[str, Any]") -> tuple[str, ...]:
+def _layer_row(number: int, layer: dict[str, Any]) -> tuple[str, ...]:
     adds = "-" if layer["adds"] is None else size(layer["adds"])
     encryption, recipients = ",".join(layer["encryption"]), ", ".join(layer["recipients"])
     short = layer["digest"].partition(":")[2][:12]
@@ -136,7 +138,7 @@ def _layer_row(number: int, layer: "dict[str, Any]") -> tuple[str, ...]:
     )
 
 
-def layerinfo(args: "Args", context: Context) -> int:
+def layerinfo(args: Args, context: Context) -> int:
     """Show who can decrypt each layer, with the columns of imgcrypt's `ctr-enc images layerinfo`."""
     images = ImageSession(args, context, make=False)
     form = choice(args, "table", "json")
@@ -159,7 +161,7 @@ def _numbers(asked: list[int], count: int) -> list[int]:
     return sorted({number % count for number in asked if -count <= number < count}) if asked else list(range(count))
 
 
-def _info(image: "Image", number: int) -> "dict[str, Any]":
+def _info(image: Image, number: int) -> dict[str, Any]:
     layer = image.manifest.layers[number]
     return {
         "layer": number,
@@ -171,7 +173,7 @@ def _info(image: "Image", number: int) -> "dict[str, Any]":
     }
 
 
-def _right(rows: "list[tuple[str, ...]]") -> str:
+def _right(rows: list[tuple[str, ...]]) -> str:
     """Return columns aligned to the right, three blanks apart."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ("".join(cell.rjust(width + 3) for cell, width in zip(row, widths, strict=True)) for row in rows)

@@ -1,5 +1,7 @@
 """What the verbs of images share: the store, settings, keys, and how a word becomes an image."""
 
+from __future__ import annotations
+
 import os
 from contextlib import contextmanager
 
@@ -38,7 +40,7 @@ class ImageSession:
     make: make the store where there is none. Raises ImageError for an --authfile that cannot be read.
     """
 
-    def __init__(self, args: "Args", context: Context, *, make: bool = True) -> None:
+    def __init__(self, args: Args, context: Context, *, make: bool = True) -> None:
         self.args, self.context, self.make = args, context, make
         if args.text("authfile"):  # also when nobody asks for credentials, as podman and buildah do it
             from runjail.image.registry.credentials import check
@@ -49,7 +51,7 @@ class ImageSession:
         self._settings: dict[str, dict[str, Any]] | None = None
 
     @property
-    def settings(self) -> "dict[str, dict[str, Any]]":
+    def settings(self) -> dict[str, dict[str, Any]]:
         """runjail.toml, or nothing."""
         if self._settings is None:
             path = self.context.settings()
@@ -61,12 +63,12 @@ class ImageSession:
                 self._settings = {}
         return self._settings
 
-    def setting(self, section: str, key: str, default: "Any" = None) -> "Any":
+    def setting(self, section: str, key: str, default: Any = None) -> Any:
         """Return one key of runjail.toml."""
         return self.settings.get(section, {}).get(key, default)
 
     @property
-    def store(self) -> "Store":
+    def store(self) -> Store:
         """Where layers and roots are."""
         if self._store is None:
             from runjail.storage.open import open_store
@@ -102,13 +104,13 @@ class ImageSession:
         registries = self.settings.get("registries", {})
         return places.RegistryOptions(self.args.text("authfile"), self.args.flag("insecure"), registries)
 
-    def providers(self) -> "Mapping[str, Provider]":
+    def providers(self) -> Mapping[str, Provider]:
         """Return the key providers that $OCICRYPT_KEYPROVIDER_CONFIG names."""
         from runjail.image.crypto import keyprovider
 
         return keyprovider.read(os.environ.get("OCICRYPT_KEYPROVIDER_CONFIG", ""))
 
-    def keys(self) -> "Parameters":
+    def keys(self) -> Parameters:
         """Return the keys of --key and of runjail.toml's directories."""
         from runjail.image.crypto import keys
 
@@ -117,12 +119,12 @@ class ImageSession:
             found = keys.merge(found, keys.read_directory(directory))
         return found
 
-    def platforms(self) -> "list[Platform]":
+    def platforms(self) -> list[Platform]:
         """Return what --platform asks for, without it what this machine runs, best first."""
         said = self.args.many("platform") or ([self.args.text("platform")] if self.args.text("platform") else [])
         return [platform.parse(text) for text in said] or platform.accepted(platform.host())
 
-    def selection(self) -> "list[Platform] | None":
+    def selection(self) -> list[Platform] | None:
         """Return the platforms to transfer, None for all of them."""
         return None if self.args.flag("all-platforms") else self.platforms()
 
@@ -158,17 +160,17 @@ class ImageSession:
         level = self.number("level", 0, 1, LEVELS.get(kind) or 1)
         return kind, level or None
 
-    def progress(self) -> "Progress":
+    def progress(self) -> Progress:
         """Return what shows a transfer."""
         from runjail.cli.progress import Progress
 
         return Progress(False if self.args.flag("quiet") else None)
 
-    def find(self, text: str) -> "tuple[str, Descriptor]":
+    def find(self, text: str) -> tuple[str, Descriptor]:
         """Return the name in the store that a word means, and what it leads to: resolve.find."""
         return resolve.find(self.content, text)
 
-    def resolve_or_pull(self, text: str) -> "tuple[str, Descriptor]":
+    def resolve_or_pull(self, text: str) -> tuple[str, Descriptor]:
         """Return an image's name and what it leads to, fetched first when it is not in the store.
 
         What comes from a layout or an archive gets no name; the caller holds the content's lease.
@@ -184,7 +186,7 @@ class ImageSession:
         return reference.name, self.fetch(reference, name)
 
     @contextmanager
-    def open_remote_or_local(self, text: str) -> "Iterator[tuple[str, Descriptor, Read]]":
+    def open_remote_or_local(self, text: str) -> Iterator[tuple[str, Descriptor, Read]]:
         """Return an image's name, what it leads to and how to read documents: in the store, or where it is.
 
         Nothing is fetched but the documents that are read.
@@ -207,7 +209,7 @@ class ImageSession:
             source.close()
 
     @contextmanager
-    def transient_blobs(self) -> "Iterator[set[str]]":
+    def transient_blobs(self) -> Iterator[set[str]]:
         """Keep blobs that nothing names from being collected, and collect those of the set that comes, at the end.
 
         It is for images that only pass through the store.
@@ -220,7 +222,7 @@ class ImageSession:
             if digests:
                 self.content.garbage_collect(among=digests)
 
-    def fetch_transient(self, text: str, digests: set[str]) -> "tuple[str, Descriptor]":
+    def fetch_transient(self, text: str, digests: set[str]) -> tuple[str, Descriptor]:
         """Return what `obtain` does; what that brought without a name is added to the digests."""
         name, top = self.resolve_or_pull(text)
         if references.parse(text).kind in references.PLACES:
@@ -229,7 +231,7 @@ class ImageSession:
             digests.update(descriptor.digest for descriptor, _content in found.documents)
         return name, top
 
-    def fetch(self, reference: "Reference", name: str) -> "Descriptor":
+    def fetch(self, reference: Reference, name: str) -> Descriptor:
         """Copy an image into the store and give it a name, "" for none."""
         with self.progress() as progress:
             source = places.source(reference, self.access)
@@ -240,7 +242,7 @@ class ImageSession:
             finally:
                 source.close()
 
-    def image(self, text: str) -> "Image":
+    def image(self, text: str) -> Image:
         """Return the image that runs, fetched when it is not in the store. The caller holds the content's lease."""
         name, top = self.resolve_or_pull(text)
         return resolve.load(self.content.read, name, top, self.platforms())

@@ -1,5 +1,7 @@
 """The verbs of `runjail image`, in the form of `table`."""
 
+from __future__ import annotations
+
 _FORM = ("format", "f", "table|json", "form of the output")
 _QUIET = ("quiet", "q", "", "no progress; only names")
 _KEY = ("key", "", "FILE[:pass=…|:file=…|:fd=N]...", "private key of an encrypted image; also provider:NAME")

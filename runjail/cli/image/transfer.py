@@ -1,5 +1,7 @@
 """pull, push, import, export: images between registries, layouts, archives and the store."""
 
+from __future__ import annotations
+
 import os
 
 from runjail import jsonio
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from runjail.image.reference import Reference
 
 
-def pull(args: "Args", context: Context) -> int:
+def pull(args: Args, context: Context) -> int:
     """Fetch an image from a registry."""
     images = ImageSession(args, context)
     reference = references.parse(args.words[0])
@@ -28,7 +30,7 @@ def pull(args: "Args", context: Context) -> int:
     return say(args, name, images.fetch(reference, name))
 
 
-def import_(args: "Args", context: Context) -> int:
+def import_(args: Args, context: Context) -> int:
     """Take in an image from a layout or an archive, or make one of a root file system."""
     images = ImageSession(args, context)
     reference = references.parse(args.words[0])
@@ -42,7 +44,7 @@ def import_(args: "Args", context: Context) -> int:
     return say(args, name, images.fetch(reference, name))
 
 
-def _make(images: ImageSession, path: str, name: str) -> "Descriptor":
+def _make(images: ImageSession, path: str, name: str) -> Descriptor:
     from runjail.image.content.import_rootfs import make_image
 
     kind, level = images.compression()
@@ -60,7 +62,7 @@ def _make(images: ImageSession, path: str, name: str) -> "Descriptor":
         )
 
 
-def _own_name(reference: "Reference") -> str:
+def _own_name(reference: Reference) -> str:
     """Return a name for an image that comes without one: the tag inside where that is a whole name, or the file's."""
     if "/" in reference.tag or ":" in reference.tag:
         return reference.tag
@@ -69,7 +71,7 @@ def _own_name(reference: "Reference") -> str:
     return f"{stem}:{reference.tag or 'latest'}"
 
 
-def push(args: "Args", context: Context) -> int:
+def push(args: Args, context: Context) -> int:
     """Store an image in a registry."""
     images = ImageSession(args, context)
     target = references.parse(args.words[-1])
@@ -78,7 +80,7 @@ def push(args: "Args", context: Context) -> int:
     return _send(images, args.words[0], target)
 
 
-def export(args: "Args", context: Context) -> int:
+def export(args: Args, context: Context) -> int:
     """Write an image to a layout or an archive."""
     images = ImageSession(args, context)
     target = references.parse(args.words[1])
@@ -87,14 +89,14 @@ def export(args: "Args", context: Context) -> int:
     return _send(images, args.words[0], target)
 
 
-def _send(images: ImageSession, source: str, target: "Reference") -> int:
+def _send(images: ImageSession, source: str, target: Reference) -> int:
     with images.transient_blobs() as digests:
         name, top = images.fetch_transient(source, digests)
         sent = send(images, name, top, target, digests)
     return say(images.args, target.name, sent)
 
 
-def send(images: ImageSession, name: str, top: "Descriptor", target: "Reference", added: set[str]) -> "Descriptor":
+def send(images: ImageSession, name: str, top: Descriptor, target: Reference, added: set[str]) -> Descriptor:
     """Copy an image out of the store. Returns what the target's name leads to. added: gets digests of new blobs."""
     kind, level = images.compression()
     origin = references.parse(name)
@@ -116,7 +118,7 @@ def send(images: ImageSession, name: str, top: "Descriptor", target: "Reference"
         )
 
 
-def say(args: "Args", name: str, top: "Descriptor") -> int:
+def say(args: Args, name: str, top: Descriptor) -> int:
     """Print what came or went: the name and its digest."""
     if choice(args, "table", "json") == "json":
         return write_stdout(jsonio.dumps({"name": name, "digest": top.digest, "mediaType": top.media_type}) + "\n")

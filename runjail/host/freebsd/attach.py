@@ -1,5 +1,7 @@
 """What a child does on its way into a jail. Nothing is imported here after jail_attach(2): see freebsd.py."""
 
+from __future__ import annotations
+
 import errno
 import fcntl
 import os
@@ -32,7 +34,7 @@ RLIMITS = {
 }  # fmt: skip
 
 
-def enter_root(libc: "Libc", host_state: "HostState", keep: list[int]) -> None:
+def enter_root(libc: Libc, host_state: HostState, keep: list[int]) -> None:
     """Enter the jail for good, with descriptors 0 to 2 and those in `keep`.
 
     Before anything of the container can see us, tracing is forbidden (it is allowed again at execve) and every other
@@ -63,7 +65,7 @@ def _is_directory(descriptor: int) -> bool:
         return False
 
 
-def apply_credentials(libc: "Libc", process: "Process") -> None:
+def apply_credentials(libc: Libc, process: Process) -> None:
     """Take on the process's limits and ids. Capabilities and oomScoreAdj mean nothing here."""
     set_rlimits(process.rlimits, RLIMITS)
     if process.no_new_privileges:
@@ -71,7 +73,7 @@ def apply_credentials(libc: "Libc", process: "Process") -> None:
     set_ids(process.user, effective_first=True)
 
 
-def open_console(libc: "Libc", process: "Process") -> tuple[int, int]:
+def open_console(libc: Libc, process: Process) -> tuple[int, int]:
     """Return (master, slave) of a new terminal, owned by the process's user and of its console size.
 
     It is opened before the jail is entered: one made inside would keep the dying jail alive while somebody holds it.

@@ -1,5 +1,7 @@
 """What `runjail check` says about a FreeBSD machine: each row with the exact command that mends it."""
 
+from __future__ import annotations
+
 import os
 
 from runjail.errors import HostError
@@ -18,7 +20,7 @@ NO_JAIL = 2**31 - 1
 PATCHED = "15.1-RELEASE-p1"  # SA-26:38.jail: a reference count that jails could make run over
 
 
-def check(libc: "Libc") -> "list[Row]":
+def check(libc: Libc) -> list[Row]:
     """Return rows of what, whether it works, what was found, the command that mends it ("" when all is well)."""
     root = os.geteuid() == 0
     return [
@@ -39,11 +41,11 @@ def check(libc: "Libc") -> "list[Row]":
     ]
 
 
-def _row(what: str, works: bool, found: str, mend: str) -> "Row":
+def _row(what: str, works: bool, found: str, mend: str) -> Row:
     return (what, works, found, "" if works else mend)
 
 
-def _release(release: str) -> "Row":
+def _release(release: str) -> Row:
     numbers = release.partition("-")[0].split(".")
     version = tuple(int(number) for number in numbers[:2] if number.isdigit())
     if version >= OLDEST and release in ("15.1-RELEASE", "15.0-RELEASE"):
@@ -51,7 +53,7 @@ def _release(release: str) -> "Row":
     return _row("FreeBSD", version >= OLDEST, release, "freebsd-update upgrade -r 15.1-RELEASE")
 
 
-def _switch(libc: "Libc", what: str, name: str, mend: str) -> "Row":
+def _switch(libc: Libc, what: str, name: str, mend: str) -> Row:
     try:
         value = int.from_bytes(libc.sysctl(name), "little")
     except OSError:
@@ -59,7 +61,7 @@ def _switch(libc: "Libc", what: str, name: str, mend: str) -> "Row":
     return _row(what, value == 1, f"{name}={value}", mend)
 
 
-def _module(libc: "Libc", what: str, name: str, mend: str) -> "Row":
+def _module(libc: Libc, what: str, name: str, mend: str) -> Row:
     """A module that is loaded shows in its variables; no program is needed to ask."""
     try:
         libc.sysctl(name, 256)
@@ -68,7 +70,7 @@ def _module(libc: "Libc", what: str, name: str, mend: str) -> "Row":
     return (what, True, "module is loaded", "")
 
 
-def _linux(libc: "Libc") -> "list[Row]":
+def _linux(libc: Libc) -> list[Row]:
     if not linux_abi.runs_linux(libc):
         return [("Linux programs", False, "module linux64 is not loaded", linux_abi.START)]
     brand = linux_abi.fallback_brand(libc)
@@ -77,7 +79,7 @@ def _linux(libc: "Libc") -> "list[Row]":
     return [("Linux programs", True, "module linux64 is loaded", ""), unbranded]
 
 
-def _labels(libc: "Libc") -> "Row":
+def _labels(libc: Libc) -> Row:
     """A kernel without them is no fault: `runjail list` knows as much."""
     try:
         room = int.from_bytes(libc.sysctl("security.jail.meta_maxbufsize"), "little")
@@ -86,7 +88,7 @@ def _labels(libc: "Libc") -> "Row":
     return ("container ids in jls", True, f"jls -j NAME meta.org.runjail.id; {room} bytes a jail", "")
 
 
-def _descriptors(libc: "Libc") -> "Row":
+def _descriptors(libc: Libc) -> Row:
     try:
         libc.jail_descriptor(NO_JAIL)
     except OSError:  # it knows what a descriptor is, and that there is no such jail
@@ -94,7 +96,7 @@ def _descriptors(libc: "Libc") -> "Row":
     return ("removal by jail descriptor", True, "this kernel has none; jails are removed by number", "")
 
 
-def _devfs() -> "Row":
+def _devfs() -> Row:
     try:
         rules = programs.check([DEVFS, "rule", "-s", "4", "show"]).stdout.splitlines()
     except HostError as error:

@@ -1,5 +1,7 @@
 """ZFS datasets that a jail manages itself: zfs-jail(8). The kernel forgets them with the jail."""
 
+from __future__ import annotations
+
 from runjail.errors import HostError
 from runjail.host import programs
 from runjail.host.freebsd.processes import find_jail
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
 ZFS = "/sbin/zfs"
 
 
-def attach(step: "JailDataset", host_state: "HostState", boot: str, note: "UndoLog") -> None:
+def attach(step: JailDataset, host_state: HostState, boot: str, note: UndoLog) -> None:
     """Give the dataset to the jail. Raises HostError when it is not there, not to be given, or given already.
 
     A dataset without `jailed` would stay mounted on the host, where the jail's set-user-id programs would be in force.
@@ -37,7 +39,7 @@ def attach(step: "JailDataset", host_state: "HostState", boot: str, note: "UndoL
         raise HostError(f"{what}: {programs.first_line(result.stderr) or 'zfs says nothing'}")
 
 
-def detach(libc: "Libc", note: "Note") -> None:
+def detach(libc: Libc, note: Note) -> None:
     """Take the dataset back from a jail that still lives; whether it had been given at all is not asked.
 
     The jail's end does the same, but later, where an uncollected zombie keeps it dying.

@@ -4,6 +4,8 @@ A ruleset that is not loaded is an empty one, and an empty one hides nothing: /d
 ruleset is mounted before it was seen to have rules, and none is changed after.
 """
 
+from __future__ import annotations
+
 import os
 
 from runjail.errors import HostError
@@ -20,7 +22,7 @@ FIRST, LAST = 1000, 65535  # ours: those below are for devfs.rules(5)
 LOAD_HINT = "load the rulesets with: service devfs restart"
 
 
-def choose_ruleset(step: "Mount", boot: str, note: "UndoLog") -> int:
+def choose_ruleset(step: Mount, boot: str, note: UndoLog) -> int:
     """Return the number of a ruleset that has rules, or 0 for one that shows every device, as the step wants it.
 
     With rules of its own a step gets a private ruleset, which is noted. boot: what the note is valid for.
@@ -44,7 +46,7 @@ def _rules(number: int) -> list[str]:
     return rules
 
 
-def _make_private(rules: list[str], boot: str, note: "UndoLog") -> int:
+def _make_private(rules: list[str], boot: str, note: UndoLog) -> int:
     """Fill a free ruleset with rules, those of the base first.
 
     Before them all comes one that matches nothing and tells the ruleset from one that gets the same number later.
@@ -66,7 +68,7 @@ def _make_private(rules: list[str], boot: str, note: "UndoLog") -> int:
     return number
 
 
-def remove_ruleset(note: "Note") -> None:
+def remove_ruleset(note: Note) -> None:
     """Empty a private ruleset, which makes its number free again. Mounts that used it keep showing what they show.
 
     One without our mark was made by somebody else, who found the number free.

@@ -4,6 +4,8 @@ What a verb does not need is not imported: `state` loads this module, processes 
 a jail run only what fork_init and fork_joining loaded: afterwards /usr/local/lib is the container's.
 """
 
+from __future__ import annotations
+
 from runjail import signals
 from runjail.errors import HostError
 from runjail.host.freebsd import libc as libc_freebsd
@@ -25,7 +27,7 @@ class FreeBSDHost:
 
     os = "freebsd"
 
-    def __init__(self, libc: "Libc | None" = None) -> None:
+    def __init__(self, libc: Libc | None = None) -> None:
         self._libc = libc or libc_freebsd.load()
         self._boot = ""
 
@@ -40,14 +42,14 @@ class FreeBSDHost:
 
     # -- steps
 
-    def apply(self, step: "Step", host_state: "HostState", note: "UndoLog") -> None:
+    def apply(self, step: Step, host_state: HostState, note: UndoLog) -> None:
         """Perform one step. Every undo that would hit somebody else's object after a reboot notes the boot."""
         from runjail.host.program_lock import InheritedLock
 
         with InheritedLock(host_state.state):
             self._apply(step, host_state, note)
 
-    def _apply(self, step: "Step", host_state: "HostState", note: "UndoLog") -> None:
+    def _apply(self, step: Step, host_state: HostState, note: UndoLog) -> None:
         from runjail import steps
         from runjail.host.freebsd import jails, mounts, network, rctl
 
@@ -79,7 +81,7 @@ class FreeBSDHost:
         else:
             raise HostError(f"the FreeBSD host has no {type(step).__name__}")
 
-    def undo(self, note: "Note", host_state: "HostState") -> None:
+    def undo(self, note: Note, host_state: HostState) -> None:
         """Take back one noted change; what is gone already is success.
 
         Waits for programs of a killed creator first: the jail that one of them is about to make must not escape.
@@ -116,20 +118,20 @@ class FreeBSDHost:
 
     # -- processes
 
-    def fork_init(self, host_state: "HostState", plan: "Plan") -> int:
+    def fork_init(self, host_state: HostState, plan: Plan) -> int:
         """Fork. A jail has no pid namespace, so there is nothing to prepare but imports."""
         return self.fork_joining(host_state)
 
-    def record_namespaces(self, host_state: "HostState") -> None:
+    def record_namespaces(self, host_state: HostState) -> None:
         """The jail says whose processes are whose: there is nothing to record."""
 
-    def fork_joining(self, host_state: "HostState") -> int:
+    def fork_joining(self, host_state: HostState) -> int:
         """Fork a process that can enter the jail later."""
         from runjail.host.freebsd import attach  # noqa: F401  the child must not look for it inside the jail
 
         return signals.fork()
 
-    def enter_root(self, host_state: "HostState", keep: list[int]) -> None:
+    def enter_root(self, host_state: HostState, keep: list[int]) -> None:
         """Enter the jail for good (jail_attach(2)); see attach.py."""
         from runjail.host.freebsd import attach
 
@@ -137,14 +139,14 @@ class FreeBSDHost:
 
     enter = enter_root
 
-    def appear(self, tell: "Callable[[int], None]") -> bool:
+    def appear(self, tell: Callable[[int], None]) -> bool:
         """Go on: a process in a jail is seen once it is attached, and has nothing of the host left by then."""
         return False
 
     def set_oom_score(self, pid: int, score: int) -> None:
         """FreeBSD has no such scores."""
 
-    def apply_credentials(self, process: "Process") -> None:
+    def apply_credentials(self, process: Process) -> None:
         """Take on limits, ids and the promise to gain no privileges."""
         from runjail.host.freebsd import attach
 
@@ -153,37 +155,37 @@ class FreeBSDHost:
     def restrict_calls(self) -> None:
         """Do nothing: what a jail may not do, the kernel refuses it by itself."""
 
-    def open_console(self, process: "Process", host_state: "HostState") -> tuple[int, int]:
+    def open_console(self, process: Process, host_state: HostState) -> tuple[int, int]:
         """Return a terminal of the host: inside, only the session that it controls sees it."""
         from runjail.host.freebsd import attach
 
         return attach.open_console(self._libc, process)
 
-    def kill(self, host_state: "HostState", pid: int, started: str, signal: int) -> bool:
+    def kill(self, host_state: HostState, pid: int, started: str, signal: int) -> bool:
         """Signal one process, unless it is gone or its number belongs to another one by now."""
         return processes.kill(self._libc, pid, started, signal)
 
-    def kill_all(self, host_state: "HostState", signal: int) -> None:
+    def kill_all(self, host_state: HostState, signal: int) -> None:
         """Signal everybody inside, child jails included, from a process that is inside too."""
         processes.kill_all(self._libc, host_state, signal)
 
-    def processes(self, host_state: "HostState") -> list[int]:
+    def processes(self, host_state: HostState) -> list[int]:
         """Return who is in the jail or its children, and init even before it enters."""
         return sorted(proc.pid for proc in processes.members(self._libc, host_state))
 
-    def freeze(self, host_state: "HostState") -> None:
+    def freeze(self, host_state: HostState) -> None:
         """Stop everybody with SIGSTOP; FreeBSD has no freezer."""
         processes.freeze(self._libc, host_state)
 
-    def thaw(self, host_state: "HostState") -> None:
+    def thaw(self, host_state: HostState) -> None:
         """Continue everybody."""
         processes.kill_all(self._libc, host_state, processes.SIGCONT)
 
-    def move_cgroup(self, path: str, host_state: "HostState", note: "UndoLog") -> None:
+    def move_cgroup(self, path: str, host_state: HostState, note: UndoLog) -> None:
         """Remember the path: rctl knows no groups but the jail itself."""
         host_state.cgroup = path
 
-    def usage(self, host_state: "HostState") -> "dict[str, Any]":
+    def usage(self, host_state: HostState) -> dict[str, Any]:
         """Return runc's stats document from resource accounting, or from the process table where that is off."""
         from runjail.host.freebsd import rctl
 

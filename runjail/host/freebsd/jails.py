@@ -4,6 +4,8 @@ jail(8) loads the modules behind allow.mount.*, knows every parameter of its rel
 reads no jail.conf. For removal it is of no use: it waits ten seconds and runs what jail.conf says of that name.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 import time
@@ -42,7 +44,7 @@ class Taken(HostError):
     """Somebody has made a jail of this name since we looked."""
 
 
-def create(libc: "Libc", step: "CreateJail", host_state: "HostState", boot: str, note: "UndoLog") -> None:
+def create(libc: Libc, step: CreateJail, host_state: HostState, boot: str, note: UndoLog) -> None:
     """Create the jail and learn its jid and its name. boot: what the notes are valid for.
 
     Names are the machine's, so another root's container, or a jail of somebody else, may have this one: then it gets
@@ -67,7 +69,7 @@ def create(libc: "Libc", step: "CreateJail", host_state: "HostState", boot: str,
         note(facts | {"jid": host_state.jid})
 
 
-def _free_name(libc: "Libc", step: "CreateJail", container_id: str) -> str:
+def _free_name(libc: Libc, step: CreateJail, container_id: str) -> str:
     """Return the planned name, or the other one where a jail has that. Raises HostError when both are taken."""
     taken = libc.jail(step.name)
     if not taken:
@@ -78,7 +80,7 @@ def _free_name(libc: "Libc", step: "CreateJail", container_id: str) -> str:
     return step.other
 
 
-def _labels(libc: "Libc", step: "CreateJail") -> tuple[tuple[str, str], ...]:
+def _labels(libc: Libc, step: CreateJail) -> tuple[tuple[str, str], ...]:
     """Return the labels that this kernel keeps beside what the jail is asked to have, all or none of them.
 
     The kernel's answer to too much is a jail that stays dying for ever, so nothing of the kind is tried. Raises
@@ -95,12 +97,12 @@ def _labels(libc: "Libc", step: "CreateJail") -> tuple[tuple[str, str], ...]:
     return step.labels if _length([*asked, *step.labels], "meta.") <= room else ()
 
 
-def _length(params: "Sequence[tuple[str, str]]", kind: str) -> int:
+def _length(params: Sequence[tuple[str, str]], kind: str) -> int:
     """Return the bytes of `KEY=VALUE` lines, and one for the end."""
     return 1 + sum(len(f"{key}={value}".encode()) + 1 - len(kind) for key, value in params if key.startswith(kind))
 
 
-def _run_jail(name: str, given: "Sequence[tuple[str, str | None]]") -> int:
+def _run_jail(name: str, given: Sequence[tuple[str, str | None]]) -> int:
     params = [key if value is None else f"{key}={value}" for key, value in given]
     if not any(key == "name" for key, _ in given):
         params.insert(0, f"name={name}")
@@ -122,7 +124,7 @@ def _run_jail(name: str, given: "Sequence[tuple[str, str | None]]") -> int:
     return int(jid)
 
 
-def remove(libc: "Libc", note: "Note", host_state: "HostState") -> None:
+def remove(libc: Libc, note: Note, host_state: HostState) -> None:
     """Remove the jail with all its processes and children, then what it mounted itself where it was allowed to.
 
     Only a jail of the noted name and root is touched, and of the noted jid, or else the host state's, where that is
@@ -143,7 +145,7 @@ def remove(libc: "Libc", note: "Note", host_state: "HostState") -> None:
         sweep(libc, note["path"], note["keep"], note["boot"], host_state.state)
 
 
-def _remove_only(libc: "Libc", jid: int, note: "Note") -> None:
+def _remove_only(libc: Libc, jid: int, note: Note) -> None:
     """Remove this jail and no other that gets its number meanwhile, which a descriptor makes sure where there are any.
 
     Entering by descriptor would leave the jail dying for ever (15.1), so the rest of the host goes by numbers.
@@ -160,7 +162,7 @@ def _remove_only(libc: "Libc", jid: int, note: "Note") -> None:
         os.close(descriptor)
 
 
-def _wait_for_deaths(libc: "Libc", name: str, jid: int) -> None:
+def _wait_for_deaths(libc: Libc, name: str, jid: int) -> None:
     """Wait until nobody lives in a dying jail: jail_remove(2) kills, but does not wait.
 
     Zombies are not waited for. They keep the jail dying until our caller collects them, which may be after we end, and
@@ -177,7 +179,7 @@ def _wait_for_deaths(libc: "Libc", name: str, jid: int) -> None:
         pause = min(pause * 2, 0.05)
 
 
-def set_cpus(libc: "Libc", step: "Cpus", host_state: "HostState") -> None:
+def set_cpus(libc: Libc, step: Cpus, host_state: HostState) -> None:
     """Restrict the jail to a list of CPUs such as `0-2,5`. It ends with the jail: there is nothing to undo."""
     try:
         cpus = _parse_cpus(step.cpus)

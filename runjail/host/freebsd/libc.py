@@ -4,6 +4,8 @@ Section 2 of the manual has each by its own name. Through `_ctypes`, the C half 
 every verb, `state` included, as much as all of our own code. Importing this module touches no library.
 """
 
+from __future__ import annotations
+
 import _ctypes
 import errno
 import os
@@ -66,7 +68,7 @@ def _type(letter: str) -> type:
 _TYPES = {letter: _type(_C_LETTERS.get(letter, letter)) for letter in "iIlqNzP"}
 
 
-def buffer(size: int, data: bytes = b"") -> "_ctypes.Array[Any]":
+def buffer(size: int, data: bytes = b"") -> _ctypes.Array[Any]:
     """Return memory that the kernel may write to; read it with bytes()."""
     memory: _ctypes.Array[Any] = type("Buffer", (_ctypes.Array,), {"_type_": _Char, "_length_": size})()
     memory.value = data[:size]
@@ -76,11 +78,11 @@ def buffer(size: int, data: bytes = b"") -> "_ctypes.Array[Any]":
 class Libc:
     """libc.so.7. find: returns the address of a function by name; tests have functions of their own."""
 
-    def __init__(self, find: "Callable[[str], int]") -> None:
+    def __init__(self, find: Callable[[str], int]) -> None:
         self._find = find
         self._functions: dict[str, Callable[..., Any]] = {}
 
-    def _function(self, name: str) -> "Callable[..., Any]":
+    def _function(self, name: str) -> Callable[..., Any]:
         function = self._functions.get(name)
         if function is None:
             flags = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_USE_ERRNO
@@ -90,14 +92,14 @@ class Libc:
             function.argtypes = tuple(_TYPES[letter] for letter in SIGNATURES[name])
         return function
 
-    def _call(self, name: str, *arguments: "int | bytes | None") -> int:
+    def _call(self, name: str, *arguments: int | bytes | None) -> int:
         result: int = self._function(name)(*arguments)
         if result < 0:
             number = _ctypes.get_errno()
             raise OSError(number, os.strerror(number))
         return result
 
-    def _call_pairs(self, name: str, pairs: "Sequence[tuple[str, Value]]", flags: int) -> int:
+    def _call_pairs(self, name: str, pairs: Sequence[tuple[str, Value]], flags: int) -> int:
         """Make a call whose arguments are names and values; its error text, where it gives one, is the kernel's own."""
         message = buffer(1024)
         memory = [_memory(item) for pair in (*pairs, ("errmsg", message)) for item in pair]
@@ -126,7 +128,7 @@ class Libc:
             raise
         return Jail(jid, which if isinstance(which, str) else text(bytes(name)), text(bytes(path)))
 
-    def jails(self) -> "Iterator[Jail]":
+    def jails(self) -> Iterator[Jail]:
         """Yield all live jails below ours, by jid."""
         last = 0
         while True:
@@ -175,7 +177,7 @@ class Libc:
         """Do as jail_remove does. EINVAL when the jail is gone."""
         self._call("jail_remove_jd", descriptor)
 
-    def set_jail_cpus(self, jid: int, cpus: "Sequence[int]") -> None:
+    def set_jail_cpus(self, jid: int, cpus: Sequence[int]) -> None:
         """Restrict a jail to these CPUs, numbers below CPU_SETSIZE. EINVAL, EDEADLK when the machine lacks them."""
         words = [0] * (CPU_SETSIZE // 64)  # struct cpuset: an array of long, lowest CPUs first
         for cpu in cpus:
@@ -185,7 +187,7 @@ class Libc:
 
     # -- mounts
 
-    def nmount(self, options: "Sequence[tuple[str, str | None]]", flags: int) -> None:
+    def nmount(self, options: Sequence[tuple[str, str | None]], flags: int) -> None:
         """Mount. options: fstype, fspath and so on; flags: MNT_* bits."""
         self._call_pairs("nmount", options, flags)
 
@@ -291,7 +293,7 @@ class Libc:
         pairs = (entry.partition("=") for entry in text(bytes(out)).split(",") if entry)
         return {key: int(amount.partition("/")[0]) for key, _, amount in pairs}
 
-    def _rctl(self, name: str, words: str, out: "_ctypes.Array[Any] | None") -> None:
+    def _rctl(self, name: str, words: str, out: _ctypes.Array[Any] | None) -> None:
         data = words.encode()
         self._call(name, data, len(data) + 1, _ctypes.addressof(out) if out else None, len(out) if out else 0)
 
@@ -318,12 +320,12 @@ def load() -> Libc:
     return Libc(lambda name: _ctypes.dlsym(handle, name))
 
 
-def _exactly(data: bytes) -> "_ctypes.Array[Any]":
+def _exactly(data: bytes) -> _ctypes.Array[Any]:
     """Return memory that holds data and not a byte more: the kernel compares lengths."""
     return buffer(len(data), data)
 
 
-def _memory(value: "Value") -> "_ctypes.Array[Any] | None":
+def _memory(value: Value) -> _ctypes.Array[Any] | None:
     if value is None or isinstance(value, _ctypes.Array):
         return value
     if isinstance(value, int):

@@ -1,5 +1,7 @@
 """A lock between all runjails of a machine: what they share, like devfs rulesets, knows no --root."""
 
+from __future__ import annotations
+
 import fcntl
 import os
 

@@ -5,6 +5,8 @@ found by `rootfs`, entered with fchdir(2), and mounted on as "."; a file is moun
 which leaves a moment for a swap, so the mount table is asked afterwards where the mount really is.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 import stat
@@ -51,7 +53,7 @@ SHARED_HINT = (
 HINTS = {errno.EOPNOTSUPP: DEVFS_HINT, errno.EBUSY: SHARED_HINT}
 
 
-def mount(libc: "Libc", step: "Mount", host_state: "HostState", boot: str, note: "UndoLog") -> None:
+def mount(libc: Libc, step: Mount, host_state: HostState, boot: str, note: UndoLog) -> None:
     """Perform one Mount step, with the submounts of its source when it is recursive.
 
     boot: what the notes are valid for. Raises HostError.
@@ -74,7 +76,7 @@ def mount(libc: "Libc", step: "Mount", host_state: "HostState", boot: str, note:
         raise HostError(f"{what}: {error}", error.hint) from error
 
 
-def _submounts(libc: "Libc", step: "Mount", host_state: "HostState") -> "list[Mount]":
+def _submounts(libc: Libc, step: Mount, host_state: HostState) -> list[Mount]:
     """Return a step for each mount below the source of a recursive bind, outermost first; nullfs shows none of them."""
     if not step.recursive:
         return []
@@ -91,7 +93,7 @@ def _submounts(libc: "Libc", step: "Mount", host_state: "HostState") -> "list[Mo
 class _Mounting:
     """One mount(2) in the making."""
 
-    def __init__(self, libc: "Libc", step: "Mount", host_state: "HostState", boot: str, note: "UndoLog") -> None:
+    def __init__(self, libc: Libc, step: Mount, host_state: HostState, boot: str, note: UndoLog) -> None:
         self.libc, self.step, self.host_state, self.boot, self.note = libc, step, host_state, boot, note
         self.root = os.path.realpath(host_state.root)
         self.known: set[tuple[int, int]] = set()
@@ -187,7 +189,7 @@ class _Mounting:
 
     # -- the mount
 
-    def _mount_on(self, place: rootfs.ResolvedPath, data: "list[tuple[str, str | None]]") -> None:
+    def _mount_on(self, place: rootfs.ResolvedPath, data: list[tuple[str, str | None]]) -> None:
         """Mount, and fill what is to be filled."""
         before = _working_directory()
         covered = place.open_directory() if self.directory else -1
@@ -203,7 +205,7 @@ class _Mounting:
             if covered >= 0:
                 os.close(covered)
 
-    def _mount_here(self, fspath: str, place: rootfs.ResolvedPath, data: "list[tuple[str, str | None]]") -> None:
+    def _mount_here(self, fspath: str, place: rootfs.ResolvedPath, data: list[tuple[str, str | None]]) -> None:
         """Note the way back, mount, look where the mount went, write down whose it is."""
         mounts = self.libc.mounts()
         self.known = {mounted.fsid for mounted in mounts}
@@ -214,7 +216,7 @@ class _Mounting:
         self._check_mounted(mounted, place)
         owners.write(mounted.fsid, self.boot, owners.token(self.host_state.state))
 
-    def _nmount(self, fspath: str, data: "list[tuple[str, str | None]]", update: int = 0) -> None:
+    def _nmount(self, fspath: str, data: list[tuple[str, str | None]], update: int = 0) -> None:
         options: list[tuple[str, str | None]] = [("fstype", self.step.fstype), ("fspath", fspath)]
         if self.step.fstype in ("nullfs", "zfs"):
             options.append(("from", self.source))
@@ -222,7 +224,7 @@ class _Mounting:
         flags = self.flags & ~c.MNT_RDONLY if writable else self.flags
         self.libc.nmount([*options, *data], flags | update)
 
-    def _check_mounted(self, mounted: "MountEntry", place: rootfs.ResolvedPath) -> None:
+    def _check_mounted(self, mounted: MountEntry, place: rootfs.ResolvedPath) -> None:
         """See that the mount is where it should be and as protected as asked; if not, it goes."""
         expected = f"{self.root.rstrip('/')}/{place.path}"
         wanted = self.flags & PROTECTING if self.step.fstype in KEPT_BY else 0
@@ -239,7 +241,7 @@ class _Mounting:
                 self.libc.unmount(stray.fsid, force=True)
         raise HostError(f"the mount point moved away while it was mounted: not at {expected}", SHARED_HINT)
 
-    def _fill(self, covered: int, data: "list[tuple[str, str | None]]") -> None:
+    def _fill(self, covered: int, data: list[tuple[str, str | None]]) -> None:
         """Copy what the mount covers into it; only then may it become read-only."""
         inside, root = os.open(".", rootfs.DIRECTORY), rootfs.open_root(self.root)
         try:
@@ -279,7 +281,7 @@ def _return_to(directory: int) -> None:
 # -- a read-only root
 
 
-def mount_readonly_root(libc: "Libc", step: "ReadonlyRoot", note: "UndoLog") -> None:
+def mount_readonly_root(libc: Libc, step: ReadonlyRoot, note: UndoLog) -> None:
     """Show the root directory read-only at `target`, a directory of ours. nullfs cannot be made read-only later."""
     what = f"mount {step.source} read-only on {step.target}"
     if step.directory:
@@ -295,7 +297,7 @@ def mount_readonly_root(libc: "Libc", step: "ReadonlyRoot", note: "UndoLog") -> 
         raise HostError(f"{what}: {CAUSES.get(error.errno or 0) or reason(error)}") from error
 
 
-def _make_directory(step: "ReadonlyRoot", note: "UndoLog") -> None:
+def _make_directory(step: ReadonlyRoot, note: UndoLog) -> None:
     """Make the working directory where the image lacks it; what prevents that is for chdir(2) to say."""
     try:
         root = rootfs.open_root(step.source)

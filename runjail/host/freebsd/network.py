@@ -1,5 +1,7 @@
 """Addresses and interfaces for jails, through ifconfig(8): the ioctls behind it differ between releases."""
 
+from __future__ import annotations
+
 from runjail.errors import HostError
 from runjail.host import programs
 from runjail.host.freebsd.lock import MachineLock
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 IFCONFIG = "/sbin/ifconfig"
 
 
-def add_alias(step: "AddressAlias", note: "UndoLog") -> None:
+def add_alias(step: AddressAlias, note: UndoLog) -> None:
     """Put an address on a host interface; one that is there already is not ours to remove later."""
     with MachineLock("addresses"):  # of two who want it at once one adds it
         if _has_address(step.interface, step.family, step.address):
@@ -23,7 +25,7 @@ def add_alias(step: "AddressAlias", note: "UndoLog") -> None:
         programs.check([IFCONFIG, step.interface, step.family, step.address, "alias"])
 
 
-def remove_alias(note: "Note") -> None:
+def remove_alias(note: Note) -> None:
     """Take the address off again, if it and its interface are still there."""
     interface, family, address = note["interface"], note["family"], note["address"]
     try:
@@ -51,14 +53,14 @@ def _packed(family: str, address: str) -> bytes:
         return address.encode()
 
 
-def move_interface(step: "MoveInterface", host_state: "HostState", boot: str, note: "UndoLog") -> None:
+def move_interface(step: MoveInterface, host_state: HostState, boot: str, note: UndoLog) -> None:
     """Give an interface to the jail's own network stack. boot: what the note is valid for."""
     owner = {"name": host_state.name, "root": host_state.root, "jid": host_state.jid}
     note({"undo": "interface", "interface": step.interface, **owner, "boot": boot})
     programs.check([IFCONFIG, step.interface, "vnet", str(host_state.jid)])
 
 
-def return_interface(libc: "Libc", note: "Note") -> None:
+def return_interface(libc: Libc, note: Note) -> None:
     """Fetch the interface back from our jail; when that is gone, the interface came back by itself.
 
     One that was renamed or destroyed comes back by itself, or never.
@@ -68,6 +70,6 @@ def return_interface(libc: "Libc", note: "Note") -> None:
     programs.run([IFCONFIG, note["interface"], "-vnet", str(note["jid"])])
 
 
-def raise_loopback(host_state: "HostState") -> None:
+def raise_loopback(host_state: HostState) -> None:
     """Bring lo0 up with 127.0.0.1 and ::1 in the jail's own network stack; it ends with the jail."""
     programs.check([IFCONFIG, "-j", str(host_state.jid), "lo0", "inet", "127.0.0.1/8", "up"])

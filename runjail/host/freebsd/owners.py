@@ -5,6 +5,8 @@ made for. Who goes takes back its own; what others keep busy is left without an 
 of it happens under the lock `mounts`.
 """
 
+from __future__ import annotations
+
 import os
 
 from runjail.host.freebsd import lock
@@ -28,7 +30,7 @@ def token(state: str) -> str:
         return f"{path}:"
 
 
-def write(fsid: "Sequence[int]", boot: str, owner: str) -> None:
+def write(fsid: Sequence[int], boot: str, owner: str) -> None:
     """Write down whose a mount is."""
     path = _path(fsid, boot)
     os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
@@ -36,13 +38,13 @@ def write(fsid: "Sequence[int]", boot: str, owner: str) -> None:
         file.write(owner)
 
 
-def leave(fsid: "Sequence[int]", boot: str) -> None:
+def leave(fsid: Sequence[int], boot: str) -> None:
     """Let a mount belong to nobody, unless it is gone."""
     if os.path.exists(_path(fsid, boot)):
         write(fsid, boot, NOBODY)
 
 
-def forget(fsid: "Sequence[int]", boot: str) -> None:
+def forget(fsid: Sequence[int], boot: str) -> None:
     """Forget a mount that is gone."""
     try:
         os.unlink(_path(fsid, boot))
@@ -50,7 +52,7 @@ def forget(fsid: "Sequence[int]", boot: str) -> None:
         pass
 
 
-def read(fsid: "Sequence[int]", boot: str) -> str | None:
+def read(fsid: Sequence[int], boot: str) -> str | None:
     """Return whose a mount is: NOBODY's when its owner left it or is gone, None when no container made it."""
     try:
         with open(_path(fsid, boot), encoding="utf-8", errors="surrogateescape") as file:
@@ -60,13 +62,11 @@ def read(fsid: "Sequence[int]", boot: str) -> str | None:
     return owner if owner == token(owner.rpartition(":")[0]) else NOBODY
 
 
-def _path(fsid: "Sequence[int]", boot: str) -> str:
+def _path(fsid: Sequence[int], boot: str) -> str:
     return f"{lock.DIRECTORY}/runjail-mounts/{boot.replace(' ', '-')}.{fsid[0]}.{fsid[1]}"
 
 
-def choose(
-    libc: "Libc", found: "Sequence[MountEntry]", root: str, boot: str, owner: str
-) -> "tuple[list[MountEntry], bool]":
+def choose(libc: Libc, found: Sequence[MountEntry], root: str, boot: str, owner: str) -> tuple[list[MountEntry], bool]:
     """Return which of the mounts below a root `owner` may take away, and whether no other container has this root.
 
     Its own; and, where it is alone, what belongs to nobody.

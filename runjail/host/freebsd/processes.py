@@ -1,5 +1,7 @@
 """Processes of a jail: who they are, since when, and how all of them get a signal. kill(2), sysctl(3) kern.proc."""
 
+from __future__ import annotations
+
 import errno
 import os
 import time
@@ -23,7 +25,7 @@ LAST_KERNEL_PID = 100  # kernel processes that start with the kernel have lower 
 LASTING = ("pagedaemon", "bufdaemon", "vnlru", "syncer")  # those that never end, in the order of their start
 
 
-def boot_id(libc: "Libc") -> str:
+def boot_id(libc: Libc) -> str:
     """Return a text that differs between two boots.
 
     kern.boottime alone will not do: setting the clock moves it, which would make every running container look like
@@ -40,7 +42,7 @@ def boot_id(libc: "Libc") -> str:
     return f"boottime {since}"  # inside a jail, where nobody sets the clock
 
 
-def start_time(libc: "Libc", pid: int) -> str:
+def start_time(libc: Libc, pid: int) -> str:
     """Return the microseconds between boot and fork as text, "" when there is no such process or it is a zombie.
 
     kinfo_proc adds the boot time to what the kernel stores, so both move together when the clock is set.
@@ -49,7 +51,7 @@ def start_time(libc: "Libc", pid: int) -> str:
     return str(proc.start - libc.boottime()) if proc and proc.state != SZOMB else ""
 
 
-def find_jail(libc: "Libc", name: str, path: str, jid: int = 0) -> int:
+def find_jail(libc: Libc, name: str, path: str, jid: int = 0) -> int:
     """Return the jid of the live jail with this name and root directory, 0 when there is none.
 
     A jid or a name alone may belong to somebody else by now. No name: there never was one.
@@ -59,7 +61,7 @@ def find_jail(libc: "Libc", name: str, path: str, jid: int = 0) -> int:
     return prison.jid if prison and ours else 0
 
 
-def members(libc: "Libc", host_state: "HostState") -> "list[Proc]":
+def members(libc: Libc, host_state: HostState) -> list[Proc]:
     """Return the live processes of the jail and of its child jails, and init while it is still outside."""
     jid = find_jail(libc, host_state.name, host_state.root, host_state.jid)
     inside = {jid} if jid else set()
@@ -70,7 +72,7 @@ def members(libc: "Libc", host_state: "HostState") -> "list[Proc]":
     return [proc for proc in living if proc.jid in inside or (proc.pid, proc.start) == init]
 
 
-def kill(libc: "Libc", pid: int, since: str, signal: int) -> bool:
+def kill(libc: Libc, pid: int, since: str, signal: int) -> bool:
     """Signal a process that was forked at `since`. False when it is gone."""
     if not since or start_time(libc, pid) != since:
         return False
@@ -81,7 +83,7 @@ def kill(libc: "Libc", pid: int, since: str, signal: int) -> bool:
     return True
 
 
-def kill_all(libc: "Libc", host_state: "HostState", signal: int) -> None:
+def kill_all(libc: Libc, host_state: HostState, signal: int) -> None:
     """Signal every process of the container; SIGKILL is repeated until nobody is left.
 
     Raises HostError when that does not come to an end.
@@ -101,7 +103,7 @@ def kill_all(libc: "Libc", host_state: "HostState", signal: int) -> None:
         raise HostError(f"send signal {signal} to everybody in jail {host_state.name}: somebody kills who does it")
 
 
-def _from_inside(libc: "Libc", jid: int, signal: int) -> int:
+def _from_inside(libc: Libc, jid: int, signal: int) -> int:
     """Fork a process into the jail that signals everybody else there: kill(-1) needs no program of the image."""
     pid = os.fork()
     if not pid:
@@ -123,7 +125,7 @@ def _from_inside(libc: "Libc", jid: int, signal: int) -> int:
         time.sleep(0.0005)
 
 
-def _signal_everybody(libc: "Libc", jid: int, signal: int) -> int:
+def _signal_everybody(libc: Libc, jid: int, signal: int) -> int:
     """*child* Enter the jail and signal; returns an errno. No descriptor and no trace of the host goes along."""
     libc.procctl(PROC_TRACE_CTL, PROC_TRACE_CTL_DISABLE)
     os.closerange(0, 2**31 - 1)
@@ -142,7 +144,7 @@ def _signal_everybody(libc: "Libc", jid: int, signal: int) -> int:
     return errno.EBUSY
 
 
-def freeze(libc: "Libc", host_state: "HostState") -> None:
+def freeze(libc: Libc, host_state: HostState) -> None:
     """Stop everybody, again while there are newcomers; who sleeps in the kernel stops when it returns from there."""
     for _ in range(FREEZE_ROUNDS):
         kill_all(libc, host_state, SIGSTOP)

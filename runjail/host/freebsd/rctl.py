@@ -3,6 +3,8 @@
 Rules hang on the jail's name, which is ours once the jail is there and no longer; they stay behind it unless removed.
 """
 
+from __future__ import annotations
+
 import errno
 
 from runjail.errors import HostError, reason
@@ -20,7 +22,7 @@ OFF_HINT = "put kern.racct.enable=1 into /boot/loader.conf and reboot"
 PAGE = 4096
 
 
-def limit(libc: "Libc", step: "RctlRules", host_state: "HostState", boot: str, note: "UndoLog") -> None:
+def limit(libc: Libc, step: RctlRules, host_state: HostState, boot: str, note: UndoLog) -> None:
     """Add rules to the jail, then drop others: a limit that is changed is in force all the time.
 
     boot: what the note is valid for. Raises HostError naming the rule, with a hint while the kernel does no accounting.
@@ -37,7 +39,7 @@ def limit(libc: "Libc", step: "RctlRules", host_state: "HostState", boot: str, n
         _remove(libc, f"jail:{subject}:{rule}")
 
 
-def lift(libc: "Libc", note: "Note") -> None:
+def lift(libc: Libc, note: Note) -> None:
     """Remove the rules that were noted, and no others of that name or with other amounts.
 
     They hang on the name. Once another jail has it, they are that one's: its runjail may have set the same.
@@ -49,7 +51,7 @@ def lift(libc: "Libc", note: "Note") -> None:
         _remove(libc, f"jail:{note['subject']}:{rule}")
 
 
-def _remove(libc: "Libc", text: str) -> None:
+def _remove(libc: Libc, text: str) -> None:
     try:
         libc.rctl_remove_rule(text)
     except OSError as error:
@@ -63,7 +65,7 @@ def _refused(what: str, error: OSError) -> HostError:
     return HostError(f"{what}: {reason(error)}")
 
 
-def usage(libc: "Libc", host_state: "HostState") -> "dict[str, Any]":
+def usage(libc: Libc, host_state: HostState) -> dict[str, Any]:
     """Return runc's stats document: CPU time in nanoseconds, sizes in bytes.
 
     Without accounting the numbers are those of the processes that live now.

@@ -1,5 +1,7 @@
 """Keeping the descendants of a process on FreeBSD: procctl(2), PROC_REAP_ACQUIRE and PROC_REAP_KILL."""
 
+from __future__ import annotations
+
 import _signal
 
 from runjail.host.freebsd import libc as libc_freebsd
@@ -14,7 +16,7 @@ PROC_REAP_ACQUIRE = 2
 class FreeBSDReaper:
     """`Kernel` for FreeBSD. libc: another kernel, for tests."""
 
-    def __init__(self, libc: "Libc | None" = None) -> None:
+    def __init__(self, libc: Libc | None = None) -> None:
         self._libc = libc or libc_freebsd.load()
 
     def adopt(self) -> None:

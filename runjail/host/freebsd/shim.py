@@ -1,5 +1,7 @@
 """What a containerd shim needs of FreeBSD beyond jails: to be a reaper, and the root file system's mounts."""
 
+from __future__ import annotations
+
 import _signal
 import os
 import struct
@@ -29,7 +31,7 @@ class FreeBSDShim:
 
     state = "/var/run/containerd"
 
-    def __init__(self, libc: "Libc | None" = None) -> None:
+    def __init__(self, libc: Libc | None = None) -> None:
         self._libc = libc or libc_freebsd.load()
 
     def adopt_orphans(self) -> None:
@@ -40,12 +42,12 @@ class FreeBSDShim:
         """Be killed when our parent ends; our own children are not."""
         self._libc.procctl(PROC_PDEATHSIG_CTL, _signal.SIGKILL)
 
-    def peer(self, connection: "_socket.socket") -> int:
+    def peer(self, connection: _socket.socket) -> int:
         """Return the user at the other end of a Unix socket: the second number of struct xucred (unix(4))."""
         user: int = XUCRED.unpack_from(connection.getsockopt(SOL_LOCAL, LOCAL_PEERCRED, XUCRED_SIZE))[1]
         return user
 
-    def mount(self, fstype: str, source: str, options: "Sequence[str]", root: str, below: str = "") -> None:
+    def mount(self, fstype: str, source: str, options: Sequence[str], root: str, below: str = "") -> None:
         """Mount a file system on a directory of ours, or on one below it, where links of an image may be.
 
         A bind mount is a nullfs here. Raises HostError. Changes the working directory.
@@ -75,11 +77,11 @@ class FreeBSDShim:
 
         freebsd_unmount.clear(self._libc, os.path.realpath(target))
 
-    def ends_with_init(self, host_state: "HostState") -> bool:
+    def ends_with_init(self, host_state: HostState) -> bool:
         """Return False: a jail lives on without its first process."""
         return False
 
-    def oom_kills(self, host_state: "HostState") -> int:
+    def oom_kills(self, host_state: HostState) -> int:
         """Return 0: rctl(8) kills without keeping count."""
         return 0
 

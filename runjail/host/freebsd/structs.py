@@ -4,6 +4,8 @@ Layouts are those of FreeBSD 14 and 15 on 64-bit machines; the sizes and version
 compared, because an identifier read from the wrong place would hit somebody else's process or file system.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 import struct

@@ -1,5 +1,7 @@
 """Taking mounts away again: by file system id, newest first, patiently and then by force."""
 
+from __future__ import annotations
+
 import errno
 import os
 import time
@@ -25,7 +27,7 @@ def is_below(path: str, directory: str) -> bool:
     return path.startswith(directory.rstrip("/") + "/") and path != directory
 
 
-def fsids_below(mounts: "list[MountEntry]", root: str, boot: str, state: str) -> list[list[int]]:
+def fsids_below(mounts: list[MountEntry], root: str, boot: str, state: str) -> list[list[int]]:
     """Return the ids of those mounts below a directory that are not another container's, as JSON data.
 
     state: the state directory of the container that asks.
@@ -38,7 +40,7 @@ def fsids_below(mounts: "list[MountEntry]", root: str, boot: str, state: str) ->
     ]
 
 
-def sweep(libc: "Libc", root: str, keep: "list[list[int]]", boot: str, state: str) -> None:
+def sweep(libc: Libc, root: str, keep: list[list[int]], boot: str, state: str) -> None:
     """Unmount what is below `root`, not in `keep`, and not another container's, newest first.
 
     By force what stays busy, unless another container has this root and holds it: then it is left without an owner, to
@@ -47,24 +49,24 @@ def sweep(libc: "Libc", root: str, keep: "list[list[int]]", boot: str, state: st
     owner = owners.token(state)
     kept = {(a, b) for a, b in keep}
 
-    def find() -> "tuple[list[MountEntry], bool]":
+    def find() -> tuple[list[MountEntry], bool]:
         below = [mounted for mounted in libc.mounts() if mounted.fsid not in kept and is_below(mounted.path, root)]
         return owners.choose(libc, below, root, boot, owner) if below else ([], True)
 
     _unmount_all(libc, find, boot)
 
 
-def clear(libc: "Libc", directory: str) -> None:
+def clear(libc: Libc, directory: str) -> None:
     """Unmount everything on a directory of ours and below it, newest first; by force what stays busy."""
 
-    def find() -> "tuple[list[MountEntry], bool]":
+    def find() -> tuple[list[MountEntry], bool]:
         mounts = libc.mounts()
         return [mounted for mounted in mounts if mounted.path == directory or is_below(mounted.path, directory)], True
 
     _unmount_all(libc, find, "")
 
 
-def _unmount_all(libc: "Libc", find: "Callable[[], tuple[list[MountEntry], bool]]", boot: str) -> None:
+def _unmount_all(libc: Libc, find: Callable[[], tuple[list[MountEntry], bool]], boot: str) -> None:
     """find: returns what is to go, and whether it may go by force. boot: for what is written down about mounts."""
     left: list[str] = []
     force = True
@@ -82,7 +84,7 @@ def _unmount_all(libc: "Libc", find: "Callable[[], tuple[list[MountEntry], bool]
         raise HostError("; ".join(left))
 
 
-def _unmount(libc: "Libc", mounted: "MountEntry", boot: str, force: bool) -> str:
+def _unmount(libc: Libc, mounted: MountEntry, boot: str, force: bool) -> str:
     """Unmount one file system. Returns "" when it is gone, otherwise what holds it."""
     try:
         libc.unmount(mounted.fsid, force)
@@ -93,7 +95,7 @@ def _unmount(libc: "Libc", mounted: "MountEntry", boot: str, force: bool) -> str
     return ""
 
 
-def remove_view(libc: "Libc", note: "Note") -> None:
+def remove_view(libc: Libc, note: Note) -> None:
     """Take the view away, with anything that is still mounted below it."""
     target = os.path.realpath(note["target"])
     clear(libc, target)
@@ -103,7 +105,7 @@ def remove_view(libc: "Libc", note: "Note") -> None:
         pass
 
 
-def remove_mount_point(note: "Note") -> None:
+def remove_mount_point(note: Note) -> None:
     """Remove a mount point that was made for the container, if it is empty."""
     try:
         root = rootfs.open_root(note["root"])

@@ -5,6 +5,8 @@ three numbers: what is wanted in the upper and the type in the lower 16 bits of 
 allows what makes the program return 1. https://docs.kernel.org/bpf/standardization/instruction-set.html
 """
 
+from __future__ import annotations
+
 import errno
 import os
 import struct
@@ -30,7 +32,7 @@ LICENSE = b"BSD\0"
 MOST = 64  # programs that a group can have
 
 
-def assemble(allow: bool, rules: "Sequence[Rule]") -> bytes:
+def assemble(allow: bool, rules: Sequence[Rule]) -> bytes:
     """Return the program of a policy, as steps.DevicePolicy has it.
 
     Where the policy forbids, one rule has to cover everything that is wanted; where it allows, one rule that meets any
@@ -48,7 +50,7 @@ def _answer(allowed: bool) -> list[bytes]:
     return [_instruction(MOVE, RESULT, number=int(allowed)), _instruction(EXIT)]
 
 
-def _test(rule: "Rule", allow: bool) -> list[bytes]:
+def _test(rule: Rule, allow: bool) -> list[bytes]:
     """Return the instructions that answer for what one rule means, and go on after them for everything else.
 
     Each part is read from the context again: with nothing to remember from one rule to the next, the kernel's check of

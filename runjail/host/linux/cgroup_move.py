@@ -1,5 +1,7 @@
 """Moving a container to another control group, limits and all: what an NRI plugin's `cgroupsPath` asks for."""
 
+from __future__ import annotations
+
 import errno
 import os
 
@@ -26,7 +28,7 @@ LIMITS_V2 = (
 ROUNDS = 100  # of looking for processes that were forked while their parents were moved
 
 
-def move(path: str, host_state: "HostState", note: "UndoLog", processes: "Callable[[], list[int]]") -> None:
+def move(path: str, host_state: HostState, note: UndoLog, processes: Callable[[], list[int]]) -> None:
     """Make the group at `path` with the limits of the present one, and put every process of the container into it.
 
     A group that exists keeps its own limits, but takes on the container's device rules. The present group is left,
@@ -73,7 +75,7 @@ def _copy(directory: str, source: str) -> None:
             cgroup.write(f"{directory}/{file}", value)
 
 
-def _join_all(path: str, processes: "Callable[[], list[int]]") -> None:
+def _join_all(path: str, processes: Callable[[], list[int]]) -> None:
     moved: set[int] = set()
     for _ in range(ROUNDS):
         staying = [pid for pid in processes() if pid not in moved]

@@ -4,6 +4,8 @@ Each container leaves a mark on its group, an extended attribute with a number o
 another when it goes leaves the group to that one. Marks go with the group; the kernel forgets both when it stops.
 """
 
+from __future__ import annotations
+
 import os
 import time
 
@@ -40,7 +42,7 @@ def make(path: str, user: str) -> None:
                 break
 
 
-def remove(note: "Note") -> None:
+def remove(note: Note) -> None:
     """Leave a group, and remove what create made once its last process is gone: the group, then unused parents.
 
     One that others use stays for them. Raises HostError when our own processes stay in it.

@@ -4,6 +4,8 @@ A hierarchy that cannot be written is not an error: the Linux host is for develo
 itself. Then a warning names what is not enforced.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 
@@ -38,7 +40,7 @@ def directories(path: str) -> list[str]:
     return [f"{TOP}/{controller}/{path}" for controller in CONTROLLERS if os.path.isdir(f"{TOP}/{controller}")]
 
 
-def create(step: "Cgroup", host_state: "HostState", note: "UndoLog") -> None:
+def create(step: Cgroup, host_state: HostState, note: UndoLog) -> None:
     """Make the group where it is missing, then set its limits and the policy for devices."""
     from runjail.host.linux import cgroup_users, devices
 
@@ -125,12 +127,12 @@ def _inherit(directory: str) -> None:
                     log.debug(f"control group {parent}: {controller}: {reason(error)}")
 
 
-def _settings(resources: "Resources") -> list[tuple[str, str, str]]:
+def _settings(resources: Resources) -> list[tuple[str, str, str]]:
     """Return (controller, file, value) in an order the kernel accepts."""
     return _settings_v2(resources) if unified() else _settings_v1(resources)
 
 
-def _settings_v1(resources: "Resources") -> list[tuple[str, str, str]]:
+def _settings_v1(resources: Resources) -> list[tuple[str, str, str]]:
     rows: list[tuple[str, str, int | str | None]] = [
         ("memory", "memory.limit_in_bytes", resources.memory_limit),
         ("memory", "memory.memsw.limit_in_bytes", _swap(resources)),
@@ -145,7 +147,7 @@ def _settings_v1(resources: "Resources") -> list[tuple[str, str, str]]:
     return [(controller, file, str(value)) for controller, file, value in rows if value not in (None, "")]
 
 
-def _settings_v2(resources: "Resources") -> list[tuple[str, str, str]]:
+def _settings_v2(resources: Resources) -> list[tuple[str, str, str]]:
     quota, period = resources.cpu_quota, resources.cpu_period
     swap = _swap(resources)
     if swap is not None and swap > 0 and resources.memory_limit is not None:
@@ -165,7 +167,7 @@ def _settings_v2(resources: "Resources") -> list[tuple[str, str, str]]:
     return [(controller, file, value) for controller, file, value in rows if value]
 
 
-def _swap(resources: "Resources") -> int | None:
+def _swap(resources: Resources) -> int | None:
     """Return the limit of memory and swap together; without one for memory, an old one would still hold memory."""
     return -1 if resources.memory_limit == -1 and resources.memory_swap is None else resources.memory_swap
 
@@ -241,7 +243,7 @@ def _frozen(path: str) -> bool:
     return content(f"{TOP}/freezer/{path}/freezer.state").strip() in ("FREEZING", "FROZEN")
 
 
-def usage(path: str, processes: int) -> "dict[str, Any]":
+def usage(path: str, processes: int) -> dict[str, Any]:
     """Return the numbers of runc's stats document that this machine knows; a container without a group has none."""
     if not path:
         cpu, memory, limit, pids = {"total": 0, "user": 0, "kernel": 0}, 0, 0, 0
@@ -280,7 +282,7 @@ def _throttling(path: str) -> dict[str, int]:
     return {"periods": periods, "throttledPeriods": throttled, "throttledTime": nanoseconds}
 
 
-def check() -> "list[tuple[str, bool, str, str]]":
+def check() -> list[tuple[str, bool, str, str]]:
     """Return the rows of `runjail check` about control groups and the limits they enforce."""
     version = "v2" if unified() else "v1"
     writable = all(os.access(directory, os.W_OK) for directory in directories("")) and bool(directories(""))

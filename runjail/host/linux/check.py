@@ -1,5 +1,7 @@
 """What `runjail check` says about a Linux machine: one row a right, each tried in a process of its own."""
 
+from __future__ import annotations
+
 import os
 import shutil
 
@@ -25,7 +27,7 @@ CLONE_NEWUSER = 0x10000000
 NULL = (0o20666, 1, 3)  # mode and number of /dev/null
 
 
-def check() -> "list[Row]":
+def check() -> list[Row]:
     """Return rows of what, whether it works, what was found, what mends it ("" where nothing has to be mended)."""
     root = os.geteuid() == 0
     return [
@@ -43,7 +45,7 @@ def check() -> "list[Row]":
     ]
 
 
-def _namespaces() -> "list[Row]":
+def _namespaces() -> list[Row]:
     """One row for all kinds that work, one for each that does not."""
     refusals = {kind: attempt(libc.unshare, flag) for kind, flag in NAMESPACES.items()}
     rows = [
@@ -56,7 +58,7 @@ def _namespaces() -> "list[Row]":
     return [("namespaces", not rows, " ".join(kind for kind, error in refusals.items() if not error), ""), *rows]
 
 
-def _mounts() -> "list[Row]":
+def _mounts() -> list[Row]:
     """Mounts, and device nodes on one of them: there they harm nobody."""
     mounts = _tried("mounts", _mount, "mount(2) works in a namespace of its own")
     if not mounts[1]:
@@ -64,7 +66,7 @@ def _mounts() -> "list[Row]":
     return [mounts, _tried("devices", _device, "device nodes can be made and opened", "CAP_MKNOD")]
 
 
-def _tried(what: str, action: "Callable[[], None]", found: str, capability: str = "CAP_SYS_ADMIN") -> "Row":
+def _tried(what: str, action: Callable[[], None], found: str, capability: str = "CAP_SYS_ADMIN") -> Row:
     error = attempt(action)
     if error is None:
         return (what, True, found, "")
@@ -84,7 +86,7 @@ def _device() -> None:
     os.close(os.open("/dev/null", os.O_RDWR))  # a device cgroup refuses only this
 
 
-def _user_namespaces() -> "Row":
+def _user_namespaces() -> Row:
     """For information: our containers do not use them, engines that run without root do."""
     error = attempt(libc.unshare, CLONE_NEWUSER)
     if error is None:
@@ -93,7 +95,7 @@ def _user_namespaces() -> "Row":
     return ("user namespaces", False, f"{reason(error)}; {limits}, kernel.apparmor_restrict_unprivileged_userns", "")
 
 
-def _seccomp() -> "Row":
+def _seccomp() -> Row:
     actions = cgroups.content("/proc/sys/kernel/seccomp/actions_avail").split()
     if not actions:
         return ("seccomp", False, "this kernel has no filters", "")
@@ -103,12 +105,12 @@ def _seccomp() -> "Row":
         return ("seccomp", False, "profiles are refused: libseccomp is not installed", error.hint or "")
 
 
-def _security_modules() -> "Row":
+def _security_modules() -> Row:
     names = cgroups.content("/sys/kernel/security/lsm")
     return ("security modules", True, names or "not known: securityfs is not mounted", "")
 
 
-def _zfs() -> "Row":
+def _zfs() -> Row:
     """For information: without it images are kept in directories."""
     if not shutil.which("zfs"):
         return ("ZFS", False, "zfs(8) is missing; images are kept in directories", "")
@@ -116,7 +118,7 @@ def _zfs() -> "Row":
     return ("ZFS", there, "/dev/zfs is there" if there else "the module is not loaded; zfs-fuse may serve it", "")
 
 
-def attempt(action: "Callable[..., None]", *arguments: object) -> OSError | None:
+def attempt(action: Callable[..., None], *arguments: object) -> OSError | None:
     """Do something in a child process, so that it has no effect here. Returns how it failed, None when it worked."""
     reading, writing = os.pipe()
     pid = os.fork()

@@ -5,6 +5,8 @@ only); and the bus of a user. The kernel says who we are (SASL EXTERNAL without 
 namespaces too, where our own number is not what the other side sees.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 import time
@@ -51,7 +53,7 @@ class CallError(HostError):
 class Connection:
     """A connection to a manager. Use it in a `with`."""
 
-    def __init__(self, link: "socket.socket", bus: bool) -> None:
+    def __init__(self, link: socket.socket, bus: bool) -> None:
         import jeepney
 
         self._jeepney, self._link, self._parser, self._serial = jeepney, link, jeepney.Parser(), 0
@@ -64,23 +66,23 @@ class Connection:
             link.close()
             raise
 
-    def __enter__(self) -> "Connection":
+    def __enter__(self) -> Connection:
         return self
 
     def __exit__(self, *_raised: object) -> None:
         self._link.close()
 
-    def call(self, member: str, signature: str = "", body: "Body" = (), path: str = MANAGER_PATH) -> "Body":
+    def call(self, member: str, signature: str = "", body: Body = (), path: str = MANAGER_PATH) -> Body:
         """Call a method of the manager, or `Get` of the object at `path`. Raises CallError, HostError."""
         interface = PROPERTIES if member == "Get" else MANAGER
         address = self._jeepney.DBusAddress(path, bus_name=SYSTEMD, interface=interface)
         return self._ask(self._jeepney.new_method_call(address, member, signature or None, body))
 
-    def property(self, interface: str, name: str, path: str = MANAGER_PATH) -> "Any":
+    def property(self, interface: str, name: str, path: str = MANAGER_PATH) -> Any:
         """Return the value of a property, without its signature."""
         return self.call("Get", "ss", (interface, name), path)[0][1]
 
-    def run_job(self, member: str, signature: str, body: "Body") -> str:
+    def run_job(self, member: str, signature: str, body: Body) -> str:
         """Call a method that queues a job, and return how it ended: `done`, `failed`, `timeout`, ...
 
         Raises CallError, and HostError when it takes too long.
@@ -91,7 +93,7 @@ class Connection:
             self._receive(end)
         return self._ended.pop(job)
 
-    def _ask(self, message: "Message") -> "Body":
+    def _ask(self, message: Message) -> Body:
         """Send a call and return the body of its answer; the ends of jobs that come before it are kept."""
         self._serial += 1
         try:
@@ -109,7 +111,7 @@ class Connection:
             raise CallError(name, str(body[0]) if body else name)
         return body
 
-    def _receive(self, end: float) -> "Message":
+    def _receive(self, end: float) -> Message:
         """Return the next message. Raises HostError at `end`, of the monotonic clock, or when systemd hangs up."""
         while not (message := self._parser.get_next_message()):
             try:
@@ -148,7 +150,7 @@ def connect(user: bool) -> Connection:
         return Connection(link, bus=False)
 
 
-def user_address(environ: "os._Environ[str] | dict[str, str]") -> str:
+def user_address(environ: os._Environ[str] | dict[str, str]) -> str:
     """Return the address of our user's bus. Raises HostError where nothing says what it is."""
     if address := environ.get("DBUS_SESSION_BUS_ADDRESS"):
         return address
@@ -180,7 +182,7 @@ def _socket_name(address: str) -> str:
     return unquote(said["path"]) if "path" in said else f"\0{unquote(said['abstract'])}" if "abstract" in said else ""
 
 
-def _dial(name: str) -> "socket.socket":
+def _dial(name: str) -> socket.socket:
     """Connect and introduce ourselves. Raises OSError."""
     import socket
 
@@ -202,7 +204,7 @@ def _dial(name: str) -> "socket.socket":
     return link
 
 
-def _connect(link: "socket.socket", name: str) -> None:
+def _connect(link: socket.socket, name: str) -> None:
     for attempt in range(CONNECT_ROUNDS):
         try:
             return link.connect(name)
@@ -213,7 +215,7 @@ def _connect(link: "socket.socket", name: str) -> None:
     return None
 
 
-def _line(link: "socket.socket") -> bytes:
+def _line(link: socket.socket) -> bytes:
     """Read one line of the introduction, byte by byte: what follows it is not ours to take."""
     said = b""
     while not said.endswith(b"\r\n") and len(said) < MAX_GREETING:

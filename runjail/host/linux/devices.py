@@ -3,6 +3,8 @@
 The policy is put into force before the first process joins. It holds for everything that ever runs in the group.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 EVERYTHING = "a *:* rwm"
 
 
-def hold(policy: "DevicePolicy | None", host_state: "HostState") -> None:
+def hold(policy: DevicePolicy | None, host_state: HostState) -> None:
     """Put a policy into force for host_state.cgroup, or do without where this machine does not let us."""
     if not policy:
         return
@@ -34,7 +36,7 @@ def hold(policy: "DevicePolicy | None", host_state: "HostState") -> None:
             log.warning(f"device rules cannot be set ({reason(error)}): {lost}")
 
 
-def do_without(policy: "DevicePolicy | None", host_state: "HostState") -> str:
+def do_without(policy: DevicePolicy | None, host_state: HostState) -> str:
     """Mark the host state as one that lacks its policy, and return what that means, "" when it needs none.
 
     Its processes get no CAP_MKNOD, and device files do nothing but in its own /dev. Raises HostError when the policy
@@ -48,7 +50,7 @@ def do_without(policy: "DevicePolicy | None", host_state: "HostState") -> str:
     return "the container gets no CAP_MKNOD, and no device files but those of its own /dev"
 
 
-def enforce(path: str, allow: bool, rules: "Sequence[Rule]") -> None:
+def enforce(path: str, allow: bool, rules: Sequence[Rule]) -> None:
     """Put a policy into force for a control group that exists. Raises OSError where it cannot be."""
     if cgroup.unified():
         from runjail.host.linux import bpf
@@ -60,7 +62,7 @@ def enforce(path: str, allow: bool, rules: "Sequence[Rule]") -> None:
         raise OSError(errno.EOPNOTSUPP, "no controller for devices")
 
 
-def _words(rule: "Rule") -> str:
+def _words(rule: Rule) -> str:
     kind, major, minor, access = rule
     return f"{kind} {'*' if major == -1 else major}:{'*' if minor == -1 else minor} {access}"
 

@@ -5,6 +5,8 @@ There is no persistent object like a jail, hence nothing to leak: when init dies
 ctypes is imported by the verbs that need more than /proc and kill(2).
 """
 
+from __future__ import annotations
+
 import errno
 import os
 
@@ -29,7 +31,7 @@ class LinuxHost:
     """`Host` for Linux. State that spans one child's life: what its root is still to become, and where it appears."""
 
     os = "linux"
-    _points: "Points"
+    _points: Points
 
     def __init__(self) -> None:
         self._readonly, self._propagation, self._lacks_policy = False, "", False
@@ -50,7 +52,7 @@ class LinuxHost:
 
     # -- steps ---------------------------------------------------------------------------------------------------
 
-    def apply(self, step: "Step", host_state: HostState, note: "UndoLog") -> None:
+    def apply(self, step: Step, host_state: HostState, note: UndoLog) -> None:
         """Perform one step; the container's mounts are its own and need no undo, what they leave on disk does."""
         from runjail import steps
         from runjail.host.linux import cgroups, mounts
@@ -91,7 +93,7 @@ class LinuxHost:
         else:
             raise HostError(f"the Linux host has no {type(step).__name__}")
 
-    def _create_namespaces(self, step: "Any", host_state: HostState) -> None:
+    def _create_namespaces(self, step: Any, host_state: HostState) -> None:
         import _socket
 
         from runjail.host.linux import join, libc, mount_points, mounts, root
@@ -120,7 +122,7 @@ class LinuxHost:
         if step.domainname is not None:
             _ask("setting the domain name", "setdomainname(2)", libc.setdomainname, step.domainname)
 
-    def undo(self, note: "Note", host_state: HostState) -> None:
+    def undo(self, note: Note, host_state: HostState) -> None:
         """Take back a mount point that was made, a control group, or a scope of systemd's."""
         if note["undo"] == "made":
             from runjail.host.linux import mount_points
@@ -137,7 +139,7 @@ class LinuxHost:
 
     # -- processes -----------------------------------------------------------------------------------------------
 
-    def fork_init(self, host_state: HostState, plan: "Plan") -> int:
+    def fork_init(self, host_state: HostState, plan: Plan) -> int:
         """Fork pid 1 of a new pid namespace, which ours is entered again after for later children.
 
         In a pid namespace that has processes already the child appears only when it is confined.
@@ -216,7 +218,7 @@ class LinuxHost:
         os.chdir("/")
         self._shut(libc, host_state, keep)
 
-    def appear(self, tell: "Callable[[int], None]") -> bool:
+    def appear(self, tell: Callable[[int], None]) -> bool:
         """Go on as a process in the pid namespace that was joined; see join.py."""
         from runjail.host.linux import join
 
@@ -231,7 +233,7 @@ class LinuxHost:
 
             cgroups.enter(host_state.cgroup)
 
-    def _shut(self, libc: "Any", host_state: HostState, keep: list[int]) -> None:
+    def _shut(self, libc: Any, host_state: HostState, keep: list[int]) -> None:
         close_others(keep)
         if host_state.keyring:
             _forget_keys(libc)
@@ -247,7 +249,7 @@ class LinuxHost:
         except OSError as error:
             raise HostError(f"setting oom_score_adj to {score}: {reason(error)}") from error
 
-    def apply_credentials(self, process: "Process") -> None:
+    def apply_credentials(self, process: Process) -> None:
         """Take on limits, ids and capabilities (setpriv(1)'s order: bounding set, ids, then the rest).
 
         Only now a root that is to be read-only is made so: its working directory could still be made.
@@ -271,7 +273,7 @@ class LinuxHost:
         prepared, self._filter = self._filter, b""
         seccomp_profile.install(prepared)
 
-    def open_console(self, process: "Process", host_state: HostState) -> tuple[int, int]:
+    def open_console(self, process: Process, host_state: HostState) -> tuple[int, int]:
         """Open a terminal of the container's own devpts, or of the host's when it has none."""
         from runjail.host.linux import identity
 
@@ -307,13 +309,13 @@ class LinuxHost:
 
         processes.hold(host_state, False, self.start_time)
 
-    def move_cgroup(self, path: str, host_state: HostState, note: "UndoLog") -> None:
+    def move_cgroup(self, path: str, host_state: HostState, note: UndoLog) -> None:
         """Make another control group with the same limits and move every process there."""
         from runjail.host.linux import cgroup_move
 
         cgroup_move.move(path, host_state, note, lambda: self.processes(host_state))
 
-    def usage(self, host_state: HostState) -> "dict[str, Any]":
+    def usage(self, host_state: HostState) -> dict[str, Any]:
         """Return runc's stats document from the control group; empty numbers without one."""
         from runjail.host.linux import cgroups
 
@@ -334,7 +336,7 @@ def _read(path: str) -> str:
         os.close(descriptor)
 
 
-def _forget_keys(libc: "Any") -> None:
+def _forget_keys(libc: Any) -> None:
     """Leave our caller's session keyring: its keys are not the container's."""
     try:
         libc.new_session_keyring()
@@ -343,7 +345,7 @@ def _forget_keys(libc: "Any") -> None:
             raise HostError(f"making a session keyring: {reason(error)}") from error
 
 
-def _ask(doing: str, call: str, function: "Callable[..., None]", *arguments: object) -> None:
+def _ask(doing: str, call: str, function: Callable[..., None], *arguments: object) -> None:
     """Make a system call that takes rights; an error says which, and what would allow it."""
     try:
         function(*arguments)
@@ -353,7 +355,7 @@ def _ask(doing: str, call: str, function: "Callable[..., None]", *arguments: obj
         raise rights.refused(doing, call, error) from error
 
 
-def _write_sysctls(step: "Any") -> None:
+def _write_sysctls(step: Any) -> None:
     for key, value in step.values:
         try:
             descriptor = os.open("/proc/sys/" + key.replace(".", "/"), os.O_WRONLY | os.O_CLOEXEC)

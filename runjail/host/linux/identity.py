@@ -1,5 +1,7 @@
 """What a process becomes inside a Linux container: its limits, ids, capabilities and terminal."""
 
+from __future__ import annotations
+
 import errno
 import fcntl
 import os
@@ -35,7 +37,7 @@ TIOCGPTPEER = 0x5441
 TIOCSPTLCK = 0x40045431
 
 
-def apply_credentials(process: "Process") -> None:
+def apply_credentials(process: Process) -> None:
     """Take on what `process` says; bounding capabilities and limits need the privileges that the ids then take away."""
     common.set_rlimits(_attainable(process.rlimits), RLIMITS)
     wanted = process.capabilities or Capabilities()  # not named: none, whoever it runs as
@@ -48,7 +50,7 @@ def apply_credentials(process: "Process") -> None:
     libc.prctl(libc.PR_SET_DUMPABLE, 0)  # again: a change of ids sets it to fs.suid_dumpable
 
 
-def without_mknod(process: "Process") -> "Process":
+def without_mknod(process: Process) -> Process:
     """Return the process without CAP_MKNOD, which is gone for good from what this process may ever give."""
     libc.prctl(libc.PR_CAPBSET_DROP, CAPABILITIES.index("MKNOD"))
     sets = process.capabilities
@@ -61,7 +63,7 @@ def without_mknod(process: "Process") -> "Process":
     return process.replace(capabilities=sets.replace(**kept))
 
 
-def _attainable(rlimits: "tuple[Rlimit, ...]") -> "tuple[Rlimit, ...]":
+def _attainable(rlimits: tuple[Rlimit, ...]) -> tuple[Rlimit, ...]:
     """Where even root may not raise limits (a container without CAP_SYS_RESOURCE, as CI machines are), stop at ours."""
     if libc.prctl(libc.PR_CAPBSET_READ, CAPABILITIES.index("SYS_RESOURCE")):
         return rlimits
@@ -96,7 +98,7 @@ def _drop_bounding(allowed: int) -> None:
             raise HostError(f"dropping capabilities: {reason(error)}", "that takes CAP_SETPCAP") from error
 
 
-def _set_capabilities(wanted: "Capabilities") -> None:
+def _set_capabilities(wanted: Capabilities) -> None:
     try:
         libc.capset(_mask(wanted.effective), _mask(wanted.permitted), _mask(wanted.inheritable))
     except OSError as error:
@@ -110,7 +112,7 @@ def _set_capabilities(wanted: "Capabilities") -> None:
                 continue
 
 
-def open_console(process: "Process", host_state: "HostState") -> tuple[int, int]:
+def open_console(process: Process, host_state: HostState) -> tuple[int, int]:
     """Return (master, slave). The slave is taken from the master itself, never by a path inside the container."""
     master = _open_ptmx(host_state)
     fcntl.ioctl(master, TIOCSPTLCK, struct.pack("i", 0))
@@ -121,7 +123,7 @@ def open_console(process: "Process", host_state: "HostState") -> tuple[int, int]
     return master, slave
 
 
-def _open_ptmx(host_state: "HostState") -> int:
+def _open_ptmx(host_state: HostState) -> int:
     """Open the multiplexer of the container's devpts when it has one, else the host's."""
     flags = os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC
     # Only init, which has no pid to itself, sees the container's mounts by their paths; exec sees them through init.

@@ -7,6 +7,8 @@ is the host's, and takes on its final identity. setns(2) puts only children into
 fork, by clone(2) with CLONE_PARENT, so that the new process is the child of whoever forked the old one.
 """
 
+from __future__ import annotations
+
 import os
 
 from runjail.errors import HostError, reason
@@ -54,7 +56,7 @@ def open_one(path: str, kind: str) -> int:
         raise HostError(f"joining the {kind} namespace {path}: {reason(error)}") from error
 
 
-def open_others(host_state: "HostState", kinds: tuple[str, ...]) -> list[tuple[int, int]]:
+def open_others(host_state: HostState, kinds: tuple[str, ...]) -> list[tuple[int, int]]:
     """Open those namespaces of init that are not ours, each with its CLONE_ flag."""
     opened = []
     for kind in kinds:
@@ -75,7 +77,7 @@ def hide() -> None:
     libc.wipe(start, end - start)
 
 
-def appear(tell: "Callable[[int], None]") -> None:
+def appear(tell: Callable[[int], None]) -> None:
     """Return in a new process, in the pid namespace that was joined for children; ours tells its pid and ends.
 
     The new one ends as well when nobody was told of it: whoever waits for it would wait for ever.

@@ -4,6 +4,8 @@ Through `_ctypes`, the C half of ctypes: the Python half defines forty types nob
 `create` and `exec` 2 ms.
 """
 
+from __future__ import annotations
+
 import _ctypes
 import errno
 import os
@@ -204,12 +206,12 @@ def seccomp(operation: int, flags: int, program: int) -> None:
     _checked(_syscall(_SECCOMP, operation, flags, program))
 
 
-def buffer(content: bytes) -> "Any":
+def buffer(content: bytes) -> Any:
     """Return memory that holds `content`, for as long as the caller keeps it."""
     return (_Byte * len(content)).from_buffer_copy(content)
 
 
-def address(memory: "Any") -> int:
+def address(memory: Any) -> int:
     """Return where a buffer is."""
     return _ctypes.addressof(memory)
 
@@ -226,7 +228,7 @@ def bpf_answer(command: int, attributes: bytes) -> bytes:
     return bytes(memory)
 
 
-def _call_bpf(command: int, memory: "Any") -> int:
+def _call_bpf(command: int, memory: Any) -> int:
     number = SYS_BPF.get(os.uname().machine)
     if number is None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))

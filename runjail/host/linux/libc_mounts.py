@@ -1,5 +1,7 @@
 """The newer mount interface of Linux, in which a mount is a descriptor before it is at a place."""
 
+from __future__ import annotations
+
 import _ctypes
 import os
 
@@ -56,7 +58,7 @@ def fsopen(fstype: str) -> int:
     return _checked(_fsopen(FSOPEN, os.fsencode(fstype), FSOPEN_CLOEXEC))
 
 
-def fsmount(context: int, options: "Sequence[tuple[str, str]]") -> int:
+def fsmount(context: int, options: Sequence[tuple[str, str]]) -> int:
     """fsconfig(2) and fsmount(2), Linux 5.2: return a mount of what was prepared, which is not attached anywhere."""
     for key, value in options:
         kind = FSCONFIG_SET_STRING if value else FSCONFIG_SET_FLAG

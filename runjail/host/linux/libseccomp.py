@@ -4,6 +4,8 @@ The library knows the numbers of system calls on every architecture, and how to 
 instructions. Through `_ctypes`, as `libc.py`.
 """
 
+from __future__ import annotations
+
 import _ctypes
 import os
 import struct
@@ -73,7 +75,7 @@ class Library:
         except OSError as error:
             raise HostError(f"linux.seccomp: {LIBRARY} is not installed", HINT) from error
 
-        def declare(name: str, kind: type, *arguments: type) -> "Any":
+        def declare(name: str, kind: type, *arguments: type) -> Any:
             function = kind(_ctypes.dlsym(handle, name))
             function.argtypes = arguments
             return function
@@ -96,7 +98,7 @@ def version() -> str:
     return ".".join(str(number) for number in numbers)
 
 
-def compile_profile(profile: "Seccomp") -> bytes:
+def compile_profile(profile: Seccomp) -> bytes:
     """Return the profile as instructions of BPF (struct sock_filter).
 
     Names that no architecture of the profile has, or this library does not know, are left out, as by runc.
@@ -119,12 +121,12 @@ def compile_profile(profile: "Seccomp") -> bytes:
     return newer_calls.prelude(library, profile, architectures) + program
 
 
-def _action(word: str, number: "int | None") -> int:
+def _action(word: str, number: int | None) -> int:
     base = ACTIONS[word]
     return base | (EPERM if number is None else number) if word in NUMBERED else base
 
 
-def _add_architectures(library: Library, context: "Any", names: "tuple[str, ...]") -> list[int]:
+def _add_architectures(library: Library, context: Any, names: tuple[str, ...]) -> list[int]:
     """Add the architectures to the native one, which is always there. Returns all of them as AUDIT_ARCH_ numbers."""
     found = [library.arch_native() & 0xFFFFFFFF]
     for index, name in enumerate(names):
@@ -137,7 +139,7 @@ def _add_architectures(library: Library, context: "Any", names: "tuple[str, ...]
     return found
 
 
-def _add_rule(library: Library, context: "Any", rule: "SeccompRule", default: int, place: str) -> None:
+def _add_rule(library: Library, context: Any, rule: SeccompRule, default: int, place: str) -> None:
     action = _action(rule.action, rule.errno)
     if action == default:  # says nothing new; libseccomp refuses such rules
         return
@@ -154,7 +156,7 @@ def _add_rule(library: Library, context: "Any", rule: "SeccompRule", default: in
                 _check(result, f"{place}: {name}")
 
 
-def _groups(args: "tuple[tuple[int, int, int, str], ...]") -> "list[tuple[tuple[int, int, int, str], ...]]":
+def _groups(args: tuple[tuple[int, int, int, str], ...]) -> list[tuple[tuple[int, int, int, str], ...]]:
     """Return what belongs into one rule: conditions hold together, but those on one argument are alternatives."""
     indexes = [index for index, _, _, _ in args]
     if len(set(indexes)) == len(indexes):
@@ -162,7 +164,7 @@ def _groups(args: "tuple[tuple[int, int, int, str], ...]") -> "list[tuple[tuple[
     return [(condition,) for condition in args]
 
 
-def _export(library: Library, context: "Any") -> bytes:
+def _export(library: Library, context: Any) -> bytes:
     descriptor = os.memfd_create("seccomp", os.MFD_CLOEXEC)
     try:
         _check(library.export(context, descriptor), "linux.seccomp: exporting")

@@ -4,6 +4,8 @@ What covers a masked path is a file or directory of ours that is empty and on a 
 /dev/null would do as well, but for one thing: who may change its mode inside changes the host's.
 """
 
+from __future__ import annotations
+
 import os
 import stat
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 PROTECTED = libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC
 
 
-def mask_paths(step: "steps.MaskPaths", host_state: "HostState") -> None:
+def mask_paths(step: steps.MaskPaths, host_state: HostState) -> None:
     """Cover masked paths with nothing and make others read-only; what does not exist needs neither."""
     root = rootfs.open_root(host_state.root)
     try:
@@ -84,7 +86,7 @@ def _make_readonly(root: int, path: str) -> None:
         place.close()
 
 
-def _existing(root: int, path: str) -> "rootfs.ResolvedPath | None":
+def _existing(root: int, path: str) -> rootfs.ResolvedPath | None:
     try:
         place = rootfs.resolve(root, path)
     except OSError:

@@ -8,6 +8,8 @@ was made is marked, everyone who uses it notes it, and the last one removes it. 
 lock on the root while it mounts; whoever removes holds it alone and then looks who lives there.
 """
 
+from __future__ import annotations
+
 import fcntl
 import os
 import time
@@ -34,7 +36,7 @@ class Points:
         inside = os.path.realpath(root).startswith(os.path.realpath(bundle) + "/")
         self._root = root if inside and _mount_of(root) == _mount_of(bundle) else ""
 
-    def find(self, root: int, destination: str, directory: bool, note: "UndoLog") -> tuple[rootfs.ResolvedPath, bool]:
+    def find(self, root: int, destination: str, directory: bool, note: UndoLog) -> tuple[rootfs.ResolvedPath, bool]:
         """Return the place of a mount and whether it was made now.
 
         root: the root, which is a mount by now. As long as it stays open nobody removes the place.
@@ -59,7 +61,7 @@ class Points:
         return place, bool(made)
 
 
-def roll_back(note: "Note") -> None:
+def roll_back(note: Note) -> None:
     """Remove a mount point that was made, unless somebody else uses the root now: then that one's notes have it too."""
     try:
         root = rootfs.open_root(note["root"])

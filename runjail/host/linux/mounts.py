@@ -4,6 +4,8 @@ Every target is resolved by `rootfs` and mounted on through /proc/self/fd, so th
 mount astray.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 import stat
@@ -41,7 +43,7 @@ CGROUPS = "/sys/fs/cgroup"
 ATTEMPTS = 5  # at a mount point that goes away
 
 
-def mount(step: "steps.Mount", host_state: "HostState", note: "UndoLog", points: "Points", pids: int = -1) -> None:
+def mount(step: steps.Mount, host_state: HostState, note: UndoLog, points: Points, pids: int = -1) -> None:
     """Perform one Mount step below the root. pids: descriptor of the pid namespace that a proc shows, -1 for ours."""
     try:
         root = rootfs.open_root(host_state.root)
@@ -63,9 +65,7 @@ def mount(step: "steps.Mount", host_state: "HostState", note: "UndoLog", points:
         raise HostError(f"mounting {what}({step.fstype}) on {step.destination}: {reason(error)}", hint) from error
 
 
-def _mount_below(
-    root: int, step: "steps.Mount", host_state: "HostState", note: "UndoLog", points: "Points", pids: int
-) -> None:
+def _mount_below(root: int, step: steps.Mount, host_state: HostState, note: UndoLog, points: Points, pids: int) -> None:
     directory = step.fstype != "bind" or os.path.isdir(step.source)
     place, made = points.find(root, step.destination, directory, note)
     try:
@@ -77,7 +77,7 @@ def _mount_below(
 
 
 def _mount_at(
-    root: int, place: rootfs.ResolvedPath, step: "steps.Mount", host_state: "HostState", mode: int, pids: int
+    root: int, place: rootfs.ResolvedPath, step: steps.Mount, host_state: HostState, mode: int, pids: int
 ) -> None:
     """Mount on a place of the image's, whose st_mode is `mode`, or on one that we made, where `mode` is 0."""
     covered = place.open_directory() if step.copy_up else -1
@@ -114,7 +114,7 @@ def _mount_at(
             os.close(descriptor)
 
 
-def _flag_bits(step: "steps.Mount") -> int:
+def _flag_bits(step: steps.Mount) -> int:
     bits = 0
     for word in step.flags:
         bits |= FLAGS[word]
@@ -162,7 +162,7 @@ def restrict_place(place: rootfs.ResolvedPath, flags: int) -> None:
         os.close(descriptor)
 
 
-def _mount_cgroups(place: rootfs.ResolvedPath, host_state: "HostState", flags: int) -> None:
+def _mount_cgroups(place: rootfs.ResolvedPath, host_state: HostState, flags: int) -> None:
     """Show the container its own control group: one tree (v2), or a tmpfs with one bind mount each (v1).
 
     flags are those of each bind mount below the tmpfs, too: a container that could write there would raise its limits.

@@ -1,5 +1,7 @@
 """The one interface of a network namespace that was just made."""
 
+from __future__ import annotations
+
 import fcntl
 import sys
 

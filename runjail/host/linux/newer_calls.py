@@ -5,6 +5,8 @@ calls and go on without them on ENOSYS, but take EPERM at its word, so programs 
 calls with numbers above every number that the profile knows get ENOSYS, before the profile is asked.
 """
 
+from __future__ import annotations
+
 import struct
 
 TYPE_CHECKING = False
@@ -21,7 +23,7 @@ AUDIT_X86_64, TOKEN_X32, X32_BIT = 0xC000003E, 0x4000003E, 0x40000000
 PERMITTING = ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_TRACE")
 
 
-def prelude(library: "Library", profile: "Seccomp", architectures: list[int]) -> bytes:
+def prelude(library: Library, profile: Seccomp, architectures: list[int]) -> bytes:
     """Return instructions that go before the program.
 
     Empty where the profile permits by default or answers ENOSYS itself. architectures: AUDIT_ARCH_ numbers.
@@ -30,7 +32,7 @@ def prelude(library: "Library", profile: "Seccomp", architectures: list[int]) ->
     if own or profile.default in PERMITTING:
         return b""
     names = [name.encode() for rule in profile.rules for name in rule.names]
-    rows: "list[Row]" = [(LOAD, 0, 0, ARCHITECTURE)]
+    rows: list[Row] = [(LOAD, 0, 0, ARCHITECTURE)]
     for architecture in architectures:
         last = max((library.resolve_for(architecture, name) for name in names), default=-1)
         if architecture != TOKEN_X32 and last > 0:  # x32 has x86_64's architecture
@@ -40,16 +42,16 @@ def prelude(library: "Library", profile: "Seccomp", architectures: list[int]) ->
     return b"".join(struct.pack("@HBBI", *_resolved(row, at, answer)) for at, row in enumerate(rows))
 
 
-def _block(architecture: int, last: int) -> "list[Row]":
+def _block(architecture: int, last: int) -> list[Row]:
     """Look at calls of one architecture: to `answer` with those above `last`, `past` to the program with the others."""
-    rows: "list[Row]" = [(LOAD, 0, 0, NUMBER)]
+    rows: list[Row] = [(LOAD, 0, 0, NUMBER)]
     if architecture == AUDIT_X86_64:
         rows.append((AT_LEAST, "past", 0, X32_BIT))
     rows.append((GREATER, "answer", "past", last))
     return [(EQUAL, 0, len(rows), architecture), *rows]
 
 
-def _resolved(row: "Row", at: int, answer: int) -> tuple[int, int, int, int]:
+def _resolved(row: Row, at: int, answer: int) -> tuple[int, int, int, int]:
     """Turn places into distances from the instruction after this one."""
     places = {"answer": answer - at - 1, "past": answer - at}
     code, true, false, value = row

@@ -1,5 +1,7 @@
 """Device nodes and links below a /dev that is the container's own."""
 
+from __future__ import annotations
+
 import os
 import stat
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 KINDS = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
 
 
-def make_nodes(step: "steps.DeviceNodes", host_state: "HostState") -> None:
+def make_nodes(step: steps.DeviceNodes, host_state: HostState) -> None:
     """Create device nodes and links; what is already there stays."""
     root = rootfs.open_root(host_state.root)
     try:

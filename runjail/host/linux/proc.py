@@ -5,6 +5,8 @@ in there before it has given up all that is the host's, so a process that has no
 root directory, no environment, no privilege but the one to mount, and no system call with which to use it otherwise.
 """
 
+from __future__ import annotations
+
 import _signal
 import _socket
 import os
@@ -26,7 +28,7 @@ CAP_SYS_ADMIN = 21
 RIGHTS = struct.Struct("i")
 
 
-def mount_on(place: "rootfs.ResolvedPath", pids: int, root: str, options: "Sequence[tuple[str, str]]") -> None:
+def mount_on(place: rootfs.ResolvedPath, pids: int, root: str, options: Sequence[tuple[str, str]]) -> None:
     """Mount proc for the pid namespace of a descriptor on a resolved place. root: any directory."""
     context = _prepare(pids, root)
     try:
@@ -70,7 +72,7 @@ def _prepare(pids: int, root: str) -> int:
             os.waitpid(pid, 0)
 
 
-def _send_one(connection: "_socket.socket", pids: int, root: str) -> "NoReturn":
+def _send_one(connection: _socket.socket, pids: int, root: str) -> NoReturn:
     """*child* Give up everything, appear in the pid namespace, send the descriptor."""
     try:
         join.hide()
@@ -88,7 +90,7 @@ def _send_one(connection: "_socket.socket", pids: int, root: str) -> "NoReturn":
         os._exit(1)
 
 
-def _say(connection: "_socket.socket", text: bytes) -> None:
+def _say(connection: _socket.socket, text: bytes) -> None:
     connection.sendmsg([text])
 
 

@@ -3,6 +3,8 @@
 `start_time` is how the host tells processes apart: the start time of a pid, "" for none and for zombies.
 """
 
+from __future__ import annotations
+
 import _signal
 import os
 import time
@@ -22,7 +24,7 @@ KILL_ROUNDS = 200
 KILL_PAUSE = 0.005  # seconds
 
 
-def kill(pid: int, expected: str, signal: int, start_time: "StartTime") -> bool:
+def kill(pid: int, expected: str, signal: int, start_time: StartTime) -> bool:
     """Signal the process whose start time is the expected one. False when it is gone, or the pid is another's."""
     try:
         descriptor = os.pidfd_open(pid)
@@ -39,7 +41,7 @@ def kill(pid: int, expected: str, signal: int, start_time: "StartTime") -> bool:
     return True
 
 
-def kill_all(host_state: "HostState", signal: int, start_time: "StartTime") -> None:
+def kill_all(host_state: HostState, signal: int, start_time: StartTime) -> None:
     """Signal everybody; a KILL is repeated until nobody is left, since the killed may just have forked.
 
     The kernel kills a private pid namespace together with its init, so there nobody needs to be looked for. Who is
@@ -60,7 +62,7 @@ def kill_all(host_state: "HostState", signal: int, start_time: "StartTime") -> N
     raise HostError(f"processes survive SIGKILL: {' '.join(map(str, find(host_state, start_time)))}")
 
 
-def find(host_state: "HostState", start_time: "StartTime") -> list[int]:
+def find(host_state: HostState, start_time: StartTime) -> list[int]:
     """Return the pids of the container's processes, sorted.
 
     The kernel gives the number of a namespace that ended to the next one. A private pid namespace ends with its init;
@@ -76,7 +78,7 @@ def find(host_state: "HostState", start_time: "StartTime") -> list[int]:
     return [pid for pid in _all_pids() if _shares(host_state, pid, "pid", start_time)] if init_lives else []
 
 
-def hold(host_state: "HostState", frozen: bool, start_time: "StartTime") -> None:
+def hold(host_state: HostState, frozen: bool, start_time: StartTime) -> None:
     """Freeze or thaw the control group; without one that can, stop every process or let it go on."""
     from runjail.host.linux import cgroups
 
@@ -85,13 +87,13 @@ def hold(host_state: "HostState", frozen: bool, start_time: "StartTime") -> None
             kill(pid, start_time(pid), SIGSTOP if frozen else SIGCONT, start_time)
 
 
-def _is_private(host_state: "HostState") -> bool:
+def _is_private(host_state: HostState) -> bool:
     """Say whether init is the first of process numbers of its own, which end with it."""
     own = host_state.namespaces.get("pid") != os.stat("/proc/self/ns/pid").st_ino
     return bool(host_state.namespaces) and own and bool(host_state.namespaces.get("first", 1))
 
 
-def _shares(host_state: "HostState", pid: int, kind: str, start_time: "StartTime") -> bool:
+def _shares(host_state: HostState, pid: int, kind: str, start_time: StartTime) -> bool:
     try:
         return os.stat(f"/proc/{pid}/ns/{kind}").st_ino == host_state.namespaces[kind] and start_time(pid) != ""
     except OSError:
@@ -102,7 +104,7 @@ def _all_pids() -> list[int]:
     return sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
 
 
-def _has_root(pid: int, host_state: "HostState") -> bool:
+def _has_root(pid: int, host_state: HostState) -> bool:
     try:
         return os.stat(f"/proc/{pid}/root").st_ino == host_state.namespaces["root"]
     except OSError:

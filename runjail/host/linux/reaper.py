@@ -1,5 +1,7 @@
 """Keeping the descendants of a process on Linux: prctl(2) PR_SET_CHILD_SUBREAPER, and proc(5) to find them."""
 
+from __future__ import annotations
+
 import _signal
 import os
 

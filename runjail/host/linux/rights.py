@@ -1,5 +1,7 @@
 """What Linux refuses to whom: the hint of an error of `create`, where the kernel only says that it is not allowed."""
 
+from __future__ import annotations
+
 import errno
 import os
 

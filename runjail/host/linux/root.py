@@ -4,6 +4,8 @@ Mount events travel between the mounts of a peer group, also between mount names
 travel to the host: not the root's mounts when they are made, and not the end of the host's mounts in our namespace.
 """
 
+from __future__ import annotations
+
 import os
 
 from runjail.host.linux import libc

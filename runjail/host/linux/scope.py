@@ -1,5 +1,7 @@
 """A container in a transient scope of systemd's: made when init is there, limited as a unit, stopped at the end."""
 
+from __future__ import annotations
+
 import os
 import time
 
@@ -16,7 +18,7 @@ GONE_SECONDS = 2.0  # of waiting for systemd to notice that a scope has no proce
 PAUSE = 0.01
 
 
-def create(step: steps.Scope, host_state: "HostState", note: "UndoLog") -> None:
+def create(step: steps.Scope, host_state: HostState, note: UndoLog) -> None:
     """Let systemd make the scope around init (host_state.pid) with its limits; then see to what it does not know.
 
     Raises HostError: no systemd, no jeepney, no bus, a scope of this name, or a property that it refuses.
@@ -42,7 +44,7 @@ def create(step: steps.Scope, host_state: "HostState", note: "UndoLog") -> None:
         cgroups.join(path, host_state.pid)  # hierarchies of v1 that systemd leaves alone
 
 
-def _start(manager: "systemd.Manager", step: steps.Scope, slices: str, host_state: "HostState") -> None:
+def _start(manager: systemd.Manager, step: steps.Scope, slices: str, host_state: HostState) -> None:
     unified = cgroups.unified()
     properties: list[steps.Property] = [
         ("Description", "s", f"libcontainer container {step.name}"),
@@ -64,7 +66,7 @@ def _start(manager: "systemd.Manager", step: steps.Scope, slices: str, host_stat
         raise HostError(f"systemd: starting {step.unit}: {_lowered(error)}") from error
 
 
-def _limits(resources: "Resources", manager: "systemd.Manager") -> "list[steps.Property]":
+def _limits(resources: Resources, manager: systemd.Manager) -> list[steps.Property]:
     try:
         return scope_properties.limits(resources, cgroups.unified(), manager.version())
     except ValueError as error:
@@ -76,7 +78,7 @@ def _lowered(error: HostError) -> str:
     return text[:1].lower() + text[1:]
 
 
-def update(resources: "Resources", host_state: "HostState") -> "Resources":
+def update(resources: Resources, host_state: HostState) -> Resources:
     """Change the unit's limits. Returns what is left to write to the control group: the same, as systemd holds it."""
     unit = host_state.scope["unit"]
     with systemd.Manager(host_state.scope["user"]) as manager:
@@ -89,7 +91,7 @@ def update(resources: "Resources", host_state: "HostState") -> "Resources":
     return scope_properties.rounded(resources)
 
 
-def remove(note: "Note", host_state: "HostState") -> None:
+def remove(note: Note, host_state: HostState) -> None:
     """Stop the scope, unless it is another's of this name by now, or gone: systemd ends one that has no process left.
 
     Raises HostError when it stays.

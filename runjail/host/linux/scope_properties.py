@@ -3,6 +3,8 @@
 A property is (name, D-Bus signature, value). What systemd has no property for is written to the control group alone.
 """
 
+from __future__ import annotations
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,13 +18,13 @@ STEP = 10_000  # systemd counts a quota in whole percents: microseconds in a sec
 PERIOD_SINCE, CPUSET_SINCE = 242, 244  # versions of systemd
 
 
-def accounting(unified: bool) -> "list[Property]":
+def accounting(unified: bool) -> list[Property]:
     """Return what runc switches on for every container: the kernel cannot begin to count later."""
     kinds = ("Memory", "CPU", "IO" if unified else "BlockIO", "Tasks")
     return [(f"{kind}Accounting", "b", True) for kind in kinds]
 
 
-def limits(resources: "Resources", unified: bool, version: int) -> "list[Property]":
+def limits(resources: Resources, unified: bool, version: int) -> list[Property]:
     """Return the properties of what `resources` names; 0 of memory and CPU is "not said", as in plan.limits.
 
     Raises ValueError for a list of processors that cannot be read.
@@ -53,7 +55,7 @@ def _amount(value: int) -> int:
     return INFINITY if value < 0 else value
 
 
-def _swap(resources: "Resources") -> int | None:
+def _swap(resources: Resources) -> int | None:
     """Return the limit of swap alone, which config.json counts together with memory."""
     swap, memory = resources.memory_swap, resources.memory_limit
     if swap is None:
@@ -61,7 +63,7 @@ def _swap(resources: "Resources") -> int | None:
     return swap if swap <= 0 or memory is None or memory < 0 else max(swap - memory, 0)
 
 
-def _cpu_time(resources: "Resources", version: int) -> "list[Property]":
+def _cpu_time(resources: Resources, version: int) -> list[Property]:
     quota, period = resources.cpu_quota or 0, resources.cpu_period or 0
     made: list[Property] = [("CPUQuotaPeriodUSec", "t", period)] if period and version >= PERIOD_SINCE else []
     if quota or period:
@@ -74,7 +76,7 @@ def _per_second(quota: int, period: int) -> int:
     return -(-(quota * 1_000_000 // period) // STEP) * STEP
 
 
-def rounded(resources: "Resources") -> "Resources":
+def rounded(resources: Resources) -> Resources:
     """Return the limits with the CPU quota as systemd rounds it: the file says the same, whoever wrote it last."""
     quota, period = resources.cpu_quota or 0, resources.cpu_period or PERIOD
     if quota <= 0:
@@ -97,7 +99,7 @@ def bits(text: str) -> bytes:
     return number.to_bytes((number.bit_length() + 7) // 8, "little")
 
 
-def devices(allow: bool, rules: "Sequence[Sequence[str | int]]") -> "list[Property]":
+def devices(allow: bool, rules: Sequence[Sequence[str | int]]) -> list[Property]:
     """Return a policy as steps.DevicePolicy has it, where systemd can hold it; else its own policy is to allow all.
 
     Ours is in force beside it, and that of systemd comes back with `systemctl daemon-reload`. It has no rules that
@@ -109,7 +111,7 @@ def devices(allow: bool, rules: "Sequence[Sequence[str | int]]") -> "list[Proper
     return [("DeviceAllow", "a(ss)", ()), ("DevicePolicy", "s", "strict"), ("DeviceAllow", "a(ss)", tuple(listed))]
 
 
-def _device(kind: "str | int", major: "str | int", minor: "str | int", access: "str | int") -> tuple[str, str] | None:
+def _device(kind: str | int, major: str | int, minor: str | int, access: str | int) -> tuple[str, str] | None:
     word = "char" if kind == "c" else "block"
     if minor != -1:
         return (f"/dev/{word}/{major}:{minor}", str(access)) if major != -1 else None

@@ -1,5 +1,7 @@
 """seccomp(2): a filter for this process and its children, and one for a process of ours that is for one thing only."""
 
+from __future__ import annotations
+
 import _ctypes
 import os
 import struct
@@ -25,7 +27,7 @@ class _Word(_ctypes._SimpleCData):  # type: ignore[type-arg]
     _type_ = "L"
 
 
-def allow_only(calls: "tuple[int, ...]") -> None:
+def allow_only(calls: tuple[int, ...]) -> None:
     """Let this process and its children make no system calls but these and those that Python needs to go on.
 
     Needs no_new_privs or CAP_SYS_ADMIN. A machine whose numbers we do not know gets no filter.

@@ -5,6 +5,8 @@ are kept below the state root, by a digest of the profile, the library and the m
 first in each file, so one that is damaged is made again.
 """
 
+from __future__ import annotations
+
 import os
 import struct
 from _blake2 import blake2b
@@ -27,7 +29,7 @@ FLAGS = {"SECCOMP_FILTER_FLAG_TSYNC": 1, "SECCOMP_FILTER_FLAG_LOG": 2, "SECCOMP_
 HINT = "that takes no_new_privs (process.noNewPrivileges) or CAP_SYS_ADMIN"
 
 
-def prepare(profile: "Seccomp", state: str) -> None:
+def prepare(profile: Seccomp, state: str) -> None:
     """Make the program, or take the one that was made before, and put it into the state directory. Raises HostError."""
     flags = 0
     for word in profile.flags:
@@ -52,7 +54,7 @@ def install(prepared: bytes) -> None:
         raise HostError(f"installing the seccomp filter: {reason(error)}", HINT) from error
 
 
-def _program(profile: "Seccomp", kept: str) -> bytes:
+def _program(profile: Seccomp, kept: str) -> bytes:
     from runjail.host.linux import libseccomp
 
     path = f"{kept}/{_digest(f'{libseccomp.version()} {os.uname().machine} {profile!r}'.encode()).hex()}"

@@ -1,5 +1,7 @@
 """What a containerd shim needs of Linux beyond containers: to be a reaper, and the root file system's mounts."""
 
+from __future__ import annotations
+
 import _signal
 import errno
 import os
@@ -37,14 +39,14 @@ class LinuxShim:
 
         libc.prctl(PR_SET_PDEATHSIG, _signal.SIGKILL)
 
-    def peer(self, connection: "_socket.socket") -> int:
+    def peer(self, connection: _socket.socket) -> int:
         """Return the user at the other end of a Unix socket: the second number of struct ucred (unix(7))."""
         import _socket
 
         user: int = UCRED.unpack(connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, UCRED.size))[1]
         return user
 
-    def mount(self, fstype: str, source: str, options: "Sequence[str]", root: str, below: str = "") -> None:
+    def mount(self, fstype: str, source: str, options: Sequence[str], root: str, below: str = "") -> None:
         """Mount a file system on a directory of ours, or on one below it, where links of an image may be.
 
         Raises HostError. May change the working directory.
@@ -78,12 +80,12 @@ class LinuxShim:
                 if error.errno not in (errno.EINVAL, errno.ENOENT):  # gone together with the one it was mounted on
                     raise HostError(f"unmounting {point}: {reason(error)}") from error
 
-    def ends_with_init(self, host_state: "HostState") -> bool:
+    def ends_with_init(self, host_state: HostState) -> bool:
         """Say whether the container has process numbers of its own, which the kernel ends with its init."""
         own = host_state.namespaces.get("pid") != os.stat("/proc/self/ns/pid").st_ino
         return bool(host_state.namespaces) and own and bool(host_state.namespaces.get("first", 1))
 
-    def oom_kills(self, host_state: "HostState") -> int:
+    def oom_kills(self, host_state: HostState) -> int:
         """Return how many processes of the container the kernel has killed for want of memory."""
         from runjail.host.linux import cgroups
 
@@ -104,7 +106,7 @@ def _mounted(directory: str) -> list[str]:
     return [point for point in reversed(points) if point == directory or point.startswith(directory + "/")]
 
 
-def _mount(on: "Callable[..., None]", fstype: str, source: str, options: "Sequence[str]") -> None:
+def _mount(on: Callable[..., None], fstype: str, source: str, options: Sequence[str]) -> None:
     """mount(2); on: makes the call for the place in question."""
     from runjail.host.linux import libc
     from runjail.host.linux.mounts import FLAGS

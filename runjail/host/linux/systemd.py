@@ -1,5 +1,7 @@
 """systemd's manager as far as a container needs it: start, change and stop one scope, and know it again."""
 
+from __future__ import annotations
+
 import os
 
 from runjail import log
@@ -39,7 +41,7 @@ class Manager:
         self.user = user
         self._connection = dbus.connect(user)
 
-    def __enter__(self) -> "Manager":
+    def __enter__(self) -> Manager:
         return self
 
     def __exit__(self, *raised: object) -> None:
@@ -55,7 +57,7 @@ class Manager:
         """Return the path of its own control group, without slashes at its ends; "" of the system's manager."""
         return str(self._connection.property(dbus.MANAGER, "ControlGroup")).strip("/") if self.user else ""
 
-    def start(self, unit: str, properties: "Sequence[Property]") -> None:
+    def start(self, unit: str, properties: Sequence[Property]) -> None:
         """Start a transient unit and wait until it is there; one that failed before makes way.
 
         Raises CallError (UNIT_EXISTS among them) and HostError.
@@ -72,7 +74,7 @@ class Manager:
             self.reset(unit)
             raise HostError(f"systemd started {unit}, which ended as {ended!r}", f"journalctl -u {unit}")
 
-    def set(self, unit: str, properties: "Sequence[Property]") -> None:
+    def set(self, unit: str, properties: Sequence[Property]) -> None:
         """Change properties of a unit until it ends."""
         self._connection.call("SetUnitProperties", f"sb{PROPERTY_SIGNATURE}", (unit, True, _typed(properties)))
 
@@ -109,7 +111,7 @@ class Manager:
         return bool(self._connection.property(UNIT, "ActiveState", path) == "failed")
 
 
-def _typed(properties: "Sequence[Property]") -> list[tuple[str, tuple[str, object]]]:
+def _typed(properties: Sequence[Property]) -> list[tuple[str, tuple[str, object]]]:
     return [(name, (signature, _plain(value))) for name, signature, value in properties]
 
 

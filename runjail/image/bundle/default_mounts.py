@@ -1,5 +1,7 @@
 """The file systems and limits that a container made of an image starts with."""
 
+from __future__ import annotations
+
 import os
 
 TYPE_CHECKING = False
@@ -18,7 +20,7 @@ CAPABILITIES = [
         "KILL AUDIT_WRITE"
     ).split()
 ]
-CONFINED: "dict[str, Any]" = {
+CONFINED: dict[str, Any] = {
     "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), CAPABILITIES),
     "noNewPrivileges": False,  # sudo and su of images work, within the capabilities above
 }
@@ -30,14 +32,14 @@ MASKED = (
 READONLY = "/proc/bus /proc/fs /proc/irq /proc/sys /proc/sysrq-trigger".split()
 
 
-def mounts(system: str, host: str) -> "Mounts":
+def mounts(system: str, host: str) -> Mounts:
     """Return the mounts of an image for `system` on a host, parents first."""
     if system == "freebsd":
         return (_mount("/dev", "devfs", "ruleset=4"), _mount("/dev/fd", "fdescfs"))
     return _LINUX_ON_FREEBSD if host == "freebsd" else _LINUX
 
 
-def volume(path: str) -> "dict[str, Any]":
+def volume(path: str) -> dict[str, Any]:
     """Return a writable place in a root that is not: with what the image has there, gone with the container."""
     return _mount(path, "tmpfs", "nosuid", "mode=0755", "tmpcopyup")
 
@@ -47,7 +49,7 @@ def is_kernels(path: str) -> bool:
     return path.split("/")[1] in ("dev", "proc", "sys")
 
 
-def resolver(host: str) -> "Mounts":
+def resolver(host: str) -> Mounts:
     """Return what shows the host's name servers, nothing when it has none."""
     source = os.path.realpath(RESOLVER)
     if not os.path.isfile(source):
@@ -57,13 +59,13 @@ def resolver(host: str) -> "Mounts":
     return ({"destination": RESOLVER, "type": kind, "source": source, "options": options},)
 
 
-def linux(network: str) -> "dict[str, Any]":
+def linux(network: str) -> dict[str, Any]:
     """Return the linux section. network: "host" or "none"."""
     kinds = ("pid", "mount", "ipc", "uts", *(() if network == "host" else ("network",)))
     return {"namespaces": [{"type": kind} for kind in kinds], "maskedPaths": MASKED, "readonlyPaths": READONLY}
 
 
-def _mount(destination: str, kind: str, *options: str, source: str = "") -> "dict[str, Any]":
+def _mount(destination: str, kind: str, *options: str, source: str = "") -> dict[str, Any]:
     mount: dict[str, Any] = {"destination": destination, "type": kind, "source": source or kind}
     return mount | ({"options": list(options)} if options else {})
 

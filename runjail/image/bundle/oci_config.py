@@ -4,6 +4,8 @@ A FreeBSD image gets a jail with devfs. A Linux image gets linprocfs and linsysf
 host what runc's users are used to. The image is not trusted: it says what to run and as whom, never what it may do.
 """
 
+from __future__ import annotations
+
 import os
 import posixpath
 
@@ -38,13 +40,13 @@ def config(
     root: str,
     *,
     host: str,
-    args: "Sequence[str]" = (),
+    args: Sequence[str] = (),
     user: str = "",
     cwd: str = "",
     hostname: str = "",
     network: str = "host",
     readonly: bool = False,
-) -> "dict[str, Any]":
+) -> dict[str, Any]:
     """Return config.json for a root that was made of the image.
 
     root: its directory, which names users, and gets directories for volumes. host: "freebsd" or "linux". args: instead
@@ -81,7 +83,7 @@ def config(
     return document
 
 
-def _look(root: str, user: str, volumes: "Sequence[str]") -> "Identity":
+def _look(root: str, user: str, volumes: Sequence[str]) -> Identity:
     """Return who a user is below the root, in which directories are made for volumes that have none."""
     try:
         directory = rootfs.open_root(root)
@@ -97,9 +99,7 @@ def _look(root: str, user: str, volumes: "Sequence[str]") -> "Identity":
         os.close(directory)
 
 
-def _process(
-    image: ImageConfig, system: str, identity: "Identity", args: "Sequence[str]", cwd: str
-) -> "dict[str, Any]":
+def _process(image: ImageConfig, system: str, identity: Identity, args: Sequence[str], cwd: str) -> dict[str, Any]:
     words = [*_words(image, "Entrypoint"), *(args or _words(image, "Cmd"))]
     if not words or not words[0]:
         raise ImageError(
@@ -181,7 +181,7 @@ def _words(image: ImageConfig, name: str) -> list[str]:
     return value
 
 
-def _members(image: ImageConfig, name: str) -> "dict[str, Any]":
+def _members(image: ImageConfig, name: str) -> dict[str, Any]:
     value = image.run(name) or {}
     if not isinstance(value, dict):
         raise ImageError(f"the image's {name} must be an object")

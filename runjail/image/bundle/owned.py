@@ -6,6 +6,8 @@ be another container's by then, and a boot may have left an empty directory. Unt
 a lock on the bundle's directory; the lock ends with the maker, so what a crash leaves behind is known as such.
 """
 
+from __future__ import annotations
+
 import fcntl
 import os
 import shutil
@@ -37,11 +39,11 @@ class OwnedBundle:
     container: the state directory. used: says whether a container there was made of this bundle.
     """
 
-    def __init__(self, store: "Store", name: str, container: str, used: "Used") -> None:
+    def __init__(self, store: Store, name: str, container: str, used: Used) -> None:
         self.store, self.name, self.container, self.used = store, name, container, used
         self.path = f"{store.bundles()}/{name}"
 
-    def __enter__(self) -> "Self":
+    def __enter__(self) -> Self:
         try:
             with Lock(self.store.bundles(), fcntl.LOCK_EX):  # whoever prunes sees no directory that is not locked yet
                 os.mkdir(self.path, 0o700)
@@ -59,12 +61,12 @@ class OwnedBundle:
         finally:
             os.close(self._lock)
 
-    def properties(self) -> "dict[str, str]":
+    def properties(self) -> dict[str, str]:
         """Return what the root has to say."""
         return {CONTAINER: self.container}
 
 
-def write(path: str, document: "Mapping[str, Any]") -> None:
+def write(path: str, document: Mapping[str, Any]) -> None:
     """Write a document that nobody else may read: environments hold secrets."""
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with open(file, "wb") as stream:
@@ -72,7 +74,7 @@ def write(path: str, document: "Mapping[str, Any]") -> None:
 
 
 @contextmanager
-def empty_directory(path: str) -> "Iterator[None]":
+def empty_directory(path: str) -> Iterator[None]:
     """Have a directory, new or empty, to ourselves; a new one goes again when what is in the context fails.
 
     Raises UsageError for one with anything in it, ImageError.
@@ -105,12 +107,12 @@ def location(path: str) -> str:
     return said if isinstance(said, str) and stores.is_location(said) else ""
 
 
-def belongs(store: "Store", path: str) -> bool:
+def belongs(store: Store, path: str) -> bool:
     """Whether a bundle lies where only the store makes any: what a bundle says of itself is no reason to remove it."""
     return os.path.realpath(os.path.dirname(path)) == os.path.realpath(store.bundles())
 
 
-def roll_back(store: "Store", path: str) -> None:
+def roll_back(store: Store, path: str) -> None:
     """Remove a bundle of the store, and its root first. What is gone already is success. Raises InUse, StorageError."""
     store.remove_root(os.path.basename(path))
     while os.path.lexists(path):
@@ -122,7 +124,7 @@ def roll_back(store: "Store", path: str) -> None:
             raise StorageError(f"cannot remove the bundle {path}: {reason(error)}") from error
 
 
-def orphans(store: "Store", used: "Used") -> list[str]:
+def orphans(store: Store, used: Used) -> list[str]:
     """Take back every bundle whose container is gone, and its root. Returns their names."""
     found = []
     bundles = store.bundles()
@@ -134,14 +136,14 @@ def orphans(store: "Store", used: "Used") -> list[str]:
     return found
 
 
-def lost_roots(store: "Store", used: "Used") -> list[str]:
+def lost_roots(store: Store, used: Used) -> list[str]:
     """Remove roots whose bundle is gone. Returns their names. Nobody may be making a bundle meanwhile."""
     bundles = store.bundles()
     lost = [root.name for root in store.roots() if _unused(root, bundles, used)]
     return [name for name in lost if _attempt(store.remove_root, name)]
 
 
-def _attempt(remove: "Callable[..., None]", *what: "Any") -> bool:
+def _attempt(remove: Callable[..., None], *what: Any) -> bool:
     """Remove something, and go on without it when it is in use or cannot be removed."""
     try:
         remove(*what)
@@ -151,7 +153,7 @@ def _attempt(remove: "Callable[..., None]", *what: "Any") -> bool:
     return True
 
 
-def _abandoned(path: str, used: "Used") -> bool:
+def _abandoned(path: str, used: Used) -> bool:
     """Whether nobody makes this bundle any more, and no container uses it."""
     try:
         lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -170,7 +172,7 @@ def _abandoned(path: str, used: "Used") -> bool:
         os.close(lock)
 
 
-def _unused(root: "RootfsInfo", bundles: str, used: "Used") -> bool:
+def _unused(root: RootfsInfo, bundles: str, used: Used) -> bool:
     """Whether a root's bundle is gone: of the store's ones together with the container, of others the config.json."""
     if CONTAINER in root.properties:
         return not os.path.lexists(f"{bundles}/{root.name}") and not used(root.properties[CONTAINER], root.name)

@@ -1,5 +1,7 @@
 """Making room: what no name leads to and nothing uses. A layer or root in use is never destroyed; the store refuses."""
 
+from __future__ import annotations
+
 import fcntl
 
 from runjail.errors import InUse
@@ -23,16 +25,16 @@ class Pruned(Record):
     busy: names, layers and roots without a bundle stayed because somebody unpacks or fetches an image just now.
     """
 
-    half_made: "tuple[str, ...]"
-    roots: "tuple[str, ...]"
-    names: "tuple[str, ...]"
-    layers: "tuple[str, ...]"
-    blobs: "tuple[str, ...]"
+    half_made: tuple[str, ...]
+    roots: tuple[str, ...]
+    names: tuple[str, ...]
+    layers: tuple[str, ...]
+    blobs: tuple[str, ...]
     freed: int
     busy: bool = False
 
 
-def prune(content: "ContentStore", store: "Store", used: "Used", *, names: bool = False) -> Pruned:
+def prune(content: ContentStore, store: Store, used: Used, *, names: bool = False) -> Pruned:
     """Remove what is half-made, what belongs to containers that are gone, and what no name leads to.
 
     used: says whether a container in a state directory was made of a bundle. names: also take the names of images away
@@ -53,7 +55,7 @@ def prune(content: "ContentStore", store: "Store", used: "Used", *, names: bool 
     return Pruned(tuple(half_made), tuple(roots), tuple(untagged), tuple(removed), tuple(blobs), freed, not alone.held)
 
 
-def _needed(content: "ContentStore") -> "dict[str, tuple[list[str], list[str]]]":
+def _needed(content: ContentStore) -> dict[str, tuple[list[str], list[str]]]:
     """Return for each name the chainIDs and the diffIDs of its images."""
     found: dict[str, tuple[list[str], list[str]]] = {}
     for name, top in content.names().items():
@@ -64,7 +66,7 @@ def _needed(content: "ContentStore") -> "dict[str, tuple[list[str], list[str]]]"
     return found
 
 
-def _untag_unused(content: "ContentStore", store: "Store") -> list[str]:
+def _untag_unused(content: ContentStore, store: Store) -> list[str]:
     used = {root.chain for root in store.roots()}
     unused = [name for name, (chains, _diff_ids) in _needed(content).items() if not used.intersection(chains)]
     for name in unused:
@@ -72,7 +74,7 @@ def _untag_unused(content: "ContentStore", store: "Store") -> list[str]:
     return unused
 
 
-def _remove_layers(store: "Store", needed: set[str]) -> list[str]:
+def _remove_layers(store: Store, needed: set[str]) -> list[str]:
     """Remove layers from the highest down, until what is left is needed or used."""
     removed: list[str] = []
     pending = [layer for layer in store.layers() if layer.chain not in needed]

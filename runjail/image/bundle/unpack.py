@@ -1,5 +1,7 @@
 """From an image to layers in the store: who may use it, then what is missing (image-spec, layer.md; design: Images)."""
 
+from __future__ import annotations
+
 import hashlib
 import hmac
 
@@ -32,10 +34,10 @@ class Unpacked(Record):
     """Where an image is in the store. chain: chainID of its highest layer. seal: its encryption at rest, if any."""
 
     chain: str
-    seal: "LayerKey | None" = None
+    seal: LayerKey | None = None
 
 
-def authorise(image: "Image", parameters: "Parameters", providers: "Mapping[str, Provider]") -> "Opened":
+def authorise(image: Image, parameters: Parameters, providers: Mapping[str, Provider]) -> Opened:
     """Return the key of each layer, None for a plain one.
 
     Every encrypted layer of the manifest is asked for, at every run, whether its datasets exist or not. Raises
@@ -50,14 +52,14 @@ def authorise(image: "Image", parameters: "Parameters", providers: "Mapping[str,
 
 
 def unpack(
-    image: "Image",
-    opened: "Opened",
-    content: "ContentStore",
-    store: "Store",
+    image: Image,
+    opened: Opened,
+    content: ContentStore,
+    store: Store,
     *,
     encrypt: bool = False,
-    progress: "Progress | None" = None,
-    warn: "Say" = lambda _text: None,
+    progress: Progress | None = None,
+    warn: Say = lambda _text: None,
 ) -> Unpacked:
     """Have every layer of an image in the store.
 
@@ -85,13 +87,13 @@ def unpack(
 
 
 def _fill(
-    draft: "LayerWriter",
-    layer: "Descriptor",
+    draft: LayerWriter,
+    layer: Descriptor,
     diff_id: str,
-    private: "PrivateLayerOptions | None",
-    content: "ContentStore",
-    progress: "Progress | None",
-    warn: "Say",
+    private: PrivateLayerOptions | None,
+    content: ContentStore,
+    progress: Progress | None,
+    warn: Say,
 ) -> None:
     """Authenticate a blob, then apply it."""
     try:
@@ -107,7 +109,7 @@ def _fill(
         warn(f"layer {layer.digest}: {text}")
 
 
-def _seal(opened: "Opened") -> LayerKey | None:
+def _seal(opened: Opened) -> LayerKey | None:
     """Derive the key at rest from the lowest encrypted layer's: so it is had at each run, and kept nowhere."""
     first = next((private for private in opened if private), None)
     if first is None:

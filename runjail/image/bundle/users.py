@@ -4,6 +4,8 @@ Files are found and read below the root's descriptor. They are the image's: what
 more is read than a system's files would have. Rules: image-spec config.md (User) and conversion.md.
 """
 
+from __future__ import annotations
+
 import os
 import stat
 
@@ -25,7 +27,7 @@ class Identity(Record):
 
     uid: int
     gid: int
-    groups: "tuple[int, ...]" = ()
+    groups: tuple[int, ...] = ()
     home: str = ""
 
 
@@ -80,14 +82,14 @@ def _id(text: str) -> int | None:
     return int(text)
 
 
-def _users(root: int) -> "Iterator[_User]":
+def _users(root: int) -> Iterator[_User]:
     for fields in _entries(root, "etc/passwd", 7):
         uid, gid = _number(fields[2]), _number(fields[3])
         if uid is not None and gid is not None:
             yield _User(fields[0], uid, gid, fields[5] if fields[5].startswith("/") else "")
 
 
-def _groups(root: int) -> "Iterator[tuple[str, int, list[str]]]":
+def _groups(root: int) -> Iterator[tuple[str, int, list[str]]]:
     for fields in _entries(root, "etc/group", 4):
         gid = _number(fields[2])
         if gid is not None:
@@ -99,7 +101,7 @@ def _number(text: str) -> int | None:
     return int(text) if found else None
 
 
-def _entries(root: int, path: str, count: int) -> "Iterator[list[str]]":
+def _entries(root: int, path: str, count: int) -> Iterator[list[str]]:
     """Yield the fields of each line that has as many as it should. Comments, NIS and nonsense are passed over."""
     for line in _read(root, path).decode("utf-8", "surrogateescape").split("\n"):
         fields = line.rstrip("\r").split(":")

@@ -6,6 +6,8 @@ unpacked for the owner of the real key. A layer in the store is therefore only u
 this very content once: either it was written down when it did, or it has to be shown now.
 """
 
+from __future__ import annotations
+
 import hashlib
 import hmac
 import os
@@ -30,11 +32,11 @@ LONGEST = 1 << 20  # bytes of one file of proofs
 class VerifiedLayers:
     """What was written down, one small file for each diffID, in a content store's directory."""
 
-    def __init__(self, content: "ContentStore") -> None:
+    def __init__(self, content: ContentStore) -> None:
         self.content = content
         self.directory = f"{content.directory}/proofs"
 
-    def require(self, layer: "Descriptor", diff_id: str, private: "PrivateLayerOptions | None") -> None:
+    def require(self, layer: Descriptor, diff_id: str, private: PrivateLayerOptions | None) -> None:
         """Make sure that this blob, opened with this key, is the layer that the diffID names.
 
         Raises Corrupt when it is not, ImageNotFound when it would have to be looked at and is not here.
@@ -49,7 +51,7 @@ class VerifiedLayers:
             raise Corrupt(f"layer {layer.digest} has {what}, not {diff_id} as the image's config says")
         self.note(layer, diff_id, private)
 
-    def note(self, layer: "Descriptor", diff_id: str, private: "PrivateLayerOptions | None") -> None:
+    def note(self, layer: Descriptor, diff_id: str, private: PrivateLayerOptions | None) -> None:
         """Write down that this blob was seen to hold the layer."""
         line = self._line(layer, private)
         if line in self._lines(diff_id):
@@ -64,7 +66,7 @@ class VerifiedLayers:
         except OSError as error:
             raise ImageError(f"cannot write {self._path(diff_id)}: {reason(error)}") from error
 
-    def forget(self, keep: "set[str]") -> None:
+    def forget(self, keep: set[str]) -> None:
         """Remove the files of all other diffIDs."""
         try:
             names = set(os.listdir(self.directory)) - {self._path(diff_id).rpartition("/")[2] for diff_id in keep}
@@ -89,14 +91,14 @@ class VerifiedLayers:
         return f"{self.directory}/{'-'.join(digests.parse(diff_id))}"
 
     @staticmethod
-    def _line(layer: "Descriptor", private: "PrivateLayerOptions | None") -> str:
+    def _line(layer: Descriptor, private: PrivateLayerOptions | None) -> str:
         """Return the blob and, for an encrypted one, a fingerprint of key and nonce that tells nothing about them."""
         said = f"runjail layer key of {layer.digest}".encode()
         mark = hmac.digest(private.symkey, said + private.nonce, hashlib.sha256).hex() if private else "plain"
         return f"{layer.digest} {mark}"
 
 
-def authenticate(file: int, layer: "Descriptor", private: "PrivateLayerOptions | None") -> None:
+def authenticate(file: int, layer: Descriptor, private: PrivateLayerOptions | None) -> None:
     """Check a blob's size and digest, and an encrypted one's HMAC, before anything is made of it. Raises Corrupt."""
     if private:
         layer_stream.verify(file, private, ocicrypt.public(layer), layer)
@@ -104,7 +106,7 @@ def authenticate(file: int, layer: "Descriptor", private: "PrivateLayerOptions |
         verify(file, layer)
 
 
-def _diff_id(file: int, like: str, private: "PrivateLayerOptions | None") -> str:
+def _diff_id(file: int, like: str, private: PrivateLayerOptions | None) -> str:
     """Return the digest of what a layer's blob, which is genuine, holds."""
     blob = layer_stream.decrypted(file, private) if private else FileRange(file, 0, os.fstat(file).st_size).blocks()
     found = digests.new(like)

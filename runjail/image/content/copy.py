@@ -1,5 +1,7 @@
 """Images on their way into the store's content, and out of it."""
 
+from __future__ import annotations
+
 from runjail.errors import Corrupt, ImageError
 from runjail.image import media_types, model, parallel, platform, resolve
 from runjail.image.content.recompress import recompress
@@ -29,11 +31,11 @@ class ImageGraph(Record):
     blobs: layers and configs, each once.
     """
 
-    documents: "tuple[tuple[Descriptor, bytes], ...]"
-    blobs: "tuple[Descriptor, ...]"
+    documents: tuple[tuple[Descriptor, bytes], ...]
+    blobs: tuple[Descriptor, ...]
 
 
-def parts(read: "Read", top: Descriptor) -> ImageGraph:
+def parts(read: Read, top: Descriptor) -> ImageGraph:
     """Read an image's documents and name its blobs. read: returns a document, verified. Raises ImageError, Corrupt."""
     documents: dict[str, tuple[Descriptor, bytes]] = {}
     blobs: dict[str, Descriptor] = {}
@@ -49,8 +51,8 @@ def parts(read: "Read", top: Descriptor) -> ImageGraph:
 
 
 def _walk(
-    read: "Read", top: Descriptor, seen: set[str], depth: int
-) -> "Iterator[tuple[Descriptor, bytes, tuple[Descriptor, ...]]]":
+    read: Read, top: Descriptor, seen: set[str], depth: int
+) -> Iterator[tuple[Descriptor, bytes, tuple[Descriptor, ...]]]:
     """Yield (descriptor, bytes, blobs) of every document below `top`, each once, `top` last."""
     if top.digest in seen:
         return
@@ -71,13 +73,13 @@ def _walk(
 
 
 def copy_in(
-    source: "Source",
-    content: "ContentStore",
+    source: Source,
+    content: ContentStore,
     name: str,
     *,
-    platforms: "Sequence[Platform] | None" = None,
+    platforms: Sequence[Platform] | None = None,
     jobs: int = 3,
-    progress: "Progress" = _silent,
+    progress: Progress = _silent,
 ) -> Descriptor:
     """Bring an image into the content, under a name. Return what was named.
 
@@ -101,7 +103,7 @@ def copy_in(
     return top
 
 
-def _top(source: "Source") -> Descriptor:
+def _top(source: Source) -> Descriptor:
     top = source.top()
     if top.media_type not in media_types.INDEXES + media_types.MANIFESTS:
         raise ImageError(f"{top.media_type or 'something without media type'} is no image")
@@ -109,9 +111,9 @@ def _top(source: "Source") -> Descriptor:
 
 
 def _fetching(
-    source: "Source", content: "ContentStore", blob: Descriptor, progress: "Progress"
-) -> "Callable[[parallel.Check], None]":
-    def fetch(check: "parallel.Check") -> None:
+    source: Source, content: ContentStore, blob: Descriptor, progress: Progress
+) -> Callable[[parallel.Check], None]:
+    def fetch(check: parallel.Check) -> None:
         resumed = False
         try:
             with content.ingest(blob, check) as file:
@@ -130,23 +132,23 @@ def _fetching(
     return fetch
 
 
-def _store(content: "ContentStore", descriptor: Descriptor, document: bytes) -> None:
+def _store(content: ContentStore, descriptor: Descriptor, document: bytes) -> None:
     with content.ingest(descriptor) as file:
         if not file.complete:
             file.write(document[file.offset :])
 
 
 def copy_out(
-    content: "ContentStore",
-    image: "str | Descriptor",
-    sink: "Sink",
+    content: ContentStore,
+    image: str | Descriptor,
+    sink: Sink,
     *,
-    platforms: "Sequence[Platform] | None" = None,
+    platforms: Sequence[Platform] | None = None,
     compression: str = "",
     level: int | None = None,
     jobs: int = 3,
-    progress: "Progress" = _silent,
-    added: "set[str] | None" = None,
+    progress: Progress = _silent,
+    added: set[str] | None = None,
 ) -> Descriptor:
     """Write an image to a place, and close it. Return the descriptor of what is there now.
 
@@ -177,9 +179,9 @@ def copy_out(
 
 
 def _putting(
-    content: "ContentStore", sink: "Sink", blob: Descriptor, progress: "Progress"
-) -> "Callable[[parallel.Check], None]":
-    def put(check: "parallel.Check") -> None:
+    content: ContentStore, sink: Sink, blob: Descriptor, progress: Progress
+) -> Callable[[parallel.Check], None]:
+    def put(check: parallel.Check) -> None:
         def told(descriptor: Descriptor, count: int) -> None:
             check()
             progress(descriptor, count)

@@ -5,6 +5,8 @@ it; one that somebody compressed gets a digest of its own here, and is held agai
 Layers may be links to others (skopeo), or lie in an OCI layout beside manifest.json (docker 25 and later).
 """
 
+from __future__ import annotations
+
 import hashlib
 import os
 import threading
@@ -45,7 +47,7 @@ class DockerArchiveSource:
             self.members.close()
             raise
 
-    def _entry(self, tag: str) -> "dict[str, Any]":
+    def _entry(self, tag: str) -> dict[str, Any]:
         """Return the image's entry in manifest.json."""
         what = f"{self.members.path}: manifest.json"
         try:
@@ -65,7 +67,7 @@ class DockerArchiveSource:
                 return dict(entry)
         raise ImageNotFound(f"{self.members.path}: {tag}")
 
-    def _manifest(self, entry: "dict[str, Any]") -> Descriptor:
+    def _manifest(self, entry: dict[str, Any]) -> Descriptor:
         """Make an OCI manifest of an entry. Return its descriptor."""
         path, layers = model.get(entry, "Config"), model.get(entry, "Layers") or []
         if not isinstance(path, str) or not isinstance(layers, list) or not all(isinstance(n, str) for n in layers):
@@ -122,7 +124,7 @@ class DockerArchiveSource:
             raise ImageNotFound(f"{self.members.path}: {descriptor.digest}", part=True)
         return self.documents[descriptor.digest]
 
-    def blob(self, descriptor: Descriptor, offset: int = 0) -> "Iterator[bytes]":
+    def blob(self, descriptor: Descriptor, offset: int = 0) -> Iterator[bytes]:
         """Yield a layer's content, or the config's, not verified."""
         if descriptor.digest in self.documents:
             yield self.documents[descriptor.digest][offset:]
@@ -171,7 +173,7 @@ class DockerArchiveSink:
         """Whether this blob is in the archive already."""
         return descriptor.digest in self.there
 
-    def put_blob(self, descriptor: Descriptor, content: int, progress: "Progress") -> None:
+    def put_blob(self, descriptor: Descriptor, content: int, progress: Progress) -> None:
         """Append a layer or a config from an open file's start. Raises Corrupt, ImageError."""
         if descriptor.encrypted:
             raise ImageError(f"{self.file.path}: a docker archive cannot hold encrypted layers")
@@ -187,7 +189,7 @@ class DockerArchiveSink:
             else:
                 raise ImageError(f"{self.file.path}: a docker archive cannot hold {descriptor.media_type}")
 
-    def _put_layer(self, blocks: "Iterable[bytes]", beside: str) -> str:
+    def _put_layer(self, blocks: Iterable[bytes], beside: str) -> str:
         """Append a layer, plain. Return its diffID."""
         from tempfile import TemporaryFile
 

@@ -4,6 +4,8 @@ A manifest that changes becomes an OCI one, docker's types are mapped to OCI's. 
 members included.
 """
 
+from __future__ import annotations
+
 from runjail import log
 from runjail.errors import ImageError, ImageNotFound
 from runjail.image import media_types, model, platform
@@ -32,22 +34,22 @@ class CryptoConfig:
 
     def __init__(
         self,
-        decrypting: "Parameters",
-        encrypting: "Parameters",
-        providers: "Mapping[str, Provider]",
-        progress: "Progress | None" = None,
-        added: "set[str] | None" = None,
+        decrypting: Parameters,
+        encrypting: Parameters,
+        providers: Mapping[str, Provider],
+        progress: Progress | None = None,
+        added: set[str] | None = None,
     ) -> None:
         self.decrypting, self.encrypting, self.providers, self.progress = decrypting, encrypting, providers, progress
         self.added = set() if added is None else added
 
 
 def encrypt(
-    content: "ContentStore",
+    content: ContentStore,
     top: Descriptor,
     keys: CryptoConfig,
-    layers: "Sequence[int]" = (),
-    chosen: "Chosen | None" = None,
+    layers: Sequence[int] = (),
+    chosen: Chosen | None = None,
 ) -> Descriptor:
     """Encrypt layers, and add recipients to those that are encrypted already. Returns what replaces `top`.
 
@@ -58,11 +60,11 @@ def encrypt(
 
 
 def decrypt(
-    content: "ContentStore",
+    content: ContentStore,
     top: Descriptor,
     keys: CryptoConfig,
-    layers: "Sequence[int]" = (),
-    chosen: "Chosen | None" = None,
+    layers: Sequence[int] = (),
+    chosen: Chosen | None = None,
 ) -> Descriptor:
     """Decrypt layers. As `encrypt`; an image without encrypted layers is returned as it is."""
 
@@ -76,7 +78,7 @@ class _Change:
     """A change of layers, and what follows from it in documents. Call it with what is to be changed."""
 
     def __init__(
-        self, content: "ContentStore", added: set[str], edit: "Edit", layers: "Sequence[int]", chosen: "Chosen | None"
+        self, content: ContentStore, added: set[str], edit: Edit, layers: Sequence[int], chosen: Chosen | None
     ) -> None:
         self.content, self.added, self.edit, self.layers, self.chosen = content, added, edit, layers, chosen
 
@@ -110,7 +112,7 @@ class _Change:
             return False
         return platform.of_manifest(entry, self.content.read) is not None
 
-    def _manifest(self, manifest: Manifest, diff_ids: "Sequence[str]") -> Manifest:
+    def _manifest(self, manifest: Manifest, diff_ids: Sequence[str]) -> Manifest:
         count = len(manifest.layers)
         for number in self.layers:
             if not -count <= number < count:
@@ -123,7 +125,7 @@ class _Change:
         return manifest if tuple(changed) == manifest.layers else as_oci(manifest, changed)
 
 
-def _encrypted(content: "ContentStore", layer: Descriptor, keys: CryptoConfig) -> Descriptor:
+def _encrypted(content: ContentStore, layer: Descriptor, keys: CryptoConfig) -> Descriptor:
     if not media_types.is_layer(layer.media_type):
         log.warning(f"layer {layer.digest} stays as it is: {layer.media_type[:100]!r} is no layer of files")
         return layer
@@ -139,7 +141,7 @@ def _encrypted(content: "ContentStore", layer: Descriptor, keys: CryptoConfig) -
     return made.replace(annotations=dict(layer.annotations) | wrapped)
 
 
-def _decrypted(content: "ContentStore", layer: Descriptor, diff_id: str, keys: CryptoConfig) -> Descriptor:
+def _decrypted(content: ContentStore, layer: Descriptor, diff_id: str, keys: CryptoConfig) -> Descriptor:
     if not layer.encrypted:
         return layer
     private = ocicrypt.unwrap(layer, keys.decrypting, keys.providers)

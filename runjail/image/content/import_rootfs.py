@@ -1,5 +1,7 @@
 """A root file system as an image of one layer: FreeBSD's base.txz, a debootstrap directory, a jail somebody built."""
 
+from __future__ import annotations
+
 import os
 
 from runjail.errors import Corrupt, ImageError, reason
@@ -22,16 +24,16 @@ if TYPE_CHECKING:
 
 def make_image(
     path: str,
-    content: "ContentStore",
+    content: ContentStore,
     name: str,
     *,
     platform: Platform,
-    cmd: "Sequence[str]" = (),
-    entrypoint: "Sequence[str]" = (),
-    env: "Sequence[str]" = (),
+    cmd: Sequence[str] = (),
+    entrypoint: Sequence[str] = (),
+    env: Sequence[str] = (),
     compression: str = "gzip",
     level: int | None = None,
-    progress: "Progress | None" = None,
+    progress: Progress | None = None,
 ) -> Descriptor:
     """Make an image of a directory or a tar file (compressed in any way). Return its manifest's descriptor.
 
@@ -58,8 +60,8 @@ def make_image(
 
 
 def _config(
-    platform: Platform, diff_id: str, cmd: "Sequence[str]", entrypoint: "Sequence[str]", env: "Sequence[str]"
-) -> "dict[str, Any]":
+    platform: Platform, diff_id: str, cmd: Sequence[str], entrypoint: Sequence[str], env: Sequence[str]
+) -> dict[str, Any]:
     """Return the image config. It says no time and no os.version: equal trees make equal images."""
     run = {"Env": list(env), "Entrypoint": list(entrypoint), "Cmd": list(cmd)}
     return {
@@ -80,7 +82,7 @@ def _require_tar(path: str) -> None:
         raise Corrupt("an empty tar file")
 
 
-def _check(cmd: "Sequence[str]", entrypoint: "Sequence[str]", env: "Sequence[str]") -> None:
+def _check(cmd: Sequence[str], entrypoint: Sequence[str], env: Sequence[str]) -> None:
     for text in env:
         if text.find("=") < 1:
             raise ImageError(f"environment must be NAME=VALUE, not {text[:60]!r}")
@@ -88,14 +90,14 @@ def _check(cmd: "Sequence[str]", entrypoint: "Sequence[str]", env: "Sequence[str
         raise ImageError("arguments and environment cannot hold a NUL")
 
 
-def _told(chunks: "Iterator[bytes]", what: Descriptor, progress: "Progress | None") -> "Iterator[bytes]":
+def _told(chunks: Iterator[bytes], what: Descriptor, progress: Progress | None) -> Iterator[bytes]:
     for chunk in chunks:
         yield chunk
         if progress:
             progress(what, len(chunk))
 
 
-def _file(path: str) -> "Iterator[bytes]":
+def _file(path: str) -> Iterator[bytes]:
     try:
         part = FileRange(open_file(path), 0, os.stat(path).st_size)
     except OSError as error:

@@ -1,5 +1,7 @@
 """Blobs on their way into a ContentStore: written beside, hashed as they come, renamed when they are whole."""
 
+from __future__ import annotations
+
 import fcntl
 import os
 import stat
@@ -29,13 +31,13 @@ class Ingest:
     done too early, and a full disk do not.
     """
 
-    def __init__(self, content: "ContentStore", descriptor: "Descriptor", check: "Callable[[], None] | None") -> None:
+    def __init__(self, content: ContentStore, descriptor: Descriptor, check: Callable[[], None] | None) -> None:
         self.content, self.descriptor, self.check = content, descriptor, check
         self.partial = "/".join((content.directory, "ingest", "-".join(digests.parse(descriptor.digest))))
         self.hash = digests.new(descriptor.digest)
         self.offset, self.fd, self.complete = 0, -1, False
 
-    def __enter__(self) -> "Ingest":
+    def __enter__(self) -> Ingest:
         while not self.content.touch_if_present(self.descriptor):
             self.fd = self._open()
             try:
@@ -100,7 +102,7 @@ class Ingest:
             what = f"blob {self.descriptor.digest}: {left} bytes do not fit on the disk"
             raise ImageError(f"{what} of {self.content.directory}, which has {room} left")
 
-    def write(self, data: "bytes | memoryview") -> None:
+    def write(self, data: bytes | memoryview) -> None:
         """Take the next bytes. Raises Corrupt for more than the descriptor announced, ImageError for a full disk."""
         self.offset += len(data)
         if self.offset > self.descriptor.size:
@@ -112,7 +114,7 @@ class Ingest:
             self.drop()
             raise ImageError(f"cannot store blob {self.descriptor.digest}: {reason(error)}") from error
 
-    def __exit__(self, kind: "type[BaseException] | None", *_error: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_error: object) -> None:
         if self.complete:
             return
         try:
@@ -146,11 +148,11 @@ class Ingest:
 class Temporary:
     """An empty file in a Content's file system; a context. fd: open for reading and writing; path: "" once adopted."""
 
-    def __init__(self, content: "ContentStore") -> None:
+    def __init__(self, content: ContentStore) -> None:
         self.path = f"{content.directory}/ingest/tmp-{os.getpid()}-{os.urandom(8).hex()}"
         self.fd = -1
 
-    def __enter__(self) -> "Temporary":
+    def __enter__(self) -> Temporary:
         try:
             self.fd = open_beside(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         except OSError as error:
@@ -178,7 +180,7 @@ def open_beside(path: str, flags: int) -> int:
                 pass
 
 
-def write_all(file: int, data: "bytes | bytearray | memoryview") -> None:
+def write_all(file: int, data: bytes | bytearray | memoryview) -> None:
     """Write all of it. Raises OSError."""
     view = memoryview(data)
     while view:

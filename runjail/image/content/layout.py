@@ -4,6 +4,8 @@ The directory may come from anybody: names of files are made from checked digest
 what is read as a document is verified.
 """
 
+from __future__ import annotations
+
 import os
 import stat
 
@@ -28,11 +30,11 @@ class LayoutReader:
     def __init__(self, where: str) -> None:
         self.where = where
 
-    def part(self, name: str) -> "FileRange":
+    def part(self, name: str) -> FileRange:
         """Return where a file of the layout can be read. Raises OSError, FileNotFoundError."""
         raise NotImplementedError
 
-    def _blob(self, digest: str) -> "FileRange":
+    def _blob(self, digest: str) -> FileRange:
         name = blob_name(digest)
         try:
             return self.part(name)
@@ -41,7 +43,7 @@ class LayoutReader:
         except OSError as error:
             raise ImageError(f"{self.where}: cannot read blob {digest}: {reason(error)}") from error
 
-    def read(self, descriptor: "Descriptor") -> bytes:
+    def read(self, descriptor: Descriptor) -> bytes:
         """Return a manifest, index or config, size and digest verified. Raises Corrupt, ImageNotFound."""
         if descriptor.size > model.LARGEST:
             raise Corrupt(f"{descriptor.digest}: a document of {descriptor.size} bytes is too long")
@@ -51,7 +53,7 @@ class LayoutReader:
         digests.verify(content, descriptor.digest, f"{self.where}: blob")
         return content
 
-    def blob(self, descriptor: "Descriptor", offset: int = 0) -> "Iterator[bytes]":
+    def blob(self, descriptor: Descriptor, offset: int = 0) -> Iterator[bytes]:
         """Yield a blob's content from an offset on, not verified. Raises ImageError."""
         part = self._blob(descriptor.digest)
         try:
@@ -61,7 +63,7 @@ class LayoutReader:
         finally:
             part.close()
 
-    def index(self) -> "Index":
+    def index(self) -> Index:
         """Return index.json. Raises ImageError for a directory that is no layout, Corrupt for an unreadable one."""
         header = model.parse_document(self._file("oci-layout"), f"{self.where}/oci-layout")
         if model.get(header, "imageLayoutVersion") != VERSION:
@@ -80,7 +82,7 @@ class LayoutReader:
         except OSError as error:
             raise ImageError(f"{self.where}: cannot read {name}: {reason(error)}") from error
 
-    def names(self) -> "dict[str, Descriptor]":
+    def names(self) -> dict[str, Descriptor]:
         """Return what has a name, in the order of index.json. Of two with one name the first counts."""
         found: dict[str, Descriptor] = {}
         for entry in self.index().manifests:
@@ -88,7 +90,7 @@ class LayoutReader:
                 found.setdefault(name, unnamed(entry))
         return found
 
-    def find(self, name: str) -> "Descriptor":
+    def find(self, name: str) -> Descriptor:
         """Return what has this name; for "" what is alone in the layout. Raises ImageNotFound."""
         if name:
             names = self.names()
@@ -102,7 +104,7 @@ class LayoutReader:
         raise ImageError(f"{self.where} holds {len(entries)} images; name one{': ' if shown else ''}{shown}")
 
 
-def unnamed(entry: "Descriptor") -> "Descriptor":
+def unnamed(entry: Descriptor) -> Descriptor:
     """Return an entry of index.json as it is outside: the name belongs to the layout."""
     return entry.replace(annotations={k: v for k, v in entry.annotations.items() if k != model.REF_NAME})
 
@@ -114,7 +116,7 @@ class LayoutDirectory(LayoutReader):
         super().__init__(directory)
         self.directory = directory
 
-    def part(self, name: str) -> "FileRange":
+    def part(self, name: str) -> FileRange:
         """Return a file of the layout."""
         file = open_file(f"{self.directory}/{name}")
         return FileRange(file, 0, os.fstat(file).st_size)
@@ -148,7 +150,7 @@ class FileRange:
     def __init__(self, fd: int, start: int, size: int) -> None:
         self.fd, self.start, self.size = fd, start, size
 
-    def blocks(self, offset: int = 0) -> "Iterator[bytes]":
+    def blocks(self, offset: int = 0) -> Iterator[bytes]:
         """Yield the content from an offset on. Raises OSError."""
         while offset < self.size:
             block = os.pread(self.fd, min(BLOCK, self.size - offset), self.start + offset)

@@ -1,5 +1,7 @@
 """OCI layouts in a tar file: `oci-archive`. Reading takes any compression, also FreeBSD's `.txz`; writing is plain."""
 
+from __future__ import annotations
+
 import os
 import posixpath
 import threading
@@ -58,7 +60,7 @@ class TarFile:
         except OSError as error:
             raise ImageError(f"cannot write {path}: {reason(error)}") from error
 
-    def add(self, name: str, size: int, content: "Iterable[bytes]") -> None:
+    def add(self, name: str, size: int, content: Iterable[bytes]) -> None:
         """Append a file, after the directories that it is in. Raises ImageError."""
         try:
             self._add_directory(posixpath.dirname(name))
@@ -108,7 +110,7 @@ class ArchiveSink:
         """Whether this blob is in the archive already."""
         return descriptor.digest in self.there
 
-    def put_blob(self, descriptor: Descriptor, content: int, progress: "Progress") -> None:
+    def put_blob(self, descriptor: Descriptor, content: int, progress: Progress) -> None:
         """Append a blob from an open file's start. Raises Corrupt, ImageError."""
         with self.lock:
             if not self.has(descriptor):
@@ -144,7 +146,7 @@ class ArchiveSink:
         self.file.abandon()
 
 
-def checked(part: FileRange, descriptor: Descriptor, progress: "Progress") -> "Iterable[bytes]":
+def checked(part: FileRange, descriptor: Descriptor, progress: Progress) -> Iterable[bytes]:
     """Yield a blob's content, telling progress; at its end it has been verified. Raises Corrupt, OSError."""
     found, length = digests.new(descriptor.digest), 0
     for block in part.blocks():

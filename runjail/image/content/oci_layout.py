@@ -1,5 +1,7 @@
 """OCI layouts as places that images come from and go to (image-spec, image-layout.md)."""
 
+from __future__ import annotations
+
 import os
 
 from runjail.errors import ImageError
@@ -20,19 +22,19 @@ class BlobsSource:
     def __init__(self, blobs: LayoutReader, tag: str) -> None:
         self.blobs, self.tag = blobs, tag
 
-    def top(self) -> "Descriptor":
+    def top(self) -> Descriptor:
         """Return the descriptor of the named index or manifest. Raises ImageNotFound, Corrupt."""
         return self.blobs.find(self.tag)
 
-    def document(self, descriptor: "Descriptor") -> bytes:
+    def document(self, descriptor: Descriptor) -> bytes:
         """Return a manifest, index or config, verified."""
         return self.blobs.read(descriptor)
 
-    def blob(self, descriptor: "Descriptor", offset: int = 0) -> "Iterator[bytes]":
+    def blob(self, descriptor: Descriptor, offset: int = 0) -> Iterator[bytes]:
         """Yield a blob's content, not verified."""
         return self.blobs.blob(descriptor, offset)
 
-    def again(self, _descriptor: "Descriptor") -> bool:
+    def again(self, _descriptor: Descriptor) -> bool:
         """It is the same however often it is asked for."""
         return False
 
@@ -58,15 +60,15 @@ class LayoutSink:
         self.made = not os.path.lexists(directory)
         self.content = ContentStore(directory, 0o755)
         self.added: list[str] = []
-        self.named: "Descriptor | None" = None
+        self.named: Descriptor | None = None
         self.lease = self.content.lease()
         self.lease.__enter__()
 
-    def has(self, descriptor: "Descriptor") -> bool:
+    def has(self, descriptor: Descriptor) -> bool:
         """Whether this blob is there already, whole."""
         return self.content.touch_if_present(descriptor)
 
-    def put_blob(self, descriptor: "Descriptor", content: int, progress: "Progress") -> None:
+    def put_blob(self, descriptor: Descriptor, content: int, progress: Progress) -> None:
         """Store a blob from an open file's start. Raises Corrupt, ImageError."""
         with self.content.ingest(descriptor) as blob:
             if blob.complete:
@@ -80,7 +82,7 @@ class LayoutSink:
                 raise
         self.added.append(descriptor.digest)
 
-    def put_document(self, descriptor: "Descriptor", content: bytes, *, top: bool) -> None:
+    def put_document(self, descriptor: Descriptor, content: bytes, *, top: bool) -> None:
         """Store an index or manifest."""
         if not self.has(descriptor):
             with self.content.ingest(descriptor) as blob:

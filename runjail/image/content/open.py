@@ -1,5 +1,7 @@
 """From a name to the source or sink behind it."""
 
+from __future__ import annotations
+
 from runjail.errors import UsageError
 from runjail.image.reference import Reference
 from runjail.record import Record
@@ -18,10 +20,10 @@ class RegistryOptions(Record):
 
     authfile: str = ""
     insecure: bool = False
-    registries: "Mapping[str, Mapping[str, Any]]" = {}
+    registries: Mapping[str, Mapping[str, Any]] = {}
 
 
-def source(reference: Reference, access: RegistryOptions) -> "Source":
+def source(reference: Reference, access: RegistryOptions) -> Source:
     """Return where an image comes from. Raises ImageError, UsageError for a place that one cannot take images from."""
     if reference.kind == "oci":
         from runjail.image.content.oci_layout import LayoutSource
@@ -42,7 +44,7 @@ def source(reference: Reference, access: RegistryOptions) -> "Source":
     raise UsageError(f"{reference.name}: a root file system is imported, it is no image", "runjail image import")
 
 
-def sink(reference: Reference, access: RegistryOptions, mount_from: "Sequence[str]" = ()) -> "Sink":
+def sink(reference: Reference, access: RegistryOptions, mount_from: Sequence[str] = ()) -> Sink:
     """Return where an image goes. mount_from: repositories of the same registry that may have its blobs."""
     if reference.kind == "oci":
         from runjail.image.content.oci_layout import LayoutSink
@@ -64,7 +66,7 @@ def sink(reference: Reference, access: RegistryOptions, mount_from: "Sequence[st
     raise UsageError(f"{reference.name}: images cannot be written there")
 
 
-def _registry(reference: Reference, access: RegistryOptions) -> "Registry":
+def _registry(reference: Reference, access: RegistryOptions) -> Registry:
     from runjail.image.registry.client import Registry
     from runjail.image.registry.credentials import CredentialStore
 

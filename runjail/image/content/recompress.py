@@ -1,5 +1,7 @@
 """The same image with its layers compressed otherwise: a new manifest, the same config."""
 
+from __future__ import annotations
+
 import os
 
 from runjail.errors import Corrupt, ImageError, reason
@@ -22,7 +24,7 @@ POINTERS = ("containerd.io/snapshot/stargz/", "io.containers.estargz.", "io.gith
 SHA256 = digests.of(b"")  # the algorithm of what we make
 
 
-def recompress(content: "ContentStore", top: Descriptor, kind: str, level: int | None, added: set[str]) -> Descriptor:
+def recompress(content: ContentStore, top: Descriptor, kind: str, level: int | None, added: set[str]) -> Descriptor:
     """Return the index or manifest with layers in another compression; the new blobs are in the content, nameless.
 
     kind: "gzip", "zstd" or "none". Layers that are encrypted, not distributable, no tar files or in that compression
@@ -36,7 +38,7 @@ def recompress(content: "ContentStore", top: Descriptor, kind: str, level: int |
 
 
 class _Recompression:
-    def __init__(self, content: "ContentStore", kind: str, level: int | None, added: set[str]) -> None:
+    def __init__(self, content: ContentStore, kind: str, level: int | None, added: set[str]) -> None:
         self.content, self.kind, self.level, self.added = content, kind, level, added
 
     def document(self, descriptor: Descriptor) -> Descriptor:
@@ -63,8 +65,8 @@ class _Recompression:
             return layers  # no image of file systems
         config = model.parse_config(self.content.read(manifest.config), len(layers))
 
-        def making(number: int) -> "Callable[[parallel.Check], None]":
-            def make(check: "parallel.Check") -> None:
+        def making(number: int) -> Callable[[parallel.Check], None]:
+            def make(check: parallel.Check) -> None:
                 layers[number] = self._layer(manifest.layers[number], config.diff_ids[number], check)
 
             return make
@@ -72,7 +74,7 @@ class _Recompression:
         parallel.run([making(number) for number in range(len(layers))], os.cpu_count() or 1)
         return layers
 
-    def _layer(self, layer: Descriptor, diff_id: str, check: "parallel.Check") -> Descriptor:
+    def _layer(self, layer: Descriptor, diff_id: str, check: parallel.Check) -> Descriptor:
         if layer.encrypted or layer.media_type.startswith((media_types.OCI_FOREIGN, media_types.DOCKER_FOREIGN)):
             return layer
         try:
@@ -106,14 +108,14 @@ def _oci_type(media_type: str) -> str:
     return media_type if kind is None else media_types.oci_layer(kind, encrypted=media_types.is_encrypted(media_type))
 
 
-def _checked(chunks: "Iterator[bytes]", check: "parallel.Check") -> "Iterator[bytes]":
+def _checked(chunks: Iterator[bytes], check: parallel.Check) -> Iterator[bytes]:
     for chunk in chunks:
         check()
         yield chunk
 
 
 def pack(
-    content: "ContentStore", blob: "Iterable[bytes]", kind: str, level: int | None = None, diff_id: str = ""
+    content: ContentStore, blob: Iterable[bytes], kind: str, level: int | None = None, diff_id: str = ""
 ) -> tuple[Descriptor, str]:
     """Add a tar stream, compressed in any way, as a layer. Return its descriptor and its diffID.
 

@@ -9,6 +9,8 @@ One without is hashed before it is taken for what its name says; who finds a dam
 damaged is fetched again by the next pull, which replaces it, and a pull of what is there does not read it all.
 """
 
+from __future__ import annotations
+
 import fcntl
 import os
 import time
@@ -60,7 +62,7 @@ class ContentStore(LayoutDirectory):
         except OSError as error:
             raise ImageError(f"cannot write to {self.directory}: {reason(error)}") from error
 
-    def ingest(self, descriptor: Descriptor, check: "Callable[[], None] | None" = None) -> Ingest:
+    def ingest(self, descriptor: Descriptor, check: Callable[[], None] | None = None) -> Ingest:
         """Return a context in which a blob is written; see Ingest. check: raises when waiting makes no sense."""
         return Ingest(self, descriptor, check)
 
@@ -129,7 +131,7 @@ class ContentStore(LayoutDirectory):
         return digest.endswith(f":{found.hexdigest()}")
 
     @contextmanager
-    def reading(self, digest: str) -> "Iterator[int]":
+    def reading(self, digest: str) -> Iterator[int]:
         """Yield a descriptor of a blob's file.
 
         When the context raises Corrupt because the blob is damaged, the next pull replaces it, and the error says so.
@@ -186,7 +188,7 @@ class ContentStore(LayoutDirectory):
     def _write_entries(self, entries: list[Descriptor]) -> None:
         self._replace("index.json", self.index().replace(manifests=tuple(entries)).document())
 
-    def _replace(self, name: str, document: "dict[str, object]") -> None:
+    def _replace(self, name: str, document: dict[str, object]) -> None:
         """Write one of our two documents: beside, to disk, renamed."""
         beside = f"{self.directory}/.{name}.new"  # one at a time: the lock is held
         try:
@@ -205,9 +207,9 @@ class ContentStore(LayoutDirectory):
 
     def garbage_collect(
         self,
-        keep: "Iterable[Descriptor]" = (),
+        keep: Iterable[Descriptor] = (),
         grace: float = GRACE,
-        among: "Iterable[str] | None" = None,
+        among: Iterable[str] | None = None,
         *,
         partial: bool = False,
     ) -> tuple[list[str], int]:
@@ -254,7 +256,7 @@ class ContentStore(LayoutDirectory):
             if len(encoded) == digests.LENGTHS[algorithm] and digests.HEXADECIMAL.issuperset(encoded)
         ]
 
-    def reachable(self, roots: "Iterable[Descriptor]") -> set[str]:
+    def reachable(self, roots: Iterable[Descriptor]) -> set[str]:
         """Return the digests that documents lead to. What is not here leads nowhere: one platform of many is enough."""
         found: set[str] = set()
         pending = list(roots)
@@ -268,11 +270,11 @@ class ContentStore(LayoutDirectory):
                 pending += document.manifests if isinstance(document, Index) else (document.config, *document.layers)
         return found
 
-    def lease(self) -> "Lock":
+    def lease(self) -> Lock:
         """Return a context in which new blobs are safe from `collect` though nothing names them yet."""
         return Lock(f"{self.directory}/blobs", fcntl.LOCK_SH)
 
-    def _locked(self, kind: int = fcntl.LOCK_EX) -> "Lock":
+    def _locked(self, kind: int = fcntl.LOCK_EX) -> Lock:
         return Lock(self.directory, kind)
 
 
@@ -282,7 +284,7 @@ class Lock:
     def __init__(self, path: str, kind: int, *, wait: bool = True) -> None:
         self.path, self.kind, self.wait, self.held = path, kind, wait, False
 
-    def __enter__(self) -> "Lock":
+    def __enter__(self) -> Lock:
         try:
             self.fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
@@ -301,7 +303,7 @@ class Lock:
         os.close(self.fd)
 
 
-def _mark(file: "int | str") -> None:
+def _mark(file: int | str) -> None:
     """Give a blob, which was verified, a new time that says so. Raises OSError."""
     os.utime(file, ns=(time.time_ns(), int(time.time()) * 1_000_000_000 + MARK))
 

@@ -3,6 +3,8 @@
 Nothing that the archive says becomes a path of ours: names are looked up in a table, links too.
 """
 
+from __future__ import annotations
+
 import os
 import posixpath
 
@@ -74,7 +76,7 @@ class TarIndex:
                 links[name] = posixpath.normpath(posixpath.join(above, os.fsdecode(entry.link)))
         return files, links
 
-    def _entries(self) -> "Iterator[tuple[tar.Entry, int]]":
+    def _entries(self) -> Iterator[tuple[tar.Entry, int]]:
         """Yield each entry and where its content begins, without reading contents: a new reader starts after each."""
         size, at = os.fstat(self.fd).st_size, 0
         while at < size:
@@ -110,7 +112,7 @@ class _Blocks:
     def __init__(self, fd: int, at: int) -> None:
         self.fd, self.at = fd, at
 
-    def __iter__(self) -> "Iterator[bytes]":
+    def __iter__(self) -> Iterator[bytes]:
         while block := os.pread(self.fd, tar.BLOCK, self.at):
             self.at += len(block)
             yield block

@@ -3,6 +3,8 @@
 There is no framing: ciphertext is as long as plaintext. The HMAC covers neither the nonce nor the other options.
 """
 
+from __future__ import annotations
+
 import hmac
 import secrets
 
@@ -38,12 +40,12 @@ def generate(digest: str = "") -> PrivateLayerOptions:
     return PrivateLayerOptions(secrets.token_bytes(KEY), secrets.token_bytes(NONCE), digest)
 
 
-def encryptor(private: PrivateLayerOptions) -> "CipherContext":
+def encryptor(private: PrivateLayerOptions) -> CipherContext:
     """Return what encrypts: `update(data) -> bytes`, `update_into(data, buffer) -> int`. It needs no finish."""
     return _cipher(private).encryptor()
 
 
-def decryptor(private: PrivateLayerOptions) -> "CipherContext":
+def decryptor(private: PrivateLayerOptions) -> CipherContext:
     """Return what decrypts: `update(data) -> bytes`, `update_into(data, buffer) -> int`. Authenticate first."""
     return _cipher(private).decryptor()
 
@@ -54,7 +56,7 @@ class Authenticator:
     def __init__(self, private: PrivateLayerOptions) -> None:
         self._hmac = hmac.new(private.symkey, digestmod="sha256")
 
-    def update(self, data: "bytes | bytearray | memoryview") -> None:
+    def update(self, data: bytes | bytearray | memoryview) -> None:
         """Take more ciphertext."""
         self._hmac.update(data)
 
@@ -86,7 +88,7 @@ def decrypt_cbc(key: bytes, initial: bytes, ciphertext: bytes) -> bytes:
     return unpadder.update(padded) + unpadder.finalize()
 
 
-def _cipher(private: PrivateLayerOptions) -> "Cipher[CTR]":
+def _cipher(private: PrivateLayerOptions) -> Cipher[CTR]:
     require()
     from cryptography.hazmat.primitives.ciphers import Cipher
     from cryptography.hazmat.primitives.ciphers.algorithms import AES

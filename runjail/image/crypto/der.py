@@ -4,6 +4,8 @@ What is read is hostile. Elements are looked at one level at a time, so nothing 
 are one byte, lengths definite.
 """
 
+from __future__ import annotations
+
 from runjail.errors import Corrupt
 from runjail.record import Record
 
@@ -25,7 +27,7 @@ class Element(Record):
             raise Corrupt(f"DER: tag {self.tag:#04x} where {tag:#04x} belongs")
         return self.content
 
-    def children(self, tag: int, least: int = 0) -> "tuple[Element, ...]":
+    def children(self, tag: int, least: int = 0) -> tuple[Element, ...]:
         """Return the elements inside one with this tag. Raises Corrupt when there are fewer than these."""
         found = read_all(self.expect(tag))
         if len(found) < least:

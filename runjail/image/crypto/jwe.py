@@ -5,6 +5,8 @@ container, and a hostile packet meets the few algorithms that ocicrypt has and n
 go-jose (in skopeo) are what the tests compare it with.
 """
 
+from __future__ import annotations
+
 import hmac
 import secrets
 
@@ -37,14 +39,14 @@ NO_KEY = "JWE: No suitable private key found for decryption"
 class Message(Record):
     """A JWE, decoded. additional: the authenticated data; recipients: (header, encrypted key) of each."""
 
-    recipients: "tuple[tuple[dict[str, Any], bytes], ...]"
+    recipients: tuple[tuple[dict[str, Any], bytes], ...]
     iv: bytes
     ciphertext: bytes
     tag: bytes
     additional: bytes
 
 
-def has_keys(parameters: "Parameters") -> bool:
+def has_keys(parameters: Parameters) -> bool:
     """Whether there is a private key."""
     return bool(given(parameters, "privkeys"))
 
@@ -55,7 +57,7 @@ def recipients(packet: bytes) -> list[str]:
     return ["[jwe]"]
 
 
-def wrap(options: bytes, parameters: "Parameters") -> bytes | None:
+def wrap(options: bytes, parameters: Parameters) -> bytes | None:
     """Return a JWE for all public keys, None without any. Raises SchemeError for a key that cannot be used.
 
     One recipient makes a flattened JWE, several a general one. Content is always encrypted with A256GCM.
@@ -81,7 +83,7 @@ def wrap(options: bytes, parameters: "Parameters") -> bytes | None:
     return model.encode({"protected": protected} | places | parts)
 
 
-def unwrap(packet: bytes, parameters: "Parameters") -> bytes:
+def unwrap(packet: bytes, parameters: Parameters) -> bytes:
     """Return what a JWE holds, trying every private key on every recipient. Raises SchemeError."""
     message = parse(packet)
     faults: list[str] = []
@@ -112,14 +114,14 @@ def parse(packet: bytes) -> Message:
         raise SchemeError("jose.ParseEncrypted failed") from None
 
 
-def _compact(text: str) -> "dict[str, Any]":
+def _compact(text: str) -> dict[str, Any]:
     parts = text.split(".")
     if len(parts) != 5:
         raise ValueError("not five parts")
     return dict(zip(("protected", "encrypted_key", "iv", "ciphertext", "tag"), parts, strict=True))
 
 
-def _message(document: "dict[str, Any]") -> Message:
+def _message(document: dict[str, Any]) -> Message:
     """Return the decoded members. Raises ValueError for what no sane packet has, `crit` and `zip` among it."""
     protected = document.get("protected") or ""
     shared = _object(jsonio.loads(jwk.decode(protected))) if protected else {}
@@ -139,13 +141,13 @@ def _message(document: "dict[str, Any]") -> Message:
     return Message(tuple(found), iv, ciphertext, tag, additional.encode("ascii"))
 
 
-def _object(value: object) -> "dict[str, Any]":
+def _object(value: object) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError("not an object")
     return value
 
 
-def _wrap_key(content_key: bytes, recipient: "PublicKey") -> "tuple[dict[str, Any], bytes]":
+def _wrap_key(content_key: bytes, recipient: PublicKey) -> tuple[dict[str, Any], bytes]:
     """Return the header and the encrypted key for one recipient. Raises SchemeError."""
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -162,7 +164,7 @@ def _wrap_key(content_key: bytes, recipient: "PublicKey") -> "tuple[dict[str, An
     raise SchemeError(f"{header['alg'][:40]!r} is an unsupported JWE key algorithm for this key ({kind})")
 
 
-def _agree_and_wrap(content_key: bytes, key: "Any", header: "dict[str, Any]") -> "tuple[dict[str, Any], bytes]":
+def _agree_and_wrap(content_key: bytes, key: Any, header: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.keywrap import aes_key_wrap
 
@@ -174,7 +176,7 @@ def _agree_and_wrap(content_key: bytes, key: "Any", header: "dict[str, Any]") ->
     return header, aes_key_wrap(_derive(ephemeral.exchange(ec.ECDH(), key), header), content_key)
 
 
-def _unwrap_key(header: "dict[str, Any]", encrypted_key: bytes, key: "PrivateKeyTypes") -> bytes:
+def _unwrap_key(header: dict[str, Any], encrypted_key: bytes, key: PrivateKeyTypes) -> bytes:
     """Return the content's key. Raises ValueError when this is not the key for it, or nothing is."""
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -194,7 +196,7 @@ def _unwrap_key(header: "dict[str, Any]", encrypted_key: bytes, key: "PrivateKey
         raise ValueError("another key") from None
 
 
-def _derive(secret: bytes, header: "dict[str, Any]") -> bytes:
+def _derive(secret: bytes, header: dict[str, Any]) -> bytes:
     """Return the key that wraps: Concat KDF over an agreed secret (RFC 7518 section 4.6.2)."""
     from cryptography.hazmat.primitives.hashes import SHA256
     from cryptography.hazmat.primitives.kdf.concatkdf import ConcatKDFHash
@@ -205,7 +207,7 @@ def _derive(secret: bytes, header: "dict[str, Any]") -> bytes:
     return ConcatKDFHash(SHA256(), size, said + (size * 8).to_bytes(4, "big")).derive(secret)
 
 
-def _oaep(algorithm: str) -> "OAEP":
+def _oaep(algorithm: str) -> OAEP:
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import padding
 

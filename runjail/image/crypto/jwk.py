@@ -1,5 +1,7 @@
 """JSON Web Keys: RSA keys and NIST's elliptic curves (RFC 7517, RFC 7518 section 6)."""
 
+from __future__ import annotations
+
 import base64
 
 from runjail import jsonio
@@ -28,7 +30,7 @@ def decode(text: object) -> bytes:
     return base64.b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), b"-_", validate=True)
 
 
-def parse(content: bytes) -> "dict[str, Any]":
+def parse(content: bytes) -> dict[str, Any]:
     """Parse a JWK. Raises SchemeError for what is none."""
     try:
         document = jsonio.loads(content)
@@ -39,12 +41,12 @@ def parse(content: bytes) -> "dict[str, Any]":
     return document
 
 
-def is_private(document: "dict[str, Any]") -> bool:
+def is_private(document: dict[str, Any]) -> bool:
     """Whether a JWK holds more than a public key; "k" is a symmetric one's, which is never public."""
     return "d" in document or "k" in document
 
 
-def public_key(document: "dict[str, Any]") -> "PublicKeyTypes":
+def public_key(document: dict[str, Any]) -> PublicKeyTypes:
     """Return the public key of a JWK. Raises ValueError: a point that is not on its curve is none."""
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
 
@@ -53,7 +55,7 @@ def public_key(document: "dict[str, Any]") -> "PublicKeyTypes":
     return _point(document).public_key()
 
 
-def private_key(document: "dict[str, Any]") -> "PrivateKeyTypes":
+def private_key(document: dict[str, Any]) -> PrivateKeyTypes:
     """Return the private key of a JWK. Raises ValueError."""
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
@@ -66,7 +68,7 @@ def private_key(document: "dict[str, Any]") -> "PrivateKeyTypes":
     return numbers.private_key(**unvalidated())  # see keyfile.py
 
 
-def of_public(key: "PublicKeyTypes") -> dict[str, str]:
+def of_public(key: PublicKeyTypes) -> dict[str, str]:
     """Return the JWK of a public key on an elliptic curve, e.g. an ephemeral one. Raises ValueError for others."""
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
@@ -78,7 +80,7 @@ def of_public(key: "PublicKeyTypes") -> dict[str, str]:
     return {"crv": names[key.curve.name], "kty": "EC", "x": x, "y": y}
 
 
-def _point(document: "dict[str, Any]") -> "EllipticCurvePublicNumbers":
+def _point(document: dict[str, Any]) -> EllipticCurvePublicNumbers:
     from cryptography.hazmat.primitives.asymmetric import ec
 
     name = str(document.get("crv"))
@@ -88,5 +90,5 @@ def _point(document: "dict[str, Any]") -> "EllipticCurvePublicNumbers":
     return ec.EllipticCurvePublicNumbers(_number(document, "x"), _number(document, "y"), curve)
 
 
-def _number(document: "dict[str, Any]", name: str) -> int:
+def _number(document: dict[str, Any], name: str) -> int:
     return int.from_bytes(decode(document.get(name)), "big")

@@ -5,6 +5,8 @@ block of a PEM file. The files are the operator's own, so RSA keys are not valid
 using them.
 """
 
+from __future__ import annotations
+
 import re
 from functools import lru_cache
 
@@ -25,13 +27,13 @@ _BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----\s.*?-----END \1-----", 
 class PublicKey(Record):
     """A recipient's key, and what its JWK says besides: "" for keys that are none."""
 
-    key: "PublicKeyTypes"
+    key: PublicKeyTypes
     algorithm: str = ""
     key_id: str = ""
 
 
 @lru_cache(maxsize=32)
-def private_key(content: bytes, password: bytes | None = None) -> "PrivateKeyTypes":
+def private_key(content: bytes, password: bytes | None = None) -> PrivateKeyTypes:
     """Return the private key in a file. Raises SchemeError: no key, or ocicrypt's words for its password.
 
     Remembered, because every layer asks again and a password may be made to take a second.
@@ -64,7 +66,7 @@ def public_key(content: bytes) -> PublicKey:
         raise SchemeError("Could not parse public key") from None
 
 
-def certificate(content: bytes) -> "Certificate":
+def certificate(content: bytes) -> Certificate:
     """Return the first certificate in a file, PEM or DER. Raises SchemeError."""
     require()
     from cryptography import x509
@@ -124,7 +126,7 @@ def _is_encrypted_pkcs8(content: bytes) -> bool:
     return parts == [der.SEQUENCE, der.OCTETS]
 
 
-def _load(content: bytes, password: bytes | None, encrypted: bool) -> "PrivateKeyTypes":
+def _load(content: bytes, password: bytes | None, encrypted: bool) -> PrivateKeyTypes:
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
 
@@ -142,7 +144,7 @@ def _load(content: bytes, password: bytes | None, encrypted: bool) -> "PrivateKe
         raise SchemeError(why) from None
 
 
-def _jwk_private(content: bytes) -> "PrivateKeyTypes":
+def _jwk_private(content: bytes) -> PrivateKeyTypes:
     document = jwk.parse(content)
     if not jwk.is_private(document):
         raise SchemeError("JWK is not a private key")

@@ -5,6 +5,8 @@
 caller, and answers with one.
 """
 
+from __future__ import annotations
+
 import base64
 import errno
 import os
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 VARIABLE = "OCICRYPT_KEYPROVIDER_CONFIG"
 LARGEST = 1 << 20  # bytes of the configuration, and of the files that it names
 NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
-_NOTHING: "Mapping[str, tuple[bytes | None, ...]]" = {}
+_NOTHING: Mapping[str, tuple[bytes | None, ...]] = {}
 
 
 class Tls(Record):
@@ -41,7 +43,7 @@ class Tls(Record):
 class Provider(Record):
     """How to ask a provider: a command, path first, or else a gRPC service at host:port."""
 
-    command: "tuple[str, ...]" = ()
+    command: tuple[str, ...] = ()
     grpc: str = ""
     tls: Tls | None = None
 
@@ -80,7 +82,7 @@ def read(path: str) -> dict[str, Provider]:
     return providers
 
 
-def _provider(name: str, entry: "Any", problems: list[str]) -> Provider:
+def _provider(name: str, entry: Any, problems: list[str]) -> Provider:
     """Read one provider; mistakes are added to `problems`."""
     where = f"key-providers.{name[:128]}"
     if not valid_name(name):
@@ -98,7 +100,7 @@ def _provider(name: str, entry: "Any", problems: list[str]) -> Provider:
     return Provider(words, grpc or "", _tls(f"{where}.grpc-tls", tls, problems) if tls is not None else None)
 
 
-def _command(where: str, command: "Any", problems: list[str]) -> tuple[str, ...]:
+def _command(where: str, command: Any, problems: list[str]) -> tuple[str, ...]:
     path = model.get(command, "path") if isinstance(command, dict) else None
     words = (model.get(command, "args") or []) if isinstance(command, dict) else []
     if not isinstance(path, str) or not path or "\0" in path:
@@ -110,7 +112,7 @@ def _command(where: str, command: "Any", problems: list[str]) -> tuple[str, ...]
     return (path, *words)
 
 
-def _tls(where: str, entry: "Any", problems: list[str]) -> Tls | None:
+def _tls(where: str, entry: Any, problems: list[str]) -> Tls | None:
     if not isinstance(entry, dict):
         problems.append(f"{where}: must be an object")
         return None
@@ -129,8 +131,8 @@ def wrap(
     name: str,
     provider: Provider,
     options: bytes,
-    parameters: "Parameters",
-    decrypt_parameters: "Parameters" = _NOTHING,
+    parameters: Parameters,
+    decrypt_parameters: Parameters = _NOTHING,
 ) -> bytes:
     """Return the packet that a provider makes of a layer's private options. Raises SchemeError, never with the options.
 
@@ -141,20 +143,20 @@ def wrap(
     return _result(name, _ask(name, provider, "WrapKey", question), "keywrapresults", "annotation")
 
 
-def unwrap(name: str, provider: Provider, packet: bytes, parameters: "Parameters") -> bytes:
+def unwrap(name: str, provider: Provider, packet: bytes, parameters: Parameters) -> bytes:
     """Return the private options in a packet of a provider's. Raises SchemeError."""
     given = {"dc": {"Parameters": _listed(parameters)}, "annotation": _encode(packet)}
     question = _question("keyunwrap", keyunwrapparams=given)
     return _result(name, _ask(name, provider, "UnWrapKey", question), "keyunwrapresults", "optsdata")
 
 
-def _question(op: str, **params: "Any") -> bytes:
+def _question(op: str, **params: Any) -> bytes:
     """Return the document for a provider: both params are always there, as Go writes them."""
     unused = {"keywrapparams": {"ec": None, "optsdata": None}, "keyunwrapparams": {"dc": None, "annotation": None}}
     return model.encode({"op": op, **unused, **params})
 
 
-def _listed(parameters: "Parameters") -> "dict[str, list[str | None]]":
+def _listed(parameters: Parameters) -> dict[str, list[str | None]]:
     return {
         name: [None if value is None else _encode(value) for value in values] for name, values in parameters.items()
     }

@@ -1,5 +1,7 @@
 """Key providers that are programs: one JSON document on standard input, one on standard output, exit status 0."""
 
+from __future__ import annotations
+
 from runjail.errors import HostError, reason
 from runjail.host import programs
 from runjail.image.crypto.options import SchemeError

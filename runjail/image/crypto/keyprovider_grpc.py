@@ -3,6 +3,8 @@
 Its messages have one field, bytes with number 1, that holds the JSON document, and nothing else is taken for one.
 """
 
+from __future__ import annotations
+
 from runjail import files, protobuf
 from runjail.errors import RunjailError, UnreadableFile
 from runjail.image.crypto.keyprovider import LARGEST, Provider, Tls
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
 SERVICE = "/keyprovider.KeyProviderService/"
 TIMEOUT = 60.0  # seconds, for connecting and the answer
-MESSAGE: "protobuf.Table" = {1: ("document", "y")}
+MESSAGE: protobuf.Table = {1: ("document", "y")}
 FIELD = 1 << 3 | 2  # number 1, length-delimited: https://protobuf.dev/programming-guides/encoding/
 LIMIT = 4 << 20  # bytes of an answer
 
@@ -39,7 +41,7 @@ def ask(provider: Provider, method: str, question: bytes) -> bytes:
     return answer
 
 
-def _channel(grpc: "Any", provider: Provider) -> "Any":
+def _channel(grpc: Any, provider: Provider) -> Any:
     options: list[tuple[str, object]] = [("grpc.enable_http_proxy", 0), ("grpc.max_receive_message_length", LIMIT)]
     if provider.tls is None:
         return grpc.insecure_channel(provider.grpc, options=options)
@@ -48,7 +50,7 @@ def _channel(grpc: "Any", provider: Provider) -> "Any":
     return grpc.secure_channel(provider.grpc, _credentials(grpc, provider.tls), options=options)
 
 
-def _credentials(grpc: "Any", tls: Tls) -> "Any":
+def _credentials(grpc: Any, tls: Tls) -> Any:
     if tls.insecure_skip_verify:
         raise SchemeError("grpc-tls: insecure-skip-verify is not possible with grpcio: name a root-ca-file")
     files = (tls.root_ca_file, tls.key_file, tls.cert_file)

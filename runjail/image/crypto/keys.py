@@ -5,6 +5,8 @@ it is a typing mistake. And a key directory (ctd-decoder's --decryption-keys-pat
 certificates: ctd-decoder takes an empty file for an empty keyring, and waits for ever at a FIFO.
 """
 
+from __future__ import annotations
+
 import os
 import stat
 
@@ -29,7 +31,7 @@ SECRET = frozenset(("privkeys", "gpg-privatekeys", "pkcs11-yamls"))
 PROTECTED = frozenset(("privkeys", "gpg-privatekeys"))  # each has a list of passwords beside it
 
 
-def read_keys(specifications: "Iterable[str]") -> "Parameters":
+def read_keys(specifications: Iterable[str]) -> Parameters:
     """Read what --key gives: FILE, FILE:PASSWORD, FILE:pass=TEXT, FILE:file=PATH, FILE:fd=N, provider:NAME[:ATTRS].
 
     The path ends at the first colon; the rest, colons included, is the password. A password file is taken whole, its
@@ -51,7 +53,7 @@ def read_keys(specifications: "Iterable[str]") -> "Parameters":
     return found
 
 
-def read_directory(path: str) -> "Parameters":
+def read_directory(path: str) -> Parameters:
     """Read every file below a key directory; {} when it is empty. There are no passwords.
 
     Raises ImageError for what is no key, a symbolic link anywhere, and what cannot be read: a directory with a fault is
@@ -69,12 +71,12 @@ def read_directory(path: str) -> "Parameters":
     return found
 
 
-def merge(first: "Parameters", second: "Parameters") -> "Found":
+def merge(first: Parameters, second: Parameters) -> Found:
     """Return the parameters of both, the values of each name one after another."""
     return {name: (*first.get(name, ()), *second.get(name, ())) for name in [*first, *(set(second) - set(first))]}
 
 
-def provider(text: str) -> "Found":
+def provider(text: str) -> Found:
     """Return the parameter for a key provider: NAME, or NAME:ATTRIBUTES. Raises UsageError."""
     name, colon, attributes = text.partition(":")
     if not name or name in ENCRYPTING | DECRYPTING:
@@ -94,7 +96,7 @@ def read_file(path: str, descriptor: int | None = None) -> tuple[bytes, int]:
         raise ImageError(f"Unable to read file: {path}: {error.why}") from None
 
 
-def _sort(path: str, content: bytes, mode: int, password: bytes | None) -> "Found":
+def _sort(path: str, content: bytes, mode: int, password: bytes | None) -> Found:
     """Return a file's content under its names, {} when it is none we know."""
     try:
         kinds = keyfile.kinds(content, password)
@@ -129,7 +131,7 @@ def _from_descriptor(text: str) -> bytes:
     return password
 
 
-def _files(path: str) -> "Iterator[tuple[str, bytes, int]]":
+def _files(path: str) -> Iterator[tuple[str, bytes, int]]:
     """Yield path, content and mode of every file below a directory. Raises OSError, ImageError."""
     if stat.S_ISLNK(os.lstat(path).st_mode):
         raise ImageError(f"Symbolic links not supported in decryption keys paths: {path}")

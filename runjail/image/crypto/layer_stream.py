@@ -4,6 +4,8 @@ ocicrypt emits plaintext while it reads and tells at the end whether it was genu
 ciphertext, so one pass checks them all; the second pass, over the same open file, decrypts.
 """
 
+from __future__ import annotations
+
 import hashlib
 import os
 from queue import Queue
@@ -29,8 +31,8 @@ BLOCK = 1 << 20
 
 
 def encrypt_blob(
-    source_fd: int, out_fd: int, descriptor: "Descriptor", digest_of_plain: str = ""
-) -> "tuple[PrivateLayerOptions, PublicLayerOptions, Descriptor]":
+    source_fd: int, out_fd: int, descriptor: Descriptor, digest_of_plain: str = ""
+) -> tuple[PrivateLayerOptions, PublicLayerOptions, Descriptor]:
     """Encrypt a layer blob from the start of an open file under a new key.
 
     digest_of_plain: what the private options say of the plaintext, the descriptor's digest by default. Returns the
@@ -60,11 +62,11 @@ def encrypt_blob(
 def decrypt_blob(
     source_fd: int,
     out_fd: int,
-    private: "PrivateLayerOptions",
-    public: "PublicLayerOptions",
-    descriptor: "Descriptor",
+    private: PrivateLayerOptions,
+    public: PublicLayerOptions,
+    descriptor: Descriptor,
     diff_id: str = "",
-) -> "Descriptor":
+) -> Descriptor:
     """Decrypt a layer blob; nothing is written unless all of it is genuine.
 
     diff_id: the layer's, when it is known; only then can the digest in the private options be checked. Returns the
@@ -86,9 +88,7 @@ def decrypt_blob(
     return descriptor.replace(media_type=kind, digest=digest, annotations=strip(descriptor.annotations))
 
 
-def verify(
-    source_fd: int, private: "PrivateLayerOptions", public: "PublicLayerOptions", descriptor: "Descriptor"
-) -> None:
+def verify(source_fd: int, private: PrivateLayerOptions, public: PublicLayerOptions, descriptor: Descriptor) -> None:
     """Check a whole encrypted blob: size, digest and HMAC. Raises Corrupt, ImageError when it cannot be read."""
     authenticator = cipher.Authenticator(private)
     try:
@@ -106,13 +106,13 @@ def verify(
         raise Corrupt(f"reading blob {descriptor.digest}: {error}") from None
 
 
-def decrypted(source_fd: int, private: "PrivateLayerOptions") -> "Iterator[bytes]":
+def decrypted(source_fd: int, private: PrivateLayerOptions) -> Iterator[bytes]:
     """Yield the plaintext of a blob that `verify` found genuine, from its start. Raises OSError."""
     decryptor = cipher.decryptor(private)
     return (decryptor.update(block) for block in _blocks(source_fd))
 
 
-def check_digest(private: "PrivateLayerOptions", descriptor: "Descriptor", *found: str) -> None:
+def check_digest(private: PrivateLayerOptions, descriptor: Descriptor, *found: str) -> None:
     """Warn when the private options speak of another layer: of none of the digests found.
 
     No more than that, because writers differ: ocicrypt never checks it, imgcrypt names the compressed blob, and skopeo
@@ -135,18 +135,18 @@ def encrypted_type(media_type: str) -> str:
     return media_type + media_types.ENCRYPTED
 
 
-def _require_size(fd: int, descriptor: "Descriptor") -> None:
+def _require_size(fd: int, descriptor: Descriptor) -> None:
     size = os.fstat(fd).st_size
     if size != descriptor.size:
         raise Corrupt(f"reading blob {descriptor.digest}: {size} bytes long, not {descriptor.size}")
 
 
-def _require_digest(found: "_HashThread", descriptor: "Descriptor") -> None:
+def _require_digest(found: _HashThread, descriptor: Descriptor) -> None:
     if found.hexdigest() != digests.parse(descriptor.digest)[1]:
         raise Corrupt(f"reading blob {descriptor.digest}: its content has another digest: {found.hexdigest()}")
 
 
-def _blocks(fd: int) -> "Iterator[bytes]":
+def _blocks(fd: int) -> Iterator[bytes]:
     """Yield a file's content from its start; where its offset is does not matter."""
     at = 0
     while block := os.pread(fd, BLOCK, at):
@@ -157,12 +157,12 @@ def _blocks(fd: int) -> "Iterator[bytes]":
 class _HashThread:
     """A hash in a thread of its own: SHA-256 takes longer than all else. Ask for it after the `with` block."""
 
-    def __init__(self, hash: "digests.Hash") -> None:
+    def __init__(self, hash: digests.Hash) -> None:
         self._hash = hash
         self._waiting: Queue[bytes] = Queue(4)
         self._thread = Thread(target=self._work)
 
-    def __enter__(self) -> "Self":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

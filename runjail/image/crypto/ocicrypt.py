@@ -6,6 +6,8 @@ How far a packet came once a key was tried on it is never told: who can edit a m
 and again, each time with another byte changed, until the key is known (Bleichenbacher 1998, Vaudenay 2002).
 """
 
+from __future__ import annotations
+
 import base64
 import hmac
 
@@ -39,12 +41,12 @@ MOST_PACKETS = 128  # in one annotation
 MOST_TOLD = 10  # reasons in an error
 NO_KEY_FITS = "no suitable key unwrapper found or none of the private keys could be used for decryption"
 
-SCHEMES: "dict[str, Scheme]" = {scheme.NAME: scheme for scheme in (jwe, pkcs7, pgp, pkcs11)}  # in the order of trying
-_NONE: "Mapping[str, Provider]" = {}
+SCHEMES: dict[str, Scheme] = {scheme.NAME: scheme for scheme in (jwe, pkcs7, pgp, pkcs11)}  # in the order of trying
+_NONE: Mapping[str, Provider] = {}
 
 
 def unwrap(
-    descriptor: "Descriptor", parameters: "Parameters", providers: "Mapping[str, Provider]" = _NONE
+    descriptor: Descriptor, parameters: Parameters, providers: Mapping[str, Provider] = _NONE
 ) -> PrivateLayerOptions:
     """Return the private options of an encrypted layer.
 
@@ -58,7 +60,7 @@ def unwrap(
     return private
 
 
-def public(descriptor: "Descriptor") -> PublicLayerOptions:
+def public(descriptor: Descriptor) -> PublicLayerOptions:
     """Return the public options of an encrypted layer. Raises Corrupt."""
     try:
         annotation = descriptor.annotations.get(PUBLIC, "")
@@ -70,9 +72,9 @@ def public(descriptor: "Descriptor") -> PublicLayerOptions:
 def wrap(
     private: PrivateLayerOptions,
     public: PublicLayerOptions,
-    parameters: "Parameters",
-    providers: "Mapping[str, Provider]" = _NONE,
-) -> "dict[str, str]":
+    parameters: Parameters,
+    providers: Mapping[str, Provider] = _NONE,
+) -> dict[str, str]:
     """Return the annotations of a layer just encrypted: one packet for each scheme that has recipients.
 
     Raises ImageError when there are no recipients, or one that cannot be used.
@@ -82,11 +84,11 @@ def wrap(
 
 
 def add_recipients(
-    descriptor: "Descriptor",
-    decrypt_parameters: "Parameters",
-    encrypt_parameters: "Parameters",
-    providers: "Mapping[str, Provider]" = _NONE,
-) -> "dict[str, str]":
+    descriptor: Descriptor,
+    decrypt_parameters: Parameters,
+    encrypt_parameters: Parameters,
+    providers: Mapping[str, Provider] = _NONE,
+) -> dict[str, str]:
     """Return the annotations of an encrypted layer with packets for more recipients; its blob stays as it is.
 
     Raises Unauthorized, Corrupt and ImageError as `unwrap` and `wrap` do.
@@ -98,18 +100,18 @@ def add_recipients(
     return annotations
 
 
-def strip(annotations: "Mapping[str, str]") -> "dict[str, str]":
+def strip(annotations: Mapping[str, str]) -> dict[str, str]:
     """Return the annotations that have nothing to do with encryption."""
     return {name: value for name, value in annotations.items() if not name.startswith(NAMESPACE)}
 
 
-def schemes(descriptor: "Descriptor") -> list[str]:
+def schemes(descriptor: Descriptor) -> list[str]:
     """Return the schemes in which the layer's key is wrapped, sorted: `jwe`, `provider.vault`."""
     names = descriptor.annotations.items()
     return sorted(name.removeprefix(KEYS) for name, value in names if name.startswith(KEYS) and value)
 
 
-def recipients(descriptor: "Descriptor") -> list[str]:
+def recipients(descriptor: Descriptor) -> list[str]:
     """Return the recipients that the packets name, sorted; packets that cannot be read name nobody."""
     found: set[str] = set()
     for name in schemes(descriptor):
@@ -122,9 +124,7 @@ def recipients(descriptor: "Descriptor") -> list[str]:
     return sorted(found)
 
 
-def _unwrap(
-    descriptor: "Descriptor", parameters: "Parameters", providers: "Mapping[str, Provider]"
-) -> PrivateLayerOptions:
+def _unwrap(descriptor: Descriptor, parameters: Parameters, providers: Mapping[str, Provider]) -> PrivateLayerOptions:
     faults: list[str] = []
     any_key = False
     for name in _in_order(descriptor):
@@ -144,7 +144,7 @@ def _told(faults: list[str]) -> str:
     return "; ".join(different[:MOST_TOLD] + ([f"and {more} more"] if more > 0 else []))
 
 
-def _open(descriptor: "Descriptor", name: str, opener: "Opener", faults: list[str]) -> PrivateLayerOptions | None:
+def _open(descriptor: Descriptor, name: str, opener: Opener, faults: list[str]) -> PrivateLayerOptions | None:
     """Try the packets of one scheme until one opens."""
     packets = descriptor.annotations[KEYS + name]
     if len(packets) > LONGEST or packets.count(",") >= MOST_PACKETS:
@@ -163,14 +163,14 @@ def _open(descriptor: "Descriptor", name: str, opener: "Opener", faults: list[st
     return None
 
 
-def _in_order(descriptor: "Descriptor") -> "Iterator[str]":
+def _in_order(descriptor: Descriptor) -> Iterator[str]:
     """Yield the schemes of a layer: upstream's order is random, ours is not."""
     present = schemes(descriptor)
     yield from (name for name in SCHEMES if name in present)
     yield from (name for name in present if name.startswith(PROVIDER))
 
 
-def _opener(name: str, parameters: "Parameters", providers: "Mapping[str, Provider]") -> "Opener":
+def _opener(name: str, parameters: Parameters, providers: Mapping[str, Provider]) -> Opener:
     """Return what opens a packet of a scheme."""
     if name in SCHEMES:
         return lambda packet: SCHEMES[name].unwrap(packet, parameters)
@@ -184,9 +184,7 @@ def _opener(name: str, parameters: "Parameters", providers: "Mapping[str, Provid
     return ask
 
 
-def _wrap(
-    private: PrivateLayerOptions, parameters: "Parameters", providers: "Mapping[str, Provider]"
-) -> "dict[str, str]":
+def _wrap(private: PrivateLayerOptions, parameters: Parameters, providers: Mapping[str, Provider]) -> dict[str, str]:
     """Return one packet for each scheme with recipients, by annotation."""
     options = private.to_json()
     wrapped = {name: scheme.wrap(options, parameters) for name, scheme in SCHEMES.items()}

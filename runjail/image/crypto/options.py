@@ -4,6 +4,8 @@ Both are the JSON objects of ocicrypt's blockcipher package. Key material goes a
 e.g. `privkeys`, and the values given for it; passwords are a second list of the same length, None where there is none.
 """
 
+from __future__ import annotations
+
 import base64
 
 from runjail import jsonio
@@ -66,7 +68,7 @@ class PrivateLayerOptions(Record):
         return model.encode({"symkey": _encode(self.symkey), "digest": self.digest, "cipheroptions": nonce})
 
     @classmethod
-    def from_json(cls, content: bytes) -> "PrivateLayerOptions":
+    def from_json(cls, content: bytes) -> PrivateLayerOptions:
         """Parse unwrapped options. Raises Corrupt, never with any of their content in its text.
 
         ocicrypt would take another nonce, even a random one, where there is none: its result is garbage.
@@ -86,14 +88,14 @@ class PublicLayerOptions(Record):
 
     hmac: bytes
     cipher: str = CIPHER
-    nonce: "bytes | None" = None
+    nonce: bytes | None = None
 
     def to_json(self) -> bytes:
         """Return what the annotation holds."""
         return model.encode({"cipher": self.cipher, "hmac": _encode(self.hmac), "cipheroptions": {}})
 
     @classmethod
-    def from_json(cls, content: bytes) -> "PublicLayerOptions":
+    def from_json(cls, content: bytes) -> PublicLayerOptions:
         """Parse an annotation's content, which is hostile. Raises Corrupt, in ocicrypt's words where it has some."""
         document = _parse(content, "public options")
         cipher = model.get(document, "cipher")
@@ -107,12 +109,12 @@ class PublicLayerOptions(Record):
         return cls(hmac, cipher, _nonce(document))
 
 
-def given(parameters: "Parameters", name: str) -> "tuple[bytes, ...]":
+def given(parameters: Parameters, name: str) -> tuple[bytes, ...]:
     """Return the values of a name, () without any."""
     return tuple(value for value in parameters.get(name) or () if value is not None)
 
 
-def with_passwords(parameters: "Parameters", name: str) -> "list[tuple[bytes, bytes | None]]":
+def with_passwords(parameters: Parameters, name: str) -> list[tuple[bytes, bytes | None]]:
     """Return the private keys of a name, each with its password. Raises SchemeError when the lists do not match."""
     keys, passwords = given(parameters, name), parameters.get(f"{name}-passwords") or ()
     if len(keys) != len(passwords):
@@ -132,7 +134,7 @@ def _encode(content: bytes) -> str:
     return base64.b64encode(content).decode("ascii")
 
 
-def _parse(content: bytes, what: str) -> "dict[str, Any]":
+def _parse(content: bytes, what: str) -> dict[str, Any]:
     try:
         document = jsonio.loads(content)
     except (ValueError, RecursionError):  # its text quotes the content
@@ -142,7 +144,7 @@ def _parse(content: bytes, what: str) -> "dict[str, Any]":
     return document
 
 
-def _bytes(document: "dict[str, Any]", name: str) -> bytes:
+def _bytes(document: dict[str, Any], name: str) -> bytes:
     value = model.get(document, name)
     if value is None:
         return b""
@@ -151,7 +153,7 @@ def _bytes(document: "dict[str, Any]", name: str) -> bytes:
     return decode(value, name)
 
 
-def _nonce(document: "dict[str, Any]") -> bytes | None:
+def _nonce(document: dict[str, Any]) -> bytes | None:
     options = model.get(document, "cipheroptions") or {}
     if not isinstance(options, dict):
         raise Corrupt("cipheroptions must be an object")

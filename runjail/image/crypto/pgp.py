@@ -4,6 +4,8 @@ A packet is a binary OpenPGP message: one encrypted session key (version 3) for 
 AES-256 under integrity protection, a literal of text inside, neither compressed nor signed. gpg(1) does the work.
 """
 
+from __future__ import annotations
+
 import re
 
 from runjail.image.crypto.options import SchemeError, given, with_passwords
@@ -21,12 +23,12 @@ NO_KEY = "PGP: No suitable key found to unwrap key"
 USER_ID = re.compile(r"(?P<name>[^<]*)<(?P<address>[^<>]*)>\s*")
 
 
-def has_keys(parameters: "Parameters") -> bool:
+def has_keys(parameters: Parameters) -> bool:
     """Whether there is a secret keyring among these decryption parameters."""
     return bool(given(parameters, "gpg-privatekeys"))
 
 
-def wrap(options: bytes, parameters: "Parameters") -> bytes | None:
+def wrap(options: bytes, parameters: Parameters) -> bytes | None:
     """Return one packet that each of `gpg-recipients` opens; None when there is no recipient.
 
     options: JSON text. A recipient is the name or the address in a user id of `gpg-pubkeyringfile`, exactly. Raises
@@ -51,7 +53,7 @@ def _names(user: str) -> tuple[str, ...]:
     return (match["name"].strip('" '), match["address"]) if match else (user,)
 
 
-def unwrap(packet: bytes, parameters: "Parameters") -> bytes:
+def unwrap(packet: bytes, parameters: Parameters) -> bytes:
     """Return the options that one of `gpg-privatekeys`, each with its password, opens. Raises SchemeError."""
     ids = recipients(packet)  # gpg sees nothing but a message of the form that is expected
     reasons = []

@@ -4,6 +4,8 @@ Secret keys and passwords reach gpg through its standard input. The agent that g
 home as they came: under their password, or in the clear when they have none, in a directory that only we can enter.
 """
 
+from __future__ import annotations
+
 import fcntl
 import os
 import re
@@ -45,7 +47,7 @@ class Home:
         self.path = ""
         self.lock: int | None = None
 
-    def __enter__(self) -> "Self":
+    def __enter__(self) -> Self:
         base = tempfile.gettempdir()
         directory = base if len(os.fsencode(base)) < LONGEST - 30 else "/tmp"
         try:

@@ -1,5 +1,7 @@
 """The outside of OpenPGP data (RFC 4880 section 4): which packets there are, and for which keys. gpg does the rest."""
 
+from __future__ import annotations
+
 from runjail.image.crypto.options import SchemeError
 
 TYPE_CHECKING = False
@@ -14,7 +16,7 @@ MOST = 1024  # recipients of one packet
 LARGEST = 1 << 20  # bytes of one packet of wrapped keys
 
 
-def packets(data: bytes) -> "Iterator[tuple[int, bytes]]":
+def packets(data: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield the tag and the body of each packet. Raises SchemeError when the data is cut off or no OpenPGP at all."""
     view, at = memoryview(data), 0
     while at < len(view):

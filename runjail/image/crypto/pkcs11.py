@@ -4,6 +4,8 @@ A packet is JSON: for each recipient the options encrypted with RSA-OAEP, there 
 has to be large enough: 193 bytes of options do not fit into 2048 bits with SHA-256.
 """
 
+from __future__ import annotations
+
 import base64
 import os
 
@@ -32,7 +34,7 @@ MOST = 128  # recipients of a packet
 LARGEST = 1 << 20  # bytes of a packet
 
 
-def has_keys(parameters: "Parameters") -> bool:
+def has_keys(parameters: Parameters) -> bool:
     """Whether there is a key in a module among these decryption parameters."""
     return bool(given(parameters, "pkcs11-yamls"))
 
@@ -43,7 +45,7 @@ def recipients(packet: bytes) -> list[str]:
     return ["[pkcs11]"]
 
 
-def wrap(options: bytes, parameters: "Parameters") -> bytes | None:
+def wrap(options: bytes, parameters: Parameters) -> bytes | None:
     """Return a packet for every RSA key of `pkcs11-pubkeys` and every key file of `pkcs11-yamls`; None without any.
 
     The hash is that of the variable OCICRYPT_OAEP_HASHALG: sha256 (unset) or sha1. Raises SchemeError when a key is too
@@ -62,7 +64,7 @@ def wrap(options: bytes, parameters: "Parameters") -> bytes | None:
     return model.encode({"version": 0, "recipients": entries})
 
 
-def _public_key(data: bytes) -> "RSAPublicKey":
+def _public_key(data: bytes) -> RSAPublicKey:
     from runjail.image.crypto.cipher import require
 
     require()
@@ -86,7 +88,7 @@ def _check_size(options: bytes, bits: int, hash: str) -> None:
         raise SchemeError(f"{text} {len(options)}", hint)
 
 
-def _encrypt(options: bytes, key: "RSAPublicKey", hash: str) -> bytes:
+def _encrypt(options: bytes, key: RSAPublicKey, hash: str) -> bytes:
     from cryptography.hazmat.primitives.asymmetric.padding import MGF1, OAEP
     from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 
@@ -104,13 +106,13 @@ def _encrypt_inside(options: bytes, file: bytes, rules: Policy, hash: str) -> by
         return key.encrypt(options, hash)
 
 
-def _policy(parameters: "Parameters") -> Policy:
+def _policy(parameters: Parameters) -> Policy:
     """Return which modules may be loaded: as given with the keys, else as this process' environment says."""
     handed = given(parameters, "pkcs11-config")
     return policy(handed[0]) if handed and handed[0] else find_policy(os.environ)
 
 
-def unwrap(packet: bytes, parameters: "Parameters") -> bytes:
+def unwrap(packet: bytes, parameters: Parameters) -> bytes:
     """Return the options that one of the keys in `pkcs11-yamls` opens. Raises SchemeError naming what each one met."""
     from runjail.image.crypto.pkcs11_module import opened
 
@@ -139,7 +141,7 @@ def _parse(packet: bytes) -> list[tuple[bytes, str]]:
     return [_entry(entry) for entry in entries]
 
 
-def _object(packet: bytes) -> "dict[str, Any]":
+def _object(packet: bytes) -> dict[str, Any]:
     try:
         document = jsonio.loads(packet) if len(packet) <= LARGEST else None
     except (ValueError, RecursionError):

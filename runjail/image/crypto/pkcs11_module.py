@@ -1,5 +1,7 @@
 """RSA-OAEP with keys that live in a PKCS#11 module, by python-pkcs11."""
 
+from __future__ import annotations
+
 import os
 from contextlib import contextmanager
 from threading import Lock
@@ -19,7 +21,7 @@ _ALONE = Lock()  # modules are initialised for one thread, and their environment
 class Key:
     """A key of a module, public or private, for the time of an `opened` block. bits: of its modulus."""
 
-    def __init__(self, key: "Any") -> None:
+    def __init__(self, key: Any) -> None:
         self._key = key
         self.bits: int = key.key_length
 
@@ -52,7 +54,7 @@ class Key:
 
 
 @contextmanager
-def opened(file: KeyFile, policy: Policy, private: bool) -> "Iterator[Key]":
+def opened(file: KeyFile, policy: Policy, private: bool) -> Iterator[Key]:
     """Log in and find a key. Private keys need a PIN; for public ones it is used when the URI gives it.
 
     Raises SchemeError saying what the module refused or lacks, RunjailError without python-pkcs11.
@@ -80,7 +82,7 @@ def opened(file: KeyFile, policy: Policy, private: bool) -> "Iterator[Key]":
 
 
 @contextmanager
-def _environment(env: "tuple[tuple[str, str], ...]") -> "Iterator[None]":
+def _environment(env: tuple[tuple[str, str], ...]) -> Iterator[None]:
     """Set variables that a module reads with getenv(3), and take them back."""
     before = {name: os.environ.get(name) for name, _value in env}
     try:
@@ -95,7 +97,7 @@ def _environment(env: "tuple[tuple[str, str], ...]") -> "Iterator[None]":
 
 
 @contextmanager
-def _loaded(path: str) -> "Iterator[Any]":
+def _loaded(path: str) -> Iterator[Any]:
     """Load a module, and finalise it afterwards: the next key may want it with another environment."""
     import pkcs11
 
@@ -106,7 +108,7 @@ def _loaded(path: str) -> "Iterator[Any]":
         library.finalize()
 
 
-def _token(library: "Any", file: KeyFile) -> "Any":
+def _token(library: Any, file: KeyFile) -> Any:
     """Return the token of a URI: that in the slot it names, else the one with its label."""
     uri = file.uri
     if uri.slot is None and not uri.get("token"):

@@ -4,6 +4,8 @@ A key file is YAML: `pkcs11: {uri: "pkcs11:token=…;object=…?pin-source=…"}
 variables, `module: {env: {NAME: value}}`. The policy is `OCICRYPT_CONFIG`, a YAML file too.
 """
 
+from __future__ import annotations
+
 import os
 import urllib.parse
 
@@ -32,7 +34,7 @@ ATTRIBUTES = frozenset(
 class Uri(Record):
     """What a URI says, percent-encoding removed: RFC 7512's attributes by name. An absent one is not in `said`."""
 
-    said: "tuple[tuple[str, bytes], ...]"
+    said: tuple[tuple[str, bytes], ...]
 
     def get(self, name: str) -> str:
         """Return an attribute as text, "" when it is absent."""
@@ -98,7 +100,7 @@ class KeyFile(Record):
     """A key in a PKCS#11 module: where, and the environment that the module wants."""
 
     uri: Uri
-    env: "tuple[tuple[str, str], ...]" = ()
+    env: tuple[tuple[str, str], ...] = ()
 
 
 def is_yaml(data: bytes) -> bool:
@@ -112,7 +114,7 @@ def is_yaml(data: bytes) -> bool:
     return isinstance(document.get("pkcs11"), dict) and "uri" in document["pkcs11"]
 
 
-def _yaml(data: bytes, what: str) -> "dict[str, Any]":
+def _yaml(data: bytes, what: str) -> dict[str, Any]:
     try:
         import yaml
     except ImportError:
@@ -143,8 +145,8 @@ def key_file(data: bytes) -> KeyFile:
 class Policy(Record):
     """Where modules are looked for by name, and which files may be loaded; a directory with its / allows its files."""
 
-    directories: "tuple[str, ...]" = ()
-    allowed: "tuple[str, ...]" = ()
+    directories: tuple[str, ...] = ()
+    allowed: tuple[str, ...] = ()
 
     def module(self, uri: Uri) -> str:
         """Return the file of a URI's module. Raises SchemeError when it is not found or not allowed."""
@@ -191,7 +193,7 @@ def policy(data: bytes) -> Policy:
     return Policy(tuple(lists[0]), tuple(lists[1]))
 
 
-def find_policy(environment: "Mapping[str, str]") -> Policy:
+def find_policy(environment: Mapping[str, str]) -> Policy:
     """Return the policy of OCICRYPT_CONFIG (`internal`, or a file), else of the first of ocicrypt's files that exists.
 
     Raises SchemeError, with ocicrypt's words when there is none: then no module may be loaded.

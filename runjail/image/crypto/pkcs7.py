@@ -5,6 +5,8 @@ Their parameters of AES-GCM are not valid DER: a tag 0x10, which is no SEQUENCE,
 writes it. Why a packet did not open is never told: that would be an oracle for RSA's padding.
 """
 
+from __future__ import annotations
+
 import secrets
 
 from runjail.errors import Corrupt
@@ -48,7 +50,7 @@ class Envelope(Record):
     content: Content
 
 
-def has_keys(parameters: "Parameters") -> bool:
+def has_keys(parameters: Parameters) -> bool:
     """Whether there is a private key; without a certificate too, as in ocicrypt, whose error then names it."""
     return bool(given(parameters, "privkeys"))
 
@@ -59,7 +61,7 @@ def recipients(packet: bytes) -> list[str]:
     return ["[pkcs7]"]
 
 
-def wrap(options: bytes, parameters: "Parameters") -> bytes | None:
+def wrap(options: bytes, parameters: Parameters) -> bytes | None:
     """Return a packet for the owners of all certificates, None without any. Raises SchemeError."""
     certificates = [keyfile.certificate(content) for content in given(parameters, "x509s")]
     if not certificates:
@@ -76,7 +78,7 @@ def wrap(options: bytes, parameters: "Parameters") -> bytes | None:
     return der.write(der.SEQUENCE, der.write(der.OBJECT, ENVELOPED), der.write(CONTEXT, enveloped))
 
 
-def unwrap(packet: bytes, parameters: "Parameters") -> bytes:
+def unwrap(packet: bytes, parameters: Parameters) -> bytes:
     """Return what a packet holds. It takes a certificate, to find the recipient, and its key. Raises SchemeError."""
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
@@ -148,14 +150,14 @@ def _nonce(parameter: der.Element) -> bytes:
     return nonce.content
 
 
-def _name(certificate: "Certificate") -> tuple[der.Element, der.Element]:
+def _name(certificate: Certificate) -> tuple[der.Element, der.Element]:
     """Return issuer and serial number, byte for byte as the certificate has them (RFC 5280 section 4.1)."""
     fields = der.read(certificate.tbs_certificate_bytes).children(der.SEQUENCE, 4)
     serial, _signature, issuer = fields[1:4] if fields[0].tag == CONTEXT else fields[:3]  # [0]: the version
     return issuer, serial
 
 
-def _recipient(key: bytes, certificate: "Certificate") -> bytes:
+def _recipient(key: bytes, certificate: Certificate) -> bytes:
     from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
@@ -168,7 +170,7 @@ def _recipient(key: bytes, certificate: "Certificate") -> bytes:
     return der.write(der.SEQUENCE, der.integer(0), name, algorithm, encrypted)
 
 
-def _content_key(private: "RSAPrivateKey", encrypted: bytes, size: int) -> bytes:
+def _content_key(private: RSAPrivateKey, encrypted: bytes, size: int) -> bytes:
     """Return the content's key, or a random one: what follows fails alike, whatever was wrong (RFC 3218)."""
     from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 

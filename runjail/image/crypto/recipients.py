@@ -1,5 +1,7 @@
 """Recipients as the command line gives them, `SCHEME:VALUE`, into ocicrypt's parameters."""
 
+from __future__ import annotations
+
 import os
 
 from runjail.errors import ImageError, UsageError, reason
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 LARGEST = 64 << 20  # bytes of a user's public keyring
 
 
-def read(recipients: "Iterable[str]") -> "Parameters":
+def read(recipients: Iterable[str]) -> Parameters:
     """Read recipients: jwe:FILE, pkcs7:FILE, pgp:NAME-OR-ADDRESS, pkcs11:FILE, provider:NAME[:ATTRIBUTES].
 
     Names of pgp are looked up in the keyring of the user's gpg, which is asked for it here. Raises UsageError for what
@@ -35,14 +37,14 @@ def read(recipients: "Iterable[str]") -> "Parameters":
     return {**found, "gpg-pubkeyringfile": (_keyring(),)} if "gpg-recipients" in found else found
 
 
-def _jwe(path: str) -> "Parameters":
+def _jwe(path: str) -> Parameters:
     content, _mode = read_file(path)
     if not _is_public_key(content):
         raise ImageError(f"File provided is not a public key: {path}")
     return {"pubkeys": (content,)}
 
 
-def _pkcs7(path: str) -> "Parameters":
+def _pkcs7(path: str) -> Parameters:
     content, _mode = read_file(path)
     try:
         keyfile.certificate(content)
@@ -51,7 +53,7 @@ def _pkcs7(path: str) -> "Parameters":
     return {"x509s": (content,)}
 
 
-def _pkcs11(path: str) -> "Parameters":
+def _pkcs11(path: str) -> Parameters:
     content, _mode = read_file(path)
     if pkcs11.is_pkcs11_yaml(content):
         return {"pkcs11-yamls": (content,)}
@@ -60,11 +62,11 @@ def _pkcs11(path: str) -> "Parameters":
     raise ImageError(f"Provided file is not a public key: {path}")
 
 
-def _pgp(name: str) -> "Parameters":
+def _pgp(name: str) -> Parameters:
     return {"gpg-recipients": (name.encode(),)}
 
 
-READERS: "dict[str, Callable[[str], Parameters]]" = {
+READERS: dict[str, Callable[[str], Parameters]] = {
     "jwe": _jwe,
     "pgp": _pgp,
     "pkcs7": _pkcs7,

@@ -1,5 +1,7 @@
 """Where the programs are that open and make packets: gpg, and the commands of key providers."""
 
+from __future__ import annotations
+
 import os
 
 from runjail.host import programs

@@ -6,6 +6,8 @@ Hard links therefore leave the attributes of their file alone. Owner, then exten
 each one can undo the one before. The times of directories come last of all.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 import stat
@@ -46,7 +48,7 @@ def cleaned(name: bytes, what: str = "name") -> bytes:
 class Applier:
     """Applies the entries of a reader below an open directory, which holds the layers below already."""
 
-    def __init__(self, root: int, reader: "Reader", limits: "Limits", policy: "Policy") -> None:
+    def __init__(self, root: int, reader: Reader, limits: Limits, policy: Policy) -> None:
         self._reader, self._limits, self._policy = reader, limits, policy
         self._tree = Tree(root, limits.depth, self._made)
         self._whiteouts = Whiteouts(self._tree)
@@ -93,7 +95,7 @@ class Applier:
         parent, _, name = real.rpartition(b"/")
         self._whiteouts.mark(parent, name)
 
-    def _apply(self, entry: "Entry") -> None:
+    def _apply(self, entry: Entry) -> None:
         self._count()
         if len(entry.name) > self._limits.path or len(entry.link) > self._limits.path:
             raise Corrupt(f"a name longer than {self._limits.path} bytes")
@@ -107,12 +109,12 @@ class Applier:
             self._whiteouts.mark(real, name)
             _MAKERS[entry.kind](self, real, name, entry)
 
-    def _root(self, entry: "Entry") -> None:
+    def _root(self, entry: Entry) -> None:
         if entry.kind != tar.DIRECTORY:
             raise Corrupt("the root directory can only be a directory")
         self._directory_attributes(b"", entry, existed=True)
 
-    def _fresh(self, real: bytes, name: bytes, make: "Callable[[int], int | None]") -> int | None:
+    def _fresh(self, real: bytes, name: bytes, make: Callable[[int], int | None]) -> int | None:
         """Call make with the open directory; what is in the way is removed first."""
         try:
             return make(self._tree.directory(real))
@@ -120,7 +122,7 @@ class Applier:
             self._tree.remove(real, name)
             return make(self._tree.directory(real))
 
-    def _regular(self, real: bytes, name: bytes, entry: "Entry") -> None:
+    def _regular(self, real: bytes, name: bytes, entry: Entry) -> None:
         file = self._fresh(real, name, lambda directory: os.open(name, _NEW, 0o600, dir_fd=directory))
         assert file is not None
         try:
@@ -139,7 +141,7 @@ class Applier:
             os.close(file)
         self._note_flags(join(real, name), entry)
 
-    def _directory(self, real: bytes, name: bytes, entry: "Entry") -> None:
+    def _directory(self, real: bytes, name: bytes, entry: Entry) -> None:
         existed = False
         try:
             os.mkdir(name, 0o700, dir_fd=self._tree.directory(real))
@@ -151,7 +153,7 @@ class Applier:
                 os.mkdir(name, 0o700, dir_fd=self._tree.directory(real))
         self._directory_attributes(join(real, name), entry, existed=existed)
 
-    def _directory_attributes(self, real: bytes, entry: "Entry", *, existed: bool) -> None:
+    def _directory_attributes(self, real: bytes, entry: Entry, *, existed: bool) -> None:
         if not existed:
             self._tree.mtimes[real] = entry.mtime
         directory = self._tree.directory(real)
@@ -164,7 +166,7 @@ class Applier:
         self._tree.mtimes[real] = entry.mtime
         self._note_flags(real, entry)
 
-    def _link(self, real: bytes, name: bytes, entry: "Entry") -> None:
+    def _link(self, real: bytes, name: bytes, entry: Entry) -> None:
         """Link to a file of this layer or one below, to a symbolic link itself where the target is one."""
         parent, _, last = cleaned(entry.link, "hard link").rpartition(b"/")
         source = self._tree.resolve(parent, making=False)
@@ -186,17 +188,17 @@ class Applier:
         finally:
             os.close(directory)
 
-    def _symlink(self, real: bytes, name: bytes, entry: "Entry") -> None:
+    def _symlink(self, real: bytes, name: bytes, entry: Entry) -> None:
         if not entry.link:
             raise Corrupt("a symbolic link to nothing")
         self._fresh(real, name, lambda directory: os.symlink(entry.link, name, dir_fd=directory))
         self._node_attributes(real, name, entry)
 
-    def _fifo(self, real: bytes, name: bytes, entry: "Entry") -> None:
+    def _fifo(self, real: bytes, name: bytes, entry: Entry) -> None:
         self._fresh(real, name, lambda directory: os.mkfifo(name, 0o600, dir_fd=directory))
         self._node_attributes(real, name, entry)
 
-    def _device(self, real: bytes, name: bytes, entry: "Entry") -> None:
+    def _device(self, real: bytes, name: bytes, entry: Entry) -> None:
         if not self._policy.devices:
             self._leave_out("device nodes", real, name)
             return
@@ -213,7 +215,7 @@ class Applier:
         except FileNotFoundError:
             pass
 
-    def _node_attributes(self, real: bytes, name: bytes, entry: "Entry") -> None:
+    def _node_attributes(self, real: bytes, name: bytes, entry: Entry) -> None:
         """Give what cannot be opened its attributes: by name, in a directory that nobody else changes."""
         directory = self._tree.directory(real)
         os.chown(name, entry.uid, entry.gid, dir_fd=directory, follow_symlinks=False)
@@ -224,13 +226,13 @@ class Applier:
             self._omit("extended attributes of links and special files", join(real, name))
         self._note_flags(join(real, name), entry)
 
-    def _note_flags(self, path: bytes, entry: "Entry") -> None:
+    def _note_flags(self, path: bytes, entry: Entry) -> None:
         """Remember file flags for the end: a locked file could not get the hard links that follow."""
         self._tree.flags.pop(path, None)
         if entry.flags and self._policy.flags and (bits := attributes.parse_flags(entry.flags)):
             self._tree.flags[path] = bits
 
-    def _set_xattrs(self, file: int, entry: "Entry") -> None:
+    def _set_xattrs(self, file: int, entry: Entry) -> None:
         for name, value in entry.xattrs.items():
             if attributes.SYSTEM.carried(name):
                 try:
@@ -245,7 +247,7 @@ def _hard_link(directory: int, name: bytes, into: int, as_name: bytes) -> None:
     os.link(name, as_name, src_dir_fd=directory, dst_dir_fd=into, follow_symlinks=False)
 
 
-_MAKERS: "dict[bytes, Callable[[Applier, bytes, bytes, Entry], None]]" = {
+_MAKERS: dict[bytes, Callable[[Applier, bytes, bytes, Entry], None]] = {
     tar.REGULAR: Applier._regular,
     tar.DIRECTORY: Applier._directory,
     tar.LINK: Applier._link,

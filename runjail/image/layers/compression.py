@@ -5,6 +5,8 @@ Reading covers what layers are made of besides one plain stream: estargz (a gzip
 (many frames, and skippable ones with a table of contents: RFC 8878, 3.1.2) and zeros after the end.
 """
 
+from __future__ import annotations
+
 from runjail.errors import Corrupt, RunjailError, UsageError
 
 TYPE_CHECKING = False
@@ -59,8 +61,8 @@ def detect(head: bytes) -> str:
 
 
 def decompress(
-    chunks: "Iterable[bytes]", *, limit: int | None = None, ratio: int = 0, allowance: int = 0
-) -> "Iterator[bytes]":
+    chunks: Iterable[bytes], *, limit: int | None = None, ratio: int = 0, allowance: int = 0
+) -> Iterator[bytes]:
     """Yield what a blob holds, as it is when it is not compressed.
 
     limit: the most bytes that may come out. ratio: how many may come out for each that went in, beyond an allowance;
@@ -82,10 +84,10 @@ def decompress(
 class _Counter:
     """Chunks, and how many bytes of them have been taken."""
 
-    def __init__(self, head: bytes, rest: "Iterator[bytes]") -> None:
+    def __init__(self, head: bytes, rest: Iterator[bytes]) -> None:
         self._head, self._rest, self.taken = head, rest, 0
 
-    def __iter__(self) -> "Iterator[bytes]":
+    def __iter__(self) -> Iterator[bytes]:
         if self._head:
             self.taken = len(self._head)
             yield self._head
@@ -94,7 +96,7 @@ class _Counter:
             yield chunk
 
 
-def _head(chunks: "Iterable[bytes]") -> "tuple[bytes, Iterator[bytes]]":
+def _head(chunks: Iterable[bytes]) -> tuple[bytes, Iterator[bytes]]:
     rest, head = iter(chunks), b""
     for chunk in rest:
         head += chunk
@@ -103,7 +105,7 @@ def _head(chunks: "Iterable[bytes]") -> "tuple[bytes, Iterator[bytes]]":
     return head, rest
 
 
-def _decoded(kind: str, chunks: "Iterable[bytes]") -> "Iterator[bytes]":
+def _decoded(kind: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
     make, failures = _DECODERS[kind]()
     decoder: Decoder | None = None  # between two members or frames
     padded = False
@@ -131,7 +133,7 @@ def _decoded(kind: str, chunks: "Iterable[bytes]") -> "Iterator[bytes]":
         raise Corrupt(f"the {kind} data ends too early")
 
 
-def _gzip_decoders() -> "Decoders":
+def _gzip_decoders() -> Decoders:
     try:
         from isal import igzip_lib
     except ImportError:
@@ -166,13 +168,13 @@ class _ZlibDecoder:
         return self._inner.decompress(self._inner.unconsumed_tail + data, max_length)
 
 
-def _zstd_decoders() -> "Decoders":
+def _zstd_decoders() -> Decoders:
     zstd = _zstd()
     options = {zstd.DecompressionParameter.window_log_max: LARGEST_WINDOW}
     return lambda: zstd.ZstdDecompressor(options=options), zstd.ZstdError
 
 
-def _xz_decoders() -> "Decoders":
+def _xz_decoders() -> Decoders:
     import lzma
 
     return lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, XZ_MEMORY), lzma.LZMAError
@@ -181,7 +183,7 @@ def _xz_decoders() -> "Decoders":
 _DECODERS = {"gzip": _gzip_decoders, "zstd": _zstd_decoders, "xz": _xz_decoders}
 
 
-def _zstd() -> "Any":
+def _zstd() -> Any:
     try:
         from compression import zstd  # type: ignore[import-not-found, unused-ignore]  # Python 3.14
     except ImportError:
@@ -196,7 +198,7 @@ def _zstd() -> "Any":
 class Compressor:
     """Compresses a stream: `update` as often as there is data, then `finish` once. Equal input, equal output."""
 
-    def __init__(self, encoder: "Encoder") -> None:
+    def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
 
     def update(self, data: bytes) -> bytes:
@@ -221,13 +223,13 @@ def compressor(kind: str, level: int | None = None) -> Compressor:
     return Compressor(_gzip_encoder(level or 6) if kind == "gzip" else _zstd_encoder(level or 3))
 
 
-def _gzip_encoder(level: int) -> "Encoder":
+def _gzip_encoder(level: int) -> Encoder:
     import zlib
 
     return zlib.compressobj(level, zlib.DEFLATED, 31)  # 31: a gzip header, without name and time
 
 
-def _zstd_encoder(level: int) -> "Encoder":
+def _zstd_encoder(level: int) -> Encoder:
     zstd = _zstd()
     parameter = zstd.CompressionParameter
     encoder: Encoder = zstd.ZstdCompressor(options={parameter.compression_level: level, parameter.checksum_flag: 1})

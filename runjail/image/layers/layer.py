@@ -5,6 +5,8 @@ decompresses, hashes again and applies. A blob that changes between the two cann
 applied is checked at the end, over the whole stream, and the caller throws the directory away on any error.
 """
 
+from __future__ import annotations
+
 import os
 
 from runjail.errors import Corrupt, StorageError, reason
@@ -36,7 +38,7 @@ __all__ = ["Limits", "Policy", "Unpacked", "unpack", "verify"]
 CHUNK = 256 << 10  # bytes read at once: what a core's cache holds between two stages
 
 
-def blocks(blob: int, progress: "Progress | None" = None) -> "Iterator[bytes]":
+def blocks(blob: int, progress: Progress | None = None) -> Iterator[bytes]:
     """Yield the content of an open file from its start; its offset is neither used nor moved. Raises StorageError."""
     offset = 0
     while data := _read(blob, offset):
@@ -53,7 +55,7 @@ def _read(blob: int, offset: int) -> bytes:
         raise StorageError(f"reading a layer's blob: {reason(error)}") from error
 
 
-def verify(blob: int, descriptor: "Descriptor") -> None:
+def verify(blob: int, descriptor: Descriptor) -> None:
     """Check the size and digest of a blob. Raises Corrupt. crypto.blobs does it for encrypted ones, HMAC included."""
     what = f"layer {descriptor.digest}"
     size = os.fstat(blob).st_size
@@ -72,10 +74,10 @@ def unpack(
     root: str,
     diff_id: str,
     *,
-    decryptor: "Decryptor | None" = None,
+    decryptor: Decryptor | None = None,
     limits: Limits = Limits(),  # noqa: B008 - immutable
     policy: Policy = Policy(),  # noqa: B008
-    progress: "Progress | None" = None,
+    progress: Progress | None = None,
 ) -> Unpacked:
     """Apply a verified blob below a directory that holds the layers below it, or nothing.
 

@@ -1,5 +1,7 @@
 """What a layer may be, what of it is applied, and what came of it."""
 
+from __future__ import annotations
+
 from runjail.record import Record
 
 GIB = 1 << 30
@@ -22,7 +24,7 @@ class Limits(Record):
     depth: int = 255
     header: int = 1 << 20
 
-    def bounds(self) -> "dict[str, int]":
+    def bounds(self) -> dict[str, int]:
         """Return how much may come out of a blob, as `compression.decompress` takes it."""
         return {"limit": self.size, "ratio": self.ratio, "allowance": self.allowance}
 
@@ -42,4 +44,4 @@ class Unpacked(Record):
 
     size: int
     entries: int
-    warnings: "tuple[str, ...]" = ()
+    warnings: tuple[str, ...] = ()

@@ -1,5 +1,7 @@
 """Fields of tar headers: numbers, and the pax records that we use (POSIX.1's, star's, GNU's and libarchive's keys)."""
 
+from __future__ import annotations
+
 from runjail.errors import Corrupt
 from runjail.record import Record
 
@@ -13,7 +15,7 @@ HIGHEST = (1 << 63) - 1  # of sizes and times: what off_t and 64-bit nanoseconds
 HIGHEST_ID = (1 << 32) - 2  # one more would be -1, which tells chown(2) to leave the owner alone
 SECOND = 10**9
 _SCHILY, _LIBARCHIVE = b"SCHILY.xattr.", b"LIBARCHIVE.xattr."
-_NONE: "Mapping[bytes, bytes]" = {}
+_NONE: Mapping[bytes, bytes] = {}
 
 
 def number(field: bytes, what: str) -> int:
@@ -73,8 +75,8 @@ class Extensions(Record):
     gid: int | None = None
     mtime: int | None = None  # nanoseconds
     flags: bytes = b""  # BSD's file flags by name, e.g. b"schg,nodump"
-    xattrs: "Mapping[bytes, bytes]" = _NONE
-    sparse: "Records" = []  # the GNU.sparse.* records, in their order: version 0.0 repeats keys
+    xattrs: Mapping[bytes, bytes] = _NONE
+    sparse: Records = []  # the GNU.sparse.* records, in their order: version 0.0 repeats keys
 
 
 NOTHING = Extensions()
@@ -98,7 +100,7 @@ def parse(data: bytes) -> Extensions:
     )
 
 
-def _records(data: bytes) -> "Records":
+def _records(data: bytes) -> Records:
     """Split the records `LENGTH KEY=VALUE` and a newline; LENGTH counts all of it. Values may contain newlines."""
     found = []
     at = 0
@@ -116,7 +118,7 @@ def _records(data: bytes) -> "Records":
     return found
 
 
-def _xattrs(pairs: "Records") -> "Mapping[bytes, bytes]":
+def _xattrs(pairs: Records) -> Mapping[bytes, bytes]:
     """Return extended attributes by name. libarchive writes each twice; star's way keeps the bytes as they are."""
     raw = {key.removeprefix(_SCHILY): value for key, value in pairs if key.startswith(_SCHILY)}
     coded = [(key.removeprefix(_LIBARCHIVE), value) for key, value in pairs if key.startswith(_LIBARCHIVE)]

@@ -4,6 +4,8 @@ The C libraries that hash, decrypt and decompress let go of the interpreter whil
 A failure in any stage ends them all: a reader sees the writer's error, a writer learns that nobody reads any more.
 """
 
+from __future__ import annotations
+
 import threading
 
 TYPE_CHECKING = False
@@ -49,7 +51,7 @@ class Channel:
             self._waiting.clear()
             self._changed.notify_all()
 
-    def __iter__(self) -> "Iterator[bytes]":
+    def __iter__(self) -> Iterator[bytes]:
         """Yield the chunks until the end. Raises the writer's error."""
         while True:
             with self._changed:
@@ -71,7 +73,7 @@ class Tee:
     have seen everything; when it raises, all threads have ended.
     """
 
-    def __init__(self, chunks: "Iterable[bytes]", consumers: "Sequence[Callable[[bytes], object]]") -> None:
+    def __init__(self, chunks: Iterable[bytes], consumers: Sequence[Callable[[bytes], object]]) -> None:
         self._out = Channel()
         self._inner = [Channel() for _ in consumers]
         targets = [lambda: self._produce(chunks)]
@@ -82,7 +84,7 @@ class Tee:
         self._failure: BaseException | None = None
         self._threads = [threading.Thread(target=target, daemon=True) for target in targets]
 
-    def _produce(self, chunks: "Iterable[bytes]") -> None:
+    def _produce(self, chunks: Iterable[bytes]) -> None:
         everybody = [*self._inner, self._out]
         failure: BaseException | None = None  # the reader's to raise; to consumers it is just the end
         try:
@@ -97,7 +99,7 @@ class Tee:
             channel.end()
         self._out.end(failure)
 
-    def _consume(self, channel: Channel, consume: "Callable[[bytes], object]") -> None:
+    def _consume(self, channel: Channel, consume: Callable[[bytes], object]) -> None:
         try:
             for chunk in channel:
                 consume(chunk)
@@ -106,7 +108,7 @@ class Tee:
         finally:
             channel.close()
 
-    def __enter__(self) -> "Iterator[bytes]":
+    def __enter__(self) -> Iterator[bytes]:
         for thread in self._threads:
             thread.start()
         return iter(self._out)

@@ -4,6 +4,8 @@ A map is a list of (offset, length), in bytes, rising and without overlap; the h
 GNU tar manual, "Storing Sparse Files".
 """
 
+from __future__ import annotations
+
 from runjail.errors import Corrupt
 from runjail.image.layers.pax import HIGHEST, decimal, number, within
 
@@ -19,7 +21,7 @@ BLOCK = 512
 MOST_BLOCKS = 2048  # of a map: 1 MiB
 
 
-def old_gnu(header: bytes, read: "Callable[[int], bytes]") -> "tuple[Map, int]":
+def old_gnu(header: bytes, read: Callable[[int], bytes]) -> tuple[Map, int]:
     """Read the map in a header of type S and in the blocks after it. Returns it and the file's real size."""
     numbers = _pairs(header[386:482])
     more, blocks = header[482], 0
@@ -42,7 +44,7 @@ def _pairs(fields: bytes) -> list[int]:
     return found
 
 
-def pax(records: "Records", read: "Callable[[int], bytes]") -> "tuple[Map, int, int]":
+def pax(records: Records, read: Callable[[int], bytes]) -> tuple[Map, int, int]:
     """Read the map that GNU.sparse.* records tell, or in version 1.0 the file's body begins with.
 
     Returns it, the file's real size and how many bytes of the body the map took.
@@ -59,7 +61,7 @@ def pax(records: "Records", read: "Callable[[int], bytes]") -> "tuple[Map, int, 
     return _map(numbers), decimal(found.get(b"GNU.sparse.size", b""), "GNU.sparse.size"), 0
 
 
-def _in_body(read: "Callable[[int], bytes]") -> tuple[list[int], int]:
+def _in_body(read: Callable[[int], bytes]) -> tuple[list[int], int]:
     """Read a count, then that many pairs, a decimal number on each line, filled up to a whole block."""
     lines = [b""]
     for taken in range(1, MOST_BLOCKS + 1):
@@ -72,13 +74,13 @@ def _in_body(read: "Callable[[int], bytes]") -> tuple[list[int], int]:
     raise Corrupt("the map of a sparse file is too long")
 
 
-def _map(numbers: list[int]) -> "Map":
+def _map(numbers: list[int]) -> Map:
     if len(numbers) % 2:
         raise Corrupt("the map of a sparse file is damaged")
     return list(zip(numbers[::2], numbers[1::2], strict=True))
 
 
-def check(pieces: "Map", size: int, stored: int) -> None:
+def check(pieces: Map, size: int, stored: int) -> None:
     """Raise Corrupt unless a map fits into a file of this size and describes this many stored bytes."""
     end = 0
     for offset, length in pieces:

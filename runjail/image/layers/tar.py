@@ -3,6 +3,8 @@
 Names are bytes. What a header says is checked for being possible, not for being harmless: `apply` confines it.
 """
 
+from __future__ import annotations
+
 import struct
 from zlib import adler32
 
@@ -60,7 +62,7 @@ class Entry:
 class _Stream:
     """Chunks, read in pieces of other lengths."""
 
-    def __init__(self, chunks: "Iterable[bytes]") -> None:
+    def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks = iter(chunks)
         self._data, self._view, self._at = b"", memoryview(b""), 0
 
@@ -87,7 +89,7 @@ class _Stream:
             raise Corrupt("the archive ends too early")
         return found
 
-    def _some(self, length: int) -> "Iterator[memoryview]":
+    def _some(self, length: int) -> Iterator[memoryview]:
         while length:
             if self._at == len(self._data) and not self._more():
                 return
@@ -96,7 +98,7 @@ class _Stream:
             length -= len(piece)
             yield piece
 
-    def pieces(self, length: int) -> "Iterator[memoryview]":
+    def pieces(self, length: int) -> Iterator[memoryview]:
         """Yield this many bytes without copying them. Raises Corrupt when the archive ends before."""
         for piece in self._some(length):
             length -= len(piece)
@@ -117,12 +119,12 @@ class Reader:
     longest: bytes of one pax header or long name. Raises Corrupt for what is no archive, or a damaged one.
     """
 
-    def __init__(self, chunks: "Iterable[bytes]", longest: int = 1 << 20) -> None:
+    def __init__(self, chunks: Iterable[bytes], longest: int = 1 << 20) -> None:
         self._stream, self._longest = _Stream(chunks), longest
         self._entry: Entry | None = None
         self._stored = self._padding = 0  # of the present body: bytes not read yet, and what fills its last block
 
-    def __iter__(self) -> "Iterator[Entry]":
+    def __iter__(self) -> Iterator[Entry]:
         while entry := self.next():
             yield entry
         self._stream.drain()
@@ -132,7 +134,7 @@ class Reader:
         self._entry = self._next()
         return self._entry
 
-    def body(self) -> "Iterator[tuple[int, memoryview]]":
+    def body(self) -> Iterator[tuple[int, memoryview]]:
         """Yield the content of the present entry in pieces, each with its offset in the file; holes are left out."""
         entry, stored = self._entry, self._stored
         assert entry is not None

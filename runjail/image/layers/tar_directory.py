@@ -4,6 +4,8 @@ Equal trees give equal bytes. It stays on one file system, so the devfs of a run
 sockets are left out. Nothing is followed, and everything is opened below the directory above it.
 """
 
+from __future__ import annotations
+
 import os
 import stat
 
@@ -22,7 +24,7 @@ WHITEOUT = b".wh."  # what a name that starts so means in a layer is another fil
 FIRST, DEEPEST = b"./", 400  # the root's name; levels of directories, a descriptor each
 
 
-def stream(path: str) -> "Iterator[bytes]":
+def stream(path: str) -> Iterator[bytes]:
     """Yield the archive. Raises ImageError for what cannot be read, changes meanwhile, or cannot be said in a layer."""
     try:
         root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -41,16 +43,16 @@ class _Tree:
         self.path, self.root, self.device = path, root, os.fstat(root).st_dev
         self.names: dict[int, bytes] = {}  # of files with several links, by inode
 
-    def archive(self) -> "Iterator[bytes]":
+    def archive(self) -> Iterator[bytes]:
         yield self._header(FIRST, os.fstat(self.root), tar_writer.DIRECTORY, xattrs=attributes.read(self.root))
         yield from self._inside(self.root, b"", 0)
         yield tar_writer.END
 
-    def _header(self, name: bytes, found: os.stat_result, kind: bytes, **more: "Any") -> bytes:
+    def _header(self, name: bytes, found: os.stat_result, kind: bytes, **more: Any) -> bytes:
         more |= {"mode": stat.S_IMODE(found.st_mode), "mtime": found.st_mtime_ns}
         return tar_writer.header(name, kind, uid=found.st_uid, gid=found.st_gid, **more)
 
-    def _inside(self, directory: int, above: bytes, depth: int) -> "Iterator[bytes]":
+    def _inside(self, directory: int, above: bytes, depth: int) -> Iterator[bytes]:
         """Yield what is in an open directory."""
         if depth > DEEPEST:
             raise ImageError(f"{self.path}: more than {DEEPEST} levels of directories")
@@ -60,7 +62,7 @@ class _Tree:
             found = os.stat(name, dir_fd=directory, follow_symlinks=False)
             yield from self._entry(directory, name, above + name, found, depth)
 
-    def _entry(self, directory: int, name: bytes, path: bytes, found: os.stat_result, depth: int) -> "Iterator[bytes]":
+    def _entry(self, directory: int, name: bytes, path: bytes, found: os.stat_result, depth: int) -> Iterator[bytes]:
         if stat.S_ISDIR(found.st_mode):
             yield from self._directory(directory, name, path, found, depth)
         elif found.st_dev != self.device:
@@ -75,7 +77,7 @@ class _Tree:
 
     def _directory(
         self, directory: int, name: bytes, path: bytes, found: os.stat_result, depth: int
-    ) -> "Iterator[bytes]":
+    ) -> Iterator[bytes]:
         inner = os.open(name, DIRECTORY, dir_fd=directory)
         try:
             yield self._header(path + b"/", found, tar_writer.DIRECTORY, xattrs=attributes.read(inner))
@@ -84,7 +86,7 @@ class _Tree:
         finally:
             os.close(inner)
 
-    def _file(self, directory: int, name: bytes, path: bytes, found: os.stat_result) -> "Iterator[bytes]":
+    def _file(self, directory: int, name: bytes, path: bytes, found: os.stat_result) -> Iterator[bytes]:
         if found.st_nlink > 1:
             first = self.names.setdefault(found.st_ino, path)
             if first != path:

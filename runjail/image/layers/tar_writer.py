@@ -3,6 +3,8 @@
 Equal arguments give equal bytes. Users and groups are numbers only.
 """
 
+from __future__ import annotations
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -11,7 +13,7 @@ BLOCK = 512
 END = bytes(2 * BLOCK)
 REGULAR, LINK, SYMLINK, DIRECTORY, FIFO = b"0", b"1", b"2", b"5", b"6"
 SECOND = 10**9
-_NONE: "Mapping[bytes, bytes]" = {}
+_NONE: Mapping[bytes, bytes] = {}
 
 
 def header(
@@ -24,7 +26,7 @@ def header(
     size: int = 0,
     mtime: int = 0,
     link: bytes = b"",
-    xattrs: "Mapping[bytes, bytes]" = _NONE,
+    xattrs: Mapping[bytes, bytes] = _NONE,
 ) -> bytes:
     """Return all blocks that precede a member's content. mtime: nanoseconds; link: what LINK and SYMLINK lead to."""
     records = {b"SCHILY.xattr." + key: value for key, value in sorted(xattrs.items())}

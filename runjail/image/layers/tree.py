@@ -5,6 +5,8 @@ root: absolute ones and `..` start again at the root, or stop at it. A *real* pa
 links on it; b"" is the root. Nobody else changes the tree, so what was found stays true until we remove something.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 import stat
@@ -37,7 +39,7 @@ class Tree:
     a directory that existed leave no trace there. flags: likewise the BSD file flags, of files too.
     """
 
-    def __init__(self, root: int, depth: int, made: "Callable[[bytes], None]") -> None:
+    def __init__(self, root: int, depth: int, made: Callable[[bytes], None]) -> None:
         self._root, self._depth, self._made = root, depth, made
         self._open: dict[bytes, int] = {}  # by real path, oldest first
         self._aliases: dict[bytes, bytes] = {}  # paths with links on them: their real paths

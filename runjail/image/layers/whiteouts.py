@@ -4,6 +4,8 @@ They never touch what their own layer has put there, before them or after, whate
 the layer puts is remembered, as names by directory.
 """
 
+from __future__ import annotations
+
 import os
 import stat
 

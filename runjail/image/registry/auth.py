@@ -4,6 +4,8 @@
 sends them, follows their redirects, and takes the answer to the last one.
 """
 
+from __future__ import annotations
+
 import time
 from urllib.parse import urlencode
 
@@ -41,7 +43,7 @@ class Reply(Record):
     """
 
     status: int
-    challenges: "tuple[str, ...]" = ()
+    challenges: tuple[str, ...] = ()
     body: bytes = b""
 
 
@@ -53,15 +55,15 @@ class Authenticator:
 
     def __init__(
         self,
-        find: "Callable[[], Credentials | None]",
-        trusts: "Callable[[Url], bool]",
-        clock: "Callable[[], float]" = time.monotonic,
+        find: Callable[[], Credentials | None],
+        trusts: Callable[[Url], bool],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._find, self._trusts, self._clock = find, trusts, clock
         self._basic = ""
         self._tokens: dict[Scopes, tuple[str, float]] = {}
 
-    def flow(self, request: Request, scopes: "Scopes") -> "Generator[Request, Reply, None]":
+    def flow(self, request: Request, scopes: Scopes) -> Generator[Request, Reply, None]:
         """Yield the request with what is known, then what its challenges ask for, then the request again.
 
         Raises RegistryError when the token server refuses, or may not be told secrets.
@@ -82,11 +84,11 @@ class Authenticator:
                 sent = yield from self._token(demand, scopes)
             reply = yield request.with_header("Authorization", sent)
 
-    def _known(self, scopes: "Scopes") -> str:
+    def _known(self, scopes: Scopes) -> str:
         token, expires = self._tokens.get(scopes, ("", 0.0))
         return token if token and self._clock() < expires else self._basic
 
-    def _token(self, demand: "Challenge", scopes: "Scopes") -> "Generator[Request, Reply, str]":
+    def _token(self, demand: Challenge, scopes: Scopes) -> Generator[Request, Reply, str]:
         """Get a token for what we need and what the registry says we need, and remember it for the former."""
         credentials = self._find()
         if credentials and credentials.registry_token:
@@ -104,7 +106,7 @@ class Authenticator:
         self._tokens[scopes] = header, asked + lifetime * (1 - MARGIN)
         return header
 
-    def _realm(self, demand: "Challenge") -> "Url":
+    def _realm(self, demand: Challenge) -> Url:
         """Return where a challenge wants us to ask for a token. Raises RegistryError where we do not."""
         named = demand.get("realm")
         try:
@@ -127,7 +129,7 @@ def merge(*scopes: str) -> list[str]:
     return [f"{resource}:{','.join(actions)}" for resource, actions in found.items()]
 
 
-def _choose(reply: Reply) -> "Challenge | None":
+def _choose(reply: Reply) -> Challenge | None:
     """Return the challenge to answer: Bearer before Basic. A 403 is one only for want of scope (RFC 6750, 3.1)."""
     if reply.status not in (401, 403):
         return None
@@ -137,14 +139,14 @@ def _choose(reply: Reply) -> "Challenge | None":
     return next((each for each in known if each.scheme == "bearer" and each.get("realm")), known[0] if known else None)
 
 
-def _exchange(realm: "Url", demand: "Challenge", scopes: list[str], token: str) -> Request:
+def _exchange(realm: Url, demand: Challenge, scopes: list[str], token: str) -> Request:
     """Return the request that trades an identity token for an access token (OAuth2, RFC 6749, 6)."""
     form = {"grant_type": "refresh_token", "service": demand.get("service"), "client_id": CLIENT}
     body = urlencode({**form, "scope": " ".join(scopes), "refresh_token": token}).encode()
     return Request("POST", str(realm), {"Content-Type": "application/x-www-form-urlencoded"}, body)
 
 
-def _plain(realm: "Url", demand: "Challenge", scopes: list[str], credentials: "Credentials | None") -> Request:
+def _plain(realm: Url, demand: Challenge, scopes: list[str], credentials: Credentials | None) -> Request:
     """Return the request for a token by user and password, or anonymously."""
     query = [("service", demand.get("service"))] if demand.get("service") else []
     query += [("scope", scope) for scope in scopes]
@@ -154,7 +156,7 @@ def _plain(realm: "Url", demand: "Challenge", scopes: list[str], credentials: "C
     return request.with_header("Authorization", credentials.basic if credentials else "")
 
 
-def _read_token(realm: "Url", reply: Reply) -> tuple[str, float]:
+def _read_token(realm: Url, reply: Reply) -> tuple[str, float]:
     """Return a token and the seconds it lives. Raises RegistryError."""
     what = f"token server {realm.authority}"
     if reply.status != 200:

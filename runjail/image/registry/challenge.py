@@ -1,5 +1,7 @@
 """What a server demands in WWW-Authenticate (RFC 9110, 11.6.1; RFC 6750, 3)."""
 
+from __future__ import annotations
+
 import re
 
 from runjail.record import Record
@@ -18,14 +20,14 @@ class Challenge(Record):
     """One scheme, in lower case, with its parameters by their names in lower case."""
 
     scheme: str
-    parameters: "Mapping[str, str]"
+    parameters: Mapping[str, str]
 
     def get(self, name: str) -> str:
         """Return a parameter, "" when it is absent."""
         return self.parameters.get(name, "")
 
 
-def parse(headers: "Iterable[str]") -> list[Challenge]:
+def parse(headers: Iterable[str]) -> list[Challenge]:
     """Return the challenges of all such headers, in their order; what cannot be read is passed over."""
     return [challenge for header in headers for challenge in _parse_one(header)]
 

@@ -1,5 +1,7 @@
 """A registry: where its content is read from and written to."""
 
+from __future__ import annotations
+
 import os
 import re
 
@@ -45,8 +47,8 @@ class Registry:
         keyring: CredentialStore | None = None,
         user_agent: str = f"runjail/{runjail.__version__}",
         timeouts: Timeouts | None = None,
-        sleep: "Callable[[float], None] | None" = None,
-        environ: "Mapping[str, str] | None" = None,
+        sleep: Callable[[float], None] | None = None,
+        environ: Mapping[str, str] | None = None,
     ) -> None:
         environ = os.environ if environ is None else environ
         if not HOST.fullmatch(host):
@@ -86,7 +88,7 @@ class Registry:
         if isinstance(error, RegistryError | Corrupt):
             self._mirror = None
 
-    def read(self, work: "Callable[[Endpoint], Result]") -> "Result":
+    def read(self, work: Callable[[Endpoint], Result]) -> Result:
         """Return what work gets from the mirror or, when that fails, from the registry itself."""
         *mirrors, last = self.places()
         for endpoint in mirrors:
@@ -112,7 +114,7 @@ class Registry:
             path, left = self._next_page(answer, following[1], what), left - len(body) - PAGE
         raise RegistryError(f"registry {self.host}: {what}: its pages have no end")
 
-    def _next_page(self, answer: "Answer", link: str, what: str) -> str:
+    def _next_page(self, answer: Answer, link: str, what: str) -> str:
         """Return the path and query of a further page. As in skopeo, the host that a link names does not matter."""
         try:
             return answer.join(link).target

@@ -1,5 +1,7 @@
 """The border to urllib3: one request out, one answer in. Its exceptions end here, and no other module imports it."""
 
+from __future__ import annotations
+
 import http.client
 import ssl
 import threading
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
         length: int
 
-        def open(self) -> "Reader":
+        def open(self) -> Reader:
             """Start anew."""
 
     class Reader(Protocol):
@@ -60,10 +62,10 @@ class Request(Record):
 
     method: str
     url: str
-    headers: "Mapping[str, str]" = {}
-    body: "bytes | Content | None" = None
+    headers: Mapping[str, str] = {}
+    body: bytes | Content | None = None
 
-    def with_header(self, name: str, value: str) -> "Request":
+    def with_header(self, name: str, value: str) -> Request:
         """Return the same with one more header, none for an empty value."""
         return self.replace(headers={**self.headers, name: value}) if value else self
 
@@ -71,7 +73,7 @@ class Request(Record):
 class Answer:
     """A status, headers, and a body that is still on its way. `close` must be called; reading to the end does it."""
 
-    def __init__(self, request: Request, response: "BaseHTTPResponse", owner: "Connections") -> None:
+    def __init__(self, request: Request, response: BaseHTTPResponse, owner: Connections) -> None:
         self.request, self.status, self.headers = request, response.status, response.headers
         self._response: Any = response  # with a `sock`: pools.py
         self._owner = owner
@@ -85,11 +87,11 @@ class Answer:
         """Return every WWW-Authenticate header."""
         return self.headers.getlist("www-authenticate")
 
-    def join(self, location: str) -> "urls.Url":
+    def join(self, location: str) -> urls.Url:
         """Return what the answer names, as an absolute URL. Raises ValueError when it is none that we would ask."""
         return urls.parse(self.request.url).join(location)
 
-    def blocks(self, patience: float = 0.0) -> "Iterator[bytes]":
+    def blocks(self, patience: float = 0.0) -> Iterator[bytes]:
         """Yield the body as it arrives. Raises Temporary when it breaks or gets stuck, RegistryError when closed.
 
         patience: seconds that a block may take, and in which some have to arrive; 0 for the usual time.
@@ -152,7 +154,7 @@ class Answer:
 class Connections:
     """Pools of connections to any server, for several threads."""
 
-    def __init__(self, user_agent: str, timeouts: Timeouts, environ: "Mapping[str, str]") -> None:
+    def __init__(self, user_agent: str, timeouts: Timeouts, environ: Mapping[str, str]) -> None:
         self._agent, self.timeouts, self._environ = user_agent, timeouts, environ
         self._managers: dict[tuple[bool, str], PoolManager] = {}
         self._lock = threading.Lock()
@@ -193,7 +195,7 @@ class Connections:
             raise _failure(request, error) from _innermost(error)
         return Answer(request, response, self)
 
-    def _manager(self, verify: bool, proxy: str) -> "PoolManager":
+    def _manager(self, verify: bool, proxy: str) -> PoolManager:
         with self._lock:
             if (verify, proxy) not in self._managers:
                 self._managers[verify, proxy] = _make_manager(verify, proxy, self.watch)
@@ -209,7 +211,7 @@ class Connections:
             self._managers.clear()
 
 
-def _library() -> "ModuleType":
+def _library() -> ModuleType:
     """Import urllib3. Raises ImageError when it is absent, or older than 2.2, which cannot read what has arrived."""
     try:
         import urllib3
@@ -221,7 +223,7 @@ def _library() -> "ModuleType":
     raise ImageError("registries need urllib3 2.2 or newer", "install the port net/py-urllib3, or urllib3 with pip")
 
 
-def _make_manager(verify: bool, proxy: str, watch: Watch) -> "PoolManager":
+def _make_manager(verify: bool, proxy: str, watch: Watch) -> PoolManager:
     """Return a pool. The default context takes certificates from the system, or from $SSL_CERT_FILE."""
     urllib3 = _library()
     context = ssl.create_default_context()
@@ -234,7 +236,7 @@ def _make_manager(verify: bool, proxy: str, watch: Watch) -> "PoolManager":
     return manager
 
 
-def _make_proxy(proxy: str, options: "dict[str, Any]") -> "PoolManager":
+def _make_proxy(proxy: str, options: dict[str, Any]) -> PoolManager:
     urllib3 = _library()
     scheme, _, place = proxy.partition("://")
     said, _, place = place.rpartition("@")

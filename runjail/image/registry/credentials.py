@@ -4,6 +4,8 @@ The first file that knows a registry wins, and in it the most specific key: `hos
 (containers-auth.json(5)). Docker's own registry goes by several names. Secrets are never in a text that we write.
 """
 
+from __future__ import annotations
+
 import base64
 import binascii
 import errno
@@ -52,7 +54,7 @@ class Credentials(Record):
         return "Basic " + base64.b64encode(secret.encode()).decode()
 
 
-def ask_helper(suffix: str, server: str, environ: "Mapping[str, str]") -> "tuple[str, str] | None":
+def ask_helper(suffix: str, server: str, environ: Mapping[str, str]) -> tuple[str, str] | None:
     """Ask `docker-credential-SUFFIX get` for a server's (user, secret); None when it knows none or fails.
 
     It runs with the user's environment: where helpers keep their keys is told to them there. A failure only warns,
@@ -92,7 +94,7 @@ class CredentialStore:
     """All places where credentials may be, in their order. authfile: the only one to look at, when it is given."""
 
     def __init__(
-        self, authfile: str = "", environ: "Mapping[str, str] | None" = None, helper: "Helper" = ask_helper
+        self, authfile: str = "", environ: Mapping[str, str] | None = None, helper: Helper = ask_helper
     ) -> None:
         self._environ = os.environ if environ is None else environ
         self._helper = helper
@@ -115,7 +117,7 @@ class CredentialStore:
                 return found
         return None
 
-    def _documents(self) -> "Iterator[tuple[str, dict[str, Any]]]":
+    def _documents(self) -> Iterator[tuple[str, dict[str, Any]]]:
         if self._inline:
             yield "DOCKER_AUTH_CONFIG", _parse(self._inline.encode(), "DOCKER_AUTH_CONFIG")
         for path in self.files:
@@ -124,7 +126,7 @@ class CredentialStore:
                 document = _parse(content, f"credentials file {path}")
                 yield path, {"auths": document} if os.path.basename(path) == ".dockercfg" else document
 
-    def _look(self, document: "dict[str, Any]", candidates: list[str], origin: str) -> Credentials | None:
+    def _look(self, document: dict[str, Any], candidates: list[str], origin: str) -> Credentials | None:
         """Look into one document: a helper of its own for this host, its entries, then the helper for all hosts."""
         own = _table(document, "credHelpers")
         suffix = next((own[name] for name in candidates if isinstance(own.get(name), str)), None)
@@ -155,7 +157,7 @@ class CredentialStore:
         return None
 
 
-def _default_files(environ: "Mapping[str, str]") -> "Iterator[str]":
+def _default_files(environ: Mapping[str, str]) -> Iterator[str]:
     home = environ.get("HOME") or os.path.expanduser("~")
     running = environ.get("XDG_RUNTIME_DIR")
     yield f"{running}/containers/auth.json" if running else f"/run/containers/{os.getuid()}/auth.json"
@@ -173,7 +175,7 @@ def _content(path: str, *, needed: bool) -> bytes | None:
         raise ImageError(f"credentials file {error}") from None
 
 
-def _parse(content: bytes, what: str) -> "dict[str, Any]":
+def _parse(content: bytes, what: str) -> dict[str, Any]:
     """Parse a document, without a word of it in the error."""
     try:
         document = jsonio.loads(content)
@@ -184,7 +186,7 @@ def _parse(content: bytes, what: str) -> "dict[str, Any]":
     return document
 
 
-def _table(document: "dict[str, Any]", name: str) -> "dict[str, Any]":
+def _table(document: dict[str, Any], name: str) -> dict[str, Any]:
     value = document.get(name)
     return value if isinstance(value, dict) else {}
 

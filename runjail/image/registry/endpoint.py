@@ -1,5 +1,7 @@
 """One server that speaks the distribution protocol: its scheme, redirects, authorization, retries and refusals."""
 
+from __future__ import annotations
+
 import ssl
 import threading
 import time
@@ -42,11 +44,11 @@ class Call(Record):
     method: str
     repository: str
     path: str
-    headers: "Mapping[str, str]" = {}
-    body: "bytes | Content | None" = None
+    headers: Mapping[str, str] = {}
+    body: bytes | Content | None = None
     actions: str = "pull"
-    sources: "tuple[str, ...]" = ()
-    accept: "tuple[int, ...]" = (200,)
+    sources: tuple[str, ...] = ()
+    accept: tuple[int, ...] = (200,)
 
 
 class Endpoint:
@@ -59,9 +61,9 @@ class Endpoint:
     def __init__(
         self,
         host: str,
-        connections: "Connections",
-        keyring: "CredentialStore",
-        retry: "Retry",
+        connections: Connections,
+        keyring: CredentialStore,
+        retry: Retry,
         *,
         prefix: str = "",
         insecure: bool = False,
@@ -81,7 +83,7 @@ class Endpoint:
 
     # Calls -------------------------------------------------------------------------------------------------------
 
-    def request(self, call: Call) -> "Answer":
+    def request(self, call: Call) -> Answer:
         """Make a call, again when it fails for reasons that may pass. The answer must be closed.
 
         Raises RegistryError for a status that is not accepted and for a server that cannot be reached, ImageNotFound
@@ -89,22 +91,22 @@ class Endpoint:
         """
         return self.retry.run(lambda: self.exchange(call))
 
-    def fetch(self, call: Call, limit: int) -> "tuple[Answer, bytes]":
+    def fetch(self, call: Call, limit: int) -> tuple[Answer, bytes]:
         """Make a call and read its whole body, up to limit bytes."""
 
-        def work() -> "tuple[Answer, bytes]":
+        def work() -> tuple[Answer, bytes]:
             answer = self.exchange(call)
             return answer, answer.read(limit)
 
         return self.retry.run(work)
 
-    def finish(self, call: Call) -> "Answer":
+    def finish(self, call: Call) -> Answer:
         """Make a call whose answer's body does not matter."""
         answer = self.request(call)
         answer.drain()
         return answer
 
-    def exchange(self, call: Call) -> "Answer":
+    def exchange(self, call: Call) -> Answer:
         """Make a call once. Raises Temporary for what may pass."""
         try:
             request = Request(call.method, self._url(call), call.headers, call.body)
@@ -141,7 +143,7 @@ class Endpoint:
 
     # Authorization and redirects ---------------------------------------------------------------------------------
 
-    def _authorized(self, request: Request, call: Call) -> "Answer":
+    def _authorized(self, request: Request, call: Call) -> Answer:
         """Run the authorization's flow and return the answer to its last request."""
         scopes = [f"repository:{self._prefix}{call.repository}:{call.actions}"]
         scopes += [f"repository:{self._prefix}{name}:pull" for name in call.sources]
@@ -169,12 +171,12 @@ class Endpoint:
                 self._known[repository] = Authenticator(lambda: self._find(repository), self._may_ask)
             return self._known[repository]
 
-    def _find(self, repository: str) -> "Credentials | None":
+    def _find(self, repository: str) -> Credentials | None:
         if repository not in self._credentials:
             self._credentials[repository] = self._keyring.find(self.host, self._prefix + repository)
         return self._credentials[repository]
 
-    def _follow(self, request: Request) -> "Answer":
+    def _follow(self, request: Request) -> Answer:
         """Send a request and, when it only reads, follow its redirects; our secrets stay where they belong."""
         for _ in range(MOST_REDIRECTS):
             answer = self._connections.send(request, verify=not self._is_unverified(request.url))
@@ -188,7 +190,7 @@ class Endpoint:
             request = Request(request.method, str(target), headers)
         raise RegistryError(f"more than {MOST_REDIRECTS} redirects")
 
-    def _redirected(self, request: Request, answer: "Answer") -> "Url":
+    def _redirected(self, request: Request, answer: Answer) -> Url:
         """Return where an answer sends us. Raises RegistryError where we do not go."""
         location = answer.header("location")
         try:
@@ -203,12 +205,12 @@ class Endpoint:
         """Whether a request goes to the registry itself: scheme, host and port."""
         return urls.parse(request.url).origin == urls.parse(self._find_base()).origin
 
-    def _trusts(self, url: "Url") -> bool:
+    def _trusts(self, url: Url) -> bool:
         """Whether we go on at a URL: https, or as close to us as the registry is."""
         near = (is_loopback(url.host) and is_loopback(self._name)) or (self._insecure and url.host == self._name)
         return url.scheme == "https" or near
 
-    def _may_ask(self, realm: "Url") -> bool:
+    def _may_ask(self, realm: Url) -> bool:
         """Whether a token server may be told secrets of the registry: they never travel less safely than to itself."""
         return self._trusts(realm) and realm.scheme in ("https", urls.parse(self._find_base()).scheme)
 
@@ -253,7 +255,7 @@ class Endpoint:
 
     # Refusals ----------------------------------------------------------------------------------------------------
 
-    def _refusal(self, call: Call, answer: "Answer") -> Exception:
+    def _refusal(self, call: Call, answer: Answer) -> Exception:
         """Return what to raise for a status that is not accepted."""
         try:
             body = answer.read(LARGEST_REPLY)
@@ -271,7 +273,7 @@ class Endpoint:
         hint = self._about_credentials(call.repository) if answer.status in (401, 403) else None
         return RegistryError(f"registry {self.host}: {call.what}: {said(answer.status, body)}", hint, answer.status)
 
-    def _raise_passing(self, answer: "Answer", body: bytes) -> None:
+    def _raise_passing(self, answer: Answer, body: bytes) -> None:
         if answer.status in PASSING:
             error = RegistryError(said(answer.status, body), status=answer.status)
             raise Temporary(error, parse_retry_after(answer.header("retry-after"), time.time()))

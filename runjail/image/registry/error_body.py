@@ -1,5 +1,7 @@
 """What registries say when they refuse: `{"errors": [{"code", "message"}]}` (distribution-spec, Error Codes)."""
 
+from __future__ import annotations
+
 import http
 import re
 
@@ -38,7 +40,7 @@ def _messages(body: bytes) -> list[str]:
     return [text for error in errors[:MOST] if isinstance(error, dict) and (text := _message(error))]
 
 
-def _message(error: "dict[str, object]") -> str:
+def _message(error: dict[str, object]) -> str:
     code, message = (_clean(error.get(name)) for name in ("code", "message"))
     return f"{message} ({code})" if message and code else message or code
 

@@ -4,6 +4,8 @@
 - A request's target is sent byte for byte: urllib3 encodes it anew, and signatures cover its spelling.
 """
 
+from __future__ import annotations
+
 import http.client
 
 from runjail.errors import RegistryError
@@ -22,7 +24,7 @@ MOST_LINES = 128  # of an interim answer
 LONGEST_LINE = 64 << 10
 
 
-def adapt(manager: "PoolManager", watch: "Watch") -> None:
+def adapt(manager: PoolManager, watch: Watch) -> None:
     """Let a manager's connections give up when a head takes longer than their time-out.
 
     Its pools take another argument of urlopen. target: what to send as it is; it has to be free of blanks. Its answers
@@ -38,19 +40,19 @@ def adapt(manager: "PoolManager", watch: "Watch") -> None:
 class _Exact:
     """Mixed into urllib3's pools."""
 
-    def _make_request(self, conn: "Any", method: str, _url: str, *, target: str, **options: "Any") -> "Any":
+    def _make_request(self, conn: Any, method: str, _url: str, *, target: str, **options: Any) -> Any:
         return super()._make_request(conn, method, target, **options)  # type: ignore[misc]  # urllib3's
 
 
 class _Watched:
     """Mixed into urllib3's connections."""
 
-    sock: "socket.socket"
+    sock: socket.socket
     timeout: float
-    made: "http.client.HTTPResponse | None" = None  # whose head is being read
-    watch: "Watch"
+    made: http.client.HTTPResponse | None = None  # whose head is being read
+    watch: Watch
 
-    def getresponse(self) -> "Any":
+    def getresponse(self) -> Any:
         """Read the head. Raises TimeoutError."""
         sock = self.sock
         with self.watch.limit(sock, self.timeout) as limit:
@@ -65,7 +67,7 @@ class _Watched:
         response.sock, self.made = sock, None
         return response
 
-    def response_class(self, *arguments: "Any", **options: "Any") -> "http.client.HTTPResponse":
+    def response_class(self, *arguments: Any, **options: Any) -> http.client.HTTPResponse:
         """Return what reads an answer; http.client asks for it."""
         self.made = _Response(*arguments, **options)
         return self.made
@@ -74,7 +76,7 @@ class _Watched:
 class _Response(http.client.HTTPResponse):
     """Passes over interim answers, of which http.client knows one kind, and no end."""
 
-    def _read_status(self) -> "tuple[str, int, str]":
+    def _read_status(self) -> tuple[str, int, str]:
         for _ in range(MOST_INTERIM):
             version, status, reason = super()._read_status()  # type: ignore[misc]
             if not 100 <= status < 200 or status == 101:  # we never ask for another protocol

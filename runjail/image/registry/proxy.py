@@ -1,5 +1,7 @@
 """Which proxy the environment names for a URL: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, in either case."""
 
+from __future__ import annotations
+
 import ipaddress
 import re
 
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
 _WORD = re.compile(r"(?:\[([^]]*)\]|([^:\[]*))(?::([0-9]+))?")  # of NO_PROXY: [ADDRESS]:PORT or NAME:PORT
 
 
-def proxy_for(url: str, environ: "Mapping[str, str]") -> str:
+def proxy_for(url: str, environ: Mapping[str, str]) -> str:
     """Return the proxy's URL that the environment names for a URL, "" for none. Loopback is always reached directly."""
     parts = urls.parse(url)
     host = parts.host
@@ -24,7 +26,7 @@ def proxy_for(url: str, environ: "Mapping[str, str]") -> str:
     return proxy if "://" in proxy else f"http://{proxy}"
 
 
-def _bypassed(host: str, port: int, environ: "Mapping[str, str]") -> bool:
+def _bypassed(host: str, port: int, environ: Mapping[str, str]) -> bool:
     """Whether NO_PROXY lists a host: `*`, names with all below them and perhaps a port, addresses, networks."""
     for word in (environ.get("no_proxy") or environ.get("NO_PROXY") or "").replace(",", " ").split():
         if word == "*" or _is_in(host, word):

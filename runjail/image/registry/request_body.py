@@ -1,5 +1,7 @@
 """A part of an open file as a request's body: read as it is sent, from its start as often as it has to be."""
 
+from __future__ import annotations
+
 import os
 
 from runjail.errors import Corrupt
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 class UploadProgress:
     """How far a blob has been sent; what is sent again counts once."""
 
-    def __init__(self, descriptor: "Descriptor", progress: "Progress") -> None:
+    def __init__(self, descriptor: Descriptor, progress: Progress) -> None:
         self._descriptor, self._progress, self._told = descriptor, progress, 0
 
     def __call__(self, position: int) -> None:
@@ -30,7 +32,7 @@ class RequestBody:
     def __init__(self, file: int, start: int, length: int, meter: UploadProgress, digest: str = "") -> None:
         self.file, self.start, self.length, self.meter, self.digest = file, start, length, meter, digest
 
-    def open(self) -> "Reader":
+    def open(self) -> Reader:
         """Start anew; the file's own position is not used."""
         return Reader(self)
 

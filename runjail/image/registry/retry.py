@@ -1,5 +1,7 @@
 """Trying again: exponential back-off with jitter, bounded, and in the server's own rhythm where it names one."""
 
+from __future__ import annotations
+
 import random
 import time
 
@@ -33,10 +35,10 @@ class Temporary(Exception):
 class Retry:
     """How often and how fast. sleep: called with seconds; it may raise to give up."""
 
-    def __init__(self, sleep: "Callable[[float], None]", attempts: int = ATTEMPTS) -> None:
+    def __init__(self, sleep: Callable[[float], None], attempts: int = ATTEMPTS) -> None:
         self.sleep, self.attempts = sleep, attempts
 
-    def run(self, work: "Callable[[], Result]") -> "Result":
+    def run(self, work: Callable[[], Result]) -> Result:
         """Return work's result, started again after each Temporary. Raises its error when there were too many."""
         failures = 0
         while True:

@@ -1,5 +1,7 @@
 """An image on its way into a registry."""
 
+from __future__ import annotations
+
 import os
 from urllib.parse import urlencode
 
@@ -31,21 +33,19 @@ class RegistrySink:
     that may have the blobs already.
     """
 
-    def __init__(
-        self, registry: "Registry", repository: str, reference: str, mount_from: "tuple[str, ...]" = ()
-    ) -> None:
+    def __init__(self, registry: Registry, repository: str, reference: str, mount_from: tuple[str, ...] = ()) -> None:
         self._registry, self._repository, self._reference = registry, repository, reference
         self._mount_from = tuple(name for name in mount_from if name != repository)
         self._endpoint = registry.endpoint
         self._in_chunks, self._chunk = False, CHUNK
 
-    def has(self, descriptor: "Descriptor") -> bool:
+    def has(self, descriptor: Descriptor) -> bool:
         """Whether the repository has a blob of this digest and size. Raises RegistryError."""
         call = self._call(descriptor.digest, "HEAD", f"blobs/{descriptor.digest}", accept=(200, 404))
         answer = self._endpoint.finish(call)
         return answer.status == 200 and answer.header("content-length") in ("", str(descriptor.size))
 
-    def put_blob(self, descriptor: "Descriptor", content: int, progress: "Progress") -> None:
+    def put_blob(self, descriptor: Descriptor, content: int, progress: Progress) -> None:
         """Mount a blob from another repository, or upload it from an open file, from scratch after each failure.
 
         Raises Corrupt when the file is not what the descriptor says, RegistryError.
@@ -70,7 +70,7 @@ class RegistrySink:
 
         self._endpoint.retry.run(work)
 
-    def put_document(self, descriptor: "Descriptor", content: bytes, *, top: bool) -> None:
+    def put_document(self, descriptor: Descriptor, content: bytes, *, top: bool) -> None:
         """Store an index or manifest: the named one under our reference, others under their digest."""
         what = f"{self._repository}@{descriptor.digest}"
         if len(content) != descriptor.size:
@@ -91,7 +91,7 @@ class RegistrySink:
 
     # Uploads -----------------------------------------------------------------------------------------------------
 
-    def _mount(self, descriptor: "Descriptor") -> str | None:
+    def _mount(self, descriptor: Descriptor) -> str | None:
         """Ask for the blob of another repository. None: it is here now; else an upload's URL, "" without one."""
         session = ""
         for source in self._mount_from:
@@ -108,7 +108,7 @@ class RegistrySink:
             session = self._location(answer)
         return session
 
-    def _begin(self, descriptor: "Descriptor") -> str:
+    def _begin(self, descriptor: Descriptor) -> str:
         algorithm = digests.parse(descriptor.digest)[0]
         query = "" if algorithm == "sha256" else "?" + urlencode({"digest-algorithm": algorithm})
         answer = self._start(descriptor, f"blobs/uploads/{query}", (), (202,))
@@ -117,13 +117,11 @@ class RegistrySink:
             self._chunk = max(CHUNK, int(least[:12]))
         return self._location(answer)
 
-    def _start(
-        self, descriptor: "Descriptor", path: str, sources: "tuple[str, ...]", accept: "tuple[int, ...]"
-    ) -> "Answer":
+    def _start(self, descriptor: Descriptor, path: str, sources: tuple[str, ...], accept: tuple[int, ...]) -> Answer:
         call = self._call(descriptor.digest, "POST", path, body=b"", accept=accept)
         return self._endpoint.finish(call.replace(sources=sources))
 
-    def _upload(self, url: str, descriptor: "Descriptor", content: int, meter: "UploadProgress") -> None:
+    def _upload(self, url: str, descriptor: Descriptor, content: int, meter: UploadProgress) -> None:
         """Send the whole blob into an upload. Raises Temporary for what may pass with a new one."""
         if self._in_chunks:
             url = self._send_chunks(url, descriptor, content, meter)
@@ -144,7 +142,7 @@ class RegistrySink:
         answer.drain()
         self._check_digest(answer, descriptor)
 
-    def _send_chunks(self, url: str, descriptor: "Descriptor", content: int, meter: "UploadProgress") -> str:
+    def _send_chunks(self, url: str, descriptor: Descriptor, content: int, meter: UploadProgress) -> str:
         """Send the blob in pieces; the registry verifies the whole. Returns where to close the upload."""
         for start in range(0, descriptor.size, self._chunk):
             length = min(self._chunk, descriptor.size - start)
@@ -168,22 +166,22 @@ class RegistrySink:
         reference: str,
         method: str,
         path: str,
-        headers: "Mapping[str, str] | None" = None,
-        body: "bytes | RequestBody | None" = None,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | RequestBody | None = None,
         *,
-        accept: "tuple[int, ...]",
+        accept: tuple[int, ...],
     ) -> Call:
         what = self._repository + ("@" if ":" in reference else ":") + reference
         return Call(what, method, self._repository, path, headers or {}, body, actions=BOTH, accept=accept)
 
-    def _location(self, answer: "Answer") -> str:
+    def _location(self, answer: Answer) -> str:
         try:
             return str(answer.join(answer.header("location")))
         except ValueError as error:
             why = f"an upload without a location that can be used: {error}"
             raise RegistryError(f"registry {self._registry.host}: {self._repository}: {why}") from None
 
-    def _check_digest(self, answer: "Answer", descriptor: "Descriptor") -> None:
+    def _check_digest(self, answer: Answer, descriptor: Descriptor) -> None:
         said = answer.header("docker-content-digest")
         if said not in ("", descriptor.digest):
             raise Corrupt(f"registry {self._registry.host}: stored {said[:100]!r} instead of {descriptor.digest}")

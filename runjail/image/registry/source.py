@@ -1,5 +1,7 @@
 """An image in a registry, to be pulled."""
 
+from __future__ import annotations
+
 import time
 
 from runjail.errors import Corrupt, ImageError, RegistryError
@@ -26,7 +28,7 @@ NO_RANGES = (400, 403, 405, 416, 501)  # what servers answer that cannot send th
 class RegistrySource:
     """One reference, a tag or a digest, of a repository; a `transport.Source`. Closing it closes the registry."""
 
-    def __init__(self, registry: "Registry", repository: str, reference: str) -> None:
+    def __init__(self, registry: Registry, repository: str, reference: str) -> None:
         self._registry, self._repository, self._reference = registry, repository, reference
         self._top: tuple[Descriptor, bytes] | None = None
         self._mirrored: set[str] = set()  # blobs of which a mirror sent something
@@ -40,7 +42,7 @@ class RegistrySource:
             self._top = self._registry.read(self._read_top)
         return self._top[0]
 
-    def _read_top(self, endpoint: "Endpoint") -> tuple[Descriptor, bytes]:
+    def _read_top(self, endpoint: Endpoint) -> tuple[Descriptor, bytes]:
         answer, content = endpoint.fetch(self._manifest(self._reference), model.LARGEST)
         said = answer.header("docker-content-digest")
         known = self._reference if ":" in self._reference else said
@@ -62,7 +64,7 @@ class RegistrySource:
             raise Corrupt(f"{self._name(descriptor.digest)}: longer than {model.LARGEST >> 20} MiB")
         return self._registry.read(lambda endpoint: self._read_document(endpoint, descriptor))
 
-    def _read_document(self, endpoint: "Endpoint", descriptor: Descriptor) -> bytes:
+    def _read_document(self, endpoint: Endpoint, descriptor: Descriptor) -> bytes:
         manifest = descriptor.media_type in (*media_types.MANIFESTS, *media_types.INDEXES)
         call = self._manifest(descriptor.digest) if manifest else self._blob(descriptor)
         _answer, content = endpoint.fetch(call, model.LARGEST)
@@ -71,7 +73,7 @@ class RegistrySource:
         digests.verify(content, descriptor.digest, call.what)
         return content
 
-    def blob(self, descriptor: Descriptor, offset: int = 0) -> "Iterator[bytes]":
+    def blob(self, descriptor: Descriptor, offset: int = 0) -> Iterator[bytes]:
         """Yield a blob from an offset on, as one stream however often connections break; not verified.
 
         Raises Corrupt when it is longer than announced, ImageNotFound, RegistryError.
@@ -118,7 +120,7 @@ class _Download:
     def __init__(self, call: Call, size: int, position: int) -> None:
         self._call, self._size, self._position, self._ranges = call, size, position, True
 
-    def blocks(self, endpoint: "Endpoint") -> "Iterator[bytes]":
+    def blocks(self, endpoint: Endpoint) -> Iterator[bytes]:
         """Yield the rest, resumed after each break until there were too many without much between them."""
         failures, since = 0, self._position
         while self._position < self._size:
@@ -130,7 +132,7 @@ class _Download:
                 since = self._position
                 endpoint.retry.pause(failures, lost, time.monotonic() - start)
 
-    def _connection(self, endpoint: "Endpoint") -> "Iterator[bytes]":
+    def _connection(self, endpoint: Endpoint) -> Iterator[bytes]:
         """Yield what one connection brings."""
         start = self._position
         call, answer = self._call, self._ask(endpoint, start)
@@ -149,7 +151,7 @@ class _Download:
         if self._position < self._size:
             raise Temporary(RegistryError(f"{call.what}: ends after {self._position} of {self._size} bytes"))
 
-    def _ask(self, endpoint: "Endpoint", start: int) -> "Answer":
+    def _ask(self, endpoint: Endpoint, start: int) -> Answer:
         """Ask for the blob from a byte on, and for all of it where that is refused."""
         if start and self._ranges:
             try:
@@ -160,7 +162,7 @@ class _Download:
                 self._ranges = False
         return endpoint.exchange(self._call)
 
-    def _check_start(self, answer: "Answer") -> int:
+    def _check_start(self, answer: Answer) -> int:
         """Return at which byte an answer starts. Raises Corrupt when it tells of another blob than ours."""
         if answer.status == 200:  # everything, asked for or not
             length = answer.header("content-length") or str(self._size)

@@ -5,6 +5,8 @@ and B to RFC 3986). So an authority that anybody could read in two ways is refus
 because signatures cover it.
 """
 
+from __future__ import annotations
+
 import ipaddress
 import re
 
@@ -53,7 +55,7 @@ class Url(Record):
     def __str__(self) -> str:
         return self.origin + self.target
 
-    def join(self, reference: str) -> "Url":
+    def join(self, reference: str) -> Url:
         """Return what a reference in an answer from here names (RFC 3986, 5.2). Raises ValueError."""
         reference = reference.strip(" \t")
         if not reference:
@@ -70,7 +72,7 @@ class Url(Record):
             found = path.rpartition("/")[0] + f"/{found}"
         return self.replace(target=_sendable(_without_dots(found) + mark + asked))
 
-    def with_query(self, more: str) -> "Url":
+    def with_query(self, more: str) -> Url:
         """Return the URL with more parameters, which are encoded already."""
         return self.replace(target=self.target + ("&" if "?" in self.target else "?") + more)
 

@@ -1,5 +1,7 @@
 """An end for every wait at a socket: Python's time-outs count anew with every byte that arrives."""
 
+from __future__ import annotations
+
 import threading
 import time
 
@@ -20,11 +22,11 @@ class Watch:
         self._thread: threading.Thread | None = None
         self._closed = threading.Event()
 
-    def limit(self, sock: "socket.socket", seconds: float) -> "Limit":
+    def limit(self, sock: socket.socket, seconds: float) -> Limit:
         """Return a context that may take so long; then the socket is shut down, so that whoever reads it wakes up."""
         return Limit(self, sock, seconds)
 
-    def add(self, limit: "Limit") -> None:
+    def add(self, limit: Limit) -> None:
         """Watch one more."""
         with self._lock:
             self._limits.add(limit)
@@ -32,7 +34,7 @@ class Watch:
                 self._thread = threading.Thread(target=self._look, daemon=True)
                 self._thread.start()
 
-    def remove(self, limit: "Limit") -> None:
+    def remove(self, limit: Limit) -> None:
         """Watch it no longer."""
         with self._lock:
             self._limits.discard(limit)
@@ -61,10 +63,10 @@ class Watch:
 class Limit:
     """A time in which something has to be done. late: it was not."""
 
-    def __init__(self, watch: Watch, sock: "socket.socket", seconds: float) -> None:
+    def __init__(self, watch: Watch, sock: socket.socket, seconds: float) -> None:
         self._watch, self._sock, self._seconds, self.end, self.late = watch, sock, seconds, 0.0, False
 
-    def __enter__(self) -> "Self":
+    def __enter__(self) -> Self:
         self.end = time.monotonic() + self._seconds
         self._watch.add(self)
         return self

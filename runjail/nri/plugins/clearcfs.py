@@ -4,6 +4,8 @@ FreeBSD: the jail's pcpu rules are removed with rctl(8). Linux: the quota of the
 shares the CPU out (weights, CPU sets) stays.
 """
 
+from __future__ import annotations
+
 import os
 
 from runjail.errors import HostError
@@ -21,9 +23,9 @@ ANNOTATION, CLASS = "qos.class", "ls"
 NOTHING = ("No such process", "disabled")  # rctl(8)'s words for: no rule of the kind, and no rules at all
 
 
-def invoke(request: "Request") -> "Metadata":
+def invoke(request: Request) -> Metadata:
     """Lift the quota of a container that is created, or whose limits were changed."""
-    said = skel.annotations(request)
+    said = skel.annotations_of(request)
     if request["state"] not in ("create", "update") or said.get(ANNOTATION) != CLASS or not request.get("pid"):
         return {}
     jail = said.get(JAIL_NAME, "")

@@ -6,6 +6,8 @@ FreeBSD: cpuset(1) on the jail. Linux: the cpuset control group, or without one 
 that there are. Where that would leave no CPU, the last of the reserved ones is shared with the system.
 """
 
+from __future__ import annotations
+
 import os
 
 from runjail.host import programs
@@ -21,12 +23,12 @@ TOP = "/sys/fs/cgroup"
 ROUNDS = 100
 
 
-def invoke(request: "Request") -> "Metadata":
+def invoke(request: Request) -> Metadata:
     """Confine a container that is created, or whose limits were changed."""
     reserved = read_reserved(request.get("conf"))
     if request["state"] not in ("create", "update") or not request.get("pid") or not reserved:
         return {}
-    jail = skel.annotations(request).get(JAIL_ID, "")
+    jail = skel.annotations_of(request).get(JAIL_ID, "")
     cpus = _confine_jail(jail, reserved) if jail else _confine_processes(skel.group(request), request["pid"], reserved)
     return {"cpus": cpus}
 

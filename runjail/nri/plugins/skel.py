@@ -1,5 +1,7 @@
 """The plugin's side of NRI v0.1: one request from standard input, one result to standard output."""
 
+from __future__ import annotations
+
 import os
 import sys
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     Metadata = dict[str, str]
 
 
-def main(plugin: str, invoke: "Callable[[Request], Metadata]") -> None:
+def main(plugin: str, invoke: Callable[[Request], Metadata]) -> None:
     """Answer one request. What `invoke` raises becomes the result's `error`; the exit code stays 0, as NRI has it."""
     result: dict[str, Any] = {"plugin": plugin, "version": "0.1", "error": ""}
     try:
@@ -33,7 +35,7 @@ def main(plugin: str, invoke: "Callable[[Request], Metadata]") -> None:
     os.write(1, jsonio.dumps(result).encode() + b"\n")
 
 
-def read(said: bytes) -> "Request":
+def read(said: bytes) -> Request:
     """Return a request of which `state`, `spec` and what plugins look at in it are what they have to be, or absent.
 
     Raises ValueError.
@@ -58,13 +60,13 @@ def warn(text: str) -> None:
     os.write(2, text.encode() + b"\n")
 
 
-def annotations(request: "Request") -> "dict[str, str]":
+def annotations_of(request: Request) -> dict[str, str]:
     """Return the container's annotations."""
     found: dict[str, str] = (request.get("spec") or {}).get("annotations") or {}
     return found
 
 
-def group(request: "Request") -> str:
+def group(request: Request) -> str:
     """Return the container's control group, relative to each hierarchy, "" when it has none."""
     path: str = (request.get("spec") or {}).get("cgroupsPath") or ""
     return path.strip("/")
