@@ -231,7 +231,7 @@ STARTING = set(
 )
 STARTING |= set("abc builtins codecs encodings io marshal posix sys time zipimport winreg _locale".split())
 SMALL = set("gc os stat _stat posixpath genericpath _collections_abc errno fcntl select _socket resource".split())
-SMALL |= set("termios struct _struct ctypes ctypes._endian types _ctypes math _posixsubprocess".split())
+SMALL |= set("__future__ termios struct _struct ctypes ctypes._endian types _ctypes math _posixsubprocess".split())
 VERBS: list[tuple[str, list[str]]] = [
     ("--version", []),
     ("features", []),
