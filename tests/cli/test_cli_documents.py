@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import TOP, Runjail
-from tests.image import key_fixtures
 
 PAGES = sorted([TOP / "README.md", TOP / "SECURITY.md", *TOP.glob("docs/**/*.md"), *TOP.glob("bundles/**/*.md")])
 FENCE = re.compile(r"^ *```(?:console|sh)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
@@ -179,9 +178,11 @@ def test_the_sessions_of_callers(machine: Machine, runjail: Runjail, machine_roo
     assert (machine.directory / "web.pid").read_text().isdigit()
 
 
-@pytest.mark.needs("containers")
+@pytest.mark.needs("containers", "module cryptography")
 def test_the_session_about_recipients(machine: Machine, runjail: Runjail, machine_rootfs: Path) -> None:
     """With the files that it names."""
+    from tests.image import key_fixtures
+
     team, backup, new = (key_fixtures.rsa_pair(name) for name in ("team", "backup", "new"))
     files = {"team.pub": team.public, "team.pem": team.private, "backup.crt": backup.certificate, "new.pub": new.public}
     for name, content in files.items():

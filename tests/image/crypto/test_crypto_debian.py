@@ -10,6 +10,8 @@ import pytest
 
 from runjail import protobuf
 from runjail.image.crypto import keyfile, keys
+
+pytest.importorskip("cryptography", reason="needs cryptography")
 from tests.image import encrypted_images, key_fixtures
 
 TOP = Path(__file__).resolve().parent.parent.parent.parent
