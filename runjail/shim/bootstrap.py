@@ -10,18 +10,21 @@ import fcntl
 import os
 import time
 
-from runjail import files, jsonio, log
+from runjail import files, jsonio, log, protobuf
 from runjail.errors import UnreadableFile, UsageError
 from runjail.host.base import close_others
+from runjail.shim import messages
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runjail.shim.flags import Args
+    from runjail.protobuf import Message
+    from runjail.shim.command_line import Args
     from runjail.shim.loop import Loop
     from runjail.shim.machine import Engine
     from runjail.shim.ttrpc import Client
 
 GROUPS = ("io.containerd.runc.v2.group", "io.kubernetes.cri.sandbox-id")
+ROOT_FILE = "runjail-root"  # in the bundle, where the runtime's options name a directory: for the `delete` after us
 ADDRESS = "address"  # in the bundle
 BACKLOG = 64
 ANSWER_SECONDS = 10.0  # for a shim that runs to answer
@@ -112,8 +115,6 @@ def register_container(path: str, container_id: str, method: str = "Join") -> in
     """
     if not os.path.exists(path):
         return 0
-    from runjail import protobuf
-    from runjail.shim import messages
     from runjail.shim.loop import Loop
 
     answers: list[bytes] = []
@@ -205,3 +206,30 @@ def _write(path: str, text: str) -> None:
         os.write(descriptor, text.encode())
     finally:
         os.close(descriptor)
+
+
+def state_root(bundle: str, namespace: str, options: Message | None = None) -> str:
+    """Return the state directory for a bundle's container.
+
+    It is the one that the options of the runtime name (containerd.runc.v1.Options, as Any), else `runjail` next to
+    where this containerd has its bundles; in it, one directory for each of containerd's namespaces. Raises UsageError.
+    """
+    asked = ""
+    if options and options["type_url"].endswith("runc.v1.Options"):
+        asked = protobuf.decode(messages.OPTIONS, options["value"])["root"]
+    if asked and not asked.startswith("/"):
+        raise UsageError(f"the runtime's option root must be an absolute path, not {asked[:80]!a}")
+    if asked:
+        with open(f"{bundle}/{ROOT_FILE}", "w", encoding="utf-8") as file:
+            file.write(asked)
+    else:
+        asked = _written(bundle) or os.path.dirname(os.path.dirname(os.path.dirname(bundle))) + "/runjail"
+    return f"{asked}/{namespace}"
+
+
+def _written(bundle: str) -> str:
+    try:
+        with open(f"{bundle}/{ROOT_FILE}", encoding="utf-8") as file:
+            return file.read()
+    except OSError:
+        return ""

@@ -11,7 +11,7 @@ import os
 from runjail import errors, log
 from runjail.container.delete import SIGKILL
 from runjail.shim import jobs
-from runjail.shim.task import Process, Task
+from runjail.shim.task import BEING_KILLED, EXITED, GONE, RUNNING, STARTING, UNDER_WAY, Process, Task
 from runjail.shim.ttrpc import NOT_FOUND, StatusError
 from runjail.shim.workers import Workers
 
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from runjail.errors import RunjailError
     from runjail.protobuf import Message
     from runjail.shim.events import Publisher
+    from runjail.shim.flow import Fork
     from runjail.shim.loop import Loop
     from runjail.shim.machine import Engine
-    from runjail.shim.workers import Done, Worker
+    from runjail.shim.workers import Done
 
 COPY_SECONDS = 2.0  # for output to be written after the process has ended, to a client that may not read any more
 COPY_POLL = 0.01
@@ -63,9 +64,12 @@ class ExitQueue:
             raise errors.WrongStatus(f"container {task.id} is still being created")
         return task
 
-    def launch(self, process: Process, work: Callable[[Worker], None], done: Done) -> None:
-        """Start a worker that makes a process, with its descriptors; a terminal's are for those who copy it."""
-        streams = process.stdio
+    def launch(self, fork: Fork, done: Done) -> None:
+        """Start a worker; who makes a process has its descriptors, or with a terminal those for who copies it."""
+        if not fork.process:
+            self.workers.start(fork.work, done)
+            return
+        process, streams = fork.process, fork.process.stdio
         assert streams, "opened by the caller"
 
         def finished(error: RunjailError | None, result: Message) -> None:
@@ -74,7 +78,7 @@ class ExitQueue:
                 process.pid, process.copier, process.master = result["pid"], result["copier"], result["terminal"]
             done(error, result)
 
-        self.workers.start(work, finished, streams.needed(), () if process.terminal else streams.container_fds)
+        self.workers.start(fork.work, finished, streams.needed(), () if process.terminal else streams.container_fds)
 
     # -- ends
 
@@ -95,7 +99,7 @@ class ExitQueue:
     def _note_end(self, pid: int, code: int) -> bool:
         for task in self.tasks.values():
             for process in task.processes():
-                if process.pid == pid and not process.ended:
+                if process.pid == pid and not process.exit:
                     process.end(code)
                     self.settle(process)
                     return True
@@ -104,16 +108,21 @@ class ExitQueue:
                     return True
         return False
 
+    def go_on(self, process: Process, state: int) -> None:
+        """Let a process be in a state, and publish its end if it came before."""
+        process.enter(state)
+        self.settle(process)
+
     def settle(self, process: Process) -> None:
         """Publish the end of a process if its turn has come."""
-        if not process.ended or process.exit_published or process.operation in ("create", "start"):
+        if not process.exit or process.state == EXITED or process.state in UNDER_WAY:
             return
         task = process.task
         if process is task:
-            if not (task.private or task.cleaned):
+            if task.others != GONE:
                 self._end_others(task)
                 return
-            if any(each.operation == "start" or (each.pid and not each.exit_published) for each in task.execs.values()):
+            if any(each.state in (STARTING, RUNNING) for each in task.execs.values()):
                 return
         self._publish_end(process)
         self.wake_waiters(process)
@@ -121,22 +130,22 @@ class ExitQueue:
             self.settle(task)
 
     def wake_waiters(self, process: Process) -> None:
-        """Let those go on who wait for the end of a process."""
-        process.exit_published = True
+        """Let those go on who wait for the end of a process: containerd knows of it."""
+        process.enter(EXITED)
         waiting, process.waiting = process.waiting, []
         for call, _wanted in waiting:
             call()
 
     def _end_others(self, task: Task) -> None:
         """Kill who outlives init, and go on when nobody is left."""
-        if task.killing_all:
+        if task.others == BEING_KILLED:
             return
-        task.killing_all = True
+        task.others = BEING_KILLED
 
         def killed(error: RunjailError | None, _result: Message) -> None:
             if error and not isinstance(error, errors.ContainerNotFound):
                 log.warning(f"container {task.id}: {error}")
-            task.cleaned = True
+            task.others = GONE
             self.settle(task)
 
         self.workers.start(lambda worker: jobs.end_others(self.engine, task, worker), killed)
@@ -158,9 +167,11 @@ class ExitQueue:
             task.ooms = count
             self.events.publish("/tasks/oom", {"container_id": task.id})
 
-    def when_ended(self, process: Process, call: Callable[[], None], wanted: Callable[[], bool] = lambda: True) -> None:
+    def when_exited(
+        self, process: Process, call: Callable[[], None], wanted: Callable[[], bool] = lambda: True
+    ) -> None:
         """Call once the end of a process was published, at once where it was; who has gone away waits no more."""
-        if process.exit_published:
+        if process.state == EXITED:
             call()
         else:
             process.waiting = [waits for waits in process.waiting if waits[1]()]

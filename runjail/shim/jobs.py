@@ -6,17 +6,24 @@ import _socket
 import os
 
 from runjail import jsonio, log
+from runjail.container import console, query
 from runjail.container import create as creating
 from runjail.container import delete as deleting
+from runjail.container import exec as executing
+from runjail.container import kill as killing
 from runjail.container import start as starting
+from runjail.container import update as updating
+from runjail.container.state import PAUSED
 from runjail.errors import InvalidConfig
+from runjail.host import programs
+from runjail.shim import stdio
+from runjail.spec.parse import parse_process, parse_resources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from runjail.container.state import Runtime
-    from runjail.protobuf import Message
     from runjail.shim.machine import Engine
     from runjail.shim.stdio import Stdio
     from runjail.shim.task import Process, Task
@@ -31,10 +38,10 @@ def open_log(bundle: str) -> None:
         pass
 
 
-def create(engine: Engine, task: Task, mounts: list[Message], worker: Worker) -> None:
+def create(engine: Engine, task: Task, worker: Worker) -> None:
     """Mount the root file system and create the container; undo both when something fails."""
     open_log(task.bundle)
-    rootfs = f"{task.bundle}/rootfs"
+    rootfs, mounts = f"{task.bundle}/rootfs", task.request["rootfs"]
     try:
         os.makedirs(rootfs, exist_ok=True)
         for mount in mounts:
@@ -67,11 +74,8 @@ def _store(engine: Engine, task: Task) -> Runtime:
 def _start_logger(task: Process) -> int:
     if not task.stdio or not task.stdio.logger:
         return 0
-    from runjail.host import programs
-    from runjail.shim.stdio import start_logger
-
     env = {**programs.ENVIRONMENT, "CONTAINER_ID": task.id, "CONTAINER_NAMESPACE": task.namespace}
-    return start_logger(task.stdio.logger, env, programs.start)
+    return stdio.start_logger(task.stdio.logger, env, programs.start)
 
 
 def _sockets(process: Process) -> tuple[_socket.socket | None, _socket.socket | None]:
@@ -79,15 +83,12 @@ def _sockets(process: Process) -> tuple[_socket.socket | None, _socket.socket | 
     return _socket.socketpair() if process.terminal else (None, None)
 
 
-def _copy(stdio: Stdio | None, ours: _socket.socket | None) -> tuple[int, int]:
+def _copy(streams: Stdio | None, ours: _socket.socket | None) -> tuple[int, int]:
     """Show the terminal that has come. Returns the pid of the process that copies its output, and the master."""
-    if not ours or not stdio:
+    if not ours or not streams:
         return 0, -1
-    from runjail.container import console
-    from runjail.shim import terminal
-
     master = console.receive(ours)
-    return terminal.start_copying(master, stdio.container_fds[0], stdio.container_fds[1]), master
+    return stdio.start_copying(master, *streams.container_fds[:2]), master
 
 
 def start(engine: Engine, task: Task, worker: Worker) -> None:
@@ -99,9 +100,6 @@ def start(engine: Engine, task: Task, worker: Worker) -> None:
 
 def execute(engine: Engine, process: Process, worker: Worker) -> None:
     """Start one more process."""
-    from runjail.container import exec as executing
-    from runjail.spec.parse import parse_process
-
     task = process.task
     open_log(task.bundle)
     document = decoded(process.document, "process")
@@ -145,58 +143,44 @@ def delete(engine: Engine, task: Task, worker: Worker) -> None:
 
 def kill(engine: Engine, task: Task, signal: int, everyone: bool, worker: Worker) -> None:
     """Signal init, or every process of the container."""
-    from runjail.container.kill import kill as send
-
     open_log(task.bundle)
-    send(task.id, signal, everyone, 0, engine.host, _store(engine, task))
+    killing.kill(task.id, signal, everyone, 0, engine.host, _store(engine, task))
     worker.answer({})
 
 
 def end_others(engine: Engine, task: Task, worker: Worker) -> None:
     """Kill what outlives init, a paused container's processes too."""
-    from runjail.container.kill import SIGKILL
-    from runjail.container.state import PAUSED
-
     container = _store(engine, task).find(task.id)
     if container.has(PAUSED):
         engine.host.thaw(container.host_state)
-    engine.host.kill_all(container.host_state, SIGKILL)
+    engine.host.kill_all(container.host_state, killing.SIGKILL)
     worker.answer({})
 
 
 def pause(engine: Engine, task: Task, worker: Worker) -> None:
     """Pause the container."""
-    from runjail.container.kill import pause as do
-
     open_log(task.bundle)
-    do(task.id, engine.host, _store(engine, task))
+    killing.pause(task.id, engine.host, _store(engine, task))
     worker.answer({})
 
 
 def resume(engine: Engine, task: Task, worker: Worker) -> None:
     """Resume the container."""
-    from runjail.container.kill import resume as do
-
     open_log(task.bundle)
-    do(task.id, engine.host, _store(engine, task))
+    killing.resume(task.id, engine.host, _store(engine, task))
     worker.answer({})
 
 
 def update(engine: Engine, task: Task, resources: bytes, worker: Worker) -> None:
     """Change the container's limits."""
-    from runjail.container.update import update as do
-    from runjail.spec.parse import parse_resources
-
     open_log(task.bundle)
     wanted = parse_resources(decoded(resources, "resources"))
-    do(task.id, wanted, engine.host, _store(engine, task))
+    updating.update(task.id, wanted, engine.host, _store(engine, task))
     worker.answer({})
 
 
 def pids(engine: Engine, task: Task, worker: Worker) -> None:
     """List the container's processes."""
-    from runjail.container import query
-
     worker.answer({"pids": query.pids(task.id, engine.host, _store(engine, task))})
 
 

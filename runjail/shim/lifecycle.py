@@ -4,16 +4,28 @@ from __future__ import annotations
 
 from runjail import errors
 from runjail.shim import jobs
-from runjail.shim.root import state_root
-from runjail.shim.task import Process, Task
-from runjail.shim.ttrpc import EXISTS, UNIMPLEMENTED, StatusError
+from runjail.shim.bootstrap import state_root
+from runjail.shim.flow import Copied, Exited, Fork, Settled
+from runjail.shim.task import (
+    ADDED,
+    CREATED,
+    CREATING,
+    EXITED,
+    GONE,
+    MAY_LIVE,
+    RUNNING,
+    STARTING,
+    UNDER_WAY,
+    Process,
+    Task,
+)
+from runjail.shim.ttrpc import EXISTS, NOT_FOUND, UNIMPLEMENTED, StatusError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runjail.errors import RunjailError
     from runjail.protobuf import Message
     from runjail.shim.exits import ExitQueue
-    from runjail.shim.reply import Reply
+    from runjail.shim.flow import Flow
 
 NEVER_STARTED = 126  # exit status of a process that could not be started
 
@@ -25,148 +37,129 @@ class TaskLifecycle:
         self._containers, self._namespace = containers, namespace
         self._engine, self._events = containers.engine, containers.events
 
-    def create(self, request: Message, reply: Reply) -> None:
+    def create(self, request: Message) -> Flow:
         """Make a container whose init waits."""
-        tasks = self._containers.tasks
+        task = self._reserve(request)
+        try:
+            result = yield Fork(lambda worker: jobs.create(self._engine, task, worker), "create", task)
+            if self._containers.tasks.get(task.id) is not task:  # `delete` took it from us
+                raise StatusError(NOT_FOUND, f"OCI runtime create failed: {errors.ContainerNotFound(task.id)}")
+            task.made = result["made"]
+            task.others = GONE if result["private"] else MAY_LIVE
+        except Exception:
+            self._containers.forget(task)
+            task.enter(EXITED)
+            raise
+        self._events.publish("/tasks/create", _created(task))
+        task.enter(CREATED)
+        return {"pid": task.pid}
+
+    def _reserve(self, request: Message) -> Task:
+        """Note a container that is going to be created. Raises what stands against it."""
+        tasks, bundle = self._containers.tasks, request["bundle"]
         if request["id"] in tasks:
             raise errors.ContainerExists(request["id"])
         if request["checkpoint"]:
             raise StatusError(UNIMPLEMENTED, "restoring a checkpoint is not supported")
-        bundle = request["bundle"]
         if not bundle.startswith("/") or ".." in bundle.split("/"):
             raise errors.UsageError(f"the bundle must be an absolute path, not {bundle[:80]!a}")
-        root = state_root(bundle, self._namespace, request["options"])
-        task = Task(request, root, self._namespace)
+        task = Task(request, state_root(bundle, self._namespace, request["options"]), self._namespace)
         task.open()
-        task.claim("create")
+        task.state = CREATING
         tasks[task.id] = task
         self._containers.joined.pop(task.id, None)
+        return task
 
-        def created(error: RunjailError | None, result: Message) -> None:
-            if tasks.get(task.id) is not task:
-                error = error or errors.ContainerNotFound(task.id)  # `delete` took it from us
-            if error:
-                self._containers.forget(task)
-                reply.refuse(error, "create")
-            else:
-                task.private, task.made = result["private"], result["made"]
-                self._publish_create(task, request)
-                reply.respond(pid=task.pid)
-            task.free()
-
-        self._containers.launch(
-            task, lambda worker: jobs.create(self._engine, task, request["rootfs"], worker), created
-        )
-
-    def _publish_create(self, task: Task, request: Message) -> None:
-        io = {name: request[name] for name in ("stdin", "stdout", "stderr", "terminal")}
-        event = {"container_id": task.id, "bundle": task.bundle, "rootfs": request["rootfs"], "io": io, "pid": task.pid}
-        self._events.publish("/tasks/create", event)
-
-    def start(self, request: Message, reply: Reply) -> None:
+    def start(self, request: Message) -> Flow:
         """Let a created process become its program."""
         process = self._containers.find(request)
-        if process.running or process.ended:
+        process.require_idle("start")
+        if process.exit or process.state == RUNNING:
             raise errors.WrongStatus(f"cannot start {process.name}: it was started already")
-        process.claim("start")
-        if process.exec_id:
-            self._start_exec(process, reply)
-        else:
-            self._start_init(process.task, reply)
+        yield from self._start_exec(process) if process.exec_id else self._start_init(process.task)
+        return {"pid": process.pid}
 
-    def _start_init(self, task: Task, reply: Reply) -> None:
-        def started(error: RunjailError | None, _result: Message) -> None:
-            if error:
-                reply.refuse(error, "start")
-            else:
-                task.running = True
-                self._events.publish("/tasks/start", {"container_id": task.id, "pid": task.pid})
-                reply.respond(pid=task.pid)
-            task.free()
-            self._containers.settle(task)
-
-        self._containers.workers.start(lambda worker: jobs.start(self._engine, task, worker), started)
-
-    def _start_exec(self, process: Process, reply: Reply) -> None:
-        def started(error: RunjailError | None, _result: Message) -> None:
-            if error:
-                process.end(NEVER_STARTED)
-                process.close()
-                reply.refuse(error, "exec")
-                self._containers.wake_waiters(process)
-            else:
-                process.running = True
-                self._publish_exec("started", process, pid=process.pid)
-                reply.respond(pid=process.pid)
-            process.free()
-            self._containers.settle(process.task)
-
+    def _start_init(self, task: Task) -> Flow:
+        task.state = STARTING
         try:
-            process.open()
-        except errors.RunjailError:
-            process.free()
+            yield Fork(lambda worker: jobs.start(self._engine, task, worker), "start")
+        except StatusError:  # who fails to start is killed: the end is to come
+            self._containers.go_on(task, CREATED)
             raise
-        self._containers.launch(process, lambda worker: jobs.execute(self._engine, process, worker), started)
+        self._events.publish("/tasks/start", {"container_id": task.id, "pid": task.pid})
+        self._containers.go_on(task, RUNNING)
+        return {}
+
+    def _start_exec(self, process: Process) -> Flow:
+        process.open()
+        process.state = STARTING
+        try:
+            yield Fork(lambda worker: jobs.execute(self._engine, process, worker), "exec", process)
+        except StatusError:
+            process.end(NEVER_STARTED)
+            process.close()
+            self._containers.wake_waiters(process)
+            self._containers.settle(process.task)
+            raise
+        self._publish_exec("started", process, pid=process.pid)
+        self._containers.go_on(process, RUNNING)
+        return {}
 
     def _publish_exec(self, what: str, process: Process, **more: int) -> None:
         event = {"container_id": process.id, "exec_id": process.exec_id, **more}
         self._events.publish(f"/tasks/exec-{what}", event)
 
-    def exec(self, request: Message, reply: Reply) -> None:
+    def exec(self, request: Message) -> Message:
         """Note one more process for a container; `start` starts it."""
         task = self._containers.created(request)
         if not request["exec_id"] or request["exec_id"] in task.execs:
             raise StatusError(EXISTS, f"exec id {request['exec_id']!r} of container {task.id} is taken")
-        if task.ended:
+        if task.exit:
             raise errors.WrongStatus("cannot exec in a stopped container")
         spec = request["spec"]
         process = Process(request, task, spec["value"] if spec else b"")
         task.execs[process.exec_id] = process
         self._publish_exec("added", process)
-        reply.respond()
+        return {}
 
-    def delete(self, request: Message, reply: Reply) -> None:
+    def delete(self, request: Message) -> Flow:
         """Forget a process that has ended; of a container, take everything back."""
         process = self._containers.find(request)
-        if process.operation in ("create", "start"):
-            process.queue.append(lambda: self._delete_now(request, reply))
-            return
-        if process.running and not process.ended:
+        while process.state in UNDER_WAY:
+            yield Settled(process)
+            process = self._containers.find(request)  # a creation that failed leaves none
+        process.require_idle("delete")
+        if process.state == RUNNING and not process.exit:
             raise errors.WrongStatus(f"cannot delete {process.name}: it is running")
-        process.claim("delete")
-        if process.exec_id:
-            if not process.pid:  # it was never started: there is no end to wait for
-                self._containers.wake_waiters(process)
-            self._finish(process, reply)
-            return
+        yield from self._delete_exec(process) if process.exec_id else self._delete_task(process.task)
+        return {"pid": process.pid, **process.ending()}
 
-        def gone(error: RunjailError | None, _result: Message) -> None:
-            if error:
-                process.free()
-                reply.refuse(error, "delete")
-            else:
-                self._finish(process, reply)
+    def _delete_exec(self, process: Process) -> Flow:
+        process.deleting = True
+        if process.state == ADDED:  # there is no end to wait for
+            self._containers.wake_waiters(process)
+        yield Exited(process)
+        yield Copied(process)
+        process.close()
+        process.task.execs.pop(process.exec_id, None)
+        return {}
 
-        self._containers.workers.start(lambda worker: jobs.delete(self._engine, process.task, worker), gone)
-
-    def _delete_now(self, request: Message, reply: Reply) -> None:
-        """Delete what a request had to wait for."""
+    def _delete_task(self, task: Task) -> Flow:
+        task.deleting = True
         try:
-            self.delete(request, reply)
-        except (errors.RunjailError, StatusError) as error:
-            reply.refuse(error)
+            yield Fork(lambda worker: jobs.delete(self._engine, task, worker), "delete")
+        except StatusError:
+            task.deleting = False
+            raise
+        yield Exited(task)
+        yield Copied(task)
+        self._containers.forget(task)
+        self._events.publish("/tasks/delete", {"container_id": task.id, "pid": task.pid, **task.ending()})
+        return {}
 
-    def _finish(self, process: Process, reply: Reply) -> None:
-        """Answer once the end was published and the output written."""
 
-        def answer() -> None:
-            if process.exec_id:
-                process.close()
-                process.task.execs.pop(process.exec_id, None)
-            else:
-                self._containers.forget(process.task)
-                event = {"container_id": process.id, "pid": process.pid, **process.ending()}
-                self._events.publish("/tasks/delete", event)
-            reply.respond(pid=process.pid, **process.ending())
-
-        self._containers.when_ended(process, lambda: self._containers.when_copied(process, answer))
+def _created(task: Task) -> Message:
+    """Return the event of a container that was created."""
+    io = {name: task.request[name] for name in ("stdin", "stdout", "stderr", "terminal")}
+    known = {"container_id": task.id, "bundle": task.bundle, "pid": task.pid}
+    return {**known, "rootfs": task.request["rootfs"], "io": io}

@@ -12,9 +12,13 @@ if TYPE_CHECKING:
     from runjail.host.base import Host, HostState
 
     class Machine(Protocol):
-        """One operating system. Everything that the kernel refuses is a HostError or an OSError."""
+        """One operating system. Everything that the kernel refuses is a HostError or an OSError.
+
+        state: where containerd keeps its sockets; modules: what of the system is imported where it is needed.
+        """
 
         state: str
+        modules: tuple[str, ...]
 
         def adopt_orphans(self) -> None:
             """Become the parent of every orphan below this process."""

@@ -7,6 +7,7 @@ import os
 import resource
 
 from runjail import log
+from runjail.shim import preload
 from runjail.shim.events import Publisher
 from runjail.shim.exits import ExitQueue
 from runjail.shim.loop import Loop
@@ -52,6 +53,7 @@ def serve(listener: _socket.socket, path: str, engine: Engine, events: str, name
         loop.later(IDLE_SECONDS, look)
 
     loop.later(IDLE_SECONDS, look)
+    preload.load(engine.machine.modules)
     gc.freeze()  # or each child would copy what its garbage collector looks at
     gc.enable()
     log.debug(f"shim: ready, namespace {namespace}")

@@ -9,25 +9,26 @@ import os
 from _signal import NSIG
 
 from runjail import errors, protobuf
-from runjail.container.state import PAUSED
+from runjail.container import state
 from runjail.shim import jobs, messages
-from runjail.shim import task as tasks
+from runjail.shim.flow import Call, Exited, Fork
 from runjail.shim.lifecycle import TaskLifecycle
-from runjail.shim.reply import Reply
-from runjail.shim.ttrpc import INTERNAL, INVALID, NOT_FOUND, UNIMPLEMENTED, UNKNOWN, StatusError
+from runjail.shim.metrics import metrics
+from runjail.shim.stdio import resize
+from runjail.shim.task import EXITED, RUNNING
+from runjail.shim.ttrpc import INVALID, NOT_FOUND, UNIMPLEMENTED, StatusError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runjail.errors import RunjailError
     from runjail.protobuf import Message, Table
     from runjail.shim.exits import ExitQueue
+    from runjail.shim.flow import Flow, Handler
     from runjail.shim.task import Process, Task
     from runjail.shim.ttrpc import Answer, Refuse
-    from runjail.shim.workers import Worker
 
-    Method = tuple[Table, Table, Callable[[Message, Reply], None]]
+    Method = tuple[Table, Table, Handler]
 
 SERVICES = ("containerd.task.v2.Task", "containerd.task.v3.Task")
 GROUP = "runjail.shim.Group"  # ours: `start` joins a shim that runs, `delete` leaves it
@@ -35,6 +36,8 @@ VERSION = "2"
 JOIN_SECONDS = 60.0  # for a `Create` to follow a `start`
 FLUSH_SECONDS = 5.0  # for the last events
 FLUSH_POLL = 0.01
+STATUS = (1, 1, 1, 1, 2, 3)  # containerd.v1.types.Status of each state of a process: CREATED, RUNNING, STOPPED
+PAUSED = 4
 LARGEST_SIDE = 0xFFFF  # of a terminal (struct winsize)
 
 
@@ -86,23 +89,13 @@ class TaskService:
         if method not in methods:
             refuse(StatusError(UNIMPLEMENTED, f"service {service[:80]} method {method[:80]}: not implemented"))
             return
-        table, given, serve = methods[method]
-        reply = Reply(given, answer, refuse, wanted)
+        asked, answered, handler = methods[method]
         try:
-            request = protobuf.decode(table, payload)
+            request = protobuf.decode(asked, payload)
         except ValueError as error:
-            reply.refuse(StatusError(INVALID, f"malformed {method} request: {error}"))
+            refuse(StatusError(INVALID, f"malformed {method} request: {error}"))
             return
-        try:
-            serve(request, reply)
-        except (errors.RunjailError, StatusError) as error:
-            reply.refuse(error)
-        except (OSError, ValueError) as error:
-            cause = errors.reason(error) if isinstance(error, OSError) else str(error)
-            reply.refuse(StatusError(UNKNOWN, f"{method}: {cause}"))
-        except Exception as error:  # whoever asks hears of it, and the loop logs where it was
-            reply.refuse(StatusError(INTERNAL, f"{method}: internal error: {type(error).__name__}"))
-            raise
+        Call(self._containers, method, answered, answer, refuse, wanted).serve(handler, request)
 
     @property
     def unused(self) -> bool:
@@ -111,147 +104,103 @@ class TaskService:
 
     # -- questions
 
-    def _state(self, request: Message, reply: Reply) -> None:
+    def _state(self, request: Message) -> Message:
         process = self._containers.find(request)
         shown = {name: getattr(process, name) for name in ("id", "pid", "stdin", "stdout", "stderr", "terminal")}
-        shown |= {"bundle": process.task.bundle, "exec_id": process.exec_id}
-        if process.exit_published:
-            shown |= process.ending()
-        reply.respond(status=self._status(process), **shown)
+        shown |= {"bundle": process.task.bundle, "exec_id": process.exec_id, "status": self._status(process)}
+        return shown | (process.ending() if process.state == EXITED else {})
 
     def _status(self, process: Process) -> int:
         """Return a status; an end that is not published yet is none: others of the container may still live."""
-        if process.exit_published:
-            return tasks.STOPPED
-        if process.running and not process.exec_id and self._paused(process.task):
-            return tasks.PAUSED
-        return tasks.RUNNING if process.running else tasks.CREATED
+        if process.state == RUNNING and not process.exec_id and self._paused(process.task):
+            return PAUSED
+        return STATUS[process.state]
 
     def _paused(self, task: Task) -> bool:
-        return self._engine.store(task.root).container(task.id).has(PAUSED)
+        return self._engine.store(task.root).container(task.id).has(state.PAUSED)
 
-    def _wait(self, request: Message, reply: Reply) -> None:
+    def _wait(self, request: Message) -> Flow:
         process = self._containers.find(request)
-        self._containers.when_ended(process, lambda: reply.respond(**process.ending()), reply.wanted)
+        yield Exited(process)
+        return process.ending()
 
-    def _pids(self, request: Message, reply: Reply) -> None:
+    def _pids(self, request: Message) -> Flow:
         task = self._containers.task(request)
         if not task.pid:  # only a containerd that has just started asks now, and nobody waits for the creation any more
             raise errors.ContainerNotFound(task.id)
-        if task.ended:  # after a restart containerd throws away a container without any process, exit status and all
-            reply.respond(processes=[{"pid": task.pid}])
-            return
+        pids = [task.pid]
+        if not task.exit:  # after a restart containerd throws away a container without any process, exit status and all
+            pids = (yield Fork(lambda worker: jobs.pids(self._engine, task, worker)))["pids"]
+        return {"processes": [task.details(pid) for pid in pids]}
 
-        def listed(result: Message) -> None:
-            reply.respond(processes=[task.details(pid) for pid in result["pids"]])
-
-        self._work(lambda worker: jobs.pids(self._engine, task, worker), reply, listed)
-
-    def _stats(self, request: Message, reply: Reply) -> None:
-        from runjail.shim.metrics import metrics
-
+    def _stats(self, request: Message) -> Flow:
         task = self._containers.created(request)
+        result = yield Fork(lambda worker: jobs.stats(self._engine, task, worker))
+        return {"stats": metrics(result["usage"])}
 
-        def measured(result: Message) -> None:
-            reply.respond(stats=metrics(result["usage"]))
-
-        self._work(lambda worker: jobs.stats(self._engine, task, worker), reply, measured)
-
-    def _work(
-        self, work: Callable[[Worker], None], reply: Reply, done: Callable[[Message], None], verb: str = ""
-    ) -> None:
-        """Let a worker do it, and answer with its error or by `done`."""
-
-        def finished(error: RunjailError | None, result: Message) -> None:
-            if error:
-                reply.refuse(error, verb)
-            else:
-                done(result)
-
-        self._containers.workers.start(work, finished)
-
-    def _connect(self, request: Message, reply: Reply) -> None:
+    def _connect(self, request: Message) -> Message:
         task = self._containers.tasks.get(request["id"])
-        reply.respond(shim_pid=os.getpid(), task_pid=task.pid if task else 0, version=VERSION)
+        return {"shim_pid": os.getpid(), "task_pid": task.pid if task else 0, "version": VERSION}
 
     # -- changes
 
-    def _kill(self, request: Message, reply: Reply) -> None:
+    def _kill(self, request: Message) -> Flow:
         process, signal = self._containers.find(request), request["signal"]
         if signal >= NSIG:
             raise StatusError(INVALID, f"{process.name}: there is no signal {signal}")
         everyone = request["all"] and not process.exec_id
-        if process.ended and not everyone:
+        if process.exit and not everyone:
             raise StatusError(NOT_FOUND, f"{process.name}: process already finished")
         if not process.pid:
             raise errors.WrongStatus(f"{process.name} does not run yet")
         if process.exec_id:
             os.kill(process.pid, signal)  # our child, uncollected: the number cannot be another's
-            reply.respond()
-            return
-        task = process.task
-        self._work(
-            lambda worker: jobs.kill(self._engine, task, signal, everyone, worker),
-            reply,
-            lambda _result: reply.respond(),
-            "kill",
-        )
+        else:
+            yield Fork(lambda worker: jobs.kill(self._engine, process.task, signal, everyone, worker), "kill")
+        return {}
 
-    def _pause(self, request: Message, reply: Reply) -> None:
+    def _pause(self, request: Message) -> Flow:
         task = self._containers.created(request)
+        yield Fork(lambda worker: jobs.pause(self._engine, task, worker), "pause")
+        self._events.publish("/tasks/paused", {"container_id": task.id})
+        return {}
 
-        def paused(_result: Message) -> None:
-            self._events.publish("/tasks/paused", {"container_id": task.id})
-            reply.respond()
-
-        self._work(lambda worker: jobs.pause(self._engine, task, worker), reply, paused, "pause")
-
-    def _resume(self, request: Message, reply: Reply) -> None:
+    def _resume(self, request: Message) -> Flow:
         task = self._containers.created(request)
+        yield Fork(lambda worker: jobs.resume(self._engine, task, worker), "resume")
+        self._events.publish("/tasks/resumed", {"container_id": task.id})
+        return {}
 
-        def resumed(_result: Message) -> None:
-            self._events.publish("/tasks/resumed", {"container_id": task.id})
-            reply.respond()
-
-        self._work(lambda worker: jobs.resume(self._engine, task, worker), reply, resumed, "resume")
-
-    def _update(self, request: Message, reply: Reply) -> None:
+    def _update(self, request: Message) -> Flow:
         task = self._containers.created(request)
         resources = request["resources"]["value"] if request["resources"] else b"{}"
-        self._work(
-            lambda worker: jobs.update(self._engine, task, resources, worker),
-            reply,
-            lambda _result: reply.respond(),
-            "update",
-        )
+        yield Fork(lambda worker: jobs.update(self._engine, task, resources, worker), "update")
+        return {}
 
-    def _resize(self, request: Message, reply: Reply) -> None:
+    def _resize(self, request: Message) -> Message:
         process, size = self._containers.find(request), (request["width"], request["height"])
         if max(size) > LARGEST_SIDE:
             raise StatusError(INVALID, f"{process.name}: no terminal is {size[0]} by {size[1]}")
         if process.master >= 0:
-            from runjail.shim.terminal import resize
-
             resize(process.master, *size)
         elif not process.pid:  # an exec that is still to be started
             process.size = size
-        reply.respond()
+        return {}
 
-    def _close_io(self, request: Message, reply: Reply) -> None:
+    def _close_io(self, request: Message) -> Message:
         process = self._containers.find(request)
         if request["stdin"] and process.stdio:
             process.stdio.close_input()
-        reply.respond()
+        return {}
 
-    def _checkpoint(self, _request: Message, _reply: Reply) -> None:
+    def _checkpoint(self, _request: Message) -> Message:
         raise StatusError(UNIMPLEMENTED, "checkpoints are not supported: a jail cannot be frozen to disk")
 
     # -- the shim itself
 
-    def _join(self, request: Message, reply: Reply) -> None:
+    def _join(self, request: Message) -> Message:
         if self._containers.loop.ending:  # decided in the same turn: whoever asks starts another shim
-            reply.respond(pid=0)
-            return
+            return {"pid": 0}
         self._joins += 1
         number = self._joined[request["id"]] = self._joins
 
@@ -260,20 +209,20 @@ class TaskService:
                 del self._joined[request["id"]]
 
         self._containers.loop.later(JOIN_SECONDS, expire)
-        reply.respond(pid=os.getpid())
+        return {"pid": os.getpid()}
 
-    def _leave(self, request: Message, reply: Reply) -> None:
+    def _leave(self, request: Message) -> Message:
         """Forget a container that `delete` cleans up: whoever asks knows better than we do that nobody needs it."""
         self._joined.pop(request["id"], None)
         task = self._containers.tasks.get(request["id"])
         if task:
             self._containers.forget(task)
-        reply.respond(pid=os.getpid())
         self._end_if_unused()
+        return {"pid": os.getpid()}
 
-    def _shutdown(self, _request: Message, reply: Reply) -> None:
-        reply.respond()
+    def _shutdown(self, _request: Message) -> Message:
         self._end_if_unused()
+        return {}
 
     def _end_if_unused(self, waited: float = 0.0) -> None:
         """End when there are no containers and the last event was sent, or containerd does not take it."""

@@ -17,16 +17,19 @@ if TYPE_CHECKING:
 
     from runjail.protobuf import Message
 
-CREATED, RUNNING, STOPPED, PAUSED = 1, 2, 3, 4  # containerd.v1.types.Status
+# States of a process, each after the one before it; a failing creation ends at once, a failing start is CREATED again.
+ADDED, CREATING, CREATED, STARTING, RUNNING, EXITED = range(6)
+MAY_LIVE, BEING_KILLED, GONE = range(3)  # a container's processes other than its init, once that has ended
+UNDER_WAY = {CREATING: "create", STARTING: "start"}
 
 
 class Process:
     """One process that containerd knows: a container's init, or one that `exec` started.
 
-    exec_id: "" for init. pid: 0 before it runs. operation: what is under way, "" for nothing. ended: exit status and
-    time in nanoseconds, None while it lives. exit_published: the exit event was published. copier: pid of the process
-    that writes its output, 0 for none. master: of its terminal, -1 without one; size: what it is to begin with.
-    waiting: to be called when its end was published, each with whether it is still wanted; queue: to be called when
+    exec_id: "" for init. state: one of the above; EXITED once its end is known to containerd. exit: exit status and
+    time in nanoseconds, None while it lives. deleting: `Delete` is under way. pid: 0 before there is a process. copier:
+    pid of the process that writes its output, 0 for none. master: of its terminal, -1 without one; size: what it is to
+    begin with. waiting: to be called when it is EXITED, each with whether it is still wanted; queue: to be called when
     nothing is under way any more.
     """
 
@@ -44,10 +47,9 @@ class Process:
         self.pid = self.copier = 0
         self.master = -1
         self.size: tuple[int, int] | None = None
-        self.operation = ""
-        self.running = False
-        self.ended: tuple[int, int] | None = None
-        self.exit_published = False
+        self.state = ADDED
+        self.exit: tuple[int, int] | None = None
+        self.deleting = False
         self.waiting: list[tuple[Callable[[], None], Callable[[], bool]]] = []
         self.queue: list[Callable[[], None]] = []
 
@@ -74,18 +76,19 @@ class Process:
             os.close(self.master)
             self.master = -1
 
-    def free(self) -> None:
-        """End what was under way, and go on with what has waited for that."""
-        self.operation = ""
-        waiting, self.queue = self.queue, []
-        for call in waiting:
-            call()
+    def enter(self, state: int) -> None:
+        """Go into a state, and on with what has waited for the end of what was under way."""
+        self.state = state
+        if state not in UNDER_WAY:
+            waiting, self.queue = self.queue, []
+            for call in waiting:
+                call()
 
-    def claim(self, doing: str) -> None:
-        """Mark the process as being worked on. Raises WrongStatus when it is already."""
-        if self.operation:
-            raise WrongStatus(f"cannot {doing} {self.name}: {self.operation} is under way")
-        self.operation = doing
+    def require_idle(self, doing: str) -> None:
+        """Raise WrongStatus when something is under way with it."""
+        under_way = "delete" if self.deleting else UNDER_WAY.get(self.state)
+        if under_way:
+            raise WrongStatus(f"cannot {doing} {self.name}: {under_way} is under way")
 
     @property
     def name(self) -> str:
@@ -94,20 +97,20 @@ class Process:
 
     def end(self, status: int) -> None:
         """Note that it has ended, now."""
-        self.ended = status, time.time_ns()
+        self.exit = status, time.time_ns()
 
     def ending(self) -> Message:
         """Return exit_status and exited_at; zeros while it lives."""
-        if not self.ended:
+        if not self.exit:
             return {"exit_status": 0, "exited_at": None}
-        return {"exit_status": self.ended[0], "exited_at": timestamp(self.ended[1])}
+        return {"exit_status": self.exit[0], "exited_at": timestamp(self.exit[1])}
 
 
 class Task(Process):
     """A container: its init, and the others.
 
-    root: state directory. private: it has process numbers of its own, which end with its init. ooms: how many of its
-    processes are known to have been killed for want of memory. made: which container of the id it is (state.identity).
+    root: state directory. others: whether somebody may outlive init. ooms: how many of its processes are known to have
+    been killed for want of memory. made: which container of the id it is (state.identity).
     """
 
     def __init__(self, request: Message, root: str, namespace: str) -> None:
@@ -116,10 +119,9 @@ class Task(Process):
         self.root = root
         self._namespace = namespace
         self.execs: dict[str, Process] = {}
-        self.private = False
+        self.others = MAY_LIVE
         self.made: list[int | str] = []
         self.ooms = 0
-        self.killing_all = self.cleaned = False  # nobody is left who could outlive init
 
     @property
     def task(self) -> Task:

@@ -12,7 +12,6 @@ import os
 import resource
 import select
 import struct
-import sys
 
 from runjail import jsonio, log
 from runjail.container.sync import SyncSocket, error_from_message
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     Done = Callable[["RunjailError | None", Result], None]
 
 RIGHTS = struct.Struct("i")
-LEARN_SECONDS = 0.3
 
 
 class Worker:
@@ -41,12 +39,10 @@ class Worker:
 
     def __init__(self, connection: _socket.socket) -> None:
         self._connection = connection
-        self._known = set(sys.modules)
         self.link = SyncSocket(connection)
 
     def answer(self, result: Result, terminal: int = -1) -> None:
-        """Send the result, with the master of a terminal when there is one, and what had to be loaded for it."""
-        result["loaded"] = [name for name in sys.modules if name not in self._known]
+        """Send the result, with the master of a terminal when there is one."""
         if terminal < 0:
             self.link.send(**result)
             return
@@ -61,7 +57,6 @@ class Workers:
         self._loop, self._machine = loop, machine
         self.pids: set[int] = set()
         self.files = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self._missing: list[str] = []
         self._answering: dict[int, Callable[[], None]] = {}  # workers whose result is still to come, by descriptor
 
     def start(
@@ -139,19 +134,7 @@ class Workers:
         elif "error" in message:
             done(error_from_message(message), {})
         else:
-            self._learn(message.pop("loaded"))
             done(None, {**message, "terminal": terminal})
-
-    def _learn(self, names: list[str]) -> None:
-        """Load here what a worker had to load, so that the next one finds it loaded; not while others wait for us."""
-        if not self._missing:
-            self._loop.later(LEARN_SECONDS, self._load)
-        self._missing += names
-
-    def _load(self) -> None:
-        names, self._missing = self._missing, []
-        for name in names:
-            __import__(name)
 
 
 def _receive(connection: _socket.socket) -> tuple[Result | None, int]:

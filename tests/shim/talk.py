@@ -13,6 +13,14 @@ LIST = {  # what is asked and what is answered, of the methods that tests call
     "Start": (messages.PROCESS, messages.PID),
     "Wait": (messages.PROCESS, messages.WAITED),
     "Delete": (messages.PROCESS, messages.ENDED),
+    "Exec": (messages.EXEC, messages.EMPTY),
+    "State": (messages.PROCESS, messages.STATE),
+    "Pids": (messages.ID, messages.PIDS),
+    "Stats": (messages.ID, messages.STATS),
+    "Kill": (messages.KILL, messages.EMPTY),
+    "Pause": (messages.ID, messages.EMPTY),
+    "Resume": (messages.ID, messages.EMPTY),
+    "Update": (messages.UPDATE, messages.EMPTY),
     "Shutdown": (messages.SHUTDOWN, messages.EMPTY),
 }
 

@@ -13,7 +13,7 @@ from runjail.shim.exits import ExitQueue
 from runjail.shim.loop import Loop
 from runjail.shim.machine import Engine
 from runjail.shim.service import TaskService
-from runjail.shim.ttrpc import EXISTS, INVALID, NOT_FOUND, PRECONDITION, UNIMPLEMENTED, StatusError
+from runjail.shim.ttrpc import EXISTS, INTERNAL, INVALID, NOT_FOUND, PRECONDITION, UNIMPLEMENTED, StatusError
 
 KILLED = 9  # wait status of a process that SIGKILL ended
 
@@ -459,3 +459,14 @@ def test_malformed_requests(shim: Shim) -> None:
     shim.service.serve("containerd.task.v2.Task", "Create", b"\xff", answers.append, answers.append)
 
     assert answers[0].code == INVALID
+
+
+def test_an_answer_that_nobody_expects(shim: Shim) -> None:
+    """Whoever asks hears of a mistake of ours at once, though it was made after the request was taken."""
+    asked = shim.ask("Create", bundle=str(shim.directory))
+    with pytest.raises(KeyError):  # the loop logs it
+        shim.workers.finish(pid=100, copier=0, terminal=-1)
+
+    assert code(asked) == INTERNAL
+    assert "Create: internal error: KeyError" in str(asked[0])
+    assert code(shim.ask("State")) == NOT_FOUND

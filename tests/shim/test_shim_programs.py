@@ -33,20 +33,20 @@ class Caller:
         (path / "config.json").write_text(jsonio.dumps({"annotations": annotations}), encoding="ascii")
         return path
 
-    def words(self, id: str, verb: str) -> list[str]:
+    def words(self, id: str, verb: str, program: Path = SHIM) -> list[str]:
         """Return a command line."""
         where = ["-address", str(self.directory / "containerd.sock"), "-bundle", str(self.state / id)]
-        return [str(SHIM), "-namespace", "default", *where, "-id", id, verb]
+        return [str(program), "-namespace", "default", *where, "-id", id, verb]
 
     def parameters(self, id: str) -> bytes:
         """Return BootstrapParams that name our socket directory."""
         fields = {"instance_id": id, "namespace": "default", "socket_dir": str(self.sockets)}
         return protobuf.encode(messages.BOOTSTRAP, fields)
 
-    def start(self, id: str) -> str:
+    def start(self, id: str, program: Path = SHIM) -> str:
         """Return the address that `start` prints."""
         done = subprocess.run(
-            self.words(id, "start"), input=self.parameters(id), capture_output=True, env=self.env, timeout=30
+            self.words(id, "start", program), input=self.parameters(id), capture_output=True, env=self.env, timeout=30
         )
         assert (done.returncode, done.stderr) == (0, b""), done
         return done.stdout.decode()

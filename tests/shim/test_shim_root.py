@@ -8,8 +8,8 @@ import pytest
 from runjail import protobuf
 from runjail.errors import UsageError
 from runjail.shim import messages
+from runjail.shim.bootstrap import state_root
 from runjail.shim.metrics import metrics
-from runjail.shim.root import state_root
 
 BUNDLE = "/run/containerd/io.containerd.runtime.v2.task/default/web"
 

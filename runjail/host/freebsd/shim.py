@@ -22,14 +22,29 @@ if TYPE_CHECKING:
 PROC_REAP_ACQUIRE, PROC_PDEATHSIG_CTL = 2, 11
 SOL_LOCAL, LOCAL_PEERCRED = 0, 1
 XUCRED, XUCRED_SIZE = struct.Struct("II"), 88  # version and uid; groups and more follow
+MODULES = (  # of this host, which others import where they need them: shim/preload.py
+    "runjail.host.program_lock",
+    *(
+        f"runjail.plan.{name}"
+        for name in ("freebsd", "freebsd_devfs", "freebsd_mounts", "freebsd_network", "jail_name", "limits")
+    ),
+    *(
+        f"runjail.host.freebsd.{name}"
+        for name in (
+            *("attach", "datasets", "devfs", "jails", "linux_abi", "mounts", "network", "owners", "rctl", "reaper"),
+            "unmount",
+        )
+    ),
+)
 CLEARING = {"rw", "bind", "rbind", "suid", "exec", "atime"}
 WITH_SOURCE = ("nullfs", "zfs", "unionfs")
 
 
 class FreeBSDShim:
-    """`Machine` for FreeBSD. state: where containerd keeps its sockets. libc: another kernel, for tests."""
+    """`Machine` for FreeBSD. libc: another kernel, for tests."""
 
     state = "/var/run/containerd"
+    modules = MODULES
 
     def __init__(self, libc: Libc | None = None) -> None:
         self._libc = libc or libc_freebsd.load()

@@ -18,14 +18,26 @@ if TYPE_CHECKING:
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 CLEARING = {"rw", "suid", "dev", "exec", "async", "atime", "diratime", "defaults", "nomand", "bind", "rbind"}
+MODULES = (  # of this host, which others import where they need them: shim/preload.py
+    *(f"runjail.plan.{name}" for name in ("device_rules", "linux", "linux_mounts")),
+    *(
+        f"runjail.host.linux.{name}"
+        for name in (
+            *("bpf", "cgroup_move", "cgroup_users", "cgroups", "devices", "identity", "join", "libc", "libc_mounts"),
+            *("libseccomp", "mask", "mount_points", "mounts", "network", "newer_calls", "nodes", "proc", "processes"),
+            *("reaper", "rights", "root", "seccomp_profile"),
+        )
+    ),
+)
 UCRED = struct.Struct("iII")  # pid, uid, gid
 PAGE = 4095  # bytes of options that mount(2) takes
 
 
 class LinuxShim:
-    """`Machine` for Linux. state: where containerd keeps its sockets."""
+    """`Machine` for Linux."""
 
     state = "/run/containerd"
+    modules = MODULES
 
     def adopt_orphans(self) -> None:
         """Become the parent of every orphan below us (prctl(2), PR_SET_CHILD_SUBREAPER)."""
