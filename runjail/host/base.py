@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+from runjail.errors import HostError
+
 ANSWER_SECONDS = 60.0  # the longest wait for a process that the container's own processes may stop
 MAX_DESCRIPTOR = 2**31 - 1  # os.closerange hands the range to close_range(2) or closefrom(2): its size costs nothing
 
@@ -154,6 +156,19 @@ if TYPE_CHECKING:  # a start without this class is 20 us shorter
 
         def check(self) -> list[tuple[str, bool, str, str]]:
             """Return rows for `runjail check`: what, whether it works, what was found, the command that mends it."""
+
+
+def function_of(package: str, place: str) -> Callable[[Any, Any], None]:
+    """Return the function that a table of a host names: `module:function` of its package."""
+    module, _, name = place.partition(":")
+    __import__(f"{package}.{module}")
+    function: Callable[[Any, Any], None] = getattr(sys.modules[f"{package}.{module}"], name)
+    return function
+
+
+def no_notes(note: Note) -> None:
+    """Stand in for an undo log where a change is taken back. Raises HostError: nothing of that has to be noted."""
+    raise HostError(f"taking back a change makes another one: {note}")
 
 
 def close_others(keep: list[int]) -> None:

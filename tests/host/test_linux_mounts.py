@@ -13,6 +13,7 @@ from runjail.host.base import HostState
 from tests.conftest import Bundle, Runjail
 from tests.container.harness import Life, tree
 from tests.demo.leftovers import Leftovers
+from tests.host.linux_change import change
 
 pytestmark = pytest.mark.linux
 
@@ -322,14 +323,12 @@ def test_a_mount_point_that_goes_away_is_made_again(
 
     monkeypatch.setattr(linux_mounts, "_mount_below", vanishing)
     step = steps.Mount("bind", str(tmp_path), "/data")
+    mounting = change(HostState("c", "c", "", "", str(tmp_path)))
+    mounting.root.points = mount_points.Points("/proc", "/")
     if works:
-        linux_mounts.mount(
-            step, HostState("c", "c", "", "", str(tmp_path)), lambda _note: None, mount_points.Points("/proc", "/")
-        )
+        linux_mounts.mount(mounting, step)
     else:
         with pytest.raises(HostError, match="on /data: does not exist"):
-            linux_mounts.mount(
-                step, HostState("c", "c", "", "", str(tmp_path)), lambda _note: None, mount_points.Points("/proc", "/")
-            )
+            linux_mounts.mount(mounting, step)
 
     assert len(tries) == min(failures + 1, linux_mounts.ATTEMPTS)

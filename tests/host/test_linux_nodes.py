@@ -14,7 +14,8 @@ SCRIPT = """
 import os, sys
 from runjail import steps
 from runjail.host.linux import libc, nodes
-from runjail.host.base import HostState
+from runjail.host.base import HostState, no_notes
+from runjail.host.linux.change import Change, NewRoot
 
 def refuse(*_arguments, **_named):
     raise PermissionError(1, "Operation not permitted")
@@ -24,7 +25,8 @@ root = sys.argv[1]
 libc.mount("tmpfs", root, "tmpfs")
 os.mkdir(root + "/dev")
 host_state = HostState("c", "c", "", root, root)
-nodes.make_nodes(steps.DeviceNodes((("/dev/null", "c", 1, int(sys.argv[2]), 0o666, 0, 0),)), host_state)
+made = steps.DeviceNodes((("/dev/null", "c", 1, int(sys.argv[2]), 0o666, 0, 0),))
+nodes.make_nodes(Change(host_state, no_notes, NewRoot(), lambda _container: []), made)
 node = os.open(root + "/dev/null", os.O_RDWR)
 print(os.write(node, b"lost"), os.read(node, 1))
 for change in (lambda: os.chmod(root + "/dev/null", 0o600), lambda: os.utime(root + "/dev/null")):

@@ -13,6 +13,7 @@ from runjail.host.base import HostState
 from runjail.host.linux import cgroups, dbus, scope, scope_properties, systemd
 from runjail.spec.model import Resources
 from runjail.steps import Scope
+from tests.host.linux_change import change
 
 if TYPE_CHECKING:
     from tests.host.fake_bus import FakeSystemd
@@ -127,7 +128,7 @@ def test_the_way_back_is_noted_before_systemd_is_asked(fake: "FakeSystemd", host
         notes.append(fact)
         asked.append(fake.members())
 
-    scope.create(step(pids_limit=5), host_state, note)
+    scope.create(change(host_state, note), step(pids_limit=5))
 
     assert notes[0] == {"undo": "scope", "unit": UNIT, "user": False, "path": PATH}
     assert "StartTransientUnit" not in asked[0]
@@ -141,7 +142,7 @@ def test_the_way_back_is_noted_before_systemd_is_asked(fake: "FakeSystemd", host
 
 
 def test_update_changes_the_unit_and_the_group(fake: "FakeSystemd", host_state: HostState) -> None:
-    scope.create(step(), host_state, lambda _note: None)
+    scope.create(change(host_state, lambda _note: None), step())
 
     left = scope.update(Resources(pids_limit=9, cpu_quota=12345, cpu_period=50000), host_state)
 
@@ -155,7 +156,7 @@ def test_update_changes_the_unit_and_the_group(fake: "FakeSystemd", host_state: 
 def made(host_state: HostState) -> list[dict[str, Any]]:
     """Create the scope; returns the notes about it, the last first."""
     notes: list[dict[str, Any]] = []
-    scope.create(step(), host_state, notes.append)
+    scope.create(change(host_state, notes.append), step())
     Path(cgroups.TOP, PATH, "cgroup.procs").write_text("")  # they are killed by then
     return [note for note in reversed(notes) if note["undo"] == "scope"]
 
@@ -163,7 +164,7 @@ def made(host_state: HostState) -> list[dict[str, Any]]:
 def test_undoing_stops_the_unit_and_may_be_repeated(fake: "FakeSystemd", host_state: HostState) -> None:
     notes = made(host_state)
     for note in notes * 2:
-        scope.remove(note, host_state)
+        scope.remove(change(host_state), note)
 
     assert fake.units == {}
     assert fake.members().count("StopUnit") == 1
@@ -173,13 +174,13 @@ def test_a_later_unit_of_the_name_is_not_stopped(fake: "FakeSystemd", host_state
     """Its invocation is another one; and without a noted one (a killed creator) it is not ours if somebody is in it."""
     notes = made(host_state)
     Path(cgroups.TOP, PATH, "cgroup.procs").write_text("1\n")
-    scope.remove({**notes[0], "invocation": "99"}, host_state)
+    scope.remove(change(host_state), {**notes[0], "invocation": "99"})
     host_state.scope = {}
-    scope.remove(notes[1], host_state)
+    scope.remove(change(host_state), notes[1])
     assert UNIT in fake.units
 
     Path(cgroups.TOP, PATH, "cgroup.procs").write_text("")
-    scope.remove(notes[1], host_state)
+    scope.remove(change(host_state), notes[1])
 
     assert fake.units == {}
 
@@ -190,7 +191,7 @@ def test_a_unit_that_exists_is_refused_and_left(fake: "FakeSystemd", host_state:
     other, notes = HostState("d", "d", "/", "/", "/"), []
 
     with pytest.raises(HostError, match=f"systemd has a unit {UNIT} already"):
-        scope.create(step(), other, notes.append)
+        scope.create(change(other, notes.append), step())
 
     assert notes == []
 
@@ -201,9 +202,9 @@ def test_a_unit_that_came_at_this_moment_is_left(fake: "FakeSystemd", host_state
     fake.units[UNIT] = {"ActiveState": "active"}
 
     with pytest.raises(HostError, match="was already loaded"):
-        scope.create(step(), host_state, notes.append)
+        scope.create(change(host_state, notes.append), step())
     for note in reversed(notes):
-        scope.remove(note, host_state)
+        scope.remove(change(host_state), note)
 
     assert UNIT in fake.units
 
@@ -216,6 +217,6 @@ def test_without_systemd_the_error_says_so(
     notes: list[dict[str, Any]] = []
 
     with pytest.raises(HostError, match="systemd not running on this host, cannot use systemd cgroups manager"):
-        scope.create(step(), host_state, notes.append)
+        scope.create(change(host_state, notes.append), step())
 
     assert notes == []

@@ -14,7 +14,8 @@ from runjail.host.freebsd.lock import MachineLock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runjail.host.base import Note, UndoLog
+    from runjail.host.base import Note
+    from runjail.host.freebsd.change import Change
     from runjail.steps import Mount
 
 DEVFS = "/sbin/devfs"
@@ -22,14 +23,14 @@ FIRST, LAST = 1000, 65535  # ours: those below are for devfs.rules(5)
 LOAD_HINT = "load the rulesets with: service devfs restart"
 
 
-def choose_ruleset(step: Mount, boot: str, note: UndoLog) -> int:
+def choose_ruleset(change: Change, step: Mount) -> int:
     """Return the number of a ruleset that has rules, or 0 for one that shows every device, as the step wants it.
 
-    With rules of its own a step gets a private ruleset, which is noted. boot: what the note is valid for.
+    With rules of its own a step gets a private ruleset, which is noted.
     """
     base = step.ruleset or 0
     rules = _rules(base) if base else []
-    return _make_private([*rules, *step.rules], boot, note) if step.rules else base
+    return _make_private(change, [*rules, *step.rules]) if step.rules else base
 
 
 def _shown(number: int) -> list[str]:
@@ -46,7 +47,7 @@ def _rules(number: int) -> list[str]:
     return rules
 
 
-def _make_private(rules: list[str], boot: str, note: UndoLog) -> int:
+def _make_private(change: Change, rules: list[str]) -> int:
     """Fill a free ruleset with rules, those of the base first.
 
     Before them all comes one that matches nothing and tells the ruleset from one that gets the same number later.
@@ -59,7 +60,7 @@ def _make_private(rules: list[str], boot: str, note: UndoLog) -> int:
         if not number:
             raise HostError(f"make a devfs ruleset: all numbers from {FIRST} to {LAST} are taken")
         mark = f"path runjail-{os.urandom(8).hex()} hide"
-        note({"undo": "ruleset", "number": number, "mark": mark, "boot": boot})
+        change.note({"undo": "ruleset", "number": number, "mark": mark, "boot": change.boot_id})
         rules = [mark, *rules]
         text = "".join(f"{rule}\n" for rule in rules)
         programs.check([DEVFS, "rule", "-s", str(number), "add", "-"], input=text.encode())
@@ -68,7 +69,7 @@ def _make_private(rules: list[str], boot: str, note: UndoLog) -> int:
     return number
 
 
-def remove_ruleset(note: Note) -> None:
+def remove_ruleset(_change: Change, note: Note) -> None:
     """Empty a private ruleset, which makes its number free again. Mounts that used it keep showing what they show.
 
     One without our mark was made by somebody else, who found the number free.

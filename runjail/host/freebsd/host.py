@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from runjail import signals
 from runjail.errors import HostError
+from runjail.host.base import function_of, no_notes
 from runjail.host.freebsd import libc as libc_freebsd
 from runjail.host.freebsd import processes
 
@@ -17,9 +18,36 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runjail.host.base import HostState, Note, UndoLog
+    from runjail.host.freebsd.change import Change
     from runjail.host.freebsd.libc import Libc
     from runjail.spec.model import Process
     from runjail.steps import Plan, Step
+
+# Who performs a step, by the name of its class, and who takes back what kind of undo note: module:function of this
+# package. They are names, so that a verb imports only what its steps and notes need.
+APPLY = {
+    "AddressAlias": "network:add_alias",
+    "Cpus": "jails:set_cpus",
+    "CreateJail": "jails:create",
+    "JailDataset": "datasets:attach",
+    "LinuxPrograms": "linux_abi:require",
+    "Loopback": "network:raise_loopback",
+    "Mount": "mounts:mount",
+    "MoveInterface": "network:move_interface",
+    "RctlRules": "rctl:limit",
+    "ReadonlyRoot": "mounts:mount_readonly_root",
+}
+UNDO = {
+    "alias": "network:remove_alias",
+    "dataset": "datasets:detach",
+    "interface": "network:return_interface",
+    "jail": "jails:remove",
+    "limits": "rctl:lift",
+    "made": "unmount:remove_mount_point",
+    "mounts": "unmount:take_back",
+    "ruleset": "devfs:remove_ruleset",
+    "view": "unmount:remove_view",
+}
 
 
 class FreeBSDHost:
@@ -50,71 +78,30 @@ class FreeBSDHost:
             self._apply(step, host_state, note)
 
     def _apply(self, step: Step, host_state: HostState, note: UndoLog) -> None:
-        from runjail import steps
-        from runjail.host.freebsd import jails, mounts, network, rctl
-
-        libc = self._libc
-        if isinstance(step, steps.Mount):
-            mounts.mount(libc, step, host_state, self.boot_id(), note)
-        elif isinstance(step, steps.ReadonlyRoot):
-            mounts.mount_readonly_root(libc, step, note)
-        elif isinstance(step, steps.RctlRules):
-            rctl.limit(libc, step, host_state, self.boot_id(), note)
-        elif isinstance(step, steps.AddressAlias):
-            network.add_alias(step, note)
-        elif isinstance(step, steps.CreateJail):
-            jails.create(libc, step, host_state, self.boot_id(), note)
-        elif isinstance(step, steps.JailDataset):
-            from runjail.host.freebsd import datasets
-
-            datasets.attach(step, host_state, self.boot_id(), note)
-        elif isinstance(step, steps.LinuxPrograms):
-            from runjail.host.freebsd import linux_abi
-
-            linux_abi.require(libc)
-        elif isinstance(step, steps.Cpus):
-            jails.set_cpus(libc, step, host_state)
-        elif isinstance(step, steps.MoveInterface):
-            network.move_interface(step, host_state, self.boot_id(), note)
-        elif isinstance(step, steps.Loopback):
-            network.raise_loopback(host_state)
-        else:
-            raise HostError(f"the FreeBSD host has no {type(step).__name__}")
+        kind = type(step).__name__
+        if kind not in APPLY:
+            raise HostError(f"the FreeBSD host has no {kind}")
+        function_of(__package__, APPLY[kind])(self._change(host_state, note), step)
 
     def undo(self, note: Note, host_state: HostState) -> None:
         """Take back one noted change; what is gone already is success.
 
         Waits for programs of a killed creator first: the jail that one of them is about to make must not escape.
         """
-        from runjail.host.freebsd import devfs, jails, network, rctl, unmount
         from runjail.host.program_lock import wait_for_programs
 
         wait_for_programs(host_state.state)
-        libc, kind = self._libc, note["undo"]
+        kind = note["undo"]
         if "boot" in note and note["boot"] != self.boot_id():
             return  # mounts, jails and rulesets end with the kernel; what has their numbers now is not ours
-        if kind == "mounts":
-            unmount.sweep(libc, note["below"], note["keep"], self.boot_id(), host_state.state)
-        elif kind == "made":
-            unmount.remove_mount_point(note)
-        elif kind == "view":
-            unmount.remove_view(libc, note)
-        elif kind == "ruleset":
-            devfs.remove_ruleset(note)
-        elif kind == "limits":
-            rctl.lift(libc, note)
-        elif kind == "alias":
-            network.remove_alias(note)
-        elif kind == "jail":
-            jails.remove(libc, note, host_state)
-        elif kind == "dataset":
-            from runjail.host.freebsd import datasets
-
-            datasets.detach(libc, note)
-        elif kind == "interface":
-            network.return_interface(libc, note)
-        else:
+        if kind not in UNDO:
             raise HostError(f"undoing {kind!r}: written by another runjail; this one does not know how")
+        function_of(__package__, UNDO[kind])(self._change(host_state, no_notes), note)
+
+    def _change(self, host_state: HostState, note: UndoLog) -> Change:
+        from runjail.host.freebsd.change import Change
+
+        return Change(self._libc, host_state, self.boot_id(), note)
 
     # -- processes
 

@@ -17,13 +17,14 @@ from runjail.host.freebsd.libc import CPU_SETSIZE
 from runjail.host.freebsd.lock import MachineLock
 from runjail.host.freebsd.processes import find_jail
 from runjail.host.freebsd.structs import SZOMB
-from runjail.host.freebsd.unmount import fsids_below, sweep
+from runjail.host.freebsd.unmount import fsids_below, unmount_below
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from runjail.host.base import HostState, Note, UndoLog
+    from runjail.host.base import Note
+    from runjail.host.freebsd.change import Change
     from runjail.host.freebsd.libc import Libc
     from runjail.steps import Cpus, CreateJail
 
@@ -44,17 +45,18 @@ class Taken(HostError):
     """Somebody has made a jail of this name since we looked."""
 
 
-def create(libc: Libc, step: CreateJail, host_state: HostState, boot: str, note: UndoLog) -> None:
-    """Create the jail and learn its jid and its name. boot: what the notes are valid for.
+def create(change: Change, step: CreateJail) -> None:
+    """Create the jail and learn its jid and its name.
 
     Names are the machine's, so another root's container, or a jail of somebody else, may have this one: then it gets
     the other one. Between the look and jail(8)'s end no other runjail makes a jail: what is noted is ours. Raises
     HostError with jail(8)'s words.
     """
+    libc, host_state, note = change.libc, change.host_state, change.note
     path = os.path.realpath(host_state.root)
-    facts: Note = {"undo": "jail", "path": path, "boot": boot}
+    facts: Note = {"undo": "jail", "path": path, "boot": change.boot_id}
     if path != "/" and any(key.startswith("allow.mount") for key, _ in step.params):
-        facts["keep"] = fsids_below(libc.mounts(), path, boot, host_state.state)
+        facts["keep"] = fsids_below(libc.mounts(), path, change.boot_id, host_state.state)
     params = (*step.params, *_labels(libc, step))
     with MachineLock("jails", lent=True):
         host_state.name = _free_name(libc, step, host_state.id)
@@ -124,12 +126,13 @@ def _run_jail(name: str, given: Sequence[tuple[str, str | None]]) -> int:
     return int(jid)
 
 
-def remove(libc: Libc, note: Note, host_state: HostState) -> None:
+def remove(change: Change, note: Note) -> None:
     """Remove the jail with all its processes and children, then what it mounted itself where it was allowed to.
 
     Only a jail of the noted name and root is touched, and of the noted jid, or else the host state's, where that is
     known: a container of another root may have both by now. Waits a while for the kernel to kill who was inside.
     """
+    libc, host_state = change.libc, change.host_state
     if "jid" not in note and note["name"] != host_state.name:
         return
     known = note.get("jid", host_state.jid)
@@ -142,7 +145,7 @@ def remove(libc: Libc, note: Note, host_state: HostState) -> None:
                 raise HostError(f"remove jail {note['name']}: {reason(error)}") from error
     _wait_for_deaths(libc, note["name"], jid or known)
     if "keep" in note:
-        sweep(libc, note["path"], note["keep"], note["boot"], host_state.state)
+        unmount_below(libc, note["path"], note["keep"], note["boot"], host_state.state)
 
 
 def _remove_only(libc: Libc, jid: int, note: Note) -> None:
@@ -179,8 +182,9 @@ def _wait_for_deaths(libc: Libc, name: str, jid: int) -> None:
         pause = min(pause * 2, 0.05)
 
 
-def set_cpus(libc: Libc, step: Cpus, host_state: HostState) -> None:
+def set_cpus(change: Change, step: Cpus) -> None:
     """Restrict the jail to a list of CPUs such as `0-2,5`. It ends with the jail: there is nothing to undo."""
+    libc, host_state = change.libc, change.host_state
     try:
         cpus = _parse_cpus(step.cpus)
         if not cpus or max(cpus) >= CPU_SETSIZE:

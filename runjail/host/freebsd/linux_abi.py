@@ -6,7 +6,9 @@ from runjail.errors import HostError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from runjail.host.freebsd.change import Change
     from runjail.host.freebsd.libc import Libc
+    from runjail.steps import LinuxPrograms
 
 FEATURE = "kern.features.linux64"
 BRAND = "kern.elf64.fallback_brand"
@@ -27,7 +29,7 @@ def fallback_brand(libc: Libc) -> int:
     return int.from_bytes(libc.sysctl(BRAND), "little", signed=True)
 
 
-def require(libc: Libc) -> None:
+def require(change: Change, _step: LinuxPrograms) -> None:
     """Raise HostError when this kernel does not run Linux programs."""
-    if not runs_linux(libc):
+    if not runs_linux(change.libc):
         raise HostError("run Linux programs: the kernel module linux64 is not loaded", START)

@@ -20,8 +20,8 @@ from runjail.host.freebsd.unmount import fsids_below, is_below
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runjail.host.base import HostState, Note, UndoLog
-    from runjail.host.freebsd.libc import Libc
+    from runjail.host.base import Note
+    from runjail.host.freebsd.change import Change
     from runjail.host.freebsd.structs import MountEntry
     from runjail.steps import Mount, ReadonlyRoot
 
@@ -53,22 +53,19 @@ SHARED_HINT = (
 HINTS = {errno.EOPNOTSUPP: DEVFS_HINT, errno.EBUSY: SHARED_HINT}
 
 
-def mount(libc: Libc, step: Mount, host_state: HostState, boot: str, note: UndoLog) -> None:
-    """Perform one Mount step, with the submounts of its source when it is recursive.
-
-    boot: what the notes are valid for. Raises HostError.
-    """
+def mount(change: Change, step: Mount) -> None:
+    """Perform one Mount step, with the submounts of its source when it is recursive. Raises HostError."""
     what = f"mount {step.source} ({step.fstype}) on {step.destination}"
     try:
         for attempt in range(ATTEMPTS):
             try:
-                _Mounting(libc, step, host_state, boot, note).run()
+                _Mounting(change, step).run()
                 break
             except OSError as error:  # containers may share a root: another mounted there, or removed it, meanwhile
                 if error.errno not in (errno.EBUSY, errno.ENOENT) or attempt + 1 == ATTEMPTS:
                     raise
-        for inner in _submounts(libc, step, host_state):
-            mount(libc, inner, host_state, boot, note)
+        for inner in _submounts(change, step):
+            mount(change, inner)
     except OSError as error:
         number = error.errno or 0
         raise HostError(f"{what}: {CAUSES.get(number) or reason(error)}", HINTS.get(number)) from error
@@ -76,13 +73,13 @@ def mount(libc: Libc, step: Mount, host_state: HostState, boot: str, note: UndoL
         raise HostError(f"{what}: {error}", error.hint) from error
 
 
-def _submounts(libc: Libc, step: Mount, host_state: HostState) -> list[Mount]:
+def _submounts(change: Change, step: Mount) -> list[Mount]:
     """Return a step for each mount below the source of a recursive bind, outermost first; nullfs shows none of them."""
     if not step.recursive:
         return []
     source = os.path.realpath(step.source)
-    own = [os.path.realpath(path) for path in (host_state.root, host_state.source)]
-    inner = [mounted.path for mounted in libc.mounts() if is_below(mounted.path, source)]
+    own = [os.path.realpath(path) for path in (change.host_state.root, change.host_state.source)]
+    inner = [mounted.path for mounted in change.libc.mounts() if is_below(mounted.path, source)]
     return [
         step.replace(source=path, destination=step.destination + path[len(source.rstrip("/")) :], recursive=False)
         for path in inner
@@ -93,9 +90,10 @@ def _submounts(libc: Libc, step: Mount, host_state: HostState) -> list[Mount]:
 class _Mounting:
     """One mount(2) in the making."""
 
-    def __init__(self, libc: Libc, step: Mount, host_state: HostState, boot: str, note: UndoLog) -> None:
-        self.libc, self.step, self.host_state, self.boot, self.note = libc, step, host_state, boot, note
-        self.root = os.path.realpath(host_state.root)
+    def __init__(self, change: Change, step: Mount) -> None:
+        self.change, self.step = change, step
+        self.libc, self.host_state, self.boot, self.note = change.libc, change.host_state, change.boot_id, change.note
+        self.root = os.path.realpath(self.host_state.root)
         self.known: set[tuple[int, int]] = set()
         self.source, self.directory = step.source, True
         if step.fstype == "nullfs":
@@ -121,7 +119,7 @@ class _Mounting:
             return 0
         from runjail.host.freebsd import devfs
 
-        return devfs.choose_ruleset(self.step, self.boot, self.note)
+        return devfs.choose_ruleset(self.change, self.step)
 
     # -- the mount point
 
@@ -281,11 +279,12 @@ def _return_to(directory: int) -> None:
 # -- a read-only root
 
 
-def mount_readonly_root(libc: Libc, step: ReadonlyRoot, note: UndoLog) -> None:
+def mount_readonly_root(change: Change, step: ReadonlyRoot) -> None:
     """Show the root directory read-only at `target`, a directory of ours. nullfs cannot be made read-only later."""
+    libc, note = change.libc, change.note
     what = f"mount {step.source} read-only on {step.target}"
     if step.directory:
-        _make_directory(step, note)
+        _make_directory(change, step)
     note({"undo": "view", "target": step.target})
     try:
         os.mkdir(step.target, 0o700)
@@ -297,13 +296,15 @@ def mount_readonly_root(libc: Libc, step: ReadonlyRoot, note: UndoLog) -> None:
         raise HostError(f"{what}: {CAUSES.get(error.errno or 0) or reason(error)}") from error
 
 
-def _make_directory(step: ReadonlyRoot, note: UndoLog) -> None:
+def _make_directory(change: Change, step: ReadonlyRoot) -> None:
     """Make the working directory where the image lacks it; what prevents that is for chdir(2) to say."""
     try:
         root = rootfs.open_root(step.source)
         try:
             noting = {"undo": "made", "root": step.source}
-            rootfs.mount_point(root, step.directory, True, lambda made, _parent: note(noting | {"path": made})).close()
+            rootfs.mount_point(
+                root, step.directory, True, lambda made, _parent: change.note(noting | {"path": made})
+            ).close()
         finally:
             os.close(root)
     except OSError:

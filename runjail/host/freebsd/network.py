@@ -9,23 +9,23 @@ from runjail.host.freebsd.processes import find_jail
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runjail.host.base import HostState, Note, UndoLog
-    from runjail.host.freebsd.libc import Libc
-    from runjail.steps import AddressAlias, MoveInterface
+    from runjail.host.base import Note
+    from runjail.host.freebsd.change import Change
+    from runjail.steps import AddressAlias, Loopback, MoveInterface
 
 IFCONFIG = "/sbin/ifconfig"
 
 
-def add_alias(step: AddressAlias, note: UndoLog) -> None:
+def add_alias(change: Change, step: AddressAlias) -> None:
     """Put an address on a host interface; one that is there already is not ours to remove later."""
     with MachineLock("addresses"):  # of two who want it at once one adds it
         if _has_address(step.interface, step.family, step.address):
             return
-        note({"undo": "alias", "interface": step.interface, "family": step.family, "address": step.address})
+        change.note({"undo": "alias", "interface": step.interface, "family": step.family, "address": step.address})
         programs.check([IFCONFIG, step.interface, step.family, step.address, "alias"])
 
 
-def remove_alias(note: Note) -> None:
+def remove_alias(_change: Change, note: Note) -> None:
     """Take the address off again, if it and its interface are still there."""
     interface, family, address = note["interface"], note["family"], note["address"]
     try:
@@ -53,23 +53,24 @@ def _packed(family: str, address: str) -> bytes:
         return address.encode()
 
 
-def move_interface(step: MoveInterface, host_state: HostState, boot: str, note: UndoLog) -> None:
-    """Give an interface to the jail's own network stack. boot: what the note is valid for."""
+def move_interface(change: Change, step: MoveInterface) -> None:
+    """Give an interface to the jail's own network stack."""
+    host_state = change.host_state
     owner = {"name": host_state.name, "root": host_state.root, "jid": host_state.jid}
-    note({"undo": "interface", "interface": step.interface, **owner, "boot": boot})
+    change.note({"undo": "interface", "interface": step.interface, **owner, "boot": change.boot_id})
     programs.check([IFCONFIG, step.interface, "vnet", str(host_state.jid)])
 
 
-def return_interface(libc: Libc, note: Note) -> None:
+def return_interface(change: Change, note: Note) -> None:
     """Fetch the interface back from our jail; when that is gone, the interface came back by itself.
 
     One that was renamed or destroyed comes back by itself, or never.
     """
-    if "name" in note and not find_jail(libc, note["name"], note["root"], note["jid"]):
+    if "name" in note and not find_jail(change.libc, note["name"], note["root"], note["jid"]):
         return
     programs.run([IFCONFIG, note["interface"], "-vnet", str(note["jid"])])
 
 
-def raise_loopback(host_state: HostState) -> None:
+def raise_loopback(change: Change, _step: Loopback) -> None:
     """Bring lo0 up with 127.0.0.1 and ::1 in the jail's own network stack; it ends with the jail."""
-    programs.check([IFCONFIG, "-j", str(host_state.jid), "lo0", "inet", "127.0.0.1/8", "up"])
+    programs.check([IFCONFIG, "-j", str(change.host_state.jid), "lo0", "inet", "127.0.0.1/8", "up"])

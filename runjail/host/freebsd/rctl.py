@@ -14,7 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runjail.host.base import HostState, Note, UndoLog
+    from runjail.host.base import HostState, Note
+    from runjail.host.freebsd.change import Change
     from runjail.host.freebsd.libc import Libc
     from runjail.steps import RctlRules
 
@@ -22,13 +23,13 @@ OFF_HINT = "put kern.racct.enable=1 into /boot/loader.conf and reboot"
 PAGE = 4096
 
 
-def limit(libc: Libc, step: RctlRules, host_state: HostState, boot: str, note: UndoLog) -> None:
+def limit(change: Change, step: RctlRules) -> None:
     """Add rules to the jail, then drop others: a limit that is changed is in force all the time.
 
-    boot: what the note is valid for. Raises HostError naming the rule, with a hint while the kernel does no accounting.
+    Raises HostError naming the rule, with a hint while the kernel does no accounting.
     """
-    subject = host_state.name
-    note({"undo": "limits", "subject": subject, "jid": host_state.jid, "rules": list(step.rules), "boot": boot})
+    libc, subject, jid = change.libc, change.host_state.name, change.host_state.jid
+    change.note({"undo": "limits", "subject": subject, "jid": jid, "rules": list(step.rules), "boot": change.boot_id})
     for rule in step.rules:
         text = f"jail:{subject}:{rule}"
         try:
@@ -39,11 +40,12 @@ def limit(libc: Libc, step: RctlRules, host_state: HostState, boot: str, note: U
         _remove(libc, f"jail:{subject}:{rule}")
 
 
-def lift(libc: Libc, note: Note) -> None:
+def lift(change: Change, note: Note) -> None:
     """Remove the rules that were noted, and no others of that name or with other amounts.
 
     They hang on the name. Once another jail has it, they are that one's: its runjail may have set the same.
     """
+    libc = change.libc
     prison = libc.jail(note["subject"])
     if prison and prison.jid != note.get("jid", prison.jid):
         return

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from runjail.host.base import Note
+    from runjail.host.freebsd.change import Change
     from runjail.host.freebsd.libc import Libc
     from runjail.host.freebsd.structs import MountEntry
 
@@ -40,7 +41,12 @@ def fsids_below(mounts: list[MountEntry], root: str, boot: str, state: str) -> l
     ]
 
 
-def sweep(libc: Libc, root: str, keep: list[list[int]], boot: str, state: str) -> None:
+def take_back(change: Change, note: Note) -> None:
+    """Unmount what a step of the container has mounted, and what was mounted in it since."""
+    unmount_below(change.libc, note["below"], note["keep"], change.boot_id, change.host_state.state)
+
+
+def unmount_below(libc: Libc, root: str, keep: list[list[int]], boot: str, state: str) -> None:
     """Unmount what is below `root`, not in `keep`, and not another container's, newest first.
 
     By force what stays busy, unless another container has this root and holds it: then it is left without an owner, to
@@ -95,17 +101,17 @@ def _unmount(libc: Libc, mounted: MountEntry, boot: str, force: bool) -> str:
     return ""
 
 
-def remove_view(libc: Libc, note: Note) -> None:
+def remove_view(change: Change, note: Note) -> None:
     """Take the view away, with anything that is still mounted below it."""
     target = os.path.realpath(note["target"])
-    clear(libc, target)
+    clear(change.libc, target)
     try:
         os.rmdir(target)
     except FileNotFoundError:
         pass
 
 
-def remove_mount_point(note: Note) -> None:
+def remove_mount_point(_change: Change, note: Note) -> None:
     """Remove a mount point that was made for the container, if it is empty."""
     try:
         root = rootfs.open_root(note["root"])

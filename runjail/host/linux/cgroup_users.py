@@ -15,6 +15,7 @@ from runjail.host.linux import cgroups as cgroup
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runjail.host.base import Note
+    from runjail.host.linux.change import Change
 
 ROUNDS = 200  # of waiting for the last process to be collected
 PAUSE = 0.005  # seconds
@@ -42,7 +43,7 @@ def make(path: str, user: str) -> None:
                 break
 
 
-def remove(note: Note) -> None:
+def take_back(_change: Change, note: Note) -> None:
     """Leave a group, and remove what create made once its last process is gone: the group, then unused parents.
 
     One that others use stays for them. Raises HostError when our own processes stay in it.

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runjail.host.base import HostState, UndoLog
+    from runjail.host.linux.change import Change
     from runjail.spec.model import Resources
     from runjail.steps import Cgroup
 
@@ -38,6 +39,20 @@ def directories(path: str) -> list[str]:
     if unified():
         return [f"{TOP}/{path}"]
     return [f"{TOP}/{controller}/{path}" for controller in CONTROLLERS if os.path.isdir(f"{TOP}/{controller}")]
+
+
+def apply(change: Change, step: Cgroup) -> None:
+    """Perform the step of `create` and `update`. A unit of systemd's is told first of limits that it keeps itself."""
+    host_state = change.host_state
+    joined = host_state.cgroup
+    if host_state.scope.get("unit"):
+        from runjail.host.linux import scope
+
+        step = step.replace(resources=scope.update(step.resources, host_state))
+    create(step, host_state, change.note)
+    if host_state.pid and host_state.cgroup and not joined:  # `update` gave a running container its first limits
+        for pid in change.processes(host_state):
+            join(host_state.cgroup, pid)
 
 
 def create(step: Cgroup, host_state: HostState, note: UndoLog) -> None:

@@ -12,7 +12,7 @@ import os
 
 from runjail import signals
 from runjail.errors import HostError, reason
-from runjail.host.base import HostState, close_others
+from runjail.host.base import HostState, close_others, function_of, no_notes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,22 +20,39 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runjail.host.base import Note, UndoLog
-    from runjail.host.linux.mount_points import Points
+    from runjail.host.linux.change import Change, NewRoot
     from runjail.spec.model import Process
     from runjail.steps import Plan, Step
 
 NAMESPACES = ("cgroup", "ipc", "uts", "net", "pid", "mnt")  # mnt last: it changes what paths mean
+
+# Who performs a step, by the name of its class, and who takes back what kind of undo note: module:function of this
+# package. They are names, so that a verb imports only what its steps and notes need.
+APPLY = {
+    "Cgroup": "cgroups:apply",
+    "CreateNamespaces": "namespaces:create",
+    "DeviceNodes": "nodes:make_nodes",
+    "MaskPaths": "mask:mask_paths",
+    "Mount": "mounts:mount",
+    "Scope": "scope:create",
+    "SeccompFilter": "seccomp_profile:apply",
+    "Sysctls": "namespaces:write_sysctls",
+}
+UNDO = {
+    "cgroup": "cgroup_users:take_back",
+    "made": "mount_points:take_back",
+    "scope": "scope:remove",
+}
 
 
 class LinuxHost:
     """`Host` for Linux. State that spans one child's life: what its root is still to become, and where it appears."""
 
     os = "linux"
-    _points: Points
+    _root: NewRoot  # _have_root
 
     def __init__(self) -> None:
-        self._readonly, self._propagation, self._lacks_policy = False, "", False
-        self._pids = -1  # descriptor of a pid namespace to appear in
+        self._lacks_policy = False
         self._filter = b""  # seccomp_profile.load
 
     def boot_id(self) -> str:
@@ -54,88 +71,29 @@ class LinuxHost:
 
     def apply(self, step: Step, host_state: HostState, note: UndoLog) -> None:
         """Perform one step; the container's mounts are its own and need no undo, what they leave on disk does."""
-        from runjail import steps
-        from runjail.host.linux import cgroups, mounts
-
-        if isinstance(step, steps.Scope):
-            from runjail.host.linux import scope
-
-            scope.create(step, host_state, note)
-        elif isinstance(step, steps.Cgroup):
-            joined = host_state.cgroup
-            if host_state.scope.get("unit"):
-                from runjail.host.linux import scope
-
-                step = step.replace(resources=scope.update(step.resources, host_state))
-            cgroups.create(step, host_state, note)
-            first = bool(host_state.pid and host_state.cgroup and not joined)
-            if first:  # `update` gave a running container its first limits
-                for pid in self.processes(host_state):
-                    cgroups.join(host_state.cgroup, pid)
-        elif isinstance(step, steps.CreateNamespaces):
-            self._create_namespaces(step, host_state)
-        elif isinstance(step, steps.Mount):
-            mounts.mount(step, host_state, note, self._points, self._pids)
-        elif isinstance(step, steps.DeviceNodes):
-            from runjail.host.linux import nodes
-
-            nodes.make_nodes(step, host_state)
-        elif isinstance(step, steps.MaskPaths):
-            from runjail.host.linux import mask
-
-            mask.mask_paths(step, host_state)
-        elif isinstance(step, steps.Sysctls):
-            _write_sysctls(step)
-        elif isinstance(step, steps.SeccompFilter):
-            from runjail.host.linux import seccomp_profile
-
-            seccomp_profile.prepare(step.profile, host_state.state)
-        else:
-            raise HostError(f"the Linux host has no {type(step).__name__}")
-
-    def _create_namespaces(self, step: Any, host_state: HostState) -> None:
-        import _socket
-
-        from runjail.host.linux import join, libc, mount_points, mounts, root
-
-        self._enter_cgroup(host_state)
-        for kind, path in step.join:
-            if kind == "pid":  # last of all: whoever is in there sees us then
-                self._pids = join.open_one(path, kind)
-            else:
-                join.enter(path, kind)
-        new = 0
-        for kind in step.new:
-            new |= join.flag(kind) if kind != "pid" else 0
-        _ask(f"making namespaces ({', '.join(step.new)})", "unshare(2)", libc.unshare, new)
-        if "network" in step.new:
-            from runjail.host.linux import network
-
-            network.raise_loopback()
-        self._points = mount_points.Points(host_state.source, step.bundle)
-        _ask("making the root a mount", "mount(2)", root.bind, host_state.root, step.propagation)
-        if host_state.lacks_policy():
-            _ask("forbidding device files", "mount_setattr(2)", mounts.forbid_devices, host_state.root)
-        self._readonly, self._propagation = step.readonly, step.propagation
-        if step.hostname is not None:
-            _ask("setting the host name", "sethostname(2)", _socket.sethostname, step.hostname)
-        if step.domainname is not None:
-            _ask("setting the domain name", "setdomainname(2)", libc.setdomainname, step.domainname)
+        kind = type(step).__name__
+        if kind not in APPLY:
+            raise HostError(f"the Linux host has no {kind}")
+        function_of(__package__, APPLY[kind])(self._change(host_state, note), step)
 
     def undo(self, note: Note, host_state: HostState) -> None:
-        """Take back a mount point that was made, a control group, or a scope of systemd's."""
-        if note["undo"] == "made":
-            from runjail.host.linux import mount_points
+        """Take back one noted change; what is gone already is success."""
+        kind = note["undo"]
+        if kind not in UNDO:
+            raise HostError(f"undoing {kind!r}: written by another runjail; this one does not know how")
+        function_of(__package__, UNDO[kind])(self._change(host_state, no_notes), note)
 
-            mount_points.roll_back(note)
-        elif note["undo"] == "cgroup":
-            from runjail.host.linux import cgroup_users
+    def _change(self, host_state: HostState, note: UndoLog) -> Change:
+        from runjail.host.linux.change import Change
 
-            cgroup_users.remove(note)
-        elif note["undo"] == "scope":
-            from runjail.host.linux import scope
+        self._have_root()
+        return Change(host_state, note, self._root, self.processes)
 
-            scope.remove(note, host_state)
+    def _have_root(self) -> None:
+        if not hasattr(self, "_root"):
+            from runjail.host.linux.change import NewRoot
+
+            self._root = NewRoot()
 
     # -- processes -----------------------------------------------------------------------------------------------
 
@@ -146,13 +104,14 @@ class LinuxHost:
         """
         from runjail import steps
         from runjail.host.linux import libc
+        from runjail.host.linux.rights import ask
 
         step = next(step for step in plan.steps if isinstance(step, steps.CreateNamespaces))
         if "pid" not in step.new:
             return self.fork_joining(host_state)
         own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            _ask("making a pid namespace", "unshare(2)", libc.unshare, libc.CLONE_NEWPID)
+            ask("making a pid namespace", "unshare(2)", libc.unshare, libc.CLONE_NEWPID)
             pid = self.fork_joining(host_state)
             if pid:
                 libc.setns(own, libc.CLONE_NEWPID)
@@ -179,14 +138,16 @@ class LinuxHost:
 
         self._lacks_policy = host_state.lacks_policy()
         join.hide()
-        if self._pids >= 0:
-            libc.setns(self._pids, libc.CLONE_NEWPID)  # for who we are when we appear
-        root.enter(host_state.root, self._propagation)
+        if self._root.pids >= 0:
+            libc.setns(self._root.pids, libc.CLONE_NEWPID)  # for who we are when we appear
+        root.enter(host_state.root, self._root.propagation)
         self._shut(libc, host_state, keep)
 
     def fork_joining(self, host_state: HostState) -> int:
         """Fork with all loaded that the child needs where it cannot import any more."""
         from runjail.host.linux import identity, join  # noqa: F401
+
+        self._have_root()
 
         if host_state.cgroup:
             from runjail.host.linux import cgroups  # noqa: F401
@@ -214,7 +175,7 @@ class LinuxHost:
         for descriptor, flag in opened:
             libc.setns(descriptor, flag)
             if flag == libc.CLONE_NEWPID:  # so far for children only
-                self._pids = descriptor
+                self._root.pids = descriptor
         os.chdir("/")
         self._shut(libc, host_state, keep)
 
@@ -222,7 +183,7 @@ class LinuxHost:
         """Go on as a process in the pid namespace that was joined; see join.py."""
         from runjail.host.linux import join
 
-        if self._pids < 0:
+        if self._root.pids < 0:
             return False
         join.appear(tell)
         return True
@@ -256,7 +217,7 @@ class LinuxHost:
         """
         from runjail.host.linux import identity, mounts
 
-        if self._readonly:
+        if self._root.readonly:
             mounts.restrict("/", mounts.FLAGS["ro"])
         if self._filter and not process.no_new_privileges:  # takes CAP_SYS_ADMIN, which is about to go
             self._install_filter()
@@ -343,25 +304,3 @@ def _forget_keys(libc: Any) -> None:
     except OSError as error:
         if error.errno not in (errno.ENOSYS, errno.EPERM):  # no keyrings, or a seccomp filter, which holds inside too
             raise HostError(f"making a session keyring: {reason(error)}") from error
-
-
-def _ask(doing: str, call: str, function: Callable[..., None], *arguments: object) -> None:
-    """Make a system call that takes rights; an error says which, and what would allow it."""
-    try:
-        function(*arguments)
-    except OSError as error:
-        from runjail.host.linux import rights
-
-        raise rights.refused(doing, call, error) from error
-
-
-def _write_sysctls(step: Any) -> None:
-    for key, value in step.values:
-        try:
-            descriptor = os.open("/proc/sys/" + key.replace(".", "/"), os.O_WRONLY | os.O_CLOEXEC)
-            try:
-                os.write(descriptor, value.encode())
-            finally:
-                os.close(descriptor)
-        except OSError as error:
-            raise HostError(f"setting sysctl {key}: {reason(error)}") from error

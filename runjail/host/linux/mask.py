@@ -17,17 +17,17 @@ from runjail.host.linux.mounts import PATH_ONLY, mount_on, restrict_place
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runjail import steps
-    from runjail.host.base import HostState
+    from runjail.host.linux.change import Change
 
 PROTECTED = libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC
 
 
-def mask_paths(step: steps.MaskPaths, host_state: HostState) -> None:
+def mask_paths(change: Change, step: steps.MaskPaths) -> None:
     """Cover masked paths with nothing and make others read-only; what does not exist needs neither."""
-    root = rootfs.open_root(host_state.root)
+    root = rootfs.open_root(change.host_state.root)
     try:
         if step.masked:
-            _mask(root, step.masked, host_state.root)
+            _mask(root, step.masked, change.host_state.root)
         for path in step.readonly:
             _make_readonly(root, path)
     finally:

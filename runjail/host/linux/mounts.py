@@ -18,8 +18,8 @@ from runjail.host.linux import root as linux_root
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runjail import steps
-    from runjail.host.base import HostState, UndoLog
-    from runjail.host.linux.mount_points import Points
+    from runjail.host.base import HostState
+    from runjail.host.linux.change import Change
 
 FLAGS = {
     "ro": libc.MS_RDONLY,
@@ -43,14 +43,14 @@ CGROUPS = "/sys/fs/cgroup"
 ATTEMPTS = 5  # at a mount point that goes away
 
 
-def mount(step: steps.Mount, host_state: HostState, note: UndoLog, points: Points, pids: int = -1) -> None:
-    """Perform one Mount step below the root. pids: descriptor of the pid namespace that a proc shows, -1 for ours."""
+def mount(change: Change, step: steps.Mount) -> None:
+    """Perform one Mount step below the root. Raises HostError."""
     try:
-        root = rootfs.open_root(host_state.root)
+        root = rootfs.open_root(change.host_state.root)
         try:
             for attempt in range(ATTEMPTS):
                 try:
-                    _mount_below(root, step, host_state, note, points, pids)
+                    _mount_below(root, change, step)
                     break
                 except FileNotFoundError:  # another container with this root took back the mount point that it had made
                     if attempt + 1 == ATTEMPTS or (step.fstype == "bind" and not os.path.lexists(step.source)):
@@ -65,21 +65,20 @@ def mount(step: steps.Mount, host_state: HostState, note: UndoLog, points: Point
         raise HostError(f"mounting {what}({step.fstype}) on {step.destination}: {reason(error)}", hint) from error
 
 
-def _mount_below(root: int, step: steps.Mount, host_state: HostState, note: UndoLog, points: Points, pids: int) -> None:
+def _mount_below(root: int, change: Change, step: steps.Mount) -> None:
     directory = step.fstype != "bind" or os.path.isdir(step.source)
-    place, made = points.find(root, step.destination, directory, note)
+    place, made = change.root.points.find(root, step.destination, directory, change.note)
     try:
         if step.fstype in KERNELS and place.path != os.path.normpath(step.destination).strip("/"):
             raise HostError(f"mounting {step.fstype} on {step.destination}: it is a symbolic link in the image")
-        _mount_at(root, place, step, host_state, 0 if made else place.mode(), pids)
+        _mount_at(root, place, change, step, 0 if made else place.mode())
     finally:
         place.close()
 
 
-def _mount_at(
-    root: int, place: rootfs.ResolvedPath, step: steps.Mount, host_state: HostState, mode: int, pids: int
-) -> None:
+def _mount_at(root: int, place: rootfs.ResolvedPath, change: Change, step: steps.Mount, mode: int) -> None:
     """Mount on a place of the image's, whose st_mode is `mode`, or on one that we made, where `mode` is 0."""
+    host_state, pids = change.host_state, change.root.pids
     covered = place.open_directory() if step.copy_up else -1
     if step.fstype.startswith("cgroup"):
         _mount_cgroups(place, host_state, _flag_bits(step))

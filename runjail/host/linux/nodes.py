@@ -13,14 +13,14 @@ from runjail.host.linux.mounts import mount_on, restrict_place
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runjail import steps
-    from runjail.host.base import HostState
+    from runjail.host.linux.change import Change
 
 KINDS = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
 
 
-def make_nodes(step: steps.DeviceNodes, host_state: HostState) -> None:
+def make_nodes(change: Change, step: steps.DeviceNodes) -> None:
     """Create device nodes and links; what is already there stays."""
-    root = rootfs.open_root(host_state.root)
+    root = rootfs.open_root(change.host_state.root)
     try:
         for node in step.nodes:
             _make_node(root, *node)

@@ -7,8 +7,20 @@ import os
 
 from runjail.errors import HostError, reason
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 CAPABILITIES = {"CAP_SYS_ADMIN": 21, "CAP_MKNOD": 27}  # capabilities(7); linux/capability.h has the numbers
 PRIVILEGED = "in a container it takes docker run --privileged or the like"
+
+
+def ask(doing: str, call: str, function: Callable[..., None], *arguments: object) -> None:
+    """Make a system call that takes rights; an error says which, and what would allow it."""
+    try:
+        function(*arguments)
+    except OSError as error:
+        raise refused(doing, call, error) from error
 
 
 def refused(doing: str, call: str, error: OSError, capability: str = "CAP_SYS_ADMIN") -> HostError:

@@ -11,18 +11,20 @@ from runjail.host.linux import cgroups, dbus, scope_properties, systemd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runjail.host.base import HostState, Note, UndoLog
+    from runjail.host.base import HostState, Note
+    from runjail.host.linux.change import Change
     from runjail.spec.model import Resources
 
 GONE_SECONDS = 2.0  # of waiting for systemd to notice that a scope has no process
 PAUSE = 0.01
 
 
-def create(step: steps.Scope, host_state: HostState, note: UndoLog) -> None:
+def create(change: Change, step: steps.Scope) -> None:
     """Let systemd make the scope around init (host_state.pid) with its limits; then see to what it does not know.
 
     Raises HostError: no systemd, no jeepney, no bus, a scope of this name, or a property that it refuses.
     """
+    host_state, note = change.host_state, change.note
     if not os.path.isdir(systemd.RUNNING):
         raise HostError(
             "systemd not running on this host, cannot use systemd cgroups manager", "leave out --systemd-cgroup"
@@ -91,11 +93,12 @@ def update(resources: Resources, host_state: HostState) -> Resources:
     return scope_properties.rounded(resources)
 
 
-def remove(note: Note, host_state: HostState) -> None:
+def remove(change: Change, note: Note) -> None:
     """Stop the scope, unless it is another's of this name by now, or gone: systemd ends one that has no process left.
 
     Raises HostError when it stays.
     """
+    host_state = change.host_state
     unit, path = note["unit"], note["path"]
     foreign = host_state.scope.get("unit") == ""
     if foreign or _vanishes(path):

@@ -17,7 +17,9 @@ from runjail.host.linux import seccomp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from runjail.host.linux.change import Change
     from runjail.spec.model import Seccomp
+    from runjail.steps import SeccompFilter
 
 FILE = "seccomp"  # in a container's state directory: flags and program
 KEPT = "%seccomp"  # below the state root, where no id has such a character
@@ -27,6 +29,11 @@ DIGEST = 16  # bytes
 LARGEST = 4096 * 8  # BPF_MAXINSNS instructions
 FLAGS = {"SECCOMP_FILTER_FLAG_TSYNC": 1, "SECCOMP_FILTER_FLAG_LOG": 2, "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 4}
 HINT = "that takes no_new_privs (process.noNewPrivileges) or CAP_SYS_ADMIN"
+
+
+def apply(change: Change, step: SeccompFilter) -> None:
+    """Perform the step of `create`: make the container's program."""
+    prepare(step.profile, change.host_state.state)
 
 
 def prepare(profile: Seccomp, state: str) -> None:

@@ -1,0 +1,39 @@
+"""What a step needs of its host, and what taking one back needs: see APPLY and UNDO in host.py."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from runjail.host.base import HostState, UndoLog
+    from runjail.host.linux.mount_points import Points
+
+
+class NewRoot:
+    """What one child's root is still to become when it is entered, and where the child appears then.
+
+    points: mount points that were made in it. readonly, propagation: as steps.CreateNamespaces has them. pids:
+    descriptor of a pid namespace to appear in, -1 for none.
+    """
+
+    __slots__ = ("pids", "points", "propagation", "readonly")
+    points: Points
+
+    def __init__(self) -> None:
+        self.readonly, self.propagation, self.pids = False, "", -1
+
+
+class Change:
+    """One change for one container.
+
+    note: writes an undo note; taking back writes none. root: of the child that performs steps of its own. processes:
+    returns who is in the container, Host.processes.
+    """
+
+    __slots__ = ("host_state", "note", "processes", "root")
+
+    def __init__(
+        self, host_state: HostState, note: UndoLog, root: NewRoot, processes: Callable[[HostState], list[int]]
+    ) -> None:
+        self.host_state, self.note, self.root, self.processes = host_state, note, root, processes

@@ -1,0 +1,60 @@
+"""The namespaces of init: those that exist are joined, the others made, and what is set in them."""
+
+from __future__ import annotations
+
+import os
+from _socket import sethostname
+
+from runjail.errors import HostError, reason
+from runjail.host.linux import cgroups, join, libc, mount_points, mounts, root
+from runjail.host.linux.rights import ask
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runjail.host.linux.change import Change
+    from runjail.steps import CreateNamespaces, Sysctls
+
+
+def create(change: Change, step: CreateNamespaces) -> None:
+    """Put this process into the container's control group and namespaces, and make its root a mount in them.
+
+    The pid namespace is another's doing: a new one is made by fork_init, one to join is entered when we appear.
+    """
+    host_state, new_root = change.host_state, change.root
+    if host_state.cgroup:
+        cgroups.enter(host_state.cgroup)
+    for kind, path in step.join:
+        if kind == "pid":  # last of all: whoever is in there sees us then
+            new_root.pids = join.open_one(path, kind)
+        else:
+            join.enter(path, kind)
+    new = 0
+    for kind in step.new:
+        new |= join.flag(kind) if kind != "pid" else 0
+    ask(f"making namespaces ({', '.join(step.new)})", "unshare(2)", libc.unshare, new)
+    if "network" in step.new:
+        from runjail.host.linux import network
+
+        network.raise_loopback()
+    new_root.points = mount_points.Points(host_state.source, step.bundle)
+    ask("making the root a mount", "mount(2)", root.bind, host_state.root, step.propagation)
+    if host_state.lacks_policy():
+        ask("forbidding device files", "mount_setattr(2)", mounts.forbid_devices, host_state.root)
+    new_root.readonly, new_root.propagation = step.readonly, step.propagation
+    if step.hostname is not None:
+        ask("setting the host name", "sethostname(2)", sethostname, step.hostname)
+    if step.domainname is not None:
+        ask("setting the domain name", "setdomainname(2)", libc.setdomainname, step.domainname)
+
+
+def write_sysctls(_change: Change, step: Sysctls) -> None:
+    """Set kernel parameters of the namespaces, sysctl(8). Raises HostError with the key."""
+    for key, value in step.values:
+        try:
+            descriptor = os.open("/proc/sys/" + key.replace(".", "/"), os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                os.write(descriptor, value.encode())
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise HostError(f"setting sysctl {key}: {reason(error)}") from error
