@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 
 from runjail.cli.image.manage import storage_size, unpacked
 from runjail.cli.image.session import ImageSession
@@ -30,7 +29,7 @@ def new_owned_bundle(args: Args, context: Context, states: Runtime) -> OwnedBund
         raise UsageError("run takes --bundle or --image, not both")
     if container.exists():
         raise ContainerExists(container_id)
-    name = f"{container_id[:200]}-{secrets.token_hex(6)}"  # the same id may exist below another --root
+    name = f"{container_id[:200]}-{os.urandom(6).hex()}"  # the same id may exist below another --root
     return owned.OwnedBundle(ImageSession(args, context).store, name, os.path.abspath(container.path), is_used)
 
 
@@ -38,7 +37,7 @@ def fill(making: OwnedBundle, args: Args, context: Context) -> dict[str, Any]:
     """Unpack the image, give the bundle its root, and return its config.json, which is written there as well."""
     from runjail.image.bundle.oci_config import LONGEST_HOSTNAME, config
 
-    images = ImageSession(args, context)
+    images = ImageSession(args, context, store=making.store)
     limit, network = storage_size(args), _network(args)
     with images.content.lease():
         image, found = unpacked(images, args.text("image"))

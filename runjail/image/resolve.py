@@ -58,7 +58,7 @@ def is_digest(text: str, name: str) -> bool:
 def _by_digest(content: LayoutReader, names: dict[str, Descriptor], text: str) -> tuple[str, Descriptor]:
     found: dict[str, tuple[str, Descriptor]] = {}
     for name, top in names.items():
-        for image in _readable(content, name, top):
+        for image in readable(content, name, top):
             for digest, what in (
                 (top.digest, top),
                 (image.descriptor.digest, image.descriptor),
@@ -73,7 +73,7 @@ def _by_digest(content: LayoutReader, names: dict[str, Descriptor], text: str) -
     return next(iter(found.values()))
 
 
-def _readable(content: LayoutReader, name: str, top: Descriptor) -> list[Image]:
+def readable(content: LayoutReader, name: str, top: Descriptor) -> list[Image]:
     """Return the images of a name, none of one that cannot be read: others can be meant."""
     try:
         return every(content.read, name, top)

@@ -136,6 +136,7 @@ class Store(Protocol):
     """
 
     kind: str  # of open.DRIVERS: "zfs", "overlay", "dir"
+    apart: bool  # a layer costs its own files only, so there may be one for each; else it costs those of all below it
     location: str  # what open_store takes: "zfs:tank/runjail", "dir:/var/db/runjail"
 
     def content(self) -> str:

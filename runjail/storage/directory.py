@@ -34,6 +34,7 @@ class DirectoryStore(TreeStore):
     """A store whose layers are whole trees."""
 
     kind = "dir"
+    apart = False
 
     def _begin(self, making: str, place: str, below: str, facts: dict[str, Any], locks: list[Lock]) -> LayerWriter:
         try:

@@ -63,6 +63,7 @@ class OverlayStore(TreeStore):
     """A store whose layers are changes. Raises StorageError where overlayfs does not work."""
 
     kind = "overlay"
+    apart = True
 
     def __init__(self, path: str, warn: Say, *, make: bool = True) -> None:
         inside = overlay_mount.in_user_namespace()

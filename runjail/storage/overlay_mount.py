@@ -10,11 +10,8 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import shutil
 import stat
 import sys
-import tempfile
-import threading
 
 from runjail.errors import StorageError, reason
 from runjail.record import Record
@@ -187,6 +184,9 @@ def refusal(path: str) -> str:
 
     In a mount namespace of its own, so the mount ends with us whatever happens.
     """
+    import shutil
+    import tempfile
+
     if not sys.platform.startswith("linux"):
         return "overlayfs is of Linux"
     try:
@@ -226,6 +226,8 @@ def _try(place: str) -> None:
 
 def in_thread(call: Callable[[], None]) -> None:
     """Call in a thread, whose namespace and current directory end with it; raises what the call raises."""
+    import threading  # of what is above, each run of an image needs nothing
+
     raised: list[BaseException] = []
 
     def run() -> None:

@@ -39,6 +39,7 @@ class TreeStore:
     """
 
     kind = ""
+    apart = True
 
     def __init__(
         self, path: str, warn: Say = log.warning, *, make: bool = True, facts: Mapping[str, str] = _NONE

@@ -31,6 +31,7 @@ class ZfsStore:
     """A store in an existing dataset, mounted at `home`. zfs: zfs(8). many: the same, or faster for making layers."""
 
     kind = "zfs"
+    apart = True
 
     def __init__(self, dataset: str, home: StoreDirectory, zfs: Cli, many: Callable[[], Cli] | None = None) -> None:
         self.dataset, self.location, self._home, self._zfs = dataset, f"zfs:{dataset}", home, zfs

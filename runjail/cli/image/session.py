@@ -10,7 +10,6 @@ from runjail.cli.main import Context
 from runjail.errors import ImageNotFound, StoreNotFound, UsageError
 from runjail.image import platform, resolve
 from runjail.image import reference as references
-from runjail.image.content import copy
 from runjail.image.content import open as places
 from runjail.image.content.store import ContentStore
 
@@ -37,16 +36,17 @@ LEVELS = {"gzip": 9, "zstd": 22, "none": 0}
 class ImageSession:
     """The image half as one command line sees it. store and content are opened when asked for.
 
-    make: make the store where there is none. Raises ImageError for an --authfile that cannot be read.
+    make: make the store where there is none. store: one that is open. Raises ImageError for an --authfile that cannot
+    be read.
     """
 
-    def __init__(self, args: Args, context: Context, *, make: bool = True) -> None:
+    def __init__(self, args: Args, context: Context, *, make: bool = True, store: Store | None = None) -> None:
         self.args, self.context, self.make = args, context, make
         if args.text("authfile"):  # also when nobody asks for credentials, as podman and buildah do it
             from runjail.image.registry.credentials import check
 
             check(args.text("authfile"))
-        self._store: Store | None = None
+        self._store = store
         self._content: ContentStore | None = None
         self._settings: dict[str, dict[str, Any]] | None = None
 
@@ -226,6 +226,8 @@ class ImageSession:
         """Return what `obtain` does; what that brought without a name is added to the digests."""
         name, top = self.resolve_or_pull(text)
         if references.parse(text).kind in references.PLACES:
+            from runjail.image.content import copy  # what is in the store already pays nothing for it
+
             found = copy.parts(self.content.read, top)
             digests.update(blob.digest for blob in found.blobs)
             digests.update(descriptor.digest for descriptor, _content in found.documents)
@@ -233,6 +235,8 @@ class ImageSession:
 
     def fetch(self, reference: Reference, name: str) -> Descriptor:
         """Copy an image into the store and give it a name, "" for none."""
+        from runjail.image.content import copy
+
         with self.progress() as progress:
             source = places.source(reference, self.access)
             try:

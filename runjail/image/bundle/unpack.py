@@ -7,10 +7,8 @@ import hmac
 
 from runjail.errors import Corrupt, ImageError
 from runjail.image import digest as digests
-from runjail.image import media_types
+from runjail.image import media_types, resolve
 from runjail.image.bundle.verified import VerifiedLayers, authenticate
-from runjail.image.crypto import cipher, ocicrypt
-from runjail.image.layers import layer as layers
 from runjail.record import Record
 from runjail.storage.base import LayerKey
 
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
     from runjail.image.content.store import ContentStore
     from runjail.image.crypto.keyprovider import Provider
     from runjail.image.crypto.options import Parameters, PrivateLayerOptions
-    from runjail.image.model import Descriptor
+    from runjail.image.layers.layer import Decryptor
     from runjail.image.resolve import Image
     from runjail.image.transport import Progress
     from runjail.storage.base import LayerWriter, Store
@@ -46,6 +44,10 @@ def authorise(image: Image, parameters: Parameters, providers: Mapping[str, Prov
     for layer in image.manifest.layers:
         if not media_types.is_layer(layer.media_type):
             raise ImageError(f"{image.name}: {layer.media_type or 'a blob without media type'} is no layer of files")
+    if not image.manifest.encrypted:
+        return [None] * len(image.manifest.layers)
+    from runjail.image.crypto import ocicrypt  # only encrypted images pay for it
+
     return [
         ocicrypt.unwrap(layer, parameters, providers) if layer.encrypted else None for layer in image.manifest.layers
     ]
@@ -64,42 +66,80 @@ def unpack(
     """Have every layer of an image in the store.
 
     opened: what `authorise` returned. encrypt: keep an encrypted image's layers encrypted at rest. Layers that are
-    there are used, once this image has shown that it holds them: see `proof`. Raises Corrupt, ImageError, StorageError;
-    a layer that fails leaves no trace, the lower ones stay.
+    there are used, once this image has shown that it holds them: see `verified`. Raises Corrupt, ImageError,
+    StorageError; a layer that fails leaves no trace, nor do those that were to share its tree.
     """
     if not image.manifest.layers:
         raise ImageError(f"{image.name}: an image without layers cannot be run")
     seal = _seal(opened) if encrypt else None
     proofs, chains = VerifiedLayers(content), digests.chain_ids(image.config.diff_ids)
-    parent: str | None = None
-    for number, layer in enumerate(image.manifest.layers):
-        chain, diff_id, private = chains[number], image.config.diff_ids[number], opened[number]
-        draft = None if store.has_layer(chain, seal) else store.draft(chain, parent, seal)
+    done = _there(store, chains, seal)
+    _require(proofs, image, opened, 0, done)
+    for end in _ends(store, image, content, done):
+        draft = store.draft(chains[end - 1], chains[done - 1] if done else None, seal)
         if draft:
             with draft:
-                _fill(draft, layer, diff_id, private, content, progress, warn)
+                for number in range(done, end):
+                    _fill(draft, image, opened, number, content, progress, warn)
                 draft.commit()
-            proofs.note(layer, diff_id, private)
+            for number in range(done, end):
+                proofs.note(image.manifest.layers[number], image.config.diff_ids[number], opened[number])
         else:
-            proofs.require(layer, diff_id, private)
-        parent = chain
+            _require(proofs, image, opened, done, end)
+        done = end
     return Unpacked(chains[-1], seal)
+
+
+def _there(store: Store, chains: Sequence[str], seal: LayerKey | None) -> int:
+    """Return how many of the layers are in the highest tree that the store has of them."""
+    return next((count for count in range(len(chains), 0, -1) if store.has_layer(chains[count - 1], seal)), 0)
+
+
+def _require(proofs: VerifiedLayers, image: Image, opened: Opened, start: int, end: int) -> None:
+    for number in range(start, end):
+        proofs.require(image.manifest.layers[number], image.config.diff_ids[number], opened[number])
+
+
+def _ends(store: Store, image: Image, content: ContentStore, done: int) -> list[int]:
+    """Return which layers become trees of their own, each by how many layers are in it.
+
+    Each one where the store keeps layers apart. Elsewhere a tree costs all the files in it, so there is one for the
+    whole image, and one for what it has in common with every other image that is here.
+    """
+    count = len(image.manifest.layers)
+    if store.apart:
+        return list(range(done + 1, count + 1))
+    shared = {
+        _common(image.config.diff_ids, other.config.diff_ids)
+        for name, top in content.names().items()
+        for other in resolve.readable(content, name, top)
+    }
+    return sorted({end for end in shared if done < end < count} | ({count} if done < count else set()))
+
+
+def _common(these: Sequence[str], those: Sequence[str]) -> int:
+    """Return with how many equal entries two lists begin."""
+    pairs = enumerate(zip(these, those, strict=False))
+    return next((number for number, (one, other) in pairs if one != other), min(len(these), len(those)))
 
 
 def _fill(
     draft: LayerWriter,
-    layer: Descriptor,
-    diff_id: str,
-    private: PrivateLayerOptions | None,
+    image: Image,
+    opened: Opened,
+    number: int,
     content: ContentStore,
     progress: Progress | None,
     warn: Say,
 ) -> None:
-    """Authenticate a blob, then apply it."""
+    """Authenticate a layer's blob, then apply it."""
+    from runjail.image.layers import layer as layers  # what is in the store already pays nothing for it
+
+    layer, diff_id, private = image.manifest.layers[number], image.config.diff_ids[number], opened[number]
     try:
         with content.reading(layer.digest) as file:
             authenticate(file, layer, private)
-            decryptor = cipher.decryptor(private) if private else None
+            decryptor = _decryptor(private) if private else None
             told = (lambda count: progress(layer, count)) if progress else None
             found = layers.unpack(file, draft.path, diff_id, decryptor=decryptor, progress=told)
     except Corrupt as error:
@@ -107,6 +147,12 @@ def _fill(
         raise Corrupt(f"layer {layer.digest}: {text}", error.hint) from error
     for text in found.warnings:
         warn(f"layer {layer.digest}: {text}")
+
+
+def _decryptor(private: PrivateLayerOptions) -> Decryptor:
+    from runjail.image.crypto import cipher  # only encrypted images pay for it
+
+    return cipher.decryptor(private)
 
 
 def _seal(opened: Opened) -> LayerKey | None:

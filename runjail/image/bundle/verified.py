@@ -15,10 +15,6 @@ import os
 from runjail.errors import Corrupt, ImageError, reason
 from runjail.image import digest as digests
 from runjail.image.content.layout import FileRange
-from runjail.image.crypto import layer_stream, ocicrypt
-from runjail.image.layers import compression
-from runjail.image.layers.layer import verify
-from runjail.image.layers.limits import Limits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -101,14 +97,26 @@ class VerifiedLayers:
 def authenticate(file: int, layer: Descriptor, private: PrivateLayerOptions | None) -> None:
     """Check a blob's size and digest, and an encrypted one's HMAC, before anything is made of it. Raises Corrupt."""
     if private:
+        from runjail.image.crypto import layer_stream, ocicrypt  # only encrypted images pay for it
+
         layer_stream.verify(file, private, ocicrypt.public(layer), layer)
     else:
+        from runjail.image.layers.layer import verify
+
         verify(file, layer)
 
 
 def _diff_id(file: int, like: str, private: PrivateLayerOptions | None) -> str:
     """Return the digest of what a layer's blob, which is genuine, holds."""
-    blob = layer_stream.decrypted(file, private) if private else FileRange(file, 0, os.fstat(file).st_size).blocks()
+    from runjail.image.layers import compression
+    from runjail.image.layers.limits import Limits
+
+    if private:
+        from runjail.image.crypto import layer_stream
+
+        blob = layer_stream.decrypted(file, private)
+    else:
+        blob = FileRange(file, 0, os.fstat(file).st_size).blocks()
     found = digests.new(like)
     for data in compression.decompress(blob, **Limits().bounds()):
         found.update(data)
