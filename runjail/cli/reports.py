@@ -7,7 +7,7 @@ import sys
 
 from runjail import jsonio, log
 from runjail.cli.main import Context, write_stdout
-from runjail.errors import UsageError
+from runjail.errors import RunjailError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -241,6 +241,16 @@ def validate(args: Args, context: Context) -> int:
     return write_stdout(f"{bundle}/config.json is valid for {system}\n")
 
 
+def _store(args: Args, context: Context) -> tuple[str, bool, str, str]:
+    """Return the row of `check` that says where images are kept and why there."""
+    from runjail.cli.image.session import ImageSession
+
+    try:
+        return ("store", True, ImageSession(args, context).chosen(), "")
+    except RunjailError as error:
+        return ("store", False, str(error), error.hint or "")
+
+
 def check(args: Args, context: Context) -> int:
     """Print what this machine can do. Exit code 1 when something is missing that containers need.
 
@@ -256,7 +266,7 @@ def check(args: Args, context: Context) -> int:
         from runjail.cli.modules import rows as modules
 
         host = context.host()
-        rows, more = host.check(), modules(host.os)
+        rows, more = host.check(), [_store(args, context), *modules(host.os)]
     if form == "json":
         names = ("what", "works", "found", "remedy")
         write_stdout(jsonio.dumps([dict(zip(names, row, strict=True)) for row in [*rows, *more]]) + "\n")

@@ -49,6 +49,20 @@ def test_ls_and_inspect(teller: Teller, hello: str) -> None:
     assert "docker.io/library/hello:latest  " in teller.ok("image", "ls")
 
 
+def test_which_store_it_is_and_why(teller: Teller, hello: str) -> None:
+    """`check` and `image ls` say it, to people and to programs."""
+    assert teller.ok("image", "ls").splitlines()[-1] == f"store {teller.location}: it was named"
+    rows = json.loads(teller("check", "-f", "json").stdout)
+    assert {"what": "store", "works": True, "found": f"{teller.location}: it was named", "remedy": ""} in rows
+    settings = teller.directory / "runjail.toml"
+    settings.write_text("[store]\nlocation = 5\n")
+    env = {"PATH": os.environ["PATH"], "RUNJAIL_CONFIG": str(settings)}
+    (row,) = [
+        row for row in json.loads(teller.runjail("check", "-f", "json", env=env).stdout) if row["what"] == "store"
+    ]
+    assert (row["works"], "location" in row["found"]) == (False, True)
+
+
 def test_layerinfo_has_imgcrypt_s_columns(teller: Teller, hello: str, keys: Keys) -> None:
     teller.ok("image", "encrypt", *keys.recipient, hello)
     heading, row = teller.ok("image", "layerinfo", hello).splitlines()

@@ -38,7 +38,7 @@ def list_(args: Args, context: Context) -> int:
     if form == "json":
         return write_stdout(jsonio.dumps(rows) + "\n")
     heading = ("NAME", "DIGEST", "PLATFORM", "BLOBS", "UNPACKED", "ENCRYPTED", "CREATED")
-    return write_stdout(table([heading, *[_row(row) for row in rows]]))
+    return write_stdout(table([heading, *[_row(row) for row in rows]]) + f"store {images.chosen()}\n")
 
 
 def _stored(images: ImageSession) -> dict[str, LayerInfo]:

@@ -47,6 +47,7 @@ class ImageSession:
 
             check(args.text("authfile"))
         self._store = store
+        self._chosen: tuple[str, str] | None = None
         self._content: ContentStore | None = None
         self._settings: dict[str, dict[str, Any]] | None = None
 
@@ -73,9 +74,27 @@ class ImageSession:
         if self._store is None:
             from runjail.storage.open import open_store
 
-            default = "/var/db/runjail" if self.context.host().os == "freebsd" else "/var/lib/runjail"
-            self._store = open_store(self.location, default=default, make=self.make)
+            location, why = self._choice()
+            log.info(f"store {location}: {why}")
+            self._store = open_store(location, default=self._default, make=self.make)
         return self._store
+
+    @property
+    def _default(self) -> str:
+        """The directory of a store that is on no dataset, for `auto`."""
+        return "/var/db/runjail" if self.context.host().os == "freebsd" else "/var/lib/runjail"
+
+    def _choice(self) -> tuple[str, str]:
+        """Return which store this is and why."""
+        from runjail.storage.open import AUTO, choose
+
+        if self._chosen is None:
+            self._chosen = choose(self._default) if self.location == AUTO else (self.location, "it was named")
+        return self._chosen
+
+    def chosen(self) -> str:
+        """Return which store this is and why, for people. Raises StorageError."""
+        return ": ".join(self._choice())
 
     @property
     def location(self) -> str:
