@@ -121,6 +121,8 @@ class _Entry:
         """Sort one word. Raises ValueError when it means nothing here."""
         key, _, value = text.partition("=")
         key = RENAMED.get(key, key)
+        if text in mount_options.RECURSIVE:  # flags go to the submounts of a bind anyway: each is a mount of ours
+            text = key = text[1:]
         if text in mount_options.BINDS:
             self.recursive = self.recursive or text == "rbind"
         elif (

@@ -70,6 +70,7 @@ class _Entry:
         self.mount, self.where, self.problems = mount, where, problems
         self.bind = mount.type in ("", "bind", "nullfs") or bool(mount_options.BINDS.intersection(mount.options))
         self.flags: list[str] = []
+        self.recursive_flags: list[str] = []
         self.data: dict[str, str] = {}
         self.propagation: list[str] = []
         self.copy_up = False
@@ -98,6 +99,7 @@ class _Entry:
             absolute(mount.source, bundle) if self.bind else mount.source or fstype,
             place,
             flags=tuple(dict.fromkeys(self.flags)),
+            recursive_flags=tuple(self.recursive_flags),
             data=tuple(self.data.items()),
             propagation=tuple(self.propagation),
             copy_up=self.copy_up,
@@ -113,6 +115,8 @@ class _Entry:
             self.propagation.append(text)  # in this order: slave and then shared is both
         elif text in ("tmpcopyup", "notmpcopyup"):
             self.copy_up = text == "tmpcopyup"
+        elif text in mount_options.RECURSIVE:
+            mount_options.add_recursive(text, self.recursive_flags)
         elif ignored or mount_options.switch(text, mount_options.LINUX_FLAGS, self.flags):
             pass
         elif self.bind:

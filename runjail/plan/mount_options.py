@@ -19,6 +19,11 @@ CLEARS = {
     "atime": "noatime", "diratime": "nodiratime", "norelatime": "relatime", "nostrictatime": "strictatime",
     "symfollow": "nosymfollow",
 }  # fmt: skip
+# What mount_setattr(2) gives to a mount and all below it: `rro` is `ro` for the submounts too.
+RECURSIVE = frozenset((
+    "rro", "rrw", "rnosuid", "rsuid", "rnodev", "rdev", "rnoexec", "rexec", "rnoatime", "ratime", "rrelatime",
+    "rnorelatime", "rstrictatime", "rnostrictatime", "rnodiratime", "rdiratime", "rnosymfollow", "rsymfollow",
+))  # fmt: skip
 PROPAGATION = frozenset(f"{deep}{word}" for deep in ("", "r") for word in ("private", "shared", "slave", "unbindable"))
 BINDS = frozenset(("bind", "rbind", "nullfs"))  # any of them makes a mount a bind, whatever its type says
 NEUTRAL = frozenset(("defaults", "silent", "loud"))
@@ -40,6 +45,13 @@ def switch(word: str, known: Iterable[str], flags: list[str]) -> bool:
     if flag == word:
         flags.append(flag)
     return True
+
+
+def add_recursive(word: str, flags: list[str]) -> None:
+    """Remember a word of RECURSIVE; of two about the same attribute the later one counts."""
+    about = CLEARS.get(word[1:], word[1:])
+    flags[:] = [other for other in flags if CLEARS.get(other[1:], other[1:]) != about]
+    flags.append(word)
 
 
 def bare(value: str) -> str:

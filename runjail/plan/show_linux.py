@@ -53,6 +53,7 @@ def _namespaces(step: steps.CreateNamespaces) -> str:
 
 def _mount(step: steps.Mount) -> str:
     words = [*step.flags, *(f"{key}={value}" if value else key for key, value in step.data), *step.propagation]
+    words += step.recursive_flags
     words += ["recursive"] * step.recursive + ["copy up"] * step.copy_up
     said = ",".join(word for word in words if word)
     return f"mount {step.fstype} {step.source} on {step.destination}" + (f" ({said})" if said else "")

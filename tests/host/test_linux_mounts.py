@@ -169,6 +169,19 @@ def test_binds(life: Life, nested: Path) -> None:
     assert not (life.bundle.rootfs / "etc" / "one-file").exists()
 
 
+def test_recursive_options(life: Life, nested: Path) -> None:
+    """`ro` is about the mount, `rro` also about what is mounted below it; of `rro` and `rrw` the later one counts."""
+    words = {"/ro": ("ro",), "/rro": ("rro", "rnosuid", "rstrictatime"), "/rrw": ("rro", "rrw", "rnoexec", "rexec")}
+    for place, options in words.items():
+        add_mount(life, place, "bind", nested, "rbind", *options)
+    script = "for i in /ro /rro /rrw; do for j in $i $i/inner; do (: > $j/x) 2>/dev/null && echo $j; done; done; "
+    lines = life.says(script + "grep ' /rro' /proc/mounts | cut -d' ' -f2,4").splitlines()
+
+    assert lines[:3] == ["/ro/inner", "/rrw", "/rrw/inner"]
+    assert [line.split()[0] for line in lines[3:]] == ["/rro", "/rro/inner"]
+    assert all({"ro", "nosuid"} <= set(line.split()[1].split(",")) and "relatime" not in line for line in lines[3:])
+
+
 @pytest.mark.parametrize(
     ("option", "reaches_in", "reaches_out"),
     [("rprivate", False, False), ("rslave", True, False), ("rshared", True, True)],

@@ -148,3 +148,12 @@ def test_sizes_have_the_suffixes_of_mount(text: str, size: int) -> None:
 def test_other_sizes_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="number of bytes"):
         expand(text)
+
+
+def test_recursive_words() -> None:
+    """On FreeBSD every submount of a bind is a mount of ours, with the flags of the outer one."""
+    linux = mount_of("rbind", "rro", "rnosuid", "rsuid", "rrelatime", type="bind", source="vol", os="linux")
+    freebsd = mount_of("rbind", "rro", "rnosuid", "rsuid", "rrelatime", "rnodev", type="bind", source="vol")
+
+    assert (linux.flags, linux.recursive_flags) == ((), ("rro", "rsuid", "rrelatime"))
+    assert (freebsd.flags, freebsd.recursive_flags, freebsd.recursive) == (("ro",), (), True)

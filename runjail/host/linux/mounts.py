@@ -111,6 +111,42 @@ def _mount_at(root: int, place: rootfs.ResolvedPath, change: Change, step: steps
                 linux_root.propagate(f"/proc/self/fd/{descriptor}", word)
         finally:
             os.close(descriptor)
+    if step.recursive_flags:
+        _set_recursively(place, step.recursive_flags)
+
+
+def _set_recursively(place: rootfs.ResolvedPath, words: tuple[str, ...]) -> None:
+    """Set and clear attributes of the mount on a place and of all below it. Raises HostError before Linux 5.12."""
+    from runjail.host.linux import libc_mounts
+
+    times = {"noatime": libc_mounts.MOUNT_ATTR_NOATIME, "strictatime": libc_mounts.MOUNT_ATTR_STRICTATIME}
+    setting = {
+        "ro": libc_mounts.MOUNT_ATTR_RDONLY,
+        "nosuid": libc_mounts.MOUNT_ATTR_NOSUID,
+        "nodev": libc_mounts.MOUNT_ATTR_NODEV,
+        "noexec": libc_mounts.MOUNT_ATTR_NOEXEC,
+        "nodiratime": libc_mounts.MOUNT_ATTR_NODIRATIME,
+        "nosymfollow": libc_mounts.MOUNT_ATTR_NOSYMFOLLOW,
+    }
+    clearing = {"rw": "ro", **{flag.removeprefix("no"): flag for flag in setting if flag.startswith("no")}}
+    wanted = clear = 0
+    for word in (recursive[1:] for recursive in words):
+        if word in setting:
+            wanted |= setting[word]
+        elif word in clearing:
+            clear |= setting[clearing[word]]
+        else:  # of the three kinds of access times one is in force; relatime is what is left without the others
+            clear |= libc_mounts.MOUNT_ATTR__ATIME
+            wanted |= times.get(word, libc_mounts.MOUNT_ATTR_RELATIME)
+    descriptor = os.open(place.name, PATH_ONLY, dir_fd=place.parent)
+    try:
+        libc_mounts.mount_setattr(descriptor, wanted, 0, recursive=True, clear=clear)
+    except OSError as error:
+        if error.errno == errno.ENOSYS:
+            raise HostError(f"{', '.join(words)}: this kernel cannot do it", "it takes Linux 5.12") from error
+        raise
+    finally:
+        os.close(descriptor)
 
 
 def _flag_bits(step: steps.Mount) -> int:
