@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from runjail.cli.main import Context
-    from runjail.container.state import Runtime
+    from runjail.container.container import Runtime
     from runjail.host.base import Host
     from runjail.shim.machine import Engine, Machine
 
@@ -41,9 +41,9 @@ def _engine(exposed: str) -> Engine:
     host = context.host()
 
     def runtime(root: str) -> Runtime:
-        from runjail.container.state import Runtime
+        from runjail.container.container import Runtime
 
-        return Runtime(root, lambda: context.plugins(host))
+        return Runtime(host, root, lambda: context.plugins(host))
 
     return Engine(host, _machine(host), runtime, lambda: _share(context), exposed)
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from runjail.cli.args import Args
     from runjail.container import create as creating
-    from runjail.container.state import Runtime
-    from runjail.host.base import Host
+    from runjail.container.container import Runtime
+    from runjail.spec.model import Process
 
 IMAGE_MARK = "image.json"  # in a bundle that belongs to a store: image.bundles, which costs an import
 CAPABLE = ("bounding", "permitted", "effective", "ambient")  # the sets of capabilities that `exec --cap` adds to
@@ -26,8 +26,7 @@ def create(args: Args, context: Context) -> int:
     """Create a container."""
     from runjail.container.create import create as do
 
-    host = context.host()
-    do(_request(args, context), host, context.runtime(host))
+    do(_request(args, context), context.runtime())
     return 0
 
 
@@ -55,8 +54,7 @@ def start(args: Args, context: Context) -> int:
     """Start a created container."""
     from runjail.container.start import start as do
 
-    host = context.host()
-    do(args.words[0], host, context.runtime(host))
+    do(args.words[0], context.runtime())
     return 0
 
 
@@ -65,8 +63,7 @@ def state(args: Args, context: Context) -> int:
     from runjail import jsonio
     from runjail.container.status import document
 
-    host = context.host()
-    return write_stdout(jsonio.dumps(document(context.runtime(host).find(args.words[0]), host)) + "\n")
+    return write_stdout(jsonio.dumps(document(context.runtime().find(args.words[0]))) + "\n")
 
 
 def kill(args: Args, context: Context) -> int:
@@ -74,10 +71,9 @@ def kill(args: Args, context: Context) -> int:
     from runjail.container.kill import SIGTERM, signal_number
     from runjail.container.kill import kill as do
 
-    host = context.host()
     signal = signal_number(args.words[1]) if len(args.words) > 1 else SIGTERM
     pid = _number(args.text("pid") or "0", "--pid", 2**31 - 1)
-    do(args.words[0], signal, args.flag("all"), pid, host, context.runtime(host))
+    do(args.words[0], signal, args.flag("all"), pid, context.runtime())
     return 0
 
 
@@ -85,8 +81,7 @@ def delete(args: Args, context: Context) -> int:
     """Delete a container."""
     from runjail.container.delete import delete as do
 
-    host = context.host()
-    bundle = do(args.words[0], args.flag("force"), host, context.runtime(host))
+    bundle = do(args.words[0], args.flag("force"), context.runtime())
     if bundle and os.path.lexists(f"{bundle}/{IMAGE_MARK}"):
         from runjail.cli.run_image import release
 
@@ -98,8 +93,7 @@ def pause(args: Args, context: Context) -> int:
     """Pause a container."""
     from runjail.container.kill import pause as do
 
-    host = context.host()
-    do(args.words[0], host, context.runtime(host))
+    do(args.words[0], context.runtime())
     return 0
 
 
@@ -107,8 +101,7 @@ def resume(args: Args, context: Context) -> int:
     """Resume a container."""
     from runjail.container.kill import resume as do
 
-    host = context.host()
-    do(args.words[0], host, context.runtime(host))
+    do(args.words[0], context.runtime())
     return 0
 
 
@@ -119,19 +112,18 @@ def run(args: Args, context: Context) -> int:
             "run: --rm and --detach exclude each other: nobody stays to delete it",
             "runjail delete, once it has stopped",
         )
-    host = context.host()
-    runtime = context.runtime(host)
+    runtime = context.runtime()
     if not args.text("image"):
         from runjail.spec.parse import read
 
         _refuse_image_options(args)
         request = _request(args, context)
-        return _run(request, read(f"{request.bundle}/config.json"), context.rest, args, host, runtime)
+        return _run(request, read(f"{request.bundle}/config.json"), context.rest, args, runtime)
     from runjail.cli import run_image
 
     with run_image.new_owned_bundle(args, context, runtime) as making:
         document = run_image.fill(making, args, context)
-        return _run(_request(args, context).replace(bundle=making.path), document, [], args, host, runtime)
+        return _run(_request(args, context).replace(bundle=making.path), document, [], args, runtime)
 
 
 def _refuse_image_options(args: Args) -> None:
@@ -143,19 +135,17 @@ def _refuse_image_options(args: Args) -> None:
             raise UsageError(f"--{name} needs --image: a bundle's config.json says that itself")
 
 
-def _run(
-    request: creating.Request, document: object, command: list[str], args: Args, host: Host, runtime: Runtime
-) -> int:
+def _run(request: creating.Request, document: object, command: list[str], args: Args, runtime: Runtime) -> int:
     from runjail.container.run import run as do
 
-    detach, ours = args.flag("detach"), False
+    detach, attach_terminal = args.flag("detach"), False
     if isinstance(document, dict):
         _change_process(document, args, command)
         _add_volumes(document, args.many("volume"))
         process = document["process"]
         wants = isinstance(process, dict) and process.get("terminal") is True
-        ours = wants and not (detach or request.console_socket)
-    return do(request, document, host, runtime, detach=detach, keep=args.flag("keep"), ours=ours)
+        attach_terminal = wants and not (detach or request.console_socket)
+    return do(request, document, runtime, detach=detach, keep=args.flag("keep"), attach_terminal=attach_terminal)
 
 
 def _change_process(document: dict[str, Any], args: Args, command: list[str]) -> None:
@@ -204,9 +194,8 @@ def execute(args: Args, context: Context) -> int:
     from runjail.container.exec import Request
     from runjail.container.exec import execute as do
 
-    host = context.host()
-    runtime = context.runtime(host)
-    process = _process(args, context, host.os, runtime)
+    runtime = context.runtime()
+    process = _process(args, context, runtime)
     request = Request(
         args.words[0],
         process,
@@ -217,17 +206,17 @@ def execute(args: Args, context: Context) -> int:
         args.flag("ignore-paused"),
     )
     if args.flag("detach"):
-        do(request, host, runtime)
+        do(request, runtime)
         return 0
     from runjail.container.foreground import Terminal, forward_signals, wait
 
     terminal = Terminal() if process.terminal and not request.console_socket else None
-    pid = do(request, host, runtime, terminal.theirs, terminal.show) if terminal else do(request, host, runtime)
+    pid = do(request, runtime, terminal.theirs, terminal.show) if terminal else do(request, runtime)
     forward_signals(pid)
     return terminal.relay(pid) if terminal else wait(pid)
 
 
-def _process(args: Args, context: Context, os_name: str, runtime: Any) -> Any:
+def _process(args: Args, context: Context, runtime: Runtime) -> Process:
     """Return the process to run: of --process, or config.json's with another command."""
     from runjail import jsonio
     from runjail.spec.parse import parse_process, read
@@ -238,7 +227,7 @@ def _process(args: Args, context: Context, os_name: str, runtime: Any) -> Any:
         document = read(_absolute(args.text("process")), "process document")
         if isinstance(document, dict) and args.flag("tty"):
             document["terminal"] = True
-        return parse_process(document, os_name)
+        return parse_process(document, runtime.host.os)
     if not context.rest:
         raise UsageError("exec needs --process or a command", "usage: runjail exec [OPTIONS] ID CMD...")
     config = jsonio.loads(runtime.find(args.words[0]).config())
@@ -257,7 +246,7 @@ def _process(args: Args, context: Context, os_name: str, runtime: Any) -> Any:
     if args.many("cap"):
         sets = document.get("capabilities") or {}
         document["capabilities"] = {**sets, **{kind: [*(sets.get(kind) or []), *args.many("cap")] for kind in CAPABLE}}
-    return parse_process(document, os_name)
+    return parse_process(document, runtime.host.os)
 
 
 def _number(text: str, option: str, maximum: int) -> int:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from runjail.cli.args import Args
-    from runjail.container.state import Runtime
+    from runjail.container.container import Runtime
     from runjail.host.base import Host
     from runjail.nri.invoke import PluginChain
 
@@ -57,11 +57,12 @@ class Context:
 
         return LinuxHost()
 
-    def runtime(self, host: Host) -> Runtime:
-        """Return the state directories."""
-        from runjail.container.state import Runtime, default_root
+    def runtime(self) -> Runtime:
+        """Return the containers of this machine below --root."""
+        from runjail.container.container import Runtime, default_root
 
-        return Runtime(self.root or default_root(host.os), lambda: self.plugins(host), self.allowed_params)
+        host = self.host()
+        return Runtime(host, self.root or default_root(host.os), lambda: self.plugins(host), self.allowed_params)
 
     def settings(self) -> str:
         """Return the path of runjail.toml, "" when there is none."""

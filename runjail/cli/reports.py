@@ -58,9 +58,8 @@ def version(context: Context) -> int:
     """Print the version; the words `runjail version`, `commit:` and `spec:` are what callers look for."""
     from runjail import __version__
 
-    host = context.host()
     return write_stdout(
-        f"runjail version {__version__}\ncommit: v{__version__}\nspec: 1.3.0\nrundir: {context.runtime(host).root}\n"
+        f"runjail version {__version__}\ncommit: v{__version__}\nspec: 1.3.0\nrundir: {context.runtime().root}\n"
     )
 
 
@@ -68,12 +67,11 @@ def list_(args: Args, context: Context) -> int:
     """List containers. What is JSON here, in ps and in events has no blanks, as runc's: scripts search it as text."""
     from runjail.container.query import documents, owner_name
 
-    host = context.host()
     form = choice(args, "table", "json")
-    runtime = context.runtime(host)
+    runtime = context.runtime()
     if args.flag("quiet"):
         return write_stdout("".join(f"{container_id}\n" for container_id in runtime.ids()))
-    found = documents(host, runtime)
+    found = documents(runtime)
     for document in found:
         document["owner"] = owner_name(document["owner"])
     if form == "json":
@@ -86,9 +84,8 @@ def ps(args: Args, context: Context) -> int:
     """List the processes of a container: as a JSON array of pids, or as a table."""
     from runjail.container import query
 
-    host = context.host()
     form = _late_format(context.rest) or choice(args, "table", "json")
-    pids = query.pids(args.words[0], host, context.runtime(host))
+    pids = query.pids(args.words[0], context.runtime())
     if form == "json":
         return write_stdout(jsonio.dumps(pids, tight=True) + "\n")
     return write_stdout(table(query.process_rows(pids)))
@@ -104,9 +101,8 @@ def events(args: Args, context: Context) -> int:
     """Print stats events, one JSON object a line."""
     from runjail.container import query
 
-    host = context.host()
     interval = _duration(args.text("interval") or "5s")
-    for event in query.events(args.words[0], interval, args.flag("stats"), host, context.runtime(host)):
+    for event in query.events(args.words[0], interval, args.flag("stats"), context.runtime()):
         write_stdout(jsonio.dumps(event, tight=True) + "\n")
     return 0
 
@@ -141,8 +137,7 @@ def update(args: Args, context: Context) -> int:
             if not isinstance(part, dict):
                 raise UsageError(f"--resources: {section} is not an object")
             part[name] = text if option.startswith("cpuset") else _size(text, option)
-    host = context.host()
-    do(args.words[0], parse_resources(document), host, context.runtime(host))
+    do(args.words[0], parse_resources(document), context.runtime())
     return 0
 
 
@@ -190,7 +185,7 @@ def spec(args: Args, context: Context) -> int:
 
 def plan(args: Args, context: Context) -> int:
     """Print what create would do on FreeBSD (or Linux)."""
-    from runjail.container.state import check_id, default_root
+    from runjail.container.container import check_id, default_root
     from runjail.plan.plan import check_allowed, make_plan
     from runjail.plan.show import as_data, as_text
     from runjail.spec.parse import parse, read

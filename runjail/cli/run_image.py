@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 
 from runjail.cli.image.manage import storage_size, unpacked
 from runjail.cli.image.session import ImageSession
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runjail.cli.args import Args
-    from runjail.container.state import Runtime
+    from runjail.container.container import Runtime
     from runjail.image.bundle.owned import OwnedBundle
 
 
@@ -30,7 +31,8 @@ def new_owned_bundle(args: Args, context: Context, states: Runtime) -> OwnedBund
     if container.exists():
         raise ContainerExists(container_id)
     name = f"{container_id[:200]}-{os.urandom(6).hex()}"  # the same id may exist below another --root
-    return owned.OwnedBundle(ImageSession(args, context).store, name, os.path.abspath(container.path), is_used)
+    used = partial(is_used, states.host)
+    return owned.OwnedBundle(ImageSession(args, context).store, name, os.path.abspath(container.path), used)
 
 
 def fill(making: OwnedBundle, args: Args, context: Context) -> dict[str, Any]:

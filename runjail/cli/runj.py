@@ -76,7 +76,7 @@ def become(args: Args, context: cli.Context) -> int:
 
     if not args.text("process"):
         raise UsageError("extension exec needs --process FILE")
-    host = context.host()
-    process = parse_process(read(os.path.abspath(args.text("process")), "process document"), host.os)
+    runtime = context.runtime()
+    process = parse_process(read(os.path.abspath(args.text("process")), "process document"), runtime.host.os)
     socket = args.text("console-socket")
-    do(Request(args.words[0], process, "", os.path.abspath(socket) if socket else ""), host, context.runtime(host))
+    do(Request(args.words[0], process, "", os.path.abspath(socket) if socket else ""), runtime)

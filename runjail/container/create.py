@@ -7,8 +7,10 @@ import time
 
 from runjail import jsonio, log, signals
 from runjail.container import init
-from runjail.container.files import write_pid
 from runjail.container.joining import Joining
+from runjail.container.pid_file import write_pid
+from runjail.container.reserve import reserve
+from runjail.container.state import ProcessId
 from runjail.container.status import document as state_document
 from runjail.container.sync import pair
 from runjail.errors import ContainerExists, InvalidConfig, UsageError
@@ -21,8 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
 
-    from runjail.container.state import Container, Runtime
-    from runjail.host.base import Host
+    from runjail.container.container import Container, Runtime
     from runjail.spec.model import Hooks, Spec
     from runjail.steps import Plan
 
@@ -47,7 +48,6 @@ class Request(Record):
 
 def create(
     request: Request,
-    host: Host,
     runtime: Runtime,
     terminal: _socket.socket | None = None,
     document: object = None,
@@ -58,18 +58,19 @@ def create(
     config.json where the caller has read it already.
     """
     container = runtime.container(request.id)
-    raw = document or read(f"{request.bundle}/config.json")
-    spec = parse(raw, host.os)
+    raw = read(f"{request.bundle}/config.json") if document is None else document
+    os_name = container.host.os
+    spec = parse(raw, os_name)
     _check(request, spec, terminal)
     plan = make_plan(
         spec,
         container_id=request.id,
         bundle=request.bundle,
         state=container.path,
-        os=host.os,
+        os=os_name,
         systemd=request.systemd,
     )
-    if spec.freebsd.jail.needs_grant and host.os == "freebsd":
+    if spec.freebsd.jail.needs_grant and os_name == "freebsd":
         check_allowed(spec, *runtime.allowed_params())
     if not os.path.isdir(plan.source):
         raise InvalidConfig([f"root.path: {plan.source} is not a directory"])
@@ -78,17 +79,17 @@ def create(
 
         terminal = console.connect(request.console_socket)
     signals.hold()
-    container = _reserve(request.id, host, runtime)
+    container = _take_id(request.id, runtime)
     try:
         signals.release()
-        _record(container, request, spec, plan, host)
+        _record(container, request, spec, plan)
         container.write("config.json", jsonio.dumps(raw).encode())
-        _build(container, request, spec, plan, host, terminal)
+        _build(container, request, spec, plan, terminal)
         signals.hold()
     except BaseException as error:  # also an interrupt: a half-made container is of no use to anybody
         from runjail.container.delete import roll_back
 
-        roll_back(container, host, error)
+        roll_back(container, error)
         raise
     finally:
         if terminal:
@@ -96,16 +97,16 @@ def create(
     return container
 
 
-def _reserve(container_id: str, host: Host, runtime: Runtime) -> Container:
+def _take_id(container_id: str, runtime: Runtime) -> Container:
     """Take the id. A container from before the machine was last started holds it no longer: nothing of it lives."""
     try:
-        return runtime.reserve(container_id)
+        return reserve(runtime, container_id)
     except ContainerExists:
         from runjail.container.delete import delete_stale
 
-        if not delete_stale(runtime.container(container_id), host):
+        if not delete_stale(runtime.container(container_id)):
             raise
-        return runtime.reserve(container_id)
+        return reserve(runtime, container_id)
 
 
 def _check(request: Request, spec: Spec, terminal: object) -> None:
@@ -124,7 +125,7 @@ def _check(request: Request, spec: Spec, terminal: object) -> None:
             log.warning(f"not granted: unknown capabilities {', '.join(names)}")
 
 
-def _record(container: Container, request: Request, spec: Spec, plan: Plan, host: Host) -> None:
+def _record(container: Container, request: Request, spec: Spec, plan: Plan) -> None:
     """Write down what is known before anything is done."""
     host_state = container.host_state
     host_state.name, host_state.source, host_state.root, host_state.keyring = (
@@ -138,16 +139,11 @@ def _record(container: Container, request: Request, spec: Spec, plan: Plan, host
         "poststart": spec.hooks.poststart,
         "poststop": spec.hooks.poststop,
     }
-    container.data = {
-        "ociVersion": spec.oci_version,
-        "bundle": request.bundle,
-        "created": log.timestamp(time.time_ns()),
-        "owner": str(os.geteuid()),
-        "annotations": dict(spec.annotations),
-        "hooks": {kind: to_data(listed) for kind, listed in hooks_later.items() if listed},
-        "boot": host.boot_id(),
-        "creator": [os.getpid(), host.start_time(os.getpid())],
-    }
+    state = container.state
+    state.oci_version, state.bundle, state.annotations = spec.oci_version, request.bundle, dict(spec.annotations)
+    state.created, state.owner = log.timestamp(time.time_ns()), str(os.geteuid())
+    state.hooks = {kind: to_data(listed) for kind, listed in hooks_later.items() if listed}  # type: ignore[misc]
+    state.boot_id, state.creator = container.host.boot_id(), ProcessId.own(container.host)
     container.save()
 
 
@@ -156,7 +152,6 @@ def _build(
     request: Request,
     spec: Spec,
     plan: Plan,
-    host: Host,
     terminal: _socket.socket | None,
 ) -> None:
     host_state = container.host_state
@@ -164,74 +159,77 @@ def _build(
         log.debug(f"container {container.id}: {step!r}")
     for step in plan.steps:
         if not (step.inside or step.with_init):
-            host.apply(step, host_state, container.note)
+            container.host.apply(step, host_state, container.note)
     gate = init.listen_at_gate(container)
-    link, theirs = pair()
+    parent, child = pair()
     process, inner = spec.process, spec.hooks.create_container
     assert process, "_check has seen to it"
     signals.hold()
-    joined = Joining(host.fork_init(host_state, plan), link)
+    joined = Joining(container.host.fork_init(host_state, plan), parent)
     host_state.pid = joined.pid
     if not host_state.pid:
-        link.close()
+        parent.close()
         preserve, listen = request.preserve, request.listen
-        init.run(init.InitConfig(host, container, plan, process, inner, theirs, gate, terminal, preserve, listen))
-    theirs.close()
+        init.run(init.InitConfig(container, plan, process, inner, child, gate, terminal, preserve, listen))
+    child.close()
     gate.close()
-    _know(container, host)
+    _know(container)
     signals.release()
     if process.oom_score_adj is not None:
-        host.set_oom_score(host_state.pid, process.oom_score_adj)
+        container.host.set_oom_score(host_state.pid, process.oom_score_adj)
     for step in plan.steps:
         if step.with_init:
-            host.apply(step, host_state, container.note)
-    _sync_with_init(container, spec.hooks, host, joined)
+            container.host.apply(step, host_state, container.note)
+    _sync_with_init(container, spec.hooks, joined)
     if request.pid_file:
-        write_pid(container, request.pid_file, host_state.pid)
-    container.data["creator"] = None
+        write_pid(container.directory(), request.pid_file, host_state.pid)
+    container.state.creator = None
     container.save()
     container.unlock()
 
 
-def _know(container: Container, host: Host) -> None:
+def _know(container: Container) -> None:
     """Write down which process init is."""
     host_state = container.host_state
-    host_state.started = host.start_time(host_state.pid)
+    host_state.started = container.host.start_time(host_state.pid)
     container.note(
-        {"undo": "init", "pid": host_state.pid, "started": host_state.started, "boot": container.data["boot"]}
+        {"undo": "init", "pid": host_state.pid, "started": host_state.started, "boot": container.state.boot_id}
     )
     container.save()
 
 
-def _sync_with_init(container: Container, listed: Hooks, host: Host, joined: Joining) -> None:
-    """Let init go to its place before the gate; hooks run on its way, without our lock."""
+def _sync_with_init(container: Container, listed: Hooks, joined: Joining) -> None:
+    """Let init go to its place before the gate; hooks run on its way, while the container is not locked."""
     link = joined.link
-    state = state_document(container, host, "creating")
+    state = state_document(container, "creating")
     hooked = listed.prestart or listed.create_runtime or listed.create_container
     link.send(go=[container.host_state.cgroup, container.host_state.devices])  # a scope has them since init was forked
     if not hooked:
         link.send(confine=state)  # it need not wait for us
     link.expect("isolated")  # so far nobody inside can stop it, and mounts may take their time
-    host.record_namespaces(container.host_state)
-    if hooked:
-        from runjail.container import hooks
+    container.host.record_namespaces(container.host_state)
+    if not hooked:
+        joined.expect("parked", lambda pid: _change_init(container, pid))
+        return
+    from runjail.container import hooks
 
-        container.save()
-        container.unlock()
-        hooks.run("prestart", listed.prestart, state, container.data["bundle"])
-        hooks.run("createRuntime", listed.create_runtime, state, container.data["bundle"])
+    container.save()
+    with container.unlocked():
+        hooks.run("prestart", listed.prestart, state, container.state.bundle)
+        hooks.run("createRuntime", listed.create_runtime, state, container.state.bundle)
         link.send(confine=state)
-    if listed.create_container:
-        link.expect("hooked")
+        if listed.create_container:
+            link.expect("hooked")
+        joined.expect("parked", lambda pid: _change_unlocked(container, pid))
 
-    def known(pid: int) -> None:
-        """Init appears in a pid namespace of others: it is another process from now on."""
-        if hooked:
-            container.lock()
-        container.host_state.pid = pid
-        _know(container, host)
-        host.record_namespaces(container.host_state)
 
-    joined.expect("parked", known)
-    if hooked:
-        container.lock()
+def _change_init(container: Container, pid: int) -> None:
+    """Init has appeared in a pid namespace of others: it is another process from now on."""
+    container.host_state.pid = pid
+    container.host.record_namespaces(container.host_state)
+    _know(container)
+
+
+def _change_unlocked(container: Container, pid: int) -> None:
+    with container:
+        _change_init(container, pid)

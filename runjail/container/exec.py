@@ -6,9 +6,8 @@ import os
 
 from runjail import log, signals
 from runjail.container import console, joining, program
-from runjail.container.files import write_pid
 from runjail.container.joining import Joining
-from runjail.container.state import stored_process
+from runjail.container.pid_file import write_pid
 from runjail.container.status import status
 from runjail.container.sync import SyncSocket, error_from_message, pair
 from runjail.errors import HostError, UsageError, WrongStatus
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn
 
-    from runjail.container.state import Container, Runtime
-    from runjail.host.base import Host
+    from runjail.container.container import Container, Runtime
     from runjail.spec.model import Process
 
 REFUSALS = {
@@ -47,7 +45,6 @@ class Request(Record):
 
 def execute(
     request: Request,
-    host: Host,
     runtime: Runtime,
     terminal: _socket.socket | None = None,
     before: Callable[[int], None] = lambda pid: None,
@@ -59,28 +56,28 @@ def execute(
     terminal: a connected socket for the terminal's master, instead of request.console_socket. before: called with
     the pid when the terminal was sent and the program does not run yet.
     """
-    container = _find(request, host, runtime)
+    container = _find(request, runtime)
     if request.pid_file:
         require_replaceable(request.pid_file)
     log.debug(f"container {container.id}: exec {request.process.args!r}")
     terminal = _connect(request, terminal)
-    request = request.replace(process=_complete(request.process, container, host))
-    master, slave = host.open_console(request.process, container.host_state) if terminal else (-1, -1)
-    link, theirs = pair()
+    request = request.replace(process=_complete(request.process, container))
+    master, slave = container.host.open_console(request.process, container.host_state) if terminal else (-1, -1)
+    parent, child = pair()
     signals.hold()
-    joined = Joining(host.fork_joining(container.host_state), link)
+    joined = Joining(container.host.fork_joining(container.host_state), parent)
     if not joined.pid:
-        link.close()
-        _child(request, container, host, theirs, slave)
-    theirs.close()
+        parent.close()
+        _child(request, container, child, slave)
+    child.close()
     try:
         signals.release()
         if terminal:
             os.close(slave)
             console.send(terminal, master)
         if request.process.oom_score_adj is not None:
-            host.set_oom_score(joined.pid, request.process.oom_score_adj)
-        link.send(go=True)
+            container.host.set_oom_score(joined.pid, request.process.oom_score_adj)
+        parent.send(go=True)
         _sync_with_child(request, container, joined, before)
     except BaseException:
         signals.hold()
@@ -89,41 +86,41 @@ def execute(
     return joined.pid
 
 
-def exec_in_place(request: Request, host: Host, runtime: Runtime) -> NoReturn:
+def exec_in_place(request: Request, runtime: Runtime) -> NoReturn:
     """Be the process instead of starting it, for callers who wait for our own pid. Where entering needs no fork.
 
     The caller has loaded what host.enter needs. Raises as long as the program does not run, also from inside.
     """
-    container = _find(request, host, runtime)
-    request = request.replace(process=_complete(request.process, container, host))
+    container = _find(request, runtime)
+    request = request.replace(process=_complete(request.process, container))
     terminal = _connect(request, None)
-    master, slave = host.open_console(request.process, container.host_state) if terminal else (-1, -1)
+    master, slave = container.host.open_console(request.process, container.host_state) if terminal else (-1, -1)
     if terminal:
         console.send(terminal, master)
-    env = _enter(request, container, host, [], slave)
+    env = _enter(request, container, [], slave)
     path = program.find(request.process)
     program.lead(slave >= 0)
     env |= program.listening(request.listen)
     program.reset_signals()
-    host.restrict_calls()
+    container.host.restrict_calls()
     program.execute(path, request.process, env)
     raise HostError("execve has returned")
 
 
-def _find(request: Request, host: Host, runtime: Runtime) -> Container:
+def _find(request: Request, runtime: Runtime) -> Container:
     """Return the container, if it takes new processes now."""
     container = runtime.find(request.id)
-    now = status(container, host)
+    now = status(container)
     if now in REFUSALS and not (now == "paused" and request.ignore_paused):
         raise WrongStatus(REFUSALS[now])
     return container
 
 
-def _complete(process: Process, container: Container, host: Host) -> Process:
+def _complete(process: Process, container: Container) -> Process:
     """Give a process that does not name its capabilities or oomScoreAdj the container's own, as runc does."""
     if process.capabilities is not None and process.oom_score_adj is not None:
         return process
-    own = stored_process(container, host.os)
+    own = container.process()
     capabilities = own.capabilities if process.capabilities is None else process.capabilities
     score = own.oom_score_adj if process.oom_score_adj is None else process.oom_score_adj
     return process.replace(capabilities=capabilities, oom_score_adj=score)
@@ -145,7 +142,7 @@ def _sync_with_child(request: Request, container: Container, joined: Joining, be
         joined.expect("ready")
         before(joined.pid)
         if request.pid_file:
-            write_pid(container, request.pid_file, joined.pid)
+            write_pid(container.directory(), request.pid_file, joined.pid)
         signals.hold()  # from here on it runs
         link.send(exec=True)
         link.expect("exec", seconds=ANSWER_SECONDS)
@@ -166,12 +163,12 @@ def _remove_pid_file(path: str) -> None:
         pass
 
 
-def _child(request: Request, container: Container, host: Host, link: SyncSocket, slave: int) -> None:
+def _child(request: Request, container: Container, link: SyncSocket, slave: int) -> None:
     """Be the process that enters, appears inside and becomes the program. slave: its terminal, -1 without one."""
     try:
         link.expect("go")
-        env = _enter(request, container, host, [link.fileno()], slave)
-        joining.appear(host, link)
+        env = _enter(request, container, [link.fileno()], slave)
+        joining.appear(container.host, link)
         path = program.find(request.process)  # only now is there a /proc/self
         program.lead(slave >= 0)
         env |= program.listening(request.listen)
@@ -179,7 +176,7 @@ def _child(request: Request, container: Container, host: Host, link: SyncSocket,
         link.expect("exec")
         program.reset_signals()
         link.send(exec=True)
-        host.restrict_calls()
+        container.host.restrict_calls()
         program.execute(path, request.process, env)
     except BaseException as error:
         link.report(error)
@@ -187,13 +184,13 @@ def _child(request: Request, container: Container, host: Host, link: SyncSocket,
     os._exit(1)
 
 
-def _enter(request: Request, container: Container, host: Host, keep: list[int], slave: int) -> dict[bytes, bytes]:
+def _enter(request: Request, container: Container, keep: list[int], slave: int) -> dict[bytes, bytes]:
     """Enter the container and take on the identity. Returns the program's environment."""
     process = request.process
     forbid_imports()
-    host.enter(container.host_state, [*keep, *range(3, 3 + request.preserve), slave])
+    container.host.enter(container.host_state, [*keep, *range(3, 3 + request.preserve), slave])
     if slave >= 0:
         program.use_terminal(slave)
     program.settle(process, make_cwd=False)
-    program.take_on(process, host.apply_credentials)
+    program.take_on(process, container.host.apply_credentials)
     return program.environment(process)

@@ -11,8 +11,8 @@ import _socket
 import os
 
 from runjail.container import console, program
+from runjail.container.container import GATE
 from runjail.container.joining import appear
-from runjail.container.state import GATE
 from runjail.container.sync import SyncSocket
 from runjail.errors import RunjailError
 from runjail.host.base import WorkingDirectory, forbid_imports
@@ -22,8 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    from runjail.container.state import Container
-    from runjail.host.base import Host
+    from runjail.container.container import Container
     from runjail.spec.model import Hook, Process
     from runjail.steps import Plan
 
@@ -44,7 +43,6 @@ class InitConfig(Record):
     the program inherits; listen: how many of them are systemd's.
     """
 
-    host: Host
     container: Container
     plan: Plan
     process: Process
@@ -63,7 +61,7 @@ def run(launch: InitConfig) -> NoReturn:
     try:
         _enter(launch)
         env = program.environment(process)
-        appear(launch.host, link)
+        appear(launch.container.host, link)
         path = program.find(process)  # only now is there a /proc/self
         program.lead(launch.terminal is not None)
         env |= program.listening(launch.listen)
@@ -77,7 +75,7 @@ def run(launch: InitConfig) -> NoReturn:
     try:
         program.reset_signals()
         starter.send(exec=True)
-        launch.host.restrict_calls()
+        launch.container.host.restrict_calls()
         program.execute(path, process, env)
     except RunjailError as error:
         starter.report(error)
@@ -87,12 +85,13 @@ def run(launch: InitConfig) -> NoReturn:
 
 def _enter(launch: InitConfig) -> None:
     """Build what is built inside, run the createContainer hooks, confine ourselves, take on the identity."""
-    host, host_state, process, link = launch.host, launch.container.host_state, launch.process, launch.link
+    container, process, link = launch.container, launch.process, launch.link
+    host, host_state = container.host, container.host_state
     host_state.cgroup, host_state.devices = link.expect("go")["go"]
     os.setsid()
     for step in launch.plan.steps:
         if step.inside:
-            host.apply(step, host_state, launch.container.note)
+            host.apply(step, host_state, container.note)
     link.send(isolated=True)
     state = link.expect("confine")["confine"]
     if launch.hooks:

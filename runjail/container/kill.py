@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 
-from runjail.container.state import PAUSED
+from runjail.container.container import PAUSED
 from runjail.container.status import status
 from runjail.errors import NotRunning, UsageError, WrongStatus
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runjail.container.state import Container, Runtime
-    from runjail.host.base import Host
+    from runjail.container.container import Container, Runtime
 
 SIGTERM, SIGKILL = 15, 9
 
@@ -35,71 +34,71 @@ def signal_number(text: str) -> int:
     raise UsageError(f'unknown signal "{text[:40]}"')
 
 
-def kill(container_id: str, signal: int, everyone: bool, pid: int, host: Host, runtime: Runtime) -> None:
+def kill(container_id: str, signal: int, everyone: bool, pid: int, runtime: Runtime) -> None:
     """Send a signal to init, to one process of the container, or to all of them.
 
     A stopped container is an error for one signal and success for `everyone`, who are gone already.
     """
     container = runtime.find(container_id)
-    now = status(container, host)
+    now = status(container)
     if now == "stopped" and not everyone:
         raise NotRunning(container_id)
     if now == "creating" and not container.host_state.pid:
         raise NotRunning(container_id)
     if now == "paused" and signal == SIGKILL:  # what is frozen does not die
-        _thaw(container, host)
+        _thaw(container)
     if everyone:
-        if container.data["boot"] == host.boot_id():
-            host.kill_all(container.host_state, signal)
+        if container.state.boot_id == container.host.boot_id():
+            container.host.kill_all(container.host_state, signal)
     else:
-        _kill_one(container, pid, signal, host)
+        _kill_one(container, pid, signal)
 
 
-def _kill_one(container: Container, pid: int, signal: int, host: Host) -> None:
+def _kill_one(container: Container, pid: int, signal: int) -> None:
     host_state = container.host_state
     target = pid or host_state.pid
-    if target != host_state.pid and target not in host.processes(host_state):
+    if target != host_state.pid and target not in container.host.processes(host_state):
         raise NotRunning(f"{container.id}: it has no process {target}")
-    started = host.start_time(target) if target != host_state.pid else host_state.started
-    if not host.kill(host_state, target, started, signal):
+    started = container.host.start_time(target) if target != host_state.pid else host_state.started
+    if not container.host.kill(host_state, target, started, signal):
         raise NotRunning(container.id)
 
 
-def pause(container_id: str, host: Host, runtime: Runtime) -> None:
+def pause(container_id: str, runtime: Runtime) -> None:
     """Stop every process of a running container until `resume`."""
     with runtime.container(container_id) as container:
         container.load()
-        _require(container, host, "running", "pause")
-        if container.data.get("nri"):
-            _ask_plugins(container, host, "pause")
-            _require(container, host, "running", "pause")
+        _require(container, "running", "pause")
+        if container.state.nri_plugins:
+            _ask_plugins(container, "pause")
+            _require(container, "running", "pause")
         os.close(container.open(PAUSED, os.O_CREAT | os.O_WRONLY))
-        host.freeze(container.host_state)
+        container.host.freeze(container.host_state)
 
 
-def resume(container_id: str, host: Host, runtime: Runtime) -> None:
+def resume(container_id: str, runtime: Runtime) -> None:
     """Let a paused container run again."""
     with runtime.container(container_id) as container:
         container.load()
-        _require(container, host, "paused", "resume")
-        if container.data.get("nri"):
-            _ask_plugins(container, host, "resume")
-            _require(container, host, "paused", "resume")
-        _thaw(container, host)
+        _require(container, "paused", "resume")
+        if container.state.nri_plugins:
+            _ask_plugins(container, "resume")
+            _require(container, "paused", "resume")
+        _thaw(container)
 
 
-def _require(container: Container, host: Host, wanted: str, verb: str) -> None:
-    now = status(container, host)
+def _require(container: Container, wanted: str, verb: str) -> None:
+    now = status(container)
     if now != wanted:
         raise WrongStatus(f"cannot {verb} a container that is not {wanted}: {now}")
 
 
-def _ask_plugins(container: Container, host: Host, state: str) -> None:
+def _ask_plugins(container: Container, state: str) -> None:
     from runjail.container import nri
 
-    nri.invoke_plugins(state, container, host)
+    nri.invoke_plugins(state, container)
 
 
-def _thaw(container: Container, host: Host) -> None:
-    host.thaw(container.host_state)
+def _thaw(container: Container) -> None:
+    container.host.thaw(container.host_state)
     container.drop(PAUSED)

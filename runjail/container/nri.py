@@ -16,8 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runjail.container.state import Container
-    from runjail.host.base import Host
+    from runjail.container.container import Container
     from runjail.nri.invoke import PluginChain
 
 KINDS = {"mnt": "mount", "net": "network"}  # config.json's words for the kernel's
@@ -35,36 +34,34 @@ PLACES = {
 }
 
 
-def run(plugins: PluginChain, state: str, container: Container, host: Host) -> None:
+def run(plugins: PluginChain, state: str, container: Container) -> None:
     """Ask all plugins about a container; a result may move its resource group. Raises PluginError at the first failure.
 
-    No lock of ours may be held: a plugin may call runjail for the same container.
+    The container must not be locked: a plugin may call runjail for the same container.
     """
-    subject = describe(container, host, state)
+    subject = describe(container, state)
     try:
-        plugins.run(state, subject, os.path.dirname(container.path), lambda path: _regroup(container, host, path))
+        plugins.run(state, subject, os.path.dirname(container.path), lambda path: _regroup(container, path))
     except PluginError as error:
         if state == "create":  # who failed has nothing to take back, and would only fail once more
-            container.data["nri"] = list(error.answered)
+            container.state.nri_plugins = list(error.answered)
         raise
 
 
-def invoke_plugins(state: str, container: Container, host: Host) -> None:
+def invoke_plugins(state: str, container: Container) -> None:
     """Let go of the lock, ask the plugins that are configured now, and take it again with the facts of now."""
-    plugins = container.plugins()
+    plugins = container.runtime.plugins()
     if plugins:
-        container.unlock()
-        run(plugins.only(container.data["nri"]), state, container, host)
-        container.lock()
-        container.load()
+        with container.unlocked():
+            run(plugins.only(container.state.nri_plugins), state, container)
 
 
-def notify_delete(told: list[str], container: Container, host: Host) -> None:
+def notify_delete(told: list[str], container: Container) -> None:
     """Tell these plugins that the container is gone. Nothing that goes wrong stops `delete`. No lock is held."""
     try:
-        plugins = container.plugins()
+        plugins = container.runtime.plugins()
         if plugins:
-            subject = describe(container, host, "delete")
+            subject = describe(container, "delete")
             plugins.only(told).run_all("delete", subject, os.path.dirname(container.path), log.warning)
     except (RunjailError, ValueError) as error:
         log.warning(f"NRI plugins of container {container.id}: {error}")
@@ -72,28 +69,30 @@ def notify_delete(told: list[str], container: Container, host: Host) -> None:
         log.warning(f"NRI plugins of container {container.id}: {reason(error)}")
 
 
-def describe(container: Container, host: Host, state: str) -> ContainerInfo:
+def describe(container: Container, state: str) -> ContainerInfo:
     """Return what plugins are told of a container."""
-    host_state, data = container.host_state, container.data
-    said = jsonio.loads(container.config()).get("linux") or {}
+    host_state = container.host_state
+    linux = jsonio.loads(container.config()).get("linux") or {}
     pid = 0 if state == "delete" else host_state.pid
     return ContainerInfo(
         id=container.id,
         pid=pid,
-        annotations=data["annotations"],
-        resources=_resources(said.get("resources"), data.get("updates", {})),
-        namespaces=_namespaces(said.get("namespaces"), host_state.namespaces, pid) if host.os == "linux" else {},
-        cgroups_path=_group(said.get("cgroupsPath") or "", host_state.cgroup),
-        jail=host_state.name if host.os == "freebsd" else "",
+        annotations=container.state.annotations,
+        resources=_resources(linux.get("resources"), container.state.updates),
+        namespaces=_namespaces(linux.get("namespaces"), host_state.namespaces, pid)
+        if container.host.os == "linux"
+        else {},
+        cgroups_path=_group(linux.get("cgroupsPath") or "", host_state.cgroup),
+        jail=host_state.name if container.host.os == "freebsd" else "",
         jid=host_state.jid,
     )
 
 
-def _resources(said: dict[str, Any] | None, updates: dict[str, Any]) -> dict[str, Any] | None:
+def _resources(declared: dict[str, Any] | None, updates: dict[str, Any]) -> dict[str, Any] | None:
     """Return linux.resources of config.json with what `update` has changed since."""
     if not updates:
-        return said
-    resources = {**(said or {})}
+        return declared
+    resources = {**(declared or {})}
     for name, value in updates.items():
         section, key = PLACES[name]
         resources[section] = {**(resources.get(section) or {}), key: value}
@@ -108,14 +107,14 @@ def _namespaces(listed: list[dict[str, Any]] | None, own: dict[str, int], pid: i
     return {kind: paths.get(kind) or (f"/proc/{pid}/ns/{short.get(kind, kind)}" if pid else "") for kind in kinds}
 
 
-def _group(said: str, real: str) -> str:
+def _group(declared: str, real: str) -> str:
     """Return the resource group's path as config.json spells it, if that is where the container is."""
-    spelled = "/".join(name for name in said.split("/") if name not in ("", "."))
-    return said if not real or spelled == real else f"/{real}"
+    spelled = "/".join(name for name in declared.split("/") if name not in ("", "."))
+    return declared if not real or spelled == real else f"/{real}"
 
 
-def _regroup(container: Container, host: Host, path: str) -> None:
+def _regroup(container: Container, path: str) -> None:
     with container:
         container.load()
-        host.move_cgroup(path, container.host_state, container.note)
+        container.host.move_cgroup(path, container.host_state, container.note)
         container.save()

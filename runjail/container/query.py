@@ -6,7 +6,7 @@ import os
 import time
 
 from runjail import log
-from runjail.container.state import Container
+from runjail.container.container import Container, Runtime
 from runjail.container.status import document, status
 from runjail.errors import ContainerNotFound, HostError, RunjailError, WrongStatus
 
@@ -15,16 +15,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from runjail.container.state import Runtime
     from runjail.host.base import Host
 
 
-def documents(host: Host, runtime: Runtime) -> list[dict[str, Any]]:
+def documents(runtime: Runtime) -> list[dict[str, Any]]:
     """Return the state documents of all containers; a damaged one's has the status damaged, and the log says why."""
     found = []
     for container_id in runtime.ids():
         try:
-            found.append(document(runtime.find(container_id), host))
+            found.append(document(runtime.find(container_id)))
         except ContainerNotFound:  # deleted meanwhile
             continue
         except RunjailError as error:
@@ -51,17 +50,16 @@ def _damaged(container_id: str, runtime: Runtime) -> dict[str, Any]:
     }
 
 
-def is_used(state: str, bundle: str) -> bool:
+def is_used(host: Host, state: str, bundle: str) -> bool:
     """Say whether the container in a state directory was made of a bundle of this name; a damaged one may have been."""
-    container = Container(os.path.basename(state), state)
+    container = Container(os.path.basename(state), Runtime(host, os.path.dirname(state)))
     try:
         container.load()
     except ContainerNotFound:
         return False
     except HostError:
         return True
-    made_of: str = container.data["bundle"]
-    return os.path.basename(made_of) == bundle
+    return os.path.basename(container.state.bundle) == bundle
 
 
 def owner_name(owner: str) -> str:
@@ -74,10 +72,10 @@ def owner_name(owner: str) -> str:
         return owner
 
 
-def pids(container_id: str, host: Host, runtime: Runtime) -> list[int]:
+def pids(container_id: str, runtime: Runtime) -> list[int]:
     """Return the pids of all processes of a container: none of a stopped one, unless some outlive its first."""
     container = runtime.find(container_id)
-    return host.processes(container.host_state) if container.data["boot"] == host.boot_id() else []
+    return runtime.host.processes(container.host_state) if container.state.boot_id == runtime.host.boot_id() else []
 
 
 def process_rows(numbers: list[int]) -> list[tuple[str, ...]]:
@@ -107,17 +105,17 @@ def _row(process: Any) -> tuple[str, ...]:
     return (owner_name(str(process.uids().real)), str(process.pid), str(process.ppid()), begun, clock, command)
 
 
-def events(container_id: str, interval: float, once: bool, host: Host, runtime: Runtime) -> Iterator[dict[str, Any]]:
+def events(container_id: str, interval: float, once: bool, runtime: Runtime) -> Iterator[dict[str, Any]]:
     """Yield a stats event now, and then every `interval` seconds until the container stops."""
     container = runtime.find(container_id)
-    if status(container, host) in ("stopped", "creating"):
+    if status(container) in ("stopped", "creating"):
         raise WrongStatus(f"container with id {container_id} is not running")
     while True:
-        yield {"type": "stats", "id": container_id, "data": host.usage(container.host_state)}
+        yield {"type": "stats", "id": container_id, "data": container.host.usage(container.host_state)}
         if once:
             return
         deadline = time.monotonic() + interval
         while time.monotonic() < deadline:
             time.sleep(min(0.1, interval))
-            if not os.path.exists(container.path) or status(container, host) == "stopped":
+            if not os.path.exists(container.path) or status(container) == "stopped":
                 return

@@ -9,19 +9,21 @@ from runjail.errors import ContainerExists, ContainerNotFound, HostError, reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runjail.container.state import Container
+    from runjail.container.container import Container, Runtime
 
 SECONDS = 30.0  # for who has locked a directory without facts to write some, or to remove it
 POLL = 0.001
 
 
-def reserve(container: Container, root: str) -> Container:
-    """Make the directory of a new container below `root`, or take one that is nobody's, and lock it.
+def reserve(runtime: Runtime, container_id: str) -> Container:
+    """Make the directory of a new container, or take one that is nobody's, and lock it.
 
-    Raises ContainerExists, HostError when it cannot be made, or what is left in it cannot be removed.
+    Raises UsageError for an id that cannot be one, ContainerExists, HostError when it cannot be made, or when what is
+    left in it cannot be removed.
     """
+    container = runtime.container(container_id)
     while True:
-        _make(container.path, root)
+        _make(container.path, runtime.root)
         try:
             _take(container)
             return container

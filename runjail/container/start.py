@@ -6,7 +6,8 @@ import _socket
 import os
 
 from runjail import signals
-from runjail.container.state import GATE, stored_hooks, stored_process
+from runjail.container.container import GATE
+from runjail.container.state import ProcessId
 from runjail.container.status import document, status
 from runjail.container.sync import SyncSocket, error_from_message
 from runjail.errors import NoAnswer, NotRunning, RunjailError, WrongStatus
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from runjail.container.state import Container, Runtime
-    from runjail.host.base import Host
+    from runjail.container.container import Container, Runtime
     from runjail.nri.invoke import PluginChain
     from runjail.spec.model import Hook, Process
 
@@ -31,12 +31,12 @@ REFUSALS = {
 }
 
 
-def start(container_id: str, host: Host, runtime: Runtime) -> None:
+def start(container_id: str, runtime: Runtime) -> None:
     """Start the container that has this id now; see start_made."""
-    start_made(runtime.container(container_id), host)
+    start_made(runtime.container(container_id))
 
 
-def start_made(container: Container, host: Host) -> None:
+def start_made(container: Container) -> None:
     """Ask the NRI plugins, run the startContainer hooks inside, open the gate, run the poststart hooks.
 
     A plugin or hook that fails undoes the whole container. Returns once the program has replaced init. Raises
@@ -44,45 +44,41 @@ def start_made(container: Container, host: Host) -> None:
     """
     with container:
         container.load()
-        _require_created(container, host)
-        nri, inside = container.plugins(), stored_hooks(container, "startContainer")
+        _require_created(container)
+        nri, inside = container.runtime.plugins(), container.state.hooks_of("startContainer")
         if nri or inside:
-            _claim(container, host, nri.names() if nri else [])
-            _undo_on_failure(container, host, lambda: _prepare(container, host, nri, inside))
-            container.lock()
-            _require_created(container, host)
+            _claim(container, nri.names() if nri else [])
+            with container.unlocked():
+                _undo_on_failure(container, lambda: _prepare(container, nri, inside))
+            _require_created(container)
         signals.hold()
         try:
             open_gate(container)
         except NoAnswer:  # it has been told to go on and would, some time, in a container that could not be started
-            host.kill_all(container.host_state, SIGKILL)
+            container.host.kill_all(container.host_state, SIGKILL)
             raise
-    listed = stored_hooks(container, "poststart")
+    listed = container.state.hooks_of("poststart")
     if listed:
-        _undo_on_failure(container, host, lambda: _run_poststart(container, host, listed))
+        _undo_on_failure(container, lambda: _run_poststart(container, listed))
 
 
-def _require_created(container: Container, host: Host) -> None:
-    now = status(container, host)
+def _require_created(container: Container) -> None:
+    now = status(container)
     if now != "created":
         raise WrongStatus(REFUSALS[now])
 
 
-def _claim(container: Container, host: Host, nri: list[str]) -> None:
-    """Write down who starts the container, so that its hooks run once, and which plugins `delete` has to tell.
-
-    Then let go of the lock for them.
-    """
-    starter = container.data.get("starter")
-    if starter and host.start_time(starter[0]) == starter[1]:
+def _claim(container: Container, nri: list[str]) -> None:
+    """Write down who starts the container, so that its hooks run once, and which plugins `delete` has to tell."""
+    state = container.state
+    if state.starter and state.starter.lives(container.host):
         raise WrongStatus(REFUSALS["running"])
-    container.data["starter"] = [os.getpid(), host.start_time(os.getpid())]
-    container.data["nri"] = nri
+    state.starter = ProcessId.own(container.host)
+    state.nri_plugins = nri
     container.save()
-    container.unlock()
 
 
-def _undo_on_failure(container: Container, host: Host, hooks_run: Callable[[], None]) -> None:
+def _undo_on_failure(container: Container, hooks_run: Callable[[], None]) -> None:
     try:
         signals.release()
         hooks_run()
@@ -91,49 +87,49 @@ def _undo_on_failure(container: Container, host: Host, hooks_run: Callable[[], N
     except (RunjailError, KeyboardInterrupt) as error:
         from runjail.container.delete import roll_back
 
-        roll_back(container, host, error)
+        roll_back(container, error)
         raise
 
 
-def _prepare(container: Container, host: Host, asked: PluginChain | None, inside: tuple[Hook, ...]) -> None:
+def _prepare(container: Container, plugins: PluginChain | None, inside: tuple[Hook, ...]) -> None:
     """Do what comes before the gate is opened. No lock is held."""
-    if asked:
+    if plugins:
         from runjail.container import nri
 
-        nri.run(asked, "create", container, host)
+        nri.run(plugins, "create", container)
     if inside:
-        _run_inside(container, host, inside)
+        _run_inside(container, inside)
 
 
-def _run_poststart(container: Container, host: Host, listed: tuple[Hook, ...]) -> None:
+def _run_poststart(container: Container, listed: tuple[Hook, ...]) -> None:
     from runjail.container import hooks
 
-    hooks.run("poststart", listed, document(container, host, "running"), container.data["bundle"])
+    hooks.run("poststart", listed, document(container, "running"), container.state.bundle)
 
 
-def _run_inside(container: Container, host: Host, listed: tuple[Hook, ...]) -> None:
+def _run_inside(container: Container, listed: tuple[Hook, ...]) -> None:
     """Run hooks in the container, as whom its program will run: a child enters it, with all that it needs imported."""
     from runjail.container.joining import Joining
     from runjail.container.sync import pair
 
-    state, process = document(container, host, "created"), stored_process(container, host.os)
-    link, theirs = pair()
-    joined = Joining(host.fork_joining(container.host_state), link)
+    state, process = document(container, "created"), container.process()
+    parent, child = pair()
+    joined = Joining(container.host.fork_joining(container.host_state), parent)
     if not joined.pid:
         try:
-            link.close()
-            _be_hooked(container, host, listed, state, process, theirs)
+            parent.close()
+            _be_hooked(container, listed, state, process, child)
         except BaseException as error:
-            theirs.report(error)
+            child.report(error)
         os._exit(0)
-    theirs.close()
+    child.close()
     try:
         if process.oom_score_adj is not None:
-            host.set_oom_score(joined.pid, process.oom_score_adj)
-        link.send(go=True)
+            container.host.set_oom_score(joined.pid, process.oom_score_adj)
+        parent.send(go=True)
         joined.expect("begun")
         limited = all(hook.timeout for hook in listed)  # else they may take as long as they like
-        link.expect("done", seconds=sum(hook.timeout or 0 for hook in listed) + ANSWER_SECONDS if limited else 0)
+        parent.expect("done", seconds=sum(hook.timeout or 0 for hook in listed) + ANSWER_SECONDS if limited else 0)
     finally:
         signals.hold()
         joined.end()
@@ -141,7 +137,6 @@ def _run_inside(container: Container, host: Host, listed: tuple[Hook, ...]) -> N
 
 def _be_hooked(
     container: Container,
-    host: Host,
     listed: tuple[Hook, ...],
     state: dict[str, Any],
     process: Process,
@@ -152,10 +147,10 @@ def _be_hooked(
 
     link.expect("go")
     forbid_imports()
-    host.enter(container.host_state, [link.fileno()])
-    program.take_on(process, host.apply_credentials)
+    container.host.enter(container.host_state, [link.fileno()])
+    program.take_on(process, container.host.apply_credentials)
     env = tuple(os.fsdecode(b"%s=%s" % pair) for pair in program.environment(process).items())
-    joining.appear(host, link)
+    joining.appear(container.host, link)
     program.lead(False)
     link.send(begun=True)
     hooks.run("startContainer", tuple(hook.replace(env=hook.env or env) for hook in listed), state)

@@ -1,388 +1,158 @@
-"""The state directory: facts about each container, one directory an id.
+"""What state.json says of a container, typed. Other versions read it, so its keys stay as they are.
 
-    ROOT/ID/state.json    facts (written beside, then renamed)
-    ROOT/ID/config.json   the config as it was at create
-    ROOT/ID/undo          notes, one JSON line each, written before the step they take back
-    ROOT/ID/gate          socket on which a created container's init waits; gone once it was started
-    ROOT/ID/paused        exists while paused
-    ROOT/ID/beside.PID    link to a half-written pid file beside the caller's (container/files.py)
-
-mkdir(2) reserves an id; flock(2) on the directory serialises verbs. Whoever holds the lock works below the descriptor
-that is locked, and what is at the path is compared with it, so a directory of the same name that somebody made
-meanwhile is never taken for this one. A directory without facts and notes that nobody has locked is nobody's: its
-creator died before it did anything, or a boot took the files away (rc.d/cleanvar).
-
-Nothing is synced to disk: a crash of a process loses nothing, and after a crash of the machine the jails and mounts are
-gone anyway and status says so.
+Keys that a later version writes are kept as they were found.
 """
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
-import time
 
-from runjail import jsonio
-from runjail.errors import Busy, ContainerNotFound, HostError, UsageError, reason
 from runjail.host.base import HostState
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
-    from runjail.host.base import Note
-    from runjail.nri.invoke import PluginChain
-    from runjail.spec.model import Hook, Process
-
-GATE, PAUSED = "gate", "paused"
-ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+.-")
-ID_LENGTH = 255
-LOCK_SECONDS = 30.0
-LOCK_POLL = 0.005
-FACTS_FILE, NOTES_FILE = "state.json", "undo"
-FACTS: dict[str, tuple[type, ...]] = {
-    "ociVersion": (str,),
-    "bundle": (str,),
-    "created": (str,),
-    "owner": (str,),
-    "annotations": (dict,),
-    "hooks": (dict,),
-    "boot": (str,),
-    "creator": (list, type(None)),
-    "box": (dict,),
-}
-
-
-def check_id(container_id: str) -> str:
-    """Return the id if it may be one: `[A-Za-z0-9_+.-]{1,255}`, not `.` or `..`. Raises UsageError."""
-    if (
-        not 1 <= len(container_id) <= ID_LENGTH
-        or not ID_CHARACTERS.issuperset(container_id)
-        or container_id in (".", "..")
-    ):
-        raise UsageError(f"invalid container ID format: {ascii(container_id)[:80]}")
-    return container_id
-
-
-def default_root(os_name: str) -> str:
-    """Return where state lives when nobody says: below a non-empty XDG_RUNTIME_DIR for users other than root."""
-    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    if os.geteuid() and runtime:
-        return f"{runtime}/runjail"
-    return "/var/run/runjail" if os_name == "freebsd" else "/run/runjail"
-
-
-def no_plugins() -> PluginChain | None:
-    """Say that no NRI plugins are configured."""
-    return None
-
-
-class Container:
-    """One container's directory. `data` holds state.json's facts, `box` the host's part of them.
-
-    plugins: returns the NRI plugins that are configured, None for none. Raises InvalidConfig. made: which container it
-    has to be (identity); to whom that is given, another one with the id does not exist.
-    """
-
-    def __init__(
-        self,
-        container_id: str,
-        path: str,
-        plugins: Callable[[], PluginChain | None] = no_plugins,
-        made: Sequence[int | str] = (),
-    ) -> None:
-        self.id = container_id
-        self.path = path
-        self.plugins = plugins
-        self.made = made
-        self.data: dict[str, Any] = {}
-        self.host_state = HostState(container_id, "", path, "", "")
-        self._directory = -1  # stays open from the first lock on: the kernel gives its inode to no other
-
-    # -- facts
-
-    def load(self) -> None:
-        """Read state.json. Raises ContainerNotFound when there is none, HostError when it is damaged."""
-        try:
-            text = self.read(FACTS_FILE)
-        except (FileNotFoundError, NotADirectoryError):
-            if self.has(NOTES_FILE):
-                raise self.damaged("state.json is missing") from None
-            raise ContainerNotFound(self.id) from None
-        except OSError as error:
-            raise HostError(f"reading the state of {self.id}: {reason(error)}") from error
-        try:
-            data = jsonio.loads(text)
-            wrong = [name for name, kind in FACTS.items() if not isinstance(data[name], kind)]
-            host_state = HostState.from_data(data["box"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise self.damaged(str(error)) from None
-        if wrong:
-            raise self.damaged(", ".join(wrong))
-        if self.made and data["created"] != self.made[1]:
-            raise ContainerNotFound(self.id)
-        self.data, self.host_state = data, host_state
-
-    def damaged(self, how: str) -> HostError:
-        """Return the error for facts that cannot be true."""
-        return HostError(f"state of {self.id} is damaged: {how}", "runjail delete --force removes it")
-
-    def save(self) -> None:
-        """Write state.json beside its place and rename it there."""
-        self.data["box"] = self.host_state.to_data()
-        self.write(FACTS_FILE, jsonio.dumps(self.data).encode())
-
-    def identity(self) -> list[int | str]:
-        """Return what tells this container, once locked, from a later one with its id: inode and time of creation."""
-        return [os.fstat(self._directory).st_ino, self.data["created"]]
-
-    def config(self) -> bytes:
-        """Return config.json as create kept it."""
-        return self.read("config.json")
-
-    # -- files
-
-    def open(self, name: str, flags: int) -> int:
-        """Open a file: below the locked directory, or by its path where this process never locked it."""
-        if self._directory < 0:
-            return os.open(f"{self.path}/{name}", flags | os.O_CLOEXEC, 0o600)
-        return os.open(name, flags | os.O_CLOEXEC, 0o600, dir_fd=self._directory)
-
-    def read(self, name: str) -> bytes:
-        """Return a file's content. Raises HostError for one of another user, who could have any hook run by us."""
-        descriptor = self.open(name, os.O_RDONLY)
-        try:
-            owner, content = os.fstat(descriptor).st_uid, b""
-            if owner not in (0, os.geteuid()):
-                raise HostError(f"{self.path}/{name} belongs to user {owner}", "only root may write to --root")
-            while block := os.read(descriptor, 1 << 16):
-                content += block
-            return content
-        finally:
-            os.close(descriptor)
-
-    def write(self, name: str, content: bytes) -> None:
-        """Write a file whole; the caller holds the lock, so one name beside it serves all who write."""
-        from runjail.files import write_file
-
-        write_file(name, content, 0o600, f"{name}.new", self._directory)
-
-    def has(self, name: str) -> bool:
-        """Say whether a file is there."""
-        try:
-            if self._directory < 0:
-                os.stat(f"{self.path}/{name}")
-            else:
-                os.stat(name, dir_fd=self._directory)
-        except OSError:
-            return False
-        return True
-
-    def drop(self, name: str) -> None:
-        """Remove a file; one that is gone already is success."""
-        try:
-            if self._directory < 0:
-                os.unlink(f"{self.path}/{name}")
-            else:
-                os.unlink(name, dir_fd=self._directory)
-        except FileNotFoundError:
-            pass
-
-    def exists(self) -> bool:
-        """Say whether the directory is somebody's: it has facts, or notes of what is to be undone."""
-        return self.has(FACTS_FILE) or self.has(NOTES_FILE)
-
-    def directory(self) -> int | str:
-        """Return what to change to for names that are too long to spell out: the descriptor, or the path."""
-        return self.path if self._directory < 0 else self._directory
-
-    # -- notes
-
-    def note(self, note: Note) -> None:
-        """Append one undo note. It begins a new line, so that one that was cut off (a full disk) spoils no other."""
-        line = _line(note)
-        descriptor = self.open(NOTES_FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        try:
-            if os.write(descriptor, line) < len(line):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), f"{self.path}/{NOTES_FILE}")
-        finally:
-            os.close(descriptor)
-
-    def renote(self, notes: list[Note]) -> None:
-        """Replace all notes by these."""
-        self.write(NOTES_FILE, b"".join(map(_line, notes)))
-
-    def notes(self) -> list[Note]:
-        """Return the notes, oldest first; one that was cut off belongs to a step that was never done."""
-        try:
-            lines = self.read(NOTES_FILE).splitlines()
-        except FileNotFoundError:
-            return []
-        return [note for note in map(_parsed, filter(None, lines)) if isinstance(note, dict) and "undo" in note]
-
-    # -- the lock
-
-    def lock(self, seconds: float = LOCK_SECONDS) -> None:
-        """Take the container for this process.
-
-        The directory stays open between two locks, so a container that was deleted meanwhile and created again under
-        the same id is not taken for ours. Raises Busy after `seconds`, ContainerNotFound when ours was deleted.
-        """
-        self.hold()
-        deadline = time.monotonic() + seconds
-        while not self.locked():
-            if time.monotonic() > deadline:
-                raise Busy(f"another runjail works on container {self.id}")
-            time.sleep(LOCK_POLL)
-        self.require_place()
-
-    def hold(self) -> None:
-        """Have the directory open from now on. Raises ContainerNotFound."""
-        if self._directory < 0:
-            try:
-                self._directory = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            except (FileNotFoundError, NotADirectoryError):
-                raise ContainerNotFound(self.id) from None
-
-    def locked(self) -> bool:
-        """Lock the open directory if nobody else has."""
-        try:
-            fcntl.flock(self._directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
-
-    def require_place(self) -> None:
-        """See that the locked directory is the one at the path. Raises ContainerNotFound, and lets go of it."""
-        try:
-            ours = os.fstat(self._directory)
-            there = os.path.samestat(ours, os.stat(self.path, follow_symlinks=False))
-            if there and (not self.made or ours.st_ino == self.made[0]):
-                return
-        except FileNotFoundError:
-            pass
-        self.unlock()
-        raise ContainerNotFound(self.id)
-
-    def unlock(self) -> None:
-        """Let others work on the container; done before anything foreign runs."""
-        if self._directory >= 0:
-            fcntl.flock(self._directory, fcntl.LOCK_UN)
-
-    def __enter__(self) -> Container:
-        self.lock()
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self.unlock()
-
-    def forget(self) -> None:
-        """Close the directory. A forked child calls this: its copy of our lock would outlive us."""
-        if self._directory >= 0:
-            os.close(self._directory)
-            self._directory = -1
-
-    def remove(self) -> None:
-        """Delete the directory, the facts last. Raises HostError when a mount is left in it.
-
-        It stays open: a later lock finds that it is gone, whatever has its name by then.
-        """
-        self.clear(FACTS_FILE)
-        self.clear()
-        try:
-            os.rmdir(self.path)
-        except OSError as error:
-            raise HostError(f"removing {self.path}: {reason(error)}") from error
-        self.unlock()
-
-    def clear(self, but: str = "") -> None:
-        """Remove what is in the directory but one file, and the half-written pid files that it leads to."""
-        from runjail import rootfs
-        from runjail.container.files import clear_beside
-
-        try:
-            if not os.listdir(self._directory):
-                return
-            clear_beside(self._directory)
-            rootfs.empty_tree(self._directory, self.path, but)
-        except OSError as error:
-            raise HostError(f"removing {error.filename or self.path}: {reason(error)}") from error
-
-
-def no_allowed_params() -> tuple[str, Sequence[str]]:
-    """Say that there are no settings."""
-    return "runjail.toml", ()
-
-
-class Runtime:
-    """All containers below one root directory; `plugins` as each container has it.
-
-    granted: returns the path of the settings and the permissions that they grant to annotations. Raises InvalidConfig.
-    made: the identity of the one container that it is to find, where that is known.
-    """
-
-    made: Sequence[int | str] = ()
-
-    def __init__(
-        self,
-        root: str,
-        plugins: Callable[[], PluginChain | None] = no_plugins,
-        allowed_params: Callable[[], tuple[str, Sequence[str]]] = no_allowed_params,
-    ) -> None:
-        self.root, self.plugins, self.allowed_params = root, plugins, allowed_params
-
-    def container(self, container_id: str) -> Container:
-        """Return a handle on an id, whether or not it exists. Raises UsageError for an id that cannot be one."""
-        return Container(check_id(container_id), f"{self.root}/{container_id}", self.plugins, self.made)
-
-    def find(self, container_id: str) -> Container:
-        """Return an existing container with its facts. Raises ContainerNotFound."""
-        container = self.container(container_id)
-        container.load()
-        return container
-
-    def reserve(self, container_id: str) -> Container:
-        """Make the directory of a new container and lock it; see reserve.reserve. Raises HostError."""
-        from runjail.container.reserve import reserve
-
-        return reserve(self.container(container_id), self.root)
-
-    def ids(self) -> Iterator[str]:
-        """Yield the ids of all containers, sorted."""
-        try:
-            names = sorted(os.listdir(self.root))
-        except FileNotFoundError:
-            return
-        for name in names:
-            if ID_CHARACTERS.issuperset(name) and Container(name, f"{self.root}/{name}").exists():
-                yield name
-
-
-def _line(note: Note) -> bytes:
-    return b"\n" + jsonio.dumps(note).encode()
-
-
-def _parsed(line: bytes) -> object:
-    try:
-        return jsonio.loads(line)
-    except ValueError:
-        return None
-
-
-def stored_hooks(container: Container, kind: str) -> tuple[Hook, ...]:
-    """Return the hooks of one kind as create stored them, without parsing config.json again."""
-    listed = container.data["hooks"].get(kind)
-    if not listed:
-        return ()
+    from runjail.host.base import Host
     from runjail.spec.model import Hook
 
-    return tuple(Hook(hook["path"], tuple(hook["args"]), tuple(hook["env"]), hook["timeout"]) for hook in listed)
+
+class ProcessId:
+    """A process, told from a later one with its number by when it started (as Host.start_time has it)."""
+
+    __slots__ = ("pid", "start_time")
+
+    def __init__(self, pid: int, start_time: str) -> None:
+        self.pid, self.start_time = pid, start_time
+
+    @classmethod
+    def own(cls, host: Host) -> ProcessId:
+        """Return that of the calling process."""
+        return cls(os.getpid(), host.start_time(os.getpid()))
+
+    def lives(self, host: Host) -> bool:
+        """Say whether it still runs; a process that died before anybody could look has no start time."""
+        return bool(self.start_time) and host.start_time(self.pid) == self.start_time
 
 
-def stored_process(container: Container, os_name: str) -> Process:
-    """Return the container's own process, of config.json as create kept it."""
-    from runjail.spec.parse import parse_process
+class State:
+    """The facts of one container; made without any, they are those of one that was never created.
 
-    return parse_process(jsonio.loads(container.config())["process"], os_name)
+    bundle: absolute path. created: time in RFC 3339. owner: user id. hooks: kind to the hooks that `start` and `delete`
+    run, as JSON (see hooks_of). boot_id: of the boot in which it was created, "" as long as nothing is known. creator:
+    who is creating it, None when that is done. starter: who has begun to start it. nri_plugins: who was told of it.
+    updates: what `update` has changed, by fields of spec.model.Resources. host: what only the host understands.
+    """
+
+    __slots__ = (
+        *("oci_version", "bundle", "created", "owner", "annotations", "hooks", "boot_id", "creator", "starter"),
+        *("nri_plugins", "updates", "host", "_more"),
+    )
+
+    def __init__(self, host: HostState) -> None:
+        self.oci_version = self.bundle = self.created = self.owner = self.boot_id = ""
+        self.annotations: dict[str, str] = {}
+        self.hooks: dict[str, list[dict[str, Any]]] = {}
+        self.creator: ProcessId | None = None
+        self.starter: ProcessId | None = None
+        self.nri_plugins: list[str] = []
+        self.updates: dict[str, int | str] = {}
+        self.host = host
+        self._more: dict[str, Any] = {}
+
+    @classmethod
+    def from_document(cls, document: object) -> State:
+        """Return what a state.json says. Raises ValueError with the name of the first field that cannot be true."""
+        if not isinstance(document, dict):
+            raise ValueError("not an object")
+        state = cls(_host_state(document.get(HOST)))
+        for key, (name, is_valid) in FIELDS.items():
+            if key in LATER and key not in document:
+                continue
+            value = document.get(key)
+            if key not in document or not is_valid(value):
+                raise ValueError(key)
+            setattr(state, name, ProcessId(*value) if value and key in PROCESSES else value)
+        state._more = {key: value for key, value in document.items() if key not in FIELDS and key != HOST}
+        return state
+
+    def to_document(self) -> dict[str, Any]:
+        """Return the content of state.json."""
+        document: dict[str, Any] = {HOST: self.host.to_data(), **self._more}
+        for key, (name, _is_valid) in FIELDS.items():
+            value = getattr(self, name)
+            if value or key not in LATER or (key == "nri" and self.starter):
+                document[key] = [value.pid, value.start_time] if isinstance(value, ProcessId) else value
+        return document
+
+    def hooks_of(self, kind: str) -> tuple[Hook, ...]:
+        """Return the hooks of one kind as create stored them, without parsing config.json again."""
+        listed = self.hooks.get(kind)
+        if not listed:
+            return ()
+        from runjail.spec.model import Hook
+
+        return tuple(Hook(hook["path"], tuple(hook["args"]), tuple(hook["env"]), hook["timeout"]) for hook in listed)
+
+
+def _host_state(data: object) -> HostState:
+    if not isinstance(data, dict):
+        raise ValueError(HOST)
+    try:
+        return HostState.from_data(data)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{HOST}.{error.args[0]}") from None
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
+def _is_annotations(value: object) -> bool:
+    return isinstance(value, dict) and all(map(_is_text, value.values()))
+
+
+def _is_process(value: object) -> bool:
+    return value is None or (isinstance(value, list) and list(map(type, value)) == [int, str])
+
+
+def _is_updates(value: object) -> bool:
+    return isinstance(value, dict) and all(type(amount) in (int, str) for amount in value.values())
+
+
+def _is_hooks(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(listed, list) and all(map(_is_hook, listed)) for listed in value.values()
+    )
+
+
+def _is_hook(value: object) -> bool:
+    return (
+        isinstance(value, dict)
+        and _is_text(value.get("path"))
+        and _is_texts(value.get("args"))
+        and _is_texts(value.get("env"))
+        and type(value.get("timeout", "")) in (int, type(None))
+    )
+
+
+HOST = "box"  # the key of what HostState holds
+PROCESSES = ("creator", "starter")
+LATER = ("starter", "nri", "updates")  # come with the verbs that know them
+FIELDS = {
+    "ociVersion": ("oci_version", _is_text),
+    "bundle": ("bundle", _is_text),
+    "created": ("created", _is_text),
+    "owner": ("owner", _is_text),
+    "annotations": ("annotations", _is_annotations),
+    "hooks": ("hooks", _is_hooks),
+    "boot": ("boot_id", _is_text),
+    "creator": ("creator", _is_process),
+    "starter": ("starter", _is_process),
+    "nri": ("nri_plugins", _is_texts),
+    "updates": ("updates", _is_updates),
+}

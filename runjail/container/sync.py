@@ -95,5 +95,5 @@ def error_from_message(message: dict[str, Any]) -> errors.RunjailError:
 
 def pair() -> tuple[SyncSocket, SyncSocket]:
     """Return two connected ends."""
-    ours, theirs = _socket.socketpair()
-    return SyncSocket(ours), SyncSocket(theirs)
+    first, second = _socket.socketpair()
+    return SyncSocket(first), SyncSocket(second)

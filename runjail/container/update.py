@@ -10,16 +10,15 @@ from runjail.record import to_data
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runjail.container.state import Runtime
-    from runjail.host.base import Host
+    from runjail.container.container import Runtime
     from runjail.spec.model import Resources
 
 
-def update(container_id: str, resources: Resources, host: Host, runtime: Runtime) -> None:
+def update(container_id: str, resources: Resources, runtime: Runtime) -> None:
     """Apply what `resources` names and leave the rest as it is; then ask the NRI plugins, who may change it again."""
     with runtime.container(container_id) as container:
         container.load()
-        if status(container, host) in ("stopped", "creating"):
+        if status(container) in ("stopped", "creating"):
             raise WrongStatus(f"cannot update a container that is not running: {container_id}")
         host_state = container.host_state
         notes = container.notes()
@@ -32,17 +31,17 @@ def update(container_id: str, resources: Resources, host: Host, runtime: Runtime
 
         for step in limit_steps(
             resources,
-            os=host.os,
+            os=container.host.os,
             name=host_state.name,
             container_id=host_state.id,
             cgroup=host_state.cgroup,
             before=rules,
         ):
-            host.apply(step, host_state, note_once)
-        said = {name: value for name, value in to_data(resources).items() if value is not None}  # type: ignore[attr-defined]
-        container.data["updates"] = {**container.data.get("updates", {}), **said}
+            container.host.apply(step, host_state, note_once)
+        changed = {name: value for name, value in to_data(resources).items() if value is not None}  # type: ignore[attr-defined]
+        container.state.updates = {**container.state.updates, **changed}
         container.save()
-        if container.data.get("nri"):
+        if container.state.nri_plugins:
             from runjail.container import nri
 
-            nri.invoke_plugins("update", container, host)
+            nri.invoke_plugins("update", container)

@@ -105,7 +105,7 @@ def _take_back(engine: Engine, root: str, container_id: str) -> int:
         container.load()
     except RunjailError:  # there is none, or its facts are damaged
         pass
-    force(container_id, True, engine.host, store)
+    force(container_id, True, store)
     return container.host_state.pid
 
 

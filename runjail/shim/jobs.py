@@ -13,7 +13,7 @@ from runjail.container import exec as executing
 from runjail.container import kill as killing
 from runjail.container import start as starting
 from runjail.container import update as updating
-from runjail.container.state import PAUSED
+from runjail.container.container import PAUSED
 from runjail.errors import InvalidConfig
 from runjail.host import programs
 from runjail.shim import stdio
@@ -23,7 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runjail.container.state import Runtime
+    from runjail.container.container import Runtime
     from runjail.shim.machine import Engine
     from runjail.shim.stdio import Stdio
     from runjail.shim.task import Process, Task
@@ -58,7 +58,7 @@ def _create(engine: Engine, task: Task, worker: Worker) -> None:
     logger = _start_logger(task)
     ours, theirs = _sockets(task)
     request = creating.Request(task.id, task.bundle)
-    container = creating.create(request, engine.host, engine.store(task.root), theirs)
+    container = creating.create(request, engine.store(task.root), theirs)
     copier, master = _copy(task.stdio, ours)
     known = {"private": engine.machine.ends_with_init(container.host_state), "made": container.identity()}
     worker.answer({"pid": container.host_state.pid, "copier": copier or logger, **known}, master)
@@ -94,7 +94,7 @@ def _copy(streams: Stdio | None, ours: _socket.socket | None) -> tuple[int, int]
 def start(engine: Engine, task: Task, worker: Worker) -> None:
     """Let the container's program run."""
     open_log(task.bundle)
-    starting.start(task.id, engine.host, _store(engine, task))
+    starting.start(task.id, _store(engine, task))
     worker.answer({})
 
 
@@ -112,7 +112,6 @@ def execute(engine: Engine, process: Process, worker: Worker) -> None:
     request = executing.Request(task.id, parse_process(document, engine.host.os))
     pid = executing.execute(
         request,
-        engine.host,
         _store(engine, task),
         theirs,
         lambda _pid: shown.append(_copy(process.stdio, ours)),
@@ -135,7 +134,7 @@ def decoded(data: bytes, what: str) -> dict[str, Any]:
 def delete(engine: Engine, task: Task, worker: Worker) -> None:
     """Delete the container, and unmount its root file system."""
     open_log(task.bundle)
-    deleting.delete(task.id, True, engine.host, _store(engine, task))
+    deleting.delete(task.id, True, _store(engine, task))
     if task.request["rootfs"]:
         engine.machine.unmount(f"{task.bundle}/rootfs")
     worker.answer({})
@@ -144,7 +143,7 @@ def delete(engine: Engine, task: Task, worker: Worker) -> None:
 def kill(engine: Engine, task: Task, signal: int, everyone: bool, worker: Worker) -> None:
     """Signal init, or every process of the container."""
     open_log(task.bundle)
-    killing.kill(task.id, signal, everyone, 0, engine.host, _store(engine, task))
+    killing.kill(task.id, signal, everyone, 0, _store(engine, task))
     worker.answer({})
 
 
@@ -160,14 +159,14 @@ def end_others(engine: Engine, task: Task, worker: Worker) -> None:
 def pause(engine: Engine, task: Task, worker: Worker) -> None:
     """Pause the container."""
     open_log(task.bundle)
-    killing.pause(task.id, engine.host, _store(engine, task))
+    killing.pause(task.id, _store(engine, task))
     worker.answer({})
 
 
 def resume(engine: Engine, task: Task, worker: Worker) -> None:
     """Resume the container."""
     open_log(task.bundle)
-    killing.resume(task.id, engine.host, _store(engine, task))
+    killing.resume(task.id, _store(engine, task))
     worker.answer({})
 
 
@@ -175,13 +174,13 @@ def update(engine: Engine, task: Task, resources: bytes, worker: Worker) -> None
     """Change the container's limits."""
     open_log(task.bundle)
     wanted = parse_resources(decoded(resources, "resources"))
-    updating.update(task.id, wanted, engine.host, _store(engine, task))
+    updating.update(task.id, wanted, _store(engine, task))
     worker.answer({})
 
 
 def pids(engine: Engine, task: Task, worker: Worker) -> None:
     """List the container's processes."""
-    worker.answer({"pids": query.pids(task.id, engine.host, _store(engine, task))})
+    worker.answer({"pids": query.pids(task.id, _store(engine, task))})
 
 
 def stats(engine: Engine, task: Task, worker: Worker) -> None:

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Protocol
 
-    from runjail.container.state import Runtime
+    from runjail.container.container import Runtime
     from runjail.host.base import Host, HostState
 
     class Machine(Protocol):

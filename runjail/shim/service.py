@@ -9,7 +9,7 @@ import os
 from _signal import NSIG
 
 from runjail import errors, protobuf
-from runjail.container import state
+from runjail.container import container as containers
 from runjail.shim import jobs, messages
 from runjail.shim.flow import Call, Exited, Fork
 from runjail.shim.lifecycle import TaskLifecycle
@@ -117,7 +117,7 @@ class TaskService:
         return STATUS[process.state]
 
     def _paused(self, task: Task) -> bool:
-        return self._engine.store(task.root).container(task.id).has(state.PAUSED)
+        return self._engine.store(task.root).container(task.id).has(containers.PAUSED)
 
     def _wait(self, request: Message) -> Flow:
         process = self._containers.find(request)

@@ -110,7 +110,7 @@ class Task(Process):
     """A container: its init, and the others.
 
     root: state directory. others: whether somebody may outlive init. ooms: how many of its processes are known to have
-    been killed for want of memory. made: which container of the id it is (state.identity).
+    been killed for want of memory. made: which container of the id it is (Container.identity).
     """
 
     def __init__(self, request: Message, root: str, namespace: str) -> None:

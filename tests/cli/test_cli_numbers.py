@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from runjail.cli.lifecycle import _number
 from runjail.cli.reports import _duration, _size
+from runjail.container.container import check_id
 from runjail.container.kill import signal_number
-from runjail.container.state import check_id
 from runjail.errors import UsageError
 
 

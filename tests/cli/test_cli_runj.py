@@ -91,7 +91,8 @@ import os, sys
 sys.path.insert(0, sys.argv[1])
 from runjail import jsonio
 from runjail.container import exec, status
-from runjail.container.state import Runtime
+from runjail.container.container import Runtime
+from runjail.container.reserve import reserve
 
 class Host:
     os = "linux"
@@ -101,10 +102,9 @@ class Host:
     def restrict_calls(self): pass
     def apply_credentials(self, process): pass
 
-store = Runtime(sys.argv[2] + "/state")
-container = store.reserve("web")
-container.data = {"ociVersion": "1", "bundle": "/", "created": "", "owner": "0", "annotations": {}, "hooks": {},
-                  "boot": "b", "creator": None}
+runtime = Runtime(Host(), sys.argv[2] + "/state")
+container = reserve(runtime, "web")
+container.state.boot_id = "b"
 container.host_state.pid, container.host_state.started = 1, "1"
 container.save()
 from runjail.spec.parse import parse_process
@@ -114,7 +114,7 @@ with open(container.path + "/config.json", "w") as file:
 process = parse_process(document, "linux")
 print("pid", os.getpid(), flush=True)
 try:
-    exec.exec_in_place(exec.Request("web", process), Host(), store)
+    exec.exec_in_place(exec.Request("web", process), runtime)
 except Exception as error:
     print(error, flush=True)
     os._exit(9)

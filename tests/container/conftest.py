@@ -1,10 +1,11 @@
 """Fixtures for tests of running containers."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from runjail.container.state import Runtime
+from runjail.container.container import Runtime
 from tests.conftest import Bundle, Runjail
 from tests.container.fake_host import FakeHost
 from tests.container.harness import Life
@@ -23,6 +24,6 @@ def host() -> FakeHost:
 
 
 @pytest.fixture
-def runtime(tmp_path: Path) -> Runtime:
+def runtime(tmp_path: Path, host: Any) -> Runtime:
     """A state root that is not there yet."""
-    return Runtime(str(tmp_path / "state"))
+    return Runtime(host, str(tmp_path / "state"))

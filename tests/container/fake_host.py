@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from runjail.container.state import Container, Runtime
+from runjail.container.container import Container, Runtime
+from runjail.container.reserve import reserve
+from runjail.container.state import State
 from runjail.errors import HostError
 from runjail.host.base import HostState
 
@@ -51,17 +53,18 @@ class FakeHost:
         self.thawed.append(host_state.cgroup)
 
 
-def facts(**changes: Any) -> dict[str, Any]:
-    """Return facts of a container whose creation is done."""
-    return {
+def record(container: Container, **changes: Any) -> None:
+    """Write down the state of a container whose creation is done. changes: by their keys in state.json."""
+    document = {
         "ociVersion": "1.3.0", "bundle": "/b", "created": "2026-01-01T00:00:00.000000Z", "owner": "0",
         "annotations": {}, "hooks": {}, "boot": "this boot", "creator": None, **changes,
     }  # fmt: skip
+    container.state = State.from_document({**document, "box": container.host_state.to_data()})
+    container.save()
 
 
 def made(runtime: Runtime, **changes: Any) -> Container:
-    """Return a new container with facts on disk, locked."""
-    container = runtime.reserve("c")
-    container.data = facts(**changes)
-    container.save()
+    """Return a new container with a state on disk, locked."""
+    container = reserve(runtime, "c")
+    record(container, **changes)
     return container

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from runjail.container.state import FACTS
+from runjail.container.state import FIELDS
 from tests.conftest import Runjail
 from tests.container.harness import Life, is_alive, tree, until
 from tests.demo.leftovers import Leftovers
@@ -45,7 +45,7 @@ DAMAGE: dict[str, bytes] = {
     "not UTF-8": b'{"a": "\xff"}',
     "nothing in it": b"{}",
     "empty box": b'{"box": {}}',
-    "wrong types": json.dumps(dict.fromkeys(FACTS, 1)).encode(),
+    "wrong types": json.dumps(dict.fromkeys(FIELDS, 1)).encode(),
     "zeros": bytes(4096),
     "deep": b"[" * 100_000,
 }

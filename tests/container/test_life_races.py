@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 
-from runjail.container import state
-from runjail.errors import Busy, ContainerExists
+from runjail.container.container import Container, Runtime
+from runjail.container.reserve import reserve
+from runjail.errors import Busy, ContainerExists, ContainerNotFound
 from tests.conftest import Bundle, Runjail
 from tests.container.harness import Life, tree, until
+
+NOWHERE: Any = None  # a host that is not asked
 
 
 def begin(runjail: Runjail, *args: str) -> "subprocess.Popen[bytes]":
@@ -108,8 +111,8 @@ def test_twenty_containers_at_once(life: Life, make_bundle: Callable[[str], Bund
 def test_a_stopped_neighbour(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever holds a lock and does not go on makes others give up with a word, not wait for ever."""
     life.create("/bin/sleep", "600")
-    holder = state.Runtime(str(life.runjail.root)).container("c")
-    other = state.Runtime(str(life.runjail.root)).container("c")
+    holder = Runtime(NOWHERE, str(life.runjail.root)).container("c")
+    other = Runtime(NOWHERE, str(life.runjail.root)).container("c")
     with holder:
         began = time.monotonic()
         with pytest.raises(Busy, match="another runjail works on container c"):
@@ -155,42 +158,41 @@ def test_delete_while_create_runs_a_hook(life: Life) -> None:
 
 
 @pytest.fixture
-def pair(tmp_path: Path) -> tuple[state.Container, state.Container]:
+def pair(tmp_path: Path) -> tuple[Container, Container]:
     """Two handles on one container directory."""
-    store = state.Runtime(str(tmp_path / "state"))
-    first = store.reserve("c")
+    store = Runtime(NOWHERE, str(tmp_path / "state"))
+    first = reserve(store, "c")
     first.unlock()
     return first, store.container("c")
 
 
-def test_a_lock_knows_its_container(pair: tuple[state.Container, state.Container], tmp_path: Path) -> None:
+def test_a_lock_knows_its_container(pair: tuple[Container, Container], tmp_path: Path) -> None:
     """After an unlock the same id may be somebody else's: then the lock is refused, and stays refused."""
     first, second = pair
     second.lock(0)
     second.remove()
-    replaced = state.Runtime(str(tmp_path / "state")).reserve("c")
-    replaced.data = {}
+    replaced = reserve(Runtime(NOWHERE, str(tmp_path / "state")), "c")
     replaced.save()
     replaced.unlock()
     for _ in range(2):
-        with pytest.raises(state.ContainerNotFound):
+        with pytest.raises(ContainerNotFound):
             first.lock(0)
     replaced.lock(0)
 
 
 def test_reserving_survives_a_delete_in_between(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`delete --force` of the empty directory between mkdir and the lock: create makes it again."""
-    store = state.Runtime(str(tmp_path / "state"))
-    real, calls = state.Container.hold, []
+    store = Runtime(NOWHERE, str(tmp_path / "state"))
+    real, calls = Container.hold, []
 
-    def hold(container: state.Container) -> None:
+    def hold(container: Container) -> None:
         calls.append(container.id)
         if len(calls) == 1:
             (tmp_path / "state" / "c").rmdir()
         real(container)
 
-    monkeypatch.setattr(state.Container, "hold", hold)
-    container = store.reserve("c")
+    monkeypatch.setattr(Container, "hold", hold)
+    container = reserve(store, "c")
 
     assert len(calls) == 2
     assert (tmp_path / "state" / "c").is_dir()
@@ -198,15 +200,14 @@ def test_reserving_survives_a_delete_in_between(tmp_path: Path, monkeypatch: pyt
 
 
 def test_reservations_exclude_each_other(tmp_path: Path) -> None:
-    store = state.Runtime(str(tmp_path / "state"))
-    first = store.reserve("c")
-    first.data = {}
+    store = Runtime(NOWHERE, str(tmp_path / "state"))
+    first = reserve(store, "c")
     first.save()
     with pytest.raises(ContainerExists, match="container with given ID already exists: c"):
-        store.reserve("c")
+        reserve(store, "c")
     first.unlock()
     with pytest.raises(ContainerExists, match="container with given ID already exists: c"):
-        store.reserve("c")
+        reserve(store, "c")
 
 
 def processor_time() -> float:

@@ -10,11 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runjail import steps
-from runjail.container import delete, start, status
-from runjail.container.state import FACTS, Runtime, default_root
-from runjail.errors import CleanupError, ContainerNotFound, HostError, RunjailError
+from runjail.container import create, delete, start, status
+from runjail.container.container import Runtime, default_root
+from runjail.container.reserve import reserve
+from runjail.container.state import FIELDS, LATER, ProcessId
+from runjail.errors import CleanupError, ContainerNotFound, HostError, InvalidConfig, RunjailError
 from runjail.host.base import HostState
-from tests.container.fake_host import FakeHost, facts, made
+from tests.container.fake_host import FakeHost, made, record
 
 PLANS = st.lists(st.text("abcdef", min_size=1, max_size=3), max_size=12)
 
@@ -24,7 +26,7 @@ PLANS = st.lists(st.text("abcdef", min_size=1, max_size=3), max_size=12)
 def test_notes_are_undone_backwards_whatever_was_done(tmp_path_factory: Any, names: list[str], crash: int) -> None:
     """Any plan, a crash at any step: undoing is the reverse of noting, removes everything, and can be repeated."""
     host: Any = FakeHost()
-    runtime = Runtime(str(tmp_path_factory.mktemp("state")))
+    runtime = Runtime(host, str(tmp_path_factory.mktemp("state")))
     container = made(runtime)
     for index, name in enumerate(names):
         host.crash_before_step = index == crash
@@ -35,7 +37,7 @@ def test_notes_are_undone_backwards_whatever_was_done(tmp_path_factory: Any, nam
     noted = names[: crash + 1]
     assert [note["name"] for note in container.notes()] == noted
     twice = container.notes()
-    delete.destroy(container, host)
+    delete.destroy(container)
     assert host.undone == noted[::-1]
     assert host.things == []
     for note in reversed(twice):
@@ -51,12 +53,12 @@ def test_what_cannot_be_undone_is_named_and_kept(runtime: Runtime, host: Any) ->
         host.apply(steps.Cgroup(name, None), container.host_state, container.note)
     host.failing = {"b"}
     with pytest.raises(CleanupError, match="b is stuck"):
-        delete.destroy(container, host)
+        delete.destroy(container)
     assert host.things == ["b"]
     assert list(runtime.ids()) == ["c"]
     container.unlock()
     host.failing, host.undone = set(), []
-    delete.delete("c", True, host, runtime)
+    delete.delete("c", True, runtime)
 
     assert host.undone == ["b"], "by now the others may be somebody else's"
 
@@ -69,22 +71,21 @@ def test_a_failed_creation_tells_both_causes(runtime: Runtime, host: Any) -> Non
     host.apply(steps.Cgroup("a", None), container.host_state, container.note)
     host.failing = {"a"}
     with pytest.raises(CleanupError, match=r"^the first cause; undoing it failed: a is stuck$"):
-        delete.roll_back(container, host, HostError("the first cause"))
+        delete.roll_back(container, HostError("the first cause"))
     with pytest.raises(CleanupError, match=r"^no space left on device; undoing it failed: a is stuck$"):
-        delete.roll_back(container, host, OSError(28, "No space left on device"))
+        delete.roll_back(container, OSError(28, "No space left on device"))
 
 
 def test_taking_back_what_somebody_else_deleted(runtime: Runtime, host: Any) -> None:
     """It is gone: nothing to do, and the new container of that name is left alone."""
     container = made(runtime)
     container.unlock()
-    delete.delete("c", True, host, runtime)
-    other = runtime.reserve("c")
-    other.data = facts()
-    other.save()
+    delete.delete("c", True, runtime)
+    other = reserve(runtime, "c")
+    record(other)
     other.note({"undo": "thing", "name": "other"})
     other.unlock()
-    delete.roll_back(container, host, HostError("x"))
+    delete.roll_back(container, HostError("x"))
 
     assert list(runtime.ids()) == ["c"]
     assert "other" not in host.undone
@@ -98,9 +99,8 @@ def test_another_container_of_the_id_does_not_exist_for_who_knows_better(
     first = made(runtime, created="then")
     identity = first.identity()
     first.unlock()
-    knowing = Runtime(runtime.root)
-    knowing.made = identity
-    assert knowing.find("c").data["created"] == "then"
+    knowing = Runtime(host, runtime.root, made=identity)
+    assert knowing.find("c").state.created == "then"
     first.remove()
     other = made(runtime, created="later")
     if same_inode:
@@ -109,35 +109,35 @@ def test_another_container_of_the_id_does_not_exist_for_who_knows_better(
     with pytest.raises(ContainerNotFound):
         knowing.find("c")
     with pytest.raises(ContainerNotFound):
-        start.start("c", host, knowing)
-    delete.delete("c", True, host, knowing)
+        start.start("c", knowing)
+    delete.delete("c", True, knowing)
 
     assert list(runtime.ids()) == ["c"]
-    assert runtime.find("c").data["created"] == "later"
+    assert runtime.find("c").state.created == "later"
 
 
 def test_status(runtime: Runtime, host: Any) -> None:
     """From facts at every question."""
     container = made(runtime)
     host_state = container.host_state
-    assert status.status(container, host) == "stopped"
+    assert status.status(container) == "stopped"
     host_state.pid, host_state.started = 7, "early"
     host.alive = {7: "early", os.getpid(): "now"}
-    assert status.status(container, host) == "running"
+    assert status.status(container) == "running"
     Path(container.path, "paused").touch()
-    assert status.status(container, host) == "paused"
+    assert status.status(container) == "paused"
     Path(container.path, "gate").touch()
-    assert status.status(container, host) == "created"
-    container.data["creator"] = [os.getpid(), "now"]
-    assert status.status(container, host) == "creating"
-    container.data["creator"] = [os.getpid(), "before"]
-    assert status.status(container, host) == "stopped"
-    container.data["creator"] = None
+    assert status.status(container) == "created"
+    container.state.creator = ProcessId(os.getpid(), "now")
+    assert status.status(container) == "creating"
+    container.state.creator = ProcessId(os.getpid(), "before")
+    assert status.status(container) == "stopped"
+    container.state.creator = None
     host.alive = {7: "late"}
-    assert status.status(container, host) == "stopped"
+    assert status.status(container) == "stopped"
     host.alive = {7: "early"}
-    container.data["boot"] = "another"
-    assert status.status(container, host) == "stopped"
+    container.state.boot_id = "another"
+    assert status.status(container) == "stopped"
 
 
 def test_an_init_without_a_start_time_is_dead(runtime: Runtime, host: Any) -> None:
@@ -145,8 +145,8 @@ def test_an_init_without_a_start_time_is_dead(runtime: Runtime, host: Any) -> No
     container = made(runtime)
     container.host_state.pid, container.host_state.started = 7, ""
 
-    assert not status.alive(container, host)
-    assert status.status(container, host) == "stopped"
+    assert not status.alive(container)
+    assert status.status(container) == "stopped"
 
 
 def test_another_boot_is_not_killed(runtime: Runtime, host: Any) -> None:
@@ -155,13 +155,17 @@ def test_another_boot_is_not_killed(runtime: Runtime, host: Any) -> None:
     host.alive = {7: "early"}
     container.save()
     container.unlock()
-    delete.delete("c", False, host, runtime)
+    delete.delete("c", False, runtime)
 
     assert host.killed == []
 
 
 @pytest.mark.parametrize(
-    "missing", [*FACTS, *(f"box.{name}" for name in HostState.FIELDS if name not in HostState.LATER)]
+    "missing",
+    [
+        *(key for key in FIELDS if key not in LATER),
+        *(f"box.{name}" for name in HostState.FIELDS if name not in HostState.LATER),
+    ],
 )
 def test_facts_are_checked(runtime: Runtime, missing: str) -> None:
     """Each one that is missing, or of another type, is damage."""
@@ -189,8 +193,7 @@ def test_facts_survive_a_round_trip(runtime: Runtime) -> None:
     container.save()
     found = runtime.find("c")
 
-    assert found.data == container.data
-    assert found.host_state.to_data() == container.host_state.to_data()
+    assert found.state.to_document() == container.state.to_document()
 
 
 def test_notes_are_kept_in_order(runtime: Runtime) -> None:
@@ -235,7 +238,7 @@ def test_what_is_frozen_is_thawed_whatever_the_facts_say(runtime: Runtime, host:
     changed |= {name: {"box": {**facts["box"], name: ""}} for name in ("started", "cgroup")}
     path.write_text(damage if "{" in damage else json.dumps(facts | changed[damage]))
     host.alive, host.frozen = {7: "early"}, {"new"}
-    delete.delete("c", True, host, runtime)
+    delete.delete("c", True, runtime)
 
     assert host.alive == {}
     assert "new" in host.thawed
@@ -282,10 +285,20 @@ def test_a_dead_starter_does_not_block(runtime: Runtime, host: Any) -> None:
     """Who claimed the start and died leaves it to the next; who lives keeps it."""
     container = made(runtime)
     host.alive = {os.getpid(): "now", 99: "now"}
-    container.data["starter"] = [99, "now"]
+    container.state.starter = ProcessId(99, "now")
     with pytest.raises(RunjailError, match="already running"):
-        start._claim(container, host, [])
+        start._claim(container, [])
     host.alive = {os.getpid(): "now"}
-    start._claim(container, host, [])
+    start._claim(container, [])
 
-    assert runtime.find("c").data["starter"] == [os.getpid(), "now"]
+    starter = runtime.find("c").state.starter
+    assert starter
+    assert (starter.pid, starter.start_time) == (os.getpid(), "now")
+
+
+def test_a_document_that_was_read_is_not_read_again(runtime: Runtime, tmp_path: Path) -> None:
+    """An empty one is a config.json too: what is wrong is the one that the caller has read."""
+    with pytest.raises(InvalidConfig, match="ociVersion"):
+        create.create(create.Request("c", str(tmp_path / "no bundle")), runtime, document={})
+
+    assert list(runtime.ids()) == []

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from runjail.container.state import Container, Runtime
+from runjail.container.container import Container, Runtime
+from runjail.container.reserve import reserve
 from runjail.container.update import update
 from runjail.errors import HostError, cause
 from runjail.spec.model import Resources
 from runjail.steps import RctlRules
+from tests.container.fake_host import record
 from tests.host.conftest import Machine
 from tests.host.fake_libc import Refusal
 
@@ -123,9 +125,10 @@ def test_updates_raise_and_lower_a_memory_limit(machine: Machine, tmp_path: Path
     """One rule is in force after each update, `delete` takes that one back, and other people's stay."""
     others = ["jail:web:memoryuse:sigkill=4194304"]
     machine.kernel.rules = [*others]
-    container = running(machine, Runtime(f"{tmp_path}/containers"))
+    runtime = Runtime(machine.host, f"{tmp_path}/containers")
+    container = running(machine, runtime)
     for amount in (200, 300, 200, 100):
-        update("web", Resources(memory_limit=amount), machine.host, Runtime(f"{tmp_path}/containers"))
+        update("web", Resources(memory_limit=amount), runtime)
         assert machine.kernel.rules == [*others, f"jail:web:memoryuse:sigkill={amount}"]
 
     for note in reversed(container.notes()):
@@ -133,15 +136,13 @@ def test_updates_raise_and_lower_a_memory_limit(machine: Machine, tmp_path: Path
     assert machine.kernel.rules == others
 
 
-def running(machine: Machine, store: Runtime) -> Container:
-    """Return the facts of a container whose init runs in jail 7."""
+def running(machine: Machine, runtime: Runtime) -> Container:
+    """Return a container whose init runs in jail 7."""
     machine.add_jail(7)
     machine.kernel.add_process(50, jid=7)
-    container = store.reserve("web")
+    container = reserve(runtime, "web")
     container.host_state.name, container.host_state.jid, container.host_state.pid = "web", 7, 50
     container.host_state.started = machine.host.start_time(50)
-    texts = dict.fromkeys(("ociVersion", "bundle", "created", "owner"), "")
-    container.data = {**texts, "annotations": {}, "hooks": {}, "boot": machine.host.boot_id(), "creator": None}
-    container.save()
+    record(container, boot=machine.host.boot_id())
     container.unlock()
     return container

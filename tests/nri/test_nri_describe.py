@@ -7,8 +7,10 @@ import pytest
 
 from runjail import jsonio
 from runjail.container import nri as glue
-from runjail.container.state import Runtime
+from runjail.container.container import Runtime
+from runjail.container.reserve import reserve
 from runjail.nri.messages import ContainerInfo
+from tests.container.fake_host import record
 
 RESOURCES = {"cpu": {"quota": 5, "shares": 2}}
 
@@ -21,13 +23,16 @@ class Host:
         host_state.cgroup = path
 
 
-def container(tmp_path: Path, config: dict[str, Any], **data: Any) -> Any:
-    made = Runtime(str(tmp_path / "state")).reserve("a.b")
+def runtime(tmp_path: Path, os: str) -> Runtime:
+    host: Any = Host(os)
+    return Runtime(host, str(tmp_path / "state"))
+
+
+def container(tmp_path: Path, config: dict[str, Any], os: str = "linux", **changes: Any) -> Any:
+    made = reserve(runtime(tmp_path, os), "a.b")
     (Path(made.path) / "config.json").write_text(jsonio.dumps(config), encoding="ascii")
     made.host_state.name, made.host_state.jid, made.host_state.pid = "a%2Eb", 7, 99
-    made.data = {"annotations": {"x": "y"}, "ociVersion": "1.3.0", "bundle": "/b", "created": "", "owner": "0"}
-    made.data |= {"hooks": {}, "boot": "b", "creator": None, **data}
-    made.save()
+    record(made, annotations={"x": "y"}, **changes)
     made.unlock()
     return made
 
@@ -35,15 +40,13 @@ def container(tmp_path: Path, config: dict[str, Any], **data: Any) -> Any:
 def test_a_jail(tmp_path: Path) -> None:
     """A Linux section means nothing to FreeBSD but its resources, and the path that plugins talk about."""
     linux = {"namespaces": [{"type": "pid"}], "cgroupsPath": "/x/y", "resources": RESOURCES}
-    made = container(tmp_path, {"linux": linux})
+    made = container(tmp_path, {"linux": linux}, "freebsd")
 
-    assert glue.describe(made, Host("freebsd"), "create") == ContainerInfo(
-        "a.b", 99, {"x": "y"}, RESOURCES, {}, "/x/y", "a%2Eb", 7
-    )
+    assert glue.describe(made, "create") == ContainerInfo("a.b", 99, {"x": "y"}, RESOURCES, {}, "/x/y", "a%2Eb", 7)
 
 
 def test_a_jail_without_a_linux_section(tmp_path: Path) -> None:
-    subject = glue.describe(container(tmp_path, {}), Host("freebsd"), "delete")
+    subject = glue.describe(container(tmp_path, {}, "freebsd"), "delete")
 
     assert (subject.pid, subject.resources, subject.cgroups_path) == (0, None, "")
 
@@ -52,16 +55,16 @@ def test_namespaces_are_paths(tmp_path: Path) -> None:
     listed = [{"type": "mount"}, {"type": "network", "path": "/run/netns/x"}]
     made = container(tmp_path, {"linux": {"namespaces": listed}})
 
-    told = glue.describe(made, Host("linux"), "create").namespaces
+    told = glue.describe(made, "create").namespaces
     assert told == {"mount": "/proc/99/ns/mnt", "network": "/run/netns/x"}
-    assert glue.describe(made, Host("linux"), "delete").namespaces == {"mount": "", "network": "/run/netns/x"}
+    assert glue.describe(made, "delete").namespaces == {"mount": "", "network": "/run/netns/x"}
 
 
 def test_namespaces_that_the_host_chose(tmp_path: Path) -> None:
     made = container(tmp_path, {})
     made.host_state.namespaces = {"root": 1, "pid": 2, "mnt": 3, "net": 4}
 
-    told = glue.describe(made, Host("linux"), "create").namespaces
+    told = glue.describe(made, "create").namespaces
     assert told == {"pid": "/proc/99/ns/pid", "mount": "/proc/99/ns/mnt", "network": "/proc/99/ns/net"}
 
 
@@ -79,21 +82,21 @@ def test_the_group_is_where_the_container_is(tmp_path: Path, said: str, real: st
     made = container(tmp_path, {"linux": {"cgroupsPath": said}})
     made.host_state.cgroup = real
 
-    assert glue.describe(made, Host("linux"), "create").cgroups_path == told
+    assert glue.describe(made, "create").cgroups_path == told
 
 
 def test_updates_are_laid_over_the_resources(tmp_path: Path) -> None:
     updates = {"cpu_quota": 9, "pids_limit": 4, "cpus": "0-1"}
     made = container(tmp_path, {"linux": {"resources": RESOURCES}}, updates=updates)
 
-    told = glue.describe(made, Host("linux"), "update").resources
+    told = glue.describe(made, "update").resources
     assert told == {"cpu": {"quota": 9, "shares": 2, "cpus": "0-1"}, "pids": {"limit": 4}}
     assert RESOURCES == {"cpu": {"quota": 5, "shares": 2}}
 
 
 def test_a_move_is_remembered_and_told(tmp_path: Path) -> None:
     """On FreeBSD that is all there is to a group."""
-    made = container(tmp_path, {"linux": {"cgroupsPath": "/old"}})
+    made = container(tmp_path, {"linux": {"cgroupsPath": "/old"}}, "freebsd")
 
     class Mover:
         def run(self, _state: str, subject: ContainerInfo, root: str, move: Any) -> None:
@@ -101,22 +104,22 @@ def test_a_move_is_remembered_and_told(tmp_path: Path) -> None:
             move("qos/new")
 
     mover: Any = Mover()
-    glue.run(mover, "create", made, Host("freebsd"))
+    glue.run(mover, "create", made)
 
-    assert made.host_state.cgroup == "qos/new" == Runtime(str(tmp_path / "state")).find("a.b").host_state.cgroup
-    assert glue.describe(made, Host("freebsd"), "update").cgroups_path == "/qos/new"
+    assert made.host_state.cgroup == "qos/new" == runtime(tmp_path, "freebsd").find("a.b").host_state.cgroup
+    assert glue.describe(made, "update").cgroups_path == "/qos/new"
 
 
 def test_a_damaged_copy_of_the_config_does_not_stop_delete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     monkeypatch.setattr(glue.log, "warning", said.append)
     made = container(tmp_path, {})
-    made.plugins = lambda: glue
+    made.runtime.plugins = lambda: glue
     for damage in ("{", None):
         if damage:
             (Path(made.path) / "config.json").write_text(damage, encoding="ascii")
         else:
             (Path(made.path) / "config.json").unlink()
-        glue.notify_delete(["x"], made, Host("linux"))
+        glue.notify_delete(["x"], made)
 
     assert len(said) == 2 and said[1] == "NRI plugins of container a.b: does not exist"

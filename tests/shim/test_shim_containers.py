@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from runjail import errors, protobuf
-from runjail.container.state import Container as State
+from runjail.container.container import Runtime
 from runjail.shim import messages
 from runjail.shim.exits import ExitQueue
 from runjail.shim.loop import Loop
@@ -82,7 +82,8 @@ class Store:
 
     def container(self, id: str) -> Any:
         """Return something that has files."""
-        return State(id, f"{self.root}/{id}")
+        host: Any = None
+        return Runtime(host, str(self.root)).container(id)
 
 
 class Shim:

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
-from runjail.container.state import Runtime
+from runjail.container.container import Runtime
+from runjail.container.reserve import reserve
 from runjail.errors import ContainerNotFound
 from runjail.shim import jobs
+from tests.container.fake_host import record
 
 
 class Host:
@@ -30,13 +32,9 @@ class Host:
 
 
 def made(store: Runtime, created: str) -> Any:
-    container = store.reserve("web")
-    container.data = {
-        "ociVersion": "1.3.0", "bundle": "/b", "created": created, "owner": "0", "annotations": {}, "hooks": {},
-        "boot": "boot", "creator": None,
-    }  # fmt: skip
+    container = reserve(store, "web")
     container.host_state.pid, container.host_state.started = 7, "now"
-    container.save()
+    record(container, created=created, boot="boot")
     container.unlock()
     return container
 
@@ -57,11 +55,12 @@ def made(store: Runtime, created: str) -> Any:
 )
 def test_an_id_made_anew_under_a_shim(tmp_path: Path, job: Any) -> None:
     """Somebody deleted the container with the program itself, and made another one."""
-    host, store = Host(), Runtime(str(tmp_path / "state"))
+    host: Any = Host()
+    store = Runtime(host, str(tmp_path / "state"))
     ours = made(store, "then")
     request = {"rootfs": []}
     task = SimpleNamespace(id="web", root=store.root, bundle=str(tmp_path), made=ours.identity(), request=request)
-    engine = SimpleNamespace(host=host, store=lambda root: Runtime(root), machine=None)
+    engine = SimpleNamespace(host=host, store=lambda root: Runtime(host, root), machine=None)
     worker = SimpleNamespace(answer=lambda _result: None)
     assert jobs._store(engine, task).find("web").host_state.pid == 7, "ours is found"  # type: ignore[arg-type]
     with ours:
@@ -74,4 +73,4 @@ def test_an_id_made_anew_under_a_shim(tmp_path: Path, job: Any) -> None:
             job(engine, task, worker)
 
     assert host.asked == []
-    assert store.find("web").data["created"] == "later"
+    assert store.find("web").state.created == "later"

@@ -4,12 +4,15 @@ import json
 import os
 import shutil
 import subprocess
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from runjail.container.container import Runtime
 from runjail.container.query import is_used
-from runjail.container.state import Runtime
+from runjail.container.reserve import reserve
 from runjail.errors import ContainerExists
 from runjail.image import media_types, model
 from runjail.image.bundle import owned
@@ -17,8 +20,12 @@ from runjail.image.bundle.prune import prune
 from runjail.image.content.store import ContentStore
 from tests.attacks.races import goes_on, stopped_at
 from tests.conftest import Bundle
+from tests.container.fake_host import record
 from tests.container.harness import Life
 from tests.story.conftest import Keys, Teller
+
+NOBODY: Any = None  # whose host is not asked
+USED = partial(is_used, NOBODY)
 
 pytestmark = [
     pytest.mark.needs("root"),
@@ -85,16 +92,16 @@ def test_prune_takes_no_root_from_a_bundle_in_the_making(teller: Teller, hello: 
     store, content = teller.store, ContentStore(teller.store.content())
     with content.lease():
         store.create_rootfs("bundle-1", chain, properties={owned.BUNDLE: str(tmp_path / "bundle")})
-        assert prune(content, store, is_used).busy
+        assert prune(content, store, USED).busy
         assert store.root("bundle-1")
-    assert prune(content, store, is_used).roots == ("bundle-1",)
+    assert prune(content, store, USED).roots == ("bundle-1",)
 
 
 def test_prune_all_takes_no_name_from_an_image_that_is_about_to_run(teller: Teller, hello: str) -> None:
     content = ContentStore(teller.store.content())
     with content.lease():
-        assert prune(content, teller.store, is_used, names=True).names == ()
-    assert prune(content, teller.store, is_used, names=True).names == ("docker.io/library/hello:latest",)
+        assert prune(content, teller.store, USED, names=True).names == ()
+    assert prune(content, teller.store, USED, names=True).names == ("docker.io/library/hello:latest",)
 
 
 def test_two_may_take_one_bundle_back(teller: Teller, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,7 +170,7 @@ def test_a_terminal_has_a_name(teller: Teller, hello: str) -> None:
 def test_of_several_runs_with_one_id_only_one_leaves_anything(teller: Teller, hello: str, tmp_path: Path) -> None:
     """The others find out late, when their bundles are ready; the container that is there then is not theirs."""
     chain, _where = teller.ok("image", "unpack", hello).split()
-    making = owned.OwnedBundle(teller.store, "c1-1", str(tmp_path / "c1"), is_used)
+    making = owned.OwnedBundle(teller.store, "c1-1", str(tmp_path / "c1"), USED)
     with pytest.raises(ContainerExists), making:
         teller.store.create_rootfs("c1-1", chain, properties=making.properties())
         container_of(tmp_path, "/some/other/bundle")
@@ -173,12 +180,8 @@ def test_of_several_runs_with_one_id_only_one_leaves_anything(teller: Teller, he
 
 def container_of(path: Path, bundle: str) -> None:
     """Write down a container c1 that was made of a bundle."""
-    container = Runtime(str(path)).reserve("c1")
-    container.data = {
-        "ociVersion": "1.3.0", "bundle": bundle, "created": "", "owner": "0", "annotations": {}, "hooks": {},
-        "boot": "", "creator": None,
-    }  # fmt: skip
-    container.save()
+    container = reserve(Runtime(NOBODY, str(path)), "c1")
+    record(container, bundle=bundle)
     container.forget()
 
 
@@ -212,7 +215,7 @@ def test_an_id_made_anew_under_a_run_of_an_image(teller: Teller, hello: str, tmp
     container_of(runjail.root, "/some/other/bundle")
     goes_on(life, running)
 
-    assert is_used(str(runjail.root / "c1"), "bundle")
+    assert USED(str(runjail.root / "c1"), "bundle")
     assert teller.store.roots() == []
     assert os.listdir(teller.store.bundles()) == []
 

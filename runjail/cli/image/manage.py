@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 
 from runjail import jsonio
 from runjail.cli.image.session import ImageSession, warn
@@ -41,7 +42,7 @@ def remove(args: Args, context: Context) -> int:
                 images.content.untag(name)
         except ImageNotFound as error:
             missing.append(error)
-    prune(images.content, images.store, is_used)
+    prune(images.content, images.store, partial(is_used, context.host()))
     if missing and not args.flag("force"):
         raise missing[0]
     return 0
@@ -151,7 +152,7 @@ def prune(args: Args, context: Context) -> int:
     images = ImageSession(args, context, make=False)
     form = choice(args, "table", "json")
     if images.there():
-        pruned = do(images.content, images.store, is_used, names=args.flag("all"))
+        pruned = do(images.content, images.store, partial(is_used, context.host()), names=args.flag("all"))
     else:
         pruned = Pruned((), (), (), (), (), 0)
     if pruned.busy:

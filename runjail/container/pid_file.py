@@ -11,17 +11,16 @@ import os
 from runjail.errors import HostError, reason
 from runjail.files import write_file
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runjail.container.state import Container
-
 BESIDE = "beside."
 
 
-def write_pid(container: Container, path: str, pid: int) -> None:
-    """Write a pid file: the number and nothing else. Raises HostError with the path as the caller gave it."""
+def write_pid(directory: int | str, path: str, pid: int) -> None:
+    """Write a pid file: the number and nothing else. Raises HostError with the path as the caller gave it.
+
+    directory: the container's state directory, open or by its path.
+    """
     own = os.getpid()
-    directory, link = container.directory(), f"{BESIDE}{own}"
+    link = f"{BESIDE}{own}"
     at, link = (directory, link) if isinstance(directory, int) else (None, f"{directory}/{link}")
     try:
         try:
