@@ -7,6 +7,7 @@
 #   make test-fast      unit and property tests, without root, in a minute
 #   make test-pythons   the tests under Python 3.11 to 3.15, as far as they can be had
 #   make release-check  whether this checkout can be released: docs/release.md
+#   make test-vm        what a machine makes a difference to, in a Debian guest with systemd and cgroup v2: .ci/vm/run
 #   make vagrant-test   make test in a FreeBSD virtual machine: vagrant/test.sh
 
 PREFIX = /usr/local
@@ -17,12 +18,13 @@ FAST_TESTS = tests/test_attributes.py tests/test_files.py tests/test_jsonio.py t
     tests/image/crypto/test_crypto_options.py tests/image/test_model.py tests/image/test_platform.py \
     tests/image/test_references.py tests/image/registry/test_registry_words.py tests/image/bundle/test_users.py
 PYTHONS =
+VM_COMMAND =
 PYTHON_TESTS = tests/test_jsonio.py tests/test_imports.py tests/test_start.py tests/spec tests/plan tests/host tests/nri \
     tests/cli tests/container tests/image tests/storage tests/shim
 
 all: venv
 
-.PHONY: all setup venv demo test test-fast test-pythons lint bench vagrant-test release-check install uninstall clean
+.PHONY: all setup venv demo test test-fast test-pythons lint bench vagrant-test test-vm release-check install uninstall clean
 
 setup:
 	@sh .ci/setup
@@ -55,6 +57,9 @@ bench: setup venv
 release-check:
 	@python=$$(sh .ci/python) && "$$python" .ci/release_check.py
 
+test-vm:
+	@sh .ci/vm/run $(VM_COMMAND)
+
 vagrant-test:
 	@sh vagrant/test.sh
 
@@ -71,5 +76,5 @@ uninstall:
 
 clean:
 	@for place in .venv .pythons/*/checkout/.venv; do sh .ci/release "$$place/libexec/runjail/bin"; done
-	rm -rf .venv .pythons .demo .vagrant-results .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist runjail.egg-info
+	rm -rf .venv .vm .pythons .demo .vagrant-results .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist runjail.egg-info
 	find runjail tests .ci -name __pycache__ -type d -prune -exec rm -rf {} +

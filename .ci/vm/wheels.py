@@ -1,4 +1,4 @@
-"""Fetch the Python packages of the tests for a guest that has no network: wheels.py DIRECTORY."""
+"""The Python packages of the tests, for a guest without network: wheels.py DIRECTORY fetches, without one it lists."""
 
 import subprocess
 import sys
@@ -6,20 +6,23 @@ import tomllib
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[2]
-UNNEEDED = {"coverage", "mypy", "ruff"}  # say nothing about a machine
+PYTHON = "3.11"  # Debian 12's
 
 
 def requirements() -> list[str]:
-    """Return what pyproject.toml asks for, but for what a machine makes no difference to."""
+    """Return what pyproject.toml asks for."""
     project = tomllib.loads((TOP / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    wanted = project["dependencies"] + project["optional-dependencies"]["test"]
-    return [item for item in wanted if item.split(">")[0] not in UNNEEDED]
+    wanted: list[str] = project["dependencies"] + project["optional-dependencies"]["test"]
+    return wanted
 
 
 def main() -> None:
-    """Fetch them for the Python of Debian 12."""
-    pip = [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", "--dest", sys.argv[1]]
-    target = ["--python-version", "3.11", "--only-binary=:all:"]
+    """Print or fetch them."""
+    if len(sys.argv) == 1:
+        sys.stdout.write("\n".join([PYTHON, *requirements()]) + "\n")
+        return
+    pip = [sys.executable, "-m", "pip", "download", "-qq", "--disable-pip-version-check", "--dest", sys.argv[1]]
+    target = ["--python-version", PYTHON, "--only-binary=:all:"]
     subprocess.run([*pip, *target, *requirements()], check=True)
 
 

@@ -218,13 +218,3 @@ def test_check_names_what_cannot_be_limited(v1: Tree) -> None:
 
     assert groups[0] == "control groups" and limits[0] == "resource limits"
     assert limits[1:3] == (False, "no controller for cpuset") and limits[3]
-
-
-def test_usage_counts_throttling(v2: Tree, host_state: HostState) -> None:
-    v2.apply(host_state, [], pids_limit=7)
-    said = "usage_usec 5\nuser_usec 3\nsystem_usec 2\nnr_periods 9\nnr_throttled 4\nthrottled_usec 70\n"
-    (v2.top / "a/web/cpu.stat").write_text(said, encoding="ascii")
-
-    cpu = cgroups.usage("a/web", 1)["cpu"]
-    assert cpu["throttling"] == {"periods": 9, "throttledPeriods": 4, "throttledTime": 70_000}
-    assert cpu["usage"]["total"] == 5000

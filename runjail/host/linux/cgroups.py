@@ -14,15 +14,13 @@ from runjail.errors import HostError, reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from runjail.host.base import HostState, UndoLog
     from runjail.host.linux.change import Change
     from runjail.spec.model import Resources
     from runjail.steps import Cgroup
 
 TOP = "/sys/fs/cgroup"
-CONTROLLERS = ("memory", "cpu", "cpuacct", "cpuset", "pids", "freezer", "devices")
+CONTROLLERS = ("memory", "cpu", "cpuacct", "cpuset", "pids", "freezer", "devices", "blkio", "io", "hugetlb")
 ENFORCING = ("memory", "cpu", "cpuset", "pids")
 MARK = "trusted.runjail"  # extended attribute of the groups that we made
 NO_MARKS = errno.EOPNOTSUPP  # of a kernel whose groups have no attributes
@@ -258,45 +256,6 @@ def _frozen(path: str) -> bool:
     return content(f"{TOP}/freezer/{path}/freezer.state").strip() in ("FREEZING", "FROZEN")
 
 
-def usage(path: str, processes: int) -> dict[str, Any]:
-    """Return the numbers of runc's stats document that this machine knows; a container without a group has none."""
-    if not path:
-        cpu, memory, limit, pids = {"total": 0, "user": 0, "kernel": 0}, 0, 0, 0
-    elif unified():
-        times = dict(line.split() for line in _number_lines(f"{TOP}/{path}/cpu.stat"))
-        cpu = {"total": int(times.get("usage_usec", 0)) * 1000, "user": int(times.get("user_usec", 0)) * 1000}
-        cpu["kernel"] = int(times.get("system_usec", 0)) * 1000
-        memory, limit = _number(f"{TOP}/{path}/memory.current"), _number(f"{TOP}/{path}/memory.max")
-        pids = _number(f"{TOP}/{path}/pids.max")
-    else:
-        cpu = {"total": _number(f"{TOP}/cpuacct/{path}/cpuacct.usage")}
-        cpu["user"] = _number(f"{TOP}/cpuacct/{path}/cpuacct.usage_user")
-        cpu["kernel"] = _number(f"{TOP}/cpuacct/{path}/cpuacct.usage_sys")
-        memory = _number(f"{TOP}/memory/{path}/memory.usage_in_bytes")
-        limit = _number(f"{TOP}/memory/{path}/memory.limit_in_bytes")
-        pids = _number(f"{TOP}/pids/{path}/pids.max")
-    return {
-        "cpu": {"usage": {**cpu, "percpu": []}, "throttling": _throttling(path)},
-        "cpuset": {},
-        "memory": {"usage": {"usage": memory, "limit": limit}, "swap": {}, "kernel": {}, "kernelTCP": {}, "raw": {}},
-        "pids": {"current": processes, "limit": pids},
-        "blkio": {},
-        "hugetlb": {},
-        "intel_rdt": {},
-        "network_interfaces": None,
-    }
-
-
-def _throttling(path: str) -> dict[str, int]:
-    """Return how often, and for how many nanoseconds, the CPU quota held the container back."""
-    if not path:
-        return {}
-    said = dict(line.split() for line in _number_lines(f"{TOP}/{path if unified() else f'cpu/{path}'}/cpu.stat"))
-    nanoseconds = int(said.get("throttled_usec", 0)) * 1000 or int(said.get("throttled_time", 0))
-    periods, throttled = int(said.get("nr_periods", 0)), int(said.get("nr_throttled", 0))
-    return {"periods": periods, "throttledPeriods": throttled, "throttledTime": nanoseconds}
-
-
 def check() -> list[tuple[str, bool, str, str]]:
     """Return the rows of `runjail check` about control groups and the limits they enforce."""
     version = "v2" if unified() else "v1"
@@ -317,15 +276,6 @@ def check() -> list[tuple[str, bool, str, str]]:
             remedy or ("enable these cgroup controllers in the kernel" if lacking else ""),
         ),
     ]
-
-
-def _number(path: str) -> int:
-    lines = _number_lines(path)
-    return int(lines[0]) if lines and lines[0].isdigit() else 0
-
-
-def _number_lines(path: str) -> list[str]:
-    return content(path).splitlines()
 
 
 def content(path: str) -> str:

@@ -278,9 +278,9 @@ class LinuxHost:
 
     def usage(self, host_state: HostState) -> dict[str, Any]:
         """Return runc's stats document from the control group; empty numbers without one."""
-        from runjail.host.linux import cgroups
+        from runjail.host.linux import usage
 
-        return cgroups.usage(host_state.cgroup, len(self.processes(host_state)))
+        return usage.stats(host_state.cgroup, len(self.processes(host_state)))
 
     def check(self) -> list[tuple[str, bool, str, str]]:
         """Return what of this machine matters to containers."""

@@ -1,0 +1,86 @@
+"""`events --stats` beside runc's, field by field: both look at one control group, in which nobody moves."""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Bundle, Runjail
+
+pytestmark = [pytest.mark.linux, pytest.mark.needs("cgroups"), pytest.mark.peers("runc")]
+
+GROUP = "runjail-stats-test/group"
+LIMITS: dict[str, Any] = {
+    "memory": {"limit": 128 << 20, "reservation": 64 << 20},
+    "cpu": {"quota": 20000, "period": 100000, "cpus": "0"},
+    "pids": {"limit": 50},
+}
+# Reads and writes a file past the page cache where it can, burns its quota, and then sleeps
+BUSY = "dd if=/dev/zero of=/big bs=64k count=64 conv=fsync; cat /big >/dev/null; "
+BUSY += "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; "
+
+
+@pytest.fixture
+def runc(tmp_path: Path) -> Iterator[list[str]]:
+    """The command line of a runc with a state root of its own, and a container `r` that is gone afterwards."""
+    command = ["runc", "--root", str(tmp_path / "runc")]
+    yield command
+    subprocess.run([*command, "delete", "--force", "r"], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+
+
+def runcs_stats(command: list[str]) -> dict[str, Any]:
+    done = subprocess.run([*command, "events", "--stats", "r"], capture_output=True, text=True, timeout=60, check=True)
+    return leaves(json.loads(done.stdout)["data"])
+
+
+def leaves(value: Any, path: str = "") -> dict[str, Any]:
+    """Return a document's values by their paths. What is 0, empty or null is as good as absent: Go leaves it out."""
+    if isinstance(value, dict):
+        return {key: found for name, inner in value.items() for key, found in leaves(inner, f"{path}.{name}").items()}
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        named = {
+            f"{item.get('major', 0)}:{item.get('minor', 0)}:{item.get('op', '')}": item.get("value", 0)
+            for item in value
+        }
+        return leaves(named, path)
+    return {path: value} if value else {}
+
+
+def freeze(still: bool) -> None:
+    """Stop who is in the group, or let them go on, on either version."""
+    v2 = Path("/sys/fs/cgroup", GROUP, "cgroup.freeze")
+    v1 = Path("/sys/fs/cgroup/freezer", GROUP, "freezer.state")
+    (v2 if v2.exists() else v1).write_text(str(int(still)) if v2.exists() else "FROZEN" if still else "THAWED")
+
+
+@pytest.mark.limit(120)
+def test_every_number_is_runcs(runc: list[str], runjail: Runjail, bundle: Bundle) -> None:
+    """But for those that change between two looks of runc's own."""
+    bundle.config["linux"] = {**bundle.config.get("linux", {}), "cgroupsPath": f"/{GROUP}", "resources": LIMITS}
+    with open(os.devnull, "w+b") as nowhere:
+        bundle.write("/bin/sh", "-c", BUSY + "sleep 600")
+        command = [*runc, "run", "-d", "-b", str(bundle.path), "r"]
+        subprocess.run(command, stdin=nowhere, stdout=nowhere, stderr=nowhere, timeout=60, check=True)
+    del bundle.config["linux"]["resources"]
+    runjail.ok("create", "-b", bundle.write("/bin/sleep", "600"), "c")
+    subprocess.run(["sleep", "3"], check=True)
+    freeze(True)
+    try:
+        before = runcs_stats(runc)
+        ours = leaves(json.loads(runjail.ok("events", "--stats", "c").stdout)["data"])
+        after = runcs_stats(runc)
+    finally:
+        freeze(False)
+    runjail.ok("delete", "--force", "c")
+
+    steady = {path for path in before if before[path] == after.get(path)}
+    assert len(steady) > 20
+    assert {path: (ours.get(path), before[path]) for path in steady if ours.get(path) != before[path]} == {}
+    assert before.keys() | after.keys() <= ours.keys(), "what runc counts and we do not"
+    unknown = {path for path in ours.keys() - before.keys() if ".psi." not in path and not path.startswith(".hugetlb.")}
+    assert unknown == set(), "what we count and runc, which is older, does not"
+    assert {".memory.usage.limit", ".memory.usage.usage", ".memory.cache", ".pids.current", ".pids.limit"} <= steady
