@@ -10,6 +10,7 @@ USES = {  # module: what it is for, its package on FreeBSD, in Debian and on PyP
     "cryptography": ("encrypted images", "cryptography", "python3-cryptography", "cryptography"),
     "isal": ("gzip layers at twice the speed", "isal", "python3-isal", "isal"),
     "jsonschema": ("every fault of a config.json at once", "jsonschema", "python3-jsonschema", "jsonschema"),
+    "jeepney": ("--systemd-cgroup on Linux", "jeepney", "python3-jeepney", "jeepney"),
     "psutil": ("the table of runjail ps", "psutil", "python3-psutil", "psutil"),
     "urllib3": ("registries", "urllib3", "python3-urllib3", "urllib3"),
 }

@@ -196,3 +196,20 @@ def test_descriptors_are_closed(fake: "FakeSystemd") -> None:
     for thread in fake._threads[1:]:
         thread.join(5)
     assert len(os.listdir("/proc/self/fd")) <= before
+
+
+def test_check_says_how_containers_can_be_scopes(
+    fake: "FakeSystemd", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For information only: without a remedy no row makes `runjail check` fail."""
+    monkeypatch.setattr(systemd, "rootless", lambda: False)
+    monkeypatch.setattr(systemd, "RUNNING", str(tmp_path))
+    assert systemd.check() == ("systemd", True, "252: containers can be scopes of the system's manager", "")
+
+    monkeypatch.setattr(dbus, "SYSTEM", "unix:path=/none")
+    works, found, remedy = systemd.check()[1:]
+    assert (works, remedy) == (False, "")
+    assert "connecting to the system bus (unix:path=/none): does not exist (apt install dbus" in found
+
+    monkeypatch.setattr(systemd, "RUNNING", f"{tmp_path}/none")
+    assert systemd.check() == ("systemd", False, "not running: --systemd-cgroup is refused", "")

@@ -61,7 +61,7 @@ class Runtime:
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         # What a container's program inherits must not be a pipe that we wait for
         with open(os.devnull, "wb") as nowhere:
-            if args[0] in ("create", "run"):
+            if args[0] in ("create", "run") or "-d" in args:
                 pipes["stdout"] = nowhere.fileno()
             return subprocess.run([*self.command, *args], text=True, timeout=60, check=False, **(pipes | more))  # type: ignore[call-overload,no-any-return]
 

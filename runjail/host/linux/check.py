@@ -7,7 +7,7 @@ import shutil
 
 from runjail.errors import HostError, reason
 from runjail.host import interpreter
-from runjail.host.linux import cgroups, devices, libc, libseccomp, rights
+from runjail.host.linux import cgroups, devices, libc, libseccomp, rights, systemd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def check() -> list[Row]:
         *_mounts(),
         *interpreter.check(),
         *cgroups.check(),
+        systemd.check(),
         devices.check(),
         _user_namespaces(),
         _seccomp(),

@@ -111,6 +111,19 @@ class Manager:
         return bool(self._connection.property(UNIT, "ActiveState", path) == "failed")
 
 
+def check() -> tuple[str, bool, str, str]:
+    """Return the row of `runjail check`; only for information, since nothing but --systemd-cgroup takes systemd."""
+    if not os.path.isdir(RUNNING):
+        return ("systemd", False, "not running: --systemd-cgroup is refused", "")
+    user = rootless()
+    try:
+        with Manager(user) as manager:
+            whose = "this user's" if user else "the system's"
+            return ("systemd", True, f"{manager.version()}: containers can be scopes of {whose} manager", "")
+    except HostError as error:
+        return ("systemd", False, f"--systemd-cgroup is refused: {error} ({error.hint})", "")
+
+
 def _typed(properties: Sequence[Property]) -> list[tuple[str, tuple[str, object]]]:
     return [(name, (signature, _plain(value))) for name, signature, value in properties]
 
