@@ -13,6 +13,7 @@ SCRIPTS = sorted(
     for path in [*TOP.glob(".ci/*"), *TOP.glob("bundles/**/*.sh"), *TOP.glob("vagrant/**/*.sh")]
     if path.is_file() and path.read_bytes().startswith(b"#!/bin/sh")
 )
+LONGEST = 400  # lines of a file: beyond that it is about more than one thing
 MAKES = ("make", "gmake", "bmake")
 TARGETS = ("all", "venv", "demo", "test", "lint", "bench", "release-check", "install", "uninstall", "clean")
 
@@ -40,6 +41,15 @@ def test_ruff_format() -> None:
 def test_mypy() -> None:
     """Types hold, strictly."""
     run(sys.executable, "-m", "mypy")
+
+
+def test_no_file_is_too_long() -> None:
+    """Whoever comes near the limit cuts a file by what it is about."""
+    files = [path for room in (".ci", "bundles", "runjail", "tests", "vagrant") for path in TOP.glob(f"{room}/**/*.py")]
+    lengths = {path.relative_to(TOP): len(path.read_bytes().splitlines()) for path in files}
+
+    assert len(lengths) > 500
+    assert {path: length for path, length in lengths.items() if length > LONGEST} == {}
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: str(path.relative_to(TOP)))

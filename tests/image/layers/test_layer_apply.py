@@ -22,13 +22,6 @@ NANOSECONDS = (b"mtime", b"1234567890.123456789")
 WHITEOUT, OPAQUE = b".wh.", b".wh..wh..opq"
 
 
-@pytest.fixture(name="root")
-def _root(tmp_path: Path) -> Path:
-    root = tmp_path / "root"
-    root.mkdir()
-    return root
-
-
 def xattrs_work(path: Path) -> bool:
     try:
         os.setxattr(path, "user.test", b"")
@@ -264,58 +257,6 @@ def test_short_writes_are_continued(root: Path, monkeypatch: pytest.MonkeyPatch)
     unpack(root, archive(member(b"f", b"0123456789" * 5)))
 
     assert (root / "f").read_bytes() == b"0123456789" * 5
-
-
-# Whiteouts ----------------------------------------------------------------------------------------------------------
-
-LOWER = archive(directory(b"d"), member(b"d/a"), directory(b"d/e"), member(b"d/e/b"), member(b"d/e/c"))
-UNCHANGED = {"d": "dir", "d/a": "file ", "d/e": "dir", "d/e/b": "file ", "d/e/c": "file "}
-CASES: dict[str, tuple[list[bytes], dict[str, str]]] = {
-    "a file": ([header(b"d/.wh.a")], {"d": "dir", "d/e": "dir", "d/e/b": "file ", "d/e/c": "file "}),
-    "a directory": ([header(b"d/.wh.e")], {"d": "dir", "d/a": "file "}),
-    "everything": ([header(b"d/.wh..wh..opq")], {"d": "dir"}),
-    "the whole root": ([header(b".wh..wh..opq")], {}),
-    "nothing that is there": ([header(b"d/.wh.x")], UNCHANGED),
-    "opaque first": ([header(b"d/.wh..wh..opq"), member(b"d/n", b"1")], {"d": "dir", "d/n": "file 1"}),
-    "opaque last": ([member(b"d/n", b"1"), header(b"d/.wh..wh..opq")], {"d": "dir", "d/n": "file 1"}),
-    "opaque above": (
-        [member(b"d/e/n", b"1"), header(b".wh..wh..opq")],
-        {"d": "dir", "d/e": "dir", "d/e/n": "file 1"},
-    ),
-    "replaced, then hidden": ([member(b"d/a", b"1"), header(b"d/.wh.a")], {**UNCHANGED, "d/a": "file 1"}),
-    "hidden, then replaced": ([header(b"d/.wh.a"), member(b"d/a", b"1")], {**UNCHANGED, "d/a": "file 1"}),
-    "a directory of both layers": (
-        [directory(b"d/e"), member(b"d/e/n", b"1"), header(b"d/.wh.e")],
-        {"d": "dir", "d/a": "file ", "d/e": "dir", "d/e/n": "file 1"},
-    ),
-    "a directory that only holds an entry of ours": (
-        [member(b"d/e/n", b"1"), header(b".wh.d")],
-        {"d": "dir", "d/e": "dir", "d/e/n": "file 1"},
-    ),
-    "hidden, then made anew": (
-        [header(b".wh.d"), member(b"d/n", b"1"), header(b".wh.d")],
-        {"d": "dir", "d/n": "file 1"},
-    ),
-    "what looks almost like one": ([member(b"wh.a", b"1")], {**UNCHANGED, "wh.a": "file 1"}),
-    "a name that only contains it": ([member(b"d/a.wh.b", b"1")], {**UNCHANGED, "d/a.wh.b": "file 1"}),
-}
-
-
-@pytest.mark.parametrize(("parts", "tree"), CASES.values(), ids=CASES.keys())
-def test_whiteouts_hide_lower_layers_only(root: Path, parts: list[bytes], tree: dict[str, str]) -> None:
-    """In any order, and the markers never appear."""
-    unpack(root, LOWER)
-
-    unpack(root, archive(*parts))
-
-    assert tars.seen(root) == tree
-
-
-def test_whiteouts_in_the_lowest_layer_hide_nothing(root: Path) -> None:
-    """There is nothing below."""
-    unpack(root, archive(member(b"d/a"), header(b"d/.wh.a"), header(b"d/.wh..wh..opq"), header(b".wh.d")))
-
-    assert tars.seen(root) == {"d": "dir", "d/a": "file "}
 
 
 def test_many_directories_need_few_descriptors(root: Path) -> None:

@@ -30,13 +30,6 @@ def _no_thread_left() -> Iterator[None]:
     assert threading.active_count() == before
 
 
-@pytest.fixture(name="root")
-def _root(tmp_path: Path) -> Path:
-    root = tmp_path / "root"
-    root.mkdir()
-    return root
-
-
 @pytest.fixture(name="stored")
 def _stored(tmp_path: Path) -> Iterator[Callable[[bytes], int]]:
     """Return a way to have content as an open file."""
