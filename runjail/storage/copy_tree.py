@@ -45,6 +45,7 @@ class Copier:
         self._seen: dict[tuple[int, int], str] = {}  # files with more than one name, by device and inode
         self._at = ""  # path of the directory we are in
         self.linked: set[int] = set()  # inodes that source and target share
+        self.total = 0  # bytes of what was copied, each file once
 
     def copy(self) -> None:
         """Copy everything. Raises OSError."""
@@ -106,6 +107,7 @@ class Copier:
                 self._link_to(first, name, outer)
                 return
         _copy_entry(name, inner, outer, found)
+        self.total += found.st_size
 
     def _link_to(self, first: str, name: str, outer: int) -> None:
         above, _, old = first.rpartition("/")
@@ -147,9 +149,12 @@ def _copy_file(name: str, inner: int, outer: int, found: os.stat_result) -> None
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         writing = os.open(name, flags, 0o600, dir_fd=outer)
         try:
+            end = 0
             for start, length in _extents(reading, found):
                 _copy_bytes(reading, writing, start, length)
-            os.ftruncate(writing, found.st_size)
+                end = start + length
+            if end != found.st_size:  # a hole at the end, or somebody made the file longer
+                os.ftruncate(writing, found.st_size)
             _dress(reading, writing, found)
         finally:
             os.close(writing)

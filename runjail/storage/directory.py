@@ -47,9 +47,7 @@ class DirectoryStore(TreeStore):
 
     def _fill(self, making: str, layer: str) -> dict[str, Any]:
         self._places.fresh(making, "root")
-        self._places.copy(layer, making)
-        _own, total = self._places.measure(f"{making}/root", set())
-        return {"size": total}
+        return {"size": self._places.copy(layer, making)}
 
     def _show(self, place: str, layer: str, *, transient: bool) -> None:
         """The files are there."""

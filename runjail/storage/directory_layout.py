@@ -57,9 +57,9 @@ class DirectoryLayout:
         copier = self._copier(place, making, "linked")
         return copier.linked
 
-    def copy(self, place: str, making: str) -> None:
-        """Fill a tree with copies of another's files."""
-        self._copier(place, making, "copied")
+    def copy(self, place: str, making: str) -> int:
+        """Fill a tree with copies of another's files. Returns their bytes."""
+        return self._copier(place, making, "copied").total
 
     def _copier(self, place: str, making: str, how: str) -> copy_tree.Copier:
         descriptors: list[int] = []

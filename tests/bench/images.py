@@ -77,8 +77,9 @@ def _entries(layer: int, count: int, source: random.Random) -> Iterator[tuple[st
 class Candidate:
     """A program with a store of its own below a directory. seconds: by what was done."""
 
-    def __init__(self, name: str, directory: Path, reference: str) -> None:
+    def __init__(self, name: str, directory: Path, reference: str, store: str = "") -> None:
         self.name, self.directory, self.reference = name, directory / name, reference
+        self.store = store or f"{name}:{self.directory}/store"
         self.seconds: dict[str, list[float]] = {}
         self.directory.mkdir()
 
@@ -218,6 +219,9 @@ def main() -> int:
         reference = stack.enter_context(registry(top, top / "layout"))
         candidates: list[Candidate] = [Bundle("bundle", top, "")]
         candidates += [Candidate(kind, top, reference) for kind in options.stores.split(",")]
+        if options.zfs:
+            stack.callback(subprocess.run, ["zfs", "destroy", "-R", options.zfs], check=False)
+            candidates.append(Candidate("zfs", top, reference, f"zfs:{options.zfs}"))
         if shutil.which("podman") and shutil.which("runc"):
             candidates.append(Podman("podman", top, reference))
         measure(candidates, options.rounds)

@@ -341,3 +341,46 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert store.roots() == []
     assert os.listdir(tmp_path / "store/making") == os.listdir(tmp_path / "store/trash") == []
     assert store.sweep() == []
+
+
+def test_a_root_knows_its_size_without_a_second_look(tmp_path: Path) -> None:
+    """Each file counts once, whatever names it has."""
+    store = open_store(f"dir:{tmp_path}/store", default="")
+    draft = store.draft(A, None)
+    assert draft
+    with draft:
+        top = Path(draft.path)
+        (top / "a").write_bytes(b"a" * 1000)
+        os.link(top / "a", top / "b")
+        with open(top / "holes", "wb") as file:
+            file.truncate(5000)
+        draft.commit()
+    root = Path(store.create_rootfs("web", A))
+    info = store.root("web")
+
+    assert info
+    assert info.size == 6000
+    assert (root / "holes").read_bytes() == bytes(5000)
+
+
+@pytest.mark.needs("mounts", "linux", "mkfs.btrfs")
+def test_a_copy_shares_blocks_where_the_file_system_can(tmp_path: Path) -> None:
+    """btrfs and xfs: a second root takes no room for the content of its files."""
+    image, place = tmp_path / "image", tmp_path / "place"
+    place.mkdir()
+    with image.open("wb") as file:
+        file.truncate(256 << 20)
+    subprocess.run(["mkfs.btrfs", "-q", str(image)], check=True)
+    subprocess.run(["mount", "-o", "loop", str(image), str(place)], check=True)
+    try:
+        store = open_store(f"dir:{place}/store", default="")
+        add(store, A, {"big": "x" * (40 << 20)})
+        os.sync()
+        before = os.statvfs(place).f_bfree
+        root = store.create_rootfs("web", A)
+        os.sync()
+        taken = (before - os.statvfs(place).f_bfree) * os.statvfs(place).f_frsize
+        assert Path(root, "big").stat().st_size == 40 << 20
+        assert taken < 4 << 20
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
