@@ -214,9 +214,7 @@ def state_root(bundle: str, namespace: str, options: Message | None = None) -> s
     It is the one that the options of the runtime name (containerd.runc.v1.Options, as Any), else `runjail` next to
     where this containerd has its bundles; in it, one directory for each of containerd's namespaces. Raises UsageError.
     """
-    asked = ""
-    if options and options["type_url"].endswith("runc.v1.Options"):
-        asked = protobuf.decode(messages.OPTIONS, options["value"])["root"]
+    asked = _options(options).get("root", "")
     if asked and not asked.startswith("/"):
         raise UsageError(f"the runtime's option root must be an absolute path, not {asked[:80]!a}")
     if asked:
@@ -225,6 +223,18 @@ def state_root(bundle: str, namespace: str, options: Message | None = None) -> s
     else:
         asked = _written(bundle) or os.path.dirname(os.path.dirname(os.path.dirname(bundle))) + "/runjail"
     return f"{asked}/{namespace}"
+
+
+def wants_systemd(options: Message | None) -> bool:
+    """Say whether the runtime's options ask for a scope of systemd's; the control group's path has that form then."""
+    return bool(_options(options).get("systemd_cgroup"))
+
+
+def _options(options: Message | None) -> Message:
+    """Return what containerd.runc.v1.Options say, nothing of other options."""
+    if not options or not options["type_url"].endswith("runc.v1.Options"):
+        return {}
+    return protobuf.decode(messages.OPTIONS, options["value"])
 
 
 def _written(bundle: str) -> str:

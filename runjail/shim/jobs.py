@@ -17,6 +17,7 @@ from runjail.container.container import PAUSED
 from runjail.errors import InvalidConfig
 from runjail.host import programs
 from runjail.shim import stdio
+from runjail.shim.bootstrap import wants_systemd
 from runjail.spec.parse import parse_process, parse_resources
 
 TYPE_CHECKING = False
@@ -57,7 +58,7 @@ def create(engine: Engine, task: Task, worker: Worker) -> None:
 def _create(engine: Engine, task: Task, worker: Worker) -> None:
     logger = _start_logger(task)
     ours, theirs = _sockets(task)
-    request = creating.Request(task.id, task.bundle)
+    request = creating.Request(task.id, task.bundle, systemd=wants_systemd(task.request["options"]))
     container = creating.create(request, engine.store(task.root), theirs)
     copier, master = _copy(task.stdio, ours)
     known = {"private": engine.machine.ends_with_init(container.host_state), "made": container.identity()}

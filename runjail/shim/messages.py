@@ -44,7 +44,10 @@ JOIN = {1: ("id", "s")}  # runjail.shim.Group: our own, between `start` and `del
 MOUNT = {1: ("type", "s"), 2: ("source", "s"), 3: ("target", "s"), 4: ("options", ["s"])}
 PROCESS_INFO = {1: ("pid", "u"), 2: ("info", ANY)}
 PROCESS_DETAILS = {1: ("exec_id", "s")}
-OPTIONS = {7: ("root", "s")}  # containerd.runc.v1.Options; what else it has does not concern a jail
+OPTIONS = {
+    7: ("root", "s"),
+    9: ("systemd_cgroup", "b"),
+}  # containerd.runc.v1.Options; what else it has does not concern a jail
 ID = {1: ("id", "s")}
 PROCESS = {1: ("id", "s"), 2: ("exec_id", "s")}
 CREATE = {

@@ -8,7 +8,7 @@ import pytest
 from runjail import protobuf
 from runjail.errors import UsageError
 from runjail.shim import messages
-from runjail.shim.bootstrap import state_root
+from runjail.shim.bootstrap import state_root, wants_systemd
 from runjail.shim.metrics import metrics
 
 BUNDLE = "/run/containerd/io.containerd.runtime.v2.task/default/web"
@@ -32,6 +32,16 @@ def test_where_the_options_say(tmp_path: Path) -> None:
     """`delete`, which gets no options, finds it in the bundle."""
     assert state_root(str(tmp_path), "default", options("/elsewhere")) == "/elsewhere/default"
     assert state_root(str(tmp_path), "default") == "/elsewhere/default"
+
+
+def test_who_asks_for_a_scope_of_systemd(tmp_path: Path) -> None:
+    """Field 9 of containerd.runc.v1.Options, beside a root or alone."""
+    asked = {"type_url": "containerd.runc.v1.Options", "value": b"\x48\x01"}
+    assert wants_systemd(asked)
+    assert not wants_systemd({**asked, "type_url": "runtimeoptions.v1.Options"})
+    assert not wants_systemd(options("/x"))
+    assert not wants_systemd(None)
+    assert state_root(BUNDLE, "default", asked) == "/run/containerd/runjail/default"
 
 
 def test_a_root_that_is_relative(tmp_path: Path) -> None:
