@@ -144,9 +144,10 @@ def comparable(unit: str) -> dict[str, str]:
 
 
 def devices(unit: str) -> set[str]:
-    """Return a unit's list of devices."""
+    """Return a unit's list of devices. runc 1.1 has names for numbers, and leaves out what is not there."""
     said = subprocess.run(["systemctl", "show", "-p", "DeviceAllow", unit], capture_output=True, text=True, check=True)
-    return set(said.stdout.split("\n")) - {""}
+    found = {line.removeprefix("DeviceAllow=").replace("char-pts", "char-136") for line in said.stdout.splitlines()}
+    return {line for line in found if not line.startswith("/") or os.path.exists(line.split()[0])}
 
 
 def group(unit: str) -> Path:
@@ -179,9 +180,10 @@ def test_a_scope_is_runcs_property_by_property(
     assert group(mine).parent == group(theirs).parent == TOP_GROUP / "runjailtest.slice" / SLICE
 
 
+NO_SWAP: dict[str, Any] = {"memory": {"limit": 80 << 20, "swap": 80 << 20}}
 UPDATES: list[dict[str, Any]] = [
     {"memory": {"limit": 80 << 20}},
-    {"memory": {"limit": 80 << 20, "swap": 80 << 20}},
+    NO_SWAP,
     {"cpu": {"quota": 33333}},
     {"cpu": {"quota": -1, "period": 100000}},
     {"cpu": {"shares": 2048, "cpus": "0-1"}},
@@ -199,6 +201,8 @@ def test_update_sets_what_runc_sets(ours: Runtime, runc: Runtime, bundle: Bundle
         for runtime in (ours, runc):
             runtime.ok("update", "-r", str(tmp_path / "change.json"), "c")
         expected, found = comparable(theirs) | {"CollectMode": "inactive-or-failed"}, comparable(mine)
+        if change == NO_SWAP:  # runc writes the file alone, so that the next `daemon-reload` would give the swap back
+            expected["MemorySwapMax"] = "0"
         assert {key: (found[key], expected[key]) for key in expected if found[key] != expected[key]} == {}, change
         assert files(mine) == files(theirs), change
 
