@@ -10,19 +10,20 @@ USES = {  # module: what it is for, its package on FreeBSD, in Debian and on PyP
     "cryptography": ("encrypted images", "cryptography", "python3-cryptography", "cryptography"),
     "isal": ("gzip layers at twice the speed", "isal", "python3-isal", "isal"),
     "jsonschema": ("every fault of a config.json at once", "jsonschema", "python3-jsonschema", "jsonschema"),
-    "jeepney": ("--systemd-cgroup on Linux", "jeepney", "python3-jeepney", "jeepney"),
     "psutil": ("the table of runjail ps", "psutil", "python3-psutil", "psutil"),
     "urllib3": ("registries", "urllib3", "python3-urllib3", "urllib3"),
 }
 if sys.version_info < (3, 14):  # later ones have it themselves
     USES["backports.zstd"] = ("zstd layers", "backports-zstd", "", "backports.zstd")
 
+ON_LINUX = {"jeepney": ("--systemd-cgroup", "jeepney", "python3-jeepney", "jeepney")}
 OLDEST = {"urllib3": "2.2"}  # others are as old as in Debian 12 and good enough
 
 
 def rows(os: str) -> list[tuple[str, bool, str, str]]:
     """Return a row of `runjail check` for each module: what, whether it is there, what it is for, how to get it."""
-    return [_row(name, *USES[name], os) for name in sorted(USES)]
+    uses = USES | (ON_LINUX if os == "linux" else {})
+    return [_row(name, *uses[name], os) for name in sorted(uses)]
 
 
 def _row(name: str, use: str, port: str, debian: str, wheel: str, os: str) -> tuple[str, bool, str, str]:
