@@ -24,11 +24,12 @@ if TYPE_CHECKING:
     from runjail.shim.events import Publisher
     from runjail.shim.flow import Fork
     from runjail.shim.loop import Loop
-    from runjail.shim.machine import Engine
+    from runjail.shim.machine import Engine, OomWatch
     from runjail.shim.workers import Done
 
 COPY_SECONDS = 2.0  # for output to be written after the process has ended, to a client that may not read any more
 COPY_POLL = 0.01
+OOM_SECONDS = 0.1  # until whoever is to die for want of memory, as the kernel has said, is counted
 
 
 class ExitQueue:
@@ -151,20 +152,34 @@ class ExitQueue:
         self.workers.start(lambda worker: jobs.end_others(self.engine, task, worker), killed)
 
     def _publish_end(self, process: Process) -> None:
-        ending = process.ending()
-        if ending["exit_status"] == 128 + SIGKILL:
-            self._publish_oom(process.task)
+        self._publish_oom(process.task)
         who = {"container_id": process.id, "id": process.exec_id or process.id, "pid": process.pid}
-        self.events.publish("/tasks/exit", {**who, **ending})
+        self.events.publish("/tasks/exit", {**who, **process.ending()})
+
+    # -- memory
+
+    def watch_ooms(self, task: Task, path: str) -> None:
+        """Hear of processes that are killed for want of memory, whoever they are. path: ShimHost.oom_file."""
+        if not path:
+            return
+        try:
+            task.ooms = watch = self.engine.machine.watch_ooms(path)
+        except OSError as error:
+            log.warning(f"container {task.id}: who runs out of memory is not known: {errors.reason(error)}")
+            return
+        task.told = watch.kills()  # in a group that was there before
+        self.loop.watch(watch.descriptor, watch.events, lambda _events: self._hear_oom(task, watch))
+
+    def _hear_oom(self, task: Task, watch: OomWatch) -> None:
+        watch.hear()
+        self._publish_oom(task)
+        self.loop.later(OOM_SECONDS, lambda: self._publish_oom(task))
 
     def _publish_oom(self, task: Task) -> None:
         """Say so if the kernel has killed for want of memory since we last looked."""
-        try:
-            count = self.engine.machine.oom_kills(self.engine.store(task.root).find(task.id).host_state)
-        except (errors.RunjailError, OSError, ValueError):  # deleted meanwhile
-            return
-        if count > task.ooms:
-            task.ooms = count
+        count = task.ooms.kills() if task.ooms else 0
+        if count > task.told:
+            task.told = count
             self.events.publish("/tasks/oom", {"container_id": task.id})
 
     def when_exited(
@@ -190,5 +205,9 @@ class ExitQueue:
         """Let go of a container and of everything that is open for it."""
         for process in task.processes():
             process.close()
+        if task.ooms:
+            self.loop.unwatch(task.ooms.descriptor)
+            task.ooms.close()
+            task.ooms = None
         if self.tasks.get(task.id) is task:
             del self.tasks[task.id]

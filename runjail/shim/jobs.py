@@ -61,8 +61,10 @@ def _create(engine: Engine, task: Task, worker: Worker) -> None:
     request = creating.Request(task.id, task.bundle, systemd=wants_systemd(task.request["options"]))
     container = creating.create(request, engine.store(task.root), theirs)
     copier, master = _copy(task.stdio, ours)
-    known = {"private": engine.machine.ends_with_init(container.host_state), "made": container.identity()}
-    worker.answer({"pid": container.host_state.pid, "copier": copier or logger, **known}, master)
+    host_state, machine = container.host_state, engine.machine
+    known = {"private": machine.ends_with_init(host_state), "ooms": machine.oom_file(host_state)}
+    known["made"] = container.identity()
+    worker.answer({"pid": host_state.pid, "copier": copier or logger, **known}, master)
 
 
 def _store(engine: Engine, task: Task) -> Runtime:

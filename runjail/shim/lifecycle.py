@@ -46,6 +46,7 @@ class TaskLifecycle:
                 raise StatusError(NOT_FOUND, f"OCI runtime create failed: {errors.ContainerNotFound(task.id)}")
             task.made = result["made"]
             task.others = GONE if result["private"] else MAY_LIVE
+            self._containers.watch_ooms(task, result["ooms"])
         except Exception:
             self._containers.forget(task)
             task.enter(EXITED)

@@ -38,8 +38,26 @@ if TYPE_CHECKING:
         def ends_with_init(self, host_state: HostState) -> bool:
             """Say whether nobody of a container outlives its init."""
 
-        def oom_kills(self, host_state: HostState) -> int:
-            """Return how many of a container's processes died for want of memory, as far as that is known."""
+        def oom_file(self, host_state: HostState) -> str:
+            """Return where the kernel counts a container's processes that died for want of memory, "" nowhere."""
+
+        def watch_ooms(self, path: str) -> OomWatch:
+            """Watch such a file."""
+
+    class OomWatch(Protocol):
+        """A watched container. descriptor: ready for `events` (poll(2)) when `hear` is to be called."""
+
+        descriptor: int
+        events: int
+
+        def hear(self) -> None:
+            """Take the news."""
+
+        def kills(self) -> int:
+            """Return how many of its processes died for want of memory."""
+
+        def close(self) -> None:
+            """Watch no more."""
 
 
 class Engine:

@@ -6,20 +6,28 @@ version. What is loaded before gc.freeze is also shared by all workers.
 
 from __future__ import annotations
 
-MODULES = (  # imported inside functions for the sake of quick verbs, or only where something is configured
-    "runjail.container.hooks",
-    "runjail.container.nri",
-    "runjail.container.reserve",
-    "runjail.host.reaper",
-    "runjail.host.child",
-    "runjail.nri.invoke",
-    "runjail.settings",
-    "runjail.spec.capabilities",
-    "runjail.spec.seccomp",
-)
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ROOMS = os.path.dirname(os.path.dirname(__file__))
+PACKAGES = ("container", "nri", "spec")  # and one of the host's
+MODULES = ("host.child", "host.programs", "host.reaper", "settings")
+COLD = {"__init__", "check", "features", "foreground", "run"}  # modules of packages that only the command line uses
 
 
-def load(host: tuple[str, ...]) -> None:
-    """Load everything. host: the names of modules that this operating system needs."""
-    for name in (*MODULES, *host):
+def names(host: str, more: Sequence[str]) -> list[str]:
+    """Return the names of all modules. host: the package of an operating system; more: what else it needs."""
+    found = [*MODULES, *more]
+    for package in (*PACKAGES, f"host.{host}"):
+        files = os.listdir(f"{ROOMS}/{package.replace('.', '/')}")
+        found += [f"{package}.{file[:-3]}" for file in files if file.endswith(".py") and file[:-3] not in COLD]
+    return [f"runjail.{name}" for name in found]
+
+
+def load(host: str, more: Sequence[str]) -> None:
+    """Load them."""
+    for name in names(host, more):
         __import__(name)

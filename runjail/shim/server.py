@@ -53,7 +53,7 @@ def serve(listener: _socket.socket, path: str, engine: Engine, events: str, name
         loop.later(IDLE_SECONDS, look)
 
     loop.later(IDLE_SECONDS, look)
-    preload.load(engine.machine.modules)
+    preload.load(engine.host.os, engine.machine.modules)
     gc.freeze()  # or each child would copy what its garbage collector looks at
     gc.enable()
     log.debug(f"shim: ready, namespace {namespace}")
@@ -61,7 +61,7 @@ def serve(listener: _socket.socket, path: str, engine: Engine, events: str, name
 
 
 def _raise_descriptors() -> tuple[int, int]:
-    """Three descriptors a container: take as many as we may have. Returns the limit as it was."""
+    """Four descriptors a container: take as many as we may have. Returns the limit as it was."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
     return before

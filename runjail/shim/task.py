@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from runjail.protobuf import Message
+    from runjail.shim.machine import OomWatch
 
 # States of a process, each after the one before it; a failing creation ends at once, a failing start is CREATED again.
 ADDED, CREATING, CREATED, STARTING, RUNNING, EXITED = range(6)
@@ -109,8 +110,8 @@ class Process:
 class Task(Process):
     """A container: its init, and the others.
 
-    root: state directory. others: whether somebody may outlive init. ooms: how many of its processes are known to have
-    been killed for want of memory. made: which container of the id it is (Container.identity).
+    root: state directory. others: whether somebody may outlive init. ooms: tells who is killed for want of memory,
+    where that is known; told: of how many containerd knows. made: which container of the id it is (Container.identity).
     """
 
     def __init__(self, request: Message, root: str, namespace: str) -> None:
@@ -121,7 +122,8 @@ class Task(Process):
         self.execs: dict[str, Process] = {}
         self.others = MAY_LIVE
         self.made: list[int | str] = []
-        self.ooms = 0
+        self.ooms: OomWatch | None = None
+        self.told = 0
 
     @property
     def task(self) -> Task:

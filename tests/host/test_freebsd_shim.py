@@ -87,4 +87,6 @@ def test_a_jail_outlives_its_first_process(shim: FreeBSDShim) -> None:
     host_state = HostState("web", "web", "/state", "/root", "/root")
 
     assert not shim.ends_with_init(host_state)
-    assert shim.oom_kills(host_state) == 0
+    assert shim.oom_file(host_state) == ""
+    with pytest.raises(HostError, match="nothing to watch"):
+        shim.watch_ooms("")

@@ -2,7 +2,6 @@
 
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -100,15 +99,12 @@ def test_a_mount_that_fails(tmp_path: Path) -> None:
     LinuxShim().unmount(str(tmp_path / "nope"))
 
 
-@pytest.mark.parametrize(("unified", "file"), [(True, "memory.events"), (False, "memory.oom_control")])
-def test_kills_for_want_of_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unified: bool, file: str) -> None:
-    directory = tmp_path / "web" if unified else tmp_path / "memory" / "web"
-    directory.mkdir(parents=True)
-    (directory / file).write_text("under_oom 0\noom_kill 3\n", encoding="ascii")
-    monkeypatch.setattr(cgroups, "TOP", str(tmp_path))
+@pytest.mark.parametrize(("unified", "file"), [(True, "web/memory.events"), (False, "memory/web/memory.oom_control")])
+def test_where_kills_are_counted(monkeypatch: pytest.MonkeyPatch, unified: bool, file: str) -> None:
+    monkeypatch.setattr(cgroups, "TOP", "/groups")
     monkeypatch.setattr(cgroups, "unified", lambda: unified)
-    host_state: Any = HostState("web", "web", "/state", "/root", "/root")
-    assert LinuxShim().oom_kills(host_state) == 0
+    host_state = HostState("web", "web", "/state", "/root", "/root")
+    assert LinuxShim().oom_file(host_state) == ""
     host_state.cgroup = "web"
 
-    assert LinuxShim().oom_kills(host_state) == 3
+    assert LinuxShim().oom_file(host_state) == f"/groups/{file}"

@@ -91,19 +91,6 @@ def test_who_outlives_init_is_killed_first(shim: Shim) -> None:
     assert (after["status"], after["exit_status"]) == (3, 3)
 
 
-def test_memory_ran_out(shim: Shim) -> None:
-    """It is said before the end, and once for each time."""
-    shim.start()
-    shim.exec(200, "a")
-    shim.exec(201, "b")
-    shim.machine.ooms = 1
-    shim.containers.on_exit(200, KILLED)
-    shim.containers.on_exit(201, KILLED)
-    shim.containers.on_exit(100, 0)
-
-    assert shim.events.topics[-4:] == ["oom", "exit", "exit", "exit"]
-
-
 @pytest.mark.parametrize("bundle", ["", "web", "../web", "/run/../etc/web", "/run/.."])
 def test_bundles_that_could_be_anywhere(shim: Shim, bundle: str) -> None:
     assert code(shim.ask("Create", bundle=bundle)) == INVALID
@@ -150,7 +137,7 @@ def test_delete_waits_for_the_end(shim: Shim) -> None:
 def test_delete_waits_for_the_creation(shim: Shim) -> None:
     shim.ask("Create", bundle=str(shim.directory))
     deleted = shim.ask("Delete")
-    shim.workers.finish(pid=100, copier=0, terminal=-1, private=True, made=[1, "then"])
+    shim.workers.finish(pid=100, copier=0, terminal=-1, private=True, ooms="", made=[1, "then"])
     shim.workers.finish()
     shim.containers.on_exit(100, KILLED)
 
@@ -227,7 +214,7 @@ def test_signals(shim: Shim) -> None:
 def test_output_that_is_written_before_we_know_who_writes_it(shim: Shim) -> None:
     """Nobody is waited for, or killed, who is gone already."""
     asked = shim.ask("Create", bundle=str(shim.directory))
-    shim.workers.said = {"pid": 100, "copier": 300, "terminal": -1, "private": True, "made": [1, "then"]}
+    shim.workers.said = {"pid": 100, "copier": 300, "terminal": -1, "private": True, "ooms": "", "made": [1, "then"]}
     shim.containers.on_exit(300, 0)
 
     assert asked == [{"pid": 100}]
@@ -315,8 +302,8 @@ def test_leaving_during_the_creation(shim: Shim) -> None:
     asked = shim.ask("Create", bundle=str(shim.directory))
     shim.ask("Leave", "runjail.shim.Group")
     again = shim.ask("Create", bundle=str(shim.directory))
-    shim.workers.finish(pid=100, copier=0, terminal=-1, private=True, made=[1, "then"])
-    shim.workers.finish(pid=101, copier=0, terminal=-1, private=True, made=[1, "then"])
+    shim.workers.finish(pid=100, copier=0, terminal=-1, private=True, ooms="", made=[1, "then"])
+    shim.workers.finish(pid=101, copier=0, terminal=-1, private=True, ooms="", made=[1, "then"])
 
     assert code(asked) == NOT_FOUND
     assert again == [{"pid": 101}]

@@ -15,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
     from collections.abc import Sequence
+    from typing import NoReturn
 
     from runjail.host.base import HostState
     from runjail.host.freebsd.libc import Libc
@@ -22,19 +23,9 @@ if TYPE_CHECKING:
 PROC_REAP_ACQUIRE, PROC_PDEATHSIG_CTL = 2, 11
 SOL_LOCAL, LOCAL_PEERCRED = 0, 1
 XUCRED, XUCRED_SIZE = struct.Struct("II"), 88  # version and uid; groups and more follow
-MODULES = (  # of this host, which others import where they need them: shim/preload.py
-    "runjail.host.program_lock",
-    *(
-        f"runjail.plan.{name}"
-        for name in ("freebsd", "freebsd_devfs", "freebsd_mounts", "freebsd_network", "jail_name", "limits")
-    ),
-    *(
-        f"runjail.host.freebsd.{name}"
-        for name in (
-            *("attach", "datasets", "devfs", "jails", "linux_abi", "mounts", "network", "owners", "rctl", "reaper"),
-            "unmount",
-        )
-    ),
+MODULES = (  # of this host: shim/preload.py
+    "host.program_lock",
+    *(f"plan.{name}" for name in ("freebsd", "freebsd_devfs", "freebsd_mounts", "freebsd_network", "limits")),
 )
 CLEARING = {"rw", "bind", "rbind", "suid", "exec", "atime"}
 WITH_SOURCE = ("nullfs", "zfs", "unionfs")
@@ -96,9 +87,13 @@ class FreeBSDShim:
         """Return False: a jail lives on without its first process."""
         return False
 
-    def oom_kills(self, host_state: HostState) -> int:
-        """Return 0: rctl(8) kills without keeping count."""
-        return 0
+    def oom_file(self, host_state: HostState) -> str:
+        """Return "": rctl(8) kills without keeping count."""
+        return ""
+
+    def watch_ooms(self, path: str) -> NoReturn:
+        """Nobody asks."""
+        raise HostError(f"nothing to watch: {path}")
 
 
 def _enter(root: str, below: str) -> None:

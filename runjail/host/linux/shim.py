@@ -15,19 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from runjail.host.base import HostState
+    from runjail.host.linux.oom import OomWatch
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 CLEARING = {"rw", "suid", "dev", "exec", "async", "atime", "diratime", "defaults", "nomand", "bind", "rbind"}
-MODULES = (  # of this host, which others import where they need them: shim/preload.py
-    *(f"runjail.plan.{name}" for name in ("device_rules", "linux", "linux_mounts")),
-    *(
-        f"runjail.host.linux.{name}"
-        for name in (
-            *("bpf", "cgroup_move", "cgroup_users", "cgroups", "devices", "identity", "join", "libc", "libc_mounts"),
-            *("libseccomp", "mask", "mount_points", "mounts", "network", "newer_calls", "nodes", "proc", "processes"),
-            *("reaper", "rights", "root", "seccomp_profile"),
-        )
-    ),
+MODULES = tuple(  # of this host: shim/preload.py
+    f"plan.{name}" for name in ("device_rules", "limits", "linux", "systemd_scope", "variants")
 )
 UCRED = struct.Struct("iII")  # pid, uid, gid
 PAGE = 4095  # bytes of options that mount(2) takes
@@ -97,16 +90,17 @@ class LinuxShim:
         own = host_state.namespaces.get("pid") != os.stat("/proc/self/ns/pid").st_ino
         return bool(host_state.namespaces) and own and bool(host_state.namespaces.get("first", 1))
 
-    def oom_kills(self, host_state: HostState) -> int:
-        """Return how many processes of the container the kernel has killed for want of memory."""
-        from runjail.host.linux import cgroups
+    def oom_file(self, host_state: HostState) -> str:
+        """Return where the kernel counts processes of the container that it kills for want of memory, "" nowhere."""
+        from runjail.host.linux import oom
 
-        if not host_state.cgroup:
-            return 0
-        v2 = cgroups.unified()
-        path = f"{host_state.cgroup}/memory.events" if v2 else f"memory/{host_state.cgroup}/memory.oom_control"
-        said = dict(line.split() for line in cgroups.content(f"{cgroups.TOP}/{path}").splitlines())
-        return int(said.get("oom_kill", 0))
+        return oom.file(host_state)
+
+    def watch_ooms(self, path: str) -> OomWatch:
+        """Watch such a file. Raises OSError."""
+        from runjail.host.linux import oom
+
+        return oom.OomWatch(path)
 
 
 def _mounted(directory: str) -> list[str]:
