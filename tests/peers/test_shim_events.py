@@ -1,0 +1,137 @@
+"""Events: what containerd hears of our shim is what it hears of runc's, in the same order; and in order under load."""
+
+import subprocess
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.peers.commands import eventually, finish, start
+from tests.peers.shims import RUNTIME, Containerd
+
+RUNC = "io.containerd.runc.v2"
+AT_ONCE = 16
+SMALL = "--memory-limit 8388608"
+EAT = "PATH=/bin:/usr/bin; tail /dev/zero"
+peers = pytest.mark.peers("containerd", "ctr", "runc", "containerd-shim-runc-v2")
+pytestmark = [pytest.mark.linux, pytest.mark.peers("containerd", "ctr")]
+
+
+@pytest.fixture(scope="module")
+def daemon(containerd: Callable[..., Containerd]) -> Containerd:
+    """One containerd for all tests here."""
+    return containerd()
+
+
+def events(ctr: Containerd, work: Callable[[Containerd], object], last: int = 1) -> list[tuple[str, str, str]]:
+    """Return topic, container and process of all events until some containers are deleted."""
+    with subprocess.Popen([*ctr.command, "events"], env=ctr.env, stdout=subprocess.PIPE, text=True) as listening:
+        assert listening.stdout
+        time.sleep(0.3)  # until it listens
+        try:
+            work(ctr)
+            said: list[tuple[str, str, str]] = []
+            while sum(topic == "delete" and not process for topic, _id, process in said) < last:
+                line = listening.stdout.readline()
+                assert line, said
+                if " /tasks/" in line:
+                    said.append(event(line))
+        finally:
+            listening.terminate()
+    return said
+
+
+def event(line: str) -> tuple[str, str, str]:
+    """Return topic, container and process of a line that `ctr events` prints; of init's end the process is ""."""
+    topic, _, text = line.partition(" /tasks/")[2].partition(" ")
+    fields = dict(item.split(":", 1) for item in text.strip(" {}\n").replace('"', "").split(",") if ":" in item)
+    id = fields["container_id"]
+    return topic, id, "" if fields.get("id", id) == id else fields["id"]
+
+
+# Beside runc's ----------------------------------------------------------------------------------------------------
+
+
+def life(ctr: Containerd) -> None:
+    """Do all that is told of, and a checkpoint that is refused."""
+    ctr.detached("web", "/bin/sleep", "600")
+    ctr.exec("web", "/bin/true")
+    ctr("task", "exec", "--exec-id", "nope", "--fifo-dir", str(ctr.directory / "fifo"), "web", "/nope")
+    ctr.ok("task", "pause", "web")
+    ctr.ok("task", "resume", "web")
+    assert ctr("task", "checkpoint", "--image-path", str(ctr.directory / "checkpoint"), "web").code != 0
+    ctr.ok("task", "kill", "--signal", "KILL", "web")
+    ctr.stopped("web")
+    ctr.ok("task", "delete", "web")
+
+
+def children(ctr: Containerd) -> None:
+    """Let two children of init be killed for want of memory, one after the other."""
+    assert ctr.run(f"--rm {SMALL} web", "/bin/sh", "-c", f"{EAT}; sleep 0.5; {EAT}; exit 3").code == 3
+
+
+def init(ctr: Containerd) -> None:
+    """Let init itself be killed."""
+    assert ctr.run(f"--rm {SMALL} web", "/bin/sh", "-c", EAT.replace("tail", "exec tail")).code == 137
+
+
+def child_of_exec(ctr: Containerd) -> None:
+    """Let a child of another process be killed, which ends well all the same."""
+    ctr.ok(*ctr.words(f"-d {SMALL} web", "/bin/sleep", "600"))
+    assert ctr.exec("web", "/bin/sh", "-c", f"{EAT}; exit 0").code == 0
+    ctr.ok("task", "kill", "--signal", "KILL", "web")
+    ctr.stopped("web")
+    ctr.ok("task", "delete", "web")
+
+
+@peers
+@pytest.mark.needs("cgroups v1")
+@pytest.mark.parametrize("work", [life, children, init, child_of_exec])
+def test_the_same_as_with_runc(ctr: Containerd, work: Callable[[Containerd], None]) -> None:
+    heard = {}
+    for runtime in (RUNC, RUNTIME):
+        ctr.runtime = runtime
+        heard[runtime] = events(ctr, work)
+        ctr("container", "rm", "web")
+
+    assert heard[RUNTIME] == heard[RUNC]
+    assert (work is life) != ("oom" in [topic for topic, _id, _process in heard[RUNTIME]])
+
+
+# Under load -------------------------------------------------------------------------------------------------------
+
+
+def test_the_order_of_many(ctr: Containerd) -> None:
+    """Containers that end at once, and processes in them that do: of each, its events come in their order."""
+
+    def work(ctr: Containerd) -> None:
+        words = [ctr.words(f"--rm c{number}", "/bin/true") for number in range(AT_ONCE)]
+        ctr.detached("long", "/bin/sleep", "600")
+        words += [ctr.exec_words(f"--exec-id e{number} long", "/bin/true") for number in range(AT_ONCE)]
+        for done in [finish(process) for process in [start([*ctr.command, *each], ctr.env) for each in words]]:
+            assert done.code == 0, done
+        ctr.remove("long")
+
+    heard = events(ctr, work, AT_ONCE + 1)
+    for number in range(AT_ONCE):
+        topics = [topic for topic, id, _process in heard if id == f"c{number}"]
+        assert topics == ["create", "start", "exit", "delete"], topics
+    ours = [(topic, process) for topic, id, process in heard if id == "long"]
+    ends = [process for topic, process in ours if topic == "exit"]
+    assert sorted(ends) == sorted(["", *(f"e{number}" for number in range(AT_ONCE))])
+    assert ends[-1] == ""
+    assert [topic for topic, _process in ours].count("exec-started") == AT_ONCE
+
+
+def test_ends_while_containerd_was_away(ctr: Containerd) -> None:
+    """What ended meanwhile is told when it is back, once, with its status."""
+    script = "while ! test -e /tmp/go; do sleep 0.05; done; exit 5"
+    ctr.ok(*ctr.words("-d web", "/bin/sh", "-c", f"PATH=/bin:/usr/bin; {script}"))
+    ctr.end(9)
+    (ctr.rootfs / "tmp" / "go").touch()
+    time.sleep(0.5)
+    (ctr.rootfs / "tmp" / "go").unlink()
+    ctr.start()
+    eventually(lambda: ctr.tasks()["web"][1] == "STOPPED", "it has ended")
+
+    assert "exit code 5" in ctr.ok("task", "delete", "web").err
