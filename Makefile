@@ -71,7 +71,7 @@ uninstall:
 	@sh .ci/release "$(DESTDIR)$(PREFIX)/libexec/runjail/bin"
 	rm -rf "$(DESTDIR)$(PREFIX)/lib/runjail" "$(DESTDIR)$(PREFIX)/libexec/runjail"
 	rm -f "$(DESTDIR)$(PREFIX)/bin/runjail" "$(DESTDIR)$(PREFIX)/bin/containerd-shim-runjail-v1" \
-	    "$(DESTDIR)$(PREFIX)/bin/ctd-decoder"
+	    "$(DESTDIR)$(PREFIX)/bin/ctd-decoder" "$(DESTDIR)$(PREFIX)/etc/rc.d/runjail"
 	rm -f "$(DESTDIR)$(PREFIX)/share/man/man8/runjail.8" \
 	    "$(DESTDIR)$(PREFIX)/share/man/man8/runjail-image.8"
 
