@@ -57,9 +57,11 @@ def _descriptor(path: str) -> int:
     if path == "/dev/stdin":
         return 0
     for before in DESCRIPTORS:
-        number = path.removeprefix(before)
-        if number != path and number.isascii() and number.isdigit() and len(number) < 7:
-            return int(number)
+        if path.startswith(before):
+            from runjail.sizes import read_descriptor
+
+            number = read_descriptor(path.removeprefix(before))
+            return -1 if number is None else number
     return -1
 
 

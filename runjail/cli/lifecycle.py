@@ -72,7 +72,7 @@ def kill(args: Args, context: Context) -> int:
     from runjail.container.kill import kill as do
 
     signal = signal_number(args.words[1]) if len(args.words) > 1 else SIGTERM
-    pid = _number(args.text("pid") or "0", "--pid", 2**31 - 1)
+    pid = _number(args.text("pid"), "--pid", 2**31 - 1) if args.text("pid") else 0
     do(args.words[0], signal, args.flag("all"), pid, context.runtime())
     return 0
 
@@ -250,9 +250,12 @@ def _process(args: Args, context: Context, runtime: Runtime) -> Process:
 
 
 def _number(text: str, option: str, maximum: int) -> int:
-    if not (text.isascii() and text.isdigit()) or len(text) > 20 or int(text) > maximum:
+    from runjail.sizes import read_number
+
+    number = read_number(text, maximum)
+    if number is None:
         raise UsageError(f"{option}: not a number from 0 to {maximum}: {text[:40]!r}")
-    return int(text)
+    return number
 
 
 def unsupported(_given: Args, _context: Context) -> int:

@@ -28,6 +28,7 @@ UNDOING = ENTERING | {"delete"}  # leave something half done when they are kille
 LATE = {"run", "image bundle"}  # their options may also follow the word before the command
 OWN_FAILURE = {"exec": 255}  # runc's: 1 and up may be the program's
 MAX_PRESERVED = 1024
+MAX_LISTENING = 999
 SETTINGS = ("/usr/local/etc/runjail.toml", "/etc/runjail.toml")  # the first that exists, without $RUNJAIL_CONFIG
 NRI = ("/etc/nri", "/usr/local/etc/nri")  # configuration of plugins; the second on FreeBSD only
 NRI_BIN = ("/opt/nri/bin", "/usr/local/libexec/nri")  # the plugins themselves; likewise
@@ -225,9 +226,12 @@ def _close_leaked(first: int, said: list[str]) -> None:
 def _named_descriptor(text: str) -> int:
     """Return N of `/dev/fd/N`, as shells write `<(command)`, and of `--key FILE:fd=N`, else -1."""
     for before in ("/dev/fd/", "/proc/self/fd/", ":fd="):
-        number = text.rpartition(before)[2] if before in text else ""
-        if number.isascii() and number.isdigit() and len(number) < 7:
-            return int(number)
+        if before in text:
+            from runjail.sizes import read_descriptor
+
+            number = read_descriptor(text.rpartition(before)[2])
+            if number is not None:
+                return number
     return -1
 
 
@@ -247,18 +251,22 @@ def _check_words(verb: str, words: list[str], positionals: tuple[str, ...]) -> N
 
 def _preserved(parsed: Args) -> tuple[int, int]:
     """Return how many descriptors from 3 on go to the program, and how many systemd passed (sd_listen_fds(3))."""
-    asked = parsed.text("preserve-fds") or "0"
-    if not (asked.isascii() and asked.isdigit()) or len(asked) > 4 or int(asked) > MAX_PRESERVED:
+    asked, announced = parsed.text("preserve-fds"), os.environ.get("LISTEN_FDS", "")
+    if not asked and not announced:
+        return 0, 0
+    from runjail.sizes import read_number
+
+    preserve = read_number(asked or "0", MAX_PRESERVED)
+    if preserve is None:
         raise UsageError(f"--preserve-fds: not a number of descriptors: {asked[:40]!r}")
     for_us = os.environ.get("LISTEN_PID") in (None, str(os.getpid()))  # or they were another process's
-    announced = os.environ.get("LISTEN_FDS", "") if for_us else ""
-    listen = int(announced) if announced.isascii() and announced.isdigit() and len(announced) < 4 else 0
-    for descriptor in range(3, 3 + listen + int(asked)):
+    listen = (read_number(announced, MAX_LISTENING) or 0) if for_us else 0
+    for descriptor in range(3, 3 + listen + preserve):
         try:
             os.get_inheritable(descriptor)
         except OSError:
             raise UsageError(f"--preserve-fds: descriptor {descriptor} is not open") from None
-    return listen + int(asked), listen
+    return listen + preserve, listen
 
 
 def _open_log(parsed: Args) -> None:

@@ -7,22 +7,14 @@ import sys
 import threading
 import time
 
+from runjail.sizes import show_size
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runjail.image.model import Descriptor
 
 TICK = 0.1  # seconds between two drawings
 BAR = 24
-UNITS = ("B", "kB", "MB", "GB", "TB")
-
-
-def size(count: float) -> str:
-    """Return a number of bytes for people, in powers of a thousand: `1.5 MB`."""
-    unit = 0
-    while count >= 999.5 and unit < len(UNITS) - 1:
-        count /= 1000
-        unit += 1
-    return f"{count:.0f} {UNITS[unit]}" if unit == 0 or count >= 99.95 else f"{count:.1f} {UNITS[unit]}"
 
 
 class Progress:
@@ -84,5 +76,6 @@ def _line(descriptor: Descriptor, done: int, since: float, now: float) -> str:
     short = descriptor.digest.partition(":")[2][:12]
     whole = max(descriptor.size, 1)
     filled = min(BAR, done * BAR // whole)
-    rate = f"{size(done / (now - since))}/s" if now - since > TICK else ""
-    return f"{short} [{'=' * filled}{' ' * (BAR - filled)}] {size(done):>8} of {size(descriptor.size):>8}  {rate}"
+    rate = f"{show_size(done / (now - since))}/s" if now - since > TICK else ""
+    bar = f"[{'=' * filled}{' ' * (BAR - filled)}]"
+    return f"{short} {bar} {show_size(done):>8} of {show_size(descriptor.size):>8}  {rate}"

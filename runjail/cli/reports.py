@@ -8,6 +8,7 @@ import sys
 from runjail import jsonio, log
 from runjail.cli.main import Context, write_stdout
 from runjail.errors import RunjailError, UsageError
+from runjail.sizes import read_duration, read_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
 
     from runjail.cli.args import Args
 
-UNITS = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
-DURATIONS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-MAX_SIZE = 2**63 - 1
 MAX_INTERVAL = 86400.0
 UPDATES = {
     "memory": ("memory", "limit"),
@@ -101,24 +99,17 @@ def events(args: Args, context: Context) -> int:
     """Print stats events, one JSON object a line."""
     from runjail.container import query
 
-    interval = _duration(args.text("interval") or "5s")
+    interval = _interval(args.text("interval") or "5s")
     for event in query.events(args.words[0], interval, args.flag("stats"), context.runtime()):
         write_stdout(jsonio.dumps(event, tight=True) + "\n")
     return 0
 
 
-def _duration(text: str) -> float:
-    """Return the seconds of a Go duration such as `1m30s` or `100ms`."""
-    seconds, rest = 0.0, text
-    while rest:
-        digits = len(rest) - len(rest.lstrip("0123456789."))
-        number, rest = rest[:digits], rest[digits:]
-        unit = "ms" if rest.startswith("ms") else rest[:1]
-        try:
-            seconds += float(number) * DURATIONS[unit]
-        except (ValueError, KeyError):
-            raise UsageError(f"not a duration such as 5s or 100ms: {text[:40]!r}") from None
-        rest = rest[len(unit) :]
+def _interval(text: str) -> float:
+    """Return the seconds of --interval."""
+    seconds = read_duration(text)
+    if seconds is None:
+        raise UsageError(f"not a duration such as 5s or 100ms: {text[:40]!r}")
     if not 0 < seconds <= MAX_INTERVAL:
         raise UsageError(f"the interval must be above 0 and at most 24h: {text[:40]!r}")
     return seconds
@@ -154,13 +145,10 @@ def _resources_document(path: str) -> dict[str, Any]:
 
 def _size(text: str, option: str) -> int:
     """Return `-1`, a number, or a number with a unit: 64m."""
-    number, unit = text, 1
-    if text[-1:].lower() in UNITS:
-        number, unit = text[:-1], UNITS[text[-1].lower()]
-    digits = number.removeprefix("-")
-    if not (digits.isascii() and digits.isdigit()) or len(digits) > 20 or not -1 <= int(number) * unit <= MAX_SIZE:
+    size = read_size(text, least=-1, words=True)
+    if size is None:
         raise UsageError(f"--{option}: not a size: {text[:40]!r}")
-    return int(number) * unit
+    return size
 
 
 def features(_given: Args, context: Context) -> int:

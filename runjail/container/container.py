@@ -19,9 +19,7 @@ gone anyway and status says so.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
-import time
 
 from runjail import jsonio
 from runjail.container.state import State
@@ -40,7 +38,6 @@ GATE, PAUSED = "gate", "paused"
 ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+.-")
 ID_LENGTH = 255
 LOCK_SECONDS = 30.0
-LOCK_POLL = 0.005
 FACTS_FILE, NOTES_FILE = "state.json", "undo"
 
 
@@ -212,12 +209,11 @@ class Container:
         The directory stays open between two locks, so a container that was deleted meanwhile and created again under
         the same id is not taken for this one. Raises Busy after `seconds`, ContainerNotFound when it was deleted.
         """
+        from runjail.locks import lock_within
+
         self.hold()
-        deadline = time.monotonic() + seconds
-        while not self.locked():
-            if time.monotonic() > deadline:
-                raise Busy(f"another runjail works on container {self.id}")
-            time.sleep(LOCK_POLL)
+        if not lock_within(self._directory, seconds):
+            raise Busy(f"another runjail works on container {self.id}")
         self.require_place()
 
     def hold(self) -> None:
@@ -230,11 +226,9 @@ class Container:
 
     def locked(self) -> bool:
         """Lock the open directory if nobody else has."""
-        try:
-            fcntl.flock(self._directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
+        from runjail.locks import try_lock
+
+        return try_lock(self._directory)
 
     def require_place(self) -> None:
         """See that the locked directory is the one at the path. Raises ContainerNotFound, and lets go of it."""
@@ -251,7 +245,9 @@ class Container:
     def unlock(self) -> None:
         """Let others work on the container; done before anything foreign runs."""
         if self._directory >= 0:
-            fcntl.flock(self._directory, fcntl.LOCK_UN)
+            from runjail.locks import unlock
+
+            unlock(self._directory)
 
     def unlocked(self, *, reload: bool = True) -> _Unlocked:
         """Let others work on the container during a `with`; afterwards it is locked, and read again (reload).

@@ -19,19 +19,21 @@ def signal_number(text: str) -> int:
     """Return the number of `9`, `KILL`, `SIGKILL`, `sigkill`, `RTMIN+3` on this system. Raises UsageError."""
     import _signal
 
-    if text.isascii() and text.isdigit() and len(text) < 4:
-        if int(text) < _signal.NSIG:
-            return int(text)
-        raise UsageError(f"unknown signal {text!a}")
     name, plus, offset = text.upper().removeprefix("SIG").partition("+")
-    number = getattr(_signal, f"SIG{name}", None)
-    if isinstance(number, int) and name.isalnum() and not plus:
-        return number
-    if name == "RTMIN" and isinstance(number, int) and offset.isascii() and offset.isdigit() and len(offset) < 4:
-        number += int(offset)
-        if number < _signal.NSIG:
-            return number
-    raise UsageError(f'unknown signal "{text[:40]}"')
+    first = getattr(_signal, f"SIG{name}", None)
+    if isinstance(first, int) and name.isalnum() and not plus:
+        return first
+    from runjail.sizes import read_number
+
+    last = _signal.NSIG - 1
+    if name == "RTMIN" and isinstance(first, int):
+        number = read_number(offset, last - first)
+        number = None if number is None else first + number
+    else:
+        number = read_number(text, last)
+    if number is None:
+        raise UsageError(f'unknown signal "{text[:40]}"' if not text.isdecimal() else f"unknown signal {text!a}")
+    return number
 
 
 def kill(container_id: str, signal: int, everyone: bool, pid: int, runtime: Runtime) -> None:

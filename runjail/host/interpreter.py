@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 PLACE = "/libexec/runjail/bin"  # ends the name of a directory that .ci/boot.py made
 EXECUTED = "/proc/self/exe"
 AGAIN = "runjail"  # python -X: a second start, which must not lead to a third
-LOCK_ROUNDS, LOCK_PAUSE = 500, 0.01  # seconds; then two mounts are better than none
+LOCK_SECONDS = 5.0  # a lock is waited for; then two mounts are better than none
 FOREIGN = 8  # mounts of others on our directory that we take away
 
 
@@ -118,16 +118,10 @@ def mount_at_place() -> None:
 
 def _turn(directory: str) -> int:
     """Lock a directory, which any user can; so nobody is waited for without end. Returns a descriptor to close."""
-    import fcntl
-    import time
+    from runjail.locks import lock_within
 
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    for _ in range(LOCK_ROUNDS):
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except BlockingIOError:
-            time.sleep(LOCK_PAUSE)
+    lock_within(descriptor, LOCK_SECONDS)
     return descriptor
 
 

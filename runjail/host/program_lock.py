@@ -6,10 +6,9 @@ would find nothing, and the jail would appear afterwards. So programs inherit a 
 
 from __future__ import annotations
 
-import fcntl
 import os
-import time
 
+from runjail import locks
 from runjail.errors import HostError
 from runjail.host import programs
 
@@ -26,7 +25,7 @@ class InheritedLock:
 
     def __enter__(self) -> None:
         self._lock = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._lock, fcntl.LOCK_SH)
+        locks.lock(self._lock, shared=True)
         os.set_inheritable(self._lock, True)
         programs.HELD.add(self._lock)
 
@@ -42,18 +41,7 @@ def wait_for_programs(directory: str) -> None:
     except (FileNotFoundError, NotADirectoryError):
         return
     try:
-        deadline = time.monotonic() + PATIENCE
-        while not _is_free(lock):
-            if time.monotonic() > deadline:
-                raise HostError(f"undo: a program that was started for the container runs longer than {PATIENCE:g} s")
-            time.sleep(0.005)
+        if not locks.lock_within(lock, PATIENCE):
+            raise HostError(f"undo: a program that was started for the container runs longer than {PATIENCE:g} s")
     finally:
         os.close(lock)
-
-
-def _is_free(lock: int) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -12,6 +12,7 @@ import sys
 from runjail.errors import ImageError, UsageError
 from runjail.image import media_types, model
 from runjail.image.model import Descriptor, Index, Platform
+from runjail.sizes import read_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -109,7 +110,8 @@ def _level(platform: Platform) -> int:
     digits = platform.variant.removeprefix("v").removesuffix(".0")
     if not platform.variant:
         return LEVELS.get(platform.architecture, 0)
-    return int(digits) if digits.isdecimal() and len(digits) < 4 else -1
+    level = read_number(digits, 999)
+    return -1 if level is None else level
 
 
 def newer(offered: str, kernel: str) -> bool:
@@ -121,10 +123,8 @@ def newer(offered: str, kernel: str) -> bool:
 def _release(text: str) -> tuple[int, int] | None:
     major, _, rest = text.partition("-")[0].partition(".")
     minor = rest.partition(".")[0] or "0"
-    numbers = (major, minor)
-    if not all(number.isascii() and number.isdecimal() and len(number) < 6 for number in numbers):
-        return None
-    return int(major), int(minor)
+    first, second = read_number(major, 99999), read_number(minor, 99999)
+    return None if first is None or second is None else (first, second)
 
 
 def select(index: Index, wanted: Sequence[Platform], read: Read) -> Descriptor:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from runjail import steps
+from runjail.plan.mount_options import LAST_RULESET
 from runjail.plan.paths import normalised
+from runjail.sizes import read_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ def check_rule(text: str) -> tuple[str, ...]:
         value = pending.pop(0)
         if word == "mode" and (value.strip("01234567") or int(value, 8) > 0o7777):
             raise ValueError(f"mode {value} is not octal")
-        if word == "include" and not (value.isascii() and value.isdecimal()):
+        if word == "include" and read_number(value, LAST_RULESET) is None:
             raise ValueError(f"include {value} is not a ruleset number")
         pattern = value if word == "path" else pattern
     return (*_parents(pattern if "unhide" in words else ""), text)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from runjail import steps
 from runjail.plan import mount_options
 from runjail.plan.paths import absolute, normalised
+from runjail.sizes import read_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -142,9 +143,10 @@ class _Entry:
 
     def _take_devfs(self, key: str, value: str) -> None:
         if key == "ruleset":
-            if not (value.isascii() and value.isdecimal()) or int(value) > 65535:
-                raise ValueError("must be a ruleset number from 0 to 65535")
-            self.ruleset = int(value)
+            number = read_number(value, mount_options.LAST_RULESET)
+            if number is None:
+                raise ValueError(f"must be a ruleset number from 0 to {mount_options.LAST_RULESET}")
+            self.ruleset = number
         else:
             from runjail.plan.freebsd_devfs import check_rule
 

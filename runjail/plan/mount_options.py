@@ -6,6 +6,8 @@ other operating system. Of words that contradict each other the later one wins, 
 
 from __future__ import annotations
 
+from runjail.sizes import read_number, read_size
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -26,6 +28,7 @@ RECURSIVE = frozenset((
 ))  # fmt: skip
 PROPAGATION = frozenset(f"{deep}{word}" for deep in ("", "r") for word in ("private", "shared", "slave", "unbindable"))
 BINDS = frozenset(("bind", "rbind", "nullfs"))  # any of them makes a mount a bind, whatever its type says
+LAST_RULESET = 65535  # of devfs(8)
 NEUTRAL = frozenset(("defaults", "silent", "loud"))
 # Clients written for Linux send these to every host. FreeBSD has nothing they could change: devices outside devfs
 # never work, access times are on or off, and mounts do not propagate.
@@ -76,16 +79,14 @@ def octal(value: str) -> str:
 
 def number(value: str) -> str:
     """Check a plain decimal number below 2**32 - 1 (which the kernel reads as -1)."""
-    if not (value.isascii() and value.isdecimal()) or int(value) >= 2**32 - 1:
+    if read_number(value, 2**32 - 2) is None:
         raise ValueError("must be a decimal number")
     return value
 
 
 def expand(value: str) -> int:
     """Return the bytes meant by `64m`, `1G` or `4096`. Raises ValueError."""
-    digits, power = (value[:-1], "kmgtp".find(value[-1].lower()) + 1) if value else ("", 0)
-    if not power:
-        digits = value
-    if not (digits.isascii() and digits.isdecimal()) or len(digits) > 20:
+    count = read_size(value)
+    if count is None:
         raise ValueError("must be a number of bytes such as 65536, 64k, 512m or 1g")
-    return int(digits) << 10 * power
+    return count

@@ -6,11 +6,10 @@ The address is a plain `unix://PATH`, which every containerd from 1.4 to 2.x und
 from __future__ import annotations
 
 import _socket
-import fcntl
 import os
 import time
 
-from runjail import files, jsonio, log, protobuf
+from runjail import files, jsonio, locks, log, protobuf
 from runjail.errors import UnreadableFile, UsageError
 from runjail.host.base import close_others
 from runjail.shim import messages
@@ -101,7 +100,7 @@ class FileLock:
         if found.st_uid not in (0, os.geteuid()) or found.st_mode & OTHERS_WRITE:
             os.close(self._lock)
             raise UsageError(f"directory of sockets {self._directory}: users other than root may write to it")
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        locks.lock(self._lock)
 
     def __exit__(self, *_raised: object) -> None:
         os.close(self._lock)

@@ -10,6 +10,7 @@ them, and only the administrator can grant them: they are collected with their k
 
 from __future__ import annotations
 
+from runjail.sizes import read_number
 from runjail.spec.jail_params import dataset_fault
 from runjail.spec.problems import any_of, quote
 
@@ -125,11 +126,11 @@ def _say_parameter(annotations: Reader, key: str, params: JailParams) -> None:
 def _say_number(annotations: Reader, key: str, bounds: tuple[int, int], params: JailParams) -> bool:
     """Note a whole number; tell whether it is one."""
     value, (least, most) = annotations.text(key), bounds
-    digits = value.removeprefix("-")
-    if not (digits.isascii() and digits.isdecimal()) or len(digits) > 10 or not least <= int(value) <= most:
+    number = read_number(value, most, least)
+    if number is None:
         annotations.refuse(f"must be a number from {least} to {most}, not {quote(value)}", key)
         return False
-    params.say(f"param.{key.removeprefix(JAIL)}", str(int(value)), (*annotations.path, key))
+    params.say(f"param.{key.removeprefix(JAIL)}", str(number), (*annotations.path, key))
     return True
 
 

@@ -6,6 +6,7 @@ single values (names, addresses) live here too, so that they hold wherever a val
 
 from __future__ import annotations
 
+from runjail.sizes import read_number
 from runjail.spec.model import Jail
 from runjail.spec.problems import json_path, quote
 
@@ -131,7 +132,7 @@ def read_address(field: str, text: str) -> tuple[bytes, str | None]:
     if bar and interface_fault(interface):
         return b"", f"must start with an interface name of at most 15 characters, not {quote(interface)}"
     bits = 32 if four else 128
-    if slash and not (prefix.isascii() and prefix.isdecimal() and len(prefix) < 4 and int(prefix) <= bits):
+    if slash and read_number(prefix, bits) is None:
         return b"", f"must have a prefix length of at most {bits}, not {quote(prefix)}"
     try:
         packed = inet_pton(AF_INET if four else AF_INET6, address)

@@ -5,6 +5,7 @@ Go clients write 0 for "no number given" in memory and cpu, so there 0 counts as
 
 from __future__ import annotations
 
+from runjail.sizes import read_number
 from runjail.spec.model import DeviceRule, Linux, LinuxDevice, Namespace, Resources
 from runjail.spec.problems import any_of, quote
 from runjail.spec.seccomp import read_seccomp
@@ -90,14 +91,11 @@ def _read_numbers(cpu: Reader, key: str) -> str | None:
     text = cpu.text(key)
     for piece in text.split(",") if text else ():
         first, dash, last = piece.partition("-")
-        if not _is_number(first) or (dash and not (_is_number(last) and int(first) <= int(last))):
+        low = read_number(first, LAST_CPU)
+        if low is None or (dash and read_number(last, LAST_CPU, low) is None):
             cpu.refuse(f"must be a list such as 0-2,5, not {quote(text)}", key)
             break
     return text or None
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and len(text) <= 5 and int(text) <= LAST_CPU
 
 
 def _read_namespaces(linux: Reader) -> tuple[Namespace, ...] | None:

@@ -7,10 +7,10 @@ killed: they inherit its locks, so that nobody looks at what they are changing.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import threading
 
+from runjail import locks
 from runjail.errors import StorageError, StoreNotFound, reason
 from runjail.host import programs
 from runjail.storage import layout_file
@@ -74,12 +74,10 @@ class Lock:
         InheritedLocks.remove(descriptor)
         try:
             # A shared lock becomes an exclusive one if nobody else has it; only the holder of that may unlink.
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_at(self._path, descriptor):
-                _unlink(self._path)
-            fcntl.flock(descriptor, fcntl.LOCK_UN)  # whoever inherited it
-        except BlockingIOError:
-            pass
+            if locks.try_lock(descriptor):
+                if _is_at(self._path, descriptor):
+                    _unlink(self._path)
+                locks.unlock(descriptor)  # whoever inherited it
         finally:
             os.close(descriptor)
 
@@ -136,47 +134,48 @@ class StoreDirectory:
 
     def lock(self, kind: str, name: str, *, shared: bool = False) -> Lock:
         """Wait for a lock. Raises StorageError when the file system refuses."""
-        return self._acquire(kind, name, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        taken = self._acquire(kind, name, shared=shared)
+        assert taken, "it is waited for"
+        return taken
 
     def try_lock(self, kind: str, name: str) -> Lock | None:
         """Take a lock exclusively; None when somebody has it."""
-        try:
-            return self._acquire(kind, name, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return None
+        return self._acquire(kind, name, wait=False)
 
     def locks(self, kind: str) -> list[str]:
         """Return the names of the locks of this kind that somebody holds, or held when he died."""
         return sorted(os.listdir(self.directory("locks", kind)))
 
-    def _acquire(self, kind: str, name: str, how: int) -> Lock:
+    def _acquire(self, kind: str, name: str, *, shared: bool = False, wait: bool = True) -> Lock | None:
         path = os.path.join(self.directory("locks", kind), name)
         try:
             while True:
                 descriptor = _open(path)
                 if descriptor < 0:
-                    if (descriptor := self._create(path, how)) >= 0:
+                    if (descriptor := self._create(path, shared)) >= 0:
                         return Lock(path, descriptor, False)
                     continue
                 try:
-                    fcntl.flock(descriptor, how)
+                    if wait:
+                        locks.lock(descriptor, shared)
+                    elif not locks.try_lock(descriptor, shared):
+                        os.close(descriptor)
+                        return None
                     if _is_at(path, descriptor):
                         return Lock(path, descriptor, True)
                 except BaseException:
                     os.close(descriptor)
                     raise
                 os.close(descriptor)  # its holder took it away while we waited
-        except BlockingIOError:
-            raise
         except OSError as error:
             raise StorageError(f"{path}: cannot be locked: {reason(error)}") from error
 
-    def _create(self, path: str, how: int) -> int:
+    def _create(self, path: str, shared: bool) -> int:
         """Create a lock that is held from the first instant it can be seen; -1 when somebody was faster."""
         beside = os.path.join(self._locks, f"new-{os.getpid()}-{os.urandom(6).hex()}")
         descriptor = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(descriptor, how)
+            locks.lock(descriptor, shared)  # of a file that nobody else knows
             os.link(beside, path)
         except (FileExistsError, FileNotFoundError):  # somebody was faster; or took it for a dead one's, see below
             os.close(descriptor)

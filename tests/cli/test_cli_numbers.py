@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runjail.cli.lifecycle import _number
-from runjail.cli.reports import _duration, _size
+from runjail.cli.reports import _interval, _size
 from runjail.container.container import check_id
 from runjail.container.kill import signal_number
 from runjail.errors import UsageError
@@ -43,7 +43,7 @@ def test_any_signal_is_known_or_refused(text: str) -> None:
     [("5s", 5), ("100ms", 0.1), ("1m30s", 90), ("1h", 3600), ("1.5s", 1.5), ("24h", 86400), (".5s", 0.5)],
 )
 def test_durations(text: str, seconds: float) -> None:
-    assert _duration(text) == pytest.approx(seconds)
+    assert _interval(text) == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize(
@@ -51,13 +51,13 @@ def test_durations(text: str, seconds: float) -> None:
 )
 def test_durations_that_cannot_be(text: str) -> None:
     with pytest.raises(UsageError):
-        _duration(text)
+        _interval(text)
 
 
 @given(st.one_of(st.text(max_size=10), st.text("0123456789.hms", max_size=10)))
 def test_any_duration_is_bounded(text: str) -> None:
     try:
-        assert 0 < _duration(text) <= 86400
+        assert 0 < _interval(text) <= 86400
     except UsageError:
         pass
 

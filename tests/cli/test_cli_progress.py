@@ -6,8 +6,9 @@ import threading
 
 import pytest
 
-from runjail.cli.progress import Progress, size
+from runjail.cli.progress import Progress
 from runjail.image.model import Descriptor
+from runjail.sizes import show_size
 
 LAYER = Descriptor("application/vnd.oci.image.layer.v1.tar", "sha256:" + "ab" * 32, 2000)
 
@@ -24,7 +25,7 @@ LAYER = Descriptor("application/vnd.oci.image.layer.v1.tar", "sha256:" + "ab" * 
     ],
 )
 def test_sizes(count: int, text: str) -> None:
-    assert size(count) == text
+    assert show_size(count) == text
 
 
 def shown(pieces: int, terminal: bool) -> str:

@@ -8,10 +8,10 @@ from functools import partial
 from runjail import jsonio
 from runjail.cli.image.session import ImageSession, warn
 from runjail.cli.main import Context, write_stdout
-from runjail.cli.progress import size
 from runjail.cli.reports import choice
 from runjail.errors import ImageNotFound, UsageError
 from runjail.image import resolve
+from runjail.sizes import read_size, show_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -101,17 +101,13 @@ def unpacked(images: ImageSession, word: str) -> tuple[Image, Unpacked]:
 
 def storage_size(args: Args) -> int:
     """Return the bytes of --storage-opt size=, 0 without it."""
-    from runjail.cli.reports import UNITS
-
     found = 0
     for option in args.many("storage-opt"):
         name, _, text = option.partition("=")
-        number = text.lower().removesuffix("b").removesuffix("i")
-        unit = UNITS.get(number[-1:], 0)
-        digits = number[:-1] if unit else number
-        if name != "size" or not (digits.isascii() and digits.isdigit()) or len(digits) > 18:
+        size = read_size(text, words=True)
+        if name != "size" or size is None:
             raise UsageError(f"--storage-opt: not size=BYTES, with k, m, g or t: {option[:80]!r}")
-        found = int(digits) * (unit or 1)
+        found = size
     return found
 
 
@@ -163,4 +159,4 @@ def prune(args: Args, context: Context) -> int:
 def _format_pruned(pruned: Pruned) -> str:
     lists = (("half-made", pruned.half_made), ("root", pruned.roots), ("name", pruned.names), ("layer", pruned.layers))
     lines = [f"{what} {name}\n" for what, names in lists for name in names]
-    return "".join(lines) + f"{len(pruned.blobs)} blobs, {size(pruned.freed)}\n"
+    return "".join(lines) + f"{len(pruned.blobs)} blobs, {show_size(pruned.freed)}\n"

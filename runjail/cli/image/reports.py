@@ -5,12 +5,12 @@ from __future__ import annotations
 from runjail import jsonio
 from runjail.cli.image.session import ImageSession, warn
 from runjail.cli.main import Context, write_stdout
-from runjail.cli.progress import size
 from runjail.cli.reports import choice, plain, table
 from runjail.errors import ImageError
 from runjail.image import digest as digests
 from runjail.image import platform, resolve
 from runjail.image.crypto import ocicrypt
+from runjail.sizes import show_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,10 +64,10 @@ def _listed(image: Image, stored: dict[str, LayerInfo]) -> dict[str, Any]:
 
 def _row(said: dict[str, Any]) -> tuple[str, ...]:
     short = said["digest"].partition(":")[2][:12]
-    unpacked = "-" if said["unpacked"] is None else size(said["unpacked"])
+    unpacked = "-" if said["unpacked"] is None else show_size(said["unpacked"])
     encrypted = "yes" if said["encrypted"] else "no"
     when = (said["created"] or "-")[:19]
-    return (said["name"], short, said["platform"], size(said["blobs"]), unpacked, encrypted, when)
+    return (said["name"], short, said["platform"], show_size(said["blobs"]), unpacked, encrypted, when)
 
 
 def inspect(args: Args, context: Context) -> int:
@@ -124,13 +124,13 @@ def _inspected_layer(image: Image, number: int, stored: dict[str, LayerInfo]) ->
 
 
 def _layer_row(number: int, layer: dict[str, Any]) -> tuple[str, ...]:
-    adds = "-" if layer["adds"] is None else size(layer["adds"])
+    adds = "-" if layer["adds"] is None else show_size(layer["adds"])
     encryption, recipients = ",".join(layer["encryption"]), ", ".join(layer["recipients"])
     short = layer["digest"].partition(":")[2][:12]
     return (
         str(number),
         short,
-        size(layer["size"]),
+        show_size(layer["size"]),
         adds,
         encryption,
         recipients,

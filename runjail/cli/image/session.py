@@ -12,6 +12,7 @@ from runjail.image import platform, resolve
 from runjail.image import reference as references
 from runjail.image.content import open as places
 from runjail.image.content.store import ContentStore
+from runjail.sizes import read_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -156,17 +157,19 @@ class ImageSession:
         text = self.args.text(option)
         if not text:
             return default
-        if not (text.isascii() and text.isdigit()) or len(text) > 9 or not least <= int(text) <= most:
+        number = read_number(text, most, least)
+        if number is None:
             raise UsageError(f"--{option}: not a number from {least} to {most}: {text[:40]!r}")
-        return int(text)
+        return number
 
     def layers(self) -> list[int]:
         """Return the numbers of --layer."""
         found = []
         for text in self.args.many("layer"):
-            if not text.removeprefix("-").isdecimal() or not text.isascii() or len(text) > 5:
+            number = read_number(text, 9999, -9999)
+            if number is None:
                 raise UsageError(f"--layer: not a number: {text[:40]!r}")
-            found.append(int(text))
+            found.append(number)
         return found
 
     def compression(self) -> tuple[str, int | None]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 
+from runjail import locks
 from runjail.host import programs
 
 DIRECTORY = "/var/run"
@@ -22,7 +22,7 @@ class MachineLock:
 
     def __enter__(self) -> None:
         self._lock = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        locks.lock(self._lock)
         if self._lent:
             os.set_inheritable(self._lock, True)
             programs.HELD.add(self._lock)

@@ -10,11 +10,9 @@ lock on the root while it mounts; whoever removes holds it alone and then looks 
 
 from __future__ import annotations
 
-import fcntl
 import os
-import time
 
-from runjail import rootfs
+from runjail import locks, rootfs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
 
 MARK = "trusted.runjail"  # extended attribute of what we made
 LOCK_SECONDS = 0.5  # others hold it for a millisecond, a container on its root as long as it likes
-LOCK_POLL = 0.005
 ESCAPES = str.maketrans({" ": "\\040", "\t": "\\011", "\n": "\\012", "\\": "\\134"})  # as in proc_pid_mountinfo(5)
 
 
@@ -45,7 +42,7 @@ class Points:
         made: list[str] = []
         noted: list[str] = []
         if self._root:
-            _take(root, fcntl.LOCK_SH)
+            locks.lock_within(root, LOCK_SECONDS, shared=True)
 
         def making(path: str, parent: int) -> None:
             made.append(path)
@@ -71,23 +68,10 @@ def take_back(_change: Change, note: Note) -> None:
     try:
         if note.get("found") and not _marked(root, note["path"].rstrip("/")):  # the image's own, on the way to ours
             return
-        if _take(root, fcntl.LOCK_EX) and not _lived_in(root, os.path.realpath(note["root"])):
+        if locks.lock_within(root, LOCK_SECONDS) and not _lived_in(root, os.path.realpath(note["root"])):
             rootfs.remove_made(root, note["path"])
     finally:
         os.close(root)
-
-
-def _take(directory: int, kind: int) -> bool:
-    """Lock a root, or give up: what is left or goes away then is an empty directory, and no mount of the host's."""
-    deadline = time.monotonic() + LOCK_SECONDS
-    while True:
-        try:
-            fcntl.flock(directory, kind | fcntl.LOCK_NB)
-            return True
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(LOCK_POLL)
 
 
 def _lived_in(root: int, path: str) -> bool:

@@ -8,12 +8,11 @@ a lock on the bundle's directory; the lock ends with the maker, so what a crash 
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from contextlib import contextmanager
 
-from runjail import jsonio, log
+from runjail import jsonio, locks, log
 from runjail.errors import ImageError, StorageError, UsageError, reason
 from runjail.image.content.store import Lock
 from runjail.image.model import encode
@@ -45,10 +44,10 @@ class OwnedBundle:
 
     def __enter__(self) -> Self:
         try:
-            with Lock(self.store.bundles(), fcntl.LOCK_EX):  # whoever prunes sees no directory that is not locked yet
+            with Lock(self.store.bundles()):  # whoever prunes sees no directory that is not locked yet
                 os.mkdir(self.path, 0o700)
                 self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-                fcntl.flock(self._lock, fcntl.LOCK_EX)
+                locks.lock(self._lock)
             write(f"{self.path}/{MARK}", {"store": self.store.location, CONTAINER: self.container})
         except OSError as error:
             raise StorageError(f"cannot make the bundle {self.path}: {reason(error)}") from error
@@ -84,7 +83,7 @@ def empty_directory(path: str) -> Iterator[None]:
         os.makedirs(path, 0o700, exist_ok=True)
     except OSError as error:
         raise ImageError(f"cannot make the bundle {path}: {reason(error)}") from error
-    with Lock(path, fcntl.LOCK_EX):
+    with Lock(path):
         if os.listdir(path):
             raise UsageError(f"{path}: not an empty directory")
         try:
@@ -129,7 +128,7 @@ def orphans(store: Store, used: Used) -> list[str]:
     found = []
     bundles = store.bundles()
     for name in sorted(os.listdir(bundles)):
-        with Lock(bundles, fcntl.LOCK_EX):
+        with Lock(bundles):
             abandoned = _abandoned(f"{bundles}/{name}", used)
         if abandoned and _attempt(roll_back, store, f"{bundles}/{name}"):
             found.append(name)
@@ -160,12 +159,11 @@ def _abandoned(path: str, used: Used) -> bool:
     except OSError:  # gone meanwhile, or nothing of ours
         return False
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not locks.try_lock(lock):
+            return False
         with open(f"{path}/{MARK}", "rb") as file:
             container = jsonio.loads(file.read(1 << 16)).get(CONTAINER)
         return isinstance(container, str) and not used(container, os.path.basename(path))
-    except BlockingIOError:
-        return False
     except (FileNotFoundError, ValueError, AttributeError):  # its maker died before it had said anything
         return True
     finally:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-
 from runjail.errors import InUse
 from runjail.image import digest as digests
 from runjail.image import resolve
@@ -44,7 +42,7 @@ def prune(content: ContentStore, store: Store, used: Used, *, names: bool = Fals
     roots = owned.orphans(store, used)
     untagged: list[str] = []
     removed: list[str] = []
-    with Lock(f"{content.directory}/blobs", fcntl.LOCK_EX, wait=False) as alone:  # the lease of whoever uses images
+    with Lock(f"{content.directory}/blobs", wait=False) as alone:  # the lease of whoever uses images
         if alone.held:
             roots += owned.lost_roots(store, used)
             untagged = _untag_unused(content, store) if names else []

@@ -13,6 +13,7 @@ from runjail import rootfs
 from runjail.errors import ImageError, reason
 from runjail.image.content.layout import READING, FileRange
 from runjail.record import Record
+from runjail.sizes import read_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,9 +78,10 @@ def _id(text: str) -> int | None:
     """Return a number that is an id, None for a name. Raises ImageError for a number that is too large."""
     if not (text.isascii() and text.isdecimal()):
         return None
-    if len(text) > 10 or int(text) > HIGHEST:
+    number = _number(text)
+    if number is None:
         raise ImageError(f"not a user or group: {text[:40]} is too large")
-    return int(text)
+    return number
 
 
 def _users(root: int) -> Iterator[_User]:
@@ -97,8 +99,7 @@ def _groups(root: int) -> Iterator[tuple[str, int, list[str]]]:
 
 
 def _number(text: str) -> int | None:
-    found = text.isascii() and text.isdecimal() and len(text) <= 10 and int(text) <= HIGHEST
-    return int(text) if found else None
+    return read_number(text, HIGHEST)
 
 
 def _entries(root: int, path: str, count: int) -> Iterator[list[str]]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import stat
 import time
 
+from runjail import locks
 from runjail.errors import Corrupt, ImageError, reason
 from runjail.image import digest as digests
 
@@ -72,9 +72,8 @@ class Ingest:
     def _locked(self) -> bool:
         """Whether the partial file is ours alone, and still of that name: another writer may have finished it."""
         try:
-            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return os.path.samestat(os.fstat(self.fd), os.lstat(self.partial))
-        except (BlockingIOError, FileNotFoundError):
+            return locks.try_lock(self.fd) and os.path.samestat(os.fstat(self.fd), os.lstat(self.partial))
+        except FileNotFoundError:
             return False
 
     def _pause(self) -> None:
@@ -157,7 +156,7 @@ class Temporary:
             self.fd = open_beside(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         except OSError as error:
             raise ImageError(f"cannot write {self.path}: {reason(error)}") from error
-        fcntl.flock(self.fd, fcntl.LOCK_EX)  # `collect` sees that it is being written
+        locks.lock(self.fd)  # `collect` sees that it is being written
         return self
 
     def __exit__(self, *_error: object) -> None:

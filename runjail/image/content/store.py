@@ -11,11 +11,11 @@ damaged is fetched again by the next pull, which replaces it, and a pull of what
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from contextlib import contextmanager
 
+from runjail import locks
 from runjail.errors import Corrupt, ImageError, ImageNotFound, reason
 from runjail.image import digest as digests
 from runjail.image import media_types, model
@@ -110,7 +110,7 @@ class ContentStore(LayoutDirectory):
         """
         verified = False
         while True:
-            with self._locked(fcntl.LOCK_SH):
+            with self._locked(shared=True):
                 if not self.has(blob.digest) or self.size(blob.digest) != blob.size:
                     return False
                 if verified or os.lstat(self.path(blob.digest)).st_mtime_ns % 1_000_000_000 == MARK:
@@ -219,7 +219,7 @@ class ContentStore(LayoutDirectory):
         stays, because it may belong to them. Partial files stay as long in any case: they are what a pull resumes.
         partial: remove those as well, unless somebody writes them.
         """
-        with self._locked(), Lock(f"{self.directory}/blobs", fcntl.LOCK_EX, wait=False) as alone:
+        with self._locked(), Lock(f"{self.directory}/blobs", wait=False) as alone:
             before = time.time() - grace
             reachable = self.reachable([*self.index().manifests, *keep])
             removed, freed = [], 0
@@ -237,7 +237,7 @@ class ContentStore(LayoutDirectory):
         for name in os.listdir(f"{self.directory}/ingest") if os.path.isdir(f"{self.directory}/ingest") else ():
             path = f"{self.directory}/ingest/{name}"
             try:
-                with Lock(path, fcntl.LOCK_EX, wait=False) as lock:
+                with Lock(path, wait=False) as lock:
                     found = os.lstat(path)
                     if lock.held and found.st_mtime < before:
                         os.unlink(path)
@@ -272,17 +272,17 @@ class ContentStore(LayoutDirectory):
 
     def lease(self) -> Lock:
         """Return a context in which new blobs are safe from `collect` though nothing names them yet."""
-        return Lock(f"{self.directory}/blobs", fcntl.LOCK_SH)
+        return Lock(f"{self.directory}/blobs", shared=True)
 
-    def _locked(self, kind: int = fcntl.LOCK_EX) -> Lock:
-        return Lock(self.directory, kind)
+    def _locked(self, *, shared: bool = False) -> Lock:
+        return Lock(self.directory, shared=shared)
 
 
 class Lock:
     """A lock on a file or directory that is there. held: whether we got it. wait: until we get it."""
 
-    def __init__(self, path: str, kind: int, *, wait: bool = True) -> None:
-        self.path, self.kind, self.wait, self.held = path, kind, wait, False
+    def __init__(self, path: str, *, shared: bool = False, wait: bool = True) -> None:
+        self.path, self.shared, self.wait, self.held = path, shared, wait, False
 
     def __enter__(self) -> Lock:
         try:
@@ -290,10 +290,9 @@ class Lock:
         except OSError as error:
             raise ImageError(f"cannot open {self.path}: {reason(error)}") from error
         try:
-            fcntl.flock(self.fd, self.kind if self.wait else self.kind | fcntl.LOCK_NB)
-            self.held = True
-        except BlockingIOError:
-            pass
+            if self.wait:
+                locks.lock(self.fd, self.shared)
+            self.held = self.wait or locks.try_lock(self.fd, self.shared)
         except BaseException:
             os.close(self.fd)
             raise

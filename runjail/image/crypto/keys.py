@@ -15,6 +15,7 @@ from runjail.errors import ImageError, UnreadableFile, UsageError, reason
 from runjail.files import await_data, open_named, read_open
 from runjail.image.crypto import keyfile
 from runjail.image.crypto.options import DECRYPTING, ENCRYPTING
+from runjail.sizes import read_descriptor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -119,13 +120,14 @@ def _password(text: str) -> bytes:
 
 def _from_descriptor(text: str) -> bytes:
     """Read a password from an open descriptor, once, and close that, so that no program inherits it."""
-    if not (text.isascii() and text.isdigit()) or len(text) > 6:
+    descriptor = read_descriptor(text)
+    if descriptor is None:
         raise UsageError(f"could not parse file descriptor {text[:20]!r}")
     try:
-        await_data(int(text))
-        password = os.read(int(text), PASSWORD)
-        if int(text) > 2:
-            os.close(int(text))
+        await_data(descriptor)
+        password = os.read(descriptor, PASSWORD)
+        if descriptor > 2:
+            os.close(descriptor)
     except OSError as error:
         raise ImageError(f"could not read from file descriptor {text}: {reason(error)}") from None
     return password

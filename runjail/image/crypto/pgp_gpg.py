@@ -6,13 +6,14 @@ home as they came: under their password, or in the clear when they have none, in
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import os
 import re
 import shutil
 import tempfile
 import time
 
+from runjail import locks
 from runjail.errors import CleanupError, HostError, reason
 from runjail.host import programs
 from runjail.image.crypto.options import SchemeError
@@ -160,11 +161,9 @@ def _sweep(directory: str) -> None:
 def _lock(path: str) -> int:
     """Lock a directory as long as the descriptor returned is open. Raises OSError when somebody else has it."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    if not locks.try_lock(descriptor):
         os.close(descriptor)
-        raise
+        raise BlockingIOError(errno.EWOULDBLOCK, "somebody uses it", path)
     return descriptor
 
 
