@@ -200,6 +200,17 @@ class MaskPaths(Step):
     readonly: tuple[str, ...] = ()
 
 
+class SecurityLabels(Step):
+    """What the kernel's security module has to be there for (Linux): an AppArmor profile, SELinux labels, "" for none.
+
+    selinux: the program's; mounts: that of the container's file systems.
+    """
+
+    apparmor: str
+    selinux: str
+    mounts: str
+
+
 class SeccompFilter(Step):
     """linux.seccomp: what every process of the container installs before it becomes the program."""
 

@@ -117,13 +117,22 @@ def _find(request: Request, runtime: Runtime) -> Container:
 
 
 def _complete(process: Process, container: Container) -> Process:
-    """Give a process that does not name its capabilities or oomScoreAdj the container's own, as runc does."""
-    if process.capabilities is not None and process.oom_score_adj is not None:
+    """Give a process that does not name its capabilities, oomScoreAdj or labels the container's own, as runc does."""
+    named = process.capabilities is not None and process.oom_score_adj is not None
+    if named and not _has_labels(container.config()):
         return process
     own = container.process()
-    capabilities = own.capabilities if process.capabilities is None else process.capabilities
-    score = own.oom_score_adj if process.oom_score_adj is None else process.oom_score_adj
-    return process.replace(capabilities=capabilities, oom_score_adj=score)
+    return process.replace(
+        capabilities=own.capabilities if process.capabilities is None else process.capabilities,
+        oom_score_adj=own.oom_score_adj if process.oom_score_adj is None else process.oom_score_adj,
+        apparmor_profile=process.apparmor_profile or own.apparmor_profile,
+        selinux_label=process.selinux_label or own.selinux_label,
+    )
+
+
+def _has_labels(config: bytes) -> bool:
+    """Say whether a config.json may name security labels: most do not, and parsing it takes a millisecond."""
+    return b'"apparmorProfile"' in config or b'"selinuxLabel"' in config
 
 
 def _connect(request: Request, terminal: _socket.socket | None) -> _socket.socket | None:
@@ -187,6 +196,7 @@ def _child(request: Request, container: Container, link: SyncSocket, slave: int)
 def _enter(request: Request, container: Container, keep: list[int], slave: int) -> dict[bytes, bytes]:
     """Enter the container and take on the identity. Returns the program's environment."""
     process = request.process
+    container.host.label_program(process)
     forbid_imports()
     container.host.enter(container.host_state, [*keep, *range(3, 3 + request.preserve), slave])
     if slave >= 0:

@@ -103,6 +103,7 @@ def _enter(launch: InitConfig) -> None:
     master, slave = host.open_console(process, host_state) if launch.terminal else (-1, -1)
     if launch.terminal:
         keep += [launch.terminal.fileno(), master, slave]
+    host.label_program(process)
     forbid_imports()
     host.enter_root(host_state, keep)
     if launch.terminal:

@@ -146,6 +146,7 @@ def _be_hooked(
     from runjail.container import hooks, joining, program
 
     link.expect("go")
+    container.host.label_program(process)
     forbid_imports()
     container.host.enter(container.host_state, [link.fileno()])
     program.take_on(process, container.host.apply_credentials)

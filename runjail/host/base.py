@@ -124,6 +124,9 @@ if TYPE_CHECKING:  # a start without this class is 20 us shorter
         def set_oom_score(self, pid: int, score: int) -> None:
             """Set oom_score_adj of a child that has not entered the container yet."""
 
+        def label_program(self, process: Process) -> None:
+            """*child* Have the program run under its security labels. Before the container is entered."""
+
         def apply_credentials(self, process: Process) -> None:
             """*child* Take on limits, ids and privileges of `process`; after it nothing privileged works."""
 

@@ -41,7 +41,10 @@ def plan_steps(
     if linux.rootfs_propagation in ("shared", "rshared"):
         mounted = tuple(linux_mounts.without_peers(step) for step in mounted)
     filters = (steps.SeccompFilter(linux.seccomp),) if linux.seccomp else ()
-    made: list[steps.Step] = [*limits, *filters, namespaces, *mounted]
+    labels = _labels(spec)
+    if linux.mount_label:
+        mounted = tuple(linux_mounts.labelled(step, linux.mount_label) for step in mounted)
+    made: list[steps.Step] = [*labels, *limits, *filters, namespaces, *mounted]
     if linux_mounts.device_directory(mounted):
         made.append(nodes)
     elif linux.devices:
@@ -53,6 +56,13 @@ def plan_steps(
     if linux.masked_paths or linux.readonly_paths or sealed:
         made.append(steps.MaskPaths(linux.masked_paths, (*sealed, *linux.readonly_paths)))
     return tuple(made)
+
+
+def _labels(spec: Spec) -> tuple[steps.SecurityLabels, ...]:
+    """Return the step that comes before all: without its security module nothing of the container is made."""
+    own = (spec.process.apparmor_profile, spec.process.selinux_label) if spec.process else ("", "")
+    labels = (*own, spec.linux.mount_label)
+    return (steps.SecurityLabels(*labels),) if any(labels) else ()
 
 
 def _limits(

@@ -57,6 +57,12 @@ def without_peers(step: steps.Mount) -> steps.Mount:
     return step.replace(propagation=("rslave",)) if silent else step
 
 
+def labelled(step: steps.Mount, label: str) -> steps.Mount:
+    """Return the step with the SELinux label of all that is in the file system, which only new ones can be given."""
+    own = step.fstype not in ("bind", "proc", "sysfs", "mqueue") and not step.fstype.startswith("cgroup")
+    return step.replace(data=(*step.data, ("context", f'"{label}"'))) if own else step
+
+
 def device_directory(mounts: Sequence[steps.Mount]) -> bool:
     """Tell whether /dev is a fresh directory of the container's own."""
     found = [step.fstype for step in mounts if normalised(step.destination) == "/dev"]

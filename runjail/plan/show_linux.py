@@ -70,6 +70,11 @@ def _conceal(step: steps.MaskPaths) -> str:
     return "; ".join(" ".join((word, *paths)) for word, paths in said if paths)
 
 
+def _labels(step: steps.SecurityLabels) -> str:
+    named = (("AppArmor", step.apparmor), ("SELinux", step.selinux), ("SELinux for mounts", step.mounts))
+    return "security labels: " + ", ".join(f"{name} {label}" for name, label in named if label)
+
+
 def _seccomp(step: steps.SeccompFilter) -> str:
     calls = sum(len(rule.names) for rule in step.profile.rules)
     return f"seccomp filter: {step.profile.default} but for {calls} system calls"
@@ -87,5 +92,6 @@ _RENDERERS: dict[type[steps.Step], Callable[..., str]] = {
     steps.DeviceNodes: _nodes,
     steps.MaskPaths: _conceal,
     steps.SeccompFilter: _seccomp,
+    steps.SecurityLabels: _labels,
     steps.Sysctls: _sysctls,
 }

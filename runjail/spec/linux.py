@@ -8,6 +8,7 @@ from __future__ import annotations
 from runjail.sizes import read_number
 from runjail.spec.model import DeviceRule, Linux, LinuxDevice, Namespace, Resources
 from runjail.spec.problems import any_of, quote
+from runjail.spec.process import read_label
 from runjail.spec.seccomp import read_seccomp
 
 TYPE_CHECKING = False
@@ -19,7 +20,7 @@ OUT_OF_REACH = ("user", "time")
 PROPAGATION = ("private", "shared", "slave", "unbindable", "rprivate", "rshared", "rslave", "runbindable")
 
 # Known properties that this host does not apply: a value other than nothing is an error (runtime-spec, create)
-UNSUPPORTED = ("uidMappings", "gidMappings", "timeOffsets", "netDevices", "memoryPolicy")
+UNSUPPORTED = ("uidMappings", "gidMappings", "timeOffsets", "netDevices", "memoryPolicy", "intelRdt")
 
 # Beginnings of the kernel settings that belong to one namespace; any other would change the whole machine
 SETTINGS = {
@@ -49,6 +50,7 @@ def read_linux(linux: Reader) -> Linux:
         readonly_paths=_read_paths(linux, "readonlyPaths"),
         sysctl=_read_sysctl(linux, namespaces),
         rootfs_propagation=_read_propagation(linux),
+        mount_label=read_label(linux, "mountLabel"),
         seccomp=read_seccomp(linux.section("seccomp")),
     )
 

@@ -52,6 +52,8 @@ class Process(Record):
     no_new_privileges: bool = False
     capabilities: Capabilities | None = None
     oom_score_adj: int | None = None
+    apparmor_profile: str = ""
+    selinux_label: str = ""
 
 
 class Mount(Record):
@@ -216,6 +218,7 @@ class Linux(Record):
     sysctl: tuple[tuple[str, str], ...] = ()
     rootfs_propagation: str = ""
     seccomp: Seccomp | None = None
+    mount_label: str = ""
 
 
 class Spec(Record):

@@ -46,6 +46,8 @@ def read_process(process: Reader, os: str) -> Process:
         no_new_privileges=process.flag("noNewPrivileges"),
         capabilities=_read_capabilities(process) if linux else None,
         oom_score_adj=process.number("oomScoreAdj") if linux else None,
+        apparmor_profile=read_label(process, "apparmorProfile") if linux else "",
+        selinux_label=read_label(process, "selinuxLabel") if linux else "",
     )
 
 
@@ -58,6 +60,14 @@ def read_environment(section: Reader) -> tuple[str, ...]:
             section.refuse(f"must be NAME=VALUE, not {quote(entry)}", "env", index)
         found[name] = entry
     return tuple(found.values())
+
+
+def read_label(section: Reader, key: str) -> str:
+    """Return the name of an AppArmor profile or an SELinux label, "" for none."""
+    label = section.text(key)
+    if not label.isprintable():
+        section.refuse(f"must not have control characters: {quote(label)}", key)
+    return label
 
 
 def _read_args(process: Reader) -> tuple[str, ...]:

@@ -206,8 +206,16 @@ def test_linux_scheduling_means_nothing_on_freebsd(key: str) -> None:
     parse(with_process(**{key: {}}), "linux")
 
 
-def test_security_labels_are_tolerated() -> None:
-    parse(with_process(apparmorProfile="docker-default", selinuxLabel="system_u:object_r:x:s0"), "linux")
+def test_security_labels() -> None:
+    """They are Linux's; a container on FreeBSD has none."""
+    document = with_process(apparmorProfile="docker-default", selinuxLabel="system_u:object_r:x:s0")
+    for os, labels in (("linux", ("docker-default", "system_u:object_r:x:s0")), ("freebsd", ("", ""))):
+        process = parse(document, os).process
+        assert process
+        assert (process.apparmor_profile, process.selinux_label) == labels
+    for key in ("apparmorProfile", "selinuxLabel"):
+        (problem,) = problems(with_process(**{key: "a\nb"}), "linux")
+        assert problem == f'process.{key}: must not have control characters: "a\\nb"'
 
 
 # mounts, hooks, names ----------------------------------------------------------------------------------------------
@@ -337,7 +345,7 @@ def test_other_settings_belong_to_the_host(key: str) -> None:
     assert problem.endswith("is not a setting that a container can have of its own")
 
 
-@pytest.mark.parametrize("key", ["uidMappings", "gidMappings", "timeOffsets", "netDevices", "memoryPolicy"])
+@pytest.mark.parametrize("key", ["uidMappings", "gidMappings", "timeOffsets", "netDevices", "memoryPolicy", "intelRdt"])
 def test_linux_properties_that_nothing_applies(key: str) -> None:
     """A known property that cannot be applied is an error; an empty one asks for nothing."""
     value: Any = [{"containerID": 0, "hostID": 0, "size": 1}] if key.endswith("Mappings") else {"boottime": {}}
@@ -347,8 +355,8 @@ def test_linux_properties_that_nothing_applies(key: str) -> None:
     parse(CONFIG | {"linux": {key: value}}, "freebsd")
 
 
-def test_linux_properties_that_are_tolerated() -> None:
-    parse(CONFIG | {"linux": {"intelRdt": {"closID": "x"}, "mountLabel": "x"}}, "linux")
+def test_the_label_of_mounts() -> None:
+    assert parse(CONFIG | {"linux": {"mountLabel": "u:r:t:s0:c1,c2"}}, "linux").linux.mount_label == "u:r:t:s0:c1,c2"
 
 
 def test_resources() -> None:

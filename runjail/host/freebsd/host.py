@@ -133,6 +133,9 @@ class FreeBSDHost:
     def set_oom_score(self, pid: int, score: int) -> None:
         """FreeBSD has no such scores."""
 
+    def label_program(self, process: Process) -> None:
+        """Do nothing: these labels are modules' of Linux."""
+
     def apply_credentials(self, process: Process) -> None:
         """Take on limits, ids and the promise to gain no privileges."""
         from runjail.host.freebsd import attach

@@ -36,6 +36,7 @@ APPLY = {
     "Mount": "mounts:mount",
     "Scope": "scope:create",
     "SeccompFilter": "seccomp_profile:apply",
+    "SecurityLabels": "security_labels:require",
     "Sysctls": "namespaces:write_sysctls",
 }
 UNDO = {
@@ -209,6 +210,13 @@ class LinuxHost:
                 os.close(descriptor)
         except OSError as error:
             raise HostError(f"setting oom_score_adj to {score}: {reason(error)}") from error
+
+    def label_program(self, process: Process) -> None:
+        """Write what the security module takes on at execve(2); nothing is imported where there are no labels."""
+        if process.apparmor_profile or process.selinux_label:
+            from runjail.host.linux import security_labels
+
+            security_labels.apply(process)
 
     def apply_credentials(self, process: Process) -> None:
         """Take on limits, ids and capabilities (setpriv(1)'s order: bounding set, ids, then the rest).
