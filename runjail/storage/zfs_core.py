@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from typing import Any
 
 ONOFF = {"off": 0, "on": 1}
-NUMBERS = {"atime": ONOFF, "readonly": ONOFF, "canmount": {**ONOFF, "noauto": 2}}  # zfs_prop.h: index properties
+NUMBERS = {  # zfs_prop.h and zfs.h: index properties
+    "atime": ONOFF,
+    "readonly": ONOFF,
+    "canmount": {**ONOFF, "noauto": 2},
+    "sync": {"standard": 0, "always": 1, "disabled": 2},
+}
 SIZES = ("quota",)
 
 

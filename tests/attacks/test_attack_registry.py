@@ -121,7 +121,7 @@ def test_upload_that_parsers_read_differently(fake: Fake, trap: Trap, client_of:
 def test_next_page_that_parsers_read_differently(fake: Fake, trap: Trap, client_of: Make, location: str) -> None:
     fake.faults.append(demand_basic)
     link = f'<{location.format(trap=trap.host, own=fake.host)}>; rel="next"'
-    fake.fault("GET", "/tags/list", lambda request: request.reply(200, b'{"tags": ["a"]}', SyncSocket=link))
+    fake.fault("GET", "/tags/list", lambda request: request.reply(200, b'{"tags": ["a"]}', Link=link))
     client = client_of(fake.host, ALICE)
 
     with pytest.raises(ImageError) as caught:

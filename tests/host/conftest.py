@@ -52,6 +52,13 @@ class Machine:
             self.host_state.jid = jid
 
 
+def children() -> list[Any]:
+    """Return our children, those included that nobody has waited for. Some are the session's: zfs-fuse."""
+    psutil = pytest.importorskip("psutil")
+    found: list[Any] = psutil.Process().children()
+    return found
+
+
 def step(machine: Machine, **params: str) -> CreateJail:
     """Return the step that makes the machine's jail, with more parameters; `__` stands for a dot."""
     given = tuple((key.replace("__", "."), value) for key, value in params.items())

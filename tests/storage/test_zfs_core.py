@@ -150,10 +150,17 @@ def test_what_is_gone_is_destroyed(zfs: FakeZfs, core: FakeCore, number: int) ->
 
 
 def test_sizes_and_switches_are_numbers() -> None:
-    given = {"quota": "1024", "canmount": "noauto", "atime": "off", "readonly": "on", "org.runjail:x": "1"}
+    given = {
+        "quota": "1024",
+        "canmount": "noauto",
+        "atime": "off",
+        "readonly": "on",
+        "sync": "disabled",
+        "org.runjail:x": "1",
+    }
 
     assert zfs_core._numbers(given) == {
-        b"quota": 1024, b"canmount": 2, b"atime": 0, b"readonly": 1, b"org.runjail:x": b"1"}  # fmt: skip
+        b"quota": 1024, b"canmount": 2, b"atime": 0, b"readonly": 1, b"sync": 2, b"org.runjail:x": b"1"}  # fmt: skip
 
 
 @pytest.mark.parametrize("destroy", [False, True])

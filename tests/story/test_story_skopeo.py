@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,9 +35,8 @@ def asymmetric(scheme: str, make: Callable[[], key_fixtures.Pair]) -> Callable[[
 
 def pgp(directory: Path) -> Who:
     """A key pair in a keyring of its own."""
-    home = directory / "gnupg"
-    home.mkdir(mode=0o700)
-    env = {"GNUPGHOME": str(home), "PATH": os.environ["PATH"]}
+    home = tempfile.mkdtemp(prefix="keys", dir="/tmp")  # the names of gpg-agent's sockets have about a hundred bytes
+    env = {"GNUPGHOME": home, "PATH": os.environ["PATH"]}
     batch = ["gpg", "--batch", "--quiet", "--pinentry-mode", "loopback", "--passphrase", ""]
     make = [*batch, "--quick-generate-key", "Ann <ann@example.org>", "rsa2048", "default", "never"]
     subprocess.run(make, env=env, check=True, capture_output=True)
@@ -45,9 +46,10 @@ def pgp(directory: Path) -> Who:
     subprocess.run(more, env=env, check=True, capture_output=True)
     secret = subprocess.run([*batch, "--export-secret-keys"], env=env, check=True, capture_output=True).stdout
     subprocess.run(["gpgconf", "--kill", "all"], env=env, check=False)
+    shutil.move(home, directory / "gnupg")  # which has what encrypts; a public key needs no agent
     (directory / "secret.gpg").write_bytes(secret)
     (directory / "secret.gpg").chmod(0o600)
-    return ["pgp:ann@example.org"], [str(directory / "secret.gpg")], {"GNUPGHOME": str(home)}
+    return ["pgp:ann@example.org"], [str(directory / "secret.gpg")], {"GNUPGHOME": str(directory / "gnupg")}
 
 
 def several(directory: Path) -> Who:
