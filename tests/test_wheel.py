@@ -71,4 +71,5 @@ def test_an_installed_package_runs_a_container(
     assert run(program, *state, "list", "-q", cwd=tmp_path).stdout == ""
     assert "runjail version" in run(program, "--version", cwd=tmp_path).stdout
     assert {"containerd-shim-runjail-v1", "ctd-decoder"} <= {path.name for path in (place / "bin").iterdir()}
+    assert {"runjail.8", "runjail-image.8"} == {path.name for path in (place / "share/man/man8").iterdir()}
     assert sys.prefix not in where

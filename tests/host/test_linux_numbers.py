@@ -1,5 +1,6 @@
 """Numbers that differ from one processor to the next are those of the kernel's own headers, for each that we name."""
 
+import errno
 import re
 import subprocess
 import sys
@@ -69,6 +70,31 @@ def test_the_calls_for_mounts_have_one_number(machine: str) -> None:
     names = ("open_tree", "move_mount", "fsopen", "fsconfig", "fsmount", "mount_setattr")
 
     assert [getattr(libc_mounts, name.upper()) for name in names] == [kernel[name] for name in names]
+
+
+UNKNOWN = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+names = os.uname()
+os.uname = lambda: os.uname_result((*names[:4], sys.argv[2]))
+sys.maxsize = int(sys.argv[3])
+from runjail.host.linux import libc
+for call in (libc.clone_sibling, libc.new_session_keyring, lambda: libc.seccomp(0, 0, 0), lambda: libc.bpf(0, b"")):
+    try:
+        call()
+    except OSError as error:
+        print(error.errno, error.strerror)
+"""
+
+
+@pytest.mark.parametrize(("machine", "word"), [("s390x", 2**63 - 1), ("i686", 2**31 - 1), ("x86_64", 2**31 - 1)])
+def test_no_other_call_is_made_where_numbers_are_not_known(machine: str, word: int) -> None:
+    """A 32-bit Python on a 64-bit kernel is such a machine, whatever uname(2) says."""
+    words = [sys.executable, "-c", UNKNOWN, str(TOP), machine, str(word)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+
+    assert [line.split()[0] for line in done.stdout.splitlines()] == [str(errno.ENOSYS)] * 4
+    assert f"the number of clone(2) is not known on {machine}" in done.stdout
 
 
 def test_the_tables_name_the_same_machines() -> None:

@@ -54,7 +54,7 @@ def test_a_container_is_a_scope_with_podmans_limits(podman: Podman) -> None:
 
     podman.ok("rm", "--force", "--time=0", "web")
 
-    eventually(lambda: not group.exists())
+    eventually(lambda: not group.exists(), "systemd removes the group")
     assert show(unit, "ActiveState") == ["inactive"]
 
 
@@ -65,6 +65,6 @@ def test_stopping_the_scope_stops_the_container(podman: Podman) -> None:
 
     subprocess.run(["systemctl", "stop", f"libpod-{id}.scope"], check=True, timeout=120)
 
-    eventually(lambda: podman.inspect("web")["Status"] == "exited")
+    eventually(lambda: podman.inspect("web")["Status"] == "exited", "podman hears of the end", 60)
     assert podman.inspect("web")["ExitCode"] == 3
     assert podman.ok("start", "web").code == 0

@@ -56,7 +56,7 @@ FILES = (
 )
 RESOURCES: dict[str, Any] = {
     "memory": {"limit": 64 << 20, "reservation": 32 << 20, "swap": 96 << 20},
-    "cpu": {"shares": 512, "quota": 12345, "period": 50000, "cpus": "0"},
+    "cpu": {"shares": 512, "quota": 12500, "period": 50000, "cpus": "0"},
     "pids": {"limit": 55},
     "devices": [{"allow": False, "access": "rwm"}, {"allow": True, "type": "c", "major": 1, "minor": 5, "access": "r"}],
 }
@@ -183,11 +183,11 @@ def test_a_scope_is_runcs_property_by_property(
 NO_SWAP: dict[str, Any] = {"memory": {"limit": 80 << 20, "swap": 80 << 20}}
 UPDATES: list[dict[str, Any]] = [
     {"memory": {"limit": 80 << 20}},
-    NO_SWAP,
-    {"cpu": {"quota": 33333}},
+    {"cpu": {"quota": 35000}},
     {"cpu": {"quota": -1, "period": 100000}},
     {"cpu": {"shares": 2048, "cpus": "0-1"}},
     {"pids": {"limit": -1}},
+    NO_SWAP,
     {"memory": {"limit": -1, "swap": -1}},
 ]
 

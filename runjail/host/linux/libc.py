@@ -9,6 +9,7 @@ from __future__ import annotations
 import _ctypes
 import errno
 import os
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +43,9 @@ MS_RELATIME = 1 << 21
 MS_STRICTATIME = 1 << 24
 MNT_DETACH = 2
 
-SYS_CLONE = 56 if os.uname().machine == "x86_64" else 220  # the latter is of arm64, riscv64 and what came after them
+# Whose system calls ours are: a 32-bit Python on a 64-bit kernel has other numbers than the kernel's name says
+MACHINE = os.uname().machine if sys.maxsize > 1 << 32 else f"{os.uname().machine} with 32 bits"
+SYS_CLONE = {"x86_64": 56, "aarch64": 220, "riscv64": 220}.get(MACHINE, -1)
 CLONE_PARENT = 0x00008000
 SIGCHLD = 17
 
@@ -113,10 +116,10 @@ _capset = _declare("capset", _Pointer, _Pointer)
 _memset = _declare("memset", _Pointer, _Int, _Long)
 _clone = _declare("syscall", _Long, _Long, _Long, _Long, _Long, _Long)
 _syscall = _declare("syscall", _Long, _Long, _Long, _Long)
-_KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219}.get(os.uname().machine)  # glibc has no function for it
+_KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219}.get(MACHINE)  # glibc has no function for it
 
 
-_SECCOMP = {"x86_64": 317, "aarch64": 277, "riscv64": 277}.get(os.uname().machine)
+_SECCOMP = {"x86_64": 317, "aarch64": 277, "riscv64": 277}.get(MACHINE)
 
 
 def _checked(result: int) -> int:
@@ -169,8 +172,11 @@ def prctl(option: int, first: int = 0, second: int = 0) -> int:
 def clone_sibling() -> int:
     """clone(2) without what C libraries do around it: fork a child of our parent. Returns its pid, 0 in the child.
 
-    For processes with one thread. All machines agree on the first two arguments, and the others are zero.
+    For processes with one thread. The machines that we know agree on the first two arguments; the others are zero.
+    Raises OSError, on another machine one that says so.
     """
+    if SYS_CLONE < 0:
+        raise OSError(errno.ENOSYS, f"the number of clone(2) is not known on {MACHINE}")
     return _checked(_clone(SYS_CLONE, CLONE_PARENT | SIGCHLD, 0, 0, 0, 0))
 
 
@@ -229,7 +235,7 @@ def bpf_answer(command: int, attributes: bytes) -> bytes:
 
 
 def _call_bpf(command: int, memory: Any) -> int:
-    number = SYS_BPF.get(os.uname().machine)
+    number = SYS_BPF.get(MACHINE)
     if number is None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
     return _checked(_bpf(number, command, address(memory), BPF_ATTRIBUTES))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import _ctypes
-import os
 import struct
 
 from runjail.host.linux import libc
@@ -32,7 +31,7 @@ def allow_only(calls: tuple[int, ...]) -> None:
 
     Needs no_new_privs or CAP_SYS_ADMIN. A machine whose numbers we do not know gets no filter.
     """
-    machine = os.uname().machine
+    machine = libc.MACHINE
     if machine not in _ARCHITECTURES:
         return
     allowed = (*calls, *(_X86_64 if machine == "x86_64" else _GENERIC))
