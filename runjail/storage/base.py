@@ -173,7 +173,8 @@ class Store(Protocol):
         """Make a container's root out of a layer and return its path, mounted. size: quota in bytes, 0 for none.
 
         properties: texts without control characters by name ([a-z0-9._-], but for name, chain and seal).
-        transient: it goes when its program ends, so nothing of it has to reach the disk, whatever is synced inside.
+        transient: it goes when its program ends, so nothing of it has to reach the disk, whatever is synced inside; who
+        has no use for that ignores it.
         Raises StorageError when there is such a root already.
         """
 

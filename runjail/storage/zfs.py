@@ -153,7 +153,7 @@ class ZfsStore:
         wanted = {PROPERTY_PREFIX + key: value for key, value in base.check_properties(properties).items()}
         wanted |= {"canmount": "noauto", PROPERTY_PREFIX + "chain": chain, PROPERTY_PREFIX + "name": name}
         wanted |= {PROPERTY_PREFIX + "seal": seal.name} if seal else {}
-        wanted |= ({"quota": str(size)} if size else {}) | ({"sync": "disabled"} if transient else {})
+        wanted |= {"quota": str(size)} if size else {}
         with self._home.lock("root", name) as lock:
             if lock.abandoned:
                 self._discard_root(dataset, lock)

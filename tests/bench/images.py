@@ -85,20 +85,8 @@ class Candidate:
 
     def words(self, number: int) -> list[str]:
         """Return a command line that runs the image, pulled if need be, and leaves no container."""
-        state, store = str(self.directory / "state"), f"{self.name}:{self.directory}/store"
-        return [
-            RUNJAIL,
-            "--root",
-            state,
-            "--store",
-            store,
-            "run",
-            "--image",
-            self.reference,
-            f"b{number}",
-            "--",
-            "true",
-        ]
+        ours = [RUNJAIL, "--root", str(self.directory / "state"), "--store", self.store]
+        return [*ours, "run", "--image", self.reference, f"b{number}", "--", "true"]
 
     def run(self, what: str, number: int) -> None:
         """Measure one run."""
@@ -199,9 +187,8 @@ def main() -> int:
     parser.add_argument("--layers", type=int, default=20)
     parser.add_argument("--files", type=int, default=33_000, help="of all layers together")
     parser.add_argument("--stores", default=",".join(STORES), help="kinds of stores, e.g. overlay,dir")
-    parser.add_argument(
-        "--directory", help="where to work, e.g. on a disk (default: memory, where there is a disk of it)"
-    )
+    parser.add_argument("--zfs", metavar="DATASET", help="a dataset that is not there, for a store on ZFS as well")
+    parser.add_argument("--directory", help="where to work, e.g. on a disk (default: a memory disk)")
     parser.add_argument("--json", action="store_true", help="print rows as JSON instead")
     options = parser.parse_args()
     lacking = [name for name in ("skopeo", "docker-registry") if not shutil.which(name)]
