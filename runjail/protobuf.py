@@ -1,12 +1,14 @@
 """Protocol Buffers' wire format, driven by tables: the few messages of a shim need no generated code.
 
 A table is a dict from field number to (name, kind). Kinds: "s" string, "y" bytes, "u" unsigned and "i" signed varint,
-"b" bool, "m" map from string to string, a table for a message, and a list of one kind for a repeated field. A message
-is a dict by field name, complete when decoded: absent fields have proto3's defaults, absent messages are None.
+"b" bool, "d" double, "m" map from string to string, a table for a message, and a list of one kind for a repeated field.
+A message is a dict by field name, complete when decoded: absent fields have their defaults, absent messages are None.
 https://protobuf.dev/programming-guides/encoding/
 """
 
 from __future__ import annotations
+
+import struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,11 +18,12 @@ if TYPE_CHECKING:
     Table = dict[int, tuple[str, Any]]
 
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
-SKIPPED = {FIXED64: 8, FIXED32: 4}  # no message of ours has such fields; bytes they take
+FIXED32_SIZE = 4  # no message of ours has such fields
+DOUBLE = struct.Struct("<d")
 MASK = (1 << 64) - 1
 MOST_FIELDS = 1 << 16  # of one message, as often as repeated ones occur
 PAIR = {1: ("key", "s"), 2: ("value", "s")}  # an entry of a map
-DEFAULTS = {"s": "", "y": b"", "u": 0, "i": 0, "b": False}
+DEFAULTS = {"s": "", "y": b"", "u": 0, "i": 0, "b": False, "d": 0.0}
 
 
 def encode(table: Table, message: Message) -> bytes:
@@ -43,6 +46,8 @@ def encode(table: Table, message: Message) -> bytes:
 def _field(number: int, kind: Any, value: Any) -> bytes:
     if kind in ("u", "i", "b"):
         return _varint(number << 3 | VARINT) + _varint(int(value) & MASK)
+    if kind == "d":
+        return _varint(number << 3 | FIXED64) + DOUBLE.pack(value)
     data = encode(kind, value) if isinstance(kind, dict) else value.encode("utf-8", "replace") if kind == "s" else value
     return _varint(number << 3 | LENGTH) + _varint(len(data)) + data
 
@@ -84,7 +89,7 @@ def _default(kind: Any) -> Any:
     return {} if kind == "m" else None if isinstance(kind, dict) else DEFAULTS[kind]
 
 
-def _put(message: Message, name: str, kind: Any, value: int | bytes | None) -> None:
+def _put(message: Message, name: str, kind: Any, value: int | float | bytes | None) -> None:
     """Store one field. The last of several wins, but for repeated ones."""
     if isinstance(kind, list):
         if kind[0] in ("u", "i", "b") and isinstance(value, bytes):  # packed
@@ -101,13 +106,17 @@ def _put(message: Message, name: str, kind: Any, value: int | bytes | None) -> N
         message[name] = _value(kind, value)
 
 
-def _value(kind: Any, value: int | bytes | None) -> Any:
+def _value(kind: Any, value: int | float | bytes | None) -> Any:
     if kind in ("u", "i", "b"):
         if not isinstance(value, int):
             raise ValueError("a number is expected")
         if kind == "i" and value >> 63:
             return value - (1 << 64)
         return bool(value) if kind == "b" else value
+    if kind == "d":
+        if not isinstance(value, float):
+            raise ValueError("a double is expected")
+        return value
     if not isinstance(value, bytes):
         raise ValueError("bytes are expected")
     if isinstance(kind, dict):
@@ -115,20 +124,21 @@ def _value(kind: Any, value: int | bytes | None) -> Any:
     return value.decode() if kind == "s" else value
 
 
-def _read_value(data: bytes, at: int, wire: int) -> tuple[int | bytes | None, int]:
+def _read_value(data: bytes, at: int, wire: int) -> tuple[int | float | bytes | None, int]:
     if wire == VARINT:
         return _read_varint(data, at)
     if wire == LENGTH:
         length, at = _read_varint(data, at)
         end = at + length
-        value: bytes | None = data[at:end]
+    elif wire in (FIXED64, FIXED32):
+        end = at + (DOUBLE.size if wire == FIXED64 else FIXED32_SIZE)
     else:
-        if wire not in SKIPPED:
-            raise ValueError(f"unknown wire type {wire}")
-        end, value = at + SKIPPED[wire], None
+        raise ValueError(f"unknown wire type {wire}")
     if end > len(data):
         raise ValueError("cut off")
-    return value, end
+    if wire == LENGTH:
+        return data[at:end], end
+    return (DOUBLE.unpack_from(data, at)[0] if wire == FIXED64 else None), end
 
 
 def _read_varint(data: bytes, at: int) -> tuple[int, int]:

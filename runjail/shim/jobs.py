@@ -189,4 +189,5 @@ def pids(engine: Engine, task: Task, worker: Worker) -> None:
 def stats(engine: Engine, task: Task, worker: Worker) -> None:
     """Measure what the container uses."""
     container = _store(engine, task).find(task.id)
-    worker.answer({"usage": engine.host.usage(container.host_state)})
+    host_state = container.host_state
+    worker.answer({"usage": engine.host.usage(host_state), "more": engine.machine.more_usage(host_state)})

@@ -6,7 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable, Sequence
-    from typing import Protocol
+    from typing import Any, Protocol
 
     from runjail.container.container import Runtime
     from runjail.host.base import Host, HostState
@@ -43,6 +43,14 @@ if TYPE_CHECKING:
 
         def watch_ooms(self, path: str) -> OomWatch:
             """Watch such a file."""
+
+        def more_usage(self, host_state: HostState) -> dict[str, Any]:
+            """Return what runc's stats document lacks.
+
+            unified: whether control groups are v2. memory_events: numbers of memory.events or memory.oom_control.
+            devices: names of block devices by `MAJOR:MINOR`. rdma: entries, as messages.RDMA, or None. On v2: swap, the
+            current use, max and peak; hugetlb: limits by size of page.
+            """
 
     class OomWatch(Protocol):
         """A watched container. descriptor: ready for `events` (poll(2)) when `hear` is to be called."""

@@ -140,16 +140,89 @@ EVENTS: dict[str, tuple[str, Table]] = {  # by topic: name below containerd.even
 ENVELOPE = {1: ("timestamp", TIMESTAMP), 2: ("namespace", "s"), 3: ("topic", "s"), 4: ("event", ANY)}
 FORWARD = {1: ("envelope", ENVELOPE)}
 
-# Metrics
-MEMORY_ENTRY = {1: ("limit", "u"), 2: ("usage", "u"), 3: ("max", "u"), 4: ("failcnt", "u")}
-METRICS = {
-    2: ("pids", {1: ("current", "u"), 2: ("limit", "u")}),
+# Metrics: cgroups' stats/v1/metrics.proto and cgroup2/stats/metrics.proto
+
+
+def _numbers(*names: str) -> Table:
+    """Return a table of unsigned numbers, counted from 1."""
+    return {number: (name, "u") for number, name in enumerate(names, 1)}
+
+
+MEMORY_ENTRY = _numbers("limit", "usage", "max", "failcnt")
+MEMORY_KINDS = (
+    *("cache", "rss", "rss_huge", "mapped_file", "dirty", "writeback", "pg_pg_in", "pg_pg_out", "pg_fault"),
+    *("pg_maj_fault", "inactive_anon", "active_anon", "inactive_file", "active_file", "unevictable"),
+)
+MEMORY_V1: Table = {
+    **_numbers(
+        *MEMORY_KINDS,
+        *("hierarchical_memory_limit", "hierarchical_swap_limit"),
+        *(f"total_{name}" for name in MEMORY_KINDS),
+    ),
+    33: ("usage", MEMORY_ENTRY),
+    34: ("swap", MEMORY_ENTRY),
+    35: ("kernel", MEMORY_ENTRY),
+    36: ("kernel_tcp", MEMORY_ENTRY),
+}
+PIDS_STAT = _numbers("current", "limit")
+HUGETLB_V1: Table = {**_numbers("usage", "max", "failcnt"), 4: ("pagesize", "s")}
+OOM_CONTROL = _numbers("oom_kill_disable", "under_oom", "oom_kill")
+BLKIO_ENTRY: Table = {
+    1: ("op", "s"),
+    2: ("device", "s"),
+    3: ("major", "u"),
+    4: ("minor", "u"),
+    5: ("value", "u"),
+}
+BLKIO: Table = {
+    number: (f"{name}_recursive", [BLKIO_ENTRY])
+    for number, name in enumerate(
+        (
+            *("io_service_bytes", "io_serviced", "io_queued", "io_service_time", "io_wait_time", "io_merged"),
+            *("io_time", "sectors"),
+        ),
+        1,
+    )
+}
+RDMA_ENTRY: Table = {1: ("device", "s"), 2: ("hca_handles", "u"), 3: ("hca_objects", "u")}
+RDMA: Table = {1: ("current", [RDMA_ENTRY]), 2: ("limit", [RDMA_ENTRY])}
+CPU_USAGE: Table = {**_numbers("total", "kernel", "user"), 4: ("per_cpu", ["u"])}
+METRICS_V1: Table = {
+    1: ("hugetlb", [HUGETLB_V1]),
+    2: ("pids", PIDS_STAT),
     3: (
         "cpu",
-        {
-            1: ("usage", {1: ("total", "u"), 2: ("kernel", "u"), 3: ("user", "u"), 4: ("per_cpu", ["u"])}),
-            2: ("throttling", {1: ("periods", "u"), 2: ("throttled_periods", "u"), 3: ("throttled_time", "u")}),
-        },
+        {1: ("usage", CPU_USAGE), 2: ("throttling", _numbers("periods", "throttled_periods", "throttled_time"))},
     ),
-    4: ("memory", {1: ("cache", "u"), 2: ("rss", "u"), 33: ("usage", MEMORY_ENTRY), 34: ("swap", MEMORY_ENTRY)}),
+    4: ("memory", MEMORY_V1),
+    5: ("blkio", BLKIO),
+    6: ("rdma", RDMA),
+    9: ("memory_oom_control", OOM_CONTROL),
+}
+PRESSURE: Table = {1: ("avg10", "d"), 2: ("avg60", "d"), 3: ("avg300", "d"), 4: ("total", "u")}
+PSI: Table = {1: ("some", PRESSURE), 2: ("full", PRESSURE)}
+MEMORY_V2: Table = {
+    **_numbers(
+        *("anon", "file", "kernel_stack", "slab", "sock", "shmem", "file_mapped", "file_dirty", "file_writeback"),
+        *("anon_thp", "inactive_anon", "active_anon", "inactive_file", "active_file", "unevictable"),
+        *("slab_reclaimable", "slab_unreclaimable", "pgfault", "pgmajfault", "workingset_refault"),
+        *("workingset_activate", "workingset_nodereclaim", "pgrefill", "pgscan", "pgsteal", "pgactivate"),
+        *("pgdeactivate", "pglazyfree", "pglazyfreed", "thp_fault_alloc", "thp_collapse_alloc"),
+        *("usage", "usage_limit", "swap_usage", "swap_limit", "max_usage", "swap_max_usage"),
+    ),
+    38: ("psi", PSI),
+}
+CPU_V2: Table = {
+    **_numbers("usage_usec", "user_usec", "system_usec", "nr_periods", "nr_throttled", "throttled_usec"),
+    7: ("psi", PSI),
+}
+MEMORY_EVENTS = _numbers("low", "high", "max", "oom", "oom_kill")
+METRICS_V2: Table = {
+    1: ("pids", PIDS_STAT),
+    2: ("cpu", CPU_V2),
+    4: ("memory", MEMORY_V2),
+    5: ("rdma", RDMA),
+    6: ("io", {1: ("usage", [_numbers("major", "minor", "rbytes", "wbytes", "rios", "wios")]), 2: ("psi", PSI)}),
+    7: ("hugetlb", [{1: ("current", "u"), 2: ("max", "u"), 3: ("pagesize", "s")}]),
+    8: ("memory_events", MEMORY_EVENTS),
 }

@@ -136,7 +136,7 @@ class TaskService:
     def _stats(self, request: Message) -> Flow:
         task = self._containers.created(request)
         result = yield Fork(lambda worker: jobs.stats(self._engine, task, worker))
-        return {"stats": metrics(result["usage"])}
+        return {"stats": metrics(result["usage"], result["more"])}
 
     def _connect(self, request: Message) -> Message:
         task = self._containers.tasks.get(request["id"])

@@ -1,5 +1,6 @@
 """Events: what containerd hears of our shim is what it hears of runc's, in the same order; and in order under load."""
 
+import os
 import subprocess
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from tests.peers.commands import eventually, finish, start
 from tests.peers.shims import RUNTIME, Containerd
 
 RUNC = "io.containerd.runc.v2"
+WEB = f"web{os.getpid()}"  # the state directory of runc is the machine's
 AT_ONCE = 16
 SMALL = "--memory-limit 8388608"
 EAT = "PATH=/bin:/usr/bin; tail /dev/zero"
@@ -54,34 +56,34 @@ def event(line: str) -> tuple[str, str, str]:
 
 def life(ctr: Containerd) -> None:
     """Do all that is told of, and a checkpoint that is refused."""
-    ctr.detached("web", "/bin/sleep", "600")
-    ctr.exec("web", "/bin/true")
-    ctr("task", "exec", "--exec-id", "nope", "--fifo-dir", str(ctr.directory / "fifo"), "web", "/nope")
-    ctr.ok("task", "pause", "web")
-    ctr.ok("task", "resume", "web")
-    assert ctr("task", "checkpoint", "--image-path", str(ctr.directory / "checkpoint"), "web").code != 0
-    ctr.ok("task", "kill", "--signal", "KILL", "web")
-    ctr.stopped("web")
-    ctr.ok("task", "delete", "web")
+    ctr.detached(WEB, "/bin/sleep", "600")
+    ctr.exec(WEB, "/bin/true")
+    ctr("task", "exec", "--exec-id", "nope", "--fifo-dir", str(ctr.directory / "fifo"), WEB, "/nope")
+    ctr.ok("task", "pause", WEB)
+    ctr.ok("task", "resume", WEB)
+    assert ctr("task", "checkpoint", "--image-path", str(ctr.directory / "checkpoint"), WEB).code != 0
+    ctr.ok("task", "kill", "--signal", "KILL", WEB)
+    ctr.stopped(WEB)
+    ctr.ok("task", "delete", WEB)
 
 
 def children(ctr: Containerd) -> None:
     """Let two children of init be killed for want of memory, one after the other."""
-    assert ctr.run(f"--rm {SMALL} web", "/bin/sh", "-c", f"{EAT}; sleep 0.5; {EAT}; exit 3").code == 3
+    assert ctr.run(f"--rm {SMALL} {WEB}", "/bin/sh", "-c", f"{EAT}; sleep 0.5; {EAT}; exit 3").code == 3
 
 
 def init(ctr: Containerd) -> None:
     """Let init itself be killed."""
-    assert ctr.run(f"--rm {SMALL} web", "/bin/sh", "-c", EAT.replace("tail", "exec tail")).code == 137
+    assert ctr.run(f"--rm {SMALL} {WEB}", "/bin/sh", "-c", EAT.replace("tail", "exec tail")).code == 137
 
 
 def child_of_exec(ctr: Containerd) -> None:
     """Let a child of another process be killed, which ends well all the same."""
-    ctr.ok(*ctr.words(f"-d {SMALL} web", "/bin/sleep", "600"))
-    assert ctr.exec("web", "/bin/sh", "-c", f"{EAT}; exit 0").code == 0
-    ctr.ok("task", "kill", "--signal", "KILL", "web")
-    ctr.stopped("web")
-    ctr.ok("task", "delete", "web")
+    ctr.ok(*ctr.words(f"-d {SMALL} {WEB}", "/bin/sleep", "600"))
+    assert ctr.exec(WEB, "/bin/sh", "-c", f"{EAT}; exit 0").code == 0
+    ctr.ok("task", "kill", "--signal", "KILL", WEB)
+    ctr.stopped(WEB)
+    ctr.ok("task", "delete", WEB)
 
 
 @peers
@@ -92,7 +94,7 @@ def test_the_same_as_with_runc(ctr: Containerd, work: Callable[[Containerd], Non
     for runtime in (RUNC, RUNTIME):
         ctr.runtime = runtime
         heard[runtime] = events(ctr, work)
-        ctr("container", "rm", "web")
+        ctr("container", "rm", WEB)
 
     assert heard[RUNTIME] == heard[RUNC]
     assert (work is life) != ("oom" in [topic for topic, _id, _process in heard[RUNTIME]])

@@ -1,4 +1,4 @@
-"""Where a container's state is, and what metrics say."""
+"""Where a container's state is."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,6 @@ from runjail import protobuf
 from runjail.errors import UsageError
 from runjail.shim import messages
 from runjail.shim.bootstrap import state_root, wants_systemd
-from runjail.shim.metrics import metrics
 
 BUNDLE = "/run/containerd/io.containerd.runtime.v2.task/default/web"
 
@@ -54,37 +53,3 @@ def test_a_root_that_is_relative(tmp_path: Path) -> None:
 def test_garbage_in_the_options() -> None:
     with pytest.raises(ValueError):
         state_root(BUNDLE, "default", {"type_url": "containerd.runc.v1.Options", "value": b"\xff"})
-
-
-def test_metrics_of_a_whole_document() -> None:
-    """runc's stats document in, cgroups' message out."""
-    usage = {
-        "cpu": {
-            "usage": {"total": 5, "kernel": 2, "user": 3, "percpu": []},
-            "throttling": {"periods": 7, "throttledPeriods": 8, "throttledTime": 9},
-        },
-        "memory": {"usage": {"usage": 10, "limit": 11, "max": 12, "failcnt": 13}, "swap": {"usage": 14}},
-        "pids": {"current": 15, "limit": 16},
-    }
-    packed = metrics(usage)
-    found = protobuf.decode(messages.METRICS, packed["value"])
-
-    assert packed["type_url"] == "io.containerd.cgroups.v1.Metrics"
-    assert found["cpu"]["usage"] == {"total": 5, "kernel": 2, "user": 3, "per_cpu": []}
-    assert found["cpu"]["throttling"] == {"periods": 7, "throttled_periods": 8, "throttled_time": 9}
-    assert found["memory"]["usage"] == {"limit": 11, "usage": 10, "max": 12, "failcnt": 13}
-    assert found["memory"]["swap"]["usage"] == 14
-    assert found["pids"] == {"current": 15, "limit": 16}
-
-
-def test_metrics_of_a_system_that_counts_little() -> None:
-    """What is not counted is there and 0: clients do not ask whether it is there."""
-    usage = {
-        "cpu": {"usage": {"total": 0}, "throttling": {}},
-        "memory": {"usage": {}},
-        "pids": {"current": 1, "limit": 0},
-    }
-    found = protobuf.decode(messages.METRICS, metrics(usage)["value"])
-
-    assert found["memory"]["usage"]["limit"] == 0
-    assert found["memory"]["swap"] is not None

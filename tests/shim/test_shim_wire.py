@@ -149,3 +149,19 @@ def test_a_wrong_name_is_our_mistake() -> None:
 
 def test_the_last_value_wins() -> None:
     assert protobuf.decode(TABLE, b"\x18\x01\x18\x02")["count"] == 2
+
+
+def test_doubles() -> None:
+    """Eight bytes, little-endian; a field of that size that nobody knows is skipped, one of another kind is none."""
+    data = protobuf.encode({1: ("avg", "d"), 2: ("none", "d")}, {"avg": 1.5, "none": 0.0})
+
+    assert data == b"\x09\x00\x00\x00\x00\x00\x00\xf8\x3f"
+    assert protobuf.decode({1: ("avg", "d")}, data) == {"avg": 1.5}
+    assert protobuf.decode({2: ("other", "d")}, data) == {"other": 0.0}
+    for kind in ("u", "s", {}):
+        with pytest.raises(ValueError):
+            protobuf.decode({1: ("avg", kind)}, data)
+    with pytest.raises(ValueError, match="cut off"):
+        protobuf.decode({1: ("avg", "d")}, data[:-1])
+    with pytest.raises(ValueError, match="double"):
+        protobuf.decode({1: ("avg", "d")}, b"\x08\x01")

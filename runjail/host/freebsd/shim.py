@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
     from collections.abc import Sequence
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
     from runjail.host.base import HostState
     from runjail.host.freebsd.libc import Libc
@@ -94,6 +94,10 @@ class FreeBSDShim:
     def watch_ooms(self, path: str) -> NoReturn:
         """Nobody asks."""
         raise HostError(f"nothing to watch: {path}")
+
+    def more_usage(self, host_state: HostState) -> dict[str, Any]:
+        """Return what containerd's metrics have beyond runc's stats document: rctl(8) has no more."""
+        return {"unified": False, "memory_events": {}, "devices": {}, "rdma": None}
 
 
 def _enter(root: str, below: str) -> None:

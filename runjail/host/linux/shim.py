@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable, Sequence
+    from typing import Any
 
     from runjail.host.base import HostState
     from runjail.host.linux.oom import OomWatch
@@ -101,6 +102,12 @@ class LinuxShim:
         from runjail.host.linux import oom
 
         return oom.OomWatch(path)
+
+    def more_usage(self, host_state: HostState) -> dict[str, Any]:
+        """Return what containerd's metrics have beyond runc's stats document."""
+        from runjail.host.linux.more_usage import more_usage
+
+        return more_usage(host_state)
 
 
 def _mounted(directory: str) -> list[str]:

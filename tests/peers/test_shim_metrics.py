@@ -1,0 +1,62 @@
+"""Metrics: `ctr task metrics` shows of our shim what it shows of runc's, field by field."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.peers.shims import RUNTIME, Containerd
+
+RUNC = "io.containerd.runc.v2"
+WEB = f"web{os.getpid()}"  # the state directory of runc is the machine's
+SAME = (  # whatever the machine does meanwhile
+    *("pids.current", "pids.limit", "memory.usage.limit", "memory.swap.limit", "memory.hierarchical_memory_limit"),
+    *("memory.hierarchical_swap_limit", "memory.kernel_tcp.limit"),
+)
+pytestmark = [
+    pytest.mark.linux,
+    pytest.mark.peers("containerd", "ctr", "runc", "containerd-shim-runc-v2"),
+    pytest.mark.needs("cgroups v1"),
+]
+
+
+@pytest.fixture(scope="module")
+def daemon(containerd: Callable[..., Containerd]) -> Containerd:
+    """One containerd for all tests here."""
+    return containerd()
+
+
+def flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield each number of a document with its path."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from flat(inner, f"{name}.{key}" if name else key)
+    else:
+        yield name, value
+
+
+def measured(ctr: Containerd, runtime: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the numbers of a container that has worked a little, and the document they are in."""
+    ctr.runtime = runtime
+    script = "PATH=/bin:/usr/bin; i=0; while test $i -lt 20000; do i=$((i+1)); done; cat /bin/* >/dev/null; sleep 600"
+    ctr.ok(*ctr.words(f"-d --memory-limit 33554432 {WEB}", "/bin/sh", "-c", script))
+    while not ctr.ok("task", "ps", WEB).lines[2:]:  # until it sleeps
+        pass
+    document = json.loads(ctr.ok("task", "metrics", "--format", "json", WEB).out)
+    ctr.remove(WEB)
+    return dict(flat(document)), document
+
+
+def test_the_same_fields_as_with_runc(ctr: Containerd) -> None:
+    """JSON leaves out what is 0, so a field that is there with runc's is one that is counted."""
+    theirs, document = measured(ctr, RUNC)
+    ours, own = measured(ctr, RUNTIME)
+
+    assert set(own) == set(document)
+    assert {name: ours.get(name) for name in SAME} == {name: theirs.get(name) for name in SAME}
+    small = {name for name, value in theirs.items() if isinstance(value, int) and value < 100000}  # may be 0 once
+    assert set(theirs) - set(ours) - small == set()
+    assert len(ours["cpu.usage.per_cpu"]) == len(theirs["cpu.usage.per_cpu"])
+    assert sum(ours["cpu.usage.per_cpu"]) <= ours["cpu.usage.total"] * 1.1
