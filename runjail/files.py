@@ -159,12 +159,17 @@ def write_file(path: str, content: bytes, mode: int, beside: str, directory: int
         os.unlink(beside, dir_fd=directory)
         descriptor = os.open(beside, flags, mode, dir_fd=directory)
     try:
-        written = 0
-        while written < len(content):
-            written += os.write(descriptor, content[written:])
+        write_all(descriptor, content)
     except OSError:
         os.unlink(beside, dir_fd=directory)
         raise
     finally:
         os.close(descriptor)
     os.rename(beside, path, src_dir_fd=directory, dst_dir_fd=directory)
+
+
+def write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
+    """Write all of it. Raises OSError."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]

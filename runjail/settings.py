@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import tomllib
+from typing import Any
+
 from runjail import files
 from runjail.errors import InvalidConfig, UnreadableFile
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
 
 LARGEST = 1 << 20  # bytes
 # What may be said: section, key, and its type. A path is a string that starts with a slash; words separated by | are
@@ -27,8 +26,6 @@ def read(path: str) -> dict[str, dict[str, Any]]:
 
     Raises InvalidConfig naming the file, with the line and column of each mistake.
     """
-    import tomllib
-
     try:
         text = files.read(path, LARGEST).decode()
         document = tomllib.loads(text)
@@ -91,8 +88,6 @@ def _named(kind: str) -> str:
 
 def _position(text: str, *keys: str) -> str:
     """Return where a key is first said, found by reading ever more lines until it is there: tomllib does not tell."""
-    import tomllib
-
     lines = text.splitlines(keepends=True)
     start = 0  # of the statement that the next line belongs to
     for end in range(1, len(lines) + 1):

@@ -27,7 +27,7 @@ from runjail import files, log, protobuf
 from runjail.cli.ctd_decoder_content import encrypted_layers
 from runjail.errors import Corrupt, ImageError, RunjailError, Unauthorized, UnreadableFile, UsageError, reason
 from runjail.image import media_types, model
-from runjail.image.crypto import keyprovider, keys, layer_stream, ocicrypt
+from runjail.image.crypto import keyprovider_config, keys, layer_stream, ocicrypt
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def _unwrap(layers: Sequence[Descriptor], parameters: Parameters) -> tuple[Descr
     """Return the first of the descriptors of one layer that a key opens, and its options."""
     failure: RunjailError = Unauthorized()
     with _error_context("call to DecryptLayer failed"):
-        providers = keyprovider.configured()
+        providers = keyprovider_config.configured()
         for layer in layers:
             try:
                 if not layer.encrypted or media_types.layer_compression(layer.media_type) is None:

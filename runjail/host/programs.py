@@ -24,6 +24,9 @@ else:
     import _signal  # the C half: signal itself imports enum
 
 ENVIRONMENT = {"LC_ALL": "C", "PATH": "/sbin:/bin:/usr/sbin:/usr/bin"}
+# Where programs are searched that are no part of the system. Our caller's PATH decides nothing: who can set it must not
+# choose the program that gets keys.
+SEARCH_PATH = f"/usr/local/bin:/usr/local/sbin:{ENVIRONMENT['PATH']}"
 GRACE = 0.2  # seconds that a pipe may stay open after the program is gone: a daemon it left behind holds it
 TICK = 0.05  # seconds between two looks at whether the program is gone
 BLOCK = 65536
@@ -55,6 +58,16 @@ class Result(Record):
 def command(argv: Sequence[str]) -> str:
     """Return argv as a line that can be pasted into a shell."""
     return " ".join(text if text and PLAIN.issuperset(text) else _quote(text) for text in argv)
+
+
+def which(*names: str) -> str | None:
+    """Return the absolute path of the first of these programs that can be executed; a path is only looked at."""
+    for name in names:
+        places = [name] if name.startswith("/") else [f"{directory}/{name}" for directory in SEARCH_PATH.split(":")]
+        for path in places:
+            if os.path.isfile(path) and os.access(path, os.X_OK):
+                return path
+    return None
 
 
 def _quote(text: str) -> str:

@@ -11,11 +11,20 @@ from runjail.record import Record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import Protocol
 
-    from runjail.image.content.layout import LayoutReader
     from runjail.image.model import Platform
 
     Read = Callable[[Descriptor], bytes]
+
+    class Named(Protocol):
+        """What words are looked up in: an OCI layout."""
+
+        def names(self) -> dict[str, Descriptor]:
+            """Return what has a name."""
+
+        def read(self, descriptor: Descriptor, /) -> bytes:
+            """Return a document, verified."""
 
 
 class Image(Record):
@@ -28,7 +37,7 @@ class Image(Record):
     config: ImageConfig
 
 
-def find(content: LayoutReader, text: str) -> tuple[str, Descriptor]:
+def find(content: Named, text: str) -> tuple[str, Descriptor]:
     """Return the name in the store that a word means, and what it leads to. Raises ImageNotFound, UsageError.
 
     The word is a name, or the digest of an index, manifest or config, or the first 12 digits of one or more. A name
@@ -55,7 +64,7 @@ def is_digest(text: str, name: str) -> bool:
     return reference.kind == "digest" or (bool(references.DIGITS.fullmatch(text)) and name != reference.name)
 
 
-def _by_digest(content: LayoutReader, names: dict[str, Descriptor], text: str) -> tuple[str, Descriptor]:
+def _by_digest(content: Named, names: dict[str, Descriptor], text: str) -> tuple[str, Descriptor]:
     found: dict[str, tuple[str, Descriptor]] = {}
     for name, top in names.items():
         for image in readable(content, name, top):
@@ -73,7 +82,7 @@ def _by_digest(content: LayoutReader, names: dict[str, Descriptor], text: str) -
     return next(iter(found.values()))
 
 
-def readable(content: LayoutReader, name: str, top: Descriptor) -> list[Image]:
+def readable(content: Named, name: str, top: Descriptor) -> list[Image]:
     """Return the images of a name, none of one that cannot be read: others can be meant."""
     try:
         return every(content.read, name, top)

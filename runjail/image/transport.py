@@ -6,48 +6,48 @@ written in one order: blobs, then manifests from the inner to the outer, the top
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from typing import Protocol
+from collections.abc import Callable, Iterator
+from typing import Protocol
 
-    from runjail.image.model import Descriptor
+from runjail.image.model import Descriptor
 
-    # Told how many bytes of a blob have arrived since the last call; from any thread.
-    Progress = Callable[[Descriptor, int], None]
+# Told how many bytes of a blob have arrived since the last call; from any thread.
+Progress = Callable[[Descriptor, int], None]
 
-    class Source(Protocol):
-        """Where an image comes from. Methods raise ImageError's family; several threads may call `blob` at once."""
 
-        def top(self) -> Descriptor:
-            """Return the descriptor of the named index or manifest."""
+class Source(Protocol):
+    """Where an image comes from. Methods raise ImageError's family; several threads may call `blob` at once."""
 
-        def document(self, descriptor: Descriptor) -> bytes:
-            """Return a manifest, index or config, its size and digest verified."""
+    def top(self) -> Descriptor:
+        """Return the descriptor of the named index or manifest."""
 
-        def blob(self, descriptor: Descriptor, offset: int = 0) -> Iterator[bytes]:
-            """Yield a blob's content from an offset on, NOT verified: the receiver hashes it."""
+    def document(self, descriptor: Descriptor) -> bytes:
+        """Return a manifest, index or config, its size and digest verified."""
 
-        def again(self, descriptor: Descriptor) -> bool:
-            """Whether it makes sense to ask once more for a blob that arrived corrupt."""
+    def blob(self, descriptor: Descriptor, offset: int = 0) -> Iterator[bytes]:
+        """Yield a blob's content from an offset on, NOT verified: the receiver hashes it."""
 
-        def close(self) -> None:
-            """Let go of connections and files."""
+    def again(self, descriptor: Descriptor) -> bool:
+        """Whether it makes sense to ask once more for a blob that arrived corrupt."""
 
-    class Sink(Protocol):
-        """Where an image goes."""
+    def close(self) -> None:
+        """Let go of connections and files."""
 
-        def has(self, descriptor: Descriptor) -> bool:
-            """Whether this blob is there already, whole."""
 
-        def put_blob(self, descriptor: Descriptor, content: int, progress: Progress) -> None:
-            """Store a blob from an open file's start; the size and digest of what arrives are verified."""
+class Sink(Protocol):
+    """Where an image goes."""
 
-        def put_document(self, descriptor: Descriptor, content: bytes, *, top: bool) -> None:
-            """Store an index or manifest. top: the named one."""
+    def has(self, descriptor: Descriptor) -> bool:
+        """Whether this blob is there already, whole."""
 
-        def close(self) -> None:
-            """Finish, e.g. write an archive's end; without it nothing appears under the name."""
+    def put_blob(self, descriptor: Descriptor, content: int, progress: Progress) -> None:
+        """Store a blob from an open file's start; the size and digest of what arrives are verified."""
 
-        def abort(self) -> None:
-            """Leave nothing behind where that can be done."""
+    def put_document(self, descriptor: Descriptor, content: bytes, *, top: bool) -> None:
+        """Store an index or manifest. top: the named one."""
+
+    def close(self) -> None:
+        """Finish, e.g. write an archive's end; without it nothing appears under the name."""
+
+    def abort(self) -> None:
+        """Leave nothing behind where that can be done."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from runjail.image.crypto import keyprovider_cmd
+from runjail.image.crypto import keyprovider
 from runjail.image.crypto.options import SchemeError
 from runjail.image.registry import credentials
 from runjail.nri.messages import ContainerInfo
@@ -151,10 +151,10 @@ def test_a_plugin_that_takes_too_long(
 def test_a_key_provider_leaves_nobody(
     tmp_path: Path, runaway: Runaway, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
-    monkeypatch.setattr(keyprovider_cmd, "TIMEOUT", 5.0 if "sleep" in end else 60.0)
+    monkeypatch.setattr(keyprovider, "TIMEOUT", 5.0 if "sleep" in end else 60.0)
     provider = script(tmp_path / "provider", f"{runaway.command()}\n{end}")
     try:
-        said = keyprovider_cmd.ask((str(provider),), b"{}")
+        said = keyprovider.run((str(provider),), b"{}")
     except SchemeError as error:
         said = str(error).encode()
 

@@ -101,7 +101,7 @@ WRITERS = {
 API = {  # what only a registry's or a key provider's answer leads to
     "auth.json": "from runjail.image.registry.credentials import CredentialStore\n"
     "print(CredentialStore(sys.argv[1]).find('a.b', 'c'))",
-    "keyprovider.json": "from runjail.image.crypto.keyprovider import read; print(read(sys.argv[1]))",
+    "keyprovider.json": "from runjail.image.crypto.keyprovider_config import read; print(read(sys.argv[1]))",
     "grpc certificate": "from runjail.image.crypto.keyprovider_grpc import _content; print(_content(sys.argv[1]))",
     "PIN": "from runjail.image.crypto.pkcs11_uri import _read; print(_read(sys.argv[1], 'PIN file'))",
 }

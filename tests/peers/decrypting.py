@@ -41,7 +41,7 @@ class Node:
 
     def with_provider(self, plain: bytes, media_type: str) -> tuple[bytes, Descriptor]:
         """Encrypt a layer so that only the provider opens it."""
-        from runjail.image.crypto.keyprovider import read
+        from runjail.image.crypto.keyprovider_config import read
 
         return encrypted_images.seal(plain, media_type, {"vault": (b"Enabled",)}, providers=read(str(self.providers)))
 

@@ -89,13 +89,13 @@ def test_another_s_blob_under_a_key_of_one_s_own(teller: Teller, secret: Layout,
     """Whoever wraps a key of their own for the blob, with a matching HMAC, would be authorised; the key is wrong."""
     import hmac
 
-    from runjail.image.crypto import cipher, ocicrypt, recipients
+    from runjail.image.crypto import cipher, keys, ocicrypt
     from runjail.image.crypto.options import PublicLayerOptions
 
     layer = secret.manifest["layers"][0]
     private = cipher.generate(layer["digest"])
     public = PublicLayerOptions(hmac.digest(private.symkey, secret.blob(layer).read_bytes(), "sha256"))
-    layer["annotations"] = ocicrypt.wrap(private, public, recipients.read([f"jwe:{stranger.public}"]))
+    layer["annotations"] = ocicrypt.wrap(private, public, keys.read_recipients([f"jwe:{stranger.public}"]))
 
     said = teller.refused("run", "--image", secret.write(), *stranger.key, "thief", "--", "/bin/echo", "stolen")
     assert "diffID" in said or "decompress" in said or "archive" in said or "something" in said
@@ -130,14 +130,14 @@ def test_a_config_of_another_platform_first(teller: Teller, secret: Layout, stra
 
 def test_every_encrypted_layer_is_asked_for(teller: Teller, secret: Layout, keys: Keys, stranger: Keys) -> None:
     """imgcrypt stops at the first one; a second one of somebody else's needs its own key."""
-    from runjail.image.crypto import ocicrypt, recipients
-    from runjail.image.crypto.keys import read_keys
+    from runjail.image.crypto import ocicrypt
+    from runjail.image.crypto.keys import read_keys, read_recipients
     from runjail.image.model import parse_descriptor
 
     first = secret.manifest["layers"][0]
     described = parse_descriptor(first, "layer")
     private = ocicrypt.unwrap(described, read_keys([keys.private]))
-    mine = ocicrypt.wrap(private, ocicrypt.public(described), recipients.read([f"jwe:{stranger.public}"]))
+    mine = ocicrypt.wrap(private, ocicrypt.public(described), read_recipients([f"jwe:{stranger.public}"]))
     secret.manifest["layers"] = [{**first, "annotations": mine}, first]
     secret.config["rootfs"]["diff_ids"] *= 2
 

@@ -22,9 +22,9 @@ def encrypt(args: Args, context: Context) -> int:
     images = ImageSession(args, context)
     if not args.many("recipient"):
         raise UsageError("no recipients given -- nothing to do", "for example --recipient jwe:PUBLIC-KEY.pem")
-    from runjail.image.crypto import recipients
+    from runjail.image.crypto import keys
 
-    return _change(images, recipients.read(args.many("recipient")))
+    return _change(images, keys.read_recipients(args.many("recipient")))
 
 
 def decrypt(args: Args, context: Context) -> int:

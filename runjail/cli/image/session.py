@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from runjail.cli.args import Args
     from runjail.cli.progress import Progress
-    from runjail.image.crypto.keyprovider import Provider
+    from runjail.image.crypto.keyprovider_config import Provider
     from runjail.image.crypto.options import Parameters
     from runjail.image.model import Descriptor, Platform
     from runjail.image.reference import Reference
@@ -126,9 +126,9 @@ class ImageSession:
 
     def providers(self) -> Mapping[str, Provider]:
         """Return the key providers that $OCICRYPT_KEYPROVIDER_CONFIG names."""
-        from runjail.image.crypto import keyprovider
+        from runjail.image.crypto import keyprovider_config
 
-        return keyprovider.read(os.environ.get("OCICRYPT_KEYPROVIDER_CONFIG", ""))
+        return keyprovider_config.read(os.environ.get("OCICRYPT_KEYPROVIDER_CONFIG", ""))
 
     def keys(self) -> Parameters:
         """Return the keys of --key and of runjail.toml's directories."""

@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from runjail.image.content.store import ContentStore
-    from runjail.image.crypto.keyprovider import Provider
+    from runjail.image.crypto.keyprovider_config import Provider
     from runjail.image.crypto.options import Parameters, PrivateLayerOptions
-    from runjail.image.layers.layer import Decryptor
     from runjail.image.resolve import Image
     from runjail.image.transport import Progress
     from runjail.storage.base import LayerWriter, Store
@@ -133,13 +132,14 @@ def _fill(
     warn: Say,
 ) -> None:
     """Authenticate a layer's blob, then apply it."""
-    from runjail.image.layers import layer as layers  # what is in the store already pays nothing for it
+    from runjail.image.crypto import cipher  # what is in the store already pays nothing for it
+    from runjail.image.layers import layer as layers
 
     layer, diff_id, private = image.manifest.layers[number], image.config.diff_ids[number], opened[number]
     try:
         with content.reading(layer.digest) as file:
             authenticate(file, layer, private)
-            decryptor = _decryptor(private) if private else None
+            decryptor = cipher.decryptor(private) if private else None
             told = (lambda count: progress(layer, count)) if progress else None
             found = layers.unpack(file, draft.path, diff_id, decryptor=decryptor, progress=told)
     except Corrupt as error:
@@ -147,12 +147,6 @@ def _fill(
         raise Corrupt(f"layer {layer.digest}: {text}", error.hint) from error
     for text in found.warnings:
         warn(f"layer {layer.digest}: {text}")
-
-
-def _decryptor(private: PrivateLayerOptions) -> Decryptor:
-    from runjail.image.crypto import cipher  # only encrypted images pay for it
-
-    return cipher.decryptor(private)
 
 
 def _seal(opened: Opened) -> LayerKey | None:

@@ -11,7 +11,7 @@ import stat
 
 from runjail import rootfs
 from runjail.errors import ImageError, reason
-from runjail.image.content.layout import READING, FileRange
+from runjail.image.file_range import READING, FileRange
 from runjail.record import Record
 from runjail.sizes import read_number
 

@@ -14,7 +14,7 @@ import os
 
 from runjail.errors import Corrupt, ImageError, reason
 from runjail.image import digest as digests
-from runjail.image.content.layout import FileRange
+from runjail.image.file_range import FileRange
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

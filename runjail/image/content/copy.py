@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
 from runjail.errors import Corrupt, ImageError
 from runjail.image import media_types, model, parallel, platform, resolve
 from runjail.image.content.recompress import recompress
-from runjail.image.model import Descriptor, Index
-from runjail.record import Record
+from runjail.image.content.store import ContentStore
+from runjail.image.model import Descriptor, Index, Platform
+from runjail.image.transport import Progress, Sink, Source
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from runjail.image.content.store import ContentStore
-    from runjail.image.model import Platform
-    from runjail.image.transport import Progress, Sink, Source
-
-    Read = Callable[[Descriptor], bytes]
+Read = Callable[[Descriptor], bytes]
 
 LARGEST_TOGETHER = 64 << 20  # bytes of all manifests and indexes of one image
 
@@ -25,7 +21,8 @@ def _silent(_descriptor: Descriptor, _count: int) -> None:
     """Progress nobody asked for."""
 
 
-class ImageGraph(Record):
+@dataclass(frozen=True)
+class ImageGraph:
     """All that belongs to an image. documents: manifests and indexes with their bytes, inner ones first, the top last.
 
     blobs: layers and configs, each once.

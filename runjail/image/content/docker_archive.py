@@ -10,25 +10,22 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+from collections.abc import Iterable, Iterator
+from tempfile import TemporaryFile
+from typing import Any
 
 from runjail import jsonio
 from runjail.errors import Corrupt, ImageError, ImageNotFound, RunjailError, reason
+from runjail.files import write_all
 from runjail.image import digest as digests
 from runjail.image import media_types, model, reference
-from runjail.image.content.ingest import write_all
-from runjail.image.content.layout import FileRange
 from runjail.image.content.oci_archive import TarFile, checked
 from runjail.image.content.tar_index import TarIndex
+from runjail.image.file_range import FileRange
 from runjail.image.layers import compression
 from runjail.image.layers.limits import Limits
 from runjail.image.model import Descriptor, ImageConfig, Index, Manifest
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from typing import Any
-
-    from runjail.image.transport import Progress
+from runjail.image.transport import Progress
 
 
 class DockerArchiveSource:
@@ -191,8 +188,6 @@ class DockerArchiveSink:
 
     def _put_layer(self, blocks: Iterable[bytes], beside: str) -> str:
         """Append a layer, plain. Return its diffID."""
-        from tempfile import TemporaryFile
-
         found, size = hashlib.sha256(), 0
         try:
             with TemporaryFile(dir=beside) as file:  # its length stands before it in the archive

@@ -6,24 +6,21 @@ members included.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+
 from runjail import log
 from runjail.errors import ImageError, ImageNotFound
 from runjail.image import media_types, model, platform
 from runjail.image.content.recompress import as_oci
+from runjail.image.content.store import ContentStore
 from runjail.image.crypto import layer_stream, ocicrypt
+from runjail.image.crypto.keyprovider_config import Provider
+from runjail.image.crypto.options import Parameters
 from runjail.image.model import Descriptor, Index, Manifest
+from runjail.image.transport import Progress
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from runjail.image.content.store import ContentStore
-    from runjail.image.crypto.keyprovider import Provider
-    from runjail.image.crypto.options import Parameters
-    from runjail.image.transport import Progress
-
-    Edit = Callable[[Descriptor, str], Descriptor]  # a layer and its diffID
-    Chosen = Callable[[Descriptor], bool]
+Edit = Callable[[Descriptor, str], Descriptor]  # a layer and its diffID
+Chosen = Callable[[Descriptor], bool]
 
 
 class CryptoConfig:

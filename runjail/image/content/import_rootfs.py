@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from runjail.errors import Corrupt, ImageError, reason
 from runjail.image import media_types, model
-from runjail.image.content.layout import FileRange, open_file
 from runjail.image.content.recompress import pack
+from runjail.image.content.store import ContentStore
+from runjail.image.file_range import FileRange, open_file
 from runjail.image.layers import tar_directory
 from runjail.image.layers.compression import decompress
 from runjail.image.layers.tar import Reader
 from runjail.image.model import Descriptor, Manifest, Platform
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from typing import Any
-
-    from runjail.image.content.store import ContentStore
-    from runjail.image.transport import Progress
+from runjail.image.transport import Progress
 
 
 def make_image(

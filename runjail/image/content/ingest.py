@@ -8,14 +8,27 @@ import time
 
 from runjail import locks
 from runjail.errors import Corrupt, ImageError, reason
+from runjail.files import write_all
 from runjail.image import digest as digests
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Protocol
 
-    from runjail.image.content.store import ContentStore
     from runjail.image.model import Descriptor
+
+    class Receiver(Protocol):
+        """What blobs come into: a ContentStore."""
+
+        directory: str
+
+        def touch_if_present(self, blob: Descriptor, /) -> bool:
+            """Whether a blob is there, whole; if so it counts as new."""
+
+        def place(self, fd: int, path: str, digest: str, /) -> None:
+            """Turn a whole file, which was verified, into a blob."""
+
 
 BLOCK = 1 << 20
 PAUSE = 0.02  # seconds between two looks whether the other writer is done
@@ -31,7 +44,7 @@ class Ingest:
     done too early, and a full disk do not.
     """
 
-    def __init__(self, content: ContentStore, descriptor: Descriptor, check: Callable[[], None] | None) -> None:
+    def __init__(self, content: Receiver, descriptor: Descriptor, check: Callable[[], None] | None) -> None:
         self.content, self.descriptor, self.check = content, descriptor, check
         self.partial = "/".join((content.directory, "ingest", "-".join(digests.parse(descriptor.digest))))
         self.hash = digests.new(descriptor.digest)
@@ -147,7 +160,7 @@ class Ingest:
 class Temporary:
     """An empty file in a Content's file system; a context. fd: open for reading and writing; path: "" once adopted."""
 
-    def __init__(self, content: ContentStore) -> None:
+    def __init__(self, content: Receiver) -> None:
         self.path = f"{content.directory}/ingest/tmp-{os.getpid()}-{os.urandom(8).hex()}"
         self.fd = -1
 
@@ -177,10 +190,3 @@ def open_beside(path: str, flags: int) -> int:
                 os.mkdir(os.path.dirname(path), 0o755)
             except FileExistsError:
                 pass
-
-
-def write_all(file: int, data: bytes | bytearray | memoryview) -> None:
-    """Write all of it. Raises OSError."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(file, view) :]

@@ -12,6 +12,7 @@ import stat
 from runjail.errors import Corrupt, ImageError, ImageNotFound, reason
 from runjail.image import digest as digests
 from runjail.image import model
+from runjail.image.file_range import FileRange, open_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from runjail.image.model import Descriptor, Index
 
 VERSION = "1.0.0"  # imageLayoutVersion
-BLOCK = 1 << 20  # bytes read at a time
-READING = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class LayoutReader:
@@ -144,46 +143,6 @@ class LayoutDirectory(LayoutReader):
             raise ImageNotFound(f"{self.directory}: blob {digest}", part=True) from None
 
 
-class FileRange:
-    """A stretch of an open file. Others may share the file, so nothing relies on its position; fd is ours to close."""
-
-    def __init__(self, fd: int, start: int, size: int) -> None:
-        self.fd, self.start, self.size = fd, start, size
-
-    def blocks(self, offset: int = 0) -> Iterator[bytes]:
-        """Yield the content from an offset on. Raises OSError."""
-        while offset < self.size:
-            block = os.pread(self.fd, min(BLOCK, self.size - offset), self.start + offset)
-            if not block:
-                return
-            yield block
-            offset += len(block)
-
-    def all(self, most: int) -> bytes:
-        """Return up to `most` bytes, and close the file. Raises OSError."""
-        try:
-            return FileRange(self.fd, self.start, min(self.size, most)).join()
-        finally:
-            self.close()
-
-    def join(self) -> bytes:
-        """Return the content. Raises OSError."""
-        return b"".join(self.blocks())
-
-    def close(self) -> None:
-        """Close the file."""
-        os.close(self.fd)
-
-
 def blob_name(digest: str) -> str:
     """Return a blob's path in a layout. Raises ImageError for what is no digest."""
     return "/".join(("blobs", *digests.parse(digest)))
-
-
-def open_file(path: str) -> int:
-    """Open a regular file for reading, never a link. Raises OSError."""
-    file = os.open(path, READING)
-    if not stat.S_ISREG(os.fstat(file).st_mode):
-        os.close(file)
-        raise OSError(22, "not a regular file", path)
-    return file

@@ -5,22 +5,19 @@ from __future__ import annotations
 import os
 import posixpath
 import threading
+from collections.abc import Iterable
 
 from runjail.errors import Corrupt, ImageError, reason
+from runjail.files import write_all
 from runjail.image import digest as digests
 from runjail.image import model
-from runjail.image.content.ingest import write_all
-from runjail.image.content.layout import FileRange, LayoutReader, blob_name
+from runjail.image.content.layout import LayoutReader, blob_name
 from runjail.image.content.oci_layout import BlobsSource
 from runjail.image.content.tar_index import TarIndex
+from runjail.image.file_range import FileRange
 from runjail.image.layers import tar_writer
 from runjail.image.model import Descriptor, Index
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from runjail.image.transport import Progress
+from runjail.image.transport import Progress
 
 
 class ArchiveBlobs(LayoutReader):

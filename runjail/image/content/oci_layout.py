@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 from runjail.errors import ImageError
-from runjail.image.content.layout import FileRange, LayoutDirectory, LayoutReader
+from runjail.image.content.layout import LayoutDirectory, LayoutReader
 from runjail.image.content.store import ContentStore
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from runjail.image.model import Descriptor
-    from runjail.image.transport import Progress
+from runjail.image.file_range import FileRange
+from runjail.image.model import Descriptor
+from runjail.image.transport import Progress
 
 
 class BlobsSource:

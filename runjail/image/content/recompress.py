@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable, Iterator
 
 from runjail.errors import Corrupt, ImageError, reason
+from runjail.files import write_all
 from runjail.image import digest as digests
 from runjail.image import media_types, model, parallel
-from runjail.image.content.ingest import write_all
-from runjail.image.content.layout import FileRange
+from runjail.image.content.store import ContentStore
+from runjail.image.file_range import FileRange
 from runjail.image.layers import compression as codec
 from runjail.image.layers.limits import Limits
 from runjail.image.model import Descriptor, Index, Manifest
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-    from runjail.image.content.store import ContentStore
 
 # Annotations that point into the compressed blob (estargz, zstd:chunked), and so do not hold for another.
 POINTERS = ("containerd.io/snapshot/stargz/", "io.containers.estargz.", "io.github.containers.zstd-chunked.")

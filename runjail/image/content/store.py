@@ -17,9 +17,10 @@ from contextlib import contextmanager
 
 from runjail import locks
 from runjail.errors import Corrupt, ImageError, ImageNotFound, reason
+from runjail.files import write_all
 from runjail.image import digest as digests
 from runjail.image import media_types, model
-from runjail.image.content.ingest import Ingest, Temporary, write_all
+from runjail.image.content.ingest import Ingest, Temporary
 from runjail.image.content.layout import LayoutDirectory, unnamed
 from runjail.image.model import Descriptor, Index
 from runjail.storage.durable import sync_directory

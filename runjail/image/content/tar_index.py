@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import os
 import posixpath
+from collections.abc import Iterator
+from tempfile import TemporaryFile
 
 from runjail.errors import Corrupt, ImageError, reason
-from runjail.image.content.ingest import write_all
-from runjail.image.content.layout import FileRange, open_file
+from runjail.files import write_all
+from runjail.image.file_range import FileRange, open_file
 from runjail.image.layers import compression, tar
 from runjail.image.layers.limits import Limits
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 MOST = 100_000  # members of an archive of images
 MOST_LINKS = 8  # that lead from one to the next
@@ -50,8 +48,6 @@ class TarIndex:
 
     def _unpack(self) -> None:
         """Go on with the plain archive, in a file that goes away with its descriptor."""
-        from tempfile import TemporaryFile
-
         packed = FileRange(self.fd, 0, os.fstat(self.fd).st_size)
         with TemporaryFile(dir=os.environ.get("TMPDIR") or "/var/tmp") as file:
             for data in compression.decompress(packed.blocks(), **Limits().bounds()):

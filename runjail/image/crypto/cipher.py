@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import hmac
 import secrets
+from typing import TYPE_CHECKING
 
 from runjail.errors import Corrupt, RunjailError
 from runjail.image.crypto.options import KEY, NONCE, PrivateLayerOptions, PublicLayerOptions
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext
     from cryptography.hazmat.primitives.ciphers.modes import CTR

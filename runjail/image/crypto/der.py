@@ -6,15 +6,17 @@ are one byte, lengths definite.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from runjail.errors import Corrupt
-from runjail.record import Record
 
 MOST = 1024  # elements on one level
 
 INTEGER, OCTETS, NULL, OBJECT, SEQUENCE, SET = 0x02, 0x04, 0x05, 0x06, 0x30, 0x31
 
 
-class Element(Record):
+@dataclass(frozen=True)
+class Element:
     """One element. whole: its bytes with tag and length, content: without."""
 
     tag: int

@@ -9,25 +9,24 @@ from __future__ import annotations
 
 import hmac
 import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from runjail import jsonio
+from runjail.errors import ImageError
 from runjail.image import model
 from runjail.image.crypto import jwk, keyfile
 from runjail.image.crypto.cipher import decrypt_cbc, require
-from runjail.image.crypto.options import SchemeError, given, with_passwords
-from runjail.record import Record
+from runjail.image.crypto.keyfile import PublicKey
+from runjail.image.crypto.options import Parameters, SchemeError, given, with_passwords
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from cryptography.hazmat.primitives.asymmetric.padding import OAEP
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
-    from runjail.image.crypto.keyfile import PublicKey
-    from runjail.image.crypto.options import Parameters
-
 NAME = "jwe"
+RECIPIENT = "FILE"
+PARAMETERS = frozenset(("pubkeys", "privkeys", "privkeys-passwords"))
 RSA = {"RSA-OAEP": "SHA1", "RSA-OAEP-256": "SHA256"}  # by hash; the first is what every tool writes
 AGREEMENT = {"ECDH-ES+A128KW": 16, "ECDH-ES+A192KW": 24, "ECDH-ES+A256KW": 32}  # bytes of the wrapping key
 GCM = {"A128GCM": 16, "A192GCM": 24, "A256GCM": 32}  # bytes of the content's key
@@ -36,7 +35,8 @@ MOST_RECIPIENTS = 512
 NO_KEY = "JWE: No suitable private key found for decryption"
 
 
-class Message(Record):
+@dataclass(frozen=True)
+class Message:
     """A JWE, decoded. additional: the authenticated data; recipients: (header, encrypted key) of each."""
 
     recipients: tuple[tuple[dict[str, Any], bytes], ...]
@@ -55,6 +55,19 @@ def recipients(packet: bytes) -> list[str]:
     """Return what ocicrypt shows for a packet: it names nobody. Raises SchemeError for a malformed one."""
     parse(packet)
     return ["[jwe]"]
+
+
+def recipient(path: str) -> Parameters:
+    """Return the public key in a file: PEM, DER or JWK. Raises ImageError."""
+    content, _mode = keyfile.read(path)
+    if not keyfile.is_public(content):
+        raise ImageError(f"File provided is not a public key: {path}")
+    return {"pubkeys": (content,)}
+
+
+def recognise(content: bytes, password: bytes | None) -> tuple[str, ...]:
+    """Whether it is a private key. Raises SchemeError when its password is missing or wrong."""
+    return ("privkeys",) if keyfile.is_private(content, password) else ()
 
 
 def wrap(options: bytes, parameters: Parameters) -> bytes | None:

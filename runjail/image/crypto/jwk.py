@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import base64
+from typing import TYPE_CHECKING, Any
 
 from runjail import jsonio
 from runjail.image.crypto.cipher import unvalidated
 from runjail.image.crypto.options import SchemeError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurve, EllipticCurvePublicNumbers
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
 

@@ -1,4 +1,4 @@
-"""What is in one key file: private and public keys, certificates; PEM, DER or JWK.
+"""One key file, and what is in it: private and public keys, certificates; PEM, DER or JWK.
 
 A superset of what ocicrypt reads: it knows neither `BEGIN EC PRIVATE KEY` nor encrypted PKCS #8, and only the first
 block of a PEM file. The files are the operator's own, so RSA keys are not validated: that takes 50 times as long as
@@ -7,29 +7,45 @@ using them.
 
 from __future__ import annotations
 
+import os
 import re
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from runjail.errors import Corrupt
-from runjail.image.crypto import der, jwk, pgp, pkcs11
+from runjail.errors import Corrupt, ImageError, UnreadableFile
+from runjail.files import open_named, read_open
+from runjail.image.crypto import der, jwk
 from runjail.image.crypto.cipher import require, unvalidated
 from runjail.image.crypto.options import SchemeError
-from runjail.record import Record
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
     from cryptography.x509 import Certificate
 
+LARGEST = 8 << 20  # bytes of a key file; keyrings can be large
 _BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----\s.*?-----END \1-----", re.DOTALL)
 
 
-class PublicKey(Record):
+@dataclass(frozen=True)
+class PublicKey:
     """A recipient's key, and what its JWK says besides: "" for keys that are none."""
 
     key: PublicKeyTypes
     algorithm: str = ""
     key_id: str = ""
+
+
+def read(path: str, descriptor: int | None = None) -> tuple[bytes, int]:
+    """Return a file's content and mode. descriptor: it is open already, and closed here. Raises ImageError."""
+    try:
+        opened = open_named(path) if descriptor is None else descriptor
+        try:
+            return read_open(opened, path, LARGEST), os.fstat(opened).st_mode
+        finally:
+            os.close(opened)
+    except UnreadableFile as error:
+        raise ImageError(f"Unable to read file: {path}: {error.why}") from None
 
 
 @lru_cache(maxsize=32)
@@ -79,21 +95,8 @@ def certificate(content: bytes) -> Certificate:
         raise SchemeError("Could not parse x509 certificate") from None
 
 
-def kinds(content: bytes, password: bytes | None = None) -> tuple[str, ...]:
-    """Return under which parameters a file's content belongs, () when it is nothing we know.
-
-    A PKCS #11 key file, else a private key and a certificate, or both in one PEM file, else an OpenPGP secret key.
-    Raises SchemeError for a private key whose password is missing or wrong.
-    """
-    if pkcs11.is_pkcs11_yaml(content):
-        return ("pkcs11-yamls",)
-    found = [
-        name for name, holds in (("privkeys", _is_private), ("x509s", _is_certificate)) if holds(content, password)
-    ]
-    return tuple(found) or (("gpg-privatekeys",) if pgp.is_secret_keyring(content) else ())
-
-
-def _is_private(content: bytes, password: bytes | None) -> bool:
+def is_private(content: bytes, password: bytes | None) -> bool:
+    """Whether there is a private key in a file. Raises SchemeError when its password is missing or wrong."""
     try:
         private_key(content, password)
     except SchemeError as error:
@@ -103,7 +106,17 @@ def _is_private(content: bytes, password: bytes | None) -> bool:
     return True
 
 
-def _is_certificate(content: bytes, _password: bytes | None) -> bool:
+def is_public(content: bytes) -> bool:
+    """Whether there is a public key in a file."""
+    try:
+        public_key(content)
+    except SchemeError:
+        return False
+    return True
+
+
+def is_certificate(content: bytes) -> bool:
+    """Whether there is a certificate in a file."""
     try:
         certificate(content)
     except SchemeError:

@@ -5,14 +5,12 @@ Its messages have one field, bytes with number 1, that holds the JSON document, 
 
 from __future__ import annotations
 
+from typing import Any
+
 from runjail import files, protobuf
 from runjail.errors import RunjailError, UnreadableFile
-from runjail.image.crypto.keyprovider import LARGEST, Provider, Tls
+from runjail.image.crypto.keyprovider_config import LARGEST, Provider, Tls
 from runjail.image.crypto.options import SchemeError
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
 
 SERVICE = "/keyprovider.KeyProviderService/"
 TIMEOUT = 60.0  # seconds, for connecting and the answer

@@ -1,4 +1,4 @@
-"""Private keys as the command line and key directories give them, into ocicrypt's parameters.
+"""Keys and recipients as the command line and key directories give them, into ocicrypt's parameters.
 
 Two things are stricter than ocicrypt's helper. A file that is no key is an error, as in imgcrypt, and not passed over:
 it is a typing mistake. And a key directory (ctd-decoder's --decryption-keys-path) may hold nothing but keys and
@@ -9,27 +9,21 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterable, Iterator
 
 from runjail import log
-from runjail.errors import ImageError, UnreadableFile, UsageError, reason
-from runjail.files import await_data, open_named, read_open
+from runjail.errors import ImageError, UsageError, reason
+from runjail.files import await_data
 from runjail.image.crypto import keyfile
-from runjail.image.crypto.options import DECRYPTING, ENCRYPTING
+from runjail.image.crypto.ocicrypt import SCHEMES, of_schemes
+from runjail.image.crypto.options import Parameters
 from runjail.sizes import read_descriptor
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+Found = dict[str, tuple[bytes | None, ...]]
 
-    from runjail.image.crypto.options import Parameters
-
-    Found = dict[str, tuple[bytes | None, ...]]
-
-LARGEST = 8 << 20  # bytes of a key file; keyrings can be large
 VISIBLE = "give it as FILE:file=PATH or FILE:fd=N"
 PASSWORD = 64  # bytes that are read from a password's descriptor, as in ocicrypt
-SECRET = frozenset(("privkeys", "gpg-privatekeys", "pkcs11-yamls"))
-PROTECTED = frozenset(("privkeys", "gpg-privatekeys"))  # each has a list of passwords beside it
+PUBLIC = {"x509s"}  # what others may read of what is in key files
 
 
 def read_keys(specifications: Iterable[str]) -> Parameters:
@@ -46,12 +40,36 @@ def read_keys(specifications: Iterable[str]) -> Parameters:
         path, colon, secret = specification.partition(":")
         if secret and not secret.startswith(("file=", "fd=")):
             log.warning(f"the password of --key {path} is seen by all users of this machine, in ps(1): {VISIBLE}")
-        content, mode = read_file(path)
+        content, mode = keyfile.read(path)
         sorted_out = _sort(path, content, mode, _password(secret) if colon else None)
         if not sorted_out:
             raise ImageError(f"unidentified private key in file {path}")
         found = merge(found, sorted_out)
     return found
+
+
+def read_recipients(recipients: Iterable[str]) -> Parameters:
+    """Read what --recipient gives: SCHEME:VALUE, or provider:NAME[:ATTRIBUTES]. Who is given twice is one recipient.
+
+    Raises UsageError for what is no recipient, ImageError for a file that is not readable or not of the right kind.
+    """
+    found: Found = {}
+    for text in recipients:
+        scheme, colon, value = text.partition(":")
+        if not colon:
+            raise UsageError(f"Invalid recipient format: {text[:80]!r}", f"a recipient is {recipient_forms()}")
+        if scheme != "provider" and scheme not in SCHEMES:
+            raise UsageError(
+                f"Provided protocol not recognized: {scheme[:40]!r}", f"a recipient is {recipient_forms()}"
+            )
+        found = merge(found, provider(value) if scheme == "provider" else SCHEMES[scheme].recipient(value))
+    return {name: tuple(dict.fromkeys(values)) for name, values in found.items()}
+
+
+def recipient_forms() -> str:
+    """Return how a recipient may be given, for people."""
+    forms = [f"{name}:{scheme.RECIPIENT}" for name, scheme in SCHEMES.items()]
+    return f"{', '.join(forms)} or provider:NAME[:ATTRIBUTES]"
 
 
 def read_directory(path: str) -> Parameters:
@@ -80,33 +98,29 @@ def merge(first: Parameters, second: Parameters) -> Found:
 def provider(text: str) -> Found:
     """Return the parameter for a key provider: NAME, or NAME:ATTRIBUTES. Raises UsageError."""
     name, colon, attributes = text.partition(":")
-    if not name or name in ENCRYPTING | DECRYPTING:
+    if not name or name in of_schemes():
         raise UsageError(f"not a key provider's name: {name[:40]!r}")
     return {name: (attributes.encode() if colon else b"Enabled",)}
-
-
-def read_file(path: str, descriptor: int | None = None) -> tuple[bytes, int]:
-    """Return a file's content and mode. descriptor: it is open already, and closed here. Raises ImageError."""
-    try:
-        opened = open_named(path) if descriptor is None else descriptor
-        try:
-            return read_open(opened, path, LARGEST), os.fstat(opened).st_mode
-        finally:
-            os.close(opened)
-    except UnreadableFile as error:
-        raise ImageError(f"Unable to read file: {path}: {error.why}") from None
 
 
 def _sort(path: str, content: bytes, mode: int, password: bytes | None) -> Found:
     """Return a file's content under its names, {} when it is none we know."""
     try:
-        kinds = keyfile.kinds(content, password)
+        found = kinds(content, password)
     except ImageError as error:
         raise ImageError(f"{path}: {error}") from None
-    if SECRET.intersection(kinds) and mode & (stat.S_IRGRP | stat.S_IROTH) and not stat.S_ISFIFO(mode):
+    if set(found) - PUBLIC and mode & (stat.S_IRGRP | stat.S_IROTH) and not stat.S_ISFIFO(mode):
         log.warning(f"others can read the private key in {path}: its mode is {stat.S_IMODE(mode):04o}")
-    found: Found = dict.fromkeys(kinds, (content,))
-    return found | {f"{kind}-passwords": (password,) for kind in kinds if kind in PROTECTED}
+    passwords = of_schemes().intersection(f"{kind}-passwords" for kind in found)
+    return dict.fromkeys(found, (content,)) | dict.fromkeys(passwords, (password,))
+
+
+def kinds(content: bytes, password: bytes | None = None) -> tuple[str, ...]:
+    """Return under which parameters a file's content belongs, () when it is nothing that a scheme knows.
+
+    Private key and certificate may be in one file. Raises SchemeError for a password that is missing or wrong.
+    """
+    return tuple(dict.fromkeys(name for scheme in SCHEMES.values() for name in scheme.recognise(content, password)))
 
 
 def _password(text: str) -> bytes:
@@ -114,7 +128,7 @@ def _password(text: str) -> bytes:
     if equals and kind == "pass":
         return os.fsencode(value)
     if equals and kind == "file":
-        return read_file(value)[0]
+        return keyfile.read(value)[0]
     return _from_descriptor(value) if equals and kind == "fd" else os.fsencode(text)
 
 
@@ -145,7 +159,7 @@ def _files(path: str) -> Iterator[tuple[str, bytes, int]]:
                 raise ImageError(f"Symbolic links not supported in decryption keys paths: {where}")
             if stat.S_ISREG(mode):
                 flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-                yield where, *read_file(where, os.open(name, flags, dir_fd=descriptor))
+                yield where, *keyfile.read(where, os.open(name, flags, dir_fd=descriptor))
             elif not stat.S_ISDIR(mode):
                 raise ImageError(f"Unknown decryption key type: {where} is not a file")
 

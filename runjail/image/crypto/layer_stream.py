@@ -8,24 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
 from queue import Queue
 from threading import Thread
+from typing import Self
 
 from runjail import log
 from runjail.errors import Corrupt, ImageError, reason
+from runjail.files import write_all
 from runjail.image import digest as digests
 from runjail.image import media_types
-from runjail.image.content.ingest import write_all
 from runjail.image.crypto import cipher
 from runjail.image.crypto.ocicrypt import strip
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import Self
-
-    from runjail.image.crypto.options import PrivateLayerOptions, PublicLayerOptions
-    from runjail.image.model import Descriptor
+from runjail.image.crypto.options import PrivateLayerOptions, PublicLayerOptions
+from runjail.image.model import Descriptor
 
 BLOCK = 1 << 20
 

@@ -10,27 +10,22 @@ from __future__ import annotations
 
 import base64
 import hmac
+from collections.abc import Callable, Iterator, Mapping
 
 from runjail.errors import Corrupt, ImageError, RunjailError, Unauthorized
 from runjail.image.crypto import jwe, keyprovider, pgp, pkcs7, pkcs11  # light until they have something to do
+from runjail.image.crypto.keyprovider_config import Provider
 from runjail.image.crypto.options import (
-    DECRYPTING,
-    ENCRYPTING,
+    Parameters,
     PrivateLayerOptions,
     PublicLayerOptions,
+    Scheme,
     SchemeError,
     decode,
 )
+from runjail.image.model import Descriptor
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from runjail.image.crypto.keyprovider import Provider
-    from runjail.image.crypto.options import Parameters, Scheme
-    from runjail.image.model import Descriptor
-
-    Opener = Callable[[bytes], bytes]
+Opener = Callable[[bytes], bytes]
 
 NAMESPACE = "org.opencontainers.image.enc."
 KEYS = NAMESPACE + "keys."
@@ -98,6 +93,11 @@ def add_recipients(
     for name, packet in _wrap(private, encrypt_parameters, providers).items():
         annotations[name] = f"{annotations[name]},{packet}" if annotations.get(name) else packet
     return annotations
+
+
+def of_schemes() -> frozenset[str]:
+    """Return the names of parameters that mean something to a scheme; every other name is a key provider's."""
+    return frozenset[str]().union(*(scheme.PARAMETERS for scheme in SCHEMES.values()))
 
 
 def strip(annotations: Mapping[str, str]) -> dict[str, str]:
@@ -188,7 +188,7 @@ def _wrap(private: PrivateLayerOptions, parameters: Parameters, providers: Mappi
     """Return one packet for each scheme with recipients, by annotation."""
     options = private.to_json()
     wrapped = {name: scheme.wrap(options, parameters) for name, scheme in SCHEMES.items()}
-    for name in sorted(set(parameters) - ENCRYPTING - DECRYPTING):
+    for name in sorted(set(parameters) - of_schemes()):
         if name not in providers:  # upstream leaves such a recipient out without a word
             raise ImageError(f"key provider {_shown(name)} is not configured")
         wrapped[PROVIDER + name] = keyprovider.wrap(name, providers[name], options, parameters)

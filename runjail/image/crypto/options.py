@@ -7,52 +7,57 @@ e.g. `privkeys`, and the values given for it; passwords are a second list of the
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from runjail import jsonio
 from runjail.errors import Corrupt, ImageError
 from runjail.image import model
-from runjail.record import Record
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Any, Protocol
+Parameters = Mapping[str, tuple[bytes | None, ...]]
 
-    Parameters = Mapping[str, tuple[bytes | None, ...]]
 
-    class Scheme(Protocol):
-        """What a module of a key wrapping scheme offers."""
+class Scheme(Protocol):
+    """What a module of a key wrapping scheme offers."""
 
-        NAME: str
-        NO_KEY: str  # what `unwrap` says when no key opens a packet, whatever the reason
+    NAME: str
+    NO_KEY: str  # what `unwrap` says when no key opens a packet, whatever the reason
+    RECIPIENT: str  # what stands for VALUE in `--recipient NAME:VALUE`, for help texts
+    PARAMETERS: frozenset[str]  # names that mean something to it; that of passwords ends in -passwords
 
-        def has_keys(self, parameters: Parameters, /) -> bool:
-            """Whether a private key for this scheme is among the parameters."""
+    def has_keys(self, parameters: Parameters, /) -> bool:
+        """Whether a private key for this scheme is among the parameters."""
 
-        def wrap(self, options: bytes, parameters: Parameters, /) -> bytes | None:
-            """Return a packet for all of this scheme's recipients, None without any. Raises SchemeError."""
+    def wrap(self, options: bytes, parameters: Parameters, /) -> bytes | None:
+        """Return a packet for all of this scheme's recipients, None without any. Raises SchemeError."""
 
-        def unwrap(self, packet: bytes, parameters: Parameters, /) -> bytes:
-            """Return the options in a packet. Raises SchemeError, for malformed packets too."""
+    def unwrap(self, packet: bytes, parameters: Parameters, /) -> bytes:
+        """Return the options in a packet. Raises SchemeError, for malformed packets too."""
 
-        def recipients(self, packet: bytes, /) -> list[str]:
-            """Return for whom a packet is, as far as it says. Raises SchemeError for a malformed one."""
+    def recipients(self, packet: bytes, /) -> list[str]:
+        """Return for whom a packet is, as far as it says. Raises SchemeError for a malformed one."""
+
+    def recipient(self, value: str, /) -> Parameters:
+        """Return what `--recipient NAME:value` stands for. Raises ImageError in ocicrypt's words."""
+
+    def recognise(self, content: bytes, password: bytes | None, /) -> tuple[str, ...]:
+        """Return under which of its parameters a key file's content belongs, () when it is nothing to this scheme.
+
+        Raises SchemeError for a private key whose password is missing or wrong.
+        """
 
 
 CIPHER = "AES_256_CTR_HMAC_SHA256"  # the one cipher that ocicrypt defines
 KEY, NONCE, HMAC = 32, 16, 32  # bytes
-# The names that mean something to a scheme; every other name is a key provider's.
-ENCRYPTING = frozenset(("pubkeys", "x509s", "gpg-recipients", "gpg-pubkeyringfile", "pkcs11-pubkeys", "pkcs11-yamls"))
-DECRYPTING = frozenset(("privkeys", "privkeys-passwords", "x509s", "pkcs11-yamls", "pkcs11-config")) | frozenset(
-    ("gpg-privatekeys", "gpg-privatekeys-passwords")
-)
 
 
 class SchemeError(ImageError):
     """A key wrapping scheme cannot make or open a packet. Its text becomes part of a longer one."""
 
 
-class PrivateLayerOptions(Record):
+@dataclass(frozen=True)
+class PrivateLayerOptions:
     """The options that only recipients learn. digest: of the layer before encryption, as its writer says, or ""."""
 
     symkey: bytes
@@ -83,7 +88,8 @@ class PrivateLayerOptions(Record):
         return cls(symkey, nonce, digest if isinstance(digest, str) else "")
 
 
-class PublicLayerOptions(Record):
+@dataclass(frozen=True)
+class PublicLayerOptions:
     """The options that everybody can read and change. nonce: None in what we and ocicrypt write."""
 
     hmac: bytes

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from runjail.image.crypto.options import SchemeError
+from collections.abc import Iterator
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from runjail.image.crypto.options import SchemeError
 
 ENCRYPTED_KEY, SECRET_KEY, INTEGRITY_PROTECTED, AEAD = 1, 5, 18, 20
 # What stands in exported keyrings: signatures, keys and their subkeys, trust, user ids and their pictures

@@ -8,24 +8,23 @@ from __future__ import annotations
 
 import base64
 import os
+from typing import TYPE_CHECKING, Any
 
 from runjail import jsonio
+from runjail.errors import ImageError
 from runjail.image import model
-from runjail.image.crypto.options import SchemeError, decode, given
-from runjail.image.crypto.pkcs11_uri import Policy, find_policy, key_file, policy
-from runjail.image.crypto.pkcs11_uri import is_yaml as is_pkcs11_yaml
+from runjail.image.crypto import keyfile
+from runjail.image.crypto.cipher import require
+from runjail.image.crypto.options import Parameters, SchemeError, decode, given
+from runjail.image.crypto.pkcs11_module import opened
+from runjail.image.crypto.pkcs11_uri import Policy, find_policy, is_yaml, key_file, policy
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-    from runjail.image.crypto.options import Parameters
-
-__all__ = ["NAME", "has_keys", "is_pkcs11_yaml", "recipients", "unwrap", "wrap"]
-
 NAME = "pkcs11"
+RECIPIENT = "FILE"
+PARAMETERS = frozenset(("pkcs11-pubkeys", "pkcs11-yamls", "pkcs11-config"))
 NO_KEY = "PKCS11: No suitable private key found for decryption"
 HASHES = {"sha1": 20, "sha256": 32}  # name: bytes
 WRITTEN, MISSING = "sha256", "sha1"  # what is written unless told otherwise, and what a packet means that names none
@@ -43,6 +42,21 @@ def recipients(packet: bytes) -> list[str]:
     """Return what ocicrypt shows for these packets: they do not say for whom they are. Raises SchemeError, Corrupt."""
     _parse(packet)
     return ["[pkcs11]"]
+
+
+def recipient(path: str) -> Parameters:
+    """Return the key file of a module, or the public key of one, in a file. Raises ImageError."""
+    content, _mode = keyfile.read(path)
+    if is_yaml(content):
+        return {"pkcs11-yamls": (content,)}
+    if keyfile.is_public(content):
+        return {"pkcs11-pubkeys": (content,)}
+    raise ImageError(f"Provided file is not a public key: {path}")
+
+
+def recognise(content: bytes, _password: bytes | None) -> tuple[str, ...]:
+    """Whether it says where a module has its key."""
+    return ("pkcs11-yamls",) if is_yaml(content) else ()
 
 
 def wrap(options: bytes, parameters: Parameters) -> bytes | None:
@@ -65,8 +79,6 @@ def wrap(options: bytes, parameters: Parameters) -> bytes | None:
 
 
 def _public_key(data: bytes) -> RSAPublicKey:
-    from runjail.image.crypto.cipher import require
-
     require()
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
     from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_public_key
@@ -99,8 +111,6 @@ def _encrypt(options: bytes, key: RSAPublicKey, hash: str) -> bytes:
 
 def _encrypt_inside(options: bytes, file: bytes, rules: Policy, hash: str) -> bytes:
     """Let the module encrypt: it is the one that has to decrypt, and so tells now what it does not know."""
-    from runjail.image.crypto.pkcs11_module import opened
-
     with opened(key_file(file), rules, private=False) as key:
         _check_size(options, key.bits, hash)
         return key.encrypt(options, hash)
@@ -114,8 +124,6 @@ def _policy(parameters: Parameters) -> Policy:
 
 def unwrap(packet: bytes, parameters: Parameters) -> bytes:
     """Return the options that one of the keys in `pkcs11-yamls` opens. Raises SchemeError naming what each one met."""
-    from runjail.image.crypto.pkcs11_module import opened
-
     blobs, reasons = _parse(packet), []
     rules = _policy(parameters)
     for file in given(parameters, "pkcs11-yamls"):

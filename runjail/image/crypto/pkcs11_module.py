@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
+from typing import Any
 
 from runjail.errors import RunjailError
 from runjail.image.crypto.options import SchemeError
 from runjail.image.crypto.pkcs11_uri import KeyFile, Policy, pin
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import Any
 
 _ALONE = Lock()  # modules are initialised for one thread, and their environment is the whole process's
 

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import os
 import urllib.parse
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from runjail import files
 from runjail.errors import RunjailError, UnreadableFile
 from runjail.image.crypto.options import SchemeError
-from runjail.record import Record
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Any
 
 SCHEME = "pkcs11:"
 LARGEST = 1 << 16  # bytes of a key file, a policy and a PIN file
@@ -31,7 +28,8 @@ ATTRIBUTES = frozenset(
 )
 
 
-class Uri(Record):
+@dataclass(frozen=True)
+class Uri:
     """What a URI says, percent-encoding removed: RFC 7512's attributes by name. An absent one is not in `said`."""
 
     said: tuple[tuple[str, bytes], ...]
@@ -96,7 +94,8 @@ def _read(path: str, what: str) -> bytes:
         raise SchemeError(f"PKCS11: the {what} {error}") from None
 
 
-class KeyFile(Record):
+@dataclass(frozen=True)
+class KeyFile:
     """A key in a PKCS#11 module: where, and the environment that the module wants."""
 
     uri: Uri
@@ -142,7 +141,8 @@ def key_file(data: bytes) -> KeyFile:
     return KeyFile(parse(key["uri"]), tuple((name, str(value)) for name, value in env.items()))
 
 
-class Policy(Record):
+@dataclass(frozen=True)
+class Policy:
     """Where modules are looked for by name, and which files may be loaded; a directory with its / allows its files."""
 
     directories: tuple[str, ...] = ()

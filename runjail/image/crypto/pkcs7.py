@@ -8,21 +8,21 @@ writes it. Why a packet did not open is never told: that would be an oracle for 
 from __future__ import annotations
 
 import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from runjail.errors import Corrupt
+from runjail.errors import Corrupt, ImageError
 from runjail.image.crypto import der, keyfile
 from runjail.image.crypto.cipher import decrypt_cbc
-from runjail.image.crypto.options import SchemeError, given, with_passwords
-from runjail.record import Record
+from runjail.image.crypto.options import Parameters, SchemeError, given, with_passwords
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
     from cryptography.x509 import Certificate
 
-    from runjail.image.crypto.options import Parameters
-
 NAME = "pkcs7"
+RECIPIENT = "FILE"
+PARAMETERS = frozenset(("x509s", "privkeys", "privkeys-passwords"))
 NO_KEY = "PKCS7: No suitable private key found for decryption"
 ENVELOPED, DATA = der.identifier("1.2.840.113549.1.7.3"), der.identifier("1.2.840.113549.1.7.1")
 RSA = der.identifier("1.2.840.113549.1.1.1")
@@ -34,7 +34,8 @@ CONTEXT = 0xA0  # [0], constructed
 ICV = 16  # bytes of a GCM tag
 
 
-class Content(Record):
+@dataclass(frozen=True)
+class Content:
     """Encrypted content. initial: nonce or initialisation vector; size: bytes of its key."""
 
     gcm: bool
@@ -43,7 +44,8 @@ class Content(Record):
     ciphertext: bytes
 
 
-class Envelope(Record):
+@dataclass(frozen=True)
+class Envelope:
     """A packet, decoded. keys: (issuer, serial number, encrypted key) of each recipient with an RSA key."""
 
     keys: tuple[tuple[bytes, int, bytes], ...]
@@ -59,6 +61,19 @@ def recipients(packet: bytes) -> list[str]:
     """Return what ocicrypt shows for a packet. Raises SchemeError for a malformed one."""
     parse(packet)
     return ["[pkcs7]"]
+
+
+def recipient(path: str) -> Parameters:
+    """Return the certificate in a file. Raises ImageError."""
+    content, _mode = keyfile.read(path)
+    if not keyfile.is_certificate(content):
+        raise ImageError(f"File provided is not an x509 cert: {path}")
+    return {"x509s": (content,)}
+
+
+def recognise(content: bytes, _password: bytes | None) -> tuple[str, ...]:
+    """Whether it is a certificate; its private key, which may be in the same file, is jwe's to find."""
+    return ("x509s",) if keyfile.is_certificate(content) else ()
 
 
 def wrap(options: bytes, parameters: Parameters) -> bytes | None:

@@ -11,19 +11,15 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
 
 from runjail import attributes
 from runjail.errors import Corrupt, ImageError, StorageError, reason
 from runjail.image.layers import tar
+from runjail.image.layers.limits import Limits, Policy
+from runjail.image.layers.tar import Entry, Reader
 from runjail.image.layers.tree import Tree, join
 from runjail.image.layers.whiteouts import Whiteouts
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from runjail.image.layers.limits import Limits, Policy
-    from runjail.image.layers.tar import Entry, Reader
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 # What a system says about names and targets that no system can hold: the layer is wrong, not the host.

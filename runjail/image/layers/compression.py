@@ -7,41 +7,42 @@ Reading covers what layers are made of besides one plain stream: estargz (a gzip
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol
+
 from runjail.errors import Corrupt, RunjailError, UsageError
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from typing import Any, Protocol
+Decoders = tuple[Callable[[], "Decoder"], type[Exception]]  # and what they raise
 
-    Decoders = tuple[Callable[[], "Decoder"], type[Exception]]  # and what they raise
 
-    class Decoder(Protocol):
-        """One gzip member, zstd frame or xz stream: what bz2, lzma, igzip_lib and zstd of Python all look like."""
+class Decoder(Protocol):
+    """One gzip member, zstd frame or xz stream: what bz2, lzma, igzip_lib and zstd of Python all look like."""
 
-        @property
-        def eof(self) -> bool:
-            """Whether the end has been seen."""
+    @property
+    def eof(self) -> bool:
+        """Whether the end has been seen."""
 
-        @property
-        def needs_input(self) -> bool:
-            """Whether there is nothing more to return without more data."""
+    @property
+    def needs_input(self) -> bool:
+        """Whether there is nothing more to return without more data."""
 
-        @property
-        def unused_data(self) -> bytes:
-            """What followed the end."""
+    @property
+    def unused_data(self) -> bytes:
+        """What followed the end."""
 
-        def decompress(self, data: bytes, max_length: int) -> bytes:
-            """Return at most max_length bytes."""
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        """Return at most max_length bytes."""
 
-    class Encoder(Protocol):
-        """What zlib's and zstd's compressors share."""
 
-        def compress(self, data: bytes, /) -> bytes:
-            """Take data, return what is ready."""
+class Encoder(Protocol):
+    """What zlib's and zstd's compressors share."""
 
-        def flush(self) -> bytes:
-            """Return the rest."""
+    def compress(self, data: bytes, /) -> bytes:
+        """Take data, return what is ready."""
+
+    def flush(self) -> bytes:
+        """Return the rest."""
 
 
 OUTPUT = 1 << 20  # the most bytes that are made in one step
@@ -137,8 +138,6 @@ def _gzip_decoders() -> Decoders:
     try:
         from isal import igzip_lib
     except ImportError:
-        import zlib
-
         return _ZlibDecoder, zlib.error
     error: type[Exception] = igzip_lib.IsalError  # type: ignore[assignment, unused-ignore]  # its stub is wrong
     return lambda: igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP), error
@@ -148,8 +147,6 @@ class _ZlibDecoder:
     """zlib's gzip reader with the manners of the others."""
 
     def __init__(self) -> None:
-        import zlib
-
         self._inner = zlib.decompressobj(31)
 
     @property
@@ -224,8 +221,6 @@ def compressor(kind: str, level: int | None = None) -> Compressor:
 
 
 def _gzip_encoder(level: int) -> Encoder:
-    import zlib
-
     return zlib.compressobj(level, zlib.DEFLATED, 31)  # 31: a gzip header, without name and time
 
 

@@ -8,6 +8,8 @@ applied is checked at the end, over the whole stream, and the caller throws the 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
+from typing import Protocol
 
 from runjail.errors import Corrupt, StorageError, reason
 from runjail.image import digest as digests
@@ -16,22 +18,17 @@ from runjail.image.layers.apply import Applier
 from runjail.image.layers.limits import Limits, Policy, Unpacked
 from runjail.image.layers.pipeline import Tee
 from runjail.image.layers.tar import Reader
+from runjail.image.model import Descriptor
 from runjail.rootfs import open_root
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from typing import Protocol
+Progress = Callable[[int], None]  # told how many more bytes of the blob are done, from any thread
 
-    from runjail.image.model import Descriptor
 
-    Progress = Callable[[int], None]  # told how many more bytes of the blob are done, from any thread
+class Decryptor(Protocol):
+    """A cipher at the start of its stream."""
 
-    class Decryptor(Protocol):
-        """A cipher at the start of its stream."""
-
-        def update(self, data: bytes) -> bytes:
-            """Return the plaintext of the next piece."""
+    def update(self, data: bytes) -> bytes:
+        """Return the plaintext of the next piece."""
 
 
 __all__ = ["Limits", "Policy", "Unpacked", "unpack", "verify"]

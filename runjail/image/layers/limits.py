@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from runjail.record import Record
+from dataclasses import dataclass
 
 GIB = 1 << 30
 
 
-class Limits(Record):
+@dataclass(frozen=True)
+class Limits:
     """How large a layer may become. The defaults are far beyond real layers and end a bomb before a disk is full.
 
     size: bytes of the uncompressed archive. entries: members, and directories made on the way to them. ratio: bytes of
@@ -29,7 +30,8 @@ class Limits(Record):
         return {"limit": self.size, "ratio": self.ratio, "allowance": self.allowance}
 
 
-class Policy(Record):
+@dataclass(frozen=True)
+class Policy:
     """What of a layer is applied. devices: make device nodes. flags: set BSD file flags where there are any, e.g. schg.
 
     Otherwise both are left out: outside devfs a node is inert on FreeBSD, and a flag keeps a root from being removed.
@@ -39,7 +41,8 @@ class Policy(Record):
     flags: bool = False
 
 
-class Unpacked(Record):
+@dataclass(frozen=True)
+class Unpacked:
     """What came of a layer. size: bytes of the uncompressed archive. warnings: one line for each kind of omission."""
 
     size: int

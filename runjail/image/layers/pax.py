@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import unquote_to_bytes
+
 from runjail.errors import Corrupt
-from runjail.record import Record
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    Records = list[tuple[bytes, bytes]]
+Records = list[tuple[bytes, bytes]]
 
 HIGHEST = (1 << 63) - 1  # of sizes and times: what off_t and 64-bit nanoseconds hold
 HIGHEST_ID = (1 << 32) - 2  # one more would be -1, which tells chown(2) to leave the owner alone
@@ -65,7 +65,8 @@ def bounded(nanoseconds: int) -> int:
     return nanoseconds if -HIGHEST <= nanoseconds <= HIGHEST else 0
 
 
-class Extensions(Record):
+@dataclass(frozen=True)
+class Extensions:
     """What the headers before an entry say about it; None where they say nothing."""
 
     name: bytes | None = None
@@ -75,8 +76,8 @@ class Extensions(Record):
     gid: int | None = None
     mtime: int | None = None  # nanoseconds
     flags: bytes = b""  # BSD's file flags by name, e.g. b"schg,nodump"
-    xattrs: Mapping[bytes, bytes] = _NONE
-    sparse: Records = []  # the GNU.sparse.* records, in their order: version 0.0 repeats keys
+    xattrs: Mapping[bytes, bytes] = field(default_factory=dict)
+    sparse: Records = field(default_factory=list)  # the GNU.sparse.* records, in their order: version 0.0 repeats keys
 
 
 NOTHING = Extensions()
@@ -128,8 +129,6 @@ def _xattrs(pairs: Records) -> Mapping[bytes, bytes]:
 
 
 def _unquoted(key: bytes) -> bytes:
-    from urllib.parse import unquote_to_bytes
-
     name = unquote_to_bytes(key)
     if b"\0" in name:
         raise Corrupt(f"pax header: a NUL in {name[:40]!r}")
@@ -137,8 +136,6 @@ def _unquoted(key: bytes) -> bytes:
 
 
 def _base64(value: bytes) -> bytes:
-    import binascii
-
     try:
         return binascii.a2b_base64(value + b"=" * (-len(value) % 4), strict_mode=True)
     except ValueError:

@@ -7,10 +7,7 @@ A failure in any stage ends them all: a reader sees the writer's error, a writer
 from __future__ import annotations
 
 import threading
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 ROOM = 8  # chunks that may wait between two stages
 

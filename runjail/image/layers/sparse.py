@@ -6,16 +6,12 @@ GNU tar manual, "Storing Sparse Files".
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from runjail.errors import Corrupt
-from runjail.image.layers.pax import HIGHEST, decimal, number, within
+from runjail.image.layers.pax import HIGHEST, Records, decimal, number, within
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from runjail.image.layers.pax import Records
-
-    Map = list[tuple[int, int]]
+Map = list[tuple[int, int]]
 
 BLOCK = 512
 MOST_BLOCKS = 2048  # of a map: 1 MiB

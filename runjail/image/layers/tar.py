@@ -6,14 +6,11 @@ Names are bytes. What a header says is checked for being possible, not for being
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable, Iterator, Mapping
 from zlib import adler32
 
 from runjail.errors import Corrupt
 from runjail.image.layers import pax, sparse
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
 
 BLOCK = 512
 REGULAR, LINK, SYMLINK, CHARACTER, BLOCK_DEVICE, DIRECTORY, FIFO = b"0", b"1", b"2", b"3", b"4", b"5", b"6"

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
+from typing import Any
 
 from runjail import attributes
 from runjail.errors import ImageError, reason
-from runjail.image.content.layout import READING, FileRange
+from runjail.image.file_range import READING, FileRange
 from runjail.image.layers import tar_writer
 from runjail.rootfs import DIRECTORY
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import Any
 
 WHITEOUT = b".wh."  # what a name that starts so means in a layer is another file's removal
 FIRST, DEEPEST = b"./", 400  # the root's name; levels of directories, a descriptor each

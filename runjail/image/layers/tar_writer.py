@@ -5,9 +5,7 @@ Equal arguments give equal bytes. Users and groups are numbers only.
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from collections.abc import Mapping
 
 BLOCK = 512
 END = bytes(2 * BLOCK)

@@ -10,15 +10,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
 
 from runjail import attributes
 from runjail.errors import Corrupt
 from runjail.rootfs import DIRECTORY, MAX_LINKS
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 
 MOST_OPEN = 128  # directories; far below any limit on descriptors
 # What open(2) says about a link or a file that should be a directory: Linux, FreeBSD

@@ -7,26 +7,22 @@ sends them, follows their redirects, and takes the answer to the last one.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlencode
 
 from runjail import jsonio
 from runjail.errors import RegistryError
 from runjail.image.registry import challenge as challenges
 from runjail.image.registry import urls
+from runjail.image.registry.challenge import Challenge
 from runjail.image.registry.connections import Request
+from runjail.image.registry.credentials import Credentials
 from runjail.image.registry.error_body import said
-from runjail.record import Record
+from runjail.image.registry.urls import Url
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
-    from typing import Any
-
-    from runjail.image.registry.challenge import Challenge
-    from runjail.image.registry.credentials import Credentials
-    from runjail.image.registry.urls import Url
-
-    Scopes = tuple[str, ...]  # e.g. ("repository:library/web:pull",)
+Scopes = tuple[str, ...]  # e.g. ("repository:library/web:pull",)
 
 CLIENT = "runjail"  # client_id of OAuth2
 SHORTEST = 60  # seconds that a token lives when its server does not say, or says less
@@ -35,7 +31,8 @@ LONGEST_TOKEN = 64 << 10
 ROUNDS = 2  # answers to challenges per request: one, and one more when its scope was too small
 
 
-class Reply(Record):
+@dataclass(frozen=True)
+class Reply:
     """What came of a request. body: read only for requests to token servers.
 
     challenges: WWW-Authenticate headers of the registry itself, never those of a host that it redirected to: what they

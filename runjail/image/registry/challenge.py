@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import re
-
-from runjail.record import Record
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 # Values without quotes may hold more than RFC 9110 allows: servers forget them around URLs.
@@ -16,7 +12,8 @@ _PARAMETER = re.compile(rf'({_TOKEN})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
 _SCHEME = re.compile(_TOKEN)
 
 
-class Challenge(Record):
+@dataclass(frozen=True)
+class Challenge:
     """One scheme, in lower case, with its parameters by their names in lower case."""
 
     scheme: str

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TypeVar
 
 import runjail
 from runjail import jsonio, log
 from runjail.errors import Corrupt, ImageError, ImageNotFound, RegistryError
 from runjail.image.reference import HOST, REPOSITORY
-from runjail.image.registry.connections import Connections, Timeouts
+from runjail.image.registry.connections import Answer, Connections, Timeouts
 from runjail.image.registry.credentials import CredentialStore
 from runjail.image.registry.endpoint import Call, Endpoint
 from runjail.image.registry.retry import Retry
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from typing import TypeVar
-
-    from runjail.image.registry.connections import Answer
-
-    Result = TypeVar("Result")
+Result = TypeVar("Result")
 
 MIRROR_ATTEMPTS = 2  # behind a mirror there is the registry itself
 LARGEST_PAGE = 4 << 20  # bytes of one page of tags
@@ -124,7 +120,7 @@ class Registry:
     def delete_manifest(self, repository: str, reference: str) -> None:
         """Delete a manifest by its digest, or a tag where the registry allows it. Raises RegistryError."""
         call = Call(f"delete {reference}", "DELETE", repository, f"manifests/{reference}", actions="pull,push,delete")
-        self.endpoint.finish(call.replace(accept=(200, 202)))
+        self.endpoint.finish(replace(call, accept=(200, 202)))
 
     def close(self) -> None:
         """Close connections; whoever still waits or reads gives up."""

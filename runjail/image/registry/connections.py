@@ -6,6 +6,10 @@ import http.client
 import ssl
 import threading
 import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote
 
 from runjail.errors import ImageError, RegistryError, reason
@@ -14,29 +18,25 @@ from runjail.image.registry.pools import adapt
 from runjail.image.registry.proxy import proxy_for
 from runjail.image.registry.retry import Temporary
 from runjail.image.registry.watch import Watch
-from runjail.record import Record
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from types import ModuleType
-    from typing import Any, Protocol
-
     from urllib3 import BaseHTTPResponse, PoolManager
 
-    class Content(Protocol):
-        """A body that is read as it is sent, and from its start each time."""
 
-        length: int
+class Content(Protocol):
+    """A body that is read as it is sent, and from its start each time."""
 
-        def open(self) -> Reader:
-            """Start anew."""
+    length: int
 
-    class Reader(Protocol):
-        """What is left of one body."""
+    def open(self) -> Reader:
+        """Start anew."""
 
-        def read(self, size: int = -1, /) -> bytes:
-            """Return up to size bytes, b"" at the end."""
+
+class Reader(Protocol):
+    """What is left of one body."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return up to size bytes, b"" at the end."""
 
 
 BLOCK = 256 << 10  # bytes read at a time
@@ -45,7 +45,8 @@ SPARE = 64 << 10  # bytes of an answer nobody wants that are read to keep its co
 SPARE_TIME = 2.0  # seconds in which they have to arrive
 
 
-class Timeouts(Record):
+@dataclass(frozen=True)
+class Timeouts:
     """connect, read: seconds without any progress; slowest: bytes a second, below which an answer counts as stuck.
 
     stored: seconds a server may take to answer after it has received a blob, which some of them copy once more.
@@ -57,17 +58,18 @@ class Timeouts(Record):
     slowest: int = 1024
 
 
-class Request(Record):
+@dataclass(frozen=True)
+class Request:
     """What is asked. url: absolute."""
 
     method: str
     url: str
-    headers: Mapping[str, str] = {}
+    headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | Content | None = None
 
     def with_header(self, name: str, value: str) -> Request:
         """Return the same with one more header, none for an empty value."""
-        return self.replace(headers={**self.headers, name: value}) if value else self
+        return replace(self, headers={**self.headers, name: value}) if value else self
 
 
 class Answer:

@@ -10,20 +10,17 @@ import base64
 import binascii
 import errno
 import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from runjail import files, jsonio, log
 from runjail.errors import HostError, ImageError, UnreadableFile, reason
 from runjail.host import programs
 from runjail.image.reference import DOCKER
-from runjail.record import Record
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from typing import Any
-
-    # Given a helper's suffix, a server and the environment: (user, secret), or None when it knows none.
-    Helper = Callable[[str, str, Mapping[str, str]], "tuple[str, str] | None"]
+# Given a helper's suffix, a server and the environment: (user, secret), or None when it knows none.
+Helper = Callable[[str, str, Mapping[str, str]], "tuple[str, str] | None"]
 
 LARGEST = 1 << 20  # bytes of a file
 HUB = "https://index.docker.io/v1/"  # under which docker login files its own registry
@@ -32,7 +29,8 @@ TOKEN_USER = "<token>"  # a helper's user name when its secret is an identity to
 HELPER_TIME = 30.0  # seconds
 
 
-class Credentials(Record):
+@dataclass(frozen=True)
+class Credentials:
     """One way to prove who we are. identity_token: traded for others at the token server; registry_token: as it is.
 
     origin: the file or helper they come from, for messages.

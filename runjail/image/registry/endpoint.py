@@ -5,25 +5,19 @@ from __future__ import annotations
 import ssl
 import threading
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from runjail import log
 from runjail.errors import ImageError, ImageNotFound, RegistryError
 from runjail.image.registry import urls
 from runjail.image.registry.auth import Authenticator, Reply
-from runjail.image.registry.connections import Request
+from runjail.image.registry.connections import Answer, Connections, Content, Request
+from runjail.image.registry.credentials import Credentials, CredentialStore
 from runjail.image.registry.error_body import said
 from runjail.image.registry.proxy import is_loopback
-from runjail.image.registry.retry import Temporary, parse_retry_after
-from runjail.record import Record
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from runjail.image.registry.connections import Answer, Connections, Content
-    from runjail.image.registry.credentials import Credentials, CredentialStore
-    from runjail.image.registry.retry import Retry
-    from runjail.image.registry.urls import Url
+from runjail.image.registry.retry import Retry, Temporary, parse_retry_after
+from runjail.image.registry.urls import Url
 
 DOCKER_SERVER = "registry-1.docker.io"  # where docker.io's registry is
 PASSING = (408, 429, 500, 502, 503, 504)  # statuses that may be gone the next time
@@ -32,7 +26,8 @@ MOST_REDIRECTS = 10
 LARGEST_REPLY = 256 << 10  # bytes of a refusal, or of a token server's answer
 
 
-class Call(Record):
+@dataclass(frozen=True)
+class Call:
     """What is asked of a registry. what: its name for messages, e.g. `web:latest`.
 
     path: below /v2/REPOSITORY/; a URL that the registry gave; or, with a slash first, path and query on the registry.
@@ -44,7 +39,7 @@ class Call(Record):
     method: str
     repository: str
     path: str
-    headers: Mapping[str, str] = {}
+    headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | Content | None = None
     actions: str = "pull"
     sources: tuple[str, ...] = ()

@@ -7,17 +7,14 @@
 from __future__ import annotations
 
 import http.client
+import socket
+from typing import TYPE_CHECKING, Any
 
 from runjail.errors import RegistryError
+from runjail.image.registry.watch import Watch
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
-    from typing import Any
-
     from urllib3 import PoolManager
-
-    from runjail.image.registry.watch import Watch
 
 MOST_INTERIM = 16  # answers before the one that counts
 MOST_LINES = 128  # of an interim answer

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Mapping
 
 from runjail.image.registry import urls
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 
 _WORD = re.compile(r"(?:\[([^]]*)\]|([^:\[]*))(?::([0-9]+))?")  # of NO_PROXY: [ADDRESS]:PORT or NAME:PORT
 

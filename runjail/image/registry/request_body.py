@@ -6,11 +6,8 @@ import os
 
 from runjail.errors import Corrupt
 from runjail.image import digest as digests
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runjail.image.model import Descriptor
-    from runjail.image.transport import Progress
+from runjail.image.model import Descriptor
+from runjail.image.transport import Progress
 
 
 class UploadProgress:

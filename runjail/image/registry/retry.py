@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
+from email.utils import mktime_tz, parsedate_tz
+from typing import TypeVar
 
 from runjail import log
 from runjail.errors import RegistryError
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import TypeVar
-
-    Result = TypeVar("Result")
+Result = TypeVar("Result")
 
 ATTEMPTS = 6
 FIRST = 0.25  # seconds before the second attempt; doubled for each further one
@@ -69,8 +67,6 @@ def parse_retry_after(text: str, now: float) -> float | None:
 
     now: the time in seconds since the epoch, for headers that name a date.
     """
-    from email.utils import mktime_tz, parsedate_tz
-
     if text.strip().isdecimal():
         return float(text.strip()[:9])
     date = parsedate_tz(text)

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from dataclasses import replace
 from urllib.parse import urlencode
 
 from runjail.errors import Corrupt, ImageError, RegistryError
 from runjail.image import digest as digests
+from runjail.image.model import Descriptor
+from runjail.image.registry.client import Registry
+from runjail.image.registry.connections import Answer
 from runjail.image.registry.endpoint import Call
 from runjail.image.registry.request_body import RequestBody, UploadProgress
 from runjail.image.registry.retry import Temporary
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from runjail.image.model import Descriptor
-    from runjail.image.registry.client import Registry
-    from runjail.image.registry.connections import Answer
-    from runjail.image.transport import Progress
+from runjail.image.transport import Progress
 
 BOTH = "pull,push"
 STREAM = {"Content-Type": "application/octet-stream"}
@@ -119,7 +116,7 @@ class RegistrySink:
 
     def _start(self, descriptor: Descriptor, path: str, sources: tuple[str, ...], accept: tuple[int, ...]) -> Answer:
         call = self._call(descriptor.digest, "POST", path, body=b"", accept=accept)
-        return self._endpoint.finish(call.replace(sources=sources))
+        return self._endpoint.finish(replace(call, sources=sources))
 
     def _upload(self, url: str, descriptor: Descriptor, content: int, meter: UploadProgress) -> None:
         """Send the whole blob into an upload. Raises Temporary for what may pass with a new one."""

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 
 from runjail.errors import Corrupt, ImageError, RegistryError
 from runjail.image import digest as digests
 from runjail.image import media_types, model
 from runjail.image.model import Descriptor
-from runjail.image.registry.endpoint import Call
+from runjail.image.registry.client import Registry
+from runjail.image.registry.connections import Answer
+from runjail.image.registry.endpoint import Call, Endpoint
 from runjail.image.registry.retry import Temporary
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from runjail.image.registry.client import Registry
-    from runjail.image.registry.connections import Answer
-    from runjail.image.registry.endpoint import Endpoint
 
 ACCEPT = ", ".join((*media_types.MANIFESTS, *media_types.INDEXES))
 VAGUE = ("", "application/json", "application/octet-stream", "text/plain")  # what servers call what they do not know
@@ -155,7 +151,7 @@ class _Download:
         """Ask for the blob from a byte on, and for all of it where that is refused."""
         if start and self._ranges:
             try:
-                return endpoint.exchange(self._call.replace(headers={"Range": f"bytes={start}-"}))
+                return endpoint.exchange(replace(self._call, headers={"Range": f"bytes={start}-"}))
             except RegistryError as error:
                 if error.status not in NO_RANGES:
                     raise

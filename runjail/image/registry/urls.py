@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-
-from runjail.record import Record
+from dataclasses import dataclass, replace
 
 PORTS = {"https": 443, "http": 80}
 LONGEST = 64 << 10  # characters of a URL
@@ -21,7 +20,8 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")  # a last label that resolvers take for an IPv4 address
 
 
-class Url(Record):
+@dataclass(frozen=True)
+class Url:
     """One URL. scheme: https or http; host: in lower case, an IPv6 address without brackets; port: always a number.
 
     target: path and query as they were named, with nothing but visible ASCII characters.
@@ -67,14 +67,14 @@ class Url(Record):
         path, _, query = self.target.partition("?")
         found, mark, asked = reference.partition("#")[0].partition("?")
         if not found:
-            return self.replace(target=_sendable(path + (f"?{asked}" if mark else f"?{query}" if query else "")))
+            return replace(self, target=_sendable(path + (f"?{asked}" if mark else f"?{query}" if query else "")))
         if not found.startswith("/"):
             found = path.rpartition("/")[0] + f"/{found}"
-        return self.replace(target=_sendable(_without_dots(found) + mark + asked))
+        return replace(self, target=_sendable(_without_dots(found) + mark + asked))
 
     def with_query(self, more: str) -> Url:
         """Return the URL with more parameters, which are encoded already."""
-        return self.replace(target=self.target + ("&" if "?" in self.target else "?") + more)
+        return replace(self, target=self.target + ("&" if "?" in self.target else "?") + more)
 
 
 def parse(text: str) -> Url:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import socket
-    from typing import Self
+from typing import Self
 
 TICK = 0.1  # seconds between two looks: how much later than asked for a wait may end
 

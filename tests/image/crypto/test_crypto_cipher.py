@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -134,7 +135,7 @@ def test_the_digest_of_private_options_is_advice(
     said = {"plain": plain.digest, "diff_id": diff_id, "other": "sha256:" + "1" * 64}.get(digest, "")
     private, public, encrypted = layer_stream.encrypt_blob(source, secret, plain)
 
-    layer_stream.decrypt_blob(secret, out, private.replace(digest=said), public, encrypted, diff_id)
+    layer_stream.decrypt_blob(secret, out, replace(private, digest=said), public, encrypted, diff_id)
 
     assert ("before encryption" in capfd.readouterr().err) is warned
     assert (tmp_path / "out").read_bytes() == content

@@ -5,6 +5,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ import pytest
 
 from runjail.errors import InvalidConfig, RunjailError
 from runjail.host import programs
-from runjail.image.crypto import keyprovider, keyprovider_cmd, which
-from runjail.image.crypto.keyprovider import Provider, Tls
+from runjail.image.crypto import keyprovider, keyprovider_config
+from runjail.image.crypto.keyprovider_config import Provider, Tls
 from runjail.image.crypto.options import SchemeError
 from tests.image import encrypted_images
 from tests.peers.commands import processes_naming
@@ -136,7 +137,7 @@ def test_what_a_program_does_wrong_is_said(make: Make, commands: str, why: str) 
 
 def test_a_program_that_hangs_is_ended(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """With everybody it started."""
-    monkeypatch.setattr(keyprovider_cmd, "TIMEOUT", 0.3)
+    monkeypatch.setattr(keyprovider, "TIMEOUT", 0.3)
     began = time.monotonic()
 
     with pytest.raises(SchemeError, match=r"key provider vault: .*provider: no end after 0\.3 s"):
@@ -163,7 +164,7 @@ def test_a_program_that_is_not_there_is_named(name: str, tmp_path: Path, monkeyp
 
 
 def test_a_program_is_found_by_its_name() -> None:
-    found = which.which("no-such-program", "sh")
+    found = programs.which("no-such-program", "sh")
 
     assert found is not None and found.endswith("/sh") and found.startswith("/")
 
@@ -187,7 +188,7 @@ def test_secrets_are_only_on_standard_input(make: Make, monkeypatch: pytest.Monk
 
 def test_a_command_is_preferred(make: Make) -> None:
     """Nobody listens at the service's address. A server in this process might not survive the fork."""
-    provider = make("").replace(grpc="127.0.0.1:1")
+    provider = replace(make(""), grpc="127.0.0.1:1")
 
     assert keyprovider.wrap("vault", provider, b"options", {}) == b"snoitpo"
 
@@ -221,14 +222,14 @@ def test_a_configuration_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     }
     monkeypatch.setenv("OCICRYPT_KEYPROVIDER_CONFIG", path)
 
-    assert keyprovider.read(path) == keyprovider.configured() == expected
+    assert keyprovider_config.read(path) == keyprovider_config.configured() == expected
 
 
 def test_no_configuration_means_no_providers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OCICRYPT_KEYPROVIDER_CONFIG", raising=False)
 
-    assert keyprovider.configured() == {}
-    assert keyprovider.read(str(tmp_path / "absent")) == {}
+    assert keyprovider_config.configured() == {}
+    assert keyprovider_config.read(str(tmp_path / "absent")) == {}
 
 
 PROVIDER = "key-providers.a"
@@ -259,11 +260,11 @@ def test_mistakes_in_a_configuration_are_named(tmp_path: Path, content: Any, why
     path = configuration(tmp_path, content)
 
     with pytest.raises(InvalidConfig) as refused:
-        keyprovider.read(path)
+        keyprovider_config.read(path)
 
     assert str(refused.value).startswith(f"invalid {path}: ") and why in str(refused.value)
 
 
 def test_an_unreadable_configuration_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InvalidConfig, match="is not a regular file"):
-        keyprovider.read(str(tmp_path))
+        keyprovider_config.read(str(tmp_path))

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from runjail.errors import RunjailError
 from runjail.image.crypto import keyprovider, keyprovider_grpc
-from runjail.image.crypto.keyprovider import Provider, Tls
+from runjail.image.crypto.keyprovider_config import Provider, Tls
 from runjail.image.crypto.options import SchemeError
 from tests.image import encrypted_images
 from tests.image.crypto.test_crypto_keyprovider import PARAMETERS
@@ -144,9 +145,9 @@ def test_a_service_behind_tls(tmp_path: Path) -> None:
         packet = keyprovider.wrap("vault", Provider((), running.address, tls), encrypted_images.OPTIONS, {})
         assert packet == encrypted_images.OPTIONS[::-1]
         for wrong in (
-            tls.replace(root_ca_file=""),
-            tls.replace(server_name="other"),
-            tls.replace(cert_file="", key_file=""),
+            replace(tls, root_ca_file=""),
+            replace(tls, server_name="other"),
+            replace(tls, cert_file="", key_file=""),
         ):
             with pytest.raises(SchemeError, match=r"gRPC .*: UNAVAILABLE"):
                 keyprovider.wrap("vault", Provider((), running.address, wrong), encrypted_images.OPTIONS, {})

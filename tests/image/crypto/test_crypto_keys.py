@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runjail.errors import ImageError, UsageError
-from runjail.image.crypto import keyfile, keys, recipients
+from runjail.image.crypto import keyfile, keys
 from runjail.image.crypto.options import SchemeError
 
 pytest.importorskip("cryptography", reason="needs cryptography")
@@ -48,8 +48,8 @@ def test_private_keys_in_every_form(pair: Any) -> None:
     for name, content in forms(pair()).items():
         found: Any = keyfile.private_key(content)
         assert found.private_numbers() == expected, name
-        assert keyfile.kinds(content) == ("privkeys",), name
-        assert keyfile.kinds(content, b"needless") == ("privkeys",), name
+        assert keys.kinds(content) == ("privkeys",), name
+        assert keys.kinds(content, b"needless") == ("privkeys",), name
 
 
 @pytest.mark.parametrize(("encoding", "layout"), [("PEM", "PKCS8"), ("PEM", "TraditionalOpenSSL"), ("DER", "PKCS8")])
@@ -60,10 +60,10 @@ def test_locked_private_keys(pair: Any, encoding: str, layout: str) -> None:
 
     assert keyfile.private_key(content, b"right").private_numbers() == pair().key.private_numbers()  # type: ignore[union-attr]
     with pytest.raises(SchemeError, match=r"^Missing password for encrypted private key$"):
-        keyfile.kinds(content)
+        keys.kinds(content)
     for wrong in (b"wrong", b""):
         with pytest.raises(SchemeError, match=r"^Wrong password: could not decrypt private key$"):
-            keyfile.kinds(content, wrong)
+            keys.kinds(content, wrong)
 
 
 def test_public_keys() -> None:
@@ -98,15 +98,15 @@ def test_broken_jwks(name: str, value: object) -> None:
 
 
 def test_what_a_file_is() -> None:
-    """PKCS #11 key file first, then private key and certificate, then OpenPGP."""
+    """Each scheme knows its own: a private key and a certificate may be in one file."""
     pytest.importorskip("yaml", reason="needs yaml")
     pair = key_fixtures.rsa_pair()
 
-    assert keyfile.kinds(PKCS11) == ("pkcs11-yamls",)
-    assert keyfile.kinds(pair.private) == ("privkeys",)
-    assert keyfile.kinds(pair.certificate) == ("x509s",)
-    assert keyfile.kinds(pair.certificate + pair.private) == ("privkeys", "x509s")
-    assert keyfile.kinds(SECRET_RING) == ("gpg-privatekeys",)
+    assert keys.kinds(PKCS11) == ("pkcs11-yamls",)
+    assert keys.kinds(pair.private) == ("privkeys",)
+    assert keys.kinds(pair.certificate) == ("x509s",)
+    assert keys.kinds(pair.certificate + pair.private) == ("privkeys", "x509s")
+    assert keys.kinds(SECRET_RING) == ("gpg-privatekeys",)
     for nothing in (
         b"",
         b"hello",
@@ -115,14 +115,14 @@ def test_what_a_file_is() -> None:
         b'{"kty":"oct","k":"AA"}',
         b"-----BEGIN X-----\n-----END X-----",
     ):
-        assert keyfile.kinds(nothing) == (), nothing
+        assert keys.kinds(nothing) == (), nothing
 
 
 @given(st.binary(max_size=300) | st.text(max_size=100).map(str.encode))
 def test_any_file_is_something_or_nothing(content: bytes) -> None:
     """Classification ends in an answer whatever the file holds."""
     try:
-        keyfile.kinds(content)
+        keys.kinds(content)
     except SchemeError as error:
         assert "password" in str(error)
 
@@ -322,7 +322,7 @@ def test_recipients_of_the_command_line(tmp_path: Path) -> None:
     public, certificate = put(tmp_path, "public", pair.public), put(tmp_path, "certificate", pair.certificate)
     token = put(tmp_path, "token", PKCS11)
 
-    assert recipients.read(
+    assert keys.read_recipients(
         [f"jwe:{public}", f"pkcs7:{certificate}", f"pkcs11:{token}", f"pkcs11:{public}", "provider:vault:a:b"]
     ) == {
         "pubkeys": (pair.public,),
@@ -338,10 +338,16 @@ def test_pgp_recipients_are_looked_up_in_the_users_keyring(tmp_path: Path, monke
     """The keyring goes along, for the names in it to be found; an empty one is no error here."""
     monkeypatch.setenv("GNUPGHOME", str(tmp_path))
 
-    assert recipients.read(["pgp:someone@example.org"]) == {
+    assert keys.read_recipients(["pgp:someone@example.org"]) == {
         "gpg-recipients": (b"someone@example.org",),
         "gpg-pubkeyringfile": (b"",),
     }
+
+
+def test_who_is_named_twice_is_one_recipient(tmp_path: Path) -> None:
+    public = put(tmp_path, "public", key_fixtures.rsa_pair().public)
+
+    assert keys.read_recipients([f"jwe:{public}"] * 2) == keys.read_recipients([f"jwe:{public}"])
 
 
 @pytest.mark.parametrize(
@@ -363,4 +369,12 @@ def test_bad_recipients(tmp_path: Path, recipient: str, why: str) -> None:
         recipient = recipient.replace(name, put(tmp_path, name, content))
 
     with pytest.raises((ImageError, UsageError), match=why):
-        recipients.read([recipient])
+        keys.read_recipients([recipient])
+
+
+def test_the_forms_of_recipients_are_told() -> None:
+    with pytest.raises(UsageError) as caught:
+        keys.read_recipients(["public.pem"])
+
+    forms = "jwe:FILE, pkcs7:FILE, pgp:NAME-OR-ADDRESS, pkcs11:FILE or provider:NAME[:ATTRIBUTES]"
+    assert caught.value.hint == f"a recipient is {forms}"

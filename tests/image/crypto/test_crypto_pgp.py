@@ -14,7 +14,7 @@ import pytest
 
 from runjail.errors import HostError, RunjailError
 from runjail.host import programs
-from runjail.image.crypto import pgp, pgp_gpg, pgp_packets
+from runjail.image.crypto import pgp, pgp_packets
 from runjail.image.crypto.options import SchemeError
 from tests.image import encrypted_images
 from tests.peers.commands import eventually, processes_naming
@@ -155,7 +155,7 @@ def test_we_decrypt_what_skopeo_encrypts(keys: Keys, tmp_path: Path) -> None:
 
 
 def test_no_recipient_needs_no_gpg(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pgp_gpg, "which", lambda *names: None)
+    monkeypatch.setattr(programs, "which", lambda *names: None)
 
     assert pgp.wrap(encrypted_images.OPTIONS, {}) is None
     assert not pgp.has_keys({})
@@ -246,7 +246,7 @@ def test_gpg_never_sees_other_messages(keys: Keys, calls: list[Any], tmp_path: P
 
 
 def test_gpg_must_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pgp_gpg, "which", lambda *names: None)
+    monkeypatch.setattr(programs, "which", lambda *names: None)
 
     with pytest.raises(RunjailError, match="PGP: gpg is not installed"):
         pgp.wrap(encrypted_images.OPTIONS, {"gpg-recipients": (b"Alice",)})
@@ -271,7 +271,7 @@ def test_secrets_are_only_ever_on_standard_input(keys: Keys, clean: Path, calls:
 
 @needs_gpg
 def test_the_home_is_private(keys: Keys, clean: Path) -> None:
-    with pgp_gpg.Home() as gpg:
+    with pgp.Home() as gpg:
         assert os.stat(gpg.path).st_mode & 0o777 == 0o700
         assert os.path.dirname(gpg.path) == str(clean)
         gpg.read(keys.alice)
@@ -281,9 +281,9 @@ def test_the_home_is_private(keys: Keys, clean: Path) -> None:
 @needs_gpg
 def test_a_gpg_that_hangs_is_ended(keys: Keys, clean: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Together with its agent, and what it had on disk is removed."""
-    with pytest.raises(SchemeError, match=r"gpg did not end within 0.02 s"), pgp_gpg.Home() as gpg:
+    with pytest.raises(SchemeError, match=r"gpg did not end within 0.02 s"), pgp.Home() as gpg:
         gpg.read(keys.bob)
-        monkeypatch.setattr(pgp_gpg, "TIMEOUT", 0.02)
+        monkeypatch.setattr(pgp, "TIMEOUT", 0.02)
         gpg("--decrypt", "/dev/zero")
     monkeypatch.undo()
 
@@ -320,14 +320,14 @@ def test_no_directory_of_sockets_stays(keys: Keys, tmp_path: Path) -> None:
 @needs_gpg
 def test_what_a_killed_runjail_left_is_removed(keys: Keys, clean: Path) -> None:
     """By the next one; but what is in use, and what is too young to tell, stays."""
-    abandoned, young = clean / f"{pgp_gpg.PREFIX}old", clean / f"{pgp_gpg.PREFIX}new"
+    abandoned, young = clean / f"{pgp.PREFIX}old", clean / f"{pgp.PREFIX}new"
     for directory in (abandoned, young):
         directory.mkdir()
         (directory / "secret").write_bytes(b"key")
     os.utime(abandoned, (0, 0))
-    with pgp_gpg.Home() as gpg:
+    with pgp.Home() as gpg:
         os.utime(gpg.path, (0, 0))
-        with pgp_gpg.Home():
+        with pgp.Home():
             assert os.path.exists(gpg.path)
     assert os.listdir(clean) == [young.name]
     shutil.rmtree(young)
@@ -338,8 +338,8 @@ def test_a_home_that_cannot_be_made_leaves_nothing(clean: Path, monkeypatch: pyt
     def full(path: str) -> int:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(pgp_gpg, "_lock", full)
-    with pytest.raises(HostError, match="cannot make a directory for gpg: no locks available"), pgp_gpg.Home():
+    monkeypatch.setattr(pgp, "_lock", full)
+    with pytest.raises(HostError, match="cannot make a directory for gpg: no locks available"), pgp.Home():
         pass
 
 

@@ -4,6 +4,7 @@ import base64
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +166,7 @@ def test_names_of_docker_hub(key: str) -> None:
     ],
 )
 def test_entries(value: object, found: Credentials | None) -> None:
-    expected = found.replace(origin="DOCKER_AUTH_CONFIG") if found else None
+    expected = replace(found, origin="DOCKER_AUTH_CONFIG") if found else None
     assert look({"auths": {"r.test": value}}, "r.test") == expected
 
 
