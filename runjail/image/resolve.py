@@ -96,8 +96,11 @@ def load(read: Read, name: str, top: Descriptor, wanted: Sequence[Platform]) -> 
     This is the one selection: what is authorised, unpacked and run comes from here. Raises ImageError, Corrupt.
     """
     document = model.parse_manifest(read(top), top.media_type, f"manifest of {name}")
-    descriptor = platform.select(document, wanted, read) if isinstance(document, Index) else top
-    image = of_manifest(read, name, top, descriptor)
+    if isinstance(document, Index):
+        descriptor = platform.select(document, wanted, read)
+        image = _image(read, name, top, descriptor, _manifest(read, name, descriptor))
+    else:
+        image = _image(read, name, top, top, document)
     if not any(platform.fits(image.config.platform, each) for each in wanted):
         asked = " or ".join(platform.describe(each) for each in wanted)
         raise ImageError(f"{name} is an image for {platform.describe(image.config.platform)}, not for {asked}")
@@ -128,14 +131,18 @@ def every(read: Read, name: str, top: Descriptor) -> list[Image]:
         if isinstance(document, Index):
             pending = [*filter(platform.may_be_image, document.manifests), *pending]
         elif entry is top or document.config.media_type in media_types.CONFIGS:
-            found.append(of_manifest(read, name, top, entry))
+            found.append(_image(read, name, top, entry, document))
     return found
 
 
-def of_manifest(read: Read, name: str, top: Descriptor, descriptor: Descriptor) -> Image:
-    """Return the image of a manifest, documents verified."""
-    manifest = model.parse_manifest(read(descriptor), descriptor.media_type, f"manifest of {name}")
-    if isinstance(manifest, Index):
+def _manifest(read: Read, name: str, descriptor: Descriptor) -> Manifest:
+    found = model.parse_manifest(read(descriptor), descriptor.media_type, f"manifest of {name}")
+    if isinstance(found, Index):
         raise ImageError(f"{name}: an index where a manifest should be")
+    return found
+
+
+def _image(read: Read, name: str, top: Descriptor, descriptor: Descriptor, manifest: Manifest) -> Image:
+    """Return the image of a manifest with its config, which is verified."""
     config = model.parse_config(read(manifest.config), len(manifest.layers), f"config of {name}")
     return Image(name, top, descriptor, manifest, config)

@@ -128,3 +128,21 @@ def test_a_bomb_ends_before_the_disk_is_full(
         ArchiveSource(str(archive))
     assert set(content.digests()) == before
     assert sorted(os.listdir(tmp_path)) == ["content", "layout", "layout.txz"]
+
+
+def test_each_document_is_read_once(layout: Layout) -> None:
+    """Also the top one, which may be an index or the manifest itself."""
+    source, seen = LayoutSource(str(layout.path)), list[str]()
+    manifest = layout.image("one")
+    index = layout.index("many", [manifest, layout.image(None, platform=FREEBSD)])
+
+    def read(descriptor: Descriptor) -> bytes:
+        seen.append(descriptor.digest)
+        return source.document(descriptor)
+
+    for top in (manifest, index):
+        config = resolve.load(read, "name", top, [LINUX]).manifest.config
+        assert seen == [*([top.digest] if top is index else []), manifest.digest, config.digest]
+        seen.clear()
+    resolve.every(read, "name", index)
+    assert len(seen) == len(set(seen)) == 5
