@@ -34,32 +34,34 @@ def read(path: str) -> dict[str, dict[str, Any]]:
     except (ValueError, RecursionError) as error:  # bad UTF-8 and bad TOML, the latter with its position; too deep
         raise InvalidConfig([str(error)], path) from None
     problems: list[str] = []
-    for section, said in document.items():
-        _check(section, said, text, problems)
+    for section, content in document.items():
+        _check(section, content, text, problems)
     if problems:
         raise InvalidConfig(problems, path)
     return {section: document.get(section, {}) for section in (key.removesuffix(".*") for key in KEYS)}
 
 
-def _check(section: str, said: object, text: str, problems: list[str]) -> None:
+def _check(section: str, content: object, text: str, problems: list[str]) -> None:
     if section in KEYS:
-        _check_table((section,), KEYS[section], said, text, problems)
+        _check_table((section,), KEYS[section], content, text, problems)
     elif f"{section}.*" not in KEYS:
         problems.append(f"{_position(text, section)}: unknown key {section}")
-    elif not isinstance(said, dict):
+    elif not isinstance(content, dict):
         problems.append(f"{_position(text, section)}: {section} must be a table")
     else:
-        for name, table in said.items():
+        for name, table in content.items():
             _check_table((section, name), KEYS[f"{section}.*"], table, text, problems)
 
 
-def _check_table(where: tuple[str, ...], known: dict[str, str], said: object, text: str, problems: list[str]) -> None:
+def _check_table(
+    where: tuple[str, ...], known: dict[str, str], content: object, text: str, problems: list[str]
+) -> None:
     """Look at one table; where: the keys that lead to it."""
     name = ".".join(where)
-    if not isinstance(said, dict):
+    if not isinstance(content, dict):
         problems.append(f"{_position(text, *where)}: {name} must be a table")
         return
-    for key, value in said.items():
+    for key, value in content.items():
         if key not in known:
             problems.append(f"{_position(text, *where, key)}: unknown key {name}.{key}")
         elif not _is(value, known[key]):

@@ -153,15 +153,15 @@ def parse_manifest(content: bytes, media_type: str = "", what: str = "manifest")
     Raises Corrupt for what is neither, or both, or of another type than announced.
     """
     document = parse_document(content, what)
-    said = _text(document, "mediaType", what)
-    if said and media_type and said != media_type:
-        raise Corrupt(f"{what}: announced as {media_type}, says that it is {said}")
+    declared = _text(document, "mediaType", what)
+    if declared and media_type and declared != media_type:
+        raise Corrupt(f"{what}: announced as {media_type}, says that it is {declared}")
     many, layers = get(document, "manifests"), get(document, "layers")
     if (many is None) == (layers is None):
         raise Corrupt(
             f"{what}: neither an index nor a manifest" if many is None else f"{what}: index and manifest at once"
         )
-    kind = said or media_type or (media_types.OCI_INDEX if layers is None else media_types.OCI_MANIFEST)
+    kind = declared or media_type or (media_types.OCI_INDEX if layers is None else media_types.OCI_MANIFEST)
     if kind not in (media_types.INDEXES if layers is None else media_types.MANIFESTS):
         raise ImageError(f"{what}: media type {kind} is not supported")
     annotations = parse_annotations(document, what)

@@ -144,12 +144,12 @@ def configured(
     if settings:
         from runjail.settings import read
 
-        said = read(settings)["nri"]
-        if "config" in said and not os.path.isdir(said["config"]):
-            raise InvalidConfig([f"nri.config: {said['config']} is not a directory"], settings)
-        directories = (said["config"],) if "config" in said else directories
-        bin = bin or said.get("bin", "")
-        timeout = float(said.get("timeout", TIMEOUT))
+        section = read(settings)["nri"]
+        if "config" in section and not os.path.isdir(section["config"]):
+            raise InvalidConfig([f"nri.config: {section['config']} is not a directory"], settings)
+        directories = (section["config"],) if "config" in section else directories
+        bin = bin or section.get("bin", "")
+        timeout = float(section.get("timeout", TIMEOUT))
         if not 0 < timeout <= LONGEST:
             raise InvalidConfig([f"nri.timeout: must be above 0 and at most {LONGEST:g} seconds"], settings)
     return PluginChain(load(directories), (bin,) if bin else tuple(bin_directories), timeout)
@@ -169,16 +169,16 @@ def _moved(plugin: Plugin, subject: ContainerInfo, path: str, move: Callable[[st
 
 
 def _exit_cause(ended: programs.Result) -> str:
-    said = programs.first_line(ended.stderr) or programs.first_line(ended.stdout)
-    return f"exit status {ended.status}" + (f": {said[:500]}" if said else "")
+    words = programs.first_line(ended.stderr) or programs.first_line(ended.stdout)
+    return f"exit status {ended.status}" + (f": {words[:500]}" if words else "")
 
 
 def _failure(plugin: Plugin, cause: str) -> PluginError:
     return PluginError(f"NRI plugin {plugin.type}: {programs.plain(cause)[:2000]}", f"configured in {plugin.file}")
 
 
-def _log_stderr(plugin: Plugin, said: bytes) -> None:
-    lines = [line for line in said.decode("utf-8", "replace").splitlines() if line.strip()]
+def _log_stderr(plugin: Plugin, stderr: bytes) -> None:
+    lines = [line for line in stderr.decode("utf-8", "replace").splitlines() if line.strip()]
     for line in lines[:MOST_LINES]:
         log.warning(f"NRI plugin {plugin.type}: {line[:1000]}")
     if len(lines) > MOST_LINES:

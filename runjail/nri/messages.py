@@ -112,8 +112,8 @@ def read_result(answer: bytes, plugin: Plugin) -> Result:
     try:
         data = jsonio.loads(answer)
     except ValueError:
-        said = answer.decode("utf-8", "replace").strip()
-        raise ValueError(f"its answer is no JSON: {said[:80]!a}" if said else "it answered nothing") from None
+        text = answer.decode("utf-8", "replace").strip()
+        raise ValueError(f"its answer is no JSON: {text[:80]!a}" if text else "it answered nothing") from None
     if not isinstance(data, dict):
         raise ValueError(f"its answer is no JSON object: {jsonio.dumps(data)[:80]}")
     metadata = get(data, "metadata") or {}

@@ -102,8 +102,8 @@ def location(path: str) -> str:
             found = jsonio.loads(stream.read(1 << 16)) if os.fstat(file).st_uid == os.geteuid() else {}
     except (OSError, ValueError):
         return ""
-    said = found.get("store") if isinstance(found, dict) else None
-    return said if isinstance(said, str) and stores.is_location(said) else ""
+    value = found.get("store") if isinstance(found, dict) else None
+    return value if isinstance(value, str) and stores.is_location(value) else ""
 
 
 def belongs(store: Store, path: str) -> bool:

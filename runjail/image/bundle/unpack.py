@@ -140,8 +140,8 @@ def _fill(
         with content.reading(layer.digest) as file:
             authenticate(file, layer, private)
             decryptor = cipher.decryptor(private) if private else None
-            told = (lambda count: progress(layer, count)) if progress else None
-            found = layers.unpack(file, draft.path, diff_id, decryptor=decryptor, progress=told)
+            report = (lambda count: progress(layer, count)) if progress else None
+            found = layers.unpack(file, draft.path, diff_id, decryptor=decryptor, progress=report)
     except Corrupt as error:
         text = str(error).removeprefix(f"layer {layer.digest}: ")
         raise Corrupt(f"layer {layer.digest}: {text}", error.hint) from error

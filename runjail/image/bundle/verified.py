@@ -89,8 +89,8 @@ class VerifiedLayers:
     @staticmethod
     def _line(layer: Descriptor, private: PrivateLayerOptions | None) -> str:
         """Return the blob and, for an encrypted one, a fingerprint of key and nonce that tells nothing about them."""
-        said = f"runjail layer key of {layer.digest}".encode()
-        mark = hmac.digest(private.symkey, said + private.nonce, hashlib.sha256).hex() if private else "plain"
+        label = f"runjail layer key of {layer.digest}".encode()
+        mark = hmac.digest(private.symkey, label + private.nonce, hashlib.sha256).hex() if private else "plain"
         return f"{layer.digest} {mark}"
 
 

@@ -179,7 +179,7 @@ def _putting(
     content: ContentStore, sink: Sink, blob: Descriptor, progress: Progress
 ) -> Callable[[parallel.Check], None]:
     def put(check: parallel.Check) -> None:
-        def told(descriptor: Descriptor, count: int) -> None:
+        def report(descriptor: Descriptor, count: int) -> None:
             check()
             progress(descriptor, count)
 
@@ -187,6 +187,6 @@ def _putting(
             progress(blob, blob.size)
             return
         with content.reading(blob.digest) as file:
-            sink.put_blob(blob, file, told)
+            sink.put_blob(blob, file, report)
 
     return put

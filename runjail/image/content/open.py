@@ -70,7 +70,7 @@ def _registry(reference: Reference, access: RegistryOptions) -> Registry:
     from runjail.image.registry.client import Registry
     from runjail.image.registry.credentials import CredentialStore
 
-    said = access.registries.get(reference.host, {})
-    insecure = access.insecure or bool(said.get("insecure"))
-    mirror = str(said.get("mirror") or "")
+    entry = access.registries.get(reference.host, {})
+    insecure = access.insecure or bool(entry.get("insecure"))
+    mirror = str(entry.get("mirror") or "")
     return Registry(reference.host, insecure=insecure, mirror=mirror, keyring=CredentialStore(access.authfile))

@@ -216,8 +216,8 @@ def _derive(secret: bytes, header: dict[str, Any]) -> bytes:
 
     size = AGREEMENT[header["alg"]]
     parties = (header["alg"].encode("ascii"), *(jwk.decode(header.get(name, "")) for name in ("apu", "apv")))
-    said = b"".join(len(party).to_bytes(4, "big") + party for party in parties)
-    return ConcatKDFHash(SHA256(), size, said + (size * 8).to_bytes(4, "big")).derive(secret)
+    info = b"".join(len(party).to_bytes(4, "big") + party for party in parties)
+    return ConcatKDFHash(SHA256(), size, info + (size * 8).to_bytes(4, "big")).derive(secret)
 
 
 def _oaep(algorithm: str) -> OAEP:

@@ -111,6 +111,6 @@ def run(command: tuple[str, ...], question: bytes) -> bytes:
     if len(result.stdout) >= LIMIT:
         raise SchemeError(f"Error while running command: {path}: its answer is longer than {LIMIT >> 20} MiB")
     if result.status:
-        said = programs.first_line(result.stderr)[:MOST_SHOWN]
-        raise SchemeError(f"Error while running command: {path}: exit status {result.status}. stderr: {said}")
+        stderr = programs.first_line(result.stderr)[:MOST_SHOWN]
+        raise SchemeError(f"Error while running command: {path}: exit status {result.status}. stderr: {stderr}")
     return result.stdout

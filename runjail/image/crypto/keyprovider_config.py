@@ -108,12 +108,12 @@ def _tls(where: str, entry: Any, problems: list[str]) -> Tls | None:
     if not isinstance(entry, dict):
         problems.append(f"{where}: must be an object")
         return None
-    said = {name: entry.get(name.replace("_", "-")) for name in Tls.__dataclass_fields__}
-    for name, value in said.items():
+    values = {name: entry.get(name.replace("_", "-")) for name in Tls.__dataclass_fields__}
+    for name, value in values.items():
         kind = bool if name == "insecure_skip_verify" else str
         if value is not None and not isinstance(value, kind):
             problems.append(f"{where}.{name.replace('_', '-')}: must be a {'boolean' if kind is bool else 'string'}")
             return None
-    if bool(said["cert_file"]) != bool(said["key_file"]):
+    if bool(values["cert_file"]) != bool(values["key_file"]):
         problems.append(f"{where}: cert-file and key-file belong together")
-    return Tls(**{name: value for name, value in said.items() if value is not None})
+    return Tls(**{name: value for name, value in values.items() if value is not None})

@@ -30,8 +30,8 @@ def ask(provider: Provider, method: str, question: bytes) -> bytes:
     try:
         answer = decode(channel.unary_unary(SERVICE + method)(encode(question), timeout=TIMEOUT))
     except grpc.RpcError as error:
-        said = str(error.details() or "")[:300].replace("\n", " ")
-        raise SchemeError(f"gRPC {provider.grpc}: {error.code().name}: {said}") from None
+        details = str(error.details() or "")[:300].replace("\n", " ")
+        raise SchemeError(f"gRPC {provider.grpc}: {error.code().name}: {details}") from None
     finally:
         channel.close()
     if answer is None:

@@ -49,8 +49,8 @@ def unwrap(
     another nonce than the private ones: whoever can edit a manifest could make readers decrypt to garbage with it.
     """
     private = _unwrap(descriptor, parameters, providers)
-    said = public(descriptor).nonce
-    if said is not None and not hmac.compare_digest(said, private.nonce):
+    nonce = public(descriptor).nonce
+    if nonce is not None and not hmac.compare_digest(nonce, private.nonce):
         raise Corrupt(f"decrypting layer {descriptor.digest}: the public nonce is not the private one")
     return private
 

@@ -171,8 +171,8 @@ class Home:
         if result.timed_out:
             raise SchemeError(f"PGP: gpg did not end within {TIMEOUT:g} s")
         if result.status or len(result.stdout) >= LIMIT:
-            said = programs.first_line(result.stderr).removeprefix("gpg: ") or f"status {result.status}"
-            raise SchemeError(f"PGP: {why or f'gpg failed: {said}'}")
+            stderr = programs.first_line(result.stderr).removeprefix("gpg: ") or f"status {result.status}"
+            raise SchemeError(f"PGP: {why or f'gpg failed: {stderr}'}")
         return result.stdout
 
     def _run(self, argv: list[str], input: bytes = b"") -> programs.Result:
@@ -227,8 +227,8 @@ def _sweep(directory: str) -> None:
     """Remove homes whose owner was killed: nobody has them locked. Young ones may be about to be. Raises OSError."""
     oldest = time.time() - TIMEOUT
     with os.scandir(directory) as entries:
-        ours = [entry for entry in entries if entry.name.startswith(PREFIX) and entry.is_dir(follow_symlinks=False)]
-    for entry in ours:
+        homes = [entry for entry in entries if entry.name.startswith(PREFIX) and entry.is_dir(follow_symlinks=False)]
+    for entry in homes:
         try:
             status = entry.stat(follow_symlinks=False)
             if status.st_uid == os.geteuid() and status.st_mtime < oldest:

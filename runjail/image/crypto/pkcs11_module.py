@@ -116,8 +116,8 @@ def _token(library: Any, file: KeyFile) -> Any:
         token = slot.get_token()
         if uri.slot is not None or token.label == uri.get("token"):
             return token
-    said = uri.get("token") if uri.slot is None else f"slot {uri.slot}"
-    raise SchemeError(f"PKCS11: the module has no token {said}")
+    wanted = uri.get("token") if uri.slot is None else f"slot {uri.slot}"
+    raise SchemeError(f"PKCS11: the module has no token {wanted}")
 
 
 def _name(error: Exception) -> str:

@@ -32,22 +32,22 @@ ATTRIBUTES = frozenset(
 class Uri:
     """What a URI says, percent-encoding removed: RFC 7512's attributes by name. An absent one is not in `said`."""
 
-    said: tuple[tuple[str, bytes], ...]
+    attributes: tuple[tuple[str, bytes], ...]
 
     def get(self, name: str) -> str:
         """Return an attribute as text, "" when it is absent."""
-        return dict(self.said).get(name, b"").decode("utf-8", "replace")
+        return dict(self.attributes).get(name, b"").decode("utf-8", "replace")
 
     @property
     def id(self) -> bytes:
         """CKA_ID: bytes, not text."""
-        return dict(self.said).get("id", b"")
+        return dict(self.attributes).get("id", b"")
 
     @property
     def slot(self) -> int | None:
         """The number of the slot; None when the token's label chooses it."""
-        said = self.get("slot-id")
-        return int(said) if said else None
+        slot = self.get("slot-id")
+        return int(slot) if slot else None
 
 
 def parse(text: str) -> Uri:
@@ -55,19 +55,19 @@ def parse(text: str) -> Uri:
     if not text.startswith(SCHEME):
         raise SchemeError(f"PKCS11: a URI starts with {SCHEME}")
     path, _, query = text.removeprefix(SCHEME).partition("?")
-    said: dict[str, bytes] = {}
+    attributes: dict[str, bytes] = {}
     for part in filter(None, [*path.split(";"), *query.split("&")]):
         name, equals, value = part.partition("=")
         if name not in ATTRIBUTES and not name.startswith("x-"):
             raise SchemeError(f"PKCS11: unknown attribute {name!r} in a URI")
-        if not equals or name in said:
+        if not equals or name in attributes:
             raise SchemeError(f"PKCS11: attribute {name} of a URI {'is given twice' if equals else 'has no value'}")
-        said[name] = urllib.parse.unquote_to_bytes(value)
-    if not set(said).isdisjoint({"slot-id"}) and not said["slot-id"].isdigit():
+        attributes[name] = urllib.parse.unquote_to_bytes(value)
+    if not set(attributes).isdisjoint({"slot-id"}) and not attributes["slot-id"].isdigit():
         raise SchemeError("PKCS11: slot-id of a URI must be a number")
-    if "pin-value" in said and "pin-source" in said:
+    if "pin-value" in attributes and "pin-source" in attributes:
         raise SchemeError("PKCS11: a URI gives either pin-value or pin-source")
-    return Uri(tuple(said.items()))
+    return Uri(tuple(attributes.items()))
 
 
 def pin(uri: Uri) -> str:
@@ -75,7 +75,7 @@ def pin(uri: Uri) -> str:
 
     Raises SchemeError when there is none or the file cannot be read. One newline at the file's end is no part of it.
     """
-    given = dict(uri.said)
+    given = dict(uri.attributes)
     if "pin-value" in given:
         return uri.get("pin-value")
     source = uri.get("pin-source")
@@ -183,10 +183,10 @@ def policy(data: bytes) -> Policy:
     if data.strip() == b"internal":
         return Policy(INTERNAL, INTERNAL)
     document = _yaml(data, "OCICRYPT_CONFIG file")
-    said = document.get("pkcs11", document) or {}
-    if not isinstance(said, dict):
+    section = document.get("pkcs11", document) or {}
+    if not isinstance(section, dict):
         raise SchemeError("PKCS11: pkcs11 in the OCICRYPT_CONFIG file must be a mapping")
-    lists = [said.get(name) or [] for name in ("module-directories", "allowed-module-paths")]
+    lists = [section.get(name) or [] for name in ("module-directories", "allowed-module-paths")]
     for paths in lists:
         if not isinstance(paths, list) or not all(isinstance(path, str) and path.startswith("/") for path in paths):
             raise SchemeError("PKCS11: the OCICRYPT_CONFIG file must list absolute paths")

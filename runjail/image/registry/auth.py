@@ -19,7 +19,7 @@ from runjail.image.registry import urls
 from runjail.image.registry.challenge import Challenge
 from runjail.image.registry.connections import Request
 from runjail.image.registry.credentials import Credentials
-from runjail.image.registry.error_body import said
+from runjail.image.registry.error_body import describe
 from runjail.image.registry.urls import Url
 
 Scopes = tuple[str, ...]  # e.g. ("repository:library/web:pull",)
@@ -157,7 +157,7 @@ def _read_token(realm: Url, reply: Reply) -> tuple[str, float]:
     """Return a token and the seconds it lives. Raises RegistryError."""
     what = f"token server {realm.authority}"
     if reply.status != 200:
-        raise RegistryError(f"{what}: {said(reply.status, reply.body)}", status=reply.status)
+        raise RegistryError(f"{what}: {describe(reply.status, reply.body)}", status=reply.status)
     try:
         document: Any = jsonio.loads(reply.body)
     except (ValueError, RecursionError):

@@ -241,8 +241,8 @@ def _make_manager(verify: bool, proxy: str, watch: Watch) -> PoolManager:
 def _make_proxy(proxy: str, options: dict[str, Any]) -> PoolManager:
     urllib3 = _library()
     scheme, _, place = proxy.partition("://")
-    said, _, place = place.rpartition("@")
-    user, _, password = said.partition(":")
+    userinfo, _, place = place.rpartition("@")
+    user, _, password = userinfo.partition(":")
     try:
         headers = urllib3.make_headers(proxy_basic_auth=f"{unquote(user)}:{unquote(password)}") if user else None
         origin = urls.parse(f"{scheme}://{place}").origin

@@ -14,7 +14,7 @@ from runjail.image.registry import urls
 from runjail.image.registry.auth import Authenticator, Reply
 from runjail.image.registry.connections import Answer, Connections, Content, Request
 from runjail.image.registry.credentials import Credentials, CredentialStore
-from runjail.image.registry.error_body import said
+from runjail.image.registry.error_body import describe
 from runjail.image.registry.proxy import is_loopback
 from runjail.image.registry.retry import Retry, Temporary, parse_retry_after
 from runjail.image.registry.urls import Url
@@ -266,11 +266,11 @@ class Endpoint:
             hint = "whoever pushed the image has to push it again" if part else None
             return ImageNotFound(f"{self.host}/{call.what}", hint, part=part)
         hint = self._about_credentials(call.repository) if answer.status in (401, 403) else None
-        return RegistryError(f"registry {self.host}: {call.what}: {said(answer.status, body)}", hint, answer.status)
+        return RegistryError(f"registry {self.host}: {call.what}: {describe(answer.status, body)}", hint, answer.status)
 
     def _raise_passing(self, answer: Answer, body: bytes) -> None:
         if answer.status in PASSING:
-            error = RegistryError(said(answer.status, body), status=answer.status)
+            error = RegistryError(describe(answer.status, body), status=answer.status)
             raise Temporary(error, parse_retry_after(answer.header("retry-after"), time.time()))
 
     def _about_credentials(self, repository: str) -> str:

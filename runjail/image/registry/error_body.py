@@ -18,7 +18,7 @@ _MISLEADING = {
 _ANY = re.compile("|".join(_MISLEADING), re.IGNORECASE)
 
 
-def said(status: int, body: bytes) -> str:
+def describe(status: int, body: bytes) -> str:
     """Return one line for a refusal, e.g. `404 Not Found: manifest unknown (MANIFEST_UNKNOWN)`."""
     try:
         title = f"{status} {http.HTTPStatus(status).phrase}"

@@ -179,6 +179,6 @@ class RegistrySink:
             raise RegistryError(f"registry {self._registry.host}: {self._repository}: {why}") from None
 
     def _check_digest(self, answer: Answer, descriptor: Descriptor) -> None:
-        said = answer.header("docker-content-digest")
-        if said not in ("", descriptor.digest):
-            raise Corrupt(f"registry {self._registry.host}: stored {said[:100]!r} instead of {descriptor.digest}")
+        stored = answer.header("docker-content-digest")
+        if stored not in ("", descriptor.digest):
+            raise Corrupt(f"registry {self._registry.host}: stored {stored[:100]!r} instead of {descriptor.digest}")

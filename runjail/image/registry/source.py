@@ -40,8 +40,8 @@ class RegistrySource:
 
     def _read_top(self, endpoint: Endpoint) -> tuple[Descriptor, bytes]:
         answer, content = endpoint.fetch(self._manifest(self._reference), model.LARGEST)
-        said = answer.header("docker-content-digest")
-        known = self._reference if ":" in self._reference else said
+        announced = answer.header("docker-content-digest")
+        known = self._reference if ":" in self._reference else announced
         name = self._name(self._reference)
         if known:
             digests.verify(content, known, name)
@@ -165,8 +165,11 @@ class _Download:
             if length != str(self._size):
                 raise Corrupt(f"{self._call.what}: {length[:20]} bytes, not {self._size}")
             return 0
-        said = answer.header("content-range")
-        if not said.startswith(f"bytes {self._position}-") or said.rpartition("/")[2] not in ("*", str(self._size)):
+        stretch = answer.header("content-range")
+        if not stretch.startswith(f"bytes {self._position}-") or stretch.rpartition("/")[2] not in (
+            "*",
+            str(self._size),
+        ):
             wanted = f"bytes {self._position}-{self._size - 1}/{self._size}"
-            raise Corrupt(f"{self._call.what}: answered with {said[:60]!r}, not {wanted}")
+            raise Corrupt(f"{self._call.what}: answered with {stretch[:60]!r}, not {wanted}")
         return self._position

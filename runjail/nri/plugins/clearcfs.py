@@ -25,10 +25,10 @@ NOTHING = ("No such process", "disabled")  # rctl(8)'s words for: no rule of the
 
 def invoke(request: Request) -> Metadata:
     """Lift the quota of a container that is created, or whose limits were changed."""
-    said = skel.annotations_of(request)
-    if request["state"] not in ("create", "update") or said.get(ANNOTATION) != CLASS or not request.get("pid"):
+    labels = skel.annotations_of(request)
+    if request["state"] not in ("create", "update") or labels.get(ANNOTATION) != CLASS or not request.get("pid"):
         return {}
-    jail = said.get(JAIL_NAME, "")
+    jail = labels.get(JAIL_NAME, "")
     cleared = _clear_jail(jail) if jail else _clear_group(skel.group(request))
     return {"cpu.quota": "none"} if cleared else {}
 
@@ -36,9 +36,9 @@ def invoke(request: Request) -> Metadata:
 def _clear_jail(name: str) -> bool:
     argv = [RCTL, "-r", f"jail:{name}:pcpu"]
     result = programs.run(argv)
-    said = programs.first_line(result.stderr)
-    if result.status and not any(words in said for words in NOTHING):
-        raise HostError(f"{programs.command(argv)} returned {result.status}: {said}")
+    stderr = programs.first_line(result.stderr)
+    if result.status and not any(words in stderr for words in NOTHING):
+        raise HostError(f"{programs.command(argv)} returned {result.status}: {stderr}")
     return not result.status
 
 

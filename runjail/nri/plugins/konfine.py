@@ -64,8 +64,8 @@ def _written(cpus: set[int]) -> str:
 
 
 def _confine_jail(jid: str, reserved: set[int]) -> str:
-    said = programs.check([CPUSET, "-g", "-j", jid]).stdout.decode("ascii", "replace")
-    masks = [line.partition(" mask: ")[2] for line in said.splitlines() if "domain" not in line]
+    stdout = programs.check([CPUSET, "-g", "-j", jid]).stdout.decode("ascii", "replace")
+    masks = [line.partition(" mask: ")[2] for line in stdout.splitlines() if "domain" not in line]
     cpus = _written(left(read_list(masks[0]), reserved))
     programs.check([CPUSET, "-l", cpus, "-j", jid])
     return cpus

@@ -35,12 +35,12 @@ def main(plugin: str, invoke: Callable[[Request], Metadata]) -> None:
     os.write(1, jsonio.dumps(result).encode() + b"\n")
 
 
-def read(said: bytes) -> Request:
+def read(content: bytes) -> Request:
     """Return a request of which `state`, `spec` and what plugins look at in it are what they have to be, or absent.
 
     Raises ValueError.
     """
-    request = jsonio.loads(said)
+    request = jsonio.loads(content)
     if not isinstance(request, dict) or not isinstance(request.get("state"), str):
         raise ValueError("the request must be an object with a state")
     spec = {} if request.get("spec") is None else request["spec"]

@@ -11,7 +11,7 @@ from runjail.errors import ImageError, RegistryError
 from runjail.image.registry import proxy as proxies
 from runjail.image.registry import retry
 from runjail.image.registry.client import Registry
-from runjail.image.registry.error_body import said
+from runjail.image.registry.error_body import describe
 
 
 @pytest.mark.parametrize(
@@ -102,4 +102,4 @@ def test_waits_are_told(wait: float, told: int, monkeypatch: pytest.MonkeyPatch)
     ],
 )
 def test_refusals_in_one_line(status: int, body: bytes, text: str) -> None:
-    assert said(status, body) == text
+    assert describe(status, body) == text
