@@ -63,15 +63,17 @@ def _copy_static(path: str, source: str, name: str, links: list[str]) -> None:
 
 
 def _copy_dynamic(path: str) -> None:
-    wanted = {"/libexec/ld-elf.so.1"}
     programs = [f"/bin/{name}" for name in BASE_PROGRAMS] + [f"/usr/bin/{name}" for name in USR_PROGRAMS]
     for program in filter(os.path.exists, programs):
-        copy = os.path.join(path, "bin", os.path.basename(program))
-        if os.path.lexists(copy):  # a name of the static one's
-            continue
-        shutil.copy(program, copy)
-        listed = subprocess.run(["ldd", "-f", "%p\\n", program], check=False, capture_output=True, text=True)
-        wanted.update(word for word in listed.stdout.split() if word.startswith("/"))
-    for library in wanted:
-        os.makedirs(path + os.path.dirname(library), exist_ok=True)
-        shutil.copy(library, path + library)
+        if not os.path.lexists(os.path.join(path, "bin", os.path.basename(program))):  # else a name of the static one's
+            add_program(path, program)
+
+
+def add_program(path: str, program: str) -> None:
+    """Copy a program of FreeBSD's into /bin of the root file system `path`, with the libraries that it lacks there."""
+    shutil.copy(program, os.path.join(path, "bin"))
+    listed = subprocess.run(["ldd", "-f", "%p\\n", program], check=False, capture_output=True, text=True)
+    for library in {"/libexec/ld-elf.so.1", *listed.stdout.split()}:
+        if library.startswith("/") and not os.path.exists(path + library):
+            os.makedirs(path + os.path.dirname(library), exist_ok=True)
+            shutil.copy(library, path + library)
