@@ -4,7 +4,8 @@ All runtimes get the same bundle, the one that `runc spec` writes, and take turn
 the machine does hits them alike. Times are wall clock of the called process, started by posix_spawn(3) with /dev/null
 for standard input and output. Two goals are judged, by medians: `state` at most 2.5 times runc's, and create, start,
 kill and delete together at most 1.2 times runc's. A missed goal is printed and is no failure: machines differ. Where
-there is no runc, as on FreeBSD, the times stand alone.
+there is no runc, as on FreeBSD, times are divided by that of `python3 -IS -c pass`, the start of the bare interpreter:
+that says the same on a fast machine and in an emulator.
 """
 
 import argparse
@@ -28,6 +29,7 @@ FREEBSD = sys.platform.startswith("freebsd")
 RUNJAIL = os.path.join(TOP, ".venv", "bin", "runjail")
 GOALS = {"state": 2.5, "life": 1.2}
 LIFE = ("create", "start", "kill", "delete")
+BARE = "python3 -IS -c pass"
 ENV = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 
 
@@ -67,7 +69,7 @@ class Runtime:
             (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
             (os.POSIX_SPAWN_OPEN, 2, self._errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
         ]
-        return os.posix_spawn(self.path, words, ENV, file_actions=actions)
+        return os.posix_spawn(words[0], words, ENV, file_actions=actions)
 
     def verb(self, verb: str, id: str, what: str = "") -> None:
         """Run one verb of a container's life; after `kill`, wait for the death, which is not measured."""
@@ -175,6 +177,7 @@ def take_turns(runtimes: list[Runtime], rounds: int, *verbs: str, id: str = "", 
 def measure(runtimes: list[Runtime], rounds: int) -> None:
     """Measure --version, whole lives, the state of a running container, and memory."""
     for _ in range(rounds):
+        runtimes[0].call(BARE, [os.path.realpath(sys.executable), "-IS", "-c", "pass"])
         for runtime in runtimes:
             runtime.call("--version", [runtime.path, "--version"])
     take_turns(runtimes, rounds, *LIFE)
@@ -201,9 +204,11 @@ def report(runtimes: list[Runtime], count: int) -> None:
     """Print minimum, median and the ratio of medians for everything that was measured, then the goals."""
     ours, *others = runtimes
     print(f"{'':<26}" + "".join(f"{runtime.name:>20}" for runtime in runtimes))
-    ratios = "".join(f"{'/ ' + other.name:>10}" for other in others)
+    start = statistics.median(ours.times[BARE])
+    ratios = "".join(f"{'/ ' + other.name:>10}" for other in others) or f"{'/ start':>10}"
     print(f"{'milliseconds':<26}" + f"{'min':>10}{'median':>10}" * len(runtimes) + ratios)
-    rows = {what: [runtime.times[what] for runtime in runtimes] for what in ("--version", "state", *LIFE)}
+    rows = {} if others else {BARE: [ours.times[BARE]]}
+    rows |= {what: [runtime.times[what] for runtime in runtimes] for what in ("--version", "state", *LIFE)}
     rows["create+start+kill+delete"] = [runtime.sums() for runtime in runtimes]
     if count:
         tenth = max(count // 10, 1)
@@ -214,7 +219,8 @@ def report(runtimes: list[Runtime], count: int) -> None:
     for what, measured in rows.items():
         medians = list(map(statistics.median, measured))
         cells = "".join(f"{min(times):>10.1f}{statistics.median(times):>10.1f}" for times in measured)
-        print(f"{what:<26}{cells}" + "".join(f"{medians[0] / median:>10.2f}" for median in medians[1:]))
+        compared = medians[1:] if others else [start]
+        print(f"{what:<26}{cells}" + "".join(f"{medians[0] / median:>10.2f}" for median in compared))
     print_memory("create, peak MB", [runtime.peak for runtime in runtimes])
     print_memory("init before start, MB", [runtime.parked for runtime in runtimes])
     print()
