@@ -76,7 +76,7 @@ def test_a_group_of_v1(top: Path) -> None:
     write(top / "memory/g", memory_memsw_limit__in__bytes="200\n", memory_kmem_usage__in__bytes="3\n")
     write(top / "pids/g", pids_current="2\n", pids_max="50\n")
     write(top / "blkio/g", blkio_throttle_io__serviced="8:0 Read 4\n8:0 Total 4\nTotal 4\n")
-    write(top / "blkio/g", blkio_throttle_io__service__bytes="")
+    write(top / "blkio/g", blkio_throttle_io__service__bytes="", blkio_bfq_io__serviced__recursive="Total 0\n")
     write(
         top / "hugetlb/g",
         hugetlb_2MB_usage__in__bytes="1\n",

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from tests.conftest import Bundle, Runjail
+from tests.demo.leftovers import Leftovers
 
 pytestmark = [pytest.mark.linux, pytest.mark.needs("cgroups"), pytest.mark.peers("runc")]
 
-GROUP = "runjail-stats-test/group"
 LIMITS: dict[str, Any] = {
     "memory": {"limit": 128 << 20, "reservation": 64 << 20},
     "cpu": {"quota": 20000, "period": 100000, "cpus": "0"},
@@ -52,17 +52,18 @@ def leaves(value: Any, path: str = "") -> dict[str, Any]:
     return {path: value} if value else {}
 
 
-def freeze(still: bool) -> None:
+def freeze(group: str, still: bool) -> None:
     """Stop who is in the group, or let them go on, on either version."""
-    v2 = Path("/sys/fs/cgroup", GROUP, "cgroup.freeze")
-    v1 = Path("/sys/fs/cgroup/freezer", GROUP, "freezer.state")
+    v2 = Path("/sys/fs/cgroup", group, "cgroup.freeze")
+    v1 = Path("/sys/fs/cgroup/freezer", group, "freezer.state")
     (v2 if v2.exists() else v1).write_text(str(int(still)) if v2.exists() else "FROZEN" if still else "THAWED")
 
 
 @pytest.mark.limit(120)
-def test_every_number_is_runcs(runc: list[str], runjail: Runjail, bundle: Bundle) -> None:
+def test_every_number_is_runcs(runc: list[str], runjail: Runjail, bundle: Bundle, leftovers: Leftovers) -> None:
     """But for those that change between two looks of runc's own."""
-    bundle.config["linux"] = {**bundle.config.get("linux", {}), "cgroupsPath": f"/{GROUP}", "resources": LIMITS}
+    group = f"{leftovers.group}-stats"
+    bundle.config["linux"] = {**bundle.config.get("linux", {}), "cgroupsPath": f"/{group}", "resources": LIMITS}
     with open(os.devnull, "w+b") as nowhere:
         bundle.write("/bin/sh", "-c", BUSY + "sleep 600")
         command = [*runc, "run", "-d", "-b", str(bundle.path), "r"]
@@ -70,13 +71,13 @@ def test_every_number_is_runcs(runc: list[str], runjail: Runjail, bundle: Bundle
     del bundle.config["linux"]["resources"]
     runjail.ok("create", "-b", bundle.write("/bin/sleep", "600"), "c")
     subprocess.run(["sleep", "3"], check=True)
-    freeze(True)
+    freeze(group, True)
     try:
         before = runcs_stats(runc)
         ours = leaves(json.loads(runjail.ok("events", "--stats", "c").stdout)["data"])
         after = runcs_stats(runc)
     finally:
-        freeze(False)
+        freeze(group, False)
     runjail.ok("delete", "--force", "c")
 
     steady = {path for path in before if before[path] == after.get(path)}

@@ -20,7 +20,7 @@ CPUSET = (
     *("cpu_exclusive", "mem_hardwall", "mem_exclusive", "memory_migrate", "memory_spread_page", "memory_spread_slab"),
     *("memory_pressure", "sched_load_balance", "sched_relax_domain_level"),
 )
-# blkio's files on v1: a scheduler's own are better than the throttling layer's, and the first set that is there counts
+# blkio's files on v1: a scheduler's own before the throttling layer's; the first set that has counted anything counts
 BLKIO = (
     ("bfq.", "_recursive"),
     ("", "_recursive"),
@@ -195,7 +195,7 @@ def _listed(text: str) -> list[int]:
 
 def _blkio(directory: str) -> dict[str, Any]:
     for prefix, suffix in BLKIO:
-        if os.path.exists(f"{directory}/blkio.{prefix}io_serviced{suffix}"):
+        if _blkio_table(cgroups.content(f"{directory}/blkio.{prefix}io_serviced{suffix}")):
             files = {table: f"{directory}/blkio.{prefix}{name}{suffix}" for name, table in BLKIO_TABLES.items()}
             tables = {table: _blkio_table(cgroups.content(file)) for table, file in files.items()}
             return {table: entries for table, entries in tables.items() if entries}
