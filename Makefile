@@ -59,7 +59,7 @@ release-check:
 	@python=$$(sh .ci/python) && "$$python" .ci/release_check.py
 
 test-vm:
-	@sh .ci/vm/run $(VM_COMMAND)
+	@sh .ci/vm/run "$(VM_COMMAND)"
 
 vagrant-test:
 	@sh vagrant/test.sh

@@ -30,7 +30,8 @@ def document(os: str) -> dict[str, Any]:
         "potentiallyUnsafeConfigAnnotations": ["org.freebsd.", "org.runjail."],
     }
     if os == "linux":
-        features["linux"] = {"seccomp": _seccomp()}
+        cgroup = {"v1": True, "v2": True, "systemd": True, "systemdUser": True, "rdma": False}
+        features["linux"] = {"cgroup": cgroup, "seccomp": _seccomp()}
     return features
 
 

@@ -78,6 +78,14 @@ def test_features(runjail: Runjail) -> None:
     assert len(document["mountOptions"]) == len(set(document["mountOptions"]))
 
 
+@pytest.mark.needs("linux")
+def test_features_name_the_control_groups(runjail: Runjail) -> None:
+    """features-linux.md: engines look whether systemd's manager can be asked for."""
+    groups = json.loads(runjail.ok("features").stdout)["linux"]["cgroup"]
+
+    assert groups == {"v1": True, "v2": True, "systemd": True, "systemdUser": True, "rdma": False}
+
+
 @pytest.mark.parametrize(
     "words", [["--help"], ["-h"], ["help"], [], ["create", "--help"], ["exec", "-h"], ["help", "kill"]]
 )
