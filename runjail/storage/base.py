@@ -11,7 +11,6 @@ may get new attributes; every other entry may share its inode with lower layers,
 from __future__ import annotations
 
 import re
-from typing import Protocol
 
 from runjail import log
 from runjail.errors import StorageError
@@ -21,11 +20,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
-    from typing import Self
+    from typing import Protocol, Self
 
     from runjail.storage.store_lock import Lock
 
     Say = Callable[[str], None]
+else:
+    Protocol = object  # each run of an image would import typing for it
 
 KEY_SIZE = 32  # bytes of an AES-256 key
 HEX_DIGITS = {"sha256": 64, "sha512": 128}

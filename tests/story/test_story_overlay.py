@@ -1,0 +1,74 @@
+"""Overlays under whole containers: the mount of a root outlives runjail, and its absence is in nobody's way."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from runjail.storage import overlay_mount
+from tests.storage.kinds import mounts
+from tests.story.conftest import Teller
+
+pytestmark = [
+    pytest.mark.needs("root", "overlay"),
+    pytest.mark.parametrize("location", ["overlay"], indirect=True),
+]
+
+
+def started(teller: Teller, image: str) -> int:
+    """Run a container of an image in the background. Returns its init."""
+    teller.ok("run", "--image", image, "-d", "stays", "--", "/bin/sleep", "600")
+    return int(json.loads(teller.ok("state", "stays"))["pid"])
+
+
+def test_a_run_copies_nothing(teller: Teller, hello: str, tmp_path: Path) -> None:
+    started(teller, hello)
+    (root,) = teller.store.roots()
+    own = {path.name for path in (Path(root.path).parent / "upper").rglob("*") if path.is_file()}
+
+    assert own <= {"resolv.conf"}, "what the host's is mounted over"
+    assert mounts(tmp_path) == [root.path]
+    assert teller.ok("exec", "stays", "/bin/sh", "-c", "echo mine >/tmp/x; cat /tmp/x") == "mine\n"
+    assert (Path(root.path).parent / "upper/tmp/x").read_text() == "mine\n"
+    teller.ok("delete", "--force", "stays")
+    assert mounts(tmp_path) == []
+
+
+def test_after_a_boot(teller: Teller, hello: str, tmp_path: Path) -> None:
+    """Neither processes nor mounts are there: delete cleans, and the image runs again."""
+    os.kill(started(teller, hello), signal.SIGKILL)
+    end = time.monotonic() + 10
+    while json.loads(teller.ok("state", "stays"))["status"] != "stopped":
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    for place in mounts(tmp_path):
+        assert overlay_mount.unmount(place)
+    teller.ok("delete", "--force", "stays")
+
+    assert teller.left() == {"roots": [], "bundles": [], "containers": []}
+    assert teller.ok("run", "--image", hello, "one") == "Hello World!\n"
+
+
+def test_prune_after_a_boot_that_emptied_the_state(teller: Teller, hello: str, tmp_path: Path) -> None:
+    os.kill(started(teller, hello), signal.SIGKILL)
+    time.sleep(0.1)
+    teller.ok("delete", "--force", "stays")
+    teller.store.create_rootfs("orphan", teller.store.layers()[0].chain, properties={"container": "/nonexistent"})
+    assert len(mounts(tmp_path)) == 1
+    for place in mounts(tmp_path):
+        overlay_mount.unmount(place)
+
+    assert teller.json("image", "prune")["roots"] == ["orphan"]
+    assert teller.ok("run", "--image", hello, "one") == "Hello World!\n"
+
+
+def test_a_container_may_not_reach_what_is_below(teller: Teller, hello: str) -> None:
+    """It removes and changes what it likes; the layer stays as it was for the next one."""
+    script = "rm -rf /etc; mkdir /etc; echo x >/etc/mine; rm /bin/busybox"
+    teller.ok("run", "--image", hello, "one", "--", "/bin/sh", "-c", script)
+
+    assert teller.ok("run", "--image", hello, "two") == "Hello World!\n"
+    assert teller.ok("run", "--image", hello, "three", "--", "/bin/cat", "/etc/hosts") == "127.0.0.1 localhost\n"
