@@ -100,6 +100,7 @@ class Host:
     def boot_id(self): return "b"
     def enter(self, host_state, keep): pass
     def restrict_calls(self): pass
+    def label_program(self, process): pass
     def apply_credentials(self, process): pass
 
 runtime = Runtime(Host(), sys.argv[2] + "/state")
