@@ -23,6 +23,14 @@ KINDS = {"mnt": "mount", "net": "network"}  # config.json's words for the kernel
 # Where linux.resources has what `update` changes
 PLACES = {
     "memory_limit": ("memory", "limit"),
+    "swappiness": ("memory", "swappiness"),
+    "oom_killer_off": ("memory", "disableOOMKiller"),
+    "check_before_update": ("memory", "checkBeforeUpdate"),
+    "cpu_idle": ("cpu", "idle"),
+    "cpu_burst": ("cpu", "burst"),
+    "realtime_period": ("cpu", "realtimePeriod"),
+    "realtime_runtime": ("cpu", "realtimeRuntime"),
+    "class_id": ("network", "classID"),
     "memory_reservation": ("memory", "reservation"),
     "memory_swap": ("memory", "swap"),
     "cpu_shares": ("cpu", "shares"),

@@ -38,7 +38,8 @@ def update(container_id: str, resources: Resources, runtime: Runtime) -> None:
             before=rules,
         ):
             container.host.apply(step, host_state, note_once)
-        changed = {name: value for name, value in to_data(resources).items() if value is not None}  # type: ignore[attr-defined]
+        told = to_data(resources).items()  # type: ignore[attr-defined]
+        changed = {name: value for name, value in told if isinstance(value, (int, str)) and value is not False}
         container.state.updates = {**container.state.updates, **changed}
         container.save()
         if container.state.nri_plugins:

@@ -5,10 +5,10 @@ Go clients write 0 for "no number given" in memory and cpu, so there 0 counts as
 
 from __future__ import annotations
 
-from runjail.sizes import read_number
-from runjail.spec.model import DeviceRule, Linux, LinuxDevice, Namespace, Resources
+from runjail.spec.model import DeviceRule, Linux, LinuxDevice, Namespace
 from runjail.spec.problems import any_of, quote
 from runjail.spec.process import read_label
+from runjail.spec.resources import read_resources
 from runjail.spec.seccomp import read_seccomp
 
 TYPE_CHECKING = False
@@ -28,7 +28,6 @@ SETTINGS = {
     "ipc": ("kernel.msg", "kernel.sem", "kernel.shm", "fs.mqueue."),
     "uts": ("kernel.domainname",),
 }
-LAST_CPU = 65535
 NUMBERS = (("major", 4095), ("minor", 1048575))  # the widths of dev_t in mknod(2)
 
 
@@ -53,51 +52,6 @@ def read_linux(linux: Reader) -> Linux:
         mount_label=read_label(linux, "mountLabel"),
         seccomp=read_seccomp(linux.section("seccomp")),
     )
-
-
-def read_resources(resources: Reader) -> Resources:
-    """Read and check linux.resources or the document of `update`."""
-    memory, cpu, pids = resources.section("memory"), resources.section("cpu"), resources.section("pids")
-    limit, swap = _read_size(memory, "limit"), _read_size(memory, "swap")
-    if limit is not None and swap is not None and 0 < swap < limit:
-        memory.refuse(f"counts memory too, so it must be at least the limit {limit}, not {swap}", "swap")
-    period = cpu.number("period") or None
-    if period is not None and not 1000 <= period <= 1_000_000:
-        cpu.refuse(f"must be between 1000 and 1000000 microseconds, not {period}", "period")
-    quota = cpu.number("quota") or None
-    return Resources(
-        memory_limit=limit,
-        memory_reservation=_read_size(memory, "reservation"),
-        memory_swap=swap,
-        cpu_shares=cpu.number("shares") or None,
-        cpu_quota=quota if quota is None else max(quota, -1),
-        cpu_period=period,
-        cpus=_read_numbers(cpu, "cpus"),
-        mems=_read_numbers(cpu, "mems"),
-        pids_limit=_at_least_minus_one(pids, "limit", pids.number("limit")),
-    )
-
-
-def _read_size(memory: Reader, key: str) -> int | None:
-    return _at_least_minus_one(memory, key, memory.number(key) or None)
-
-
-def _at_least_minus_one(section: Reader, key: str, value: int | None) -> int | None:
-    if value is not None and value < -1:
-        section.refuse(f"must be -1 for no limit, or not negative, not {value}", key)
-    return value
-
-
-def _read_numbers(cpu: Reader, key: str) -> str | None:
-    """Return a list of CPUs or memory nodes, `0-2,5`, as written."""
-    text = cpu.text(key)
-    for piece in text.split(",") if text else ():
-        first, dash, last = piece.partition("-")
-        low = read_number(first, LAST_CPU)
-        if low is None or (dash and read_number(last, LAST_CPU, low) is None):
-            cpu.refuse(f"must be a list such as 0-2,5, not {quote(text)}", key)
-            break
-    return text or None
 
 
 def _read_namespaces(linux: Reader) -> tuple[Namespace, ...] | None:

@@ -137,10 +137,23 @@ class FreeBSD(Record):
     jail: Jail = Jail()
 
 
+class BlockLimit(Record):
+    """One limit of linux.resources.blockIO.
+
+    kind: weight, leaf_weight, rbps, wbps, riops or wiops. device: `major:minor`, "" for the weight of the whole group.
+    """
+
+    kind: str
+    device: str
+    value: int
+
+
 class Resources(Record):
     """linux.resources, and the document of `update`.
 
-    Sizes in bytes, -1 for "no limit"; quota and period in microseconds.
+    Sizes in bytes, -1 for "no limit"; quota, period, burst and the two of realtime in microseconds. hugepages: pairs of
+    page size, `2MB`, and limit. priorities: pairs of interface and number. rdma: device, handles, objects. unified:
+    pairs of a file of cgroup v2 and its content.
     """
 
     memory_limit: int | None = None
@@ -152,6 +165,19 @@ class Resources(Record):
     cpus: str | None = None
     mems: str | None = None
     pids_limit: int | None = None
+    swappiness: int | None = None
+    oom_killer_off: bool = False
+    check_before_update: bool = False
+    cpu_idle: int | None = None
+    cpu_burst: int | None = None
+    realtime_period: int | None = None
+    realtime_runtime: int | None = None
+    hugepages: tuple[tuple[str, int], ...] = ()
+    block: tuple[BlockLimit, ...] = ()
+    class_id: int | None = None
+    priorities: tuple[tuple[str, int], ...] = ()
+    rdma: tuple[tuple[str, int | None, int | None], ...] = ()
+    unified: tuple[tuple[str, str], ...] = ()
 
 
 class Namespace(Record):

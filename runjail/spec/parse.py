@@ -10,11 +10,12 @@ from runjail import files, jsonio
 from runjail.errors import InvalidConfig, UnreadableFile
 from runjail.spec import validate
 from runjail.spec.freebsd import read_freebsd
-from runjail.spec.linux import read_linux, read_resources
+from runjail.spec.linux import read_linux
 from runjail.spec.model import Hook, Hooks, Linux, Mount, Process, Resources, Root, Spec
 from runjail.spec.problems import quote
 from runjail.spec.process import read_environment, read_process
 from runjail.spec.reader import Reader, Report
+from runjail.spec.resources import read_resources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

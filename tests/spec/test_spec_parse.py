@@ -6,7 +6,7 @@ import pytest
 
 from runjail.errors import InvalidConfig
 from runjail.spec.model import Device, Hook, Linux, Resources, Rlimit, User
-from runjail.spec.parse import parse, parse_process, parse_resources
+from runjail.spec.parse import parse, parse_process
 from tests.spec.bad_configs import CONFIG
 from tests.spec.documents import CONFIGS
 
@@ -357,35 +357,3 @@ def test_linux_properties_that_nothing_applies(key: str) -> None:
 
 def test_the_label_of_mounts() -> None:
     assert parse(CONFIG | {"linux": {"mountLabel": "u:r:t:s0:c1,c2"}}, "linux").linux.mount_label == "u:r:t:s0:c1,c2"
-
-
-def test_resources() -> None:
-    document = {
-        "memory": {"limit": 1024, "reservation": 512, "swap": -1, "kernel": 5},
-        "cpu": {"shares": 512, "quota": -1, "period": 100000, "cpus": "0-2,5", "mems": "0"},
-        "pids": {"limit": 0},
-        "blockIO": {"weight": 10},
-        "hugepageLimits": [],
-    }
-
-    assert parse_resources(document) == Resources(1024, 512, -1, 512, -1, 100000, "0-2,5", "0", 0)
-
-
-def test_zero_means_no_number_for_memory_and_cpu() -> None:
-    """Go clients send the zero of a field they do not set; runc reads it so. A limit of 0 processes is a limit."""
-    zeros = {
-        "memory": {"limit": 0, "reservation": 0, "swap": 0},
-        "cpu": {"shares": 0, "quota": 0, "period": 0, "cpus": "", "mems": ""},
-    }
-
-    assert parse_resources(zeros) == parse_resources({}) == Resources()
-
-
-def test_any_negative_quota_means_none() -> None:
-    assert parse_resources({"cpu": {"quota": -5}}).cpu_quota == -1
-
-
-@pytest.mark.parametrize("cpus", ["-1", "1-", "a", "0 1", "0,,1", "70000", "0x1", "\u0661"])
-def test_lists_of_cpus(cpus: str) -> None:
-    with pytest.raises(InvalidConfig):
-        parse_resources({"cpu": {"cpus": cpus}})

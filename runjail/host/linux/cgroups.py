@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from runjail.steps import Cgroup
 
 TOP = "/sys/fs/cgroup"
-CONTROLLERS = ("memory", "cpu", "cpuacct", "cpuset", "pids", "freezer", "devices", "blkio", "io", "hugetlb")
+CONTROLLERS = tuple(
+    "memory cpu cpuacct cpuset pids freezer devices blkio io hugetlb net_cls net_prio rdma".split()
+)  # of either version
+BFQ = {f"blkio.{name}": f"blkio.bfq.{name}" for name in ("weight", "weight_device")}  # kernels have one or the other
 ENFORCING = ("memory", "cpu", "cpuset", "pids")
 MARK = "trusted.runjail"  # extended attribute of the groups that we made
 NO_MARKS = errno.EOPNOTSUPP  # of a kernel whose groups have no attributes
@@ -55,9 +58,9 @@ def apply(change: Change, step: Cgroup) -> None:
 
 def create(step: Cgroup, host_state: HostState, note: UndoLog) -> None:
     """Make the group where it is missing, then set its limits and the policy for devices."""
-    from runjail.host.linux import cgroup_users, devices
+    from runjail.host.linux import cgroup_settings, cgroup_users, devices
 
-    wanted = _settings(step.resources)
+    wanted = cgroup_settings.settings(step.resources, unified())
     if not host_state.cgroup:
         path = _unused(step.path) if step.own else step.path
         made = [above for directory in directories(path) for above in missing(directory)]
@@ -74,9 +77,21 @@ def create(step: Cgroup, host_state: HostState, note: UndoLog) -> None:
             raise HostError(f"the control group {path} is frozen")
         host_state.cgroup = path
         devices.hold(step.devices, host_state)
+    _check_usage(step.resources, host_state.cgroup)
     refused = [setting for setting in wanted if not _set(host_state.cgroup, *setting)]
     for setting in refused:  # while the one beside it had its old value: memory and swap, or quota and period in a pod
         _set(host_state.cgroup, *setting, again=True)
+
+
+def _check_usage(resources: Resources, path: str) -> None:
+    """Refuse a limit below what is in use now where that is asked for: it would end processes. Raises HostError."""
+    limit = resources.memory_limit
+    if not resources.check_before_update or limit is None or limit < 0:
+        return
+    file = f"{TOP}/{path}/memory.current" if unified() else f"{TOP}/memory/{path}/memory.usage_in_bytes"
+    usage = content(file).strip()
+    if usage.isdecimal() and limit < int(usage):
+        raise HostError(f"rejecting memory limit {limit} < usage {usage}")
 
 
 def _unused(path: str) -> str:
@@ -140,61 +155,14 @@ def _inherit(directory: str) -> None:
                     log.debug(f"control group {parent}: {controller}: {reason(error)}")
 
 
-def _settings(resources: Resources) -> list[tuple[str, str, str]]:
-    """Return (controller, file, value) in an order the kernel accepts."""
-    return _settings_v2(resources) if unified() else _settings_v1(resources)
-
-
-def _settings_v1(resources: Resources) -> list[tuple[str, str, str]]:
-    rows: list[tuple[str, str, int | str | None]] = [
-        ("memory", "memory.limit_in_bytes", resources.memory_limit),
-        ("memory", "memory.memsw.limit_in_bytes", _swap(resources)),
-        ("memory", "memory.soft_limit_in_bytes", resources.memory_reservation),
-        ("cpu", "cpu.shares", resources.cpu_shares),
-        ("cpu", "cpu.cfs_period_us", resources.cpu_period),
-        ("cpu", "cpu.cfs_quota_us", resources.cpu_quota),
-        ("cpuset", "cpuset.cpus", resources.cpus),
-        ("cpuset", "cpuset.mems", resources.mems),
-        ("pids", "pids.max", _maximum(resources.pids_limit)),
-    ]
-    return [(controller, file, str(value)) for controller, file, value in rows if value not in (None, "")]
-
-
-def _settings_v2(resources: Resources) -> list[tuple[str, str, str]]:
-    quota, period = resources.cpu_quota, resources.cpu_period
-    swap = _swap(resources)
-    if swap is not None and swap > 0 and resources.memory_limit is not None:
-        swap = max(swap - resources.memory_limit, 0)  # v1 counts memory and swap together, v2 swap alone
-    maximum = None if quota is None and period is None else f"{_maximum(quota) or 'max'} {period or 100000}"
-    shares = min(max(resources.cpu_shares, 2), 262144) if resources.cpu_shares else 0  # as v1 does
-    rows: list[tuple[str, str, str | None]] = [
-        ("memory", "memory.max", _maximum(resources.memory_limit)),
-        ("memory", "memory.swap.max", _maximum(swap)),
-        ("memory", "memory.low", _maximum(resources.memory_reservation)),
-        ("cpu", "cpu.max", maximum),
-        ("cpu", "cpu.weight", str(1 + (shares - 2) * 9999 // 262142) if shares else None),
-        ("cpuset", "cpuset.cpus", resources.cpus),
-        ("cpuset", "cpuset.mems", resources.mems),
-        ("pids", "pids.max", _maximum(resources.pids_limit)),
-    ]
-    return [(controller, file, value) for controller, file, value in rows if value]
-
-
-def _swap(resources: Resources) -> int | None:
-    """Return the limit of memory and swap together; without one for memory, an old one would still hold memory."""
-    return -1 if resources.memory_limit == -1 and resources.memory_swap is None else resources.memory_swap
-
-
-def _maximum(value: int | None) -> str | None:
-    return None if value is None else "max" if value < 0 else str(value)
-
-
 def _set(path: str, controller: str, file: str, value: str, again: bool = False) -> bool:
     """Set a limit. False when the kernel finds the value invalid; the second time that is an error."""
     target = f"{TOP}/{path}/{file}" if unified() else f"{TOP}/{controller}/{path}/{file}"
     try:
         write(target, value)
     except FileNotFoundError:
+        if file in BFQ:
+            return _set(path, controller, BFQ[file], value, again)
         log.warning(f"not enforced: {file} (no such file in this kernel's control groups)")
     except OSError as error:
         if error.errno == errno.EINVAL and not again:
