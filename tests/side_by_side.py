@@ -36,10 +36,22 @@ def group_of(item: pytest.Item) -> str | None:
 
 
 def arrange(items: list[pytest.Item]) -> dict[str, str]:
-    """Put groups first, so that the rest fills the other workers' time. Returns the groups by node id."""
+    """Put groups first, then files with slow tests; the rest fills the workers' time. Returns groups by node id."""
     order, found = list(dict.fromkeys(GROUPS.values())), {item.nodeid: group_of(item) for item in items}
-    items.sort(key=lambda item: order.index(group) if (group := found[item.nodeid]) else len(order))
+    slow = {file_of(item.nodeid) for item in items if any(item.iter_markers("slow"))}
+
+    def place(item: pytest.Item) -> int:
+        if group := found[item.nodeid]:
+            return order.index(group)
+        return len(order) + (file_of(item.nodeid) not in slow)
+
+    items.sort(key=place)
     return {nodeid: group for nodeid, group in found.items() if group}
+
+
+def file_of(nodeid: str) -> str:
+    """Return the file of a test."""
+    return nodeid.partition("::")[0]
 
 
 def is_worker(config: pytest.Config) -> bool:
@@ -94,7 +106,7 @@ class Controller:
             def _split_scope(self, nodeid: str) -> str:
                 if self.groups is None:
                     self.groups = json.loads(told.read_text(encoding="utf-8"))["groups"]
-                return self.groups.get(nodeid) or nodeid.partition("::")[0]
+                return self.groups.get(nodeid) or file_of(nodeid)
 
             def remove_node(self, node: Any) -> str | None:
                 """Return the test that ended a worker, which no other worker must try: it would end that, too."""
@@ -116,8 +128,11 @@ class Controller:
 
 
 def options() -> list[str]:
-    """Return the words that make pytest run tests side by side, none where xdist is missing."""
-    return ["-n", str(max(2, min(MOST, os.cpu_count() or 1)))] if find_spec("xdist") else []
+    """Return the words that make pytest run tests side by side, none where xdist is missing.
+
+    One worker more than there are processors: tests wait as often as they compute.
+    """
+    return ["-n", str(min(MOST, 1 + (os.cpu_count() or 1)))] if find_spec("xdist") else []
 
 
 if __name__ == "__main__":

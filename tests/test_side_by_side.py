@@ -37,7 +37,7 @@ class Item(FakeItem):
 
 
 def test_groups_come_first_and_hold_what_shares_a_need() -> None:
-    """The rest keeps its order, which is that of its files."""
+    """Files with slow tests come next; otherwise the order stays, which is that of files."""
     mark = pytest.mark
     items: list[Any] = [
         Item("a.py::one"),
@@ -45,18 +45,20 @@ def test_groups_come_first_and_hold_what_shares_a_need() -> None:
         Item("b.py::three"),
         Item("b.py::four", mark.needs("docker-registry", "zfs")),
         Item("c.py::five", mark.peers("buildah")),
+        Item("c.py::six", mark.slow),
+        Item("c.py::seven"),
     ]
 
     groups = side_by_side.arrange(items)
 
     assert groups == {"a.py::two": "podman", "b.py::four": "zfs", "c.py::five": "podman"}
-    assert [item.nodeid[-4:] for item in items] == ["four", ":two", "five", ":one", "hree"]
+    assert [item.nodeid[-4:] for item in items] == ["four", ":two", "five", ":six", "even", ":one", "hree"]
 
 
 def test_as_many_workers_as_processors_within_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     """And none where xdist is missing."""
     monkeypatch.setattr(side_by_side, "find_spec", lambda name: name == "xdist")
-    for processors, workers in ((1, "2"), (3, "3"), (64, "4"), (None, "2")):
+    for processors, workers in ((1, "2"), (2, "3"), (64, "4"), (None, "2")):
         monkeypatch.setattr(os, "cpu_count", lambda found=processors: found)
         assert side_by_side.options() == ["-n", workers]
     monkeypatch.setattr(side_by_side, "find_spec", lambda _name: None)

@@ -21,7 +21,7 @@ from tests.container.harness import Life, until
 from tests.container.test_life_kills import MAX_STEPS, Victim
 from tests.demo.leftovers import Leftovers
 
-pytestmark = pytest.mark.linux
+pytestmark = [pytest.mark.linux, pytest.mark.slow]
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 HARMLESS = (signal.SIGCONT, signal.SIGWINCH, signal.SIGPIPE, signal.SIGCHLD)

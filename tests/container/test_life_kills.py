@@ -15,7 +15,7 @@ from tests.container.harness import Life, is_alive, tree, until
 from tests.demo.leftovers import Leftovers
 
 # A verb for each of up to 200 steps, which takes an emulated machine more than the usual five minutes
-pytestmark = pytest.mark.limit(1800)
+pytestmark = [pytest.mark.limit(1800), pytest.mark.slow]
 KILLER = str(Path(__file__).with_name("fault_injection.py"))
 MAX_STEPS = 400
 

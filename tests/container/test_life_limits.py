@@ -30,8 +30,8 @@ def limits(life: Life, **resources: Any) -> None:
     life.bundle.config["linux"]["resources"] = resources
 
 
-def stats(life: Life) -> dict[str, Any]:
-    data: dict[str, Any] = json.loads(life.runjail.ok("events", "--stats", "c").stdout)["data"]
+def stats(life: Life, id: str = "c") -> dict[str, Any]:
+    data: dict[str, Any] = json.loads(life.runjail.ok("events", "--stats", id).stdout)["data"]
     return data
 
 
@@ -139,15 +139,17 @@ def test_cpus_are_those_named(limited: Life) -> None:
 def test_a_limit_for_a_container_that_had_none(limited: Life) -> None:
     """Its processes are put into a group then."""
     del limited.bundle.config["linux"]["cgroupsPath"]
-    limited.sleep()
+    id = f"c{os.getpid()}"  # nobody else's group on this machine
+    limited.start("/bin/sleep", "600", id=id)
 
-    limited.runjail.ok("update", "--pids-limit", "10", "c")
+    limited.runjail.ok("update", "--pids-limit", "10", id)
 
-    assert stats(limited)["pids"] == {"current": 1, "limit": 10}
-    result = limited.runjail("exec", "c", "/bin/sh", "-c", "for i in 1 2 3 4 5 6 7 8 9 10; do sleep 5 & done; wait")
+    group = Path("/sys/fs/cgroup", "" if V2 else "pids", "runjail", id)
+    assert stats(limited, id)["pids"] == {"current": 1, "limit": 10} and group.exists()
+    result = limited.runjail("exec", id, "/bin/sh", "-c", "for i in 1 2 3 4 5 6 7 8 9 10; do sleep 5 & done; wait")
     assert "fork" in result.stderr
-    limited.runjail.ok("delete", "-f", "c")
-    assert not os.path.exists("/sys/fs/cgroup/pids/runjail/c") and not os.path.exists("/sys/fs/cgroup/runjail/c")
+    limited.runjail.ok("delete", "-f", id)
+    assert not group.exists()
 
 
 def test_limits_shown_read_only_cannot_be_changed_inside(limited: Life) -> None:

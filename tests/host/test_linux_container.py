@@ -167,15 +167,16 @@ def test_limits_of_the_control_group(life: Life) -> None:
 def test_first_limits_for_a_running_container(life: Life) -> None:
     """update makes a control group where there was none, and puts everybody into it; delete removes it."""
     del life.bundle.config["linux"]["cgroupsPath"]
-    life.start("/bin/sh", "-c", "sleep 600 & wait")
-    life.runjail.ok("update", "--pids-limit", "20", "c")
-    pid = life.runjail.state("c")["pid"]
+    id = f"c{os.getpid()}"  # nobody else's group on this machine
+    life.start("/bin/sh", "-c", "sleep 600 & wait", id=id)
+    life.runjail.ok("update", "--pids-limit", "20", id)
+    pid = life.runjail.state(id)["pid"]
     with open(f"/proc/{pid}/cgroup", encoding="utf-8") as file:
         groups = file.read()
-    assert "runjail/c" in groups
-    life.runjail.ok("delete", "-f", "c")
+    assert f"runjail/{id}\n" in groups
+    life.runjail.ok("delete", "-f", id)
 
-    assert not [path for path, _names, _files in os.walk("/sys/fs/cgroup") if path.endswith("runjail/c")]
+    assert not [path for path, _names, _files in os.walk("/sys/fs/cgroup") if path.endswith(f"runjail/{id}")]
 
 
 @pytest.mark.needs("cgroups")

@@ -19,6 +19,7 @@ from runjail.storage.zfs_open import open_at as open_zfs
 from tests.storage.kinds import KINDS, mounts
 from tests.storage.layers import A, B, add, names
 
+pytestmark = pytest.mark.slow
 STEP = 4
 FILES = {"etc/motd": "hello", "bin/sh": "#!"}
 

@@ -13,7 +13,7 @@ from tests.container import fault_injection
 from tests.image.registry_server import DockerRegistry
 from tests.story.conftest import Keys, Teller
 
-pytestmark = pytest.mark.needs("root")
+pytestmark = [pytest.mark.needs("root"), pytest.mark.slow]
 MAX_STEPS = 1000
 Look = Callable[[], object]
 
