@@ -1,13 +1,14 @@
 """The documents say what the program does: names, tables, links and error texts are compared."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from runjail import errors
-from runjail.cli.image.table import VERBS as IMAGE_VERBS
-from runjail.cli.table import GLOBALS, VERBS
+from runjail.cli.args import GLOBALS, Option
+from tests.cli.verbs import modules
 
 TOP = Path(__file__).resolve().parent.parent
 PAGES = sorted([*TOP.glob("*.md"), *TOP.glob("docs/**/*.md"), *TOP.glob("bundles/**/*.md")])
@@ -90,25 +91,29 @@ def described_options(section: str) -> dict[str, set[str]]:
     return found
 
 
+def explained(options: Iterable[Option]) -> set[str]:
+    """Return the long names of options that do something; the others have no explanation."""
+    return {option.name for option in options if option.help}
+
+
 def test_manual_page_has_every_verb_and_option() -> None:
-    """The page describes what the verb table explains, no more and no less; ignored options have no explanation."""
-    explained = {"global": {name for name, _short, _value, text in GLOBALS if text}}
-    for verb, (_function, _positionals, options, about) in VERBS.items():
-        if about:
-            explained[verb] = {name for name, _short, _value, text in options if text}
+    """The page describes what the modules of the verbs explain, no more and no less."""
+    expected = {"global": explained(GLOBALS)}
+    for name, verb in modules().items():
+        if verb.HELP and " " not in name:
+            expected[name] = explained(verb.OPTIONS)
     described = described_options(MANUAL.split(".Ss Global options", 1)[1].split(".Sh ENVIRONMENT")[0])
     described["run"] |= described["create"]  # the page says that these work as well
 
-    assert described == explained
+    assert described == expected
 
 
 def test_the_page_of_images_has_every_verb_and_option() -> None:
     """The same for the verbs of `runjail image`."""
-    explained = {
-        verb: {name for name, _short, _value, text in options if text and len(name) > 1}
-        for verb, (_function, _positionals, options, _about) in IMAGE_VERBS.items()
+    expected = {
+        name.split()[1]: explained(verb.OPTIONS) for name, verb in modules().items() if name.startswith("image ")
     }
 
     described = described_options(IMAGES.split(".Sh COMMANDS", 1)[1].split(".Sh ENVIRONMENT")[0])
 
-    assert described == explained | {"global": set()}
+    assert described == expected | {"global": set()}

@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    from runjail.cli.main import Context
+    from runjail.cli.context import Context
     from runjail.container.container import Runtime
     from runjail.host.base import Host
     from runjail.shim.machine import Engine, Machine
@@ -33,11 +33,11 @@ def main() -> NoReturn:
 
 def _engine(exposed: str) -> Engine:
     """Return the engine of this machine. A `delete` that has nothing to do needs none."""
-    from runjail.cli.args import Args
-    from runjail.cli.main import Context
+    from runjail.cli.args import GLOBALS, Args
+    from runjail.cli.context import Context
     from runjail.shim.machine import Engine
 
-    context = Context(Args())
+    context = Context(Args(GLOBALS))
     host = context.host()
 
     def runtime(root: str) -> Runtime:

@@ -1,31 +1,31 @@
-"""Help texts and shell completion, rendered by click from the same table that command lines are read by."""
+"""Help texts, rendered by click from the modules of the verbs, which command lines are read by."""
 
 from __future__ import annotations
 
-import importlib
+from importlib import import_module
 
 import click
 
-from runjail.cli.table import GLOBALS, GROUPS, VERBS
+from runjail.cli.args import GLOBALS
+from runjail.cli.verbs import GROUPS, VERBS
 from runjail.storage.open import forms
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    Row = tuple[str, tuple[str, ...], tuple[tuple[str, str, str, str], ...], str]
+    from runjail.cli.args import Option
 
 
-def _options(rows: Sequence[tuple[str, str, str, str]]) -> list[click.Parameter]:
-    """Turn rows into click options; those without a text belong to other runtimes and are not shown."""
-    options: list[click.Parameter] = []
-    for name, letters, kind, text in rows:
-        if text and name != "help":
-            spelled = [f"--{name}", *[f"-{letter}" for letter in letters]]
-            options.append(
-                click.Option(spelled, is_flag=not kind, metavar=kind or None, help=text.replace("{stores}", forms()))
-            )
-    return options
+def _options(options: Sequence[Option]) -> list[click.Parameter]:
+    """Turn options into click's; those without a text belong to other runtimes and are not shown."""
+    found: list[click.Parameter] = []
+    for option in options:
+        if option.help and option.name != "help":
+            spelled = [f"--{option.name}", *[f"-{letter}" for letter in option.letters]]
+            text = option.about.replace("{stores}", forms())
+            found.append(click.Option(spelled, is_flag=not option.kind, metavar=option.metavar or None, help=text))
+    return found
 
 
 def _positionals(names: tuple[str, ...]) -> list[click.Parameter]:
@@ -37,10 +37,15 @@ def _positionals(names: tuple[str, ...]) -> list[click.Parameter]:
     ]
 
 
-def _add(group: click.Group, verbs: Mapping[str, Row]) -> None:
-    for verb, (_, positionals, options, text) in verbs.items():
-        params = _options(options) + _positionals(positionals)
-        group.add_command(click.Command(verb, params=params, help=f"{text[:1].upper()}{text[1:]}.", hidden=not text))
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def _add(group: click.Group, verbs: Mapping[str, str]) -> None:
+    for name, module in verbs.items():
+        verb = import_module(module)
+        params = _options(verb.OPTIONS) + _positionals(verb.ARGS)
+        group.add_command(click.Command(name, params=params, help=_sentence(verb.HELP), hidden=not verb.HELP))
 
 
 def program() -> click.Group:
@@ -52,15 +57,16 @@ def program() -> click.Group:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     _add(group, VERBS)
-    for name, (module, text) in GROUPS.items():
-        inner = click.Group(name, help=f"{text[:1].upper()}{text[1:]}.")
-        _add(inner, importlib.import_module(module).VERBS)
+    for name, module in GROUPS.items():
+        package = import_module(module)
+        inner = click.Group(name, help=_sentence(package.HELP))
+        _add(inner, package.VERBS)
         group.add_command(inner)
     return group
 
 
-def show(words: list[str]) -> int:
-    """Print the help of the program, of one verb, or of a verb's verb."""
+def page(words: list[str]) -> str:
+    """Return the help of the program, of one verb, or of a verb's verb."""
     command: click.Command = program()
     context = click.Context(command, info_name="runjail")
     for word in words:
@@ -69,5 +75,4 @@ def show(words: list[str]) -> int:
             break
         command = found
         context = click.Context(command, info_name=command.name, parent=context)
-    click.echo(command.get_help(context))
-    return 0
+    return f"{command.get_help(context)}\n"

@@ -1,37 +1,36 @@
-"""Help texts where click is not installed: the same table, rendered with what Python brings."""
+"""Help texts where click is not installed: of the same modules, rendered with what Python brings."""
 
 from __future__ import annotations
 
-import importlib
+from importlib import import_module
 
-from runjail.cli.table import GLOBALS, GROUPS, VERBS
+from runjail.cli.args import GLOBALS
+from runjail.cli.verbs import GROUPS, VERBS
 from runjail.storage.open import forms
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    Option = tuple[str, str, str, str]
+    from runjail.cli.args import Option
 
 COLUMN = 28  # where explanations start
 
 
-def show(words: list[str]) -> int:
-    """Print the help of the program, of one verb, or of a verb's verb."""
-    from runjail.cli.main import write_stdout
-
-    group = GROUPS.get(words[0]) if words else None
-    verbs = importlib.import_module(group[0]).VERBS if group else VERBS
-    verb = words[1] if group and len(words) > 1 else words[0] if words and not group else ""
-    if verb in verbs:
-        _, positionals, options, text = verbs[verb]
-        usage = " ".join(["runjail", *(words[:1] if group else []), verb, "[OPTIONS]", *positionals])
-        return write_stdout(_page(usage, text, _options(options)))
+def page(words: list[str]) -> str:
+    """Return the help of the program, of one verb, or of a verb's verb."""
+    group = import_module(GROUPS[words[0]]) if words and words[0] in GROUPS else None
+    verbs = group.VERBS if group else VERBS
+    name = words[1] if group and len(words) > 1 else words[0] if words and not group else ""
+    if name in verbs:
+        verb = import_module(verbs[name])
+        usage = " ".join(["runjail", *(words[:1] if group else []), name, "[OPTIONS]", *verb.ARGS])
+        return _page(usage, verb.HELP, _options(verb.OPTIONS))
+    about = {verb: import_module(module).HELP for verb, module in (verbs if group else verbs | GROUPS).items()}
     if group:
-        return write_stdout(_page(f"runjail {words[0]} COMMAND [ARGS]...", group[1], _commands(verbs)))
-    every = VERBS | {name: ("", (), (), about) for name, (_, about) in GROUPS.items()}
+        return _page(f"runjail {words[0]} COMMAND [ARGS]...", group.HELP, _commands(about))
     usage = "runjail [OPTIONS] COMMAND [ARGS]..."
-    return write_stdout(_page(usage, "run OCI containers as FreeBSD jails", _options(GLOBALS), _commands(every)))
+    return _page(usage, "run OCI containers as FreeBSD jails", _options(GLOBALS), _commands(about))
 
 
 def _page(usage: str, text: str, *blocks: list[str]) -> str:
@@ -44,18 +43,18 @@ def _page(usage: str, text: str, *blocks: list[str]) -> str:
 def _options(options: Sequence[Option]) -> list[str]:
     """Return a line or two for each option; those without a text belong to other runtimes and are not shown."""
     lines = ["Options:"]
-    for name, letters, kind, text in options:
-        if text:
-            spelled = ", ".join([*[f"-{letter}" for letter in letters], f"--{name}"])
-            lines += _row(f"{spelled} {kind}".rstrip(), text.replace("{stores}", forms()))
+    for option in options:
+        if option.help:
+            spelled = ", ".join([*[f"-{letter}" for letter in option.letters], f"--{option.name}"])
+            lines += _row(f"{spelled} {option.metavar}".rstrip(), option.about.replace("{stores}", forms()))
     return lines
 
 
-def _commands(verbs: dict[str, tuple[str, tuple[str, ...], tuple[Option, ...], str]]) -> list[str]:
+def _commands(about: Mapping[str, str]) -> list[str]:
     lines = ["Commands:"]
-    for verb in sorted(verbs):
-        if verbs[verb][3]:
-            lines += _row(verb, verbs[verb][3])
+    for verb in sorted(about):
+        if about[verb]:
+            lines += _row(verb, about[verb])
     return lines
 
 

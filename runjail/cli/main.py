@@ -8,20 +8,18 @@ import os
 import sys
 
 from runjail import log
-from runjail.cli import args
-from runjail.cli.table import GLOBALS, GROUPS, VERBS
+from runjail.cli.args import GLOBALS, Args, find, options_end, parse
+from runjail.cli.context import Context, write_stdout
+from runjail.cli.verbs import GROUPS, VERBS
 from runjail.errors import RunjailError, UsageError, reason
 from runjail.host.base import MAX_DESCRIPTOR
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Any, NoReturn
 
-    from runjail.cli.args import Args
-    from runjail.container.container import Runtime
-    from runjail.host.base import Host
-    from runjail.nri.invoke import PluginChain
+    from runjail.cli.args import Option
 
 ENTERING = {"create", "exec", "run", "start"}  # put processes into containers
 UNDOING = ENTERING | {"delete"}  # leave something half done when they are killed
@@ -29,68 +27,7 @@ LATE = {"run", "image bundle"}  # their options may also follow the word before 
 OWN_FAILURE = {"exec": 255}  # runc's: 1 and up may be the program's
 MAX_PRESERVED = 1024
 MAX_LISTENING = 999
-SETTINGS = ("/usr/local/etc/runjail.toml", "/etc/runjail.toml")  # the first that exists, without $RUNJAIL_CONFIG
-NRI = ("/etc/nri", "/usr/local/etc/nri")  # configuration of plugins; the second on FreeBSD only
-NRI_BIN = ("/opt/nri/bin", "/usr/local/libexec/nri")  # the plugins themselves; likewise
-_GLOBAL = frozenset(option[0] for option in GLOBALS) - {"help", "version"}
-
-
-class Context:
-    """What every verb gets besides its own options. host and store are made when asked for."""
-
-    def __init__(self, parsed: Args, rest: list[str] | None = None, preserve: int = 0, listen: int = 0) -> None:
-        root = parsed.text("root") or os.environ.get("RUNJAIL_ROOT", "")
-        self.root = os.path.abspath(root) if root else ""
-        self.location = parsed.text("store") or os.environ.get("RUNJAIL_STORE", "")
-        self.nri_bin = os.path.abspath(parsed.text("nri-bin")) if parsed.text("nri-bin") else ""
-        self.systemd = parsed.flag("systemd-cgroup") or parsed.text("cgroup-manager") == "systemd"
-        self.rest = rest or []
-        self.preserve = preserve
-        self.listen = listen
-
-    def host(self) -> Host:
-        """Return the host of this machine."""
-        if sys.platform.startswith("freebsd"):
-            from runjail.host.freebsd.host import FreeBSDHost
-
-            return FreeBSDHost()
-        from runjail.host.linux.host import LinuxHost
-
-        return LinuxHost()
-
-    def runtime(self) -> Runtime:
-        """Return the containers of this machine below --root."""
-        from runjail.container.container import Runtime, default_root
-
-        host = self.host()
-        return Runtime(host, self.root or default_root(host.os), lambda: self.plugins(host), self.allowed_params)
-
-    def settings(self) -> str:
-        """Return the path of runjail.toml, "" when there is none."""
-        return os.environ.get("RUNJAIL_CONFIG") or next((path for path in SETTINGS if os.path.exists(path)), "")
-
-    def allowed_params(self) -> tuple[str, list[str]]:
-        """Return where runjail.toml is or would be, and which permissions it grants to annotations."""
-        path = self.settings()
-        if not path:
-            return SETTINGS[0], []
-        from runjail.settings import read
-
-        return path, read(path)["jail"].get("allow", [])
-
-    def plugins(self, host: Host) -> PluginChain | None:
-        """Return the NRI plugins that are configured. Where nothing is, this costs a look at a few names."""
-        settings = self.settings()
-        places = NRI if host.os == "freebsd" else NRI[:1]
-        names = [f"{place}/{name}" for place in places for name in ("conf.json", "resource.d")]
-        if not settings and not any(map(os.path.lexists, names)):
-            return None
-        from runjail.nri.invoke import configured
-
-        ours = os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(sys.argv[0]))), "libexec/runjail/nri")
-        programs = (*(NRI_BIN if host.os == "freebsd" else NRI_BIN[:1]), ours)
-        chain = configured(places, programs, settings, self.nri_bin)
-        return chain if chain.plugins else None
+_GLOBAL = frozenset(option.name for option in GLOBALS) - {"help", "version"}
 
 
 def main() -> NoReturn:
@@ -126,7 +63,7 @@ def run(argv: Sequence[str], own: bool = False) -> int:
     try:
         parsed, rest = _globals(argv)
         debug = parsed.flag("debug")
-        verb = parsed.words[0] if parsed.words else ""
+        verb = parsed.positionals[0] if parsed.positionals else ""
         exposed = ""
         if own and verb in ENTERING and sys.platform == "linux":
             from runjail.host.interpreter import secure
@@ -152,9 +89,9 @@ def run(argv: Sequence[str], own: bool = False) -> int:
 
 
 def _globals(argv: Sequence[str]) -> tuple[Args, list[str]]:
-    parsed = args.Args()
+    parsed = Args(GLOBALS)
     try:
-        return parsed, args.parse(argv[1:], GLOBALS, parsed, stop_after=1)
+        return parsed, parse(argv[1:], parsed, stop_after=1)
     except UsageError:  # belongs into the log, if that was named before the mistake
         _open_log(parsed)
         raise
@@ -165,50 +102,54 @@ def _dispatch(parsed: Args, verb: str, rest: list[str], exposed: str) -> int:
         return _version(parsed)
     if parsed.flag("help") or not verb or verb == "help":
         return _help(rest[:2])
-    verbs = VERBS
+    modules: Mapping[str, str] = VERBS
     if verb in GROUPS:
-        verbs, word, rest = _enter(verb, parsed, rest)
+        modules, word, rest = _enter(verb, parsed, rest)
         if parsed.flag("help") or not word:
             return _help([verb])
         verb = f"{verb} {word}"
-    if verb not in verbs:
+    if verb not in modules:
         _open_log(parsed)
         raise UsageError(f"unknown command {verb[:80]!r}")
-    function, positionals, options, _ = verbs[verb]
-    trailing = bool(positionals) and positionals[-1].endswith("...")
-    wanted, words, preserve, listen = args.Args(), [], 0, 0
+    return _call(verb, _load(modules[verb]), parsed, rest, exposed)
+
+
+def _enter(group: str, parsed: Args, rest: list[str]) -> tuple[Mapping[str, str], str, list[str]]:
+    """Return the verbs of a verb that has verbs, each with its whole name, which one is asked for, and what follows."""
+    more = Args(GLOBALS)
+    rest = parse(rest, more, stop_after=1)
+    parsed.options |= more.options
+    verbs = _load(GROUPS[group]).VERBS
+    whole = {f"{group} {word}": module for word, module in verbs.items()}
+    return whole, more.positionals[0] if more.positionals else "", rest
+
+
+def _call(verb: str, module: Any, parsed: Args, rest: list[str], exposed: str) -> int:
+    """Read a verb's own options and run it."""
+    wanted, words, preserve, listen = Args((*module.OPTIONS, *GLOBALS)), [], 0, 0
     problem: UsageError | None = None
     try:
-        stop = len(positionals) - 1 if trailing else -1  # what follows `exec ID` is its command's
-        words = args.parse(rest, (*options, *GLOBALS), wanted, stop, late=verb in LATE)
-        if any(option[0] == "preserve-fds" for option in options):
+        words = parse(rest, wanted, options_end(module.ARGS), late=verb in LATE)
+        if wanted.takes("preserve-fds"):
             preserve, listen = _preserved(wanted)
     except UsageError as error:  # reported once the log is open
         problem = error
     if wanted.flag("help"):
         return _help(verb.split())
-    _adopt(parsed, wanted, options)
+    _adopt(parsed, wanted, module.OPTIONS)
     _close_leaked(3 + preserve, [*parsed.all_values(), *wanted.all_values()])
     _open_log(parsed)
     if exposed:
         log.debug(exposed)
     if problem:
         raise problem
-    _check_words(verb, wanted.words, positionals)
+    _check_positionals(verb, wanted.positionals, module.ARGS)
     if verb in UNDOING or verb.startswith("image "):
         from runjail import signals
 
         signals.catch()
-    return _function(function)(wanted, Context(parsed, words, preserve, listen))
-
-
-def _enter(group: str, parsed: Args, rest: list[str]) -> tuple[dict[str, Any], str, list[str]]:
-    """Return the verbs of a verb that has verbs, each with its whole name, which one is asked for, and what follows."""
-    more = args.Args()
-    rest = args.parse(rest, GLOBALS, more, stop_after=1)
-    parsed.options |= more.options
-    verbs = _load(GROUPS[group][0]).VERBS
-    return {f"{group} {word}": row for word, row in verbs.items()}, more.words[0] if more.words else "", rest
+    code: int = module.run(wanted, Context(parsed, words, preserve, listen))
+    return code
 
 
 def _close_leaked(first: int, said: list[str]) -> None:
@@ -235,13 +176,14 @@ def _named_descriptor(text: str) -> int:
     return -1
 
 
-def _adopt(parsed: Args, wanted: Args, options: Sequence[args.Option]) -> None:
+def _adopt(parsed: Args, wanted: Args, options: Sequence[Option]) -> None:
     """Global options may also follow the verb, where the verb has no option of that name."""
-    own = {option[0] for option in options}
-    parsed.options |= {name: value for name, value in wanted.options.items() if name in _GLOBAL and name not in own}
+    parsed.options |= {
+        name: value for name, value in wanted.options.items() if name in _GLOBAL and not find(options, name)
+    }
 
 
-def _check_words(verb: str, words: list[str], positionals: tuple[str, ...]) -> None:
+def _check_positionals(verb: str, words: list[str], positionals: tuple[str, ...]) -> None:
     named = [name for name in positionals if not name.endswith("...")]
     needed = [name for name in named if not name.startswith("[")]
     if not len(needed) <= len(words) <= len(named):
@@ -286,35 +228,25 @@ def _open_log(parsed: Args) -> None:
         raise UsageError(wrong)
 
 
-def _function(path: str) -> Callable[[Args, Context], int]:
-    module, _, name = path.partition(":")
-    function: Callable[[Args, Context], int] = getattr(_load(module), name)
-    return function
-
-
 def _load(module: str) -> Any:
+    """Return a module by name, as importlib.import_module does, which is slower to import than what it imports."""
     __import__(module)
     return sys.modules[module]
 
 
 def _version(parsed: Args) -> int:
-    from runjail.cli.reports import version
+    """Print the version; the words `runjail version`, `commit:` and `spec:` are what callers look for."""
+    from runjail import __version__
 
-    return version(Context(parsed))
+    context = Context(parsed)
+    root = context.runtime().root
+    return write_stdout(f"runjail version {__version__}\ncommit: v{__version__}\nspec: 1.3.0\nrundir: {root}\n")
 
 
 def _help(words: list[str]) -> int:
     try:
-        from runjail.cli.help import show
+        from runjail.cli.help import page
     except ImportError:  # click is not installed
-        from runjail.cli.help_plain import show
+        from runjail.cli.help_plain import page
 
-    return show(words)
-
-
-def write_stdout(text: str) -> int:
-    """Write to standard output, whole. Returns exit code 0."""
-    data = text.encode("utf-8", "surrogateescape")
-    while data:
-        data = data[os.write(1, data) :]
-    return 0
+    return write_stdout(page(words))

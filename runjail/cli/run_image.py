@@ -1,56 +1,76 @@
-"""run --image, and what `delete` has to take back of it."""
+"""run --image: the bundle of an image, and what `delete` has to take back of it."""
 
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from functools import partial
 
-from runjail.cli.image.manage import storage_size, unpacked
 from runjail.cli.image.session import ImageSession
-from runjail.cli.main import Context
+from runjail.cli.process import add_volumes, change
 from runjail.errors import ContainerExists, StoreNotFound, UsageError
 from runjail.image.bundle import owned
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from runjail.cli.args import Args
+    from runjail.cli.context import Context
     from runjail.container.container import Runtime
     from runjail.image.bundle.owned import OwnedBundle
+    from runjail.image.resolve import Image
 
 
-def new_owned_bundle(args: Args, context: Context, states: Runtime) -> OwnedBundle:
-    """Return what makes the bundle of --image; leaving it takes the bundle back unless the container exists."""
+@contextmanager
+def owned_bundle(args: Args, context: Context, runtime: Runtime) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Make the bundle of --image and yield its path and config.json.
+
+    Leaving the context takes the bundle back unless the container exists by then.
+    """
     from runjail.container.query import is_used
 
-    container_id = args.words[0]
-    container = states.container(container_id)
+    container_id = args.positionals[0]
+    container = runtime.container(container_id)
     if args.text("bundle"):
         raise UsageError("run takes --bundle or --image, not both")
     if container.exists():
         raise ContainerExists(container_id)
+    images = ImageSession(args, context)
     name = f"{container_id[:200]}-{os.urandom(6).hex()}"  # the same id may exist below another --root
-    used = partial(is_used, states.host)
-    return owned.OwnedBundle(ImageSession(args, context).store, name, os.path.abspath(container.path), used)
+    used = partial(is_used, runtime.host)
+    with owned.OwnedBundle(images.store, name, os.path.abspath(container.path), used) as bundle:
+        yield bundle.path, _fill(bundle, images)
 
 
-def fill(making: OwnedBundle, args: Args, context: Context) -> dict[str, Any]:
-    """Unpack the image, give the bundle its root, and return its config.json, which is written there as well."""
-    from runjail.image.bundle.oci_config import LONGEST_HOSTNAME, config
-
-    images = ImageSession(args, context, store=making.store)
-    limit, network = storage_size(args), _network(args)
+def _fill(bundle: OwnedBundle, images: ImageSession) -> dict[str, Any]:
+    """Unpack the image, give the bundle its root, and return its config.json: written once, with every option."""
+    args, limit = images.args, images.storage_size()
+    options: dict[str, Any] = {}  # first: a mistake in one costs no download
+    add_volumes(options, args.many("volume"))
+    network = _network(args)
     with images.content.lease():
-        image, found = unpacked(images, args.text("image"))
+        image, found = images.unpack(args.text("image"))
         root = images.store.create_rootfs(
-            making.name,
+            bundle.name,
             found.chain,
             seal=found.seal,
             size=limit,
-            properties=making.properties(),
+            properties=bundle.properties(),
             transient=not (args.flag("detach") or args.flag("keep")),
         )
+    document = _config(image, root, images, network)
+    document["mounts"] += options.get("mounts", [])
+    owned.write(f"{bundle.path}/config.json", document)
+    return document
+
+
+def _config(image: Image, root: str, images: ImageSession, network: str) -> dict[str, Any]:
+    """Return config.json of an image with what the options say instead."""
+    from runjail.image.bundle.oci_config import LONGEST_HOSTNAME, config
+
+    args, context = images.args, images.context
     document = config(
         image.config,
         root,
@@ -58,17 +78,17 @@ def fill(making: OwnedBundle, args: Args, context: Context) -> dict[str, Any]:
         args=context.rest,
         user=args.text("user"),
         cwd=args.text("workdir"),
-        hostname=args.text("hostname") or args.words[0][:LONGEST_HOSTNAME],
+        hostname=args.text("hostname") or args.positionals[0][:LONGEST_HOSTNAME],
         network=network,
         readonly=args.flag("read-only"),
     )
     environment = document["process"]["env"]
     if args.flag("tty") and not any(variable.startswith("TERM=") for variable in environment):
         environment.append("TERM=xterm")  # what every terminal of today understands
+    change(document, args, [])
     annotations = document.setdefault("annotations", {})
     annotations["org.runjail.image.name"] = image.name
     annotations["org.runjail.image.manifest"] = image.descriptor.digest
-    owned.write(f"{making.path}/config.json", document)
     return document
 
 

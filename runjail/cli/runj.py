@@ -10,6 +10,7 @@ import os
 import sys
 
 from runjail.cli import main as cli
+from runjail.cli.verbs.exec import ARGS, HELP, OPTIONS, read_document, request
 from runjail.errors import UsageError
 
 TYPE_CHECKING = False
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from runjail.cli.args import Args
+    from runjail.cli.context import Context
+
+__all__ = ("ARGS", "HELP", "OPTIONS", "main", "run")  # as every module of a verb
 
 WITH_VALUE = ("--console-socket", "--process", "--pid")
 WORDS = {"create": 2, "state": 1, "start": 1, "kill": 2, "delete": 1}
@@ -30,7 +34,7 @@ def main() -> NoReturn:
         os.write(2, f"runj: {error}\n".encode())
         os._exit(1)
     if sys.platform.startswith("freebsd"):  # elsewhere entering a container needs another process, which is waited for
-        cli.VERBS["exec"] = (f"{__name__}:become", *cli.VERBS["exec"][1:])
+        cli.VERBS["exec"] = __name__
     cli.main()
 
 
@@ -67,16 +71,14 @@ def _sorted(words: list[str]) -> tuple[list[str], list[str]]:
     return plain, options
 
 
-def become(args: Args, context: cli.Context) -> int:
-    """Run one more process in a container, as this very process."""
-    from runjail.container.exec import Request
-    from runjail.container.exec import exec_in_place as do
+def run(args: Args, context: Context) -> int:
+    """Run one more process in a container, as this very process: `exec` in the place of the verb of that name."""
+    from runjail.container.exec import exec_in_place
     from runjail.host.freebsd import attach  # noqa: F401  inside, nothing can be imported any more
-    from runjail.spec.parse import parse_process, read
+    from runjail.spec.parse import parse_process
 
     if not args.text("process"):
         raise UsageError("extension exec needs --process FILE")
     runtime = context.runtime()
-    process = parse_process(read(os.path.abspath(args.text("process")), "process document"), runtime.host.os)
-    socket = args.text("console-socket")
-    do(Request(args.words[0], process, "", os.path.abspath(socket) if socket else ""), runtime)
+    process = parse_process(read_document(args), runtime.host.os)
+    exec_in_place(request(args, context, process), runtime)

@@ -3,14 +3,14 @@
 import json
 import re
 import shlex
-from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-from runjail.cli import args
+from runjail.cli.args import GLOBALS, Args, options_end, parse
 from runjail.cli.main import LATE
-from runjail.cli.table import GLOBALS, GROUPS, VERBS
+from runjail.cli.verbs import GROUPS
+from tests.cli.verbs import modules
 from tests.conftest import LINUX, Bundle, Runjail
 from tests.container.harness import Life
 
@@ -81,23 +81,20 @@ def test_every_command_of_the_documents_is_one(page: str, line: str) -> None:
     """Verb, options and words are those of the verb table."""
     words = shlex.split(line.replace("...", "").rstrip("\\ "), comments=True)
     words = words[: next((at for at, word in enumerate(words) if word in ("|", ">", "&&", ";", "||")), len(words))]
-    given = args.Args()
-    rest = args.parse(words, GLOBALS, given, stop_after=1)
-    verb = given.words[0] if given.words else "help"
-    verbs, whole = VERBS, verb
+    given = Args(GLOBALS)
+    rest = parse(words, given, stop_after=1)
+    verb = given.positionals[0] if given.positionals else "help"
     if verb in GROUPS:
-        verbs, whole = import_module(GROUPS[verb][0]).VERBS, f"{verb} {rest[0]}"
-        verb, rest = rest[0], rest[1:]
-    if not given.words or verb == "help":
+        verb, rest = f"{verb} {rest[0]}", rest[1:]
+    if verb == "help":
         return
-    _function, positionals, options, _text = verbs[verb]
-    trailing = bool(positionals) and positionals[-1].endswith("...")
-    wanted = args.Args()
+    module = modules()[verb]
+    wanted = Args((*module.OPTIONS, *GLOBALS))
 
-    args.parse(rest, (*options, *GLOBALS), wanted, len(positionals) - 1 if trailing else -1, late=whole in LATE)
+    parse(rest, wanted, options_end(module.ARGS), late=verb in LATE)
 
-    needed = [name for name in positionals if not name.startswith("[") and not name.endswith("...")]
-    assert len(wanted.words) >= len(needed), page
+    needed = [name for name in module.ARGS if not name.startswith("[") and not name.endswith("...")]
+    assert len(wanted.positionals) >= len(needed), page
 
 
 def test_the_documents_show_commands() -> None:

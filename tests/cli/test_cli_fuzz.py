@@ -259,7 +259,7 @@ def test_an_internal_error_is_one_line(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     """A mistake of ours is said as such, with the way to the traceback; with --debug the traceback comes."""
-    monkeypatch.setitem(main.VERBS, "list", ("tests.cli.test_cli_fuzz:broken", (), (), ""))
+    monkeypatch.setattr("runjail.cli.verbs.list.run", broken)
     code, out, err = answer(tmp_path, capfd, "list")
 
     assert (code, out) == (1, "")

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runjail.cli.lifecycle import _number
-from runjail.cli.reports import _interval, _size
+from runjail.cli.args import number, size
+from runjail.cli.verbs.events import interval
 from runjail.container.container import check_id
 from runjail.container.kill import signal_number
 from runjail.errors import UsageError
@@ -43,7 +43,7 @@ def test_any_signal_is_known_or_refused(text: str) -> None:
     [("5s", 5), ("100ms", 0.1), ("1m30s", 90), ("1h", 3600), ("1.5s", 1.5), ("24h", 86400), (".5s", 0.5)],
 )
 def test_durations(text: str, seconds: float) -> None:
-    assert _interval(text) == pytest.approx(seconds)
+    assert interval(text) == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize(
@@ -51,13 +51,13 @@ def test_durations(text: str, seconds: float) -> None:
 )
 def test_durations_that_cannot_be(text: str) -> None:
     with pytest.raises(UsageError):
-        _interval(text)
+        interval(text)
 
 
 @given(st.one_of(st.text(max_size=10), st.text("0123456789.hms", max_size=10)))
 def test_any_duration_is_bounded(text: str) -> None:
     try:
-        assert 0 < _interval(text) <= 86400
+        assert 0 < interval(text) <= 86400
     except UsageError:
         pass
 
@@ -66,7 +66,7 @@ def test_any_duration_is_bounded(text: str) -> None:
     ("text", "size"), [("64m", 64 << 20), ("-1", -1), ("0", 0), ("1K", 1024), ("2g", 2 << 30), ("7b", 7)]
 )
 def test_sizes(text: str, size: int) -> None:
-    assert _size(text, "memory") == size
+    assert size(text, "--memory") == size
 
 
 @pytest.mark.parametrize(
@@ -74,13 +74,13 @@ def test_sizes(text: str, size: int) -> None:
 )
 def test_sizes_that_cannot_be(text: str) -> None:
     with pytest.raises(UsageError, match="--memory: not a size"):
-        _size(text, "memory")
+        size(text, "--memory")
 
 
 @given(st.text(max_size=30))
 def test_any_size_fits_the_kernel(text: str) -> None:
     try:
-        assert -1 <= _size(text, "memory") < 2**63
+        assert -1 <= size(text, "--memory") < 2**63
     except UsageError:
         pass
 
@@ -88,7 +88,7 @@ def test_any_size_fits_the_kernel(text: str) -> None:
 @given(st.one_of(st.text(max_size=30), st.integers().map(str)), st.integers(0, 2**32))
 def test_any_number_is_in_its_range(text: str, most: int) -> None:
     try:
-        assert 0 <= _number(text, "--user", most) <= most
+        assert 0 <= number(text, "--user", most) <= most
     except UsageError:
         pass
 

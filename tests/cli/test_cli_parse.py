@@ -6,24 +6,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runjail.cli.args import Args, parse
-from runjail.cli.table import GLOBALS, VERBS
+from runjail.cli.args import GLOBALS, Args, flag, ignored, parse, value, values
 from runjail.errors import UsageError
+from tests.cli.verbs import modules
 
 OPTIONS = (
-    ("bundle", "b", "DIR", ""),
-    ("detach", "d", "", ""),
-    ("tty", "t", "", ""),
-    ("env", "e", "NAME...", ""),
-    ("no-subreaper", "", "", ""),
+    value("bundle", "b", "DIR", "a bundle"),
+    flag("detach", "d", "do not wait"),
+    flag("tty", "t", "a terminal"),
+    values("env", "e", "NAME", "more environment"),
+    ignored("no-subreaper"),
 )
 
 
 def read(line: str, stop: int = -1) -> tuple[dict[str, Any], list[str], list[str]]:
     """Return options, words and the rest of a command line."""
-    found = Args()
-    rest = parse(line.split(), OPTIONS, found, stop)
-    return found.options, found.words, rest
+    found = Args(OPTIONS)
+    rest = parse(line.split(), found, stop)
+    return found.options, found.positionals, rest
 
 
 @pytest.mark.parametrize(
@@ -91,53 +91,51 @@ def test_lines_that_make_no_sense(line: str) -> None:
 
 def test_what_came_before_a_mistake_is_known() -> None:
     """The log that was named must hear of it."""
-    found = Args()
+    found = Args(OPTIONS)
     with pytest.raises(UsageError, match="unknown option --nonsense"):
-        parse(["--bundle", "/b", "--nonsense", "-d"], OPTIONS, found)
+        parse(["--bundle", "/b", "--nonsense", "-d"], found)
     assert found.options == {"bundle": "/b"}
 
 
-NAMES = sorted({name for _f, _p, options, _h in VERBS.values() for name, *_ in options} | {row[0] for row in GLOBALS})
+MODULES = modules()
+NAMES = sorted({option.name for verb in MODULES.values() for option in (*verb.OPTIONS, *GLOBALS)})
 WORDS = st.one_of(
     st.text(max_size=12),
-    st.sampled_from([*VERBS, "--", "-", "", "-b", "-dt", "-it", "-f", "=", "-=", "--=", "c", "sh"]),
+    st.sampled_from([*MODULES, "--", "-", "", "-b", "-dt", "-it", "-f", "=", "-=", "--=", "c", "sh"]),
     st.sampled_from(NAMES).map("--{}".format),
     st.tuples(st.sampled_from(NAMES), st.text(max_size=5)).map("--{0[0]}={0[1]}".format),
 )
 
 
-@given(st.sampled_from(sorted(VERBS)), st.lists(WORDS, max_size=12), st.integers(-1, 3))
+@given(st.sampled_from(sorted(MODULES)), st.lists(WORDS, max_size=12), st.integers(-1, 3))
 def test_any_line_is_read_or_refused(verb: str, words: list[str], stop: int) -> None:
-    """Never anything but Given or UsageError; no word is lost or invented."""
-    found = Args()
+    """Never anything but Args or UsageError; no word is lost or invented."""
+    found = Args((*MODULES[verb].OPTIONS, *GLOBALS))
     try:
-        rest = parse(words, (*VERBS[verb][2], *GLOBALS), found, stop)
+        rest = parse(words, found, stop)
     except UsageError as error:
         assert "\n" not in str(error).replace("\\n", "") or any("\n" in word for word in words)
         return
-    assert stop < 0 or len(found.words) <= stop
+    assert stop < 0 or len(found.positionals) <= stop
     assert stop >= 0 or rest == []
-    assert set(found.words) <= set(words)
+    assert set(found.positionals) <= set(words)
     assert rest == [] or words[-len(rest) :] == rest
-    for value in found.options.values():
-        assert isinstance(value, (str, bool, list))
+    assert all(isinstance(each, (str, bool, list)) for each in found.options.values())
 
 
 @given(st.lists(st.text(max_size=8), max_size=6))
 def test_words_after_two_dashes_are_words(words: list[str]) -> None:
-    found = Args()
-    assert parse(["-d", "--", *words], OPTIONS, found) == []
-    assert found.words == words
+    found = Args(OPTIONS)
+    assert parse(["-d", "--", *words], found) == []
+    assert found.positionals == words
 
 
-def test_every_verb_of_the_table_can_be_found() -> None:
-    """The table names functions that exist, and options do not clash within a verb."""
-    import importlib
+@pytest.mark.parametrize(
+    "wrong", [("text", "bundel"), ("text", "env"), ("text", "detach"), ("many", "bundle"), ("flag", "env")]
+)
+def test_a_misspelt_option_name_raises_at_once(wrong: tuple[str, str]) -> None:
+    """Also one that is an option of another kind: it would read as not given."""
+    kind, name = wrong
 
-    for function, _positionals, options, _text in VERBS.values():
-        module, _, name = function.partition(":")
-        assert callable(getattr(importlib.import_module(module), name))
-        names = [row[0] for row in options]
-        letters = "".join(row[1] for row in options)
-        assert len(names) == len(set(names))
-        assert len(letters) == len(set(letters))
+    with pytest.raises(LookupError, match=f"--{name} is not one"):
+        getattr(Args(OPTIONS), kind)(name)

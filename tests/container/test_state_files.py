@@ -2,15 +2,17 @@
 
 import os
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from runjail.container import delete
 from runjail.container.container import Runtime
+from runjail.container.create import Request, create
 from runjail.container.pid_file import write_pid
-from runjail.errors import HostError
+from runjail.errors import HostError, InvalidConfig
 from runjail.files import write_file
-from tests.container.fake_host import made
+from tests.container.fake_host import FakeHost, made
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,7 +42,7 @@ def test_a_file_is_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_pid_file_error_names_the_callers_path(runtime: Runtime, tmp_path: Path) -> None:
     container = made(runtime)
     with pytest.raises(HostError, match=f"^writing pid file {tmp_path}/none/pid: does not exist$"):
-        write_pid(container.directory(), str(tmp_path / "none" / "pid"), 5)
+        write_pid(container, str(tmp_path / "none" / "pid"), 5)
     assert os.listdir(container.path) == ["state.json"]
 
 
@@ -64,17 +66,25 @@ def test_a_half_written_pid_file_goes_with_the_container(
         monkeypatch.setattr(os, "rename", killed)
         monkeypatch.setattr(os, "unlink", killed)
         with pytest.raises(KeyboardInterrupt):
-            write_pid(container.directory(), str(target), 5)
+            write_pid(container, str(target), 5)
         monkeypatch.undo()
         assert os.unlink is real
 
     die()
     assert os.listdir(target.parent) == [f"pid.{os.getpid()}"]
-    write_pid(container.directory(), str(target), 7)
+    write_pid(container, str(target), 7)
     assert (os.listdir(target.parent), target.read_text()) == (["pid"], "7")
     die()
     target.unlink()
     container.unlock()
-    delete.delete("c", True, runtime)
+    delete.delete("c", True, FakeHost(), runtime)  # type: ignore[arg-type]
 
     assert os.listdir(target.parent) == []
+
+
+def test_an_empty_document_is_not_read_again(tmp_path: Path) -> None:
+    """A caller that has read `{}` hears what it lacks, not that the file is gone meanwhile."""
+    request = Request("c", str(tmp_path / "absent"))
+
+    with pytest.raises(InvalidConfig, match="ociVersion"):
+        create(request, Runtime(cast(Any, FakeHost()), str(tmp_path)), document={})

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from runjail.cli import main as cli
-from runjail.cli.args import Args
-from runjail.cli.main import Context
+from runjail.cli import context as cli
+from runjail.cli.args import GLOBALS, Args
+from runjail.cli.context import Context
 from tests.conftest import Runjail
 from tests.nri.conftest import Plugins
 
@@ -122,7 +122,7 @@ def places(monkeypatch: pytest.MonkeyPatch, plugins: Plugins, system: str) -> An
     monkeypatch.setattr("sys.argv", ["/opt/bin/runjail"])
     monkeypatch.delenv("RUNJAIL_CONFIG", raising=False)
     host: Any = System(system)
-    return Context(Args()).plugins(host)
+    return Context(Args(GLOBALS)).plugins(host)
 
 
 def test_where_things_are(monkeypatch: pytest.MonkeyPatch, plugins: Plugins) -> None:

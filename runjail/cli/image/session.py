@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 
-from runjail import log
-from runjail.cli.main import Context
+from runjail import jsonio, log
+from runjail.cli.args import find, number
+from runjail.cli.context import write_stdout
+from runjail.cli.output import choice
 from runjail.errors import ImageNotFound, StoreNotFound, UsageError
 from runjail.image import platform, resolve
 from runjail.image import reference as references
 from runjail.image.content import open as places
 from runjail.image.content.store import ContentStore
-from runjail.sizes import read_number
+from runjail.sizes import read_number, read_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +22,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runjail.cli.args import Args
+    from runjail.cli.context import Context
     from runjail.cli.progress import Progress
+    from runjail.image.bundle.unpack import Unpacked
     from runjail.image.crypto.keyprovider_config import Provider
     from runjail.image.crypto.options import Parameters
     from runjail.image.model import Descriptor, Platform
@@ -37,20 +41,27 @@ LEVELS = {"gzip": 9, "zstd": 22, "none": 0}
 class ImageSession:
     """The image half as one command line sees it. store and content are opened when asked for.
 
-    make: make the store where there is none. store: one that is open. Raises ImageError for an --authfile that cannot
-    be read.
+    make: make the store where there is none. Raises ImageError for an --authfile that cannot be read.
     """
 
-    def __init__(self, args: Args, context: Context, *, make: bool = True, store: Store | None = None) -> None:
+    def __init__(self, args: Args, context: Context, *, make: bool = True) -> None:
         self.args, self.context, self.make = args, context, make
-        if args.text("authfile"):  # also when nobody asks for credentials, as podman and buildah do it
+        if self.text("authfile"):  # also when nobody asks for credentials, as podman and buildah do it
             from runjail.image.registry.credentials import check
 
-            check(args.text("authfile"))
-        self._store = store
+            check(self.text("authfile"))
+        self._store: Store | None = None
         self._chosen: tuple[str, str] | None = None
         self._content: ContentStore | None = None
         self._settings: dict[str, dict[str, Any]] | None = None
+
+    def text(self, option: str) -> str:
+        """Return an option's value, "" where the verb does not have it."""
+        return self.args.text(option) if self.args.takes(option) else ""
+
+    def flag(self, option: str) -> bool:
+        """Say whether a flag was given to a verb that has it."""
+        return self.args.takes(option) and self.args.flag(option)
 
     @property
     def settings(self) -> dict[str, dict[str, Any]]:
@@ -122,7 +133,7 @@ class ImageSession:
     def access(self) -> places.RegistryOptions:
         """How registries are reached."""
         registries = self.settings.get("registries", {})
-        return places.RegistryOptions(self.args.text("authfile"), self.args.flag("insecure"), registries)
+        return places.RegistryOptions(self.text("authfile"), self.flag("insecure"), registries)
 
     def providers(self) -> Mapping[str, Provider]:
         """Return the key providers that $OCICRYPT_KEYPROVIDER_CONFIG names."""
@@ -141,52 +152,49 @@ class ImageSession:
 
     def platforms(self) -> list[Platform]:
         """Return what --platform asks for, without it what this machine runs, best first."""
-        said = self.args.many("platform") or ([self.args.text("platform")] if self.args.text("platform") else [])
-        return [platform.parse(text) for text in said] or platform.accepted(platform.host())
+        option = find(self.args.known, "platform")
+        if not option:
+            wanted: list[str] = []
+        elif option.many:
+            wanted = self.args.many("platform")
+        else:
+            wanted = [self.args.text("platform")] if self.args.text("platform") else []
+        return [platform.parse(text) for text in wanted] or platform.accepted(platform.host())
 
     def selection(self) -> list[Platform] | None:
         """Return the platforms to transfer, None for all of them."""
-        return None if self.args.flag("all-platforms") else self.platforms()
+        return None if self.flag("all-platforms") else self.platforms()
 
     def jobs(self) -> int:
         """Return how many layers are transferred at a time."""
-        return self.number("jobs", 3, 1, MAX_JOBS)
-
-    def number(self, option: str, default: int, least: int, most: int) -> int:
-        """Return an option's number."""
-        text = self.args.text(option)
-        if not text:
-            return default
-        number = read_number(text, most, least)
-        if number is None:
-            raise UsageError(f"--{option}: not a number from {least} to {most}: {text[:40]!r}")
-        return number
+        return number(self.text("jobs") or "3", "--jobs", MAX_JOBS, 1)
 
     def layers(self) -> list[int]:
         """Return the numbers of --layer."""
         found = []
         for text in self.args.many("layer"):
-            number = read_number(text, 9999, -9999)
-            if number is None:
+            layer = read_number(text, 9999, -9999)
+            if layer is None:
                 raise UsageError(f"--layer: not a number: {text[:40]!r}")
-            found.append(number)
+            found.append(layer)
         return found
 
     def compression(self) -> tuple[str, int | None]:
         """Return --compression, "" when layers stay as they are, and --level."""
-        kind = self.args.text("compression")
+        kind = self.text("compression")
         if kind and kind not in LEVELS:
             raise UsageError(f"--compression: not gzip, zstd or none: {kind[:40]!r}")
-        if self.args.text("level") and not LEVELS.get(kind):
+        if self.text("level") and not LEVELS.get(kind):
             raise UsageError("--level needs --compression gzip or zstd")
-        level = self.number("level", 0, 1, LEVELS.get(kind) or 1)
-        return kind, level or None
+        if not self.text("level"):
+            return kind, None
+        return kind, number(self.text("level"), "--level", LEVELS[kind], 1)
 
     def progress(self) -> Progress:
         """Return what shows a transfer."""
         from runjail.cli.progress import Progress
 
-        return Progress(False if self.args.flag("quiet") else None)
+        return Progress(False if self.flag("quiet") else None)
 
     def find(self, text: str) -> tuple[str, Descriptor]:
         """Return the name in the store that a word means, and what it leads to: resolve.find."""
@@ -279,6 +287,76 @@ class ImageSession:
         if reference.kind != "registry" or reference.digest:
             raise UsageError(f"not a name for an image: {text[:200]!r}", "a name is [HOST/]REPOSITORY[:TAG]")
         return reference.name
+
+    def send(self, name: str, top: Descriptor, target: Reference, added: set[str]) -> Descriptor:
+        """Copy an image out of the store. Returns what the target's name leads to. added: gets digests of new blobs."""
+        from runjail.image.content import copy
+
+        kind, level = self.compression()
+        origin = references.parse(name)
+        same = origin.kind == "registry" and origin.host == target.host
+        mount_from = [origin.repository] if same and origin.repository != target.repository else []
+        sink = places.sink(target, self.access, mount_from)
+        selection = self.platforms() if self.args.many("platform") else None
+        with self.progress() as progress:
+            return copy.copy_out(
+                self.content,
+                top,
+                sink,
+                platforms=selection,
+                compression=kind,
+                level=level,
+                jobs=self.jobs(),
+                progress=progress,
+                added=added,
+            )
+
+    def send_named(self, source: str, target: Reference) -> Descriptor:
+        """Copy the image that a word means, fetched first when it is not in the store."""
+        with self.transient_blobs() as digests:
+            name, top = self.fetch_transient(source, digests)
+            return self.send(name, top, target, digests)
+
+    def report(self, name: str, top: Descriptor) -> int:
+        """Print what came or went: the name and its digest."""
+        if choice(self.args, "table", "json") == "json":
+            return write_stdout(jsonio.dumps({"name": name, "digest": top.digest, "mediaType": top.media_type}) + "\n")
+        return write_stdout(f"{name if self.args.flag('quiet') else f'{name}@{top.digest}'}\n")
+
+    def unpack(self, word: str) -> tuple[Image, Unpacked]:
+        """Prove that the keys open every encrypted layer of an image, and have it in the store. Under the lease."""
+        from runjail.image.bundle import unpack as unpacking
+
+        keys = (
+            self.keys() if self.args.many("key") else None
+        )  # what is wrong with a key is said before anything is fetched
+        image = self.image(word)
+        if image.manifest.encrypted:
+            opened = unpacking.authorise(image, self.keys() if keys is None else keys, self.providers())
+        else:
+            opened = unpacking.authorise(image, {}, {})
+        with self.progress() as progress:
+            found = unpacking.unpack(
+                image,
+                opened,
+                self.content,
+                self.store,
+                encrypt=bool(self.setting("store", "encrypt", False)),
+                progress=progress,
+                warn=warn,
+            )
+        return image, found
+
+    def storage_size(self) -> int:
+        """Return the bytes of --storage-opt size=, 0 without it."""
+        found = 0
+        for option in self.args.many("storage-opt"):
+            name, _, text = option.partition("=")
+            size = read_size(text, words=True)
+            if name != "size" or size is None:
+                raise UsageError(f"--storage-opt: not size=BYTES, with k, m, g or t: {option[:80]!r}")
+            found = size
+        return found
 
 
 def warn(text: str) -> None:

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 from runjail import jsonio
-from runjail.cli.main import Context, write_stdout
-from runjail.cli.reports import choice, table
+from runjail.cli.args import FORMAT
+from runjail.cli.context import write_stdout
+from runjail.cli.output import choice, plain, table
 from runjail.errors import PluginError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runjail.cli.args import Args
+    from runjail.cli.context import Context
     from runjail.nri.config import Plugin
     from runjail.nri.invoke import PluginChain
+
+HELP = "list the NRI plugins that are configured (ls), or try each with a sample request (check)"
+ARGS = ("ls|check",)
+OPTIONS = (FORMAT,)
 
 SAMPLE = "nri-check"  # the id in sample requests: no container, so no pid and no resource group
 
 
-def nri(args: Args, context: Context) -> int:
+def run(args: Args, context: Context) -> int:
     """List the plugins, or try them. Exit code 1 when one cannot run or fails."""
     form = choice(args, "table", "json")
-    word = args.words[0]
+    word = args.positionals[0]
     if word not in ("ls", "check"):
         raise UsageError(f"nri takes ls or check, not {word[:80]!r}")
     chain = context.plugins(context.host())
@@ -42,13 +49,11 @@ def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     text = value if isinstance(value, str) else "" if value is None else jsonio.dumps(value)
-    return text if text.isprintable() else ascii(text)[1:-1]
+    return plain(text)
 
 
 def _listed(chain: PluginChain, plugin: Plugin) -> dict[str, object]:
     """Return what would run; `found` is its path, or what is wrong with it."""
-    import os
-
     try:
         path = chain.find(plugin)
         works = os.path.isfile(path) and os.access(path, os.X_OK)

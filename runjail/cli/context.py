@@ -1,0 +1,87 @@
+"""What every verb gets besides its options: this machine's host, the state directories, settings, plugins, stdout."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runjail.cli.args import Args
+    from runjail.container.container import Runtime
+    from runjail.host.base import Host
+    from runjail.nri.invoke import PluginChain
+
+SETTINGS = ("/usr/local/etc/runjail.toml", "/etc/runjail.toml")  # the first that exists, without $RUNJAIL_CONFIG
+NRI = ("/etc/nri", "/usr/local/etc/nri")  # configuration of plugins; the second on FreeBSD only
+NRI_BIN = ("/opt/nri/bin", "/usr/local/libexec/nri")  # the plugins themselves; likewise
+
+
+class Context:
+    """What a command line means besides its verb's own options.
+
+    parsed: the global options. rest: the words of the verb's `CMD...`. preserve: how many descriptors from 3 on go to
+    the program, listen: how many of them are systemd's (sd_listen_fds(3)).
+    """
+
+    def __init__(self, parsed: Args, rest: list[str] | None = None, preserve: int = 0, listen: int = 0) -> None:
+        root = parsed.text("root") or os.environ.get("RUNJAIL_ROOT", "")
+        self.root = os.path.abspath(root) if root else ""
+        self.location = parsed.text("store") or os.environ.get("RUNJAIL_STORE", "")
+        self.nri_bin = os.path.abspath(parsed.text("nri-bin")) if parsed.text("nri-bin") else ""
+        self.systemd = parsed.flag("systemd-cgroup") or parsed.text("cgroup-manager") == "systemd"
+        self.rest = rest or []
+        self.preserve = preserve
+        self.listen = listen
+
+    def host(self) -> Host:
+        """Return the host of this machine."""
+        if sys.platform.startswith("freebsd"):
+            from runjail.host.freebsd.host import FreeBSDHost
+
+            return FreeBSDHost()
+        from runjail.host.linux.host import LinuxHost
+
+        return LinuxHost()
+
+    def runtime(self) -> Runtime:
+        """Return the containers of this machine below --root."""
+        from runjail.container.container import Runtime, default_root
+
+        host = self.host()
+        return Runtime(host, self.root or default_root(host.os), lambda: self.plugins(host), self.allowed_params)
+
+    def settings(self) -> str:
+        """Return the path of runjail.toml, "" when there is none."""
+        return os.environ.get("RUNJAIL_CONFIG") or next((path for path in SETTINGS if os.path.exists(path)), "")
+
+    def allowed_params(self) -> tuple[str, list[str]]:
+        """Return where runjail.toml is or would be, and which permissions it grants to annotations."""
+        path = self.settings()
+        if not path:
+            return SETTINGS[0], []
+        from runjail.settings import read
+
+        return path, read(path)["jail"].get("allow", [])
+
+    def plugins(self, host: Host) -> PluginChain | None:
+        """Return the NRI plugins that are configured. Where nothing is, this costs a look at a few names."""
+        settings = self.settings()
+        places = NRI if host.os == "freebsd" else NRI[:1]
+        names = [f"{place}/{name}" for place in places for name in ("conf.json", "resource.d")]
+        if not settings and not any(map(os.path.lexists, names)):
+            return None
+        from runjail.nri.invoke import configured
+
+        ours = os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(sys.argv[0]))), "libexec/runjail/nri")
+        programs = (*(NRI_BIN if host.os == "freebsd" else NRI_BIN[:1]), ours)
+        chain = configured(places, programs, settings, self.nri_bin)
+        return chain if chain.plugins else None
+
+
+def write_stdout(text: str) -> int:
+    """Write to standard output, whole. Returns exit code 0."""
+    data = text.encode("utf-8", "surrogateescape")
+    while data:
+        data = data[os.write(1, data) :]
+    return 0

@@ -1,0 +1,45 @@
+"""bundle: a bundle in a new or empty directory, with a root of its own in the store."""
+
+from __future__ import annotations
+
+import os
+
+from runjail.cli.context import write_stdout
+from runjail.cli.image.options import KEY, PLATFORM, QUIET, REMOTE, STORAGE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runjail.cli.args import Args
+    from runjail.cli.context import Context
+
+HELP = "make a bundle: config.json and a root file system of its own"
+ARGS = ("SRC", "DIR", "CMD...")
+OPTIONS = (KEY, PLATFORM, *REMOTE, QUIET, STORAGE)
+
+
+def run(args: Args, context: Context) -> int:
+    """Make a bundle."""
+    import hashlib
+
+    from runjail.cli.image.session import ImageSession
+    from runjail.image.bundle import owned
+    from runjail.image.bundle.oci_config import LONGEST_HOSTNAME, config
+
+    images = ImageSession(args, context)
+    limit = images.storage_size()
+    path = os.path.abspath(args.positionals[1])
+    name = f"bundle-{hashlib.sha256(path.encode('utf-8', 'surrogateescape')).hexdigest()[:16]}"
+    with owned.empty_directory(path), images.content.lease():
+        image, found = images.unpack(args.positionals[0])
+        images.store.remove_root(name)  # of a bundle that was here before
+        root = images.store.create_rootfs(
+            name, found.chain, seal=found.seal, size=limit, properties={owned.BUNDLE: path}
+        )
+        try:
+            hostname = os.path.basename(path)[:LONGEST_HOSTNAME]
+            document = config(image.config, root, host=context.host().os, args=context.rest, hostname=hostname)
+            owned.write(f"{path}/config.json", document)
+        except BaseException:
+            images.store.remove_root(name)
+            raise
+    return write_stdout(f"{path}\n")

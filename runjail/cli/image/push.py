@@ -1,0 +1,27 @@
+"""push: store an image in a registry."""
+
+from __future__ import annotations
+
+from runjail.cli.image.options import COMPRESSION, REMOTE, REPORT, SELECTED
+from runjail.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runjail.cli.args import Args
+    from runjail.cli.context import Context
+
+HELP = "store an image in a registry"
+ARGS = ("SRC", "[DST]")
+OPTIONS = (*SELECTED, *COMPRESSION, *REMOTE, *REPORT)
+
+
+def run(args: Args, context: Context) -> int:
+    """Send an image to a registry."""
+    from runjail.cli.image.session import ImageSession
+    from runjail.image.reference import parse
+
+    images = ImageSession(args, context)
+    target = parse(args.positionals[-1])
+    if target.kind != "registry":
+        raise UsageError(f"{target.name}: not in a registry", "runjail image export writes layouts and archives")
+    return images.report(target.name, images.send_named(args.positionals[0], target))

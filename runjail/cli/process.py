@@ -1,0 +1,56 @@
+"""What options of run and exec change in a config.json: its process, its mounts."""
+
+from __future__ import annotations
+
+import os
+
+from runjail.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from runjail.cli.args import Args
+
+
+def change(document: dict[str, Any], args: Args, command: list[str]) -> None:
+    """Put options into the document; what is malformed stays as it is, for the parser to explain."""
+    process = document.get("process")
+    if process is None:
+        process = document["process"] = {"cwd": "/", "args": []}
+    if not isinstance(process, dict):
+        return
+    if command:
+        process["args"] = command
+    if args.flag("tty"):
+        process["terminal"] = True
+    if args.many("env"):
+        _extend(process, "env", list(_environment(args.many("env"))))
+
+
+def _environment(wanted: list[str]) -> Iterator[str]:
+    """Yield NAME=VALUE for each --env; a bare NAME passes our own variable on, if there is one, as podman does."""
+    for text in wanted:
+        if "=" in text or not text:
+            yield text
+        elif text in os.environ:
+            yield f"{text}={os.environ[text]}"
+
+
+def add_volumes(document: dict[str, Any], volumes: list[str]) -> None:
+    """Mount what --volume names. Raises UsageError."""
+    for volume in volumes:
+        source, _, rest = volume.partition(":")
+        destination, _, options = rest.partition(":")
+        if not source or not destination.startswith("/"):
+            raise UsageError(f"--volume: not SRC:DST[:ro]: {volume[:200]!r}")
+        words = ["rbind", *[word for word in options.split(",") if word]]
+        mount = {"type": "bind", "source": os.path.abspath(source), "destination": destination, "options": words}
+        _extend(document, "mounts", [mount])
+
+
+def _extend(document: dict[str, Any], name: str, more: list[Any]) -> None:
+    there = document.get(name) or []
+    if isinstance(there, list):
+        document[name] = [*there, *more]

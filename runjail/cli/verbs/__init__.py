@@ -1,0 +1,19 @@
+"""The verbs: each is a module with HELP, ARGS, OPTIONS and run(args, context), found by name and loaded alone.
+
+ARGS are the names of the positionals: `[NAME]` may be left out, and `NAME...`, which ends the options, takes all that
+follows. A HELP of "" hides a verb.
+"""
+
+from __future__ import annotations
+
+VERBS = {
+    verb: f"{__name__}.{verb}"
+    for verb in (
+        *("create", "start", "run", "state", "kill", "delete", "exec", "list", "ps", "pause", "resume", "update"),
+        *("events", "features", "spec", "plan", "validate", "check", "nri", "checkpoint"),
+    )
+}
+VERBS["restore"] = VERBS["checkpoint"]
+
+# Verbs that have verbs: packages with HELP and VERBS
+GROUPS = {"image": "runjail.cli.image"}

@@ -1,0 +1,19 @@
+"""checkpoint and restore: refused, in words that callers can show."""
+
+from __future__ import annotations
+
+from runjail.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runjail.cli.args import Args
+    from runjail.cli.context import Context
+
+HELP = ""
+ARGS = ("WORD...",)
+OPTIONS = ()
+
+
+def run(_args: Args, _context: Context) -> int:
+    """Refuse."""
+    raise UsageError("checkpoint and restore are not supported: a jail cannot be frozen to disk")

@@ -1,0 +1,144 @@
+"""exec: one more process in a container, detached or in the foreground with its exit status as ours."""
+
+from __future__ import annotations
+
+from runjail.cli.args import (
+    CONSOLE,
+    DETACH,
+    ENV,
+    INTERACTIVE,
+    PID_FILE,
+    PRESERVE,
+    TTY,
+    flag,
+    ignored,
+    number,
+    value,
+    values,
+)
+from runjail.cli.verbs.create import absolute
+from runjail.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from runjail.cli.args import Args
+    from runjail.cli.context import Context
+    from runjail.container.container import Runtime
+    from runjail.container.exec import Request
+    from runjail.spec.model import Process
+
+HELP = "run another program in a container"
+ARGS = ("ID", "CMD...")
+OPTIONS = (
+    value("process", "p", "FILE", "read the process from this JSON document"),
+    value("cwd", "", "DIR", "working directory"),
+    ENV,
+    TTY,
+    INTERACTIVE,
+    value("user", "u", "UID[:GID]", "run as this user"),
+    values("additional-gids", "g", "GID", "more groups"),
+    DETACH,
+    PID_FILE,
+    CONSOLE,
+    PRESERVE,
+    flag("no-new-privs", "", "never gain privileges"),
+    flag("ignore-paused", "", "also in a paused container"),
+    values("cap", "c", "CAP", "on Linux: have this capability too"),
+    ignored("process-label", "X"),
+    ignored("apparmor", "X"),
+    ignored("cgroup", "X"),
+)
+
+CAPABLE = ("bounding", "permitted", "effective", "ambient")  # the sets of capabilities that --cap adds to
+MAX_ID = 2**32 - 2  # 2**32 - 1 means "no change" to the kernel
+
+
+def run(args: Args, context: Context) -> int:
+    """Run one more process in a container."""
+    from runjail.container.exec import execute
+
+    runtime = context.runtime()
+    wanted = request(args, context, _process(args, context, runtime))
+    if args.flag("detach"):
+        execute(wanted, runtime)
+        return 0
+    return _in_foreground(wanted, runtime)
+
+
+def _in_foreground(wanted: Request, runtime: Runtime) -> int:
+    """Run the process, pass signals and its terminal on, and return its exit status."""
+    from runjail.container.exec import execute
+    from runjail.container.foreground import Terminal, forward_signals, wait
+
+    if not wanted.process.terminal or wanted.console_socket:
+        pid = execute(wanted, runtime)
+        forward_signals(pid)
+        return wait(pid)
+    terminal = Terminal()
+    pid = execute(wanted, runtime, terminal.theirs, terminal.show)
+    forward_signals(pid)
+    return terminal.relay(pid)
+
+
+def request(args: Args, context: Context, process: Process) -> Request:
+    """Return what a command line wants to be executed."""
+    from runjail.container.exec import Request
+
+    return Request(
+        args.positionals[0],
+        process,
+        absolute(args.text("pid-file")),
+        absolute(args.text("console-socket")),
+        context.preserve,
+        context.listen,
+        args.flag("ignore-paused"),
+    )
+
+
+def _process(args: Args, context: Context, runtime: Runtime) -> Process:
+    """Return the process to run: of --process, or config.json's with another command."""
+    from runjail.spec.parse import parse_process
+
+    if args.text("process"):
+        if context.rest:
+            raise UsageError("exec takes --process or a command, not both")
+        return parse_process(read_document(args), runtime.host.os)
+    if not context.rest:
+        raise UsageError("exec needs --process or a command", "usage: runjail exec [OPTIONS] ID CMD...")
+    return parse_process(_changed(args, context, runtime), runtime.host.os)
+
+
+def read_document(args: Args) -> object:
+    """Return the document of --process."""
+    from runjail.spec.parse import read
+
+    document = read(absolute(args.text("process")), "process document")
+    if isinstance(document, dict) and args.flag("tty"):
+        document["terminal"] = True
+    return document
+
+
+def _changed(args: Args, context: Context, runtime: Runtime) -> dict[str, Any]:
+    """Return config.json's process with what the options say instead."""
+    from runjail import jsonio
+    from runjail.cli.process import change
+
+    config = jsonio.loads(runtime.find(args.positionals[0]).config())
+    document = {**config["process"], "terminal": args.flag("tty")}
+    change({"process": document}, args, context.rest)
+    if args.text("cwd"):
+        document["cwd"] = args.text("cwd")
+    if args.text("user"):
+        uid, _, gid = args.text("user").partition(":")
+        document["user"] = {"uid": number(uid, "--user", MAX_ID), "gid": number(gid or "0", "--user", MAX_ID)}
+    if args.many("additional-gids"):
+        numbers = [number(gid, "--additional-gids", MAX_ID) for gid in args.many("additional-gids")]
+        document["user"] = {**(document.get("user") or {}), "additionalGids": numbers}
+    if args.flag("no-new-privs"):
+        document["noNewPrivileges"] = True
+    if args.many("cap"):
+        sets = document.get("capabilities") or {}
+        document["capabilities"] = {**sets, **{kind: [*(sets.get(kind) or []), *args.many("cap")] for kind in CAPABLE}}
+    return document

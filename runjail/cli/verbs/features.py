@@ -1,0 +1,22 @@
+"""features: what this runtime can do (runtime-spec, features.md)."""
+
+from __future__ import annotations
+
+from runjail.cli.context import write_stdout
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runjail.cli.args import Args
+    from runjail.cli.context import Context
+
+HELP = "print what this runtime can do"
+ARGS = ()
+OPTIONS = ()
+
+
+def run(_args: Args, context: Context) -> int:
+    """Print the features document."""
+    from runjail import jsonio
+    from runjail.container.features import document
+
+    return write_stdout(jsonio.dumps(document(context.host().os), indent=4) + "\n")

@@ -1,0 +1,30 @@
+"""kill: send a signal to init, to every process, or to one process of a container."""
+
+from __future__ import annotations
+
+from runjail.cli.args import flag, number, value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runjail.cli.args import Args
+    from runjail.cli.context import Context
+
+HELP = "send a signal (default: TERM)"
+ARGS = ("ID", "[SIGNAL]")
+OPTIONS = (
+    flag("all", "a", "signal every process of the container"),
+    value("pid", "p", "PID", "signal this process of the container instead of init"),
+)
+
+
+def run(args: Args, context: Context) -> int:
+    """Send a signal."""
+    from runjail.container.kill import SIGTERM, kill, signal_number
+
+    signal = signal_number(args.positionals[1]) if len(args.positionals) > 1 else SIGTERM
+    kill(args.positionals[0], signal, args.flag("all"), _pid(args.text("pid")), context.runtime())
+    return 0
+
+
+def _pid(text: str) -> int:
+    return number(text, "--pid", 2**31 - 1) if text else 0

@@ -1,0 +1,87 @@
+"""run: create, start, wait, delete: a bundle, or an image of which a bundle is made first."""
+
+from __future__ import annotations
+
+from runjail.cli.args import DETACH, ENV, INTERACTIVE, TTY, flag, ignored, value, values
+from runjail.cli.verbs import create
+from runjail.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runjail.cli.args import Args
+    from runjail.cli.context import Context
+    from runjail.container.container import Runtime
+    from runjail.container.create import Request
+
+HELP = "create and start a container; without -d wait for it and delete it"
+ARGS = ("ID", "CMD...")
+_KEY = "private key of an encrypted image; also provider:NAME"
+OPTIONS = (
+    *create.OPTIONS,
+    DETACH,
+    flag("keep", "", "keep the container when its program ends"),
+    flag("rm", "", "delete the container when its program ends (the default in the foreground)"),
+    TTY,
+    INTERACTIVE,
+    ENV,
+    values("volume", "v", "SRC:DST[:ro]", "mount a directory or file of the host"),
+    value("image", "", "REF", "run this image instead of a bundle"),
+    values("key", "", "FILE[:pass=…|:file=…|:fd=N]", _KEY, image_only=True),
+    value("platform", "", "OS/ARCH", "run the image of this platform", image_only=True),
+    value("user", "u", "USER[:GROUP]", "run as this user, by name or number", image_only=True),
+    value("workdir", "w", "DIR", "working directory", image_only=True),
+    value("hostname", "", "NAME", "the container's name for itself (default: ID)", image_only=True),
+    value("network", "", "host|none", "the host's network (default) or none", image_only=True),
+    flag("read-only", "", "the root file system cannot be written", image_only=True),
+    values("storage-opt", "", "size=BYTES", "limit of what the container may write", image_only=True),
+    flag("quiet", "q", "no progress", image_only=True),
+    ignored("no-subreaper"),
+)
+
+
+def run(args: Args, context: Context) -> int:
+    """Create, start, wait, delete."""
+    if args.flag("rm") and args.flag("detach"):
+        raise UsageError(
+            "run: --rm and --detach exclude each other: nobody stays to delete it",
+            "runjail delete, once it has stopped",
+        )
+    runtime = context.runtime()
+    request = create.request(args, context)
+    if args.text("image"):
+        from runjail.cli import run_image
+
+        with run_image.owned_bundle(args, context, runtime) as (path, document):
+            return _run(request.replace(bundle=path), document, args, runtime)
+    return _run(request, _document(request.bundle, args, context), args, runtime)
+
+
+def _document(bundle: str, args: Args, context: Context) -> object:
+    """Return a bundle's config.json with what the options say instead."""
+    from runjail.cli.process import add_volumes, change
+    from runjail.spec.parse import read
+
+    _refuse_image_options(args)
+    document = read(f"{bundle}/config.json")
+    if isinstance(document, dict):
+        change(document, args, context.rest)
+        add_volumes(document, args.many("volume"))
+    return document
+
+
+def _refuse_image_options(args: Args) -> None:
+    """A bundle says by itself who runs and what of the host is seen: no option may look as if it changed that."""
+    for option in OPTIONS:
+        if option.image_only and option.name in args.options:
+            raise UsageError(f"--{option.name} needs --image: a bundle's config.json says that itself")
+
+
+def _run(request: Request, document: object, args: Args, runtime: Runtime) -> int:
+    from runjail.container.run import run
+
+    detach, attach_terminal = args.flag("detach"), False
+    if isinstance(document, dict):
+        process = document.get("process")
+        wants = isinstance(process, dict) and process.get("terminal") is True
+        attach_terminal = wants and not (detach or request.console_socket)
+    return run(request, document, runtime, detach=detach, keep=args.flag("keep"), attach_terminal=attach_terminal)

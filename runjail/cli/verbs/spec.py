@@ -1,0 +1,31 @@
+"""spec: write an example config.json."""
+
+from __future__ import annotations
+
+import os
+
+from runjail import jsonio
+from runjail.cli.args import BUNDLE, ignored
+from runjail.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runjail.cli.args import Args
+    from runjail.cli.context import Context
+
+HELP = "write an example config.json"
+ARGS = ()
+OPTIONS = (BUNDLE, ignored("rootless"))
+
+
+def run(args: Args, context: Context) -> int:
+    """Write config.json where there is none."""
+    from runjail.container.features import example
+
+    path = os.path.join(args.text("bundle") or ".", "config.json")
+    try:
+        with open(path, "x", encoding="utf-8") as file:
+            file.write(jsonio.dumps(example(context.host().os), indent=4) + "\n")
+    except FileExistsError:
+        raise UsageError("File config.json exists. Remove it first") from None
+    return 0

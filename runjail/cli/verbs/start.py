@@ -1,0 +1,20 @@
+"""start: run the program of a created container."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runjail.cli.args import Args
+    from runjail.cli.context import Context
+
+HELP = "run the program of a created container"
+ARGS = ("ID",)
+OPTIONS = ()
+
+
+def run(args: Args, context: Context) -> int:
+    """Start a created container."""
+    from runjail.container.start import start
+
+    start(args.positionals[0], context.runtime())
+    return 0

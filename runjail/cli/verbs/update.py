@@ -1,0 +1,77 @@
+"""update: the limits of a container, from a document, from options, or both (options win)."""
+
+from __future__ import annotations
+
+import os
+
+from runjail.cli.args import ignored, size, value
+from runjail.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from runjail.cli.args import Args
+    from runjail.cli.context import Context
+
+HELP = "change the limits of a container"
+ARGS = ("ID",)
+OPTIONS = (
+    value("resources", "r", "FILE|-", "read the limits from this JSON document"),
+    value("memory", "", "BYTES", "memory limit"),
+    value("memory-reservation", "", "BYTES", "soft memory limit"),
+    value("memory-swap", "", "BYTES", "limit of memory and swap together, -1 for none"),
+    value("cpu-period", "", "MICROSECONDS", "period of the CPU quota"),
+    value("cpu-quota", "", "MICROSECONDS", "CPU time in a period, -1 for no limit"),
+    value("cpu-share", "", "N", "relative weight"),
+    value("cpuset-cpus", "", "LIST", "processors, e.g. 0-2,5"),
+    value("cpuset-mems", "", "LIST", "memory nodes"),
+    value("pids-limit", "", "N", "number of processes, -1 for no limit"),
+    *[
+        ignored(name, "X")
+        for name in (
+            *("blkio-weight", "cpu-rt-period", "cpu-rt-runtime", "cpu-burst", "cpu-idle", "kernel-memory"),
+            *("kernel-memory-tcp", "l3-cache-schema", "mem-bw-schema"),
+        )
+    ],
+)
+
+PLACES = {  # option: section and name in the document (runtime-spec, config-linux.md, resources)
+    "memory": ("memory", "limit"),
+    "memory-reservation": ("memory", "reservation"),
+    "memory-swap": ("memory", "swap"),
+    "cpu-period": ("cpu", "period"),
+    "cpu-quota": ("cpu", "quota"),
+    "cpu-share": ("cpu", "shares"),
+    "cpuset-cpus": ("cpu", "cpus"),
+    "cpuset-mems": ("cpu", "mems"),
+    "pids-limit": ("pids", "limit"),
+}
+
+
+def run(args: Args, context: Context) -> int:
+    """Change limits."""
+    from runjail.container.update import update
+    from runjail.spec.parse import parse_resources
+
+    document = _document(args.text("resources"))
+    for option, (section, name) in PLACES.items():
+        if option in args.options:
+            text = args.text(option)
+            part = document.setdefault(section, {})
+            if not isinstance(part, dict):
+                raise UsageError(f"--resources: {section} is not an object")
+            part[name] = text if option.startswith("cpuset") else size(text, f"--{option}")
+    update(args.positionals[0], parse_resources(document), context.runtime())
+    return 0
+
+
+def _document(path: str) -> dict[str, Any]:
+    from runjail.spec.parse import read
+
+    if not path:
+        return {}
+    document = read("/dev/stdin" if path == "-" else os.path.abspath(path), "resources document")
+    if not isinstance(document, dict):
+        raise UsageError("--resources: not a JSON object")
+    return document

@@ -1,0 +1,42 @@
+"""validate: all that is wrong with config.json, one problem a line."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from runjail import log
+from runjail.cli.args import BUNDLE, OS
+from runjail.cli.context import write_stdout
+from runjail.cli.verbs.plan import which_system
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runjail.cli.args import Args
+    from runjail.cli.context import Context
+
+HELP = "explain everything that is wrong with config.json"
+ARGS = ()
+OPTIONS = (BUNDLE, OS)
+
+
+def run(args: Args, context: Context) -> int:
+    """Explain all that is wrong. Exit code 1 when something is."""
+    from runjail.errors import InvalidConfig
+    from runjail.plan.plan import check_allowed, make_plan
+    from runjail.spec.parse import parse, read
+
+    bundle = os.path.abspath(args.text("bundle") or ".")
+    system = which_system(args, context.host().os)
+    try:
+        parsed = parse(read(f"{bundle}/config.json"), system)
+        state, systemd = "/var/run/runjail/validate", context.systemd
+        make_plan(parsed, container_id="validate", bundle=bundle, state=state, os=system, systemd=systemd)
+        if system == "freebsd" and parsed.freebsd.jail.needs_grant:
+            check_allowed(parsed, *context.allowed_params())
+    except InvalidConfig as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        log.record(str(error))
+        return 1
+    return write_stdout(f"{bundle}/config.json is valid for {system}\n")

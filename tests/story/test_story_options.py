@@ -1,0 +1,62 @@
+"""run --image with options: what runs is what the bundle says, and the store is asked for once."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runjail.cli.args import GLOBALS, Args, parse
+from runjail.cli.context import Context
+from runjail.cli.run_image import owned_bundle
+from runjail.cli.verbs import run
+from runjail.storage import open as stores
+from tests.story.conftest import Teller
+
+
+def documents(teller: Teller, container_id: str) -> tuple[Any, Any]:
+    """Return the config.json of a container's bundle and the one that the container was made of."""
+    bundle = Path(json.loads(teller.ok("state", container_id))["bundle"])
+    kept = teller.runjail.root / container_id / "config.json"
+    return json.loads((bundle / "config.json").read_text()), json.loads(kept.read_text())
+
+
+def test_the_bundle_of_an_image_says_what_runs(teller: Teller, hello: str, tmp_path: Path) -> None:
+    """Options were applied to what was created, and not to the file in the bundle."""
+    (tmp_path / "data").mkdir()
+    options = ("-e", "WORD=said", "-v", f"{tmp_path}/data:/data:ro", "--read-only")
+    teller.ok("run", "-d", "--image", hello, *options, "web", "--", "/bin/sleep", "600")
+
+    bundle, kept = documents(teller, "web")
+
+    assert bundle == kept
+    assert "WORD=said" in bundle["process"]["env"]
+    assert bundle["process"]["args"][-2:] == ["/bin/sleep", "600"]
+    assert bundle["mounts"][-1]["source"] == f"{tmp_path}/data"
+    assert bundle["root"]["readonly"] is True
+
+
+def test_the_store_is_opened_once(teller: Teller, hello: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was opened for the bundle, and again to unpack."""
+    opened = []
+    original = stores.open_store
+    monkeypatch.setattr(stores, "open_store", lambda *args, **more: opened.append(1) or original(*args, **more))
+    parsed, args = Args(GLOBALS), Args((*run.OPTIONS, *GLOBALS))
+    parse(["--store", teller.location, "--root", str(tmp_path / "state")], parsed)
+    parse(["--image", hello, "-t", "web"], args)
+    context = Context(parsed)
+
+    with owned_bundle(args, context, context.runtime()) as (path, document):
+        assert json.loads(Path(path, "config.json").read_text()) == document
+        assert document["process"]["terminal"] is True
+        assert "TERM=xterm" in document["process"]["env"]
+
+    assert opened == [1]
+
+
+def test_a_mistake_in_an_option_costs_no_download(teller: Teller) -> None:
+    """The image is not there, and nobody asks a registry for it."""
+    for option, text in (("-v", "nonsense"), ("--network", "bridge"), ("--storage-opt", "size=x")):
+        said = teller.refused("run", "--image", "localhost:1/absent", option, text, "web")
+
+        assert said.startswith(("--volume: not", "--network: not", "--storage-opt: not")), said
