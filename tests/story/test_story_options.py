@@ -36,6 +36,7 @@ def test_the_bundle_of_an_image_says_what_runs(teller: Teller, hello: str, tmp_p
     assert bundle["root"]["readonly"] is True
 
 
+@pytest.mark.parametrize("location", ["dir"], indirect=True)
 def test_the_store_is_opened_once(teller: Teller, hello: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was opened for the bundle, and again to unpack."""
     opened = []
