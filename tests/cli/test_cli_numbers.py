@@ -63,10 +63,10 @@ def test_any_duration_is_bounded(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "size"), [("64m", 64 << 20), ("-1", -1), ("0", 0), ("1K", 1024), ("2g", 2 << 30), ("7b", 7)]
+    ("text", "expected"), [("64m", 64 << 20), ("-1", -1), ("0", 0), ("1K", 1024), ("2g", 2 << 30), ("7b", 7)]
 )
-def test_sizes(text: str, size: int) -> None:
-    assert size(text, "--memory") == size
+def test_sizes(text: str, expected: int) -> None:
+    assert size(text, "--memory") == expected
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ VERBS = {
     verb: f"{__name__}.{verb}"
     for verb in (
         *("create", "start", "run", "state", "kill", "delete", "exec", "list", "ps", "pause", "resume", "update"),
-        *("events", "features", "spec", "plan", "validate", "check", "nri", "checkpoint"),
+        *("events", "features", "spec", "plan", "validate", "check", "nri", "completion", "checkpoint"),
     )
 }
 VERBS["restore"] = VERBS["checkpoint"]
