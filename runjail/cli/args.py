@@ -69,6 +69,7 @@ DETACH = flag("detach", "d", "do not wait for the program")
 TTY = flag("tty", "t", "give the program a terminal")
 INTERACTIVE = flag("interactive", "i", "keep standard input open (it always is)")
 ENV = values("env", "e", "NAME=VALUE", "add to the environment")
+ENV_FILE = values("env-file", "", "FILE", "add to the environment what this file has, a NAME=VALUE a line")
 FORMAT = value("format", "f", "table|json", "form of the output")
 OS = value("os", "", "freebsd|linux", "for which system")
 
@@ -175,9 +176,16 @@ def _take(word: str, pending: list[str], found: Args) -> None:
     if option:
         _store(option, word, value if equals else None, pending, found)
     elif word.startswith("--") or not name:
-        raise UsageError(f"unknown option {word[:80]}")
+        raise _unknown(word, found)
     else:
         _take_letters(word, pending, found)
+
+
+def _unknown(word: str, found: Args) -> UsageError:
+    from runjail.cli.suggest import hint
+
+    known = [f"--{option.name}" for option in found.known if option.help]
+    return UsageError(f"unknown option {word[:80]}", hint(f"--{word.lstrip('-').partition('=')[0]}", known))
 
 
 def _take_letters(word: str, pending: list[str], found: Args) -> None:
@@ -186,7 +194,7 @@ def _take_letters(word: str, pending: list[str], found: Args) -> None:
         letter, letters = letters[0], letters[1:]
         option = next((option for option in found.known if letter in option.letters), None)
         if not option:
-            raise UsageError(f"unknown option {word[:80]}")
+            raise _unknown(word, found)
         if option.kind:
             value = letters.removeprefix("=")
             _store(option, f"-{letter}", value if letters else None, pending, found)

@@ -110,7 +110,7 @@ def _dispatch(parsed: Args, verb: str, rest: list[str], exposed: str) -> int:
         verb = f"{verb} {word}"
     if verb not in modules:
         _open_log(parsed)
-        raise UsageError(f"unknown command {verb[:80]!r}")
+        raise UsageError(f"unknown command {verb[:80]!r}", _similar(verb, modules))
     return _call(verb, _load(modules[verb]), parsed, rest, exposed)
 
 
@@ -122,6 +122,16 @@ def _enter(group: str, parsed: Args, rest: list[str]) -> tuple[Mapping[str, str]
     verbs = _load(GROUPS[group]).VERBS
     whole = {f"{group} {word}": module for word, module in verbs.items()}
     return whole, more.positionals[0] if more.positionals else "", rest
+
+
+def _similar(verb: str, modules: Mapping[str, str]) -> str | None:
+    """Return a hint for a mistyped verb; of an image's verb alone, that it is one."""
+    from runjail.cli import image
+    from runjail.cli.suggest import hint
+
+    if verb in image.VERBS:
+        return f"did you mean image {verb}?"
+    return hint(verb, [*modules, *(GROUPS if modules is VERBS else ())])
 
 
 def _call(verb: str, module: Any, parsed: Args, rest: list[str], exposed: str) -> int:

@@ -6,6 +6,8 @@ import os
 
 from runjail.errors import UsageError
 
+MAX_ENV_FILE = 1 << 20
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,8 +27,24 @@ def change(document: dict[str, Any], args: Args, command: list[str]) -> None:
         process["args"] = command
     if args.flag("tty"):
         process["terminal"] = True
-    if args.many("env"):
-        _extend(process, "env", list(_environment(args.many("env"))))
+    variables = [*_of_files(args.many("env-file")), *_environment(args.many("env"))]
+    if variables:
+        _extend(process, "env", variables)
+
+
+def _of_files(paths: list[str]) -> Iterator[str]:
+    """Yield the variables of each --env-file as podman reads it: comments begin with #. Raises UsageError."""
+    from runjail.files import read
+
+    for path in paths:
+        content = read(os.path.abspath(path), MAX_ENV_FILE).decode("utf-8", "surrogateescape")
+        for line, text in enumerate(content.split("\n"), 1):
+            text = text.lstrip().removesuffix("\r")
+            name = text.partition("=")[0]
+            if name and (name.strip() != name or " " in name) and not text.startswith("#"):
+                raise UsageError(f"--env-file: {path}:{line}: not NAME=VALUE: {text[:80]!r}")
+            if text and not text.startswith("#"):
+                yield from _environment([text])
 
 
 def _environment(wanted: list[str]) -> Iterator[str]:

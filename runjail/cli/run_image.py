@@ -6,6 +6,7 @@ import os
 from contextlib import contextmanager
 from functools import partial
 
+from runjail.cli import run_options
 from runjail.cli.image.session import ImageSession
 from runjail.cli.process import add_volumes, change
 from runjail.errors import ContainerExists, StoreNotFound, UsageError
@@ -50,6 +51,8 @@ def _fill(bundle: OwnedBundle, images: ImageSession) -> dict[str, Any]:
     options: dict[str, Any] = {}  # first: a mistake in one costs no download
     add_volumes(options, args.many("volume"))
     network = _network(args)
+    found_options = run_options.options_of(args, images.context.host().os)
+    entrypoint = run_options.entrypoint(args)
     with images.content.lease():
         image, found = images.unpack(args.text("image"))
         root = images.store.create_rootfs(
@@ -60,13 +63,14 @@ def _fill(bundle: OwnedBundle, images: ImageSession) -> dict[str, Any]:
             properties=bundle.properties(),
             transient=not (args.flag("detach") or args.flag("keep")),
         )
-    document = _config(image, root, images, network)
+    document = _config(image, root, images, network, entrypoint)
+    run_options.apply(document, found_options)
     document["mounts"] += options.get("mounts", [])
     owned.write(f"{bundle.path}/config.json", document)
     return document
 
 
-def _config(image: Image, root: str, images: ImageSession, network: str) -> dict[str, Any]:
+def _config(image: Image, root: str, images: ImageSession, network: str, entrypoint: list[str]) -> dict[str, Any]:
     """Return config.json of an image with what the options say instead."""
     from runjail.image.bundle.oci_config import LONGEST_HOSTNAME, config
 
@@ -75,13 +79,15 @@ def _config(image: Image, root: str, images: ImageSession, network: str) -> dict
         image.config,
         root,
         host=context.host().os,
-        args=context.rest,
+        args=context.rest or entrypoint,
         user=args.text("user"),
         cwd=args.text("workdir"),
         hostname=args.text("hostname") or args.positionals[0][:LONGEST_HOSTNAME],
         network=network,
         readonly=args.flag("read-only"),
     )
+    if entrypoint:
+        document["process"]["args"] = [*entrypoint, *context.rest]
     environment = document["process"]["env"]
     if args.flag("tty") and not any(variable.startswith("TERM=") for variable in environment):
         environment.append("TERM=xterm")  # what every terminal of today understands

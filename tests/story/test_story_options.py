@@ -61,3 +61,57 @@ def test_a_mistake_in_an_option_costs_no_download(teller: Teller) -> None:
         said = teller.refused("run", "--image", "localhost:1/absent", option, text, "web")
 
         assert said.startswith(("--volume: not", "--network: not", "--storage-opt: not")), said
+
+
+@pytest.mark.linux
+def test_options_of_podman_reach_the_program(teller: Teller, hello: str, tmp_path: Path) -> None:
+    """Each is seen from inside."""
+    (tmp_path / "vars").write_text("# comment\nFROM_FILE=1\n")
+    script = (
+        "ulimit -n; echo $FROM_FILE; cat /proc/sys/net/ipv4/ip_default_ttl; grep CapEff /proc/self/status; echo >/t/x"
+    )
+    options = (
+        "--entrypoint",
+        "/bin/sh",
+        "--ulimit",
+        "nofile=64:128",
+        "--env-file",
+        f"{tmp_path}/vars",
+        "--tmpfs",
+        "/t",
+    )
+    options += (
+        "--network",
+        "none",
+        "--sysctl",
+        "net.ipv4.ip_default_ttl=77",
+        "--cap-drop",
+        "ALL",
+        "--cap-add",
+        "chown",
+    )
+
+    said = teller.ok("run", "--image", hello, *options, "web", "--", "-c", script)
+
+    assert said.split() == ["64", "1", "77", "CapEff:", "0000000000000001"]
+
+
+@pytest.mark.linux
+@pytest.mark.parametrize("location", ["dir"], indirect=True)
+def test_resources_of_an_image_are_in_its_bundle(teller: Teller, hello: str) -> None:
+    """Labels as well; who drops ALL and adds ALL has what is added, as with podman."""
+    limits = ("-m", "64m", "--cpus", "1.5", "--cpuset-cpus", "0", "--pids-limit", "99", "-l", "a=b", "-l", "bare")
+    words = ("--entrypoint", '["/bin/sleep"]', "web", "600")
+    teller.ok("run", "-d", "--image", hello, *limits, "--cap-drop", "all", "--cap-add", "ALL", *words)
+
+    bundle, kept = documents(teller, "web")
+
+    assert bundle == kept
+    assert bundle["linux"]["resources"] == {
+        "memory": {"limit": 64 << 20},
+        "cpu": {"cpus": "0", "period": 100_000, "quota": 150_000},
+        "pids": {"limit": 99},
+    }
+    assert bundle["process"]["args"] == ["/bin/sleep", "600"]
+    assert (bundle["annotations"]["a"], bundle["annotations"]["bare"]) == ("b", "")
+    assert "CAP_SYS_ADMIN" in bundle["process"]["capabilities"]["bounding"]

@@ -9,7 +9,7 @@ from runjail import jsonio, log
 from runjail.cli.args import find, number
 from runjail.cli.context import write_stdout
 from runjail.cli.output import choice
-from runjail.errors import ImageNotFound, StoreNotFound, UsageError
+from runjail.errors import ImageNotFound, RunjailError, StoreNotFound, UsageError
 from runjail.image import platform, resolve
 from runjail.image import reference as references
 from runjail.image.content import open as places
@@ -206,14 +206,24 @@ class ImageSession:
         What comes from a layout or an archive gets no name; the caller holds the content's lease.
         """
         reference = references.parse(text)
-        if reference.kind not in references.PLACES:
+        if reference.kind == "digest" or (reference.kind == "registry" and self.text("pull") != "always"):
             try:
                 return self.find(text)
             except ImageNotFound:
-                if reference.kind == "digest":
+                if reference.kind == "digest" or self.text("pull") == "never":
                     raise
         name = reference.name if reference.kind == "registry" else ""
-        return reference.name, self.fetch(reference, name)
+        try:
+            return reference.name, self.fetch(reference, name)
+        except RunjailError as error:
+            error.hint = error.hint or (self._similar(reference.name) if name else None)
+            raise
+
+    def _similar(self, name: str) -> str | None:
+        """Return a hint for the name of an image that nobody has: names in the store that are close."""
+        from runjail.cli.suggest import hint
+
+        return hint(name, self.content.names())
 
     @contextmanager
     def open_remote_or_local(self, text: str) -> Iterator[tuple[str, Descriptor, Read]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from runjail.cli.args import DETACH, ENV, INTERACTIVE, TTY, flag, ignored, value, values
+from runjail.cli.args import DETACH, ENV, ENV_FILE, INTERACTIVE, TTY, flag, ignored, value, values
+from runjail.cli.run_options import OPTIONS as IMAGE_OPTIONS
 from runjail.cli.verbs import create
 from runjail.errors import UsageError
 
@@ -24,6 +25,7 @@ OPTIONS = (
     TTY,
     INTERACTIVE,
     ENV,
+    ENV_FILE,
     values("volume", "v", "SRC:DST[:ro]", "mount a directory or file of the host"),
     value("image", "", "REF", "run this image instead of a bundle"),
     values("key", "", "FILE[:pass=…|:file=…|:fd=N]", _KEY, image_only=True),
@@ -35,6 +37,7 @@ OPTIONS = (
     flag("read-only", "", "the root file system cannot be written", image_only=True),
     values("storage-opt", "", "size=BYTES", "limit of what the container may write", image_only=True),
     flag("quiet", "q", "no progress", image_only=True),
+    *IMAGE_OPTIONS,
     ignored("no-subreaper"),
 )
 

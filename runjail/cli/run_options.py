@@ -1,0 +1,168 @@
+"""What `run --image` takes as podman and docker do, and what each option puts into the bundle's config.json."""
+
+from __future__ import annotations
+
+from runjail.cli.args import number, size, value, values
+from runjail.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from runjail.cli.args import Args
+
+    Document = dict[str, Any]
+
+_BYTES = "with k, m or g; -1 for no limit"
+OPTIONS = (
+    value("entrypoint", "", "WORD", "instead of the image's Entrypoint and Cmd; also a JSON list", image_only=True),
+    values("label", "l", "NAME=VALUE", "annotate the container", image_only=True),
+    values("tmpfs", "", "DST[:OPTIONS]", "a directory in memory", image_only=True),
+    values("cap-add", "", "CAP", "one more capability, or ALL (Linux)", image_only=True),
+    values("cap-drop", "", "CAP", "one capability less, or ALL (Linux)", image_only=True),
+    values("ulimit", "", "NAME=SOFT[:HARD]", "resource limit of the program, -1 for none", image_only=True),
+    values("sysctl", "", "NAME=VALUE", "kernel parameter of the container's namespaces (Linux)", image_only=True),
+    value("memory", "m", "BYTES", f"memory limit, {_BYTES}", image_only=True),
+    value("cpus", "", "N", "as much time as this number of processors has, e.g. 1.5", image_only=True),
+    value("cpuset-cpus", "", "LIST", "processors, e.g. 0-2,5", image_only=True),
+    value("pids-limit", "", "N", "number of processes, -1 for no limit", image_only=True),
+    value("pull", "", "always|missing|never", "whether to ask a registry (default: missing)", image_only=True),
+)
+
+TMPFS = ["nosuid", "nodev", "noexec", "tmpcopyup"]  # podman's
+CAPABLE = ("bounding", "effective", "permitted")
+PERIOD = 100_000  # microseconds: the kernel's and podman's
+MOST_CPUS = 10_000
+UNLIMITED = 2**64 - 1  # RLIM_INFINITY
+MOST_PIDS = 2**22  # PID_MAX_LIMIT
+
+
+def entrypoint(args: Args) -> list[str]:
+    """Return the words of --entrypoint: one, or a JSON list of them, as podman reads it. Raises UsageError."""
+    text = args.text("entrypoint")
+    if not text.startswith("["):
+        return [text] if text else []
+    from runjail import jsonio
+
+    try:
+        words = jsonio.loads(text)
+    except ValueError:
+        words = None
+    if not isinstance(words, list) or not words or not all(isinstance(word, str) and word for word in words):
+        raise UsageError(f"--entrypoint: not a JSON list of words: {text[:80]!r}")
+    return words
+
+
+def options_of(args: Args, host: str) -> Document:
+    """Return what the options put into config.json, before anything is fetched. Raises UsageError.
+
+    host: "freebsd" or "linux". Lists are to be added to the image's, and "capabilities" are two: added and dropped.
+    """
+    for name in ("cap-add", "cap-drop", "sysctl"):
+        if host != "linux" and args.many(name):
+            raise UsageError(f"--{name}: only Linux has this")
+    if args.text("pull") not in ("", "always", "missing", "never"):
+        raise UsageError(f"--pull: not always, missing or never: {args.text('pull')[:40]!r}")
+    return {
+        "mounts": [_tmpfs(text) for text in args.many("tmpfs")],
+        "annotations": dict(_pair(text, "--label") for text in args.many("label")),
+        "sysctl": dict(_pair(text, "--sysctl") for text in args.many("sysctl")),
+        "rlimits": [_ulimit(text) for text in args.many("ulimit")],
+        "resources": _resources(args),
+        "capabilities": [[_capability(text) for text in args.many(name)] for name in ("cap-add", "cap-drop")],
+    }
+
+
+def apply(document: Document, found: Document) -> None:
+    """Put what `options_of` returned into the config.json of an image."""
+    process = document["process"]
+    document["mounts"] += found["mounts"]
+    document.setdefault("annotations", {}).update(found["annotations"])
+    if found["rlimits"]:
+        process["rlimits"] = found["rlimits"]
+    if found["sysctl"]:
+        document["linux"]["sysctl"] = found["sysctl"]
+    if found["resources"]:
+        document.setdefault("linux", {})["resources"] = found["resources"]
+    added, dropped = found["capabilities"]
+    if added or dropped:
+        process["capabilities"] = _capabilities(process["capabilities"], added, dropped)
+
+
+def _capabilities(before: Document, added: list[str], dropped: list[str]) -> Document:
+    """Return the sets with what was added and dropped: with ALL dropped, only what is added by name stays."""
+    names = set() if "CAP_ALL" in dropped else set(before["bounding"])
+    names |= _bounding() if "CAP_ALL" in added else set(added)
+    names -= set(dropped)
+    return {kind: sorted(names) for kind in CAPABLE}
+
+
+def _bounding() -> set[str]:
+    """Return what ALL means, here as with podman: what we could grant ourselves (capabilities(7), bounding set)."""
+    from runjail.spec.capabilities import NAMES
+
+    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+        mask = next((int(line.split()[1], 16) for line in file if line.startswith("CapBnd:")), 0)
+    return {f"CAP_{name}" for bit, name in enumerate(NAMES) if mask >> bit & 1}
+
+
+def _capability(text: str) -> str:
+    from runjail.spec.capabilities import NAMES
+
+    name = f"CAP_{text.upper().removeprefix('CAP_')}"
+    if name.removeprefix("CAP_") not in (*NAMES, "ALL"):
+        raise UsageError(f"unknown capability {text[:40]!r}", "such as NET_ADMIN or CAP_NET_ADMIN; man 7 capabilities")
+    return name
+
+
+def _pair(text: str, option: str) -> tuple[str, str]:
+    name, equals, found = text.partition("=")
+    if not name or (not equals and option != "--label"):
+        raise UsageError(f"{option}: not NAME=VALUE: {text[:80]!r}")
+    return name, found
+
+
+def _tmpfs(text: str) -> Document:
+    destination, _, more = text.partition(":")
+    if not destination.startswith("/"):
+        raise UsageError(f"--tmpfs: not an absolute path: {text[:200]!r}")
+    words = [word for word in more.split(",") if word]
+    kept = [word for word in TMPFS if word.removeprefix("no") not in words]
+    return {"type": "tmpfs", "source": "tmpfs", "destination": destination, "options": [*kept, *words]}
+
+
+def _ulimit(text: str) -> Document:
+    name, equals, limits = text.partition("=")
+    soft, _, hard = limits.partition(":")
+    if not (equals and name.isalpha() and name.isascii()):
+        raise UsageError(f"--ulimit: not NAME=SOFT[:HARD]: {text[:80]!r}", "for example nofile=1024:4096")
+    numbers = [number(part, "--ulimit", 2**63 - 1, -1) for part in (soft, hard or soft)]
+    low, high = (UNLIMITED if each == -1 else each for each in numbers)
+    return {"type": f"RLIMIT_{name.upper()}", "soft": low, "hard": high}
+
+
+def _resources(args: Args) -> Document:
+    """Return linux.resources; on FreeBSD they become rules of rctl(8)."""
+    found: Document = {}
+    if args.text("memory"):
+        found["memory"] = {"limit": size(args.text("memory"), "--memory")}
+    if args.text("pids-limit"):
+        found["pids"] = {"limit": number(args.text("pids-limit"), "--pids-limit", MOST_PIDS, -1)}
+    if args.text("cpuset-cpus"):
+        found["cpu"] = {"cpus": args.text("cpuset-cpus")}
+    if args.text("cpus"):
+        found["cpu"] = found.get("cpu", {}) | {"period": PERIOD, "quota": round(_cpus(args.text("cpus")) * PERIOD)}
+    return found
+
+
+def _cpus(text: str) -> float:
+    whole, _, part = text.partition(".")
+    if not (f"{whole}{part}".isascii() and f"{whole}{part}".isalnum()):
+        raise UsageError(f"--cpus: not a number of processors: {text[:40]!r}")
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0.0
+    if not 0.01 <= found <= MOST_CPUS:
+        raise UsageError(f"--cpus: not a number of processors: {text[:40]!r}")
+    return found

@@ -1,0 +1,127 @@
+"""What people mistype, with the exact answer: what, where, why, and what to do."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Runjail
+
+USAGE = "hint: usage: runjail"
+MISTAKES = {  # command line: exit code and lines after `runjail: `
+    "strat web": (1, "unknown command 'strat'", "hint: did you mean state or start?"),
+    "star web": (1, "unknown command 'star'", "hint: did you mean start?"),
+    "pull alpine": (1, "unknown command 'pull'", "hint: did you mean image pull?"),
+    "image pul x": (1, "unknown command 'image pul'", "hint: did you mean image pull or image push or image ls?"),
+    "xyzzy": (1, "unknown command 'xyzzy'"),
+    "list --quite": (1, "unknown option --quite", "hint: did you mean --quiet?"),
+    "run --imag x": (1, "unknown option --imag", "hint: did you mean --image?"),
+    "create --detach=maybe x": (1, "unknown option --detach=maybe"),
+    "list --quiet=maybe": (1, "option --quiet is a flag, not 'maybe'"),
+    "exec --cap": (255, "option --cap needs a value"),
+    "--root": (1, "option --root needs a value"),
+    "create": (1, "create takes ID, got 0", f"{USAGE} create ID"),
+    "create a b": (1, "create takes ID, got 2", f"{USAGE} create ID"),
+    "create a/b": (1, "invalid container ID format: 'a/b'"),
+    "create ..": (1, "invalid container ID format: '..'"),
+    "create -b /nonexistent web": (1, "invalid config.json: /nonexistent/config.json is missing"),
+    "create --preserve-fds x a": (1, "--preserve-fds: not a number of descriptors: 'x'"),
+    "start": (1, "start takes ID, got 0", f"{USAGE} start ID"),
+    "start web": (1, "container does not exist: web"),
+    "state web": (1, "container does not exist: web"),
+    "kill web": (1, "container does not exist: web"),
+    "kill web 99": (1, "unknown signal '99'"),
+    "delete web": (1, "container does not exist: web"),
+    "pause web": (1, "container does not exist: web"),
+    "exec web": (255, "exec needs --process or a command", f"{USAGE} exec [OPTIONS] ID CMD..."),
+    "exec web true": (255, "container does not exist: web"),
+    "exec -p /nonexistent web": (255, "invalid process document: /nonexistent is missing"),
+    "list --format yaml": (1, "--format: not table or json: 'yaml'"),
+    "list x": (1, "list takes no words, got 1", f"{USAGE} list"),
+    "ps": (1, "ps takes ID OPTION..., got 0", f"{USAGE} ps ID OPTION..."),
+    "events --interval 5 web": (1, "not a duration such as 5s or 100ms: '5'"),
+    "events --interval 0s web": (1, "the interval must be above 0 and at most 24h: '0s'"),
+    "update --memory x web": (1, "--memory: not a size: 'x'"),
+    "update -r /nonexistent web": (1, "invalid resources document: /nonexistent is missing"),
+    "run": (1, "run takes ID CMD..., got 0", f"{USAGE} run ID CMD..."),
+    "run --hostname x web": (1, "--hostname needs --image: a bundle's config.json says that itself"),
+    "run --tmpfs /x web": (1, "--tmpfs needs --image: a bundle's config.json says that itself"),
+    "run -d --rm x": (
+        1,
+        "run: --rm and --detach exclude each other: nobody stays to delete it",
+        "hint: runjail delete, once it has stopped",
+    ),
+    "plan --os plan9": (1, "--os: not freebsd or linux: 'plan9'"),
+    "nri lss": (1, "nri takes ls or check, not 'lss'"),
+    "nri": (1, "nri takes ls|check, got 0", f"{USAGE} nri ls|check"),
+    "checkpoint x": (1, "checkpoint and restore are not supported: a jail cannot be frozen to disk"),
+    "completion tcsh": (1, "completion takes sh, bash, zsh or fish, not 'tcsh'"),
+    "--log-format xml list": (1, "--log-format: not text or json: 'xml'"),
+    "--log-level loud list": (1, "--log-level: not one of debug, info, warning, error: 'loud'"),
+    "--log /nonexistent/x list": (1, "opening log /nonexistent/x: does not exist"),
+    "image tag a": (1, "image tag takes SRC NAME, got 1", f"{USAGE} image tag SRC NAME"),
+}
+IMAGE_MISTAKES = {  # options of run --image absent
+    "--bundle /x": ("run takes --bundle or --image, not both",),
+    "--network bridge": ("--network: not host or none: 'bridge'",),
+    "--volume data": ("--volume: not SRC:DST[:ro]: 'data'",),
+    "--storage-opt size=x": ("--storage-opt: not size=BYTES, with k, m, g or t: 'size=x'",),
+    "--tmpfs tmp": ("--tmpfs: not an absolute path: 'tmp'",),
+    "--label =x": ("--label: not NAME=VALUE: '=x'",),
+    "--ulimit nofile": ("--ulimit: not NAME=SOFT[:HARD]: 'nofile'", "hint: for example nofile=1024:4096"),
+    "--memory much": ("--memory: not a size: 'much'",),
+    "--cpus all": ("--cpus: not a number of processors: 'all'",),
+    "--cpus inf": ("--cpus: not a number of processors: 'inf'",),
+    "--pids-limit -2": ("--pids-limit: not a number from -1 to 4194304: '-2'",),
+    "--pull often": ("--pull: not always, missing or never: 'often'",),
+    "--entrypoint []": ("--entrypoint: not a JSON list of words: '[]'",),
+    "--entrypoint [1]": ("--entrypoint: not a JSON list of words: '[1]'",),
+    "--pull never": ("image does not exist: docker.io/library/absent:latest",),
+}
+LINUX_MISTAKES = {
+    "--cap-add NOSUCH": ("unknown capability 'NOSUCH'", "hint: such as NET_ADMIN or CAP_NET_ADMIN; man 7 capabilities"),
+    "--sysctl kernel.x": ("--sysctl: not NAME=VALUE: 'kernel.x'",),
+}
+
+
+def answer(lines: tuple[str, ...]) -> str:
+    """Return what is on standard error."""
+    return f"runjail: {lines[0]}\n" + "".join(f"{line}\n" for line in lines[1:])
+
+
+@pytest.mark.parametrize(("line", "expected"), MISTAKES.items(), ids=MISTAKES)
+def test_a_mistake_has_one_clear_answer(runjail: Runjail, line: str, expected: tuple[int, str]) -> None:
+    code, *lines = expected
+
+    result = runjail(*line.split())
+
+    assert (result.returncode, result.stdout, result.stderr) == (code, "", answer(tuple(lines)))
+    assert not runjail.root.exists()
+
+
+@pytest.mark.parametrize(("line", "lines"), IMAGE_MISTAKES.items(), ids=IMAGE_MISTAKES)
+def test_a_mistake_about_an_image_costs_nothing(
+    runjail: Runjail, tmp_path: Path, line: str, lines: tuple[str, ...]
+) -> None:
+    """Nobody is asked for the image, and no bundle stays."""
+    result = runjail("--store", f"dir:{tmp_path}/store", "run", "--image", "absent", *line.split(), "web")
+
+    assert (result.returncode, result.stderr) == (1, answer(lines))
+    assert list(tmp_path.glob("store/bundles/*")) == []
+
+
+@pytest.mark.linux
+@pytest.mark.parametrize(("line", "lines"), LINUX_MISTAKES.items(), ids=LINUX_MISTAKES)
+def test_a_mistake_about_linux(runjail: Runjail, tmp_path: Path, line: str, lines: tuple[str, ...]) -> None:
+    test_a_mistake_about_an_image_costs_nothing(runjail, tmp_path, line, lines)
+
+
+def test_a_mistyped_image_is_compared_with_the_store(runjail: Runjail, tmp_path: Path) -> None:
+    """A registry's error says nothing of what is here."""
+    store, root = ("--store", f"dir:{tmp_path}/store"), tmp_path / "root"
+    root.mkdir()
+    runjail.ok(*store, "image", "import", f"rootfs:{root}", "localhost:1/hello")
+
+    result = runjail(*store, "image", "unpack", "localhost:1/helo")
+
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1] == "hint: did you mean localhost:1/hello:latest?"
