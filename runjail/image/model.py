@@ -156,6 +156,8 @@ def parse_manifest(content: bytes, media_type: str = "", what: str = "manifest")
     declared = _text(document, "mediaType", what)
     if declared and media_type and declared != media_type:
         raise Corrupt(f"{what}: announced as {media_type}, says that it is {declared}")
+    if get(document, "schemaVersion") == 1:
+        raise schema_1(what)
     many, layers = get(document, "manifests"), get(document, "layers")
     if (many is None) == (layers is None):
         raise Corrupt(
@@ -169,6 +171,12 @@ def parse_manifest(content: bytes, media_type: str = "", what: str = "manifest")
         return Index(parse_list(many, "manifests", what), kind, annotations, document)
     config = parse_descriptor(get(document, "config"), f"{what}: config")
     return Manifest(config, parse_list(layers, "layers", what), kind, annotations, document)
+
+
+def schema_1(what: str) -> ImageError:
+    """Return what is said to a manifest as registries had them before 2016."""
+    hint = "push it again with a tool of today, or convert it: skopeo copy --format oci"
+    return ImageError(f"{what}: docker's schema 1 is not supported: it does not say what its layers hold", hint)
 
 
 def parse_list(value: object, name: str, what: str) -> tuple[Descriptor, ...]:

@@ -29,6 +29,7 @@ TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*\.?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{{1,5}})?")
 _WORD = r"[A-Za-z0-9]+(?:(?:--|[-._:@+])[A-Za-z0-9]+)*"
 DIGITS = re.compile(r"[0-9a-f]{12,128}")  # of a digest, as much of it as lists show
+POSITION = re.compile(r"@[0-9]{1,4}")  # of an image in a docker archive that may have no name
 INSIDE = re.compile(rf"{_WORD}(?:/{_WORD})*")  # org.opencontainers.image.ref.name (image-spec, annotations.md)
 
 
@@ -80,6 +81,8 @@ def _place(kind: str, rest: str) -> Reference:
         raise UsageError(f"{kind}: must be followed by a path")
     if kind == "rootfs":
         return Reference(kind, rest)
+    if kind == "docker-archive" and POSITION.fullmatch(tag):
+        return Reference(kind, path, tag=tag)
     if rest.endswith(":") or (tag and (len(tag) > LONGEST or not INSIDE.fullmatch(tag))):
         raise UsageError(f"{kind}:{path}: not a tag: {tag[:200]!r}")
     return Reference(kind, path, tag=tag)

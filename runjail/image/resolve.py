@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runjail.errors import ImageError, ImageNotFound, UsageError
+from runjail.errors import Corrupt, ImageError, ImageNotFound, UsageError
 from runjail.image import media_types, model, platform
 from runjail.image import reference as references
 from runjail.image.model import Descriptor, ImageConfig, Index, Manifest
@@ -144,5 +144,11 @@ def _manifest(read: Read, name: str, descriptor: Descriptor) -> Manifest:
 
 def _image(read: Read, name: str, top: Descriptor, descriptor: Descriptor, manifest: Manifest) -> Image:
     """Return the image of a manifest with its config, which is verified."""
-    config = model.parse_config(read(manifest.config), len(manifest.layers), f"config of {name}")
+    try:
+        config = model.parse_config(read(manifest.config), len(manifest.layers), f"config of {name}")
+    except Corrupt:
+        if manifest.config.media_type in media_types.CONFIGS:
+            raise
+        kind = model.get(manifest.data, "artifactType") or manifest.config.media_type
+        raise ImageError(f"{name} is no image but an artifact: {str(kind)[:100] or 'of no type'}") from None
     return Image(name, top, descriptor, manifest, config)

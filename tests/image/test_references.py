@@ -28,6 +28,7 @@ PLACES = [
     ("oci:/a/b:tag", "oci", "/a/b", "tag"),
     ("oci-archive:FreeBSD.txz:freebsd-runtime:15.0-release-amd64", "oci-archive", "FreeBSD.txz", None),
     ("docker-archive:x.tar:busybox:latest", "docker-archive", "x.tar", "busybox:latest"),
+    ("docker-archive:x.tar:@1", "docker-archive", "x.tar", "@1"),
     ("rootfs:base.txz", "rootfs", "base.txz", ""),
     ("rootfs:/a:b", "rootfs", "/a:b", ""),
 ]

@@ -119,9 +119,10 @@ def _environment(image: ImageConfig, system: str, home: str) -> list[str]:
     found: dict[str, str] = {}
     for text in _words(image, "Env"):
         name, equals, value = text.partition("=")
-        if not name or not equals:
+        if not name:
             raise ImageError(f"the image's Env must be NAME=VALUE each, not {text[:100]!r}")
-        found[name] = value
+        if equals:  # a name alone sets nothing: podman would take our caller's variable
+            found[name] = value
     found.setdefault("PATH", PATHS[system])
     if home:
         found.setdefault("HOME", home)

@@ -42,8 +42,9 @@ class _User(Record):
 def resolve(root: int, text: str) -> Identity:
     """Return who `USER[:GROUP]`, names or numbers, is below an open root; "" is user 0.
 
-    Without a group it is the user's own, or 0 for a number that is no user's; a user given by name also gets the groups
-    of which he is a member. Raises ImageError for a name that the image does not know.
+    Without a group it is the user's own, or 0 for a number that is no user's. Who is in /etc/passwd also gets the
+    groups of which he is a member, as with other engines: by name, by number, and user 0 when the image names nobody.
+    Raises ImageError for a name that the image does not know.
     """
     name, colon, group = text.partition(":")
     if "\0" in text or (colon and not group) or (text and not name):
@@ -58,7 +59,7 @@ def resolve(root: int, text: str) -> Identity:
     if group:
         return Identity(uid, _group(root, group), (), home)
     gid = user.gid if user else 0
-    if user is None or number is not None:
+    if user is None:
         return Identity(uid, gid, (), home)
     groups = dict.fromkeys(other for _, other, members in _groups(root) if user.name in members and other != gid)
     return Identity(uid, gid, tuple(groups), home)

@@ -102,6 +102,8 @@ def copy_in(
 
 def _top(source: Source) -> Descriptor:
     top = source.top()
+    if top.media_type in media_types.DOCKER_SCHEMA_1:
+        raise model.schema_1(f"manifest {top.digest}")
     if top.media_type not in media_types.INDEXES + media_types.MANIFESTS:
         raise ImageError(f"{top.media_type or 'something without media type'} is no image")
     return top

@@ -31,7 +31,8 @@ from runjail.image.transport import Progress
 class DockerArchiveSource:
     """One image of a docker archive, as an OCI image. Implements transport.Source.
 
-    tag: `NAME:TAG`, "" for the only one. Raises ImageError, ImageNotFound, Corrupt.
+    tag: `NAME:TAG`, `@N` for the one at a position from 0, as skopeo has it, "" for the only one. Raises ImageError,
+    ImageNotFound, Corrupt.
     """
 
     def __init__(self, path: str, tag: str = "") -> None:
@@ -53,10 +54,13 @@ class DockerArchiveSource:
             raise Corrupt(f"{what}: not JSON: {error}") from None
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
             raise Corrupt(f"{what}: not an array of objects")
-        if not tag:
-            if len(entries) != 1:
-                raise ImageError(f"{self.members.path} holds {len(entries)} images; name one")
+        if not tag and len(entries) == 1:
             return dict(entries[0])
+        if not tag or (tag.startswith("@") and int(tag[1:]) >= len(entries)):
+            names = ", ".join(_names(entries)[:10])
+            raise ImageError(f"{self.members.path} holds {len(entries)} images; name one{names and f': {names}'}")
+        if tag.startswith("@"):
+            return dict(entries[int(tag[1:])])
         wanted = _canonical(tag)
         for entry in entries:
             tags = model.get(entry, "RepoTags") or []
@@ -141,6 +145,14 @@ class DockerArchiveSource:
     def close(self) -> None:
         """Close the archive."""
         self.members.close()
+
+
+def _names(entries: list[dict[str, Any]]) -> list[str]:
+    """Return what each image of an archive can be called by: its first name, or its position."""
+    tags = [model.get(entry, "RepoTags") for entry in entries]
+    return [
+        str(found[0]) if isinstance(found, list) and found else f"@{position}" for position, found in enumerate(tags)
+    ]
 
 
 def _canonical(text: str) -> str:

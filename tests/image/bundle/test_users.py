@@ -52,7 +52,7 @@ def root(tree: Path) -> Iterator[int]:
         ("0", Identity(0, 0, (), "/root")),
         ("root", Identity(0, 0, (), "/root")),
         ("www", Identity(80, 81, (20, 44), "/var/www")),
-        ("80", Identity(80, 81, (), "/var/www")),
+        ("80", Identity(80, 81, (20, 44), "/var/www")),
         ("app", Identity(1000, 1000, (0, 20, 44), "/home/app")),
         ("app:staff", Identity(1000, 20, (), "/home/app")),
         ("app:20", Identity(1000, 20, (), "/home/app")),

@@ -153,3 +153,18 @@ def test_what_a_docker_archive_cannot_hold_is_refused(layout: Layout, content: C
         with pytest.raises(ImageError, match=why):
             copy_out(content, name, DockerArchiveSink(str(tmp_path / "out" / "x"), "t"))
         assert os.listdir(tmp_path / "out") == []
+
+
+def test_one_of_several_is_named_by_its_place(content: ContentStore, tmp_path: Path) -> None:
+    """As skopeo has it: an image without a name can be had in no other way."""
+    entries = [
+        {"Config": f"{n}.json", "RepoTags": tags, "Layers": [f"{n}.tar"]} for n, tags in ((0, ["a:1"]), (1, None))
+    ]
+    files: Archive = {"0.tar": LOWER, "1.tar": UPPER, "0.json": config_of(LOWER), "1.json": config_of(UPPER)}
+    path = tmp_path / "two.tar"
+    path.write_bytes(tar(files | {"manifest.json": json.dumps(entries)}))
+
+    assert take(DockerArchiveSource(str(path), "@1"), content).layers[0].digest == digest_of(UPPER)
+    for tag in ("", "@2"):
+        with pytest.raises(ImageError, match="holds 2 images; name one: a:1, @1"):
+            DockerArchiveSource(str(path), tag)
