@@ -30,6 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "signals": set(),
     "locks": set(),
     "sizes": set(),
+    "target": set(),
     "protobuf": set(),
     "log": {"errors", "jsonio"},
     "spec": {"", "errors", "files", "jsonio", "record"},
@@ -48,7 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "image.content": BASE | {"files", "image", "image.crypto", "image.layers", "image.registry", "record", "storage"},
     "image.bundle": BASE | {"image", "image.content", "image.crypto", "image.layers", "record", "rootfs", "storage"},
     "container": BASE | {"files", "host", "nri", "plan", "record", "rootfs", "signals", "spec", "steps"},
-    "shim": BASE | {"container", "files", "host", "nri", "protobuf", "record", "settings", "spec"},
+    "shim": BASE | {"container", "files", "host", "nri", "plan", "protobuf", "record", "settings", "spec"},
     "cli": {
         *("", "container", "errors", "files", "host", "host.freebsd", "host.linux", "image", "image.bundle"),
         *("image.content", "image.crypto", "image.registry", "jsonio", "log", "nri", "plan", "protobuf", "record"),
@@ -56,7 +57,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "__main__": {"cli"},
 }
-VOCABULARY = {"locks", "sizes"}  # what every room may know
+VOCABULARY = {"locks", "sizes", "target"}  # what every room may know
 # Modules of a room that only some rooms may know: which operating system this is, is decided once.
 PRIVATE = {
     "host": {
@@ -291,7 +292,7 @@ QUICK = {"plan", "spec"} | ABSENT
 NEVER = {
     "create": ABSENT,
     "exec": {"plan"} | ABSENT,
-    "features": {"plan"} | ABSENT,  # it prints the words that `spec` knows
+    "features": ABSENT,  # it prints the words that `plan` and `spec` know
     **dict.fromkeys(("--version", "state", "start", "kill", "delete"), QUICK),
 }
 

@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from runjail.container.container import Runtime
     from runjail.host.base import Host
     from runjail.nri.invoke import PluginChain
+    from runjail.target import Target
 
 SETTINGS = ("/usr/local/etc/runjail.toml", "/etc/runjail.toml")  # the first that exists, without $RUNJAIL_CONFIG
-NRI = ("/etc/nri", "/usr/local/etc/nri")  # configuration of plugins; the second on FreeBSD only
-NRI_BIN = ("/opt/nri/bin", "/usr/local/libexec/nri")  # the plugins themselves; likewise
+NRI = ("/etc/nri", "/usr/local/etc/nri")  # where plugins are configured on any system (target.nri_dirs)
 
 
 class Context:
@@ -49,7 +49,14 @@ class Context:
         from runjail.container.container import Runtime, default_root
 
         host = self.host()
-        return Runtime(host, self.root or default_root(host.os), lambda: self.plugins(host), self.allowed_params)
+        root = self.root or default_root(self._target(host))
+        return Runtime(host, root, lambda: self.plugins(host), self.allowed_params)
+
+    @staticmethod
+    def _target(host: Host) -> Target:
+        from runjail.target import TARGETS
+
+        return TARGETS[host.os]
 
     def settings(self) -> str:
         """Return the path of runjail.toml, "" when there is none."""
@@ -67,15 +74,15 @@ class Context:
     def plugins(self, host: Host) -> PluginChain | None:
         """Return the NRI plugins that are configured. Where nothing is, this costs a look at a few names."""
         settings = self.settings()
-        places = NRI if host.os == "freebsd" else NRI[:1]
-        names = [f"{place}/{name}" for place in places for name in ("conf.json", "resource.d")]
+        names = [f"{place}/{name}" for place in NRI for name in ("conf.json", "resource.d")]
         if not settings and not any(map(os.path.lexists, names)):
             return None
         from runjail.nri.invoke import configured
 
+        target = self._target(host)
         ours = os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(sys.argv[0]))), "libexec/runjail/nri")
-        programs = (*(NRI_BIN if host.os == "freebsd" else NRI_BIN[:1]), ours)
-        chain = configured(places, programs, settings, self.nri_bin)
+        programs = (*target.nri_bins, ours)
+        chain = configured(target.nri_dirs, programs, settings, self.nri_bin)
         return chain if chain.plugins else None
 
 

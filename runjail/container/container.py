@@ -18,7 +18,6 @@ gone anyway and status says so.
 
 from __future__ import annotations
 
-import errno
 import os
 
 from runjail import jsonio
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from runjail.host.base import Host, Note
     from runjail.nri.invoke import PluginChain
     from runjail.spec.model import Process
+    from runjail.target import Target
 
 GATE, PAUSED = "gate", "paused"
 ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+.-")
@@ -52,12 +52,12 @@ def check_id(container_id: str) -> str:
     return container_id
 
 
-def default_root(os_name: str) -> str:
+def default_root(target: Target) -> str:
     """Return where state lives when nobody says: below a non-empty XDG_RUNTIME_DIR for users other than root."""
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     if os.geteuid() and runtime:
         return f"{runtime}/runjail"
-    return "/var/run/runjail" if os_name == "freebsd" else "/run/runjail"
+    return target.state_root
 
 
 class Container:
@@ -185,7 +185,9 @@ class Container:
         descriptor = self.open(NOTES_FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         try:
             if os.write(descriptor, line) < len(line):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), f"{self.path}/{NOTES_FILE}")
+                from errno import ENOSPC
+
+                raise OSError(ENOSPC, os.strerror(ENOSPC), f"{self.path}/{NOTES_FILE}")
         finally:
             os.close(descriptor)
 

@@ -18,6 +18,7 @@ from runjail.files import require_replaceable
 from runjail.plan.plan import check_allowed, make_plan
 from runjail.record import Record, to_data
 from runjail.spec.parse import parse, read
+from runjail.target import TARGETS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def create(
         os=os_name,
         systemd=request.systemd,
     )
-    if spec.freebsd.jail.needs_grant and os_name == "freebsd":
+    if spec.freebsd.jail.needs_grant and TARGETS[os_name].jails:
         check_allowed(spec, *runtime.allowed_params())
     if not os.path.isdir(plan.source):
         raise InvalidConfig([f"root.path: {plan.source} is not a directory"])

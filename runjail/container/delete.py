@@ -174,17 +174,17 @@ def _undo(container: Container) -> None:
 
 def _run_delete_hooks(container: Container, listed: tuple[Hook, ...]) -> None:
     """Tell NRI plugins, run the poststop hooks: foreign programs, for which the lock is let go."""
-    state, told = document(container, "stopped"), container.state.nri_plugins
+    state, plugins = document(container, "stopped"), container.state.nri_plugins
     container.state.hooks, container.state.nri_plugins = {}, []  # nobody else does it again while it is unlocked
     try:
         container.save()
     except OSError as error:  # a full disk: rather run them twice than not at all
         log.debug(f"container {container.id}: {reason(error)}")
     with container.unlocked(reload=False):  # where the disk is full, there may be no facts to read
-        if told:
+        if plugins:
             from runjail.container import nri
 
-            nri.notify_delete(told, container)
+            nri.notify_delete(plugins, container)
         if listed:
             _run_poststop(container, state, listed)
 

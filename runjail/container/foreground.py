@@ -59,25 +59,25 @@ class Terminal:
 
     A file or pipe gets lines as the program wrote them, without the carriage returns that only a terminal wants; then
     ours goes on adding them, for whoever reads the pipe and writes to it.
-    `theirs` is the socket over which the container sends its terminal. Output is copied by a child of its own that
+    `remote` is the socket over which the container sends its terminal. Output is copied by a child of its own that
     sits in read(2) before the program starts: FreeBSD discards what nobody has read when a terminal's session ends.
     """
 
     def __init__(self) -> None:
-        self._ours, self.theirs = _socket.socketpair()
+        self._local, self.remote = _socket.socketpair()
         self._master = -1
         self._reader = 0
         self._saved: list[Any] | None = None
 
     def show(self, _pid: int = 0) -> None:
         """Take the terminal that the container has sent and begin to show it. Raises HostError when none came."""
-        self._master = console.receive(self._ours)
+        self._master = console.receive(self._local)
         if not os.isatty(1):
             mode = termios.tcgetattr(self._master)
             mode[1] &= ~termios.ONLCR
             termios.tcsetattr(self._master, termios.TCSANOW, mode)
         self._follow_size()  # now: the program may ask for it first of all
-        self._ours.close()
+        self._local.close()
         self._reader = signals.fork()
         if not self._reader:
             _handle(_signal.SIG_IGN)  # those of a whole process group reach the program through our parent

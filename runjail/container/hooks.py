@@ -22,8 +22,8 @@ FOREVER = 365 * 86400.0  # a hook without a timeout may take as long as it likes
 def run(kind: str, hooks: tuple[Hook, ...], state: dict[str, Any], directory: str = "") -> None:
     """Run one list of hooks in order, the state document on their standard input.
 
-    directory: their working directory, "" for ours. Raises HookError at the first that cannot start, fails or takes too
-    long. No lock of ours may be held: a hook may call runjail for the same container.
+    directory: their working directory, "" for the caller's. Raises HookError at the first that cannot start, fails or
+    takes too long. The container must not be locked: a hook may call runjail for it.
     """
     for index, hook in enumerate(hooks):
         _run_one(kind, index, hook, jsonio.dumps(state).encode(), directory)
@@ -59,8 +59,10 @@ def _run_one(kind: str, index: int, hook: Hook, state: bytes, directory: str) ->
     if result.timed_out:
         raise HookError(f"{name} ({hook.path}): no end after {hook.timeout} s")
     if result.status:
-        said = programs.plain((result.stderr or result.stdout).decode("utf-8", "replace")).strip().replace("\n", " / ")
-        raise HookError(f"{name} ({hook.path}): exit status {result.status}" + (f": {said[:2000]}" if said else ""))
+        output = (
+            programs.plain((result.stderr or result.stdout).decode("utf-8", "replace")).strip().replace("\n", " / ")
+        )
+        raise HookError(f"{name} ({hook.path}): exit status {result.status}" + (f": {output[:2000]}" if output else ""))
 
 
 def _result(kind: str, hook: Hook, state: bytes) -> programs.Result:

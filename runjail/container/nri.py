@@ -11,6 +11,7 @@ import os
 from runjail import jsonio, log
 from runjail.errors import PluginError, RunjailError, reason
 from runjail.nri.messages import ContainerInfo
+from runjail.target import TARGETS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,13 +65,13 @@ def invoke_plugins(state: str, container: Container) -> None:
             run(plugins.only(container.state.nri_plugins), state, container)
 
 
-def notify_delete(told: list[str], container: Container) -> None:
+def notify_delete(names: list[str], container: Container) -> None:
     """Tell these plugins that the container is gone. Nothing that goes wrong stops `delete`. No lock is held."""
     try:
         plugins = container.runtime.plugins()
         if plugins:
             subject = describe(container, "delete")
-            plugins.only(told).run_all("delete", subject, os.path.dirname(container.path), log.warning)
+            plugins.only(names).run_all("delete", subject, os.path.dirname(container.path), log.warning)
     except (RunjailError, ValueError) as error:
         log.warning(f"NRI plugins of container {container.id}: {error}")
     except OSError as error:
@@ -81,17 +82,15 @@ def describe(container: Container, state: str) -> ContainerInfo:
     """Return what plugins are told of a container."""
     host_state = container.host_state
     linux = jsonio.loads(container.config()).get("linux") or {}
-    pid = 0 if state == "delete" else host_state.pid
+    pid, jails = 0 if state == "delete" else host_state.pid, TARGETS[container.host.os].jails
     return ContainerInfo(
         id=container.id,
         pid=pid,
         annotations=container.state.annotations,
         resources=_resources(linux.get("resources"), container.state.updates),
-        namespaces=_namespaces(linux.get("namespaces"), host_state.namespaces, pid)
-        if container.host.os == "linux"
-        else {},
+        namespaces={} if jails else _namespaces(linux.get("namespaces"), host_state.namespaces, pid),
         cgroups_path=_group(linux.get("cgroupsPath") or "", host_state.cgroup),
-        jail=host_state.name if container.host.os == "freebsd" else "",
+        jail=host_state.name if jails else "",
         jid=host_state.jid,
     )
 

@@ -26,7 +26,7 @@ def run(
     from runjail.container import foreground
 
     terminal = foreground.Terminal() if attach_terminal else None
-    container = create(request, runtime, terminal.theirs if terminal else None, document)
+    container = create(request, runtime, terminal.remote if terminal else None, document)
     pid = container.host_state.pid
     try:
         signals.release()

@@ -56,7 +56,7 @@ class State:
         self.creator: ProcessId | None = None
         self.starter: ProcessId | None = None
         self.nri_plugins: list[str] = []
-        self.updates: dict[str, int | str] = {}
+        self.updates: dict[str, bool | int | str] = {}
         self.host = host
         self._more: dict[str, Any] = {}
 
@@ -121,7 +121,7 @@ def _is_process(value: object) -> bool:
 
 
 def _is_updates(value: object) -> bool:
-    return isinstance(value, dict) and all(type(amount) in (int, str) for amount in value.values())
+    return isinstance(value, dict) and all(isinstance(amount, (int, str)) for amount in value.values())
 
 
 def _is_hooks(value: object) -> bool:

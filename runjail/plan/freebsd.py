@@ -7,6 +7,7 @@ from runjail.plan import freebsd_devfs, freebsd_mounts
 from runjail.plan.freebsd_network import Network
 from runjail.plan.jail_name import other_name
 from runjail.plan.limits import plan_limits
+from runjail.target import FREEBSD, LINUX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def plan_steps(
     """Return the container's root and the steps that make the jail `name` in the bundle's root directory `root`."""
     jail = spec.freebsd.jail
     limits = plan_limits(
-        spec.linux.resources, spec.annotations, problems, os="freebsd", name=name, container_id=container_id
+        spec.linux.resources, spec.annotations, problems, os=FREEBSD.name, name=name, container_id=container_id
     )
     before: list[steps.Step] = [steps.LinuxPrograms()] if _is_linux(jail) else []
     source = root
@@ -42,7 +43,7 @@ def plan_steps(
 
 def _is_linux(jail: Jail) -> bool:
     """Somebody said so: the image's own description, or the version that Linux programs are to see."""
-    return jail.image_os == "linux" or any(param.startswith("linux.") for param, _ in jail.params)
+    return jail.image_os == LINUX.name or any(param.startswith("linux.") for param, _ in jail.params)
 
 
 def _labels(container_id: str, bundle: str) -> tuple[tuple[str, str], ...]:

@@ -134,9 +134,9 @@ class _Entry:
         elif key in TYPES[self.fstype]:
             self.data.pop(key, None)
             self.data[key] = TYPES[self.fstype][key](value)
-        elif self.fstype == "tmpfs" and text in ("tmpcopyup", "notmpcopyup"):
+        elif self.fstype == "tmpfs" and text in mount_options.COPY_UP:
             self.copy_up = text == "tmpcopyup"
-        elif self.fstype == "devfs" and key in ("ruleset", "rule") and value:
+        elif self.fstype == "devfs" and key in mount_options.DEVFS_KEYS and value:
             self._take_devfs(key, value)
         else:
             raise ValueError(f"not an option of {self.fstype}")

@@ -18,6 +18,7 @@ from runjail import steps
 from runjail.errors import InvalidConfig
 from runjail.plan import mount_options
 from runjail.spec.model import Resources
+from runjail.target import TARGETS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def plan_limits(
     devices: steps.DevicePolicy | None = None,
 ) -> tuple[steps.Step, ...]:
     """Do as limit_steps does, with annotations and a policy for devices, and add what is wrong to problems."""
-    if os == "linux":
+    if not TARGETS[os].jails:
         wanted = cgroup or devices or resources != Resources()
         path = cgroup or f"runjail/{container_id}"
         return (steps.Cgroup(path, resources, devices, own=not cgroup),) if wanted else ()

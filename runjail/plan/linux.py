@@ -10,6 +10,7 @@ from runjail import steps
 from runjail.plan import device_rules, linux_mounts
 from runjail.plan.limits import cgroup_path, plan_limits
 from runjail.spec.model import Namespace
+from runjail.target import LINUX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def _limits(
         linux.resources,
         (),
         problems,
-        os="linux",
+        os=LINUX.name,
         name=name,
         container_id=container_id,
         cgroup=cgroup_path(linux.cgroups_path, problems),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 FREEBSD_TYPES = {"nullfs": "bind", "devfs": "tmpfs", "procfs": "proc", "linprocfs": "proc", "linsysfs": "sysfs"}
 FREEBSD_KEYS = {
-    "devfs": ("ruleset", "rule"),
+    "devfs": mount_options.DEVFS_KEYS,
     "nullfs": ("cache", "nocache"),
     "tmpfs": ("nomtime", "nonc", "pgread", "maxfilesize"),
 }
@@ -119,7 +119,7 @@ class _Entry:
         ignored = text in mount_options.BINDS | mount_options.NEUTRAL or key in FREEBSD_KEYS.get(self.mount.type, ())
         if text in mount_options.PROPAGATION:
             self.propagation.append(text)  # in this order: slave and then shared is both
-        elif text in ("tmpcopyup", "notmpcopyup"):
+        elif text in mount_options.COPY_UP:
             self.copy_up = text == "tmpcopyup"
         elif text in mount_options.RECURSIVE:
             mount_options.add_recursive(text, self.recursive_flags)

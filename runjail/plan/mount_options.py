@@ -28,6 +28,8 @@ RECURSIVE = frozenset((
 ))  # fmt: skip
 PROPAGATION = frozenset(f"{deep}{word}" for deep in ("", "r") for word in ("private", "shared", "slave", "unbindable"))
 BINDS = frozenset(("bind", "rbind", "nullfs"))  # any of them makes a mount a bind, whatever its type says
+COPY_UP = frozenset(("tmpcopyup", "notmpcopyup"))  # of tmpfs: begin with what the image has there
+DEVFS_KEYS = frozenset(("ruleset", "rule"))
 LAST_RULESET = 65535  # of devfs(8)
 NEUTRAL = frozenset(("defaults", "silent", "loud"))
 # Clients written for Linux send these to every host. FreeBSD has nothing they could change: devices outside devfs

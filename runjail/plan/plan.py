@@ -10,6 +10,7 @@ from runjail.errors import InvalidConfig
 from runjail.plan.jail_name import jail_name
 from runjail.plan.paths import absolute
 from runjail.steps import Plan
+from runjail.target import TARGETS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def make_plan(spec: Spec, *, container_id: str, bundle: str, state: str, os: str, systemd: bool = False) -> Plan:
-    """Return all that `create` has to do for this container on a host of kind `os` (`freebsd` or `linux`).
+    """Return all that `create` has to do for this container on a host of kind `os` (a name of target.TARGETS).
 
     bundle, state: absolute paths of the bundle and of the container's state directory. systemd: whether a Linux
     container is to lie in a scope of systemd's.
@@ -27,7 +28,7 @@ def make_plan(spec: Spec, *, container_id: str, bundle: str, state: str, os: str
     """
     problems: list[str] = []
     source = absolute(spec.root.path, bundle)
-    if os == "freebsd":
+    if TARGETS[os].jails:
         from runjail.plan import freebsd
 
         name = jail_name(container_id, spec.freebsd.jail.parent)

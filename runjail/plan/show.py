@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from runjail import steps
 from runjail.record import to_data
+from runjail.target import TARGETS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 def as_text(plan: steps.Plan, spec: Spec) -> str:
     """Return the plan as text that ends in a newline; a FreeBSD plan is a valid sh(1) script."""
-    if plan.os == "freebsd":
+    if TARGETS[plan.os].jails:
         from runjail.plan.show_freebsd import write_script
 
         return write_script(plan, spec)

@@ -112,11 +112,12 @@ def _take_back(engine: Engine, root: str, container_id: str) -> int:
 def info(engine: Engine) -> bytes:
     """Return a RuntimeInfo."""
     from runjail import jsonio
-    from runjail.container.features import document
+    from runjail.plan.features import document
+    from runjail.target import TARGETS
 
     features: Message = {
         "type_url": "types.containerd.io/opencontainers/runtime-spec/1/features/Features",
-        "value": jsonio.dumps(document(engine.host.os)).encode(),
+        "value": jsonio.dumps(document(TARGETS[engine.host.os])).encode(),
     }
     return protobuf.encode(messages.INFO, {"name": NAME, "version": {"version": __version__}, "features": features})
 

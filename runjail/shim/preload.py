@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 ROOMS = os.path.dirname(os.path.dirname(__file__))
 PACKAGES = ("container", "nri", "spec")  # and one of the host's
-MODULES = ("host.child", "host.programs", "host.reaper", "settings")
-COLD = {"__init__", "check", "features", "foreground", "run"}  # modules of packages that only the command line uses
+MODULES = ("host.child", "host.programs", "host.reaper", "locks", "settings", "sizes", "target")
+COLD = {"__init__", "check", "foreground", "run"}  # modules of packages that only the command line uses
 
 
 def names(host: str, more: Sequence[str]) -> list[str]:

@@ -56,89 +56,89 @@ PARAMETER = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_.")
 WORD = LABEL_KEY | frozenset("+~")
 
 
-def say_annotations(annotations: Reader, params: JailParams) -> None:
+def declare_annotations(annotations: Reader, params: JailParams) -> None:
     """Add what the annotations say; values and contradictions are reported at `annotations["KEY"]`."""
     for key in sorted(annotations.values):
         if not annotations.has(key):
             continue
         if key == DATASET:
-            _say_datasets(annotations, params)
+            _declare_datasets(annotations, params)
         elif key == IMAGE_OS:
-            params.say("image_os", annotations.text(key), (*annotations.path, key))
+            params.declare("image_os", annotations.text(key), (*annotations.path, key))
         elif key.startswith("org.freebsd."):
-            _say_one(annotations, key, params)
+            _declare_one(annotations, key, params)
 
 
-def _say_one(annotations: Reader, key: str, params: JailParams) -> None:
+def _declare_one(annotations: Reader, key: str, params: JailParams) -> None:
     value, path = annotations.text(key), (*annotations.path, key)
     if key == PARENT:
-        params.say_name("parent", value, path)
+        params.declare_name("parent", value, path)
     elif key in CHOICES:
         field, words = CHOICES[key]
         if value not in words:
             annotations.refuse(f"must be {any_of(words)}, not {quote(value)}", key)
-        params.say(field, value, path)
+        params.declare(field, value, path)
     elif key in ADDRESSES:
         addresses = [(path, piece.strip()) for piece in value.split(",") if piece.strip()]
-        params.say_addresses(ADDRESSES[key], addresses, path)
+        params.declare_addresses(ADDRESSES[key], addresses, path)
     elif key.startswith(ALLOW):
-        _say_permission(annotations, key, params)
+        _declare_permission(annotations, key, params)
     elif key == CHILDREN:
-        if _say_number(annotations, key, (0, MOST_CHILDREN), params) and value.strip("0"):
+        if _declare_number(annotations, key, (0, MOST_CHILDREN), params) and value.strip("0"):
             params.require_grant(key, "children.max")
     elif key.startswith(JAIL):
-        _say_parameter(annotations, key, params)
+        _declare_parameter(annotations, key, params)
 
 
-def _say_permission(annotations: Reader, key: str, params: JailParams) -> None:
+def _declare_permission(annotations: Reader, key: str, params: JailParams) -> None:
     name, value = key.removeprefix(ALLOW), annotations.text(key)
     if not name or not PARAMETER.issuperset(name) or "" in name.split("."):
         annotations.refuse("is not the name of a jail permission", key)
     elif value not in TRUTH:
         annotations.refuse(f'must be "true" or "false", not {quote(value)}', key)
     else:
-        params.say(f"allow.{name}", TRUTH[value], (*annotations.path, key))
+        params.declare(f"allow.{name}", TRUTH[value], (*annotations.path, key))
         mount, _, fstype = name.rpartition(".")
         free = name in PERMISSIONS or (mount == "mount" and fstype in FILE_SYSTEMS)
         if TRUTH[value] and not free:
             params.require_grant(key, f"allow.{name}")
 
 
-def _say_parameter(annotations: Reader, key: str, params: JailParams) -> None:
+def _declare_parameter(annotations: Reader, key: str, params: JailParams) -> None:
     """Note a parameter that the freebsd section has no field for; what is none of them is nobody's business here."""
     name, value = key.removeprefix(JAIL), annotations.text(key)
     path = (*annotations.path, key)
     if name in NUMBERS:
-        _say_number(annotations, key, NUMBERS[name], params)
+        _declare_number(annotations, key, NUMBERS[name], params)
     elif name in WORDS:
         if not 0 < len(value) <= WORDS[name] or not WORD.issuperset(value):
             annotations.refuse(f"must be one word of at most {WORDS[name]} characters, not {quote(value)}", key)
-        params.say(f"param.{name}", value, path)
+        params.declare(f"param.{name}", value, path)
     elif name.startswith(LABELS):
         label = name.partition(".")[2]
         if not label or not LABEL_KEY.issuperset(label):
             annotations.refuse("must end in a key of letters, digits, _ . and -", key)
         elif not value.isprintable():
             annotations.refuse("must be one printable line", key)
-        params.say(f"param.{name}", value, path)
+        params.declare(f"param.{name}", value, path)
 
 
-def _say_number(annotations: Reader, key: str, bounds: tuple[int, int], params: JailParams) -> bool:
+def _declare_number(annotations: Reader, key: str, bounds: tuple[int, int], params: JailParams) -> bool:
     """Note a whole number; tell whether it is one."""
     value, (least, most) = annotations.text(key), bounds
     number = read_number(value, most, least)
     if number is None:
         annotations.refuse(f"must be a number from {least} to {most}, not {quote(value)}", key)
         return False
-    params.say(f"param.{key.removeprefix(JAIL)}", str(number), (*annotations.path, key))
+    params.declare(f"param.{key.removeprefix(JAIL)}", str(number), (*annotations.path, key))
     return True
 
 
-def _say_datasets(annotations: Reader, params: JailParams) -> None:
+def _declare_datasets(annotations: Reader, params: JailParams) -> None:
     """Note ZFS datasets that the jail is to manage itself: names as in zfs(8), with commas."""
     names = tuple(name.strip() for name in annotations.text(DATASET).split(","))
     for name in names:
         if fault := dataset_fault(name) or ("is listed twice" if names.count(name) > 1 else None):
             annotations.refuse(fault, DATASET)
             return
-    params.say("datasets", names, (*annotations.path, DATASET))
+    params.declare("datasets", names, (*annotations.path, DATASET))

@@ -17,5 +17,5 @@ NAMES = (
 
 def unknown(wanted: Capabilities) -> list[str]:
     """Return the names in any of the sets that stand for nothing: those cannot be granted."""
-    said = {name for field in wanted._fields for name in getattr(wanted, field)}
-    return sorted(name for name in said if name.removeprefix("CAP_") not in NAMES)
+    declared = {name for field in wanted._fields for name in getattr(wanted, field)}
+    return sorted(name for name in declared if name.removeprefix("CAP_") not in NAMES)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runjail.spec.annotations import say_annotations
+from runjail.spec.annotations import declare_annotations
 from runjail.spec.jail_params import JailParams, file_system_fault
 from runjail.spec.model import Device, FreeBSD
 from runjail.spec.problems import quote
@@ -42,8 +42,8 @@ def read_freebsd(config: Reader) -> FreeBSD:
     """Read and check the freebsd section and the `org.freebsd.*` annotations of a whole config.json."""
     section = config.section("freebsd")
     params = JailParams(config.report)
-    _say_jail(section.section("jail"), params)
-    say_annotations(config.section("annotations"), params)
+    _declare_jail(section.section("jail"), params)
+    declare_annotations(config.section("annotations"), params)
     if config.report.clean("freebsd", "jail") and config.report.clean("annotations"):
         _refuse_conflicts(config, params)
     return FreeBSD(devices=tuple(_read_device(item) for item in section.sections("devices")), jail=params.jail())
@@ -64,26 +64,26 @@ def _names_device(path: str) -> bool:
     return all(name not in ("", ".", "..") for name in path.split("/"))
 
 
-def _say_jail(jail: Reader, params: JailParams) -> None:
+def _declare_jail(jail: Reader, params: JailParams) -> None:
     for key, field in PLAIN.items():
         if jail.has(key):
-            params.say(field, jail.values[key], (*jail.path, key))
-    params.say_name("parent", jail.text("parent"), (*jail.path, "parent"))
-    params.say_name("interface", jail.text("interface"), (*jail.path, "interface"))
+            params.declare(field, jail.values[key], (*jail.path, key))
+    params.declare_name("parent", jail.text("parent"), (*jail.path, "parent"))
+    params.declare_name("interface", jail.text("interface"), (*jail.path, "interface"))
     for key, field in (("ip4Addr", "ip4_addr"), ("ip6Addr", "ip6_addr")):
-        params.say_addresses(field, _placed(jail, key), (*jail.path, key))
-    params.say_interfaces("vnet_interfaces", _placed(jail, "vnetInterfaces"), (*jail.path, "vnetInterfaces"))
-    _say_permissions(jail.section("allow"), params)
+        params.declare_addresses(field, _placed(jail, key), (*jail.path, key))
+    params.declare_interfaces("vnet_interfaces", _placed(jail, "vnetInterfaces"), (*jail.path, "vnetInterfaces"))
+    _declare_permissions(jail.section("allow"), params)
 
 
-def _say_permissions(allow: Reader, params: JailParams) -> None:
+def _declare_permissions(allow: Reader, params: JailParams) -> None:
     for key, name in PERMISSIONS.items():
         if allow.has(key):
-            params.say(f"allow.{name}", allow.flag(key), (*allow.path, key))
+            params.declare(f"allow.{name}", allow.flag(key), (*allow.path, key))
     for index, name in allow.texts("mount"):
         if fault := file_system_fault(name):
             allow.refuse(fault, "mount", index)
-        params.say(f"allow.mount.{name}", True, (*allow.path, "mount"))
+        params.declare(f"allow.mount.{name}", True, (*allow.path, "mount"))
 
 
 def _placed(section: Reader, key: str) -> list[tuple[tuple[str | int, ...], str]]:

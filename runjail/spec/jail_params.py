@@ -35,7 +35,7 @@ class JailParams:
         self.places: dict[str, Path] = {}
         self.needs_grant: list[tuple[str, str]] = []
 
-    def say(self, field: str, value: object, path: Path) -> None:
+    def declare(self, field: str, value: object, path: Path) -> None:
         """Note one value. A later one that differs from the first is reported at its own place."""
         if field not in self.values:
             self.values[field], self.places[field] = value, path
@@ -47,16 +47,16 @@ class JailParams:
         """Note that the annotation `key` asks for a parameter which only the administrator can grant."""
         self.needs_grant.append((key, parameter))
 
-    def say_name(self, field: str, name: str, path: Path) -> None:
+    def declare_name(self, field: str, name: str, path: Path) -> None:
         """Note a parent jail or an interface; an empty name says nothing."""
         if not name:
             return
         fault = parent_fault(name) if field == "parent" else interface_fault(name)
         if fault:
             self.report.add(path, fault)
-        self.say(field, name, path)
+        self.declare(field, name, path)
 
-    def say_interfaces(self, field: str, found: Sequence[tuple[Path, str]], path: Path) -> None:
+    def declare_interfaces(self, field: str, found: Sequence[tuple[Path, str]], path: Path) -> None:
         """Note a list of interfaces, each with its place."""
         seen: set[str] = set()
         for where, name in found:
@@ -64,9 +64,9 @@ class JailParams:
                 self.report.add(where, fault)
             seen.add(name)
         if found:
-            self.say(field, tuple(name for _, name in found), path)
+            self.declare(field, tuple(name for _, name in found), path)
 
-    def say_addresses(self, field: str, found: Sequence[tuple[Path, str]], path: Path) -> None:
+    def declare_addresses(self, field: str, found: Sequence[tuple[Path, str]], path: Path) -> None:
         """Note `ip4_addr` or `ip6_addr`: addresses as jail(8) takes them, each with its place."""
         seen: set[bytes] = set()
         for where, text in found:
@@ -77,10 +77,10 @@ class JailParams:
         if len(found) > ADDRESSES:
             self.report.add(path, f"must hold at most {ADDRESSES} addresses, not {len(found)}")
         if found:
-            self.say(field, tuple(text for _, text in found), path)
+            self.declare(field, tuple(text for _, text in found), path)
 
     def jail(self) -> Jail:
-        """Return everything that was said."""
+        """Return everything that was declared."""
         named = {field: value for field, value in self.values.items() if field in Jail._fields}
         allow = sorted((key[6:], value) for key, value in self.values.items() if key.startswith("allow."))
         return Jail(

@@ -1,7 +1,7 @@
 """From the bytes of config.json to a checked `Spec`, or to one error that lists every problem with its JSON path.
 
 First the shape is judged by the schema; what fails there is reported and replaced by null, so that the rules below
-still speak about the rest. os is always the system that will run the container, "freebsd" or "linux".
+still speak about the rest. os is always the name of the system that will run the container.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ from runjail.spec.problems import quote
 from runjail.spec.process import read_environment, read_process
 from runjail.spec.reader import Reader, Report
 from runjail.spec.resources import read_resources
+from runjail.target import TARGETS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from runjail.spec.problems import Path
+    from runjail.target import Target
 
 LARGEST = 4 * 1024 * 1024  # bytes of a document; podman's are about 10 KiB
 MOUNTS = 1000
-HOSTNAME = {"freebsd": 255, "linux": 64}  # bytes: MAXHOSTNAMELEN less one, __NEW_UTS_LEN
 HOOKS = {
     "prestart": "prestart",
     "createRuntime": "create_runtime",
@@ -61,20 +62,20 @@ def decode(data: bytes, what: str = "config.json") -> object:
 
 def parse(document: object, os: str) -> Spec:
     """Check a whole config.json. Raises InvalidConfig with every problem."""
-    report = Report()
-    config = _shaped(document, "freebsd-config" if os == "freebsd" else "config", report, "config.json")
+    report, target = Report(), TARGETS[os]
+    config = _shaped(document, target.schema, report, "config.json")
     process = config.section("process")
     spec = Spec(
         oci_version=_read_version(config),
         root=_read_root(config.section("root")),
-        process=read_process(process, os) if config.has("process") else None,
-        hostname=_read_hostname(config, "hostname", os),
-        domainname=_read_hostname(config, "domainname", os),
-        mounts=_read_mounts(config, os),
+        process=read_process(process, target) if config.has("process") else None,
+        hostname=_read_hostname(config, "hostname", target),
+        domainname=_read_hostname(config, "domainname", target),
+        mounts=_read_mounts(config, target),
         hooks=_read_hooks(config.section("hooks")),
         annotations=_read_annotations(config.section("annotations")),
         freebsd=read_freebsd(config),  # the Linux host takes from it what Linux has too
-        linux=_read_linux(config, os),
+        linux=_read_linux(config, target),
     )
     report.raise_if_any("config.json")
     return spec
@@ -83,7 +84,7 @@ def parse(document: object, os: str) -> Spec:
 def parse_process(document: object, os: str) -> Process:
     """Check the document of `exec --process`. Raises InvalidConfig with every problem."""
     report = Report()
-    process = read_process(_shaped(document, "process", report, "process document"), os)
+    process = read_process(_shaped(document, "process", report, "process document"), TARGETS[os])
     report.raise_if_any("process document")
     return process
 
@@ -136,25 +137,25 @@ def _read_root(root: Reader) -> Root:
     return Root(path, root.flag("readonly"))
 
 
-def _read_hostname(config: Reader, key: str, os: str) -> str | None:
+def _read_hostname(config: Reader, key: str, target: Target) -> str | None:
     name = config.text(key)
-    if len(name) > HOSTNAME[os]:
-        config.refuse(f"must be at most {HOSTNAME[os]} characters long, not {len(name)}", key)
+    if len(name) > target.hostname_max:
+        config.refuse(f"must be at most {target.hostname_max} characters long, not {len(name)}", key)
     elif not name.isascii() or not name.isprintable() or " " in name:
         config.refuse(f"must be printable ASCII without blanks, not {quote(name)}", key)
     return name or None
 
 
-def _read_mounts(config: Reader, os: str) -> tuple[Mount, ...]:
-    mounts = tuple(_read_mount(item, os) for item in config.sections("mounts"))
+def _read_mounts(config: Reader, target: Target) -> tuple[Mount, ...]:
+    mounts = tuple(_read_mount(item, target) for item in config.sections("mounts"))
     if len(mounts) > MOUNTS:
         config.refuse(f"must hold at most {MOUNTS} mounts, not {len(mounts)}", "mounts")
     return mounts
 
 
-def _read_mount(mount: Reader, os: str) -> Mount:
+def _read_mount(mount: Reader, target: Target) -> Mount:
     destination = mount.text("destination")
-    if os == "linux" and destination:
+    if destination and not target.jails:
         destination = "/" + destination.removeprefix("/")  # relative is deprecated, but Linux bundles may be
     else:
         destination = mount.absolute("destination")
@@ -191,10 +192,10 @@ def _read_annotations(annotations: Reader) -> tuple[tuple[str, str], ...]:
     return tuple((key, value) for key, value in annotations.values.items() if value is not None)
 
 
-def _read_linux(config: Reader, os: str) -> Linux:
+def _read_linux(config: Reader, target: Target) -> Linux:
     """On FreeBSD only the limits of the Linux section mean something; podman and containerd always send all of it."""
     section = config.section("linux")
-    if os == "freebsd":
+    if target.jails:
         return Linux(resources=read_resources(section.section("resources")))
     linux = read_linux(section)
     if linux.namespaces is not None and not any(namespace.type == "uts" for namespace in linux.namespaces):

@@ -8,31 +8,18 @@ from runjail.spec.problems import quote
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runjail.spec.reader import Reader
+    from runjail.target import Target
 
-NAMES = {"freebsd": "FreeBSD", "linux": "Linux"}
-
-# getrlimit(2) of either system; VMEM is FreeBSD's name of AS
-LIMITS = {
-    "freebsd": frozenset(
-        "CPU FSIZE DATA STACK CORE RSS MEMLOCK NPROC NOFILE SBSIZE AS VMEM NPTS SWAP KQUEUES UMTXP PIPEBUF".split()
-    ),
-    "linux": frozenset(
-        "CPU FSIZE DATA STACK CORE RSS NPROC NOFILE MEMLOCK AS LOCKS SIGPENDING MSGQUEUE NICE RTPRIO RTTIME".split()
-    ),
-}
 INFINITY = 2**63  # and above; FreeBSD's RLIM_INFINITY is 2**63-1, Go clients write Linux's 2**64-1
-
-# Besides the gid: setgroups(2) takes 1023 on FreeBSD, where the gid may stand twice (host.process), 65536 on Linux
-MOST_GROUPS = {"freebsd": 1021, "linux": 65535}
 
 # Known properties that no host of ours applies
 UNSUPPORTED = ("scheduler", "ioPriority", "execCPUAffinity")
 
 
-def read_process(process: Reader, os: str) -> Process:
-    """Read and check one process object; `os` is freebsd or linux."""
+def read_process(process: Reader, target: Target) -> Process:
+    """Read and check one process object; for the system that will run it."""
     terminal = process.flag("terminal")
-    linux = os == "linux"
+    linux = not target.jails
     if linux:
         _refuse_unsupported(process)
     return Process(
@@ -41,8 +28,8 @@ def read_process(process: Reader, os: str) -> Process:
         env=read_environment(process),
         terminal=terminal,
         console_size=_read_console_size(process.section("consoleSize")) if terminal else None,
-        user=_read_user(process.section("user"), os),
-        rlimits=_read_rlimits(process, os),
+        user=_read_user(process.section("user"), target),
+        rlimits=_read_rlimits(process, target),
         no_new_privileges=process.flag("noNewPrivileges"),
         capabilities=_read_capabilities(process) if linux else None,
         oom_score_adj=process.number("oomScoreAdj") if linux else None,
@@ -85,20 +72,20 @@ def _read_console_size(size: Reader) -> tuple[int, int] | None:
     return rows, columns
 
 
-def _read_user(user: Reader, os: str) -> User:
+def _read_user(user: Reader, target: Target) -> User:
     groups = tuple(gid for gid in user.values.get("additionalGids") or () if gid is not None)
-    if len(groups) > MOST_GROUPS[os]:
-        user.refuse(f"must hold at most {MOST_GROUPS[os]} groups, not {len(groups)}", "additionalGids")
+    if len(groups) > target.groups_max:
+        user.refuse(f"must hold at most {target.groups_max} groups, not {len(groups)}", "additionalGids")
     return User(user.number("uid") or 0, user.number("gid") or 0, user.number("umask"), groups)
 
 
-def _read_rlimits(process: Reader, os: str) -> tuple[Rlimit, ...]:
+def _read_rlimits(process: Reader, target: Target) -> tuple[Rlimit, ...]:
     found: dict[str, Rlimit] = {}
     for item in process.sections("rlimits"):
         name = item.text("type")
         resource = name.removeprefix("RLIMIT_")
-        if item.has("type") and (resource == name or resource not in LIMITS[os]):
-            item.refuse(f"{quote(name)} is not a limit of {NAMES[os]}", "type")
+        if item.has("type") and (resource == name or resource not in target.rlimits):
+            item.refuse(f"{quote(name)} is not a limit of {target.title}", "type")
             continue
         key = "AS" if resource == "VMEM" else resource
         if key in found:

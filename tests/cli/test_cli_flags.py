@@ -83,7 +83,7 @@ def test_features_name_the_control_groups(runjail: Runjail) -> None:
     """features-linux.md: engines look whether systemd's manager can be asked for."""
     groups = json.loads(runjail.ok("features").stdout)["linux"]["cgroup"]
 
-    assert groups == {"v1": True, "v2": True, "systemd": True, "systemdUser": True, "rdma": False}
+    assert groups == {"v1": True, "v2": True, "systemd": True, "systemdUser": True, "rdma": True}
 
 
 @pytest.mark.parametrize(

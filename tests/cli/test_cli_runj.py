@@ -99,6 +99,7 @@ class Host:
     def start_time(self, pid): return "1"
     def boot_id(self): return "b"
     def enter(self, host_state, keep): pass
+    def label_program(self, process): pass
     def restrict_calls(self): pass
     def label_program(self, process): pass
     def apply_credentials(self, process): pass

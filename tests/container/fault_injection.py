@@ -1,7 +1,8 @@
 """Run the program and kill it just before its n-th step: `fault_injection.py parent|child N[:SIGNAL] ARGS...`.
 
 A step is a call that changes something, starts something, or talks to somebody, told apart by where in our sources it
-is made, so that loops count once, and programs by their first two words. `parent` counts those of the program itself,
+is made, so that loops count once, and programs by their first two words. What files.py and locks.py do for many counts
+anew for each of their callers. `parent` counts those of the program itself,
 `child` those of each process it forks. Where there is no n-th step, the program ends by itself.
 """
 
@@ -18,6 +19,11 @@ BUILTINS = frozenset(
     "sethostname".split()
 )
 LIBC = ("/linux/libc.py", "/freebsd/libc.py")
+SHARED = ("/runjail/files.py", "/runjail/locks.py")
+
+
+def place(frame: "FrameType | None") -> tuple[object, ...]:
+    return (frame.f_code, frame.f_lineno) if frame else ()
 
 
 def main() -> None:
@@ -41,7 +47,10 @@ def main() -> None:
         caller = frame if event == "c_call" else frame.f_back
         places = seen.setdefault(pid, set())
         program = tuple(frame.f_locals.get("argv", ())[:2]) if event == "c_call" else ()  # host.programs starts many
-        places.add((caller and caller.f_code, caller and caller.f_lineno, program))
+        user = caller
+        while user and user.f_code.co_filename.endswith(SHARED):
+            user = user.f_back
+        places.add((*place(caller), *place(user), program))
         if len(places) == limit:
             os.kill(pid, signal)
             if signal == 9:

@@ -16,6 +16,7 @@ from runjail.container.reserve import reserve
 from runjail.container.state import FIELDS, LATER, ProcessId
 from runjail.errors import CleanupError, ContainerNotFound, HostError, InvalidConfig, RunjailError
 from runjail.host.base import HostState
+from runjail.target import TARGETS
 from tests.container.fake_host import FakeHost, made, record
 
 PLANS = st.lists(st.text("abcdef", min_size=1, max_size=3), max_size=12)
@@ -278,7 +279,7 @@ def test_the_default_root(
     for name, value in env.items():
         monkeypatch.setenv(name, value)
 
-    assert default_root(system) == root
+    assert default_root(TARGETS[system]) == root
 
 
 def test_a_dead_starter_does_not_block(runtime: Runtime, host: Any) -> None:

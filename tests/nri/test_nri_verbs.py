@@ -11,6 +11,7 @@ import pytest
 from runjail.cli import context as cli
 from runjail.cli.args import GLOBALS, Args
 from runjail.cli.context import Context
+from runjail.target import TARGETS
 from tests.conftest import Runjail
 from tests.nri.conftest import Plugins
 
@@ -117,8 +118,10 @@ def places(monkeypatch: pytest.MonkeyPatch, plugins: Plugins, system: str) -> An
     """Return a context whose directories are `a` and, on FreeBSD, `b`."""
     base = plugins.base
     monkeypatch.setattr(cli, "SETTINGS", (f"{base}/1.toml", f"{base}/2.toml"))
+    places = ("a", "b") if TARGETS[system].jails else ("a",)
     monkeypatch.setattr(cli, "NRI", (f"{base}/a", f"{base}/b"))
-    monkeypatch.setattr(cli, "NRI_BIN", (f"{base}/abin", f"{base}/bbin"))
+    monkeypatch.setattr(TARGETS[system], "nri_dirs", tuple(f"{base}/{place}" for place in places))
+    monkeypatch.setattr(TARGETS[system], "nri_bins", tuple(f"{base}/{place}bin" for place in places))
     monkeypatch.setattr("sys.argv", ["/opt/bin/runjail"])
     monkeypatch.delenv("RUNJAIL_CONFIG", raising=False)
     host: Any = System(system)
@@ -170,3 +173,7 @@ def test_the_example_in_the_documentation_works(runjail: Runjail, plugins: Plugi
     (row,) = json.loads(runjail("nri", "check", "-f", "json", env=plugins.env()).stdout)
 
     assert (row["works"], row["said"]) == (False, "containers need a memory limit here")
+
+
+def test_nri_is_looked_for_where_any_system_has_it() -> None:
+    assert set(cli.NRI) == {place for target in TARGETS.values() for place in target.nri_dirs}

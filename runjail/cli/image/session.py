@@ -15,6 +15,7 @@ from runjail.image import reference as references
 from runjail.image.content import open as places
 from runjail.image.content.store import ContentStore
 from runjail.sizes import read_number, read_size
+from runjail.target import TARGETS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class ImageSession:
     @property
     def _default(self) -> str:
         """The directory of a store that is on no dataset, for `auto`."""
-        return "/var/db/runjail" if self.context.host().os == "freebsd" else "/var/lib/runjail"
+        return TARGETS[self.context.host().os].store_root
 
     def _choice(self) -> tuple[str, str]:
         """Return which store this is and why."""

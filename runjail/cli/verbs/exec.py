@@ -79,7 +79,7 @@ def _in_foreground(wanted: Request, runtime: Runtime) -> int:
         forward_signals(pid)
         return wait(pid)
     terminal = Terminal()
-    pid = execute(wanted, runtime, terminal.theirs, terminal.show)
+    pid = execute(wanted, runtime, terminal.remote, terminal.show)
     forward_signals(pid)
     return terminal.relay(pid)
 

@@ -17,6 +17,7 @@ OPTIONS = ()
 def run(_args: Args, context: Context) -> int:
     """Print the features document."""
     from runjail import jsonio
-    from runjail.container.features import document
+    from runjail.plan.features import document
+    from runjail.target import TARGETS
 
-    return write_stdout(jsonio.dumps(document(context.host().os), indent=4) + "\n")
+    return write_stdout(jsonio.dumps(document(TARGETS[context.host().os]), indent=4) + "\n")

@@ -10,6 +10,7 @@ from runjail.cli.args import BUNDLE, OS, value
 from runjail.cli.context import write_stdout
 from runjail.cli.output import choice
 from runjail.errors import UsageError
+from runjail.target import FREEBSD, TARGETS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,13 +31,13 @@ def run(args: Args, context: Context) -> int:
 
     form = choice(args, "text", "json")
     bundle = os.path.abspath(args.text("bundle") or ".")
-    system = which_system(args, "freebsd")
+    system = which_system(args, FREEBSD.name)
     container_id = check_id(args.positionals[0] if args.positionals else os.path.basename(bundle))
     parsed = parse(read(f"{bundle}/config.json"), system)
-    root = context.root or default_root(system)
+    root = context.root or default_root(TARGETS[system])
     state, systemd = f"{root}/{container_id}", context.systemd
     made = make_plan(parsed, container_id=container_id, bundle=bundle, state=state, os=system, systemd=systemd)
-    if system == "freebsd" and parsed.freebsd.jail.needs_grant:
+    if TARGETS[system].jails and parsed.freebsd.jail.needs_grant:
         check_allowed(parsed, *context.allowed_params())
     if not args.text("os") and context.host().os != system:
         print(f"this is the plan for FreeBSD; --os {context.host().os} shows this machine's", file=sys.stderr)
@@ -48,6 +49,6 @@ def run(args: Args, context: Context) -> int:
 def which_system(args: Args, default: str) -> str:
     """Return what --os asks for."""
     system = args.text("os", default)
-    if system not in ("freebsd", "linux"):
+    if system not in TARGETS:
         raise UsageError(f"--os: not freebsd or linux: {system[:40]!r}")
     return system

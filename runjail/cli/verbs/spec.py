@@ -20,12 +20,13 @@ OPTIONS = (BUNDLE, ignored("rootless"))
 
 def run(args: Args, context: Context) -> int:
     """Write config.json where there is none."""
-    from runjail.container.features import example
+    from runjail.cli.example import example
+    from runjail.target import TARGETS
 
     path = os.path.join(args.text("bundle") or ".", "config.json")
     try:
         with open(path, "x", encoding="utf-8") as file:
-            file.write(jsonio.dumps(example(context.host().os), indent=4) + "\n")
+            file.write(jsonio.dumps(example(TARGETS[context.host().os]), indent=4) + "\n")
     except FileExistsError:
         raise UsageError("File config.json exists. Remove it first") from None
     return 0

@@ -9,6 +9,7 @@ from runjail import log
 from runjail.cli.args import BUNDLE, OS
 from runjail.cli.context import write_stdout
 from runjail.cli.verbs.plan import which_system
+from runjail.target import TARGETS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def run(args: Args, context: Context) -> int:
         parsed = parse(read(f"{bundle}/config.json"), system)
         state, systemd = "/var/run/runjail/validate", context.systemd
         make_plan(parsed, container_id="validate", bundle=bundle, state=state, os=system, systemd=systemd)
-        if system == "freebsd" and parsed.freebsd.jail.needs_grant:
+        if TARGETS[system].jails and parsed.freebsd.jail.needs_grant:
             check_allowed(parsed, *context.allowed_params())
     except InvalidConfig as error:
         for problem in error.problems:

@@ -1,0 +1,79 @@
+"""The features document (runtime-spec 1.3, features.md): what the tables say that check and apply config.json."""
+
+from __future__ import annotations
+
+from runjail.plan import freebsd_mounts, mount_options
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from runjail.target import Target
+
+CGROUP = {
+    "v1": True,
+    "v2": True,
+    "systemd": True,
+    "systemdUser": True,
+    "rdma": True,
+}  # host/linux/cgroups.py, scope.py
+
+
+def document(target: Target) -> dict[str, Any]:
+    """Return what `runjail features` prints on a system."""
+    from runjail.spec.schema import HOOK_KINDS
+
+    features: dict[str, Any] = {
+        "ociVersionMin": "1.0.0",
+        "ociVersionMax": "1.3.0",
+        "hooks": list(HOOK_KINDS),
+        "mountOptions": sorted(_freebsd_options() if target.jails else _linux_options()),
+        "annotations": {},
+        "potentiallyUnsafeConfigAnnotations": ["org.freebsd.", "org.runjail."],
+    }
+    return features if target.jails else features | {"linux": _linux()}
+
+
+def _flags(known: frozenset[str]) -> frozenset[str]:
+    """Return the words that set or clear one of these flags, also on all mounts below."""
+    words = known | {word for word, flag in mount_options.CLEARS.items() if flag in known}
+    return words | {word for word in mount_options.RECURSIVE if word[1:] in words}
+
+
+def _freebsd_options() -> frozenset[str]:
+    own = (key for keys in freebsd_mounts.TYPES.values() for key in keys)
+    return _flags(mount_options.FREEBSD_FLAGS).union(
+        mount_options.BINDS, mount_options.NEUTRAL, mount_options.COPY_UP, mount_options.DEVFS_KEYS, own
+    )
+
+
+def _linux_options() -> frozenset[str]:
+    return _flags(mount_options.LINUX_FLAGS).union(
+        mount_options.PROPAGATION,
+        mount_options.BINDS,
+        mount_options.NEUTRAL,
+        mount_options.COPY_UP,
+    )
+
+
+def _linux() -> dict[str, Any]:
+    """Return what is of Linux; a capability is of the kernel's, and one that it lacks is warned of."""
+    from runjail.spec import capabilities, seccomp
+    from runjail.spec.linux import NAMESPACES
+    from runjail.spec.model import Process
+
+    return {
+        "apparmor": {"enabled": "apparmor_profile" in Process._fields},
+        "selinux": {"enabled": "selinux_label" in Process._fields},
+        "cgroup": CGROUP,
+        "namespaces": list(NAMESPACES),
+        "capabilities": [f"CAP_{name}" for name in capabilities.NAMES],
+        "seccomp": {
+            "enabled": True,
+            "actions": list(seccomp.ACTIONS),
+            "operators": list(seccomp.OPERATORS),
+            "archs": list(seccomp.ARCHITECTURES),
+            "knownFlags": list(seccomp.FLAGS),
+            "supportedFlags": list(seccomp.FLAGS),
+        },
+    }

@@ -1,0 +1,72 @@
+"""What differs between the operating systems that run containers, as data: nobody else compares their names.
+
+A plan for one system can be made on the other, so this is apart from the hosts, which act. `jails` decides between the
+two ways of isolation; everything else is a fact by itself.
+"""
+
+from __future__ import annotations
+
+
+class Target:
+    """One operating system.
+
+    name: as config.json, --os and image platforms have it. title: as its makers write it. jails: containers are jails,
+    with rctl rules; else they are namespaces and control groups. schema: $defs of config.json (spec/schema.py).
+    hostname_max: bytes. groups_max: supplementary groups besides the gid. rlimits: of getrlimit(2), without RLIMIT_.
+    state_root, store_root: directories where nobody says other ones. nri_dirs, nri_bins: of NRI's configuration, and of
+    its plugins.
+    """
+
+    __slots__ = (
+        *("name", "title", "jails", "schema", "hostname_max", "groups_max", "rlimits", "state_root", "store_root"),
+        *("nri_dirs", "nri_bins"),
+    )
+
+    def __init__(
+        self,
+        name: str,
+        title: str,
+        *,
+        jails: bool,
+        schema: str,
+        hostname_max: int,
+        groups_max: int,
+        rlimits: str,
+        state_root: str,
+        store_root: str,
+        nri_dirs: tuple[str, ...],
+        nri_bins: tuple[str, ...],
+    ) -> None:
+        self.name, self.title, self.jails, self.schema = name, title, jails, schema
+        self.hostname_max, self.groups_max, self.rlimits = hostname_max, groups_max, frozenset(rlimits.split())
+        self.state_root, self.store_root = state_root, store_root
+        self.nri_dirs, self.nri_bins = nri_dirs, nri_bins
+
+
+FREEBSD = Target(
+    "freebsd",
+    "FreeBSD",
+    jails=True,
+    schema="freebsd-config",
+    hostname_max=255,  # MAXHOSTNAMELEN less one
+    groups_max=1021,  # setgroups(2) takes 1023, and the gid may stand twice (host/child.py)
+    rlimits="CPU FSIZE DATA STACK CORE RSS MEMLOCK NPROC NOFILE SBSIZE AS VMEM NPTS SWAP KQUEUES UMTXP PIPEBUF",
+    state_root="/var/run/runjail",
+    store_root="/var/db/runjail",
+    nri_dirs=("/etc/nri", "/usr/local/etc/nri"),
+    nri_bins=("/opt/nri/bin", "/usr/local/libexec/nri"),
+)
+LINUX = Target(
+    "linux",
+    "Linux",
+    jails=False,
+    schema="config",
+    hostname_max=64,  # __NEW_UTS_LEN
+    groups_max=65535,  # setgroups(2) takes 65536
+    rlimits="CPU FSIZE DATA STACK CORE RSS NPROC NOFILE MEMLOCK AS LOCKS SIGPENDING MSGQUEUE NICE RTPRIO RTTIME",
+    state_root="/run/runjail",
+    store_root="/var/lib/runjail",
+    nri_dirs=("/etc/nri",),
+    nri_bins=("/opt/nri/bin",),
+)
+TARGETS = {target.name: target for target in (FREEBSD, LINUX)}

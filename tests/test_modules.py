@@ -1,0 +1,72 @@
+"""One of each: what locks files, what reads numbers, and what knows a system by its name."""
+
+from __future__ import annotations
+
+import ast
+
+from tests.test_imports import modules, room_of
+
+
+def test_one_module_locks_files() -> None:
+    """So every lock waits, gives up and names its kind in the same way."""
+    takers = {
+        name
+        for name, _package, tree in modules()
+        if any(isinstance(node, ast.Attribute) and node.attr in ("flock", "lockf") for node in ast.walk(tree))
+    }
+
+    assert takers == {"runjail.locks"}
+
+
+# Formats that have numbers of their own; `host` reads what the kernel and the system's programs write
+OWN_NUMBERS = {
+    *("runjail.jsonio", "runjail.sizes", "runjail.cli.modules", "runjail.container.kill", "runjail.plan.jail_name"),
+    *("runjail.image.bundle.users", "runjail.image.crypto.pkcs11_uri", "runjail.image.layers.pax"),
+    *("runjail.image.platform", "runjail.image.registry.retry", "runjail.image.registry.sink", "runjail.spec.parse"),
+}
+
+
+def test_one_module_reads_numbers() -> None:
+    """A number in a text is read within bounds by runjail.sizes; the list of others only becomes shorter."""
+    readers = {
+        name
+        for name, _package, tree in modules()
+        if any(isinstance(node, ast.Attribute) and node.attr in ("isdigit", "isdecimal") for node in ast.walk(tree))
+    }
+
+    assert {name for name in readers if not name.startswith("runjail.host.")} <= OWN_NUMBERS
+
+
+# Who looks at a system's name: what is about images, and what asks Python which system this is
+NAMES_OF_SYSTEMS = {
+    *("runjail.image.platform", "runjail.image.bundle.oci_config", "runjail.image.bundle.default_mounts"),
+    *("runjail.host.reaper", "runjail.storage.overlay_mount", "runjail.target"),
+}
+
+
+def names_a_system(node: ast.AST) -> bool:
+    """Whether a piece of code decides by the name of an operating system, or passes one on."""
+    inside: list[ast.AST] = []
+    if isinstance(node, ast.Compare):
+        inside = [node.left, *node.comparators]
+        inside += [part for each in inside for part in getattr(each, "elts", ())]
+    elif isinstance(node, ast.keyword):
+        inside = [node.value]
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "startswith":
+        inside = list(node.args)
+    elif isinstance(node, ast.Subscript) and isinstance(node.value, ast.Dict):
+        inside = list(filter(None, node.value.keys))
+    return any(isinstance(each, ast.Constant) and each.value in ("freebsd", "linux") for each in inside)
+
+
+def test_systems_are_told_apart_by_their_facts() -> None:
+    """Below `cli` nobody asks what a system is called: runjail.target says what differs. Each host knows its own."""
+    askers = {
+        name
+        for name, _package, tree in modules()
+        if room_of(name) != "cli"
+        and not name.startswith(("runjail.host.freebsd", "runjail.host.linux"))
+        and any(map(names_a_system, ast.walk(tree)))
+    }
+
+    assert askers <= NAMES_OF_SYSTEMS
