@@ -14,7 +14,7 @@ USES = {  # module: what it is for, its package on FreeBSD, in Debian and on PyP
     "urllib3": ("registries", "urllib3", "python3-urllib3", "urllib3"),
 }
 if sys.version_info < (3, 14):  # later ones have it themselves
-    USES["backports.zstd"] = ("zstd layers", "backports-zstd", "", "backports.zstd")
+    USES["backports.zstd"] = ("zstd layers", "backports.zstd", "", "backports.zstd")
 
 ON_LINUX = {"jeepney": ("--systemd-cgroup", "jeepney", "python3-jeepney", "jeepney")}
 OLDEST = {"urllib3": "2.2"}  # others are as old as in Debian 12 and good enough

@@ -87,7 +87,7 @@ def decide(datasets: list[FileSystem], default: str, holds: str = "") -> tuple[s
         return f"zfs:{at[0]}", "layers are there already"
     if not holds and (pool := _pool_of(datasets, default)):
         return f"zfs:{pool}/runjail", f"{default} lies on ZFS"
-    return "", "it is on no ZFS" if datasets else "there is no ZFS"
+    return "", "it is on no ZFS" if datasets else "there is no ZFS dataset"
 
 
 def _pool_of(datasets: list[FileSystem], path: str) -> str:

@@ -61,20 +61,20 @@ def test_auto_takes_plain_directories_where_nothing_else_works(tmp_path: Path, m
     store = open_store("auto", default=f"{tmp_path}/new/store", info=said.append)
 
     assert store.location == f"dir:{tmp_path}/new/store"
-    assert said == [f"store dir:{tmp_path}/new/store: there is no ZFS; no overlayfs in {tmp_path}"]
-    assert choose(f"{tmp_path}/new/store") == (store.location, "there is no ZFS; layers are there already")
+    assert said == [f"store dir:{tmp_path}/new/store: there is no ZFS dataset; no overlayfs in {tmp_path}"]
+    assert choose(f"{tmp_path}/new/store") == (store.location, "there is no ZFS dataset; layers are there already")
 
 
 @pytest.mark.needs("overlay")
 def test_auto_takes_overlays_where_they_work_and_tries_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(zfs_cli, "DIRECTORIES", ())
     default = f"{tmp_path}/store"
-    assert choose(default) == (f"overlay:{default}", "there is no ZFS; overlayfs works there")
+    assert choose(default) == (f"overlay:{default}", "there is no ZFS dataset; overlayfs works there")
     assert os.listdir(tmp_path) == []
     open_store("auto", default=default)
     monkeypatch.setattr(overlay_mount, "refusal", pytest.fail)
 
-    assert choose(default) == (f"overlay:{default}", "there is no ZFS; layers are there already")
+    assert choose(default) == (f"overlay:{default}", "there is no ZFS dataset; layers are there already")
 
 
 @pytest.mark.needs("overlay")

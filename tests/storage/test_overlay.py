@@ -194,7 +194,7 @@ def test_overlays_on_an_overlay_fall_back_with_a_word(tmp_path: Path, monkeypatc
     try:
         location, why = choose(f"{paths[3]}/store")
         assert location == f"dir:{paths[3]}/store"
-        assert why.startswith(f"there is no ZFS; overlayfs does not work in {paths[3]}: "), why
+        assert why.startswith(f"there is no ZFS dataset; overlayfs does not work in {paths[3]}: "), why
         assert os.listdir(paths[3]) == []
         store = open_store(f"overlay:{paths[3]}/store", default="")
         add(store, A, {"a": "1"})

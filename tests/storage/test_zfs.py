@@ -339,7 +339,7 @@ def test_auto_prefers_zfs(tmp_path: Path) -> None:
     default, elsewhere = str(tmp_path / "db/runjail"), ("zroot", "/nonexistent", True)
     here = ("zroot/ROOT/default", str(tmp_path), True)
 
-    assert decide([], default) == ("", "there is no ZFS")
+    assert decide([], default) == ("", "there is no ZFS dataset")
     assert decide([elsewhere], default) == ("", "it is on no ZFS")
     assert decide([elsewhere, here], default)[0] == "zfs:zroot/runjail"
     assert decide([elsewhere, ("tank/runjail", "/x", False)], default)[0] == "zfs:tank/runjail"
