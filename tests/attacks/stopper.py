@@ -1,6 +1,6 @@
 """Run the program and stop it (SIGSTOP) before its n-th call of one of our functions: `stopper.py FUNCTION N ARGS...`.
 
-FUNCTION is `module.function`, as in `state._open` or `run._started`. Whoever waits with WUNTRACED sees it stop.
+FUNCTION is `module.function`, as in `container.hold` or `run._started`. Whoever waits with WUNTRACED sees it stop.
 """
 
 import os

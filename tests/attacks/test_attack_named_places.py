@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Bundle, Runjail
+from tests.conftest import FREEBSD, Bundle, Runjail
 
 NOBODY = 65534
 pytestmark = pytest.mark.needs("root", "containers")
@@ -88,5 +88,6 @@ def test_a_console_socket_that_nobody_accepts_at(runjail: Runjail, bundle: Bundl
             each.close()
 
     assert failed.returncode != 0 and "console socket" in failed.stderr, failed
-    assert time.monotonic() - begin > 5  # a busy receiver has its time
+    # A busy receiver has its time; FreeBSD's kernel refuses at once, in the words for a socket that nobody listens at.
+    assert time.monotonic() - begin > 5 or (FREEBSD and "connection refused" in failed.stderr)
     assert runjail.ids() == (["c"] if verb == "exec" else [])

@@ -58,7 +58,7 @@ def sleeper(life: Life) -> str:
 
 def test_a_creator_wakes_up_in_the_directory_of_another(life: Life) -> None:
     """Between mkdir and the lock: the directory was deleted, another creator has made its own of that name."""
-    late = stopped_at(life, "state.hold", "create", "-b", sleeper(life), "c")
+    late = stopped_at(life, "container.hold", "create", "-b", sleeper(life), "c")
     life.runjail.ok("delete", "--force", "c")
     life.runjail.ok("create", "-b", sleeper(life), "c")
     code, said = goes_on(life, late)
