@@ -35,6 +35,8 @@ USER, TRUSTED = "user", "trusted"
 
 def open_at(place: str, *, default: str, make: bool, warn: Say) -> OverlayStore:
     """Open the store in a directory: see open.DRIVERS. Raises StorageError, StoreNotFound."""
+    if not overlay_mount.LINUX:
+        raise StorageError(f"overlay:{place}: overlayfs is of Linux", "a store here is on ZFS, or dir:/ABSOLUTE/PATH")
     return OverlayStore(place, warn, make=make)
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+LINUX = sys.platform.startswith("linux")  # elsewhere the numbers of system calls below mean other calls
 # What foreign settings of the kernel's module would change: layers are complete without any other, and no layer can
 # name a place in another one.
 FIXED = {"metacopy": "off", "redirect_dir": "nofollow", "index": "off"}
@@ -187,7 +188,7 @@ def refusal(path: str) -> str:
     import shutil
     import tempfile
 
-    if not sys.platform.startswith("linux"):
+    if not LINUX:
         return "overlayfs is of Linux"
     try:
         place = tempfile.mkdtemp(prefix=".runjail-try-", dir=path)

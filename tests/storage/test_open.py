@@ -77,6 +77,18 @@ def test_auto_takes_overlays_where_they_work_and_tries_once(tmp_path: Path, monk
     assert choose(default) == (f"overlay:{default}", "there is no ZFS dataset; layers are there already")
 
 
+def test_elsewhere_than_on_linux_there_are_no_overlays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is a system call made by a number that means another one there."""
+    monkeypatch.setattr(overlay_mount, "LINUX", False)
+    monkeypatch.setattr(overlay_mount, "_call", pytest.fail)
+    monkeypatch.setattr(zfs_cli, "DIRECTORIES", ())
+    with pytest.raises(StorageError, match="overlayfs is of Linux"):
+        open_store(f"overlay:{tmp_path}/store", default="")
+
+    assert choose(f"{tmp_path}/store")[0] == f"dir:{tmp_path}/store"
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.needs("overlay")
 def test_a_store_is_never_filled_by_a_second_driver(tmp_path: Path) -> None:
     open_store(f"overlay:{tmp_path}/a", default="")
