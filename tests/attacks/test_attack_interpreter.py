@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -166,12 +167,11 @@ def foreground(image: Image, program: str) -> None:
 
 def shim(image: Image, program: str) -> None:
     """Attack by the program of a container that containerd's shim makes; the shim is killed like `run`."""
-    bundle, root, sockets = image.bundle.write(program), image.runjail.root, image.copy.directory.parent
+    bundle, root = image.bundle.write(program), image.runjail.root
+    sockets = tempfile.mkdtemp(prefix="s", dir="/tmp")  # short: a socket's name has 107 bytes at most
     words = [str(image.copy.directory / "containerd-shim-runjail-v1"), "-namespace", root.name, "-address", "/none"]
     words += ["-bundle", bundle, "-id", "c", "start"]
-    given = protobuf.encode(
-        messages.BOOTSTRAP, {"instance_id": "c", "namespace": root.name, "socket_dir": str(sockets)}
-    )
+    given = protobuf.encode(messages.BOOTSTRAP, {"instance_id": "c", "namespace": root.name, "socket_dir": sockets})
     done = subprocess.run(words, input=given, capture_output=True, check=True, env={}, timeout=60)
     pid = int((image.bundle.path / "shim.pid").read_text(encoding="ascii"))
     place = protobuf.encode(messages.OPTIONS, {"root": str(root.parent)})
@@ -182,6 +182,7 @@ def shim(image: Image, program: str) -> None:
         until((image.bundle.rootfs / "report").exists, 30)
     finally:
         os.kill(pid, signal.SIGKILL)
+        shutil.rmtree(sockets)
 
 
 def ask(address: str, method: str, table: "protobuf.Table", **request: object) -> None:
