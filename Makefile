@@ -77,5 +77,5 @@ uninstall:
 
 clean:
 	@for place in .venv .pythons/*/checkout/.venv; do sh .ci/release "$$place/libexec/runjail/bin"; done
-	rm -rf .venv .vm .pythons .demo .vagrant-results .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist runjail.egg-info
+	rm -rf .venv .vm .peers .pythons .demo .vagrant-results .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist runjail.egg-info
 	find runjail tests .ci -name __pycache__ -type d -prune -exec rm -rf {} +

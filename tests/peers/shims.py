@@ -42,16 +42,24 @@ WITHOUT_CRI = 'disabled_plugins = ["io.containerd.grpc.v1.cri"]'
 class Containerd(Caller):
     """containerd and ctr. `rootfs` is what containers run on that have no image.
 
-    It is started with `start`, and may be killed and started again: its containers live on.
+    It is started with `start`, and may be killed and started again: its containers live on. binaries: the directory of
+    another containerd than the system's.
     """
 
     def __init__(
-        self, directory: Path, rootfs: Path, leftovers: Leftovers, cri: bool = False, settings: str = ""
+        self,
+        directory: Path,
+        rootfs: Path,
+        leftovers: Leftovers,
+        cri: bool = False,
+        settings: str = "",
+        binaries: str = "",
     ) -> None:
         self.directory, self.rootfs, self.ours = directory, rootfs, leftovers
         self.state = directory / "state" / "runjail" / "default"
         self.command = ["ctr", "--address", str(directory / "containerd.sock")]
-        self.env = {"PATH": f"{SHIM.parent}:{PATH}", leftovers.MARK: leftovers.base}  # the shims inherit the mark
+        places = [str(SHIM.parent), *filter(None, [binaries]), PATH]
+        self.env = {"PATH": ":".join(places), leftovers.MARK: leftovers.base}  # the shims inherit the mark
         self.runtime = RUNTIME
         if settings:
             (directory / "runjail.toml").write_text(settings, encoding="ascii")

@@ -97,7 +97,8 @@ def test_a_program_that_cannot_run(ctr: Containerd, program: str, reason: str) -
     done = ctr.run("--rm web", program)
 
     assert done.code != 0
-    assert done.err.rstrip("\n") == f"ctr: failed to create shim task: OCI runtime create failed: {reason}: unknown"
+    said = done.err.rstrip("\n").removesuffix(": unknown")  # which containerd 2 does not add
+    assert said == f"ctr: failed to create shim task: OCI runtime create failed: {reason}"
 
 
 def test_options(ctr: Containerd) -> None:
@@ -276,7 +277,7 @@ def test_kill_of_a_stopped_task(ctr: Containerd) -> None:
     done = ctr("task", "kill", "--signal", "KILL", "web")
 
     assert done.code != 0
-    assert "process already finished: not found" in done.err
+    assert done.err.rstrip("\n").removesuffix(": not found").endswith("process already finished")  # containerd 2: none
 
 
 def test_init_killed_from_outside(ctr: Containerd) -> None:

@@ -1,0 +1,92 @@
+"""containerd of several versions and its shim, killed in the middle of something: what is left is listed and removed.
+
+The system's containerd, and those that .ci/unpack_containerd has put beside it.
+"""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.peers.commands import eventually
+from tests.peers.shims import Containerd
+from tests.peers.test_shim_faults import kill
+
+TOP = Path(__file__).resolve().parents[2]
+VERSIONS = ["", *sorted(str(path) for path in TOP.glob(".peers/*/usr/bin"))]
+ROUNDS = int(os.environ.get("RUNJAIL_TEST_ROUNDS", "3"))  # moments at which somebody is killed
+LONGEST = 0.3  # seconds that one of these takes at most, but for a machine that is busy
+pytestmark = [pytest.mark.linux, pytest.mark.peers("containerd", "ctr")]
+
+
+@pytest.fixture(
+    scope="module", params=VERSIONS, ids=lambda path: path.removesuffix("/usr/bin").rpartition("/")[2] or "own"
+)
+def daemon(request: pytest.FixtureRequest, containerd: Callable[..., Containerd]) -> Containerd:
+    """A containerd of each version."""
+    made = containerd(binaries=request.param)
+    made.import_image()
+    return made
+
+
+def begin(ctr: Containerd, what: str) -> subprocess.Popen[bytes]:
+    """Begin something with the container `web`."""
+    words = ctr.image_words("-d web", "/bin/sleep", "600")
+    if what != "create":
+        ctr.ok(*words)
+        words = ["task", what, "web"]
+    if what == "exec":
+        words = ctr.exec_words("web", "/bin/true")
+    if what == "delete":
+        ctr.ok("task", "kill", "--signal", "KILL", "web")
+        ctr.stopped("web")
+    null = subprocess.DEVNULL
+    return subprocess.Popen([*ctr.command, *words], env=ctr.env, stdin=null, stdout=null, stderr=null)
+
+
+def strike(ctr: Containerd, whom: str) -> None:
+    """Kill the shim, containerd, or both."""
+    shims = ctr.shims()
+    if whom != "shim":
+        ctr.end(signal.SIGKILL)
+    if whom != "containerd":
+        for pid in shims:
+            try:
+                kill(pid)
+            except ProcessLookupError:
+                pass
+
+
+@pytest.mark.parametrize("whom", ["shim", "containerd", "both"])
+@pytest.mark.parametrize("what", ["create", "exec", "delete", "pause"])
+def test_killed_in_the_middle(ctr: Containerd, what: str, whom: str) -> None:
+    """At moments from its beginning to its end."""
+    for number in range(ROUNDS):
+        working = begin(ctr, what)
+        time.sleep(LONGEST * number / ROUNDS)
+        strike(ctr, whom)
+        try:
+            working.wait(10)
+        except subprocess.TimeoutExpired:  # containerd 1.6's ctr waits for an answer of a containerd that is no more
+            working.kill()
+            working.wait()
+        if whom != "shim":
+            ctr.start()
+        removed(ctr)
+
+
+def removed(ctr: Containerd) -> None:
+    """List and remove the container; nothing of it is left."""
+    ctr.tasks()
+    ctr("task", "delete", "--force", "web")
+    eventually(lambda: "web" not in ctr.tasks(), "the task is gone")
+    ctr("container", "rm", "web")
+    assert "web" not in ctr.ok("container", "ls", "-q").lines
+    eventually(lambda: not ctr.bundle("web").exists(), "its bundle is gone")
+    eventually(lambda: not ctr.shims(), "its shim ends")
+    assert not (ctr.state / "web").exists()
+    assert ctr.ours.mounts(str(ctr.directory)) == []
