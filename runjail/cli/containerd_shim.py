@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
     from runjail.cli.context import Context
     from runjail.container.container import Runtime
-    from runjail.host.base import Host
-    from runjail.shim.machine import Engine, Machine
+    from runjail.shim.engine import Engine
 
 
 def main() -> NoReturn:
@@ -35,7 +34,7 @@ def _engine(exposed: str) -> Engine:
     """Return the engine of this machine. A `delete` that has nothing to do needs none."""
     from runjail.cli.args import GLOBALS, Args
     from runjail.cli.context import Context
-    from runjail.shim.machine import Engine
+    from runjail.shim.engine import Engine
 
     context = Context(Args(GLOBALS))
     host = context.host()
@@ -43,19 +42,9 @@ def _engine(exposed: str) -> Engine:
     def runtime(root: str) -> Runtime:
         from runjail.container.container import Runtime
 
-        return Runtime(host, root, lambda: context.plugins(host))
+        return Runtime(host, root, lambda: context.plugins(host), context.allowed_params)
 
-    return Engine(host, _machine(host), runtime, lambda: _share(context), exposed)
-
-
-def _machine(host: Host) -> Machine:
-    if host.os == "freebsd":
-        from runjail.host.freebsd.shim import FreeBSDShim
-
-        return FreeBSDShim()
-    from runjail.host.linux.shim import LinuxShim
-
-    return LinuxShim()
+    return Engine(host, host.shim(), runtime, lambda: _share(context), exposed)
 
 
 def _share(context: Context) -> str:

@@ -12,7 +12,8 @@ MAX_DESCRIPTOR = 2**31 - 1  # os.closerange hands the range to close_range(2) or
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import _socket
+    from collections.abc import Callable, Sequence
     from typing import Any, Protocol
 
     from runjail.spec.model import Process
@@ -159,6 +160,66 @@ if TYPE_CHECKING:  # a start without this class is 20 us shorter
 
         def check(self) -> list[tuple[str, bool, str, str]]:
             """Return rows for `runjail check`: what, whether it works, what was found, the command that mends it."""
+
+        def shim(self) -> ShimHost:
+            """Return what answers a containerd shim here."""
+
+    class ShimHost(Protocol):
+        """What a containerd shim asks of an operating system beyond `Host`.
+
+        Everything that the kernel refuses is a HostError or an OSError.
+        state: where containerd keeps its sockets; modules: what of the system is imported where it is needed.
+        """
+
+        state: str
+        modules: tuple[str, ...]
+
+        def adopt_orphans(self) -> None:
+            """Become the parent of every orphan below this process."""
+
+        def die_with_parent(self) -> None:
+            """Have this process killed when its parent ends."""
+
+        def peer(self, connection: _socket.socket) -> int:
+            """Return the user at the other end of a Unix socket, as of its connect(2) or listen(2)."""
+
+        def mount(self, fstype: str, source: str, options: Sequence[str], root: str, below: str = "") -> None:
+            """Mount a file system on a directory that no container controls, or below it, where one may."""
+
+        def unmount(self, target: str) -> None:
+            """Take away everything that is mounted on a directory or below it."""
+
+        def ends_with_init(self, host_state: HostState) -> bool:
+            """Say whether nobody of a container outlives its init."""
+
+        def oom_file(self, host_state: HostState) -> str:
+            """Return where the kernel counts a container's processes that died for want of memory, "" nowhere."""
+
+        def watch_ooms(self, path: str) -> OomWatch:
+            """Watch such a file."""
+
+        def more_usage(self, host_state: HostState) -> dict[str, Any]:
+            """Return what runc's stats document lacks.
+
+            unified: whether control groups are v2. memory_events: numbers of memory.events or memory.oom_control.
+            devices: names of block devices by `MAJOR:MINOR`. rdma: entries, as messages.RDMA, or None. On v2: swap, the
+            current use, max and peak; hugetlb: limits by size of page.
+            """
+
+    class OomWatch(Protocol):
+        """A watched container. descriptor: ready for `events` (poll(2)) when `hear` is to be called."""
+
+        descriptor: int
+        events: int
+
+        def hear(self) -> None:
+            """Take the news."""
+
+        def kills(self) -> int:
+            """Return how many of its processes died for want of memory."""
+
+        def close(self) -> None:
+            """Watch no more."""
 
 
 def function_of(package: str, place: str) -> Callable[[Any, Any], None]:

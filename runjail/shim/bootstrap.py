@@ -18,8 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runjail.protobuf import Message
     from runjail.shim.command_line import Args
+    from runjail.shim.engine import Engine
     from runjail.shim.loop import Loop
-    from runjail.shim.machine import Engine
     from runjail.shim.ttrpc import Client
 
 GROUPS = ("io.containerd.runc.v2.group", "io.kubernetes.cri.sandbox-id")
@@ -36,7 +36,7 @@ def start(given: Args, engine: Engine) -> bytes:
     """Find the shim of this container's group or become it. Returns its address. Raises UsageError or OSError."""
     given.complete(_standard_input())
     bundle = given.text("bundle") or os.getcwd()
-    directory = given.text("sockets") or f"{engine.machine.state}/s"
+    directory = given.text("sockets") or f"{engine.shim_host.state}/s"
     os.makedirs(directory, 0o711, exist_ok=True)
     path = f"{directory}/{_digest(given, _group(given.id, bundle, engine.share()))}"
     if len(os.fsencode(path)) > SUN_PATH:

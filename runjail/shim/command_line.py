@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from runjail.protobuf import Message
-    from runjail.shim.machine import Engine
+    from runjail.shim.engine import Engine
 
 NAME = "io.containerd.runjail.v1"
 KILLED = 137
@@ -65,7 +65,7 @@ def delete(given: Args, engine: Callable[[], Engine]) -> bytes:
     if os.path.isdir(f"{root}/{given.id}"):
         pid = _take_back(engine(), root, given.id)
     if _used(f"{bundle}/rootfs"):
-        engine().machine.unmount(f"{bundle}/rootfs")
+        engine().shim_host.unmount(f"{bundle}/rootfs")
     seconds, nanos = divmod(time.time_ns(), 1_000_000_000)
     ended = {"pid": pid, "exit_status": KILLED, "exited_at": {"seconds": seconds, "nanos": nanos}}
     return protobuf.encode(messages.ENDED, ended)

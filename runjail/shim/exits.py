@@ -20,11 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from runjail.errors import RunjailError
+    from runjail.host.base import OomWatch
     from runjail.protobuf import Message
+    from runjail.shim.engine import Engine
     from runjail.shim.events import Publisher
     from runjail.shim.flow import Fork
     from runjail.shim.loop import Loop
-    from runjail.shim.machine import Engine, OomWatch
     from runjail.shim.workers import Done
 
 COPY_SECONDS = 2.0  # for output to be written after the process has ended, to a client that may not read any more
@@ -37,7 +38,7 @@ class ExitQueue:
 
     def __init__(self, loop: Loop, engine: Engine, events: Publisher) -> None:
         self.loop, self.engine, self.events = loop, engine, events
-        self.workers = Workers(loop, engine.machine)
+        self.workers = Workers(loop, engine.shim_host)
         self.tasks: dict[str, Task] = {}
         self.joined: dict[str, int] = {}
 
@@ -163,7 +164,7 @@ class ExitQueue:
         if not path:
             return
         try:
-            task.ooms = watch = self.engine.machine.watch_ooms(path)
+            task.ooms = watch = self.engine.shim_host.watch_ooms(path)
         except OSError as error:
             log.warning(f"container {task.id}: who runs out of memory is not known: {errors.reason(error)}")
             return

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runjail.container.container import Runtime
-    from runjail.shim.machine import Engine
+    from runjail.shim.engine import Engine
     from runjail.shim.stdio import Stdio
     from runjail.shim.task import Process, Task
     from runjail.shim.workers import Worker
@@ -46,12 +46,12 @@ def create(engine: Engine, task: Task, worker: Worker) -> None:
     try:
         os.makedirs(rootfs, exist_ok=True)
         for mount in mounts:
-            engine.machine.mount(mount["type"], mount["source"], mount["options"], rootfs, mount["target"])
+            engine.shim_host.mount(mount["type"], mount["source"], mount["options"], rootfs, mount["target"])
         os.chdir("/")
         _create(engine, task, worker)
     except BaseException:
         if mounts:
-            engine.machine.unmount(rootfs)
+            engine.shim_host.unmount(rootfs)
         raise
 
 
@@ -61,8 +61,8 @@ def _create(engine: Engine, task: Task, worker: Worker) -> None:
     request = creating.Request(task.id, task.bundle, systemd=wants_systemd(task.request["options"]))
     container = creating.create(request, engine.store(task.root), theirs)
     copier, master = _copy(task.stdio, ours)
-    host_state, machine = container.host_state, engine.machine
-    known = {"private": machine.ends_with_init(host_state), "ooms": machine.oom_file(host_state)}
+    host_state, host = container.host_state, engine.shim_host
+    known = {"private": host.ends_with_init(host_state), "ooms": host.oom_file(host_state)}
     known["made"] = container.identity()
     worker.answer({"pid": host_state.pid, "copier": copier or logger, **known}, master)
 
@@ -139,7 +139,7 @@ def delete(engine: Engine, task: Task, worker: Worker) -> None:
     open_log(task.bundle)
     deleting.delete(task.id, True, _store(engine, task))
     if task.request["rootfs"]:
-        engine.machine.unmount(f"{task.bundle}/rootfs")
+        engine.shim_host.unmount(f"{task.bundle}/rootfs")
     worker.answer({})
 
 
@@ -190,4 +190,4 @@ def stats(engine: Engine, task: Task, worker: Worker) -> None:
     """Measure what the container uses."""
     container = _store(engine, task).find(task.id)
     host_state = container.host_state
-    worker.answer({"usage": engine.host.usage(host_state), "more": engine.machine.more_usage(host_state)})
+    worker.answer({"usage": engine.host.usage(host_state), "more": engine.shim_host.more_usage(host_state)})

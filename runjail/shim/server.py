@@ -18,14 +18,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
 
-    from runjail.shim.machine import Engine
+    from runjail.shim.engine import Engine
 
 IDLE_SECONDS = 10.0
 
 
 def serve(listener: _socket.socket, path: str, engine: Engine, events: str, namespace: str) -> None:
     """Serve until nobody needs us. path: of the socket, which is removed; events: containerd's ttRPC address."""
-    engine.machine.adopt_orphans()
+    engine.shim_host.adopt_orphans()
     loop = Loop()
 
     def over() -> None:
@@ -44,7 +44,7 @@ def serve(listener: _socket.socket, path: str, engine: Engine, events: str, name
     loop.on_exit = containers.on_exit
     loop.watch_children()
     ours = (0, os.geteuid())
-    server = Server(loop, listener, service.serve, lambda client: engine.machine.peer(client) in ours, most)
+    server = Server(loop, listener, service.serve, lambda client: engine.shim_host.peer(client) in ours, most)
 
     def look() -> None:
         """End when nobody is connected and there is nothing to keep: containerd died before it used us."""
@@ -53,7 +53,7 @@ def serve(listener: _socket.socket, path: str, engine: Engine, events: str, name
         loop.later(IDLE_SECONDS, look)
 
     loop.later(IDLE_SECONDS, look)
-    preload.load(engine.host.os, engine.machine.modules)
+    preload.load(engine.host.os, engine.shim_host.modules)
     gc.freeze()  # or each child would copy what its garbage collector looks at
     gc.enable()
     log.debug(f"shim: ready, namespace {namespace}")

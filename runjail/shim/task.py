@@ -15,8 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from runjail.host.base import OomWatch
     from runjail.protobuf import Message
-    from runjail.shim.machine import OomWatch
 
 # States of a process, each after the one before it; a failing creation ends at once, a failing start is CREATED again.
 ADDED, CREATING, CREATED, STARTING, RUNNING, EXITED = range(6)

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runjail.errors import RunjailError
+    from runjail.host.base import ShimHost
     from runjail.shim.loop import Loop
-    from runjail.shim.machine import Machine
 
     Result = dict[str, Any]
     Done = Callable[["RunjailError | None", Result], None]
@@ -53,8 +53,8 @@ class Worker:
 class Workers:
     """Starts workers and hands their results on. pids: those that run; files: their limit of descriptors."""
 
-    def __init__(self, loop: Loop, machine: Machine) -> None:
-        self._loop, self._machine = loop, machine
+    def __init__(self, loop: Loop, shim_host: ShimHost) -> None:
+        self._loop, self._shim_host = loop, shim_host
         self.pids: set[int] = set()
         self.files = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._answering: dict[int, Callable[[], None]] = {}  # workers whose result is still to come, by descriptor
@@ -106,10 +106,10 @@ class Workers:
             parent = os.getppid()
             self._loop.forget()
             gc.disable()
-            self._machine.die_with_parent()
+            self._shim_host.die_with_parent()
             if os.getppid() != parent:  # it died before we said so
                 os._exit(1)
-            self._machine.adopt_orphans()  # what we launch, by whatever ways, is the shim's child only once we ended
+            self._shim_host.adopt_orphans()  # what we launch, by whatever ways, is the shim's child only once we ended
             resource.setrlimit(resource.RLIMIT_NOFILE, self.files)
             for number, descriptor in enumerate(standard):
                 os.dup2(descriptor, number)

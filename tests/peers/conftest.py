@@ -31,7 +31,8 @@ def containerd(
     yield start
     for daemon in started:
         try:
-            daemon.remove_everything()
+            if daemon.process.poll() is None:
+                daemon.remove_everything()
         finally:
             daemon.end()
         Tidiness([daemon.directory], daemon.state, leftovers).check()

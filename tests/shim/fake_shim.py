@@ -7,9 +7,9 @@ from typing import Any
 from runjail import errors, protobuf
 from runjail.container.container import Runtime
 from runjail.shim import messages
+from runjail.shim.engine import Engine
 from runjail.shim.exits import ExitQueue
 from runjail.shim.loop import Loop
-from runjail.shim.machine import Engine
 from runjail.shim.service import TaskService
 from runjail.shim.ttrpc import StatusError
 
@@ -56,7 +56,7 @@ class Workers:
             self.finish(**said)
 
 
-class Machine:
+class ShimHost:
     """Lets the test decide how a container's memory is watched."""
 
     watch_ooms: Callable[[str], Any]
@@ -79,9 +79,9 @@ class Shim:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.events, self.workers, self.machine = Events(), Workers(), Machine()
+        self.events, self.workers, self.shim_host = Events(), Workers(), ShimHost()
         host: Any = type("Host", (), {"os": "test"})
-        engine = Engine(host, self.machine, lambda root: Store(directory), lambda: "pod")  # type: ignore[arg-type, return-value]
+        engine = Engine(host, self.shim_host, lambda root: Store(directory), lambda: "pod")  # type: ignore[arg-type, return-value]
         self.containers = ExitQueue(Loop(), engine, self.events)  # type: ignore[arg-type]
         self.containers.workers = self.workers  # type: ignore[assignment]
         self.over = 0

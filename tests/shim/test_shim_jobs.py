@@ -60,7 +60,7 @@ def test_an_id_made_anew_under_a_shim(tmp_path: Path, job: Any) -> None:
     ours = made(store, "then")
     request = {"rootfs": []}
     task = SimpleNamespace(id="web", root=store.root, bundle=str(tmp_path), made=ours.identity(), request=request)
-    engine = SimpleNamespace(host=host, store=lambda root: Runtime(host, root), machine=None)
+    engine = SimpleNamespace(host=host, store=lambda root: Runtime(host, root), shim_host=None)
     worker = SimpleNamespace(answer=lambda _result: None)
     assert jobs._store(engine, task).find("web").host_state.pid == 7, "ours is found"  # type: ignore[arg-type]
     with ours:

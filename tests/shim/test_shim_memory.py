@@ -47,7 +47,7 @@ def create(shim: Shim, watch: Watch | OSError) -> list[Any]:
             raise watch
         return watch
 
-    shim.machine.watch_ooms = watch_ooms  # type: ignore[attr-defined]
+    shim.shim_host.watch_ooms = watch_ooms  # type: ignore[attr-defined]
     asked = shim.ask("Create", bundle=str(shim.directory))
     shim.workers.finish(pid=100, copier=0, terminal=-1, private=True, ooms="/group", made=[1, "then"])
     return asked

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from runjail import protobuf
+from runjail.cli.containerd_shim import _engine
 from runjail.errors import UsageError
 from runjail.shim import messages
 from runjail.shim.bootstrap import state_root, wants_systemd
@@ -53,3 +54,12 @@ def test_a_root_that_is_relative(tmp_path: Path) -> None:
 def test_garbage_in_the_options() -> None:
     with pytest.raises(ValueError):
         state_root(BUNDLE, "default", {"type_url": "containerd.runc.v1.Options", "value": b"\xff"})
+
+
+def test_permissions_that_the_settings_grant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container of containerd's may ask for what one of `runjail create` may."""
+    settings = tmp_path / "runjail.toml"
+    settings.write_text('[jail]\nallow = ["allow.mlock"]\n', encoding="ascii")
+    monkeypatch.setenv("RUNJAIL_CONFIG", str(settings))
+
+    assert _engine("").store(str(tmp_path)).allowed_params() == (str(settings), ["allow.mlock"])

@@ -14,7 +14,7 @@ from runjail.shim.loop import READ, Loop
 from runjail.shim.workers import Worker, Workers
 
 
-class Machine:
+class ShimHost:
     """Lets a worker live on."""
 
     def die_with_parent(self) -> None:
@@ -38,7 +38,7 @@ def loop() -> Iterator[Loop]:
 
 @pytest.fixture
 def workers(loop: Loop) -> Workers:
-    made = Workers(loop, Machine())  # type: ignore[arg-type]
+    made = Workers(loop, ShimHost())  # type: ignore[arg-type]
     loop.on_exit = lambda pid, _status: made.pids.discard(pid)
     return made
 

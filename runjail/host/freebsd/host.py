@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from runjail.host.base import HostState, Note, UndoLog
+    from runjail.host.base import HostState, Note, ShimHost, UndoLog
     from runjail.host.freebsd.change import Change
     from runjail.host.freebsd.libc import Libc
     from runjail.spec.model import Process
@@ -180,6 +180,12 @@ class FreeBSDHost:
         from runjail.host.freebsd import rctl
 
         return rctl.usage(self._libc, host_state)
+
+    def shim(self) -> ShimHost:
+        """Return what answers a containerd shim."""
+        from runjail.host.freebsd.shim import FreeBSDShim
+
+        return FreeBSDShim(self._libc)
 
     def check(self) -> list[tuple[str, bool, str, str]]:
         """Return what of this machine matters to containers."""

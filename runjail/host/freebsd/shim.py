@@ -32,7 +32,7 @@ WITH_SOURCE = ("nullfs", "zfs", "unionfs")
 
 
 class FreeBSDShim:
-    """`Machine` for FreeBSD. libc: another kernel, for tests."""
+    """`ShimHost` for FreeBSD. libc: another kernel, for tests."""
 
     state = "/var/run/containerd"
     modules = MODULES

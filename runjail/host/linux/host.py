@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from runjail.host.base import Note, UndoLog
+    from runjail.host.base import Note, ShimHost, UndoLog
     from runjail.host.linux.change import Change, NewRoot
     from runjail.spec.model import Process
     from runjail.steps import Plan, Step
@@ -289,6 +289,12 @@ class LinuxHost:
         from runjail.host.linux import usage
 
         return usage.stats(host_state.cgroup, len(self.processes(host_state)))
+
+    def shim(self) -> ShimHost:
+        """Return what answers a containerd shim."""
+        from runjail.host.linux.shim import LinuxShim
+
+        return LinuxShim()
 
     def check(self) -> list[tuple[str, bool, str, str]]:
         """Return what of this machine matters to containers."""

@@ -17,7 +17,7 @@ NO_RDMA_LIMIT = 2**32 - 1
 
 
 def more_usage(host_state: HostState) -> dict[str, Any]:
-    """Return the numbers; see shim/machine.py."""
+    """Return the numbers: ShimHost.more_usage (host/base.py)."""
     unified, path = cgroups.unified(), host_state.cgroup
     found: dict[str, Any] = {
         "unified": unified,

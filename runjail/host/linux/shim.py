@@ -28,7 +28,7 @@ PAGE = 4095  # bytes of options that mount(2) takes
 
 
 class LinuxShim:
-    """`Machine` for Linux."""
+    """`ShimHost` for Linux."""
 
     state = "/run/containerd"
     modules = MODULES
