@@ -4,6 +4,8 @@ import ast
 import functools
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,9 +17,11 @@ from runjail.shim import preload
 from tests.conftest import Bundle
 from tests.shim.talk import Client
 from tests.shim.test_shim_programs import SHIM, Caller, caller, eventually  # noqa: F401 - a fixture
-from tests.test_imports import TOP, exists, imports, without_type_checking
+from tests.test_imports import TOP, exists, imports, over_budget, without_type_checking
 
 PAUSED = 4
+HOST = "linux" if sys.platform == "linux" else "freebsd"
+MODULES = {"freebsd": FREEBSD, "linux": linux.MODULES}
 # What nobody asks of a shim, or what only its `start` needs, before it serves.
 NEVER = {
     "freebsd": {"runjail.host.freebsd.check", "runjail.host.linux", "runjail.plan.linux"},
@@ -63,6 +67,15 @@ def test_nothing_is_left_to_be_loaded(system: str, modules: tuple[str, ...]) -> 
 
     assert closure(first | {"runjail.nri.invoke", "runjail.settings"}, True, never) - at_start == set()
     assert loaded & {f"runjail.container.{name}" for name in preload.COLD} == set()
+
+
+def test_what_is_loaded_is_small() -> None:
+    """Each shim keeps it for as long as its containers live: no library of Python's that verbs must not load."""
+    script = f"import sys; sys.path.insert(0, {str(TOP)!r}); from runjail.shim import preload, server; "
+    script += f"preload.load({HOST!r}, {MODULES[HOST]!r}); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-IS", "-c", script], capture_output=True, text=True, check=True)
+
+    assert over_budget(set(done.stdout.split())) - {"__main__", "os.path", "_blake2", "zipimport"} == set()
 
 
 @pytest.mark.needs("root")
