@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 ROOMS = os.path.dirname(os.path.dirname(__file__))
 PACKAGES = ("container", "nri", "spec")  # and one of the host's
-MODULES = ("host.child", "host.programs", "host.reaper", "locks", "settings", "sizes", "target")
+# Settings are loaded already where `start` has read a runjail.toml; elsewhere tomllib would be a waste.
+MODULES = ("host.child", "host.programs", "host.reaper", "locks", "sizes", "target")
 COLD = {"__init__", "check", "foreground", "run"}  # modules of packages that only the command line uses
 
 
