@@ -117,3 +117,11 @@ def test_the_page_of_images_has_every_verb_and_option() -> None:
     described = described_options(IMAGES.split(".Sh COMMANDS", 1)[1].split(".Sh ENVIRONMENT")[0])
 
     assert described == expected | {"global": set()}
+
+
+def test_the_walks_name_files_that_are_there() -> None:
+    walks = ARCHITECTURE.partition("\n## Three walks\n")[2].partition("\n## ")[0]
+    named = set(re.findall(r"`([\w/]+\.py)`", walks))
+
+    assert len(named) > 100
+    assert not {name for name in named if not (TOP / "runjail" / name).is_file()}
