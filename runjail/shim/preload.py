@@ -1,4 +1,4 @@
-"""What a shim loads when it starts: all that it and its workers may ever run.
+"""What a shim loads while its first worker runs: all that it and its workers may ever run.
 
 Another version may be installed over this one while containers run, and a file that is read then belongs to nobody's
 version. What is loaded before gc.freeze is also shared by all workers.

@@ -57,6 +57,7 @@ class Workers:
         self._loop, self._shim_host = loop, shim_host
         self.pids: set[int] = set()
         self.files = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.meanwhile: Callable[[], None] | None = None  # is done once, while the first worker works
         self._answering: dict[int, Callable[[], None]] = {}  # workers whose result is still to come, by descriptor
 
     def start(
@@ -89,6 +90,9 @@ class Workers:
         self.pids.add(pid)
         self._answering[ours.fileno()] = lambda: self._finish(ours, done)
         self._loop.watch(ours.fileno(), READ, lambda _events: self._finish(ours, done))
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile:
+            meanwhile()
 
     def hear(self) -> None:
         """Take the answers that have come."""
