@@ -55,14 +55,15 @@ def write(path: str, beside: str, document: Mapping[str, str]) -> None:
     """Write the file whole, unless there is one. beside: a name to write it under first. Raises StorageError."""
     try:
         while not os.path.exists(f"{path}/{NAME}"):
-            with open(beside, "x", encoding="utf-8") as file:
-                file.write(jsonio.dumps(dict(document)) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            try:
-                os.link(beside, f"{path}/{NAME}")
-            except (FileExistsError, FileNotFoundError):  # somebody was faster; a sweep took ours away
-                pass
+            try:  # a signal may come at any instant
+                with open(beside, "x", encoding="utf-8") as file:
+                    file.write(jsonio.dumps(dict(document)) + "\n")
+                    file.flush()
+                    os.fsync(file.fileno())
+                try:
+                    os.link(beside, f"{path}/{NAME}")
+                except (FileExistsError, FileNotFoundError):  # somebody was faster; a sweep took ours away
+                    pass
             finally:
                 if os.path.exists(beside):
                     os.unlink(beside)

@@ -173,15 +173,19 @@ class StoreDirectory:
     def _create(self, path: str, shared: bool) -> int:
         """Create a lock that is held from the first instant it can be seen; -1 when somebody was faster."""
         beside = os.path.join(self._locks, f"new-{os.getpid()}-{os.urandom(6).hex()}")
-        descriptor = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        descriptor = -1
         try:
+            descriptor = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             locks.lock(descriptor, shared)  # of a file that nobody else knows
             os.link(beside, path)
         except (FileExistsError, FileNotFoundError):  # somebody was faster; or took it for a dead one's, see below
+            if descriptor < 0:
+                raise
             os.close(descriptor)
             return -1
         except BaseException:
-            os.close(descriptor)
+            if descriptor >= 0:
+                os.close(descriptor)
             raise
         finally:
             _unlink(beside)

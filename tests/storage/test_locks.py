@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from runjail import signals
 from runjail.errors import StorageError
 from runjail.host import programs
+from runjail.image.bundle import owned
+from runjail.storage.open import open_store
 from runjail.storage.store_lock import InheritedLocks, StoreDirectory
 
 
@@ -154,3 +157,41 @@ def test_a_place_that_cannot_be_a_store_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot be made"):
         StoreDirectory(str(tmp_path / "file/store"))
+
+
+@pytest.mark.parametrize("call", ["fsync", "link"])
+def test_a_signal_while_a_store_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    """It may come at any instant, and nothing stays that another try would not make."""
+
+    def interrupt(*_args: object) -> None:
+        raise signals.Interrupted(signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, interrupt)
+        with pytest.raises(signals.Interrupted):
+            StoreDirectory(str(tmp_path / "store"))
+    assert os.listdir(tmp_path / "store/locks") == []
+
+    assert StoreDirectory(str(tmp_path / "store")).locks("root") == []
+
+
+def test_a_signal_while_a_bundle_is_made_or_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The directory goes, before and after it says whose it is."""
+    store = open_store(f"dir:{tmp_path}/store", default="")
+    bundle = owned.OwnedBundle(store, "web-1", str(tmp_path / "web"), lambda *_: False)
+
+    def interrupt(*_args: object) -> None:
+        raise signals.Interrupted(signal.SIGTERM)
+
+    for place in ("write", "locks.lock"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"runjail.image.bundle.owned.{place}", interrupt)
+            with pytest.raises(signals.Interrupted):
+                bundle.__enter__()
+        assert os.listdir(store.bundles()) == []
+    remove, signalled = store.remove_root, [interrupt]
+    monkeypatch.setattr(store, "remove_root", lambda name: signalled.pop()() if signalled else remove(name))
+    with pytest.raises(signals.Interrupted), bundle:
+        pass
+
+    assert os.listdir(store.bundles()) == []

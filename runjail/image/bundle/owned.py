@@ -43,22 +43,35 @@ class OwnedBundle:
         self.path = f"{store.bundles()}/{name}"
 
     def __enter__(self) -> Self:
+        self._lock = -1
         try:
             with Lock(self.store.bundles()):  # whoever prunes sees no directory that is not locked yet
                 os.mkdir(self.path, 0o700)
                 self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                 locks.lock(self._lock)
             write(f"{self.path}/{MARK}", {"store": self.store.location, CONTAINER: self.container})
-        except OSError as error:
-            raise StorageError(f"cannot make the bundle {self.path}: {reason(error)}") from error
+        except BaseException as error:  # a signal, too
+            if not isinstance(error, FileExistsError):
+                shutil.rmtree(self.path, ignore_errors=True)
+            if self._lock >= 0:
+                os.close(self._lock)
+            if isinstance(error, OSError):
+                raise StorageError(f"cannot make the bundle {self.path}: {reason(error)}") from error
+            raise
         return self
 
     def __exit__(self, *_error: object) -> None:
         try:
-            if not self.used(self.container, self.name):
-                roll_back(self.store, self.path)
+            self._take_back()
+        except KeyboardInterrupt:  # the first signal, which is the last: half a bundle would be left
+            self._take_back()
+            raise
         finally:
             os.close(self._lock)
+
+    def _take_back(self) -> None:
+        if not self.used(self.container, self.name):
+            roll_back(self.store, self.path)
 
     def properties(self) -> dict[str, str]:
         """Return what the root has to say."""
