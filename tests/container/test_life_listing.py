@@ -71,8 +71,9 @@ ZOMBIE = """
 import ctypes, json, subprocess, sys, time
 ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: orphans become our zombies
 program, bundle = sys.argv[1:3], sys.argv[3]
-subprocess.run([*program, "run", "-d", "-b", bundle, "c"], check=True, stdin=subprocess.DEVNULL)
-pid = json.loads(subprocess.run([*program, "state", "c"], check=True, capture_output=True).stdout)["pid"]
+words = ["run", "-d", "-b", bundle, "--pid-file", f"{bundle}/pid", "c"]
+subprocess.run([*program, *words], check=True, stdin=subprocess.DEVNULL)
+pid = open(f"{bundle}/pid").read()  # which state no longer says once it has ended
 while open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[0] != "Z":
     time.sleep(0.01)
 print(json.loads(subprocess.run([*program, "state", "c"], check=True, capture_output=True).stdout)["status"])
