@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -218,3 +219,19 @@ def test_check_names_what_cannot_be_limited(v1: Tree) -> None:
 
     assert groups[0] == "control groups" and limits[0] == "resource limits"
     assert limits[1:3] == (False, "no controller for cpuset") and limits[3]
+
+
+def test_a_container_that_was_made_before_there_were_groups_of_more_kinds(
+    v1: Tree, host_state: HostState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """exec joins those that it has; one that limits something has to be there."""
+    v1.apply(host_state, [], memory_limit=100)
+    monkeypatch.setitem(V1, "blkio", [])
+    (v1.top / "blkio").mkdir()
+
+    cgroups.enter(host_state.cgroup)
+    cgroups.join(host_state.cgroup, 1)
+    shutil.rmtree(v1.top / "memory" / "a" / "web")
+    for refused in (lambda: cgroups.enter(host_state.cgroup), lambda: cgroups.join(host_state.cgroup, 1)):
+        with pytest.raises(HostError, match=r"joining control group .*/memory/a/web: does not exist"):
+            refused()

@@ -24,6 +24,7 @@ CONTROLLERS = tuple(
     "memory cpu cpuacct cpuset pids freezer devices blkio io hugetlb net_cls net_prio rdma".split()
 )  # of either version
 BFQ = {f"blkio.{name}": f"blkio.bfq.{name}" for name in ("weight", "weight_device")}  # kernels have one or the other
+ADDED = ("blkio", "hugetlb", "net_cls", "net_prio", "rdma")  # containers that were made before we made these lack them
 ENFORCING = ("memory", "cpu", "cpuset", "pids")
 MARK = "trusted.runjail"  # extended attribute of the groups that we made
 NO_MARKS = errno.EOPNOTSUPP  # of a kernel whose groups have no attributes
@@ -54,6 +55,15 @@ def apply(change: Change, step: Cgroup) -> None:
     if host_state.pid and host_state.cgroup and not joined:  # `update` gave a running container its first limits
         for pid in change.processes(host_state):
             join(host_state.cgroup, pid)
+
+
+def _joined(path: str) -> list[str]:
+    """Return the directories that a process of the container joins."""
+    return [
+        directory
+        for directory in directories(path)
+        if os.path.isdir(directory) or directory[len(TOP) + 1 :].partition("/")[0] not in ADDED
+    ]
 
 
 def create(step: Cgroup, host_state: HostState, note: UndoLog) -> None:
@@ -173,7 +183,7 @@ def _set(path: str, controller: str, file: str, value: str, again: bool = False)
 
 def join(path: str, pid: int) -> None:
     """Put a process into the group."""
-    for directory in directories(path):
+    for directory in _joined(path):
         try:
             write(f"{directory}/cgroup.procs", str(pid))
         except OSError as error:
@@ -186,7 +196,7 @@ def enter(path: str) -> None:
     On v1 through `tasks`: a thread that moves itself needs no grace period of the kernel's, which costs 10 ms.
     """
     file = "cgroup.procs" if unified() else "tasks"
-    for directory in directories(path):
+    for directory in _joined(path):
         try:
             write(f"{directory}/{file}", "0")
         except OSError as error:
