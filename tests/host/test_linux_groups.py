@@ -226,6 +226,8 @@ def test_a_container_that_was_made_before_there_were_groups_of_more_kinds(
 ) -> None:
     """exec joins those that it has; one that limits something has to be there."""
     v1.apply(host_state, [], memory_limit=100)
+    for directory in v1.top.glob("*/a/web"):
+        (directory / "tasks").touch()
     monkeypatch.setitem(V1, "blkio", [])
     (v1.top / "blkio").mkdir()
 
