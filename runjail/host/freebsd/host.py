@@ -6,7 +6,6 @@ a jail run only what fork_init and fork_joining loaded: afterwards /usr/local/li
 
 from __future__ import annotations
 
-from runjail import signals
 from runjail.errors import HostError
 from runjail.host.base import function_of, no_notes
 from runjail.host.freebsd import libc as libc_freebsd
@@ -114,6 +113,7 @@ class FreeBSDHost:
 
     def fork_joining(self, host_state: HostState) -> int:
         """Fork a process that can enter the jail later."""
+        from runjail import signals
         from runjail.host.freebsd import attach  # noqa: F401  the child must not look for it inside the jail
 
         return signals.fork()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import os
 
-from runjail import signals
 from runjail.errors import HostError, reason
 from runjail.host.base import HostState, close_others, function_of, no_notes
 
@@ -146,6 +145,7 @@ class LinuxHost:
 
     def fork_joining(self, host_state: HostState) -> int:
         """Fork with all loaded that the child needs where it cannot import any more."""
+        from runjail import signals
         from runjail.host.linux import identity, join  # noqa: F401
 
         self._have_root()
