@@ -36,7 +36,7 @@ def _scope(step: steps.Scope) -> str:
 
 def _limits(step: steps.Cgroup | steps.Scope) -> list[str]:
     limits = ((name, getattr(step.resources, name)) for name in step.resources._fields)
-    said = [f"{name}={value}" for name, value in limits if value is not None]
+    said = [f"{name}={value}" for name, value in limits if value not in ((), None) and value is not False]
     if step.devices:
         rules = ", ".join(words(*rule) for rule in step.devices.rules)
         said += ["every device" if step.devices.allow else "no device"] + [f"but {rules}"] * bool(rules)

@@ -66,13 +66,8 @@ class Cli:
         self._must("create", name, self._zfs("create", *_options({**sealing, **properties}), name, input=key))
 
     def clone(self, snapshot: str, name: str, properties: Mapping[str, str]) -> None:
-        """Clone a snapshot. zfs-fuse mounts the clone whatever canmount says, and knows no `sync`, which saves time."""
-        result = self._zfs("clone", *_options(properties), snapshot, name)
-        if result.status and "sync" in properties and b"invalid property 'sync'" in result.stderr:
-            result = self._zfs(
-                "clone", *_options({key: value for key, value in properties.items() if key != "sync"}), snapshot, name
-            )
-        self._must("clone", name, result)
+        """Clone a snapshot. zfs-fuse mounts the clone whatever canmount says."""
+        self._must("clone", name, self._zfs("clone", *_options(properties), snapshot, name))
 
     def snapshot(self, name: str) -> None:
         """Take a snapshot: `DATASET@NAME`."""

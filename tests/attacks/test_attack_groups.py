@@ -105,7 +105,7 @@ QUIET: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.
 
 
 @pytest.mark.parametrize(
-    ("user", "groups"), [("web", [33, 44]), ("33", [33]), ("web:44", [44]), ("", [0]), ("4711", [0])]
+    ("user", "groups"), [("web", [33, 44]), ("33", [33, 44]), ("web:44", [44]), ("", [0]), ("4711", [0])]
 )
 def test_the_user_of_an_image(tmp_path: Path, user: str, groups: list[int]) -> None:
     """config.json of an image names the primary group among the others, as podman and containerd write it."""

@@ -66,18 +66,18 @@ def test_a_half_written_pid_file_goes_with_the_container(
         monkeypatch.setattr(os, "rename", killed)
         monkeypatch.setattr(os, "unlink", killed)
         with pytest.raises(KeyboardInterrupt):
-            write_pid(container, str(target), 5)
+            write_pid(container.directory(), str(target), 5)
         monkeypatch.undo()
         assert os.unlink is real
 
     die()
     assert os.listdir(target.parent) == [f"pid.{os.getpid()}"]
-    write_pid(container, str(target), 7)
+    write_pid(container.directory(), str(target), 7)
     assert (os.listdir(target.parent), target.read_text()) == (["pid"], "7")
     die()
     target.unlink()
     container.unlock()
-    delete.delete("c", True, FakeHost(), runtime)  # type: ignore[arg-type]
+    delete.delete("c", True, runtime)
 
     assert os.listdir(target.parent) == []
 

@@ -9,6 +9,7 @@ import pytest
 from runjail.errors import HostError
 from runjail.host.base import HostState
 from runjail.host.freebsd import libc as c
+from runjail.host.freebsd.host import FreeBSDHost
 from runjail.host.freebsd.shim import FreeBSDShim
 from tests.host.fake_libc import FakeKernel, Refusal
 
@@ -20,7 +21,9 @@ def kernel() -> FakeKernel:
 
 @pytest.fixture
 def shim(kernel: FakeKernel) -> FreeBSDShim:
-    return FreeBSDShim(kernel.libc())
+    found = FreeBSDHost(kernel.libc()).shim()
+    assert isinstance(found, FreeBSDShim)
+    return found
 
 
 def test_it_adopts_orphans_and_dies_with_its_parent(shim: FreeBSDShim, kernel: FakeKernel) -> None:

@@ -266,20 +266,6 @@ def test_an_undo_that_fails_is_done_by_sweep(fake: FakeZfs) -> None:
     assert names_of_locks(fake) == []
 
 
-def test_a_zfs_that_writes_at_once_whatever_is_asked(fake: FakeZfs) -> None:
-    """zfs-fuse knows no property `sync`; what OpenZFS refuses for another reason is refused."""
-    store = opened(fake)
-    add(store, A)
-    fake.failing = {"clone": ["cannot create 'x': invalid property 'sync'"]}
-    store.create_rootfs("web", A, transient=True)
-    asked = [call for call in fake.calls if call.startswith("zfs clone")]
-    assert ["sync=disabled" in call for call in asked] == [True, False]
-
-    fake.failing = {"clone": ["cannot create 'x': invalid property 'other'"]}
-    with pytest.raises(StorageError, match="invalid property 'other'"):
-        store.create_rootfs("db", A, transient=True)
-
-
 def test_no_error_reads_like_a_missing_program(fake: FakeZfs) -> None:
     """podman would take these words for a verdict on the container's program."""
     store = opened(fake)
