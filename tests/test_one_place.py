@@ -1,4 +1,4 @@
-"""What one module does, so that it is done in one way everywhere: starting programs, locking files, reading numbers."""
+"""What one module does, so that it is done in one way everywhere: programs, locks, numbers, systems."""
 
 import ast
 
@@ -45,3 +45,38 @@ def test_one_module_reads_numbers() -> None:
     }
 
     assert {name for name in readers if room_of(name).partition(".")[0] != "host"} <= OWN_NUMBERS
+
+
+# Who looks at a system's name: what is about images, and what asks Python which system this is
+NAMES_OF_SYSTEMS = {
+    *("runjail.image.platform", "runjail.image.bundle.oci_config", "runjail.image.bundle.default_mounts"),
+    *("runjail.host.reaper", "runjail.storage.overlay_mount", "runjail.target"),
+}
+
+
+def names_a_system(node: ast.AST) -> bool:
+    """Whether a piece of code decides by the name of an operating system, or passes one on."""
+    inside: list[ast.AST] = []
+    if isinstance(node, ast.Compare):
+        inside = [node.left, *node.comparators]
+        inside += [part for each in inside for part in getattr(each, "elts", ())]
+    elif isinstance(node, ast.keyword):
+        inside = [node.value]
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "startswith":
+        inside = list(node.args)
+    elif isinstance(node, ast.Subscript) and isinstance(node.value, ast.Dict):
+        inside = list(filter(None, node.value.keys))
+    return any(isinstance(each, ast.Constant) and each.value in ("freebsd", "linux") for each in inside)
+
+
+def test_systems_are_told_apart_by_their_facts() -> None:
+    """Below `cli` nobody asks what a system is called: runjail.target says what differs. Each host knows its own."""
+    askers = {
+        name
+        for name, _package, tree in modules()
+        if room_of(name) != "cli"
+        and not name.startswith(("runjail.host.freebsd", "runjail.host.linux"))
+        and any(map(names_a_system, ast.walk(tree)))
+    }
+
+    assert askers <= NAMES_OF_SYSTEMS

@@ -13,6 +13,7 @@ is the drivers' (`directory`, `overlay`).
 
 from __future__ import annotations
 
+import abc
 import os
 
 from runjail import log
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 _NONE: Mapping[str, str] = {}
 
 
-class TreeStore:
+class TreeStore(abc.ABC):
     """A store in a directory, which is made with mode 0700 when it is missing, unless make is False.
 
     facts: what a new one writes down of itself. Drivers answer the four methods below.
@@ -52,17 +53,17 @@ class TreeStore:
         """Return what knows where things are."""
         return DirectoryLayout(self._home)
 
+    @abc.abstractmethod
     def _begin(self, making: str, place: str, below: str, facts: dict[str, Any], locks: list[Lock]) -> LayerWriter:
         """Begin a layer in `making`, to become `place`. below: the directory of the layer below, "" for none."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _fill(self, making: str, layer: str) -> dict[str, Any]:
         """Make the root of a container in `making`. Returns what has to be known of it: `size`."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _show(self, place: str, layer: str, *, transient: bool) -> None:
         """Have a container's files in `place`/root: the last step of making a root."""
-        raise NotImplementedError
 
     def content(self) -> str:
         """Return the directory for blobs and documents."""
