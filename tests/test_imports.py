@@ -70,13 +70,6 @@ INWARD = {
     "runjail.host.reaper": {"host.freebsd", "host.linux"},
     "runjail.host.interpreter": {"host.linux"},
 }
-# Modules that know each other, some by types or inside functions only. Each is to be mended, none to be added.
-CIRCLES = {
-    *(f"runjail.container.{name}" for name in ("files", "reserve", "state")),
-    *(f"runjail.host.linux.{name}" for name in "bpf cgroup_users cgroups change devices libseccomp".split()),
-    *(f"runjail.host.linux.{name}" for name in "mount_points newer_calls scope".split()),
-    *(f"runjail.shim.{name}" for name in "bootstrap command_line exits flow jobs lifecycle server service".split()),
-}
 # Rooms of ordinary Python: neither a verb of the life cycle nor the start of an image that is in the store loads them,
 # and no plugin is asked through them (docs/decisions/plain-hot-half.md). PLAIN are those of their modules that are.
 COLD = {"settings", "image.content", "image.crypto", "image.layers", "image.registry"}
@@ -200,7 +193,7 @@ def test_modules_know_each_other_one_way() -> None:
     for name, package, tree in modules():
         known[name] = {other for other in imports(tree, package) if other in known and not is_package(other)} - {name}
 
-    assert set().union(*circles(known)) <= CIRCLES
+    assert circles(known) == []
 
 
 def circles(known: dict[str, set[str]]) -> list[set[str]]:

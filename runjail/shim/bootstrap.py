@@ -16,14 +16,12 @@ from runjail.shim import messages
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runjail.protobuf import Message
-    from runjail.shim.command_line import Args
+    from runjail.shim.command_args import Args
     from runjail.shim.engine import Engine
     from runjail.shim.loop import Loop
     from runjail.shim.ttrpc import Client
 
 GROUPS = ("io.containerd.runc.v2.group", "io.kubernetes.cri.sandbox-id")
-ROOT_FILE = "runjail-root"  # in the bundle, where the runtime's options name a directory: for the `delete` after us
 ADDRESS = "address"  # in the bundle
 BACKLOG = 64
 ANSWER_SECONDS = 10.0  # for a shim that runs to answer
@@ -205,40 +203,3 @@ def _write(path: str, text: str) -> None:
         os.write(descriptor, text.encode())
     finally:
         os.close(descriptor)
-
-
-def state_root(bundle: str, namespace: str, options: Message | None = None) -> str:
-    """Return the state directory for a bundle's container.
-
-    It is the one that the options of the runtime name (containerd.runc.v1.Options, as Any), else `runjail` next to
-    where this containerd has its bundles; in it, one directory for each of containerd's namespaces. Raises UsageError.
-    """
-    asked = _options(options).get("root", "")
-    if asked and not asked.startswith("/"):
-        raise UsageError(f"the runtime's option root must be an absolute path, not {asked[:80]!a}")
-    if asked:
-        with open(f"{bundle}/{ROOT_FILE}", "w", encoding="utf-8") as file:
-            file.write(asked)
-    else:
-        asked = _written(bundle) or os.path.dirname(os.path.dirname(os.path.dirname(bundle))) + "/runjail"
-    return f"{asked}/{namespace}"
-
-
-def wants_systemd(options: Message | None) -> bool:
-    """Say whether the runtime's options ask for a scope of systemd's; the control group's path has that form then."""
-    return bool(_options(options).get("systemd_cgroup"))
-
-
-def _options(options: Message | None) -> Message:
-    """Return what containerd.runc.v1.Options say, nothing of other options."""
-    if not options or not options["type_url"].endswith("runc.v1.Options"):
-        return {}
-    return protobuf.decode(messages.OPTIONS, options["value"])
-
-
-def _written(bundle: str) -> str:
-    try:
-        with open(f"{bundle}/{ROOT_FILE}", encoding="utf-8") as file:
-            return file.read()
-    except OSError:
-        return ""

@@ -12,16 +12,28 @@ from runjail.shim.ttrpc import EXISTS, INTERNAL, INVALID, NOT_FOUND, PRECONDITIO
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
-    from typing import Any
+    from typing import Any, Protocol
 
     from runjail.protobuf import Message, Table
-    from runjail.shim.exits import ExitQueue
     from runjail.shim.task import Process
     from runjail.shim.ttrpc import Answer, Refuse
-    from runjail.shim.workers import Worker
+    from runjail.shim.workers import Done, Worker
 
     Flow = Generator["Awaited", Message, Message]
     Handler = Callable[[Message], Message | Flow]
+
+    class Waiting(Protocol):
+        """Who does what handlers wait for, and calls when it is done."""
+
+        def launch(self, fork: Fork, done: Done) -> None:
+            """Start a worker."""
+
+        def when_exited(self, process: Process, call: Callable[[], None], wanted: Callable[[], bool] = ...) -> None:
+            """Call once the end of a process is known to containerd."""
+
+        def when_copied(self, process: Process, call: Callable[[], None]) -> None:
+            """Call once the output of a process is written."""
+
 
 CODES = (
     (errors.ContainerNotFound, NOT_FOUND),
@@ -70,9 +82,9 @@ class Call:
     """One request, from its handler's first step to its answer. wanted: says whether somebody waits for it still."""
 
     def __init__(
-        self, containers: ExitQueue, method: str, table: Table, answer: Answer, refuse: Refuse, wanted: Any
+        self, waiting: Waiting, method: str, table: Table, answer: Answer, refuse: Refuse, wanted: Any
     ) -> None:
-        self._containers, self._method, self._table = containers, method, table
+        self._waiting, self._method, self._table = waiting, method, table
         self._answer, self._refuse, self._wanted = answer, refuse, wanted
 
     def serve(self, handler: Handler, request: Message) -> None:
@@ -103,13 +115,13 @@ class Call:
     def _wait(self, awaited: Any) -> None:
         """Go on when what the handler waits for is there."""
         if isinstance(awaited, Fork):
-            self._containers.launch(awaited, lambda error, result: self._worked(awaited.verb, error, result))
+            self._waiting.launch(awaited, lambda error, result: self._worked(awaited.verb, error, result))
         elif isinstance(awaited, Settled):
             awaited.process.queue.append(self._resume)
         elif isinstance(awaited, Exited):
-            self._containers.when_exited(awaited.process, self._resume, self._wanted)
+            self._waiting.when_exited(awaited.process, self._resume, self._wanted)
         else:
-            self._containers.when_copied(awaited.process, self._resume)
+            self._waiting.when_copied(awaited.process, self._resume)
 
     def _resume(self) -> None:
         self._advance(lambda: self._flow.send({}))

@@ -17,7 +17,7 @@ from runjail.container.container import PAUSED
 from runjail.errors import InvalidConfig
 from runjail.host import programs
 from runjail.shim import stdio
-from runjail.shim.bootstrap import wants_systemd
+from runjail.shim.runtime_options import wants_systemd
 from runjail.spec.parse import parse_process, parse_resources
 
 TYPE_CHECKING = False

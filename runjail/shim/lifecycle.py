@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from runjail import errors
 from runjail.shim import jobs
-from runjail.shim.bootstrap import state_root
 from runjail.shim.flow import Copied, Exited, Fork, Settled
+from runjail.shim.runtime_options import state_root
 from runjail.shim.task import (
     ADDED,
     CREATED,

@@ -8,7 +8,7 @@ import pytest
 
 from runjail.errors import HostError
 from runjail.host.base import HostState
-from runjail.host.linux import cgroups
+from runjail.host.linux import cgroup_settings, cgroups
 from runjail.host.linux.cgroup_settings import settings
 from runjail.spec.model import BlockLimit, Resources
 from runjail.steps import Cgroup
@@ -89,9 +89,9 @@ def test_a_limit_below_what_is_used(
     step = Cgroup("web", Resources(memory_limit=limit, check_before_update=check))
     if refused:
         with pytest.raises(HostError, match="rejecting memory limit 4095 < usage 4096"):
-            cgroups.create(step, state, lambda _note: None)
+            cgroup_settings.create(step, state, lambda _note: None)
     else:
-        cgroups.create(step, state, lambda _note: None)
+        cgroup_settings.create(step, state, lambda _note: None)
     assert (tmp_path / "web/memory.max").read_text() == ("max" if refused else str(limit))
 
 

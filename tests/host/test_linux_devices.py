@@ -10,7 +10,7 @@ import pytest
 
 from runjail.errors import HostError
 from runjail.host.base import HostState
-from runjail.host.linux import cgroup_move, cgroups
+from runjail.host.linux import cgroup_move, cgroup_settings, cgroups
 from runjail.host.linux import devices as linux_devices
 from runjail.plan.device_rules import policy
 from runjail.spec.model import Resources
@@ -94,7 +94,7 @@ def test_a_group_of_nobodys_choice_is_a_new_one(group: Group) -> None:
     for name in (group.path, f"{group.path}-2"):
         Path(f"/sys/fs/cgroup/pids/{name}").mkdir()
     try:
-        assert cgroups._unused(group.path) == f"{group.path}-3"
+        assert cgroup_settings._unused(group.path) == f"{group.path}-3"
     finally:
         Path(f"/sys/fs/cgroup/pids/{group.path}-2").rmdir()
 
@@ -112,7 +112,7 @@ def test_a_policy_that_needs_no_group_is_no_loss(group: Group, monkeypatch: pyte
     monkeypatch.setattr(cgroups, "TOP", "/proc/sys")  # where there are no groups
     for made, lacks in ((DevicePolicy(True, (), True), False), (DevicePolicy(False, (ZERO,), True), True)):
         host_state = HostState("c", "c", "", "", "")
-        cgroups.create(Cgroup("x", Resources(), made), host_state, group.notes.append)
+        cgroup_settings.create(Cgroup("x", Resources(), made), host_state, group.notes.append)
 
         assert host_state.lacks_policy() == lacks
     with pytest.raises(HostError, match=r"linux\.resources\.devices cannot be enforced"):

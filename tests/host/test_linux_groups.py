@@ -11,7 +11,7 @@ import pytest
 
 from runjail.errors import HostError
 from runjail.host.base import HostState
-from runjail.host.linux import cgroup_move, cgroups
+from runjail.host.linux import cgroup_move, cgroup_settings, cgroups
 from runjail.spec.model import Resources
 from runjail.steps import Cgroup
 
@@ -63,7 +63,7 @@ class Tree:
 
     def apply(self, host_state: HostState, notes: Notes, **limits: int | str) -> None:
         resources = Resources(**limits)  # type: ignore[arg-type]
-        cgroups.create(Cgroup("a/web", resources), host_state, notes.append)
+        cgroup_settings.create(Cgroup("a/web", resources), host_state, notes.append)
 
     def limits(self) -> list[str]:
         """Return the limits written since the last time this was asked."""

@@ -110,7 +110,9 @@ def test_calls_that_are_newer_than_the_profile_do_not_exist() -> None:
 def test_profiles_that_need_no_word_about_newer_calls(default: str, errno: int | None) -> None:
     rules = (SeccompRule(("read",), "SCMP_ACT_KILL"),)
 
-    assert newer_calls.prelude(libseccomp.Library(), Seccomp(default, errno, (), (), rules), [X86_64]) == b""
+    assert (
+        newer_calls.prelude(libseccomp.Library().resolve_for, Seccomp(default, errno, (), (), rules), [X86_64]) == b""
+    )
 
 
 def test_other_architectures_have_rules_of_their_own() -> None:

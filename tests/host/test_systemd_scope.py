@@ -10,7 +10,7 @@ import pytest
 
 from runjail.errors import HostError
 from runjail.host.base import HostState
-from runjail.host.linux import cgroups, dbus, scope, scope_properties, systemd
+from runjail.host.linux import cgroups, dbus, scope, scope_limits, scope_properties, systemd
 from runjail.spec.model import Resources
 from runjail.steps import Scope
 from tests.host.linux_change import change
@@ -144,13 +144,13 @@ def test_the_way_back_is_noted_before_systemd_is_asked(fake: "FakeSystemd", host
 def test_update_changes_the_unit_and_the_group(fake: "FakeSystemd", host_state: HostState) -> None:
     scope.create(change(host_state, lambda _note: None), step())
 
-    left = scope.update(Resources(pids_limit=9, cpu_quota=12345, cpu_period=50000), host_state)
+    left = scope_limits.update(Resources(pids_limit=9, cpu_quota=12345, cpu_period=50000), host_state)
 
     assert (fake.units[UNIT]["TasksMax"], fake.units[UNIT]["CPUQuotaPerSecUSec"]) == (9, 250_000)
     assert left.cpu_quota == 12500
     fake.refusal = ("x", "Value out of range.")
     with pytest.raises(HostError, match=f"systemd: changing {UNIT}: value out of range"):
-        scope.update(Resources(pids_limit=9), host_state)
+        scope_limits.update(Resources(pids_limit=9), host_state)
 
 
 def made(host_state: HostState) -> list[dict[str, Any]]:

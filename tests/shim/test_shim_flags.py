@@ -5,7 +5,7 @@ import pytest
 from runjail import protobuf
 from runjail.errors import UsageError
 from runjail.shim import messages
-from runjail.shim.command_line import Args
+from runjail.shim.command_args import Args
 
 START = "-namespace k8s.io -address /run/c.sock -publish-binary /usr/bin/containerd -id web start".split()
 

@@ -9,7 +9,7 @@ from runjail import protobuf
 from runjail.cli.containerd_shim import _engine
 from runjail.errors import UsageError
 from runjail.shim import messages
-from runjail.shim.bootstrap import state_root, wants_systemd
+from runjail.shim.runtime_options import state_root, wants_systemd
 
 BUNDLE = "/run/containerd/io.containerd.runtime.v2.task/default/web"
 

@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from runjail.host.linux.devices import Rule
+    Rule = Sequence[str | int]  # type, major, minor, access as in steps.DevicePolicy
 
 LOAD, MOVE, AND, SHIFT_RIGHT = 0x61, 0xB7, 0x57, 0x77  # LDXMEM of a word, and of 64 bits with a number: MOV, AND, RSH
 JUMP_IF_EQUAL, JUMP_UNLESS_EQUAL, EXIT = 0x15, 0x55, 0x95

@@ -1,15 +1,104 @@
-"""Which limits are written to which files of a control group, v1 (cgroups(7)) and v2 (cgroup-v2.rst), as runc does."""
+"""A container's control group and its limits: which are written to which files.
+
+Those of v1 are in cgroups(7), those of v2 in the kernel's cgroup-v2.rst; what is written is what runc writes.
+A hierarchy that cannot be written is not an error: the Linux host is for development, often inside a container
+itself. Then a warning names what is not enforced.
+"""
 
 from __future__ import annotations
 
-from runjail.errors import HostError
+import errno
+import os
+
+from runjail import log
+from runjail.errors import HostError, reason
+from runjail.host.linux import cgroup_users, cgroups, devices
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from runjail.host.base import HostState, UndoLog
+    from runjail.host.linux.change import Change
     from runjail.spec.model import Resources
+    from runjail.steps import Cgroup
 
 Setting = tuple[str, str, str]  # controller, file, value
+BFQ = {f"blkio.{name}": f"blkio.bfq.{name}" for name in ("weight", "weight_device")}  # kernels have one or the other
 THROTTLE = {"rbps": "read_bps", "wbps": "write_bps", "riops": "read_iops", "wiops": "write_iops"}
+
+
+def apply(change: Change, step: Cgroup) -> None:
+    """Perform the step of `create` and `update`. A unit of systemd's is told first of limits that it keeps itself."""
+    host_state = change.host_state
+    joined = host_state.cgroup
+    if host_state.scope.get("unit"):
+        from runjail.host.linux import scope_limits
+
+        step = step.replace(resources=scope_limits.update(step.resources, host_state))
+    create(step, host_state, change.note)
+    if host_state.pid and host_state.cgroup and not joined:  # `update` gave a running container its first limits
+        for pid in change.processes(host_state):
+            cgroups.join(host_state.cgroup, pid)
+
+
+def create(step: Cgroup, host_state: HostState, note: UndoLog) -> None:
+    """Make the group where it is missing, then set its limits and the policy for devices."""
+    wanted = settings(step.resources, cgroups.unified())
+    if not host_state.cgroup:
+        path = _unused(step.path) if step.own else step.path
+        made = [above for directory in cgroups.directories(path) for above in cgroups.missing(directory)]
+        user = cgroup_users.number()
+        note({"undo": "cgroup", "path": path, "made": made, "user": user})
+        try:
+            cgroup_users.make(path, user)
+        except OSError as error:
+            names = ", ".join(file for _, file, _ in wanted)
+            lost = [f"not enforced: {names}"] * bool(names) + [devices.do_without(step.devices, host_state)]
+            log.warning("; ".join([f"control groups cannot be written ({reason(error)})", *filter(None, lost)]))
+            return
+        if cgroups.is_frozen(path):  # who enters it would never come to its program
+            raise HostError(f"the control group {path} is frozen")
+        host_state.cgroup = path
+        devices.hold(step.devices, host_state)
+    _check_usage(step.resources, host_state.cgroup)
+    refused = [setting for setting in wanted if not _set(host_state.cgroup, *setting)]
+    for setting in refused:  # while the one beside it had its old value: memory and swap, or quota and period in a pod
+        _set(host_state.cgroup, *setting, again=True)
+
+
+def _check_usage(resources: Resources, path: str) -> None:
+    """Refuse a limit below what is in use now where that is asked for: it would end processes. Raises HostError."""
+    limit = resources.memory_limit
+    if not resources.check_before_update or limit is None or limit < 0:
+        return
+    file = f"{path}/memory.current" if cgroups.unified() else f"memory/{path}/memory.usage_in_bytes"
+    usage = cgroups.content(f"{cgroups.TOP}/{file}").strip()
+    if usage.isdecimal() and limit < int(usage):
+        raise HostError(f"rejecting memory limit {limit} < usage {usage}")
+
+
+def _unused(path: str) -> str:
+    """Return a name that no group has: another state directory may have a container of this id."""
+    name, number = path, 1
+    while any(os.path.isdir(directory) for directory in cgroups.directories(name)):
+        number += 1
+        name = f"{path}-{number}"
+    return name
+
+
+def _set(path: str, controller: str, file: str, value: str, again: bool = False) -> bool:
+    """Set a limit. False when the kernel finds the value invalid; the second time that is an error."""
+    target = f"{cgroups.TOP}/{path}/{file}" if cgroups.unified() else f"{cgroups.TOP}/{controller}/{path}/{file}"
+    try:
+        cgroups.write(target, value)
+    except FileNotFoundError:
+        if file in BFQ:
+            return _set(path, controller, BFQ[file], value, again)
+        log.warning(f"not enforced: {file} (no such file in this kernel's control groups)")
+    except OSError as error:
+        if error.errno == errno.EINVAL and not again:
+            return False
+        raise HostError(f"setting {file} to {value}: {reason(error)}") from error
+    return True
 
 
 def settings(resources: Resources, unified: bool) -> list[Setting]:

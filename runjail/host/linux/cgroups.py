@@ -1,8 +1,4 @@
-"""Linux control groups, v1 and v2, as far as a container needs them: limits, freezing, numbers.
-
-A hierarchy that cannot be written is not an error: the Linux host is for development, often inside a container
-itself. Then a warning names what is not enforced.
-"""
+"""Linux control groups, v1 and v2, as directories: made, joined, frozen, read and written."""
 
 from __future__ import annotations
 
@@ -12,18 +8,10 @@ import os
 from runjail import log
 from runjail.errors import HostError, reason
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runjail.host.base import HostState, UndoLog
-    from runjail.host.linux.change import Change
-    from runjail.spec.model import Resources
-    from runjail.steps import Cgroup
-
 TOP = "/sys/fs/cgroup"
 CONTROLLERS = tuple(
     "memory cpu cpuacct cpuset pids freezer devices blkio io hugetlb net_cls net_prio rdma".split()
 )  # of either version
-BFQ = {f"blkio.{name}": f"blkio.bfq.{name}" for name in ("weight", "weight_device")}  # kernels have one or the other
 ADDED = ("blkio", "hugetlb", "net_cls", "net_prio", "rdma")  # containers that were made before we made these lack them
 ENFORCING = ("memory", "cpu", "cpuset", "pids")
 MARK = "trusted.runjail"  # extended attribute of the groups that we made
@@ -43,20 +31,6 @@ def directories(path: str) -> list[str]:
     return [f"{TOP}/{controller}/{path}" for controller in CONTROLLERS if os.path.isdir(f"{TOP}/{controller}")]
 
 
-def apply(change: Change, step: Cgroup) -> None:
-    """Perform the step of `create` and `update`. A unit of systemd's is told first of limits that it keeps itself."""
-    host_state = change.host_state
-    joined = host_state.cgroup
-    if host_state.scope.get("unit"):
-        from runjail.host.linux import scope
-
-        step = step.replace(resources=scope.update(step.resources, host_state))
-    create(step, host_state, change.note)
-    if host_state.pid and host_state.cgroup and not joined:  # `update` gave a running container its first limits
-        for pid in change.processes(host_state):
-            join(host_state.cgroup, pid)
-
-
 def _joined(path: str) -> list[str]:
     """Return the directories that a process of the container joins."""
     return [
@@ -64,53 +38,6 @@ def _joined(path: str) -> list[str]:
         for directory in directories(path)
         if os.path.isdir(directory) or directory[len(TOP) + 1 :].partition("/")[0] not in ADDED
     ]
-
-
-def create(step: Cgroup, host_state: HostState, note: UndoLog) -> None:
-    """Make the group where it is missing, then set its limits and the policy for devices."""
-    from runjail.host.linux import cgroup_settings, cgroup_users, devices
-
-    wanted = cgroup_settings.settings(step.resources, unified())
-    if not host_state.cgroup:
-        path = _unused(step.path) if step.own else step.path
-        made = [above for directory in directories(path) for above in missing(directory)]
-        user = cgroup_users.number()
-        note({"undo": "cgroup", "path": path, "made": made, "user": user})
-        try:
-            cgroup_users.make(path, user)
-        except OSError as error:
-            names = ", ".join(file for _, file, _ in wanted)
-            lost = [f"not enforced: {names}"] * bool(names) + [devices.do_without(step.devices, host_state)]
-            log.warning("; ".join([f"control groups cannot be written ({reason(error)})", *filter(None, lost)]))
-            return
-        if _frozen(path):  # who enters it would never come to its program
-            raise HostError(f"the control group {path} is frozen")
-        host_state.cgroup = path
-        devices.hold(step.devices, host_state)
-    _check_usage(step.resources, host_state.cgroup)
-    refused = [setting for setting in wanted if not _set(host_state.cgroup, *setting)]
-    for setting in refused:  # while the one beside it had its old value: memory and swap, or quota and period in a pod
-        _set(host_state.cgroup, *setting, again=True)
-
-
-def _check_usage(resources: Resources, path: str) -> None:
-    """Refuse a limit below what is in use now where that is asked for: it would end processes. Raises HostError."""
-    limit = resources.memory_limit
-    if not resources.check_before_update or limit is None or limit < 0:
-        return
-    file = f"{TOP}/{path}/memory.current" if unified() else f"{TOP}/memory/{path}/memory.usage_in_bytes"
-    usage = content(file).strip()
-    if usage.isdecimal() and limit < int(usage):
-        raise HostError(f"rejecting memory limit {limit} < usage {usage}")
-
-
-def _unused(path: str) -> str:
-    """Return a name that no group has: another state directory may have a container of this id."""
-    name, number = path, 1
-    while any(os.path.isdir(directory) for directory in directories(name)):
-        number += 1
-        name = f"{path}-{number}"
-    return name
 
 
 def missing(directory: str) -> list[str]:
@@ -165,22 +92,6 @@ def _inherit(directory: str) -> None:
                     log.debug(f"control group {parent}: {controller}: {reason(error)}")
 
 
-def _set(path: str, controller: str, file: str, value: str, again: bool = False) -> bool:
-    """Set a limit. False when the kernel finds the value invalid; the second time that is an error."""
-    target = f"{TOP}/{path}/{file}" if unified() else f"{TOP}/{controller}/{path}/{file}"
-    try:
-        write(target, value)
-    except FileNotFoundError:
-        if file in BFQ:
-            return _set(path, controller, BFQ[file], value, again)
-        log.warning(f"not enforced: {file} (no such file in this kernel's control groups)")
-    except OSError as error:
-        if error.errno == errno.EINVAL and not again:
-            return False
-        raise HostError(f"setting {file} to {value}: {reason(error)}") from error
-    return True
-
-
 def join(path: str, pid: int) -> None:
     """Put a process into the group."""
     for directory in _joined(path):
@@ -228,7 +139,8 @@ def thaw_all(path: str) -> None:
                 log.debug(f"control group {directory}: {reason(error)}")
 
 
-def _frozen(path: str) -> bool:
+def is_frozen(path: str) -> bool:
+    """Say whether the group is frozen, or about to be."""
     if unified():
         return content(f"{TOP}/{path}/cgroup.freeze").strip() == "1"
     return content(f"{TOP}/freezer/{path}/freezer.state").strip() in ("FREEZING", "FROZEN")

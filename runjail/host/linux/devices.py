@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from runjail.host.base import HostState
+    from runjail.host.linux.bpf import Rule
     from runjail.steps import DevicePolicy
-
-    Rule = Sequence[str | int]  # type, major, minor, access as in DevicePolicy
 
 EVERYTHING = "a *:* rwm"
 

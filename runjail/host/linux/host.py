@@ -28,7 +28,7 @@ NAMESPACES = ("cgroup", "ipc", "uts", "net", "pid", "mnt")  # mnt last: it chang
 # Who performs a step, by the name of its class, and who takes back what kind of undo note: module:function of this
 # package. They are names, so that a verb imports only what its steps and notes need.
 APPLY = {
-    "Cgroup": "cgroups:apply",
+    "Cgroup": "cgroup_settings:apply",
     "CreateNamespaces": "namespaces:create",
     "DeviceNodes": "nodes:make_nodes",
     "MaskPaths": "mask:mask_paths",

@@ -118,7 +118,7 @@ def compile_profile(profile: Seccomp) -> bytes:
         program = _export(library, context)
     finally:
         library.release(context)
-    return newer_calls.prelude(library, profile, architectures) + program
+    return newer_calls.prelude(library.resolve_for, profile, architectures) + program
 
 
 def _action(word: str, number: int | None) -> int:

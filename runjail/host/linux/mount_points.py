@@ -17,7 +17,6 @@ from runjail import locks, rootfs
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runjail.host.base import Note, UndoLog
-    from runjail.host.linux.change import Change
 
 MARK = "trusted.runjail"  # extended attribute of what we made
 LOCK_SECONDS = 0.5  # others hold it for a millisecond, a container on its root as long as it likes
@@ -59,7 +58,7 @@ class Points:
         return place, bool(made)
 
 
-def take_back(_change: Change, note: Note) -> None:
+def take_back(_change: object, note: Note) -> None:
     """Remove a mount point that was made, unless somebody else uses the root now: then that one's notes have it too."""
     try:
         root = rootfs.open_root(note["root"])

@@ -11,7 +11,8 @@ import struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runjail.host.linux.libseccomp import Library
+    from collections.abc import Callable
+
     from runjail.spec.model import Seccomp
 
     Row = tuple[int, int | str, int | str, int]  # struct sock_filter; a text is a place, see _resolved
@@ -23,10 +24,11 @@ AUDIT_X86_64, TOKEN_X32, X32_BIT = 0xC000003E, 0x4000003E, 0x40000000
 PERMITTING = ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_TRACE")
 
 
-def prelude(library: Library, profile: Seccomp, architectures: list[int]) -> bytes:
+def prelude(resolve: Callable[[int, bytes], int], profile: Seccomp, architectures: list[int]) -> bytes:
     """Return instructions that go before the program.
 
-    Empty where the profile permits by default or answers ENOSYS itself. architectures: AUDIT_ARCH_ numbers.
+    Empty where the profile permits by default or answers ENOSYS itself. architectures: AUDIT_ARCH_ numbers. resolve:
+    returns the number of a call that an architecture has, less than 1 where it has none of that name.
     """
     own = profile.default == "SCMP_ACT_ERRNO" and profile.default_errno == ENOSYS
     if own or profile.default in PERMITTING:
@@ -34,7 +36,7 @@ def prelude(library: Library, profile: Seccomp, architectures: list[int]) -> byt
     names = [name.encode() for rule in profile.rules for name in rule.names]
     rows: list[Row] = [(LOAD, 0, 0, ARCHITECTURE)]
     for architecture in architectures:
-        last = max((library.resolve_for(architecture, name) for name in names), default=-1)
+        last = max((resolve(architecture, name) for name in names), default=-1)
         if architecture != TOKEN_X32 and last > 0:  # x32 has x86_64's architecture
             rows += _block(architecture, last)
     answer = len(rows) + 1

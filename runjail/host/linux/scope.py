@@ -7,13 +7,12 @@ import time
 
 from runjail import steps
 from runjail.errors import HostError
-from runjail.host.linux import cgroups, dbus, scope_properties, systemd
+from runjail.host.linux import cgroup_settings, cgroups, dbus, scope_limits, scope_properties, systemd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runjail.host.base import HostState, Note
     from runjail.host.linux.change import Change
-    from runjail.spec.model import Resources
 
 GONE_SECONDS = 2.0  # of waiting for systemd to notice that a scope has no process
 PAUSE = 0.01
@@ -41,7 +40,7 @@ def create(change: Change, step: steps.Scope) -> None:
         host_state.scope = {"unit": step.unit, "user": manager.user, "invocation": manager.invocation(step.unit)}
         note({**known, "invocation": host_state.scope["invocation"]})
     group = steps.Cgroup(path, scope_properties.rounded(step.resources), step.devices)
-    cgroups.create(group, host_state, note)
+    cgroup_settings.create(group, host_state, note)
     if host_state.cgroup:
         cgroups.join(path, host_state.pid)  # hierarchies of v1 that systemd leaves alone
 
@@ -56,7 +55,7 @@ def _start(manager: systemd.Manager, step: steps.Scope, slices: str, host_state:
         *scope_properties.accounting(unified),
         ("DefaultDependencies", "b", False),
         ("CollectMode", "s", "inactive-or-failed"),  # nobody may be there to say ResetFailedUnit
-        *_limits(step.resources, manager),
+        *scope_limits.limits(step.resources, manager),
     ]
     if step.devices:
         properties += scope_properties.devices(step.devices.allow, step.devices.rules)
@@ -65,32 +64,7 @@ def _start(manager: systemd.Manager, step: steps.Scope, slices: str, host_state:
     except dbus.CallError as error:
         if error.name == systemd.UNIT_EXISTS:
             host_state.scope = {"unit": "", "user": manager.user, "invocation": ""}  # another's: not ours to stop
-        raise HostError(f"systemd: starting {step.unit}: {_lowered(error)}") from error
-
-
-def _limits(resources: Resources, manager: systemd.Manager) -> list[steps.Property]:
-    try:
-        return scope_properties.limits(resources, cgroups.unified(), manager.version())
-    except ValueError as error:
-        raise HostError(f"linux.resources.cpu: {error}") from error
-
-
-def _lowered(error: HostError) -> str:
-    text = str(error).rstrip(".")
-    return text[:1].lower() + text[1:]
-
-
-def update(resources: Resources, host_state: HostState) -> Resources:
-    """Change the unit's limits. Returns what is left to write to the control group: the same, as systemd holds it."""
-    unit = host_state.scope["unit"]
-    with systemd.Manager(host_state.scope["user"]) as manager:
-        properties = _limits(resources, manager)
-        try:
-            if properties:
-                manager.set(unit, properties)
-        except dbus.CallError as error:
-            raise HostError(f"systemd: changing {unit}: {_lowered(error)}") from error
-    return scope_properties.rounded(resources)
+        raise HostError(f"systemd: starting {step.unit}: {scope_limits.lowered(error)}") from error
 
 
 def remove(change: Change, note: Note) -> None:
