@@ -44,7 +44,11 @@ def serve(listener: _socket.socket, path: str, engine: Engine, events: str, name
     loop.on_exit = containers.on_exit
     loop.watch_children()
     ours = (0, os.geteuid())
-    server = Server(loop, listener, service.serve, lambda client: engine.shim_host.peer(client) in ours, most)
+
+    def trusted(client: _socket.socket) -> bool:
+        return engine.shim_host.peer(client) in ours
+
+    server = Server(loop, listener, service.serve, trusted, most, service.nobody_connected)
 
     def look() -> None:
         """End when nobody is connected and there is nothing to keep: containerd died before it used us."""

@@ -233,7 +233,10 @@ def test_a_directory_of_sockets_that_others_may_write(caller: Caller) -> None:  
 
 @pytest.mark.parametrize("verb", ["start", "delete"])
 def test_a_shim_that_was_stopped(shim: Shim, caller: Caller, verb: str) -> None:  # noqa: F811
-    """It keeps neither `start`, which waits with the turn of all others, nor `delete`; its place is not taken."""
+    """It keeps neither `start`, which waits with the turn of all others, nor `delete`; its place is not taken.
+
+    What `delete` asked before it gave up is heard when it wakes, before those who have come since: they are served.
+    """
     os.kill(shim.pid, signal.SIGSTOP)
     try:
         done = subprocess.run(
@@ -242,10 +245,11 @@ def test_a_shim_that_was_stopped(shim: Shim, caller: Caller, verb: str) -> None:
         assert done.returncode == (1 if verb == "start" else 0), done
         assert b"does not answer for" in done.stderr
         assert os.path.exists(shim.path)
+        shim.connect()
     finally:
         os.kill(shim.pid, signal.SIGCONT)
 
-    assert shim.clients[0].pid() == shim.pid
+    assert [client.pid() for client in reversed(shim.clients)] == [shim.pid] * 2
 
 
 # What containerd names --------------------------------------------------------------------------------------------
