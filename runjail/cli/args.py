@@ -144,11 +144,14 @@ def options_end(positionals: Sequence[str]) -> int:
     return len(positionals) - 1 if positionals and positionals[-1].endswith("...") else -1
 
 
-def parse(arguments: Sequence[str], found: Args, stop_after: int = -1, late: bool = False) -> list[str]:
+def parse(
+    arguments: Sequence[str], found: Args, stop_after: int = -1, late: bool = False, instead: str = ""
+) -> list[str]:
     """Read options that `found` knows, and positionals, into it. Returns what follows the first `stop_after` of these.
 
-    stop_after -1 reads everything. late: options may also follow the last of them, as in `run ID -d sleep 600`. Raises
-    UsageError; `found` then has what came before the mistake.
+    stop_after -1 reads everything. late: options may also follow the last of them, as in `run ID -d sleep 600`.
+    instead: an option that takes the place of the first positional. Raises UsageError; `found` then has what came
+    before the mistake.
     """
     pending = list(arguments)
     while pending:
@@ -167,6 +170,9 @@ def parse(arguments: Sequence[str], found: Args, stop_after: int = -1, late: boo
             found.positionals.append(word)
             continue
         _take(word, pending, found)
+        name = found.options.get(instead)
+        if isinstance(name, str) and not found.positionals:
+            found.positionals.append(name)
     return []
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 ENTERING = {"create", "exec", "run", "start"}  # put processes into containers
 UNDOING = ENTERING | {"delete"}  # leave something half done when they are killed
 LATE = {"run", "image bundle"}  # their options may also follow the word before the command
+NAMED = {"run": "name"}  # an option that may say what the first word says otherwise
 OWN_FAILURE = {"exec": 255}  # runc's: 1 and up may be the program's
 MAX_PRESERVED = 1024
 MAX_LISTENING = 999
@@ -139,12 +140,12 @@ def _call(verb: str, module: Any, parsed: Args, rest: list[str], exposed: str) -
     wanted, words, preserve, listen = Args((*module.OPTIONS, *GLOBALS)), [], 0, 0
     problem: UsageError | None = None
     try:
-        words = parse(rest, wanted, options_end(module.ARGS), late=verb in LATE)
+        words = parse(rest, wanted, options_end(module.ARGS), late=verb in LATE, instead=NAMED.get(verb, ""))
         if wanted.takes("preserve-fds"):
             preserve, listen = _preserved(wanted)
     except UsageError as error:  # reported once the log is open
         problem = error
-    if wanted.flag("help"):
+    if wanted.flag("help") or (problem and rest == ["-h"]):  # `run -h NAME` is a host name
         return _help(verb.split())
     _adopt(parsed, wanted, module.OPTIONS)
     _close_leaked(3 + preserve, [*parsed.all_values(), *wanted.all_values()])

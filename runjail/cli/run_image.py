@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import posixpath
 from contextlib import contextmanager
 from functools import partial
 
-from runjail.cli import run_options
+from runjail.cli import run_names, run_options
 from runjail.cli.image.session import ImageSession
 from runjail.cli.process import add_volumes, change
 from runjail.errors import ContainerExists, StoreNotFound, UsageError
-from runjail.image.bundle import owned
+from runjail.image.bundle import etc_files, owned
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,9 +40,10 @@ def owned_bundle(args: Args, context: Context, runtime: Runtime) -> Iterator[tup
     if container.exists():
         raise ContainerExists(container_id)
     images = ImageSession(args, context)
+    cidfile = os.path.abspath(args.text("cidfile")) if args.text("cidfile") else ""
     name = f"{container_id[:200]}-{os.urandom(6).hex()}"  # the same id may exist below another --root
     used = partial(is_used, runtime.host)
-    with owned.OwnedBundle(images.store, name, os.path.abspath(container.path), used) as bundle:
+    with owned.OwnedBundle(images.store, name, os.path.abspath(container.path), used, cidfile) as bundle:
         yield bundle.path, _fill(bundle, images)
 
 
@@ -53,6 +55,8 @@ def _fill(bundle: OwnedBundle, images: ImageSession) -> dict[str, Any]:
     network = _network(args)
     found_options = run_options.options_of(args, images.context.host().os)
     entrypoint = run_options.entrypoint(args)
+    names = run_names.names(args, args.positionals[0], _hostname(args), network)
+    more = [*found_options["mounts"], *options.get("mounts", [])]
     with images.content.lease():
         image, found = images.unpack(args.text("image"))
         root = images.store.create_rootfs(
@@ -63,16 +67,26 @@ def _fill(bundle: OwnedBundle, images: ImageSession) -> dict[str, Any]:
             properties=bundle.properties(),
             transient=not (args.flag("detach") or args.flag("keep")),
         )
-    document = _config(image, root, images, network, entrypoint)
+    taken = [posixpath.normpath(mount["destination"]) for mount in more]
+    etc = etc_files.make(bundle.path, names, images.context.host().os, taken)
+    document = _config(image, root, images, network, entrypoint, etc)
     run_options.apply(document, found_options)
     document["mounts"] += options.get("mounts", [])
     owned.write(f"{bundle.path}/config.json", document)
     return document
 
 
-def _config(image: Image, root: str, images: ImageSession, network: str, entrypoint: list[str]) -> dict[str, Any]:
+def _hostname(args: Args) -> str:
+    from runjail.image.bundle.oci_config import LONGEST_HOSTNAME
+
+    return args.text("hostname") or args.positionals[0][:LONGEST_HOSTNAME]
+
+
+def _config(
+    image: Image, root: str, images: ImageSession, network: str, entrypoint: list[str], etc: list[dict[str, Any]]
+) -> dict[str, Any]:
     """Return config.json of an image with what the options say instead."""
-    from runjail.image.bundle.oci_config import LONGEST_HOSTNAME, config
+    from runjail.image.bundle.oci_config import config
 
     args, context = images.args, images.context
     document = config(
@@ -82,9 +96,10 @@ def _config(image: Image, root: str, images: ImageSession, network: str, entrypo
         args=context.rest or entrypoint,
         user=args.text("user"),
         cwd=args.text("workdir"),
-        hostname=args.text("hostname") or args.positionals[0][:LONGEST_HOSTNAME],
+        hostname=_hostname(args),
         network=network,
         readonly=args.flag("read-only"),
+        etc=etc,
     )
     if entrypoint:
         document["process"]["args"] = [*entrypoint, *context.rest]

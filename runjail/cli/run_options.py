@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runjail.cli.args import number, size, value, values
+from runjail.cli.args import flag, number, size, value, values
 from runjail.errors import UsageError
 
 TYPE_CHECKING = False
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     Document = dict[str, Any]
 
+SECURITY = "no-new-privileges; seccomp=FILE, apparmor=NAME, label=type:NAME, mask=, unmask= (Linux)"
 _BYTES = "with k, m or g; -1 for no limit"
 OPTIONS = (
     value("entrypoint", "", "WORD", "instead of the image's Entrypoint and Cmd; also a JSON list", image_only=True),
@@ -26,10 +27,26 @@ OPTIONS = (
     value("cpus", "", "N", "as much time as this number of processors has, e.g. 1.5", image_only=True),
     value("cpuset-cpus", "", "LIST", "processors, e.g. 0-2,5", image_only=True),
     value("pids-limit", "", "N", "number of processes, -1 for no limit", image_only=True),
+    values("mount", "", "type=bind|tmpfs,…", "mount src= on dst=, or memory on dst=", image_only=True),
+    values("device", "", "HOST[:CONT][:rwm]", "a device of the host, or all in a directory", image_only=True),
+    values("add-host", "", "NAME:ADDRESS", "one more line of /etc/hosts", image_only=True),
+    values("dns", "", "ADDRESS", "name server instead of the host's; none for no resolv.conf", image_only=True),
+    values("dns-search", "", "DOMAIN", "domain to search instead of the host's; . for none", image_only=True),
+    values("dns-option", "", "WORD", "option of resolv.conf instead of the host's", image_only=True),
+    values("security-opt", "", "WORD", SECURITY, image_only=True),
+    flag("init", "", "catatonit or tini as first process, which collects orphans (Linux)", image_only=True),
+    value("stop-signal", "", "SIGNAL", "annotate with which signal the program ends", image_only=True),
+    value("restart", "", "no", "whether to start the program again (only no: there is no daemon)", image_only=True),
+    value("cidfile", "", "FILE", "write the id there; goes with the container", image_only=True),
+    value("name", "", "ID", "the id, when every word that follows is the command", image_only=True),
     value("pull", "", "always|missing|never", "whether to ask a registry (default: missing)", image_only=True),
 )
 
-TMPFS = ["nosuid", "nodev", "noexec", "tmpcopyup"]  # podman's
+INIT = "/run/podman-init"  # where podman shows it
+INITS = (
+    *("/usr/libexec/podman/catatonit", "/usr/bin/catatonit", "/usr/lib/podman/catatonit"),
+    *("/usr/bin/docker-init", "/usr/bin/tini-static", "/sbin/docker-init"),
+)
 CAPABLE = ("bounding", "effective", "permitted")
 PERIOD = 100_000  # microseconds: the kernel's and podman's
 MOST_CPUS = 10_000
@@ -58,23 +75,35 @@ def options_of(args: Args, host: str) -> Document:
 
     host: "freebsd" or "linux". Lists are to be added to the image's, and "capabilities" are two: added and dropped.
     """
+    from runjail.cli import run_devices, run_mounts, run_security
+
     for name in ("cap-add", "cap-drop", "sysctl"):
         if host != "linux" and args.many(name):
             raise UsageError(f"--{name}: only Linux has this")
     if args.text("pull") not in ("", "always", "missing", "never"):
         raise UsageError(f"--pull: not always, missing or never: {args.text('pull')[:40]!r}")
+    if args.text("restart") not in ("", "no"):
+        raise UsageError(
+            f"--restart: nobody would start it again: {args.text('restart')[:40]!r}",
+            "let the system's service manager run it: rc.d(8), systemd.service(5)",
+        )
     return {
-        "mounts": [_tmpfs(text) for text in args.many("tmpfs")],
-        "annotations": dict(_pair(text, "--label") for text in args.many("label")),
+        "mounts": [*map(run_mounts.tmpfs, args.many("tmpfs")), *map(run_mounts.mount, args.many("mount"))],
+        "annotations": dict(_pair(text, "--label") for text in args.many("label")) | _stop_signal(args),
         "sysctl": dict(_pair(text, "--sysctl") for text in args.many("sysctl")),
         "rlimits": [_ulimit(text) for text in args.many("ulimit")],
         "resources": _resources(args),
+        "devices": run_devices.devices(args.many("device"), host),
+        "security": run_security.security(args.many("security-opt"), host),
+        "init": _init(host) if args.flag("init") else "",
         "capabilities": [[_capability(text) for text in args.many(name)] for name in ("cap-add", "cap-drop")],
     }
 
 
 def apply(document: Document, found: Document) -> None:
     """Put what `options_of` returned into the config.json of an image."""
+    from runjail.cli import run_security
+
     process = document["process"]
     document["mounts"] += found["mounts"]
     document.setdefault("annotations", {}).update(found["annotations"])
@@ -87,6 +116,38 @@ def apply(document: Document, found: Document) -> None:
     added, dropped = found["capabilities"]
     if added or dropped:
         process["capabilities"] = _capabilities(process["capabilities"], added, dropped)
+    for section, members in found["devices"].items():
+        there = document.setdefault(section, {})
+        resources = there.get("resources", {}) | members.get("resources", {})
+        there.update({**members, "resources": resources} if resources else members)
+    run_security.apply(document, found["security"])
+    if found["init"]:
+        document["mounts"].append(
+            {"type": "bind", "source": found["init"], "destination": INIT, "options": ["bind", "ro"]}
+        )
+        process["args"] = [INIT, "--", *process["args"]]
+
+
+def _init(host: str) -> str:
+    """Return the program that is first in a container with --init. Raises UsageError where there is none."""
+    import os
+
+    if host != "linux":
+        raise UsageError("--init: only Linux has this", "orphans of a jail are collected by the host's init")
+    found = next((path for path in INITS if os.access(path, os.X_OK)), "")
+    if not found:
+        raise UsageError("--init: there is no catatonit or tini", f"install catatonit; looked for {', '.join(INITS)}")
+    return found
+
+
+def _stop_signal(args: Args) -> Document:
+    from runjail.container.kill import signal_number
+
+    text = args.text("stop-signal")
+    if not text:
+        return {}
+    signal_number(text)
+    return {"org.opencontainers.image.stopSignal": text}
 
 
 def _capabilities(before: Document, added: list[str], dropped: list[str]) -> Document:
@@ -120,15 +181,6 @@ def _pair(text: str, option: str) -> tuple[str, str]:
     if not name or (not equals and option != "--label"):
         raise UsageError(f"{option}: not NAME=VALUE: {text[:80]!r}")
     return name, found
-
-
-def _tmpfs(text: str) -> Document:
-    destination, _, more = text.partition(":")
-    if not destination.startswith("/"):
-        raise UsageError(f"--tmpfs: not an absolute path: {text[:200]!r}")
-    words = [word for word in more.split(",") if word]
-    kept = [word for word in TMPFS if word.removeprefix("no") not in words]
-    return {"type": "tmpfs", "source": "tmpfs", "destination": destination, "options": [*kept, *words]}
 
 
 def _ulimit(text: str) -> Document:

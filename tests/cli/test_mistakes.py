@@ -45,6 +45,11 @@ MISTAKES = {  # command line: exit code and lines after `runjail: `
     "run": (1, "run takes ID CMD..., got 0", f"{USAGE} run ID CMD..."),
     "run --hostname x web": (1, "--hostname needs --image: a bundle's config.json says that itself"),
     "run --tmpfs /x web": (1, "--tmpfs needs --image: a bundle's config.json says that itself"),
+    "run --image x web --name app": (
+        1,
+        "run: a container has one id, not web and app",
+        "hint: with --name, the command follows at once",
+    ),
     "run -d --rm x": (
         1,
         "run: --rm and --detach exclude each other: nobody stays to delete it",
@@ -72,12 +77,43 @@ IMAGE_MISTAKES = {  # options of run --image absent
     "--cpus all": ("--cpus: not a number of processors: 'all'",),
     "--cpus inf": ("--cpus: not a number of processors: 'inf'",),
     "--pids-limit -2": ("--pids-limit: not a number from -1 to 4194304: '-2'",),
+    "--mount type=volume,dst=/x": (
+        "--mount: type is not bind or tmpfs: 'volume'",
+        "hint: for example type=bind,src=/a,dst=/b",
+    ),
+    "--mount type=bind,src=/nonexistent,dst=/x": ("--mount: the source /nonexistent does not exist",),
+    "--mount type=bind,dst=/x": ("--mount: type=bind needs a source",),
+    "--mount type=tmpfs,dst=x": ("--mount: destination must be an absolute path: 'type=tmpfs,dst=x'",),
+    "--mount type=tmpfs,dst=/x,tmpfs-size=big": ("--mount: tmpfs-size: not a size: 'big'",),
+    "--mount type=tmpfs,dst=/x,ro=perhaps": ("--mount: ro is true or false, not 'perhaps'",),
+    "--mount type=tmpfs,dst=/x,uid=5": ("--mount: what is 'uid=5'?", "hint: man runjail has the words of --mount"),
+    "--device null": ("--device: not HOST[:CONTAINER][:rwm]: 'null'", "hint: for example /dev/fuse"),
+    "--add-host web": ("--add-host: not an address: ''",),
+    "--add-host :1.2.3.4": ("--add-host: not NAME:ADDRESS: ':1.2.3.4'",),
+    "--dns one.one": ("--dns: not an address: 'one.one'",),
+    "--network none --dns 1.1.1.1": ("--dns is of no use with --network none",),
+    "--security-opt no-new-privileges=maybe": ("--security-opt: no-new-privileges is true or false, not 'maybe'",),
+    "--stop-signal LOUD": ('unknown signal "LOUD"',),
+    "--restart always": (
+        "--restart: nobody would start it again: 'always'",
+        "hint: let the system's service manager run it: rc.d(8), systemd.service(5)",
+    ),
     "--pull often": ("--pull: not always, missing or never: 'often'",),
     "--entrypoint []": ("--entrypoint: not a JSON list of words: '[]'",),
     "--entrypoint [1]": ("--entrypoint: not a JSON list of words: '[1]'",),
     "--pull never": ("image does not exist: docker.io/library/absent:latest",),
 }
 LINUX_MISTAKES = {
+    "--device /nonexistent": ("--device: /nonexistent: does not exist",),
+    "--device /etc/passwd": ("--device: /etc/passwd is not a device",),
+    "--security-opt privileged": (
+        "--security-opt: what is 'privileged='?",
+        "hint: no-new-privileges, seccomp=, apparmor=, label=, mask= and unmask= are known",
+    ),
+    "--security-opt label=on": ("--security-opt: not label=disable or label=type:NAME: 'on'",),
+    "--security-opt seccomp=/etc/passwd": (
+        "--security-opt seccomp=/etc/passwd: not JSON: Expecting value: line 1 column 1 (char 0)",
+    ),
     "--cap-add NOSUCH": ("unknown capability 'NOSUCH'", "hint: such as NET_ADMIN or CAP_NET_ADMIN; man 7 capabilities"),
     "--sysctl kernel.x": ("--sysctl: not NAME=VALUE: 'kernel.x'",),
 }

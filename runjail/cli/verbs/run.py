@@ -32,7 +32,7 @@ OPTIONS = (
     value("platform", "", "OS/ARCH", "run the image of this platform", image_only=True),
     value("user", "u", "USER[:GROUP]", "run as this user, by name or number", image_only=True),
     value("workdir", "w", "DIR", "working directory", image_only=True),
-    value("hostname", "", "NAME", "the container's name for itself (default: ID)", image_only=True),
+    value("hostname", "h", "NAME", "the container's name for itself (default: ID)", image_only=True),
     value("network", "", "host|none", "the host's network (default) or none", image_only=True),
     flag("read-only", "", "the root file system cannot be written", image_only=True),
     values("storage-opt", "", "size=BYTES", "limit of what the container may write", image_only=True),
@@ -49,6 +49,9 @@ def run(args: Args, context: Context) -> int:
             "run: --rm and --detach exclude each other: nobody stays to delete it",
             "runjail delete, once it has stopped",
         )
+    if args.text("name") not in ("", args.positionals[0]):
+        names = f"{args.positionals[0]} and {args.text('name')}"
+        raise UsageError(f"run: a container has one id, not {names}"[:200], "with --name, the command follows at once")
     runtime = context.runtime()
     request = create.request(args, context)
     if args.text("image"):

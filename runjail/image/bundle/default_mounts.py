@@ -52,11 +52,14 @@ def is_kernels(path: str) -> bool:
 def resolver(host: str) -> Mounts:
     """Return what shows the host's name servers, nothing when it has none."""
     source = os.path.realpath(RESOLVER)
-    if not os.path.isfile(source):
-        return ()
+    return (file(RESOLVER, source, host, "ro"),) if os.path.isfile(source) else ()
+
+
+def file(place: str, source: str, host: str, *more: str) -> dict[str, Any]:
+    """Return the mount of one file of the host. more: further options."""
     kind = {"freebsd": "nullfs"}.get(host, "bind")
-    options = ["ro", "nosuid", "noexec"] + (["bind"] if host == "linux" else [])
-    return ({"destination": RESOLVER, "type": kind, "source": source, "options": options},)
+    options = [*more, "nosuid", "noexec"] + (["bind"] if host == "linux" else [])
+    return {"destination": place, "type": kind, "source": source, "options": options}
 
 
 def linux(network: str) -> dict[str, Any]:

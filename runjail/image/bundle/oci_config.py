@@ -46,13 +46,14 @@ def config(
     hostname: str = "",
     network: str = "host",
     readonly: bool = False,
+    etc: default_mounts.Mounts | None = None,
 ) -> dict[str, Any]:
     """Return config.json for a root that was made of the image.
 
     root: its directory, which names users, and gets directories for volumes. host: "freebsd" or "linux". args: instead
     of the image's Cmd; its Entrypoint stays before them. user, cwd: instead of the image's. network: "host" (then the
     host's resolv.conf is shown) or "none". readonly: the root; the image's volumes are in memory then, otherwise they
-    are directories of the root, which no other container shares.
+    are directories of the root, which no other container shares. etc: mounts of files of /etc instead of resolv.conf's.
 
     Raises ImageError for an image that says nothing to run, is for another system, or has a config that means nothing.
     """
@@ -68,7 +69,7 @@ def config(
         "mounts": [
             *default_mounts.mounts(system, host),
             *(default_mounts.volume(path) for path in volumes if readonly and not default_mounts.is_kernels(path)),
-            *(default_mounts.resolver(host) if network == "host" else ()),
+            *(etc if etc is not None else default_mounts.resolver(host) if network == "host" else ()),
         ],
         "annotations": _annotations(image, system),
     }

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 
 from runjail import jsonio, locks, log
 from runjail.errors import ImageError, StorageError, UsageError, reason
+from runjail.image.bundle import id_file
 from runjail.image.content.store import Lock
 from runjail.image.model import encode
 from runjail.storage import open as stores
@@ -35,11 +36,12 @@ BUNDLE = "bundle"  # property of a root that a bundle elsewhere shows: where tha
 class OwnedBundle:
     """A bundle and its container, as a context: leaving it takes everything back unless the container exists by then.
 
-    container: the state directory. used: says whether a container there was made of this bundle.
+    container: the state directory. used: says whether a container there was made of this bundle. cidfile: a file that
+    gets the container's id, "" for none; it goes with the bundle.
     """
 
-    def __init__(self, store: Store, name: str, container: str, used: Used) -> None:
-        self.store, self.name, self.container, self.used = store, name, container, used
+    def __init__(self, store: Store, name: str, container: str, used: Used, cidfile: str = "") -> None:
+        self.store, self.name, self.container, self.used, self.cidfile = store, name, container, used, cidfile
         self.path = f"{store.bundles()}/{name}"
 
     def __enter__(self) -> Self:
@@ -49,7 +51,10 @@ class OwnedBundle:
                 os.mkdir(self.path, 0o700)
                 self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                 locks.lock(self._lock)
-            write(f"{self.path}/{MARK}", {"store": self.store.location, CONTAINER: self.container})
+            mark = {"store": self.store.location, CONTAINER: self.container}
+            write(f"{self.path}/{MARK}", mark | ({id_file.KEY: self.cidfile} if self.cidfile else {}))
+            if self.cidfile:
+                id_file.write(self.cidfile, os.path.basename(self.container))
         except BaseException as error:  # a signal, too
             if not isinstance(error, FileExistsError):
                 shutil.rmtree(self.path, ignore_errors=True)
@@ -127,6 +132,7 @@ def belongs(store: Store, path: str) -> bool:
 def roll_back(store: Store, path: str) -> None:
     """Remove a bundle of the store, and its root first. What is gone already is success. Raises InUse, StorageError."""
     store.remove_root(os.path.basename(path))
+    id_file.remove(f"{path}/{MARK}", CONTAINER)
     while os.path.lexists(path):
         try:
             shutil.rmtree(path)

@@ -1,0 +1,103 @@
+"""What `run --image` mounts because of --tmpfs and --mount, as podman and docker write them."""
+
+from __future__ import annotations
+
+import os
+
+from runjail.cli.args import size
+from runjail.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Mount = dict[str, Any]
+
+TMPFS = ["nosuid", "nodev", "noexec", "tmpcopyup"]  # podman's
+KINDS = ("bind", "tmpfs")
+PLACES = {"target": "destination", "dst": "destination", "src": "source"}  # other words for the same
+PROPAGATION = ("private", "rprivate", "shared", "rshared", "slave", "rslave", "unbindable", "runbindable")
+SWITCHES = ("rw", "suid", "nosuid", "dev", "nodev", "exec", "noexec")
+YES, NO = ("", "true", "1"), ("false", "0")
+
+
+def tmpfs(text: str) -> Mount:
+    """Return the mount of --tmpfs DST[:OPTIONS]. Raises UsageError."""
+    destination, _, more = text.partition(":")
+    if not destination.startswith("/"):
+        raise UsageError(f"--tmpfs: not an absolute path: {text[:200]!r}")
+    return _tmpfs(destination, [word for word in more.split(",") if word])
+
+
+def _tmpfs(destination: str, words: list[str]) -> Mount:
+    kept = [word for word in TMPFS if word.removeprefix("no") not in words and f"no{word}" not in words]
+    words = [word for word in words if word != "notmpcopyup"]
+    return {"type": "tmpfs", "source": "tmpfs", "destination": destination, "options": [*kept, *words]}
+
+
+def mount(text: str) -> Mount:
+    """Return the mount of --mount type=bind|tmpfs,NAME=VALUE,… Raises UsageError."""
+    found: dict[str, str] = {}
+    for word in _words(text):
+        name, equals, value = word.partition("=")
+        found[PLACES.get(name, name)] = value if equals else ""
+    kind, destination = found.pop("type", "volume"), found.pop("destination", "")
+    if kind not in KINDS:
+        raise UsageError(f"--mount: type is not bind or tmpfs: {kind[:40]!r}", "for example type=bind,src=/a,dst=/b")
+    if not destination.startswith("/"):
+        raise UsageError(f"--mount: destination must be an absolute path: {text[:200]!r}")
+    return (_bind if kind == "bind" else _memory)(destination, found)
+
+
+def _words(text: str) -> list[str]:
+    """Return the words between commas; one with a comma in it stands in quotes (RFC 4180)."""
+    if '"' not in text:
+        return text.split(",")
+    import csv
+
+    return next(csv.reader([text]), [])
+
+
+def _bind(destination: str, found: dict[str, str]) -> Mount:
+    source, options = found.pop("source", ""), ["rbind"]
+    if not source:
+        raise UsageError("--mount: type=bind needs a source")
+    if not os.path.lexists(source):
+        raise UsageError(f"--mount: the source {os.path.abspath(source)} does not exist")
+    for name, value in found.items():
+        if name in ("bind-propagation", "propagation") and value in PROPAGATION:
+            options.append(value)
+        elif name == "bind-nonrecursive":
+            options[0] = "bind" if _is(name, value) else "rbind"
+        else:
+            options += _switches(name, value)
+    return {"type": "bind", "source": os.path.abspath(source), "destination": destination, "options": options}
+
+
+def _memory(destination: str, found: dict[str, str]) -> Mount:
+    words = []
+    for name, value in found.items():
+        if name in ("tmpfs-size", "size"):
+            words.append(f"size={size(value, f'--mount: {name}')}")
+        elif name in ("tmpfs-mode", "mode") and value and not value.strip("01234567"):
+            words.append(f"mode={value}")
+        elif name in ("tmpcopyup", "notmpcopyup"):
+            words.append(name)
+        else:
+            words += _switches(name, value)
+    return _tmpfs(destination, words)
+
+
+def _switches(name: str, value: str) -> list[str]:
+    """Return the mount option that a switch stands for. Raises UsageError for what none of them is."""
+    if name in ("ro", "readonly"):
+        return ["ro" if _is(name, value) else "rw"]
+    if name in SWITCHES and not value:
+        return [name]
+    raise UsageError(f"--mount: what is {f'{name}={value}'[:80]!r}?", "man runjail has the words of --mount")
+
+
+def _is(name: str, value: str) -> bool:
+    if value.lower() not in YES + NO:
+        raise UsageError(f"--mount: {name} is true or false, not {value[:40]!r}")
+    return value.lower() in YES
