@@ -13,13 +13,13 @@
 PREFIX = /usr/local
 DESTDIR =
 PYTEST_ARGS =
-FAST_TESTS = tests/test_attributes.py tests/test_files.py tests/test_jsonio.py tests/test_needs.py tests/test_rootfs.py \
+FAST_TESTS = tests/test_attributes.py tests/test_files.py tests/test_jsonio.py tests/support/test_needs.py tests/test_rootfs.py \
     tests/test_settings.py tests/spec tests/plan tests/host tests/nri tests/shim tests/image/crypto/test_crypto_der.py \
     tests/image/crypto/test_crypto_options.py tests/image/test_model.py tests/image/test_platform.py \
     tests/image/test_references.py tests/image/registry/test_registry_words.py tests/image/bundle/test_users.py
 PYTHONS =
 VM_COMMAND =
-PYTHON_TESTS = tests/test_jsonio.py tests/test_imports.py tests/test_start.py tests/spec tests/plan tests/host tests/nri \
+PYTHON_TESTS = tests/test_jsonio.py tests/test_imports.py tests/ci/test_start.py tests/spec tests/plan tests/host tests/nri \
     tests/cli tests/container tests/image tests/storage tests/shim
 
 all: venv
@@ -38,7 +38,7 @@ demo:
 	@.venv/bin/python tests/demo/demo.py
 
 test: setup venv
-	.venv/bin/python -m pytest $$(.venv/bin/python -m tests.side_by_side) $(PYTEST_ARGS)
+	.venv/bin/python -m pytest $$(.venv/bin/python -m tests.support.side_by_side) $(PYTEST_ARGS)
 
 test-fast: venv
 	.venv/bin/python -m pytest -q -m "not needs and not slow" $(FAST_TESTS)

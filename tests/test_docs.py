@@ -8,7 +8,7 @@ import pytest
 
 from runjail import errors
 from runjail.cli.args import GLOBALS, Option
-from tests.cli.verbs import modules
+from tests.support.cli.verbs import modules
 
 TOP = Path(__file__).resolve().parent.parent
 PAGES = sorted([*TOP.glob("*.md"), *TOP.glob("docs/**/*.md"), *TOP.glob("bundles/**/*.md")])

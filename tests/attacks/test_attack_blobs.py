@@ -23,7 +23,7 @@ from runjail.image.content.recompress import recompress
 from runjail.image.content.store import ContentStore
 from runjail.image.model import Descriptor
 from runjail.storage.directory import DirectoryStore
-from tests.image.images import Layout
+from tests.support.image.images import Layout
 
 REMEDY = "it is fetched again by runjail image pull"
 TIMES = ["new times", "old times"]  # whether the damage can be seen in the file's times: a disk's cannot
@@ -137,7 +137,7 @@ def test_a_document(stored: Stored, times: str) -> None:
 def test_damage_does_not_become_genuine(stored: Stored, times: str) -> None:
     """Encrypting a layer puts an HMAC on it, which says that it is as its writer had it."""
     pytest.importorskip("cryptography", reason="needs cryptography")
-    from tests.image import key_fixtures
+    from tests.support.image import key_fixtures
 
     keys = encrypt.CryptoConfig({}, {"pubkeys": (key_fixtures.rsa_pair().public,)}, {})
     stored.damage(stored.layer, times)

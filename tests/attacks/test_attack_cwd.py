@@ -15,8 +15,8 @@ from runjail.container import program
 from runjail.errors import HostError
 from runjail.spec.model import Process
 from tests.attacks.test_attack_privileges import exec_document
-from tests.conftest import Bundle, Result, Runjail
-from tests.container.harness import Life
+from tests.support.container.harness import Life
+from tests.support.program import Bundle, Result, Runjail
 
 pytestmark = pytest.mark.linux
 SCRIPT = "pwd; ls; cat secret ../host/secret; echo stolen >taken; echo ran >/tmp/ran"

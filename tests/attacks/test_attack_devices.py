@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.attacks.apart import NO_GROUPS, ONLY_V2, Apart
-from tests.conftest import Bundle, Runjail
+from tests.support.attacks.apart import NO_GROUPS, ONLY_V2, Apart
+from tests.support.program import Bundle, Runjail
 
 pytestmark = pytest.mark.linux
 

@@ -16,9 +16,9 @@ import pytest
 from runjail.image import model
 from runjail.image.bundle import oci_config
 from runjail.image.platform import Platform
-from tests.attacks import machine_programs
-from tests.conftest import Bundle, Result, Runjail
-from tests.container.harness import Life
+from tests.support.attacks import machine_programs
+from tests.support.container.harness import Life
+from tests.support.program import Bundle, Result, Runjail
 
 OTHER, DENIED, FREE = 5000, 1000, 2000  # the program's group, the one that may not read, one of "others"
 

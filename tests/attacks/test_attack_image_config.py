@@ -16,8 +16,8 @@ from runjail import rootfs
 from runjail.image.bundle import oci_config
 from runjail.image.model import parse_config
 from runjail.image.platform import host
-from tests.conftest import Bundle, Runjail
-from tests.container.harness import Life
+from tests.support.container.harness import Life
+from tests.support.program import Bundle, Runjail
 
 SOON = 30  # seconds
 

@@ -20,8 +20,8 @@ from runjail import protobuf
 from runjail.shim import messages
 from runjail.shim.loop import Loop
 from runjail.shim.ttrpc import Client
-from tests.conftest import TOP, Bundle, Runjail
-from tests.container.harness import until
+from tests.support.container.harness import until
+from tests.support.program import TOP, Bundle, Runjail
 
 LOADER = "lib64/ld-linux-x86-64.so.2"
 EROFS = 30
@@ -38,7 +38,7 @@ def attacker(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The attacker's program, at an address where Python is not."""
     made = tmp_path_factory.mktemp("attacker") / "attacker"
     options = ["-O1", "-static", "-nostdlib", "-ffreestanding", "-fno-stack-protector", "-fno-pie", "-no-pie"]
-    source = str(TOP / "tests" / "attacks" / "interpreter.c")
+    source = str(TOP / "tests/support/attacks/interpreter.c")
     subprocess.run(["gcc", *options, "-Wl,-Ttext-segment=0x30000000", "-o", str(made), source], check=True)
     return made
 

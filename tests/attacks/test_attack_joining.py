@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import TOP, Bundle, Result, Runjail
-from tests.container.harness import until
+from tests.support.container.harness import until
+from tests.support.program import TOP, Bundle, Result, Runjail
 
 SECRET = "SECRET=of-the-host-4711"
 CAPABILITIES = ["CAP_SYS_PTRACE", "CAP_KILL", "CAP_DAC_OVERRIDE", "CAP_SETUID", "CAP_SETGID"]
@@ -40,7 +40,7 @@ pytestmark = [pytest.mark.linux, pytest.mark.needs("gcc")]
 @pytest.fixture(scope="session")
 def spy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("spy") / "spy"
-    source = str(TOP / "tests" / "attacks" / "spy.c")
+    source = str(TOP / "tests/support/attacks/spy.c")
     subprocess.run(["gcc", "-O1", "-static", "-o", str(made), source], check=True)
     return made
 

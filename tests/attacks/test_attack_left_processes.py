@@ -13,9 +13,9 @@ from runjail.image.crypto import keyprovider
 from runjail.image.crypto.options import SchemeError
 from runjail.image.registry import credentials
 from runjail.nri.messages import ContainerInfo
-from tests.attacks.conftest import Runaway
-from tests.conftest import LINUX, Bundle, Runjail
-from tests.nri.conftest import Plugins
+from tests.support.attacks.runaway_process import Runaway
+from tests.support.nri.plugins import Plugins
+from tests.support.program import LINUX, Bundle, Runjail
 
 pytestmark = pytest.mark.needs("root")
 STYLES = ("", "hopping", "reaping")

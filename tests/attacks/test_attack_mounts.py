@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.attacks.apart import Apart
-from tests.conftest import Bundle, Runjail
+from tests.support.attacks.apart import Apart
+from tests.support.program import Bundle, Runjail
 
 pytestmark = pytest.mark.linux
 

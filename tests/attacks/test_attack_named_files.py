@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import TOP, Bundle, Runjail
-from tests.container.harness import Life
+from tests.support.container.harness import Life
+from tests.support.program import TOP, Bundle, Runjail
 
 SECONDS = 30  # in which a loaded machine has said no
 MEMORY = 1 << 30  # bytes of address space that a call may have

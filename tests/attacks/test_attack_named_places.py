@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import FREEBSD, Bundle, Runjail
+from tests.support.program import FREEBSD, Bundle, Runjail
 
 NOBODY = 65534
 pytestmark = pytest.mark.needs("root", "containers")

@@ -11,8 +11,8 @@ import pytest
 from runjail.errors import PluginError
 from runjail.nri import config
 from runjail.nri.messages import ContainerInfo
-from tests.conftest import TOP, Bundle, Runjail
-from tests.nri.conftest import Plugins
+from tests.support.nri.plugins import Plugins
+from tests.support.program import TOP, Bundle, Runjail
 
 GROUPS = "/sys/fs/cgroup"
 

@@ -7,14 +7,13 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.attacks import machine_programs
-from tests.conftest import Bundle, Result, Runjail
-from tests.container.harness import Life
+from tests.support.attacks import machine_programs
+from tests.support.container.harness import Life
+from tests.support.program import TOP, Bundle, Result, Runjail
 
 pytestmark = pytest.mark.linux
 
@@ -32,7 +31,7 @@ STATUS = (
     "pwd; ulimit -n; ulimit -c; ulimit -s"
 )
 WHOLE = ("bounding", "effective", "permitted")
-CALLER = Path(__file__).with_name("caller.py")
+CALLER = TOP / "tests/support/attacks/caller.py"
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.attacks.races import Race, goes_on, stopped_at
-from tests.conftest import Bundle, Runjail
-from tests.container.harness import Life, until
 from tests.container.test_life_races import begin
-from tests.demo.leftovers import Leftovers
+from tests.support.attacks.races import Race, goes_on, stopped_at
+from tests.support.container.harness import Life, until
+from tests.support.leftovers import Leftovers
+from tests.support.program import Bundle, Runjail
 
 pytestmark = pytest.mark.needs("containers")
 

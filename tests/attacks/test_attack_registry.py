@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from runjail.errors import ImageError
-from tests.image.registry_server import Fake, Handler, Server, described, make_certificate, run
+from tests.support.image.registry_server import Fake, Handler, Server, described, make_certificate, run
 
 pytest.importorskip("urllib3", reason="needs urllib3")
 from runjail.image.registry.credentials import Credentials
-from tests.image.registry_client import Client, put
+from tests.support.image.registry_client import Client, put
 
 pytestmark = pytest.mark.needs("loopback")
 

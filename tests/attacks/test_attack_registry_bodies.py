@@ -18,11 +18,11 @@ from runjail.image import media_types
 from runjail.image.content.copy import copy_in, parts
 from runjail.image.content.store import ContentStore
 from runjail.image.model import Descriptor
-from tests.image.registry_server import Fake, Handler, described, digest_of
+from tests.support.image.registry_server import Fake, Handler, described, digest_of
 
 pytest.importorskip("urllib3", reason="needs urllib3")
 from runjail.image.registry.connections import Timeouts
-from tests.image.registry_client import Client, put
+from tests.support.image.registry_client import Client, put
 
 pytestmark = pytest.mark.needs("loopback")
 

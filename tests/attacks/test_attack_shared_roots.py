@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Bundle, Runjail
-from tests.container.harness import tree
+from tests.support.container.harness import tree
+from tests.support.program import Bundle, Runjail
 
 pytestmark = pytest.mark.linux
 

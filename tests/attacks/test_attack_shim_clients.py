@@ -17,9 +17,9 @@ from runjail import protobuf
 from runjail.errors import HostError
 from runjail.shim import messages
 from runjail.shim.stdio import Stdio
-from tests.shim.talk import TASK, Client, frame
 from tests.shim.test_shim_programs import SHIM, Caller, caller  # noqa: F401 - a fixture
 from tests.shim.test_shim_ttrpc import Peer, peer  # noqa: F401 - likewise
+from tests.support.shim.talk import TASK, Client, frame
 
 INVALID = 3
 NOBODY = 65534

@@ -1,7 +1,7 @@
 """Signals at any instant: no traceback, the exit code of who was ended by a signal, and what was begun is taken back.
 
-The signal is sent just before a step of the verb (tests/container/fault_injection.py), or again and again from outside,
-so that it also hits the taking back. Nobody calls `delete --force` before it is looked what was left.
+The signal is sent just before a step of the verb (tests/support/container/fault_injection.py), or again and again from
+outside, so that it also hits the taking back. Nobody calls `delete --force` before it is looked what was left.
 """
 
 import itertools
@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Bundle, Runjail
-from tests.container.harness import Life, until
 from tests.container.test_life_kills import MAX_STEPS, Victim
-from tests.demo.leftovers import Leftovers
+from tests.support.container.harness import Life, until
+from tests.support.leftovers import Leftovers
+from tests.support.program import Bundle, Runjail
 
 pytestmark = [pytest.mark.linux, pytest.mark.slow]
 

@@ -22,8 +22,8 @@ from typing import Any
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, TOP)
 
-from tests.demo.leftovers import Leftovers  # noqa: E402  # this program may be started from anywhere
-from tests.demo.machine_root import make_root, missing  # noqa: E402
+from tests.support.leftovers import Leftovers  # noqa: E402  # this program may be started from anywhere
+from tests.support.machine_root import make_root, missing  # noqa: E402
 
 FREEBSD = sys.platform.startswith("freebsd")
 RUNJAIL = os.path.join(TOP, ".venv", "bin", "runjail")

@@ -25,10 +25,10 @@ TOP = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP))
 
 from tests.bench.layers import MEMORY_DISK, _pool  # noqa: E402  # this program may be started from anywhere
-from tests.demo.leftovers import Leftovers  # noqa: E402
-from tests.demo.machine_root import make_root, missing  # noqa: E402
-from tests.image.oci import write_layout  # noqa: E402
-from tests.image.registry_server import DockerRegistry  # noqa: E402
+from tests.support.image.oci import write_layout  # noqa: E402
+from tests.support.image.registry_server import DockerRegistry  # noqa: E402
+from tests.support.leftovers import Leftovers  # noqa: E402
+from tests.support.machine_root import make_root, missing  # noqa: E402
 
 RUNJAIL = str(TOP / ".venv/bin/runjail")
 LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"

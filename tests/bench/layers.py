@@ -25,7 +25,7 @@ from pathlib import Path
 TOP = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP))
 
-from tests.image.oci import Containerd, write_layout  # noqa: E402  # this program may be started from anywhere
+from tests.support.image.oci import Containerd, write_layout  # noqa: E402  # this program may be started from anywhere
 
 FILES, DIRECTORIES = 55_000, 4_000
 MEAN, SPREAD = 8.44, 1.2  # of the logarithm of sizes; about 9.5 KB on average

@@ -19,10 +19,10 @@ from pathlib import Path
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, TOP)
 
-from tests.demo.leftovers import Leftovers  # noqa: E402  # this program may be started from anywhere
-from tests.demo.machine_root import make_root, missing  # noqa: E402
-from tests.peers.commands import finish, start  # noqa: E402
-from tests.peers.shims import SHIM, Containerd  # noqa: E402
+from tests.support.leftovers import Leftovers  # noqa: E402  # this program may be started from anywhere
+from tests.support.machine_root import make_root, missing  # noqa: E402
+from tests.support.peers.commands import finish, start  # noqa: E402
+from tests.support.peers.shims import SHIM, Containerd  # noqa: E402
 
 RUNTIMES = {"runjail": "io.containerd.runjail.v1", "runc": "io.containerd.runc.v2"}
 SHARED = '[shim]\nshare = "namespace"\n'

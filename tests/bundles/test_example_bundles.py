@@ -8,7 +8,7 @@ import pytest
 from runjail import jsonio
 from runjail.plan.plan import make_plan
 from runjail.spec.parse import parse
-from tests.bundles.write_plans import EXAMPLES, plan_text
+from tests.support.bundles.write_plans import EXAMPLES, plan_text
 
 NAMES = sorted(config.parent.name for config in EXAMPLES.glob("*/config.json"))
 BOTH = ("hello", "limits", "linux", "readonly")  # the others are about the network of a jail
@@ -24,7 +24,7 @@ def test_there_are_examples() -> None:
 
 
 def test_the_plan_is_what_plan_txt_shows(example: Path) -> None:
-    """After a deliberate change: python -m tests.bundles.write_plans."""
+    """After a deliberate change: python -m tests.support.bundles.write_plans."""
     assert plan_text(example) == (example / "plan.txt").read_text()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.bundles.write_plans import EXAMPLES
+from tests.support.bundles.write_plans import EXAMPLES
 
 HERE = [pytest.param(marks=pytest.mark.linux, id="linux"), pytest.param(marks=pytest.mark.freebsd, id="freebsd")]
 

@@ -11,8 +11,8 @@ import pytest
 from runjail.cli import modules
 from runjail.cli.image import VERBS as IMAGE_VERBS
 from runjail.cli.verbs import GROUPS
-from tests.cli.verbs import modules as verbs
-from tests.conftest import TOP
+from tests.support.cli.verbs import modules as verbs
+from tests.support.program import TOP
 
 BARE = f"import sys; sys.path.insert(0, {str(TOP)!r}); from runjail.cli.main import main; main()"
 

@@ -8,8 +8,8 @@ import pytest
 
 from runjail.cli import completion_scripts
 from runjail.cli.args import GLOBALS
-from tests.cli.verbs import modules
-from tests.conftest import Runjail
+from tests.support.cli.verbs import modules
+from tests.support.program import Runjail
 
 SCRIPTS = {"bash": completion_scripts.bash, "zsh": completion_scripts.zsh, "fish": completion_scripts.fish}
 LINES = {

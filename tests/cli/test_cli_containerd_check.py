@@ -9,7 +9,7 @@ import pytest
 
 from runjail.cli.containerd_config import rows
 from runjail.errors import UsageError
-from tests.conftest import Runjail
+from tests.support.program import Runjail
 
 TAR = "application/vnd.oci.image.layer.v1.tar"
 GOOD = f"""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import TOP, Runjail
+from tests.support.program import TOP, Runjail
 
 PAGES = sorted([TOP / "README.md", TOP / "SECURITY.md", *TOP.glob("docs/**/*.md"), *TOP.glob("bundles/**/*.md")])
 FENCE = re.compile(r"^ *```(?:console|sh)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
@@ -29,7 +29,7 @@ RUN = [
 # Those that are not, because they name what no machine has or change this one: who runs the same with names that exist.
 ELSEWHERE = {
     ("README.md", "runjail image pull registry.example/web:1"): "tests/story/test_story_registry.py",
-    ("README.md", "make install"): "tests/test_start.py",
+    ("README.md", "make install"): "tests/ci/test_start.py",
     ("README.md", "podman --runtime /usr/local/bin/runjail run --rm"): "tests/peers/test_podman.py",
     ("README.md", "buildah run --isolation oci"): "tests/peers/test_buildah.py",
     ("README.md", "ctr run --runtime io.containerd.runjail.v1"): "tests/peers/test_shim_run.py",
@@ -181,7 +181,7 @@ def test_the_sessions_of_callers(machine: Machine, runjail: Runjail, machine_roo
 @pytest.mark.needs("containers", "module cryptography")
 def test_the_session_about_recipients(machine: Machine, runjail: Runjail, machine_rootfs: Path) -> None:
     """With the files that it names."""
-    from tests.image import key_fixtures
+    from tests.support.image import key_fixtures
 
     team, backup, new = (key_fixtures.rsa_pair(name) for name in ("team", "backup", "new"))
     files = {"team.pub": team.public, "team.pem": team.private, "backup.crt": backup.certificate, "new.pub": new.public}

@@ -10,9 +10,9 @@ import pytest
 from runjail.cli.args import GLOBALS, Args, options_end, parse
 from runjail.cli.main import LATE
 from runjail.cli.verbs import GROUPS
-from tests.cli.verbs import modules
-from tests.conftest import LINUX, Bundle, Runjail
-from tests.container.harness import Life
+from tests.support.cli.verbs import modules
+from tests.support.container.harness import Life
+from tests.support.program import LINUX, Bundle, Runjail
 
 TOP = Path(__file__).resolve().parent.parent.parent
 PAGES = sorted([TOP / "README.md", *TOP.glob("docs/*.md"), *TOP.glob("docs/*.8"), *TOP.glob("bundles/**/*.md")])

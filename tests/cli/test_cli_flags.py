@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Runjail
-from tests.container.harness import Life
+from tests.support.container.harness import Life
+from tests.support.program import Runjail
 
 GLOBAL_FLAGS = [
     ["--systemd-cgroup"],

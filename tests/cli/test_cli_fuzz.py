@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from runjail import log
 from runjail.cli import main
-from tests.conftest import Runjail, base_config
-from tests.container.harness import Life, tree
-from tests.demo.leftovers import Leftovers
+from tests.support.container.harness import Life, tree
+from tests.support.leftovers import Leftovers
+from tests.support.program import Runjail, base_config
 
 LEAVES = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=12)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Bundle, Runjail
+from tests.support.program import Bundle, Runjail
 
 KEY = "org.freebsd.jail.allow.read_msgbuf"
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from runjail import log
-from tests.conftest import Runjail
-from tests.container.harness import Life, log_lines
+from tests.support.container.harness import Life, log_lines
+from tests.support.program import Runjail
 
 FAILURES: dict[str, list[str]] = {
     "create": ["create", "-b", "/nonexistent", "c"],

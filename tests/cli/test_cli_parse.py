@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from runjail.cli.args import GLOBALS, Args, flag, ignored, parse, value, values
 from runjail.errors import UsageError
-from tests.cli.verbs import modules
+from tests.support.cli.verbs import modules
 
 OPTIONS = (
     value("bundle", "b", "DIR", "a bundle"),

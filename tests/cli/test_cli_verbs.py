@@ -10,7 +10,7 @@ from runjail.cli import image, verbs
 from runjail.cli.args import GLOBALS, Option, options_end
 from runjail.cli.verbs.delete import OWNER_FILE
 from runjail.image.bundle import owned
-from tests.cli.verbs import modules
+from tests.support.cli.verbs import modules
 
 VERBS = modules()
 EVERY = pytest.mark.parametrize("verb", VERBS.values(), ids=VERBS)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Runjail
+from tests.support.program import Runjail
 
 USAGE = "hint: usage: runjail"
 MISTAKES = {  # command line: exit code and lines after `runjail: `

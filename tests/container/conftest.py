@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from runjail.container.container import Runtime
-from tests.conftest import Bundle, Runjail
-from tests.container.fake_host import FakeHost
-from tests.container.harness import Life
+from tests.support.container.fake_host import FakeHost
+from tests.support.container.harness import Life
+from tests.support.program import Bundle, Runjail
 
 
 @pytest.fixture

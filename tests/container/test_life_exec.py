@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.container.harness import Life, is_alive, until
+from tests.support.container.harness import Life, is_alive, until
 
 
 def process_file(path: Path, *args: str, **fields: Any) -> str:

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from runjail.container.state import FIELDS
-from tests.conftest import Runjail
-from tests.container.harness import Life, is_alive, tree, until
-from tests.demo.leftovers import Leftovers
+from tests.support.container.harness import Life, is_alive, tree, until
+from tests.support.leftovers import Leftovers
+from tests.support.program import Runjail
 
 
 def state_file(life: Life) -> Path:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import LINUX
-from tests.container.harness import Life, is_alive, tree
+from tests.support.container.harness import Life, is_alive, tree
+from tests.support.program import LINUX
 
 KINDS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
 IN_CREATE = KINDS[:3]

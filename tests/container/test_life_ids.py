@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Runjail
-from tests.container.harness import Life, tree
+from tests.support.container.harness import Life, tree
+from tests.support.program import Runjail
 
 LONGEST = 255
 BAD_IDS = ["", ".", "..", "../x", "a/b", "a" * 256, "a b", "a\nb", "ü", "*", "a:b"]

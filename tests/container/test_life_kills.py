@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import FREEBSD, TOP, Runjail
-from tests.container.harness import Life, is_alive, tree, until
-from tests.demo.leftovers import Leftovers
+from tests.support.container.harness import Life, is_alive, tree, until
+from tests.support.leftovers import Leftovers
+from tests.support.program import FREEBSD, TOP, Runjail
 
 # A verb for each of up to 200 steps, which takes an emulated machine more than the usual five minutes
 pytestmark = [pytest.mark.limit(1800), pytest.mark.slow]
-KILLER = str(Path(__file__).with_name("fault_injection.py"))
+KILLER = str(TOP / "tests/support/container/fault_injection.py")
 MAX_STEPS = 400
 
 

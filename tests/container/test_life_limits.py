@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.container.harness import Life, until
+from tests.support.container.harness import Life, until
 
 pytestmark = [pytest.mark.linux, pytest.mark.needs("cgroups")]
 V2 = os.path.exists("/sys/fs/cgroup/cgroup.controllers")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.container.harness import Life, failed
+from tests.support.container.harness import Life, failed
 
 
 def test_list_and_ps(life: Life, make_bundle: Any) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.container.harness import Life, failed, is_alive, until
+from tests.support.container.harness import Life, failed, is_alive, until
 
 
 def test_pause_and_resume(life: Life) -> None:

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.conftest import Bundle, Runjail
-from tests.container.harness import is_alive
+from tests.support.container.harness import is_alive
+from tests.support.program import Bundle, Runjail
 
 pytestmark = pytest.mark.linux
 

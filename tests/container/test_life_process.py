@@ -10,7 +10,7 @@ import pytest
 
 from runjail.container import program
 from runjail.spec.model import Process
-from tests.container.harness import Life, until
+from tests.support.container.harness import Life, until
 
 
 def test_output_goes_to_the_callers_descriptors(life: Life) -> None:

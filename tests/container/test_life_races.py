@@ -13,8 +13,8 @@ import pytest
 from runjail.container.container import Container, Runtime
 from runjail.container.reserve import reserve
 from runjail.errors import Busy, ContainerExists, ContainerNotFound
-from tests.conftest import Bundle, Runjail
-from tests.container.harness import Life, tree, until
+from tests.support.container.harness import Life, tree, until
+from tests.support.program import Bundle, Runjail
 
 NOWHERE: Any = None  # a host that is not asked
 

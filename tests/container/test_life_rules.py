@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import LINUX
-from tests.container.harness import Life, failed, is_alive, tree, until
+from tests.support.container.harness import Life, failed, is_alive, tree, until
+from tests.support.program import LINUX
 
 
 def test_a_whole_life(life: Life) -> None:

@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 
-from tests.conftest import Bundle
-from tests.container.harness import Life, until
+from tests.support.container.harness import Life, until
+from tests.support.program import Bundle
 
 
 def test_run_changes_the_document(life: Life) -> None:

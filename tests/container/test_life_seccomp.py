@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.container.harness import Life
+from tests.support.container.harness import Life
 
 pytestmark = [pytest.mark.linux, pytest.mark.needs("libseccomp")]
 NO_MKDIR = {

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import LINUX
-from tests.container.harness import Life, until
+from tests.support.container.harness import Life, until
+from tests.support.program import LINUX
 
 
 class Console:

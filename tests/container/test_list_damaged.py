@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from runjail.host.base import HostState
-from tests.conftest import Runjail
+from tests.support.program import Runjail
 
 
 @pytest.mark.parametrize("damage", ["not json", "emptied", "gone"])

@@ -17,7 +17,7 @@ from runjail.container.state import FIELDS, LATER, ProcessId
 from runjail.errors import CleanupError, ContainerNotFound, HostError, InvalidConfig, RunjailError
 from runjail.host.base import HostState
 from runjail.target import TARGETS
-from tests.container.fake_host import FakeHost, made, record
+from tests.support.container.fake_host import FakeHost, made, record
 
 PLANS = st.lists(st.text("abcdef", min_size=1, max_size=3), max_size=12)
 

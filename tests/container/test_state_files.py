@@ -12,7 +12,7 @@ from runjail.container.create import Request, create
 from runjail.container.pid_file import write_pid
 from runjail.errors import HostError, InvalidConfig
 from runjail.files import write_file
-from tests.container.fake_host import FakeHost, made
+from tests.support.container.fake_host import FakeHost, made
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from runjail.container.container import Container, Runtime
 from runjail.container.state import State
 from runjail.errors import HostError
 from runjail.host.base import HostState
-from tests.container.fake_host import FakeHost, made
+from tests.support.container.fake_host import FakeHost, made
 
 RECORDED = sorted((Path(__file__).parent / "recorded").iterdir())
 FACTS = [path for path in RECORDED if (path / "undo").exists()]

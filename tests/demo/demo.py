@@ -20,8 +20,6 @@ sys.path.insert(0, TOP)
 
 # This program may be started from anywhere.
 from tests.demo import image_story  # noqa: E402
-from tests.demo.leftovers import Leftovers  # noqa: E402
-from tests.demo.machine_root import make_root, missing  # noqa: E402
 from tests.demo.output import (  # noqa: E402
     DEMO,
     DEMOS,
@@ -35,6 +33,8 @@ from tests.demo.output import (  # noqa: E402
     short,
     show,
 )
+from tests.support.leftovers import Leftovers  # noqa: E402
+from tests.support.machine_root import make_root, missing  # noqa: E402
 
 FREEBSD = sys.platform.startswith("freebsd")
 BUNDLE = os.path.join(DEMO, "hello")

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from tests.demo import zfs_pool
-from tests.demo.leftovers import Leftovers
 from tests.demo.output import DEMO, PROGRAM, STATE, expect, run, runjail, show
+from tests.support import zfs_pool
+from tests.support.leftovers import Leftovers
 
 PRIVATE, PUBLIC = os.path.join(DEMO, "key.pem"), os.path.join(DEMO, "key.pub")
 NAMES = (f"demo-one-{os.getpid()}", f"demo-two-{os.getpid()}")
@@ -52,7 +52,7 @@ def store() -> Iterator[str]:
 @contextlib.contextmanager
 def registry() -> Iterator[str]:
     """Start a registry on loopback: Debian's docker-registry, or a small one of Python's; "" where neither can."""
-    from tests.image.registry_server import DockerRegistry, Fake, Server
+    from tests.support.image.registry_server import DockerRegistry, Fake, Server
 
     if not find_spec("urllib3"):
         show("Python's urllib3 is not installed: the image travels in an OCI layout instead.")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import TOP
-from tests.demo.leftovers import Leftovers
+from tests.support.leftovers import Leftovers
+from tests.support.program import TOP
 
 DEMO = [sys.executable, str(TOP / "tests" / "demo" / "demo.py")]
 WITHOUT_ADMIN = ["setpriv", "--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin"]

@@ -16,8 +16,8 @@ import pytest
 from runjail.errors import HostError
 from runjail.spec.model import Process
 from runjail.steps import JailDataset
-from tests.container.harness import Life
-from tests.freebsd.conftest import Real, tool
+from tests.support.container.harness import Life
+from tests.support.freebsd.real import Real, tool
 
 pytestmark = pytest.mark.freebsd
 

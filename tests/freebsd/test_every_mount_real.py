@@ -10,7 +10,7 @@ import pytest
 from runjail.errors import HostError, InvalidConfig, RunjailError
 from runjail.host.freebsd import libc as c
 from runjail.steps import Mount
-from tests.freebsd.conftest import Real, tool
+from tests.support.freebsd.real import Real, tool
 
 pytestmark = pytest.mark.freebsd
 

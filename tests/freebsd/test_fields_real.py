@@ -9,8 +9,8 @@ import pytest
 
 from runjail.errors import HostError
 from runjail.host.freebsd.structs import SZOMB
-from tests.container.harness import until
-from tests.freebsd.conftest import Real, tool
+from tests.support.container.harness import until
+from tests.support.freebsd.real import Real, tool
 
 if sys.platform.startswith("freebsd"):
     from runjail.host.freebsd import libc

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Bundle, Result, Runjail
-from tests.container.harness import Life, until
-from tests.freebsd.conftest import tool
+from tests.support.container.harness import Life, until
+from tests.support.freebsd.real import tool
+from tests.support.program import Bundle, Result, Runjail
 
 pytestmark = pytest.mark.freebsd
 

@@ -16,7 +16,7 @@ from runjail.host.base import HostState
 from runjail.host.freebsd.structs import SSTOP, Jail
 from runjail.spec.model import Process, Rlimit, User
 from runjail.steps import Cpus, CreateJail
-from tests.freebsd.conftest import Real, tool
+from tests.support.freebsd.real import Real, tool
 
 if sys.platform.startswith("freebsd"):
     from runjail.host.freebsd import libc as libc_freebsd

@@ -10,8 +10,8 @@ import pytest
 
 from runjail.host.base import HostState
 from runjail.spec.model import Process, User
-from tests.container.harness import Life, until
-from tests.freebsd.conftest import Real
+from tests.support.container.harness import Life, until
+from tests.support.freebsd.real import Real
 
 pytestmark = pytest.mark.freebsd
 

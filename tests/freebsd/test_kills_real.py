@@ -10,7 +10,7 @@ import pytest
 
 from runjail.host import programs
 from runjail.host.freebsd import libc as libc_freebsd
-from tests.freebsd.conftest import Real, tool
+from tests.support.freebsd.real import Real, tool
 
 pytestmark = [pytest.mark.freebsd, pytest.mark.slow]
 

@@ -13,7 +13,7 @@ import pytest
 from runjail.errors import HostError
 from runjail.host.base import HostState
 from runjail.steps import Mount, ReadonlyRoot
-from tests.freebsd.conftest import Real
+from tests.support.freebsd.real import Real
 
 if sys.platform.startswith("freebsd"):
     pass

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.cli.test_cli_documents import commands, session, shown
-from tests.conftest import Bundle, Runjail
-from tests.demo.machine_root import add_program
-from tests.freebsd.conftest import tool
-from tests.storage.zpool import dataset, zpool
+from tests.support.freebsd.real import tool
+from tests.support.machine_root import add_program
+from tests.support.program import Bundle, Runjail
+from tests.support.storage.zpool import dataset, zpool
 
 __all__ = ("dataset", "zpool")
 pytestmark = pytest.mark.freebsd

@@ -14,7 +14,7 @@ import pytest
 from runjail.errors import HostError
 from runjail.spec.model import Process, User
 from runjail.steps import AddressAlias, Loopback, MoveInterface, RctlRules
-from tests.freebsd.conftest import Real
+from tests.support.freebsd.real import Real
 
 if sys.platform.startswith("freebsd"):
     pass

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Bundle, Runjail
-from tests.container.harness import Life
-from tests.freebsd.conftest import tool
+from tests.support.container.harness import Life
+from tests.support.freebsd.real import tool
+from tests.support.program import Bundle, Runjail
 
 pytestmark = pytest.mark.freebsd
 SCRIPT = "read name </name; echo $name; ls /dev/full; touch /tmp/x"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import TOP, Bundle, Runjail
+from tests.support.program import TOP, Bundle, Runjail
 
 LOOK = """
 import os, sys

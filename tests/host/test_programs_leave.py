@@ -6,7 +6,7 @@ import time
 import pytest
 
 from runjail.host import programs
-from tests.host.conftest import children
+from tests.support.host.machine import children
 
 
 def sh(script: str, timeout: float = 10, limit: int = 65536) -> programs.Result:

@@ -8,7 +8,7 @@ import pytest
 
 from runjail.errors import HostError
 from runjail.host import programs, reaper
-from tests.host.conftest import children
+from tests.support.host.machine import children
 
 SH = "/bin/sh"
 

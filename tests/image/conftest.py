@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from runjail.image.content.store import ContentStore
-from tests.image.images import Layout
+from tests.support.image.images import Layout
 
 
 @pytest.fixture

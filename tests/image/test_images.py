@@ -16,7 +16,7 @@ from runjail.image.content.store import ContentStore
 from runjail.image.layers.limits import Limits
 from runjail.image.model import Descriptor, Platform
 from runjail.image.platform import DEEPEST
-from tests.image.images import FREEBSD, LINUX, Layout
+from tests.support.image.images import FREEBSD, LINUX, Layout
 
 CHART = "application/vnd.cncf.helm.config.v1+json"
 

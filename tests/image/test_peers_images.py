@@ -17,7 +17,7 @@ from runjail.image.content.import_rootfs import make_image
 from runjail.image.content.oci_archive import ArchiveSink, ArchiveSource
 from runjail.image.content.oci_layout import LayoutSink, LayoutSource
 from runjail.image.content.store import ContentStore
-from tests.image.images import FREEBSD, LINUX, Layout, freebsd_official, link
+from tests.support.image.images import FREEBSD, LINUX, Layout, freebsd_official, link
 
 FORMS: dict[str, tuple[str, Callable[..., Any], Callable[..., Any]]] = {
     "layout": ("oci:{}:t", LayoutSource, LayoutSink),

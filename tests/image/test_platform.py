@@ -10,7 +10,7 @@ from runjail.image import media_types
 from runjail.image import platform as platforms
 from runjail.image.content.layout import LayoutDirectory
 from runjail.image.model import Descriptor, Index, Platform
-from tests.image.images import FREEBSD, LINUX, Layout
+from tests.support.image.images import FREEBSD, LINUX, Layout
 
 DIGEST = "sha256:" + "0" * 62
 

@@ -11,7 +11,7 @@ import pytest
 
 from runjail.errors import PluginError
 from runjail.nri.messages import ContainerInfo
-from tests.nri.conftest import Plugins, gone
+from tests.support.nri.plugins import Plugins, gone
 
 SUBJECT = ContainerInfo("web", 1234, {"qos.class": "ls"}, cgroups_path="default/web")
 C_PLUGIN = r"""

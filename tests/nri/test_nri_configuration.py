@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from runjail.errors import InvalidConfig
 from runjail.nri.config import Plugin, load, parse
-from tests.nri.conftest import Plugins
+from tests.support.nri.plugins import Plugins
 
 SEED = """{
   "version": "0.1",

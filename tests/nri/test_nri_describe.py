@@ -10,7 +10,7 @@ from runjail.container import nri as glue
 from runjail.container.container import Runtime
 from runjail.container.reserve import reserve
 from runjail.nri.messages import ContainerInfo
-from tests.container.fake_host import record
+from tests.support.container.fake_host import record
 
 RESOURCES = {"cpu": {"quota": 5, "shares": 2}}
 

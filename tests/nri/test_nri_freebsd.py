@@ -5,9 +5,9 @@ import subprocess
 import pytest
 
 from runjail.nri.plugins.konfine import read_list
-from tests.conftest import Bundle, Runjail
-from tests.nri.conftest import Plugins
 from tests.nri.test_nri_configuration import SEED
+from tests.support.nri.plugins import Plugins
+from tests.support.program import Bundle, Runjail
 
 pytestmark = pytest.mark.freebsd
 

@@ -8,7 +8,7 @@ import pytest
 from runjail.errors import InvalidConfig, PluginError
 from runjail.nri import config
 from runjail.nri.messages import ContainerInfo
-from tests.nri.conftest import Plugins
+from tests.support.nri.plugins import Plugins
 
 # What a plugin does instead of an answer, and what is said of it
 SILENT = {

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Bundle, Runjail
-from tests.nri.conftest import Plugins, gone
+from tests.support.nri.plugins import Plugins, gone
+from tests.support.program import Bundle, Runjail
 
 pytestmark = pytest.mark.linux
 TOP = "/sys/fs/cgroup"

@@ -4,7 +4,7 @@ import pytest
 
 from runjail.errors import InvalidConfig
 from runjail.nri.invoke import configured
-from tests.nri.conftest import Plugins
+from tests.support.nri.plugins import Plugins
 
 
 def test_what_it_means_to_plugins(plugins: Plugins) -> None:

@@ -12,8 +12,8 @@ from runjail.cli import context as cli
 from runjail.cli.args import GLOBALS, Args
 from runjail.cli.context import Context
 from runjail.target import TARGETS
-from tests.conftest import Runjail
-from tests.nri.conftest import Plugins
+from tests.support.nri.plugins import Plugins
+from tests.support.program import Runjail
 
 
 class System:

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.demo.leftovers import Leftovers
-from tests.peers.commands import Tidiness
-from tests.peers.shims import SOCKETS, Containerd
+from tests.support.leftovers import Leftovers
+from tests.support.peers.commands import Tidiness
+from tests.support.peers.shims import SOCKETS, Containerd
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.demo.leftovers import Leftovers
-from tests.peers.commands import PATH, Caller, Tidiness, in_its_own_state, on_terminal
+from tests.support.leftovers import Leftovers
+from tests.support.peers.commands import PATH, Caller, Tidiness, in_its_own_state, on_terminal
 
 pytestmark = [pytest.mark.peers("buildah"), pytest.mark.linux]
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.demo.leftovers import Leftovers
-from tests.peers.commands import PATH, RUNJAIL, Finished, Tidiness, call, eventually, finish, on_terminal, start
+from tests.support.leftovers import Leftovers
+from tests.support.peers.commands import PATH, RUNJAIL, Finished, Tidiness, call, eventually, finish, on_terminal, start
 
 pytestmark = [pytest.mark.peers("containerd", "ctr", "containerd-shim-runc-v2"), pytest.mark.linux]
 

@@ -13,10 +13,10 @@ import pytest
 
 from runjail import protobuf
 from runjail.image.model import Descriptor
-from tests.image import encrypted_images
-from tests.peers import decrypting
-from tests.peers.commands import eventually
-from tests.peers.decrypting import DECODER, Node
+from tests.support.image import encrypted_images
+from tests.support.peers import decrypting
+from tests.support.peers.commands import eventually
+from tests.support.peers.decrypting import DECODER, Node
 
 ANY: Any = {1: ("type_url", "s"), 2: ("value", "y")}
 PAYLOAD = "io.containerd.ocicrypt.v1.Payload"

@@ -20,11 +20,11 @@ import pytest
 
 from runjail import protobuf
 from runjail.image.model import Descriptor
-from tests.demo.leftovers import Leftovers
-from tests.image import encrypted_images
-from tests.peers import decrypting
-from tests.peers.commands import PATH, RUNJAIL, Caller, Tidiness, eventually
-from tests.peers.decrypting import DECODER, Node
+from tests.support.image import encrypted_images
+from tests.support.leftovers import Leftovers
+from tests.support.peers import decrypting
+from tests.support.peers.commands import PATH, RUNJAIL, Caller, Tidiness, eventually
+from tests.support.peers.decrypting import DECODER, Node
 
 pytestmark = [pytest.mark.peers("containerd", "ctr", "skopeo", "docker-registry"), pytest.mark.linux]
 

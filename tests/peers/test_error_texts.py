@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Bundle, Runjail
+from tests.support.program import Bundle, Runjail
 
 pytestmark = [pytest.mark.linux, pytest.mark.peers("runc")]
 

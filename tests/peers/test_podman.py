@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.demo.leftovers import Leftovers
-from tests.peers.commands import (
+from tests.support.leftovers import Leftovers
+from tests.support.peers.commands import (
     PATH,
     RUNJAIL,
     Caller,

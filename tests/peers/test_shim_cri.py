@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.peers.commands import eventually
-from tests.peers.cri import EXITED, NODE, RUNNING, Cri
-from tests.peers.shims import IMAGE, Containerd
+from tests.support.peers.commands import eventually
+from tests.support.peers.cri import EXITED, NODE, RUNNING, Cri
+from tests.support.peers.shims import IMAGE, Containerd
 
 pytestmark = [pytest.mark.peers("containerd", "ctr"), pytest.mark.linux]
 HOST_NETWORK = {"namespace_options": {"network": NODE}}

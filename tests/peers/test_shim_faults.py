@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.peers.commands import eventually, start
-from tests.peers.shims import Containerd
+from tests.support.peers.commands import eventually, start
+from tests.support.peers.shims import Containerd
 
 pytestmark = [pytest.mark.peers("containerd", "ctr"), pytest.mark.linux]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.peers.shims import RUNTIME, Containerd
+from tests.support.peers.shims import RUNTIME, Containerd
 
 RUNC = "io.containerd.runc.v2"
 WEB = f"web{os.getpid()}"  # the state directory of runc is the machine's

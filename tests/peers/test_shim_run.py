@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.peers.commands import RUNJAIL, call, eventually, finish, on_terminal, processes_naming, start
-from tests.peers.shims import RUNTIME, SHIM, Containerd
+from tests.support.peers.commands import RUNJAIL, call, eventually, finish, on_terminal, processes_naming, start
+from tests.support.peers.shims import RUNTIME, SHIM, Containerd
 
 FIFO_BYTES = 65536  # pipe(7)
 pytestmark = [pytest.mark.peers("containerd", "ctr"), pytest.mark.linux]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.peers.commands import eventually, finish, start
-from tests.peers.shims import Containerd
+from tests.support.peers.commands import eventually, finish, start
+from tests.support.peers.shims import Containerd
 
 pytestmark = [pytest.mark.peers("containerd", "ctr", "containerd-shim-runc-v2"), pytest.mark.linux]
 SETTINGS = '[shim]\nshare = "namespace"\n'

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.peers.commands import eventually
-from tests.peers.shims import Containerd, snapshotter
 from tests.peers.test_shim_faults import kill
+from tests.support.peers.commands import eventually
+from tests.support.peers.shims import Containerd, snapshotter
 
 TOP = Path(__file__).resolve().parents[2]
 VERSIONS = ["", *sorted(str(path) for path in TOP.glob(".peers/*/usr/bin"))]

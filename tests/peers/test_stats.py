@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Bundle, Runjail
-from tests.demo.leftovers import Leftovers
+from tests.support.leftovers import Leftovers
+from tests.support.program import Bundle, Runjail
 
 pytestmark = [pytest.mark.linux, pytest.mark.needs("cgroups"), pytest.mark.peers("runc")]
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import TOP, Bundle, Runjail
-from tests.container.harness import is_alive, until
+from tests.support.container.harness import is_alive, until
+from tests.support.program import TOP, Bundle, Runjail
 
 pytestmark = [pytest.mark.linux, pytest.mark.needs("systemd", "module jeepney"), pytest.mark.peers("runc")]
 

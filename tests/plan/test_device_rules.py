@@ -5,7 +5,7 @@ import pytest
 from runjail import steps
 from runjail.plan.device_rules import ANY, USUAL, policy
 from runjail.spec.model import DeviceRule, Linux, LinuxDevice, Mount
-from tests.plan.specs import plan_of, problems_of, spec_of
+from tests.support.plan.specs import plan_of, problems_of, spec_of
 
 DEV = Mount("/dev", "tmpfs", "tmpfs")
 DENY_ALL = DeviceRule(False)

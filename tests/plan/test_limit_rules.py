@@ -6,7 +6,7 @@ from runjail import steps
 from runjail.errors import InvalidConfig
 from runjail.plan.limits import cgroup_path, limit_steps
 from runjail.spec.model import Linux, Resources
-from tests.plan.specs import plan_of, problems_of, spec_of
+from tests.support.plan.specs import plan_of, problems_of, spec_of
 
 
 def limits(os: str = "freebsd", **said: object) -> tuple[steps.Step, ...]:

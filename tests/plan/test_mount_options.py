@@ -5,7 +5,7 @@ import pytest
 from runjail import steps
 from runjail.plan.mount_options import expand
 from runjail.spec.model import Mount
-from tests.plan.specs import mount_of, problems_of, spec_of
+from tests.support.plan.specs import mount_of, problems_of, spec_of
 
 LINUX_WORDS = ("private", "rprivate", "rslave", "nodev", "dev", "relatime", "strictatime", "nodiratime", "defaults")
 

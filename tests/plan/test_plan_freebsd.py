@@ -7,7 +7,7 @@ from runjail.errors import InvalidConfig, UsageError
 from runjail.plan.plan import check_allowed, make_plan
 from runjail.plan.show import as_text
 from runjail.spec.model import Device, Jail, Linux, Mount, Process, Resources, Root, Spec
-from tests.plan.specs import params_of, plan_of, problems_of, spec_of
+from tests.support.plan.specs import params_of, plan_of, problems_of, spec_of
 
 DEV = Mount("/dev", "devfs", "devfs", ("ruleset=4",))
 

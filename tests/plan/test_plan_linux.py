@@ -6,7 +6,7 @@ import pytest
 
 from runjail import steps
 from runjail.spec.model import Jail, Linux, LinuxDevice, Mount, Namespace, Resources, Root, Spec
-from tests.plan.specs import mount_of, plan_of, problems_of, spec_of
+from tests.support.plan.specs import mount_of, plan_of, problems_of, spec_of
 
 DEV = Mount("/dev", "tmpfs", "tmpfs", ("nosuid", "strictatime", "mode=755", "size=65536k"))
 

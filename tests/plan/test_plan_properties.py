@@ -15,8 +15,8 @@ from runjail.plan.plan import make_plan
 from runjail.plan.show import as_data, as_text
 from runjail.spec.model import Spec
 from runjail.spec.parse import parse
-from tests.plan.conf_reader import read_conf
-from tests.plan.documents import any_documents, sound_documents
+from tests.support.plan.conf_reader import read_conf
+from tests.support.plan.documents import any_documents, sound_documents
 
 RANK = (
     steps.ReadonlyRoot,

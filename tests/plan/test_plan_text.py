@@ -11,8 +11,8 @@ from runjail.plan.quoting import comment, conf_value, shell_line
 from runjail.plan.show import as_data, as_text
 from runjail.plan.show_freebsd import jail_conf
 from runjail.spec.model import DeviceRule, Hook, Hooks, Jail, Linux, Mount, Process, Resources, Rlimit, User
-from tests.plan.conf_reader import read_conf
-from tests.plan.specs import plan_of, spec_of
+from tests.support.plan.conf_reader import read_conf
+from tests.support.plan.specs import plan_of, spec_of
 
 WORDS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
 LINES = settings(max_examples=200, deadline=None)

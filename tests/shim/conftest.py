@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.shim.fake_shim import Shim
+from tests.support.shim.fake_shim import Shim
 
 
 @pytest.fixture

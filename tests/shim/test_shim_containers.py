@@ -7,7 +7,7 @@ import pytest
 from runjail import errors, protobuf
 from runjail.shim import messages
 from runjail.shim.ttrpc import EXISTS, INTERNAL, INVALID, NOT_FOUND, PRECONDITION, UNIMPLEMENTED
-from tests.shim.fake_shim import Shim, code
+from tests.support.shim.fake_shim import Shim, code
 
 KILLED = 9  # wait status of a process that SIGKILL ended
 

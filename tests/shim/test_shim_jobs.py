@@ -10,7 +10,7 @@ from runjail.container.container import Runtime
 from runjail.container.reserve import reserve
 from runjail.errors import ContainerNotFound
 from runjail.shim import jobs
-from tests.container.fake_host import record
+from tests.support.container.fake_host import record
 
 
 class Host:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.shim.fake_shim import Shim
+from tests.support.shim.fake_shim import Shim
 
 
 class Watch:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from runjail import jsonio
-from tests.conftest import Bundle
-from tests.shim.talk import Client
 from tests.shim.test_shim_programs import Caller, caller  # noqa: F401 - a fixture
+from tests.support.program import Bundle
+from tests.support.shim.talk import Client
 
 pytestmark = [pytest.mark.linux, pytest.mark.needs("root", "mounts")]
 BYTES = 1 << 20

@@ -14,9 +14,9 @@ from runjail import jsonio
 from runjail.host.freebsd.shim import MODULES as FREEBSD
 from runjail.host.linux import shim as linux
 from runjail.shim import preload
-from tests.conftest import Bundle
-from tests.shim.talk import Client
 from tests.shim.test_shim_programs import SHIM, Caller, caller, eventually  # noqa: F401 - a fixture
+from tests.support.program import Bundle
+from tests.support.shim.talk import Client
 from tests.test_imports import TOP, exists, imports, over_budget, without_type_checking
 
 PAUSED = 4

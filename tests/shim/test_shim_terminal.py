@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Bundle
-from tests.shim.talk import Client
 from tests.shim.test_shim_programs import Caller, caller  # noqa: F401 - a fixture
+from tests.support.program import Bundle
+from tests.support.shim.talk import Client
 
 LINES = 20000
 

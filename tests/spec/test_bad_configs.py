@@ -5,7 +5,7 @@ import os
 import pytest
 
 from runjail.spec.parse import parse, parse_process, parse_resources
-from tests.spec.bad_configs import BAD, CONFIG, TEXTS, Bad, BadText, page
+from tests.support.spec.bad_configs import BAD, CONFIG, TEXTS, Bad, BadText, page
 
 PAGE = os.path.join(os.path.dirname(__file__), "..", "..", "docs", "bad-input.md")
 
@@ -33,4 +33,4 @@ def test_rows_can_be_told_apart() -> None:
 
 def test_page_is_up_to_date() -> None:
     with open(PAGE, encoding="utf-8") as stream:
-        assert stream.read() == page(), "run python -m tests.spec.bad_configs > docs/bad-input.md"
+        assert stream.read() == page(), "run python -m tests.support.spec.bad_configs > docs/bad-input.md"

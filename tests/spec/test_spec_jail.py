@@ -9,8 +9,8 @@ from runjail.spec.annotations import FILE_SYSTEMS, PERMISSIONS
 from runjail.spec.model import Jail
 from runjail.spec.parse import parse
 from runjail.spec.schema import JAIL
-from tests.spec.bad_configs import CONFIG
-from tests.spec.documents import CONFIGS
+from tests.support.spec.bad_configs import CONFIG
+from tests.support.spec.documents import CONFIGS
 
 PREFIX = "org.freebsd."
 

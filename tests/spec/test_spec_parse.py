@@ -7,8 +7,8 @@ import pytest
 from runjail.errors import InvalidConfig
 from runjail.spec.model import Device, Hook, Linux, Resources, Rlimit, User
 from runjail.spec.parse import parse, parse_process
-from tests.spec.bad_configs import CONFIG
-from tests.spec.documents import CONFIGS
+from tests.support.spec.bad_configs import CONFIG
+from tests.support.spec.documents import CONFIGS
 
 SYSTEMS = ("freebsd", "linux")
 

@@ -12,7 +12,7 @@ from runjail.jsonio import dumps
 from runjail.record import to_data
 from runjail.spec.model import Process, Resources, Spec
 from runjail.spec.parse import decode, parse, parse_process, parse_resources
-from tests.spec.documents import CONFIGS, JSON, MAPS, VALUES, at, mutated, places
+from tests.support.spec.documents import CONFIGS, JSON, MAPS, VALUES, at, mutated, places
 
 SYSTEMS = st.sampled_from(["freebsd", "linux"])
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 
 from runjail.spec.schema import SCHEMA
 from runjail.spec.validate import MOST, conforms, explain
-from tests.spec.bad_configs import BAD, CONFIG
-from tests.spec.documents import CONFIGS, JSON, mutated
+from tests.support.spec.bad_configs import BAD, CONFIG
+from tests.support.spec.documents import CONFIGS, JSON, mutated
 
 MINIMAL = {"ociVersion": "1.0.0", "root": {"path": "rootfs"}}
 

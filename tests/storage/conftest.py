@@ -4,8 +4,8 @@ import pytest
 
 from runjail.storage.base import Store
 from runjail.storage.open import open_store
-from tests.storage.kinds import location
-from tests.storage.zpool import dataset, zpool
+from tests.support.storage.kinds import location
+from tests.support.storage.zpool import dataset, zpool
 
 __all__ = ["dataset", "location", "zpool"]
 

@@ -12,7 +12,7 @@ import pytest
 from runjail.errors import InUse, StorageError
 from runjail.storage.base import Store
 from runjail.storage.open import open_store
-from tests.storage.layers import add, names
+from tests.support.storage.layers import add, names
 
 CHAINS = [f"sha256:{number:064x}" for number in range(1, 8)]
 # Each image is a path in one tree of layers, so they overlap in their lower ones.

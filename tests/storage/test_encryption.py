@@ -10,8 +10,8 @@ from runjail.errors import StorageError
 from runjail.storage.base import LayerKey
 from runjail.storage.zfs import ZfsStore
 from runjail.storage.zfs_open import open_at as open_zfs
-from tests.storage.fake_zfs import FakeZfs
-from tests.storage.layers import A, B, add
+from tests.support.storage.fake_zfs import FakeZfs
+from tests.support.storage.layers import A, B, add
 
 SEAL = LayerKey("c0ffee", bytes(range(32)))
 WRONG = LayerKey("c0ffee", bytes(32))

@@ -9,8 +9,8 @@ import pytest
 from runjail.errors import InUse, StorageError
 from runjail.storage.base import LayerInfo, LayerKey, Store
 from runjail.storage.open import open_store
-from tests.demo.zfs_pool import Pool, zfs
-from tests.storage.layers import A, B, add, names
+from tests.support.storage.layers import A, B, add, names
+from tests.support.zfs_pool import Pool, zfs
 
 pytestmark = pytest.mark.needs("zfs")
 SEAL = LayerKey("ab12cd34", bytes(range(32)))

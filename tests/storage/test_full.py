@@ -11,8 +11,8 @@ from runjail.errors import StorageError
 from runjail.storage import overlay_mount
 from runjail.storage.base import Store
 from runjail.storage.open import open_store
-from tests.storage.kinds import KINDS, mounts
-from tests.storage.layers import A, B, add, names
+from tests.support.storage.kinds import KINDS, mounts
+from tests.support.storage.layers import A, B, add, names
 
 pytestmark = pytest.mark.needs("mounts", "linux")
 DIRECTORIES = [kind for kind in KINDS if kind.values != ("zfs",)]

@@ -16,8 +16,8 @@ from runjail.storage.base import Store
 from runjail.storage.open import open_store
 from runjail.storage.zfs_cli import Cli
 from runjail.storage.zfs_open import open_at as open_zfs
-from tests.storage.kinds import KINDS, mounts
-from tests.storage.layers import A, B, add, names
+from tests.support.storage.kinds import KINDS, mounts
+from tests.support.storage.layers import A, B, add, names
 
 pytestmark = pytest.mark.slow
 STEP = 4

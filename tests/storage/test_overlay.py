@@ -13,8 +13,8 @@ from runjail.errors import InUse, StorageError
 from runjail.storage import overlay_mount
 from runjail.storage.base import Store
 from runjail.storage.open import choose, open_store
-from tests.storage.kinds import mounts
-from tests.storage.layers import A, B, C, D, add, names
+from tests.support.storage.kinds import mounts
+from tests.support.storage.layers import A, B, C, D, add, names
 
 pytestmark = pytest.mark.needs("overlay")
 TOP = Path(__file__).resolve().parents[2]
@@ -213,7 +213,7 @@ import os, sys
 from pathlib import Path
 from runjail.errors import StorageError
 from runjail.storage.open import choose, open_store
-from tests.storage.layers import A, B, add
+from tests.support.storage.layers import A, B, add
 
 try:
     open_store(f"overlay:{sys.argv[1]}", default="")

@@ -16,14 +16,14 @@ import pytest
 from runjail.errors import StorageError
 from runjail.storage import directory_layout, durable
 from runjail.storage.open import open_store
-from tests.storage.layers import A, B, add
+from tests.support.storage.layers import A, B, add
 
 TOP = Path(__file__).resolve().parents[2]
 CUT = """
 import fcntl, os, struct, subprocess, sys
 from pathlib import Path
 from runjail.storage.open import open_store
-from tests.storage.layers import A, B, add
+from tests.support.storage.layers import A, B, add
 
 image, place = sys.argv[1:]
 mount, umount = ["mount", "-o", "loop", image, place], ["umount", place]

@@ -9,7 +9,7 @@ from runjail.errors import InUse, StorageError
 from runjail.storage.base import LayerInfo, Store
 from runjail.storage.open import open_store
 from runjail.storage.store_lock import StoreDirectory
-from tests.storage.layers import A, B, C, add, names
+from tests.support.storage.layers import A, B, C, add, names
 
 
 def test_a_layer_exists_once_it_is_committed(store: Store) -> None:

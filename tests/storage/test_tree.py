@@ -15,7 +15,7 @@ from runjail.rootfs import DIRECTORY
 from runjail.storage import copy_tree, remove_tree
 from runjail.storage.directory import DirectoryStore
 from runjail.storage.open import open_store
-from tests.storage.layers import A, B, add
+from tests.support.storage.layers import A, B, add
 
 ROOT = os.geteuid() == 0
 NEEDS_ROOT = pytest.mark.needs("root")

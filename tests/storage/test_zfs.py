@@ -14,9 +14,9 @@ from runjail.storage.base import Store
 from runjail.storage.open import open_store
 from runjail.storage.zfs_open import decide
 from runjail.storage.zfs_open import open_at as open_zfs
-from tests.demo.zfs_pool import zfs
-from tests.storage.fake_zfs import FakeZfs
-from tests.storage.layers import A, B, add, names
+from tests.support.storage.fake_zfs import FakeZfs
+from tests.support.storage.layers import A, B, add, names
+from tests.support.zfs_pool import zfs
 
 REAL = pytest.mark.needs("zfs")
 

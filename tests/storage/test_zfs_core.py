@@ -11,8 +11,8 @@ import pytest
 from runjail.errors import InUse, StorageError
 from runjail.storage import zfs_core
 from runjail.storage.zfs_open import open_at as open_zfs
-from tests.storage.fake_zfs import FakeZfs
-from tests.storage.layers import A, B, add
+from tests.support.storage.fake_zfs import FakeZfs
+from tests.support.storage.layers import A, B, add
 
 
 class ZFSError(Exception):

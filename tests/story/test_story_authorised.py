@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.story.conftest import Keys, Teller
+from tests.support.story.teller import Keys, Teller
 
 pytestmark = pytest.mark.needs("root")
 

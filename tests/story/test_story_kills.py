@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import TOP
-from tests.container import fault_injection
-from tests.image.registry_server import DockerRegistry
-from tests.story.conftest import Keys, Teller
+from tests.support.container import fault_injection
+from tests.support.image.registry_server import DockerRegistry
+from tests.support.program import TOP
+from tests.support.story.teller import Keys, Teller
 
 pytestmark = [pytest.mark.needs("root"), pytest.mark.slow]
 MAX_STEPS = 1000

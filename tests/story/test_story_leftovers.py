@@ -18,11 +18,11 @@ from runjail.image import media_types, model
 from runjail.image.bundle import owned
 from runjail.image.bundle.prune import prune
 from runjail.image.content.store import ContentStore
-from tests.attacks.races import goes_on, stopped_at
-from tests.conftest import Bundle
-from tests.container.fake_host import record
-from tests.container.harness import Life
-from tests.story.conftest import Keys, Teller
+from tests.support.attacks.races import goes_on, stopped_at
+from tests.support.container.fake_host import record
+from tests.support.container.harness import Life
+from tests.support.program import Bundle
+from tests.support.story.teller import Keys, Teller
 
 NOBODY: Any = None  # whose host is not asked
 USED = partial(is_used, NOBODY)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Runjail
-from tests.story.conftest import Keys, Teller
+from tests.support.program import Runjail
+from tests.support.story.teller import Keys, Teller
 
 pytestmark = [
     pytest.mark.needs("root"),

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.peers.commands import finish, start
-from tests.story.conftest import Teller
+from tests.support.peers.commands import finish, start
+from tests.support.story.teller import Teller
 
 pytestmark = [pytest.mark.needs("root"), pytest.mark.parametrize("location", ["dir"], indirect=True)]
 

@@ -11,7 +11,7 @@ from runjail.cli.context import Context
 from runjail.cli.run_image import owned_bundle
 from runjail.cli.verbs import run
 from runjail.storage import open as stores
-from tests.story.conftest import Teller
+from tests.support.story.teller import Teller
 
 
 def documents(teller: Teller, container_id: str) -> tuple[Any, Any]:

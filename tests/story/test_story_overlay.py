@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from runjail.storage import overlay_mount
-from tests.storage.kinds import mounts
-from tests.story.conftest import Teller
+from tests.support.storage.kinds import mounts
+from tests.support.story.teller import Teller
 
 pytestmark = [
     pytest.mark.needs("root", "overlay"),

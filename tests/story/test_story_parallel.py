@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.image.registry_server import DockerRegistry
-from tests.story.conftest import Teller
+from tests.support.image.registry_server import DockerRegistry
+from tests.support.story.teller import Teller
 
 pytestmark = pytest.mark.needs("root")
 MANY = 8

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Runjail
-from tests.image.registry_server import DockerRegistry
-from tests.story.conftest import Keys, Teller
+from tests.support.image.registry_server import DockerRegistry
+from tests.support.program import Runjail
+from tests.support.story.teller import Keys, Teller
 
 pytestmark = pytest.mark.needs("root")
 REFUSAL = "you are not authorized to use this image: missing private key needed for decryption"

@@ -12,9 +12,9 @@ import pytest
 
 pytest.importorskip("cryptography", reason="needs cryptography")
 
-from tests.image import key_fixtures
-from tests.image.raw_tars import skopeo
-from tests.story.conftest import Teller
+from tests.support.image import key_fixtures
+from tests.support.image.raw_tars import skopeo
+from tests.support.story.teller import Teller
 
 pytestmark = [
     pytest.mark.needs("root"),

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.story.conftest import Keys, Teller
 from tests.story.test_story_authorised import Layout
+from tests.support.story.teller import Keys, Teller
 
 pytestmark = pytest.mark.needs("root")
 PUBLIC = "org.opencontainers.image.enc.pubopts"

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import FREEBSD
-from tests.story.conftest import Keys, Teller
+from tests.support.program import FREEBSD
+from tests.support.story.teller import Keys, Teller
 
 pytestmark = [
     pytest.mark.needs("root"),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.vagrant.fake_machine import FakeMachine, is_question
+from tests.support.vagrant.fake_machine import FakeMachine, is_question
 
 PACKAGES = ("click", "jsonschema", "psutil", "cryptography", "urllib3", "pytest", "hypothesis")
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import FREEBSD, TOP, Bundle, Runjail
-from tests.container.harness import until
+from tests.support.program import FREEBSD, TOP, Bundle, Runjail
+from tests.support.container.harness import until
 
 pytestmark = pytest.mark.needs("containers", "program", "busybox")
 

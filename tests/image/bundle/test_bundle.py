@@ -12,7 +12,7 @@ from runjail.image.bundle import default_mounts
 from runjail.image.bundle.oci_config import config
 from runjail.plan.plan import make_plan
 from runjail.spec.parse import parse
-from tests.image.images import CREATED
+from tests.support.image.images import CREATED
 
 BOTH = [(system, host) for system in ("freebsd", "linux") for host in ("freebsd", "linux")]
 

@@ -18,11 +18,11 @@ from runjail.image.content.store import ContentStore
 from runjail.image.model import Platform
 from runjail.storage.base import Store
 from runjail.storage.open import open_store
-from tests.image.images import Files, Layout, link
-from tests.storage.kinds import location, mounts  # noqa: F401  # a fixture
-from tests.storage.layers import names
 from tests.storage.test_tree import facts
-from tests.storage.zpool import dataset, zpool  # noqa: F401
+from tests.support.image.images import Files, Layout, link
+from tests.support.storage.kinds import location, mounts  # noqa: F401  # a fixture
+from tests.support.storage.layers import names
+from tests.support.storage.zpool import dataset, zpool  # noqa: F401
 
 LINUX = Platform("linux", "amd64")
 BASE: list[Files] = [{"etc/one": "1\n", "etc/two": "2\n"}, {"etc/.wh.one": "", "bin/sh": "#!"}, {"bin/more": "m"}]

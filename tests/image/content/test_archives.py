@@ -18,7 +18,7 @@ from runjail.image.content.oci_archive import ArchiveSink, ArchiveSource
 from runjail.image.content.oci_layout import LayoutSource
 from runjail.image.content.store import ContentStore
 from runjail.image.content.tar_index import TarIndex
-from tests.image.images import FREEBSD, Layout, freebsd_official, link, take, tar
+from tests.support.image.images import FREEBSD, Layout, freebsd_official, link, take, tar
 
 Archive = dict[str, Any]
 

@@ -17,7 +17,7 @@ from runjail.image import media_types
 from runjail.image.content.layout import LayoutDirectory
 from runjail.image.content.store import ContentStore
 from runjail.image.model import Descriptor
-from tests.image.images import digest_of
+from tests.support.image.images import digest_of
 
 DATA = bytes(range(256)) * 4096  # a mebibyte
 BLOB = Descriptor("", digest_of(DATA), len(DATA))

@@ -10,7 +10,7 @@ import pytest
 from runjail.errors import Corrupt, ImageNotFound
 from runjail.image.content.store import ContentStore
 from tests.image.content.test_content import BLOB, DATA, HALF, blob_file, files
-from tests.image.images import Layout
+from tests.support.image.images import Layout
 
 
 def test_what_others_wrote_into_the_index_stays(content: ContentStore) -> None:

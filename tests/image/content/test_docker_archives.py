@@ -15,7 +15,7 @@ from runjail.image.content.copy import copy_in, copy_out
 from runjail.image.content.docker_archive import DockerArchiveSink, DockerArchiveSource
 from runjail.image.content.oci_layout import LayoutSource
 from runjail.image.content.store import ContentStore
-from tests.image.images import FREEBSD, Layout, compress, digest_of, link, take, tar
+from tests.support.image.images import FREEBSD, Layout, compress, digest_of, link, take, tar
 
 Archive = dict[str, Any]
 

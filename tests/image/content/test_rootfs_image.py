@@ -22,7 +22,7 @@ from runjail.image.layers import tar_directory, tar_writer
 from runjail.image.layers.compression import decompress
 from runjail.image.layers.tar import Reader
 from runjail.image.model import Descriptor, Platform
-from tests.image.images import FREEBSD, compress, digest_of, tar
+from tests.support.image.images import FREEBSD, compress, digest_of, tar
 
 ROOT = os.geteuid() == 0
 

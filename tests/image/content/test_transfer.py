@@ -19,7 +19,7 @@ from runjail.image.content.copy import copy_in, copy_out, parts
 from runjail.image.content.oci_layout import LayoutSink, LayoutSource
 from runjail.image.content.store import ContentStore
 from runjail.image.model import Descriptor
-from tests.image.images import FREEBSD, LINUX, Layout, digest_of
+from tests.support.image.images import FREEBSD, LINUX, Layout, digest_of
 
 TOP = Path(__file__).resolve().parents[3]
 

@@ -15,7 +15,7 @@ from runjail.image.model import Descriptor
 pytest.importorskip("cryptography", reason="needs cryptography")
 
 from runjail.image.crypto import cipher, layer_stream
-from tests.image import raw_tars
+from tests.support.image import raw_tars
 
 KEY = PrivateLayerOptions(bytes(range(32)), bytes(range(0xF0, 0x100)), "sha256:" + "ab" * 32)
 PLAIN = b"runjail ocicrypt vector 1\n" * 2

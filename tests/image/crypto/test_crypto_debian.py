@@ -12,7 +12,7 @@ from runjail import protobuf
 from runjail.image.crypto import keyfile, keys
 
 pytest.importorskip("cryptography", reason="needs cryptography")
-from tests.image import encrypted_images, key_fixtures
+from tests.support.image import encrypted_images, key_fixtures
 
 TOP = Path(__file__).resolve().parent.parent.parent.parent
 PYTHON = "/usr/bin/python3"

@@ -11,7 +11,7 @@ from runjail.image.crypto import jwe, jwk
 from runjail.image.crypto.options import SchemeError
 
 pytest.importorskip("cryptography", reason="needs cryptography")
-from tests.image import key_fixtures
+from tests.support.image import key_fixtures
 
 OPTIONS = b'{"symkey":"c2VjcmV0","digest":"","cipheroptions":{}}'
 NO_KEY = "JWE: No suitable private key found for decryption"

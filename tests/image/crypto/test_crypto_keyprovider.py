@@ -16,8 +16,8 @@ from runjail.host import programs
 from runjail.image.crypto import keyprovider, keyprovider_config
 from runjail.image.crypto.keyprovider_config import Provider, Tls
 from runjail.image.crypto.options import SchemeError
-from tests.image import encrypted_images
-from tests.peers.commands import processes_naming
+from tests.support.image import encrypted_images
+from tests.support.peers.commands import processes_naming
 
 # A provider that turns options round, and notes what it was asked and what it could see.
 SCRIPT = """\

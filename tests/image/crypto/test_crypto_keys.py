@@ -14,7 +14,7 @@ from runjail.image.crypto import keyfile, keys
 from runjail.image.crypto.options import SchemeError
 
 pytest.importorskip("cryptography", reason="needs cryptography")
-from tests.image import key_fixtures
+from tests.support.image import key_fixtures
 
 PKCS11 = b'pkcs11:\n  uri: "pkcs11:token=t;object=o?pin-value=1234"\n'
 SECRET_RING = bytes([0xC5, 3]) + b"abc"

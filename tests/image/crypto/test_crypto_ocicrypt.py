@@ -14,7 +14,7 @@ from runjail.image.crypto.options import PrivateLayerOptions, PublicLayerOptions
 from runjail.image.model import Descriptor
 
 pytest.importorskip("cryptography", reason="needs cryptography")
-from tests.image import key_fixtures
+from tests.support.image import key_fixtures
 
 KEY = PrivateLayerOptions(bytes(range(32)), bytes(range(16)), "sha256:" + "ab" * 32)
 SHARED = PublicLayerOptions(bytes(range(32)))

@@ -16,8 +16,8 @@ from runjail.errors import HostError, RunjailError
 from runjail.host import programs
 from runjail.image.crypto import pgp, pgp_packets
 from runjail.image.crypto.options import SchemeError
-from tests.image import encrypted_images
-from tests.peers.commands import eventually, processes_naming
+from tests.support.image import encrypted_images
+from tests.support.peers.commands import eventually, processes_naming
 
 needs_gpg = pytest.mark.needs("gpg")
 TOP = Path(__file__).resolve().parents[3]

@@ -14,7 +14,7 @@ from runjail.errors import Corrupt
 from runjail.image.crypto import pkcs11, pkcs11_uri
 from runjail.image.crypto.options import SchemeError
 from runjail.image.crypto.pkcs11_uri import INTERNAL, Policy, find_policy, parse, pin, policy
-from tests.image import encrypted_images
+from tests.support.image import encrypted_images
 
 # URIs -------------------------------------------------------------------------------------------------------------
 

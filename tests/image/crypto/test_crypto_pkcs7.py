@@ -14,7 +14,7 @@ from runjail.image.crypto.options import SchemeError
 pytest.importorskip("cryptography", reason="needs cryptography")
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from tests.image import key_fixtures
+from tests.support.image import key_fixtures
 
 OPTIONS = b'{"symkey":"c2VjcmV0","digest":"","cipheroptions":{}}'
 NO_KEY = "PKCS7: No suitable private key found for decryption"

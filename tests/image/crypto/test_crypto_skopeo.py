@@ -13,8 +13,8 @@ from runjail.image.model import Descriptor
 pytest.importorskip("cryptography", reason="needs cryptography")
 
 from runjail.image.crypto import layer_stream, ocicrypt
-from tests.image import key_fixtures, raw_tars
-from tests.image.raw_tars import Layout, copy, plain_image, skopeo
+from tests.support.image import key_fixtures, raw_tars
+from tests.support.image.raw_tars import Layout, copy, plain_image, skopeo
 
 pytestmark = pytest.mark.peers("skopeo")
 

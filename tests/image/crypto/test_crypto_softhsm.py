@@ -10,8 +10,8 @@ import pytest
 
 from runjail.image.crypto import pkcs11
 from runjail.image.crypto.options import SchemeError
-from tests.image import encrypted_images
 from tests.image.crypto.test_crypto_pkcs11 import public, rsa
+from tests.support.image import encrypted_images
 
 MODULE = "/usr/lib/softhsm/libsofthsm2.so"
 PIN, LABEL = "1234", "runjail test"

@@ -17,7 +17,7 @@ from runjail.image.model import Descriptor
 pytest.importorskip("cryptography", reason="needs cryptography")
 
 from runjail.image.crypto import layer_stream, ocicrypt
-from tests.image import key_fixtures, raw_tars
+from tests.support.image import key_fixtures, raw_tars
 
 CONTENT = raw_tars.tar("tampered", 3000)
 KEYS = [ocicrypt.KEYS + name for name in ("jwe", "pkcs7")]

@@ -14,8 +14,8 @@ import pytest
 
 from runjail.errors import Corrupt, ImageError
 from runjail.image.layers.layer import Limits
-from tests.image import tars
-from tests.image.tars import archive, directory, hardlink, header, long_name, member, pax, symlink
+from tests.support.image import tars
+from tests.support.image.tars import archive, directory, hardlink, header, long_name, member, pax, symlink
 
 pytestmark = pytest.mark.needs("root")
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from runjail.image.layers import layer
-from tests.image import oci, tars
-from tests.image.tars import header, padded, pax
+from tests.support.image import oci, tars
+from tests.support.image.tars import header, padded, pax
 
 pytestmark = [
     pytest.mark.needs("root"),

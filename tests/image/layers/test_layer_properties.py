@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from runjail.errors import Corrupt
-from tests.image import tars
+from tests.support.image import tars
 
 st = pytest.importorskip("hypothesis.strategies", reason="needs hypothesis")
 from hypothesis import example, given, settings  # noqa: E402  # after the look whether it is there

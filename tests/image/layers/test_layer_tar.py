@@ -13,8 +13,8 @@ import pytest
 
 from runjail.errors import Corrupt
 from runjail.image.layers import pax, tar
-from tests.image import tars
-from tests.image.tars import archive, directory, header, member, symlink
+from tests.support.image import tars
+from tests.support.image.tars import archive, directory, header, member, symlink
 
 needs_root = pytest.mark.needs("root")
 HOLE = 1 << 20

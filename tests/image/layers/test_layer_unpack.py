@@ -15,8 +15,8 @@ import pytest
 from runjail.errors import Corrupt, RunjailError, StorageError
 from runjail.image.layers import layer, pipeline
 from runjail.image.model import Descriptor
-from tests.image import tars
-from tests.image.tars import archive, member
+from tests.support.image import tars
+from tests.support.image.tars import archive, member
 
 needs_root = pytest.mark.needs("root")
 LARGE = archive(*[member(b"f%d" % number, bytes([number]) * 500_000) for number in range(40)])

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.image import tars
-from tests.image.tars import archive, directory, header, member, unpack
+from tests.support.image import tars
+from tests.support.image.tars import archive, directory, header, member, unpack
 
 pytestmark = pytest.mark.needs("root")
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.image.registry_server import Fake, run
+from tests.support.image.registry_server import Fake, run
 
 if TYPE_CHECKING:
     from runjail.image.registry.credentials import Credentials
-    from tests.image.registry_client import Client
+    from tests.support.image.registry_client import Client
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def fake() -> Iterator[Fake]:
 @pytest.fixture
 def client(fake: Fake) -> Iterator[Client]:
     """A client of it."""
-    from tests.image.registry_client import Client
+    from tests.support.image.registry_client import Client
 
     client = Client(fake.host)
     yield client
@@ -34,7 +34,7 @@ def client(fake: Fake) -> Iterator[Client]:
 @pytest.fixture
 def client_of(request: pytest.FixtureRequest) -> Callable[..., Client]:
     """Make clients that are closed in the end."""
-    from tests.image.registry_client import Client
+    from tests.support.image.registry_client import Client
 
     def make(host: str, credentials: Credentials | None = None, **options: object) -> Client:
         client = Client(host, credentials, **options)

@@ -8,7 +8,7 @@ import pytest
 
 from runjail.errors import RegistryError
 from tests.image.registry.test_registry_auth import ALICE
-from tests.image.registry_server import Fake, Handler, Server, run
+from tests.support.image.registry_server import Fake, Handler, Server, run
 
 pytestmark = pytest.mark.needs("loopback")
 
@@ -37,7 +37,7 @@ def wants(realm: str, *tokens: str) -> Callable[[Handler], bool]:
 
 def test_expiry_in_the_middle_of_a_pull(fake: Fake, tokens: Server) -> None:
     """A registry that does not take the first token any more gets a second one, and the blob goes on."""
-    from tests.image.registry_client import Client
+    from tests.support.image.registry_client import Client
 
     content = b"x" * 100_000
     blob = fake.add(content)
@@ -62,8 +62,8 @@ def test_expiry_in_the_middle_of_a_pull(fake: Fake, tokens: Server) -> None:
 
 def test_expiry_in_the_middle_of_a_push(fake: Fake, tokens: Server) -> None:
     """The blob is sent again from its start, in the same upload, with a new token."""
-    from tests.image.registry_client import Client, put
-    from tests.image.registry_server import described
+    from tests.support.image.registry_client import Client, put
+    from tests.support.image.registry_server import described
 
     content = b"x" * 100_000
     fake.faults.append(wants(f"http://{tokens.host}/token", "t1"))
@@ -84,8 +84,8 @@ def test_expiry_in_the_middle_of_a_push(fake: Fake, tokens: Server) -> None:
 
 
 def test_mounting_asks_for_both_repositories(fake: Fake, tokens: Server) -> None:
-    from tests.image.registry_client import Client, put
-    from tests.image.registry_server import described
+    from tests.support.image.registry_client import Client, put
+    from tests.support.image.registry_server import described
 
     fake.faults.append(wants(f"http://{tokens.host}/token", "t1", "t2"))
     client = Client(fake.host)
@@ -98,7 +98,7 @@ def test_mounting_asks_for_both_repositories(fake: Fake, tokens: Server) -> None
 
 def test_token_server_that_is_busy(fake: Fake) -> None:
     """It is asked again, as long as it says."""
-    from tests.image.registry_client import Client
+    from tests.support.image.registry_client import Client
 
     answers = [(429, b"", {"Retry_After": "3"}), (500, b"", {}), (200, b'{"token": "t1"}', {})]
 
@@ -120,7 +120,7 @@ def test_token_server_that_is_busy(fake: Fake) -> None:
 
 def test_plain_token_server_elsewhere(fake: Fake) -> None:
     """A registry on loopback may have its token server there, not at a plain address elsewhere; nothing is sent."""
-    from tests.image.registry_client import Client
+    from tests.support.image.registry_client import Client
 
     fake.faults.append(wants("http://192.0.2.1/token"))
     client = Client(fake.host, ALICE)
@@ -132,7 +132,7 @@ def test_plain_token_server_elsewhere(fake: Fake) -> None:
 
 def test_credentials_that_are_wrong(fake: Fake) -> None:
     """The hint says where they come from; the error says nothing of them."""
-    from tests.image.registry_client import Client
+    from tests.support.image.registry_client import Client
 
     server = Server(lambda request: request.reply(401, b'{"details": "incorrect"}'))
     fake.faults.append(wants(f"http://{server.host}/token"))

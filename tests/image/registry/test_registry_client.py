@@ -10,12 +10,12 @@ from runjail.errors import Corrupt, ImageNotFound, RegistryError
 from runjail.image import media_types
 from runjail.image.content.copy import copy_in
 from runjail.image.content.store import ContentStore
-from tests.image.registry_server import Fake, Handler, Server, described, make_certificate, run
+from tests.support.image.registry_server import Fake, Handler, Server, described, make_certificate, run
 
 pytest.importorskip("urllib3", reason="needs urllib3")
 from runjail.image.registry.client import Registry
 from runjail.image.registry.credentials import Credentials
-from tests.image.registry_client import Client
+from tests.support.image.registry_client import Client
 
 pytestmark = pytest.mark.needs("loopback")
 

@@ -8,10 +8,10 @@ import pytest
 from runjail.errors import Corrupt, ImageError, RegistryError
 from runjail.image import media_types, model
 from tests.image.registry.test_registry_pull import CONTENT, chunked
-from tests.image.registry_server import Fake, Handler, described, digest_of
+from tests.support.image.registry_server import Fake, Handler, described, digest_of
 
 pytest.importorskip("urllib3", reason="needs urllib3")
-from tests.image.registry_client import Client
+from tests.support.image.registry_client import Client
 
 pytestmark = pytest.mark.needs("loopback")
 

@@ -10,11 +10,11 @@ import pytest
 from runjail.errors import Corrupt, ImageNotFound, RegistryError
 from runjail.image.content.store import ContentStore
 from runjail.image.model import Descriptor
-from tests.image.registry_server import Fake, Handler, described, make_certificate
+from tests.support.image.registry_server import Fake, Handler, described, make_certificate
 
 pytest.importorskip("urllib3", reason="needs urllib3")
 from runjail.image.registry.connections import Timeouts
-from tests.image.registry_client import Client
+from tests.support.image.registry_client import Client
 
 pytestmark = pytest.mark.needs("loopback")
 

@@ -6,11 +6,11 @@ import pytest
 
 from runjail.errors import Corrupt, ImageError, RegistryError
 from runjail.image import media_types
-from tests.image.registry_server import Fake, Handler, described, image
+from tests.support.image.registry_server import Fake, Handler, described, image
 
 pytest.importorskip("urllib3", reason="needs urllib3")
 from runjail.image.registry.connections import Timeouts
-from tests.image.registry_client import Client, put
+from tests.support.image.registry_client import Client, put
 
 pytestmark = pytest.mark.needs("loopback")
 

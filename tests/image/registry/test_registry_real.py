@@ -15,8 +15,8 @@ from runjail.image.registry.client import Registry
 from runjail.image.registry.credentials import CredentialStore
 from runjail.image.registry.sink import RegistrySink
 from runjail.image.registry.source import RegistrySource
-from tests.image.registry_client import put
-from tests.image.registry_server import (
+from tests.support.image.registry_client import put
+from tests.support.image.registry_server import (
     PASSWORD,
     USER,
     DockerRegistry,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runjail.image.registry import urls
-from tests.image.registry_server import Fake
+from tests.support.image.registry_server import Fake
 
 pytestmark = pytest.mark.needs("loopback")
 
@@ -113,7 +113,7 @@ TARGET = "/x%2fy%c3%a9/[z]~?sig=a%2bb%2F[c]|{d}&n=%22e%22"
 
 def test_redirects_are_followed_byte_for_byte(fake: Fake) -> None:
     """Signatures of storage behind a registry cover the spelling."""
-    from tests.image.registry_client import Client
+    from tests.support.image.registry_client import Client
 
     blob = fake.add(b"content")
     fake.fault("GET", "/library/", lambda request: request.reply(307, Location=TARGET))
@@ -126,8 +126,8 @@ def test_redirects_are_followed_byte_for_byte(fake: Fake) -> None:
 
 
 def test_uploads_go_byte_for_byte(fake: Fake) -> None:
-    from tests.image.registry_client import Client, put
-    from tests.image.registry_server import described
+    from tests.support.image.registry_client import Client, put
+    from tests.support.image.registry_server import described
 
     fake.fault("POST", "/uploads/", lambda request: request.reply(202, Location=TARGET))
     fake.fault("PUT", "/x", lambda request: request.reply(201))
@@ -139,7 +139,7 @@ def test_uploads_go_byte_for_byte(fake: Fake) -> None:
 
 
 def test_a_proxy_gets_them_byte_for_byte(fake: Fake) -> None:
-    from tests.image.registry_client import Client
+    from tests.support.image.registry_client import Client
 
     fake.fault("GET", "/tags/", lambda request: request.reply(302, Location=TARGET))
     fake.fault("GET", "/x", lambda request: request.reply(200, b'{"tags": ["a"]}'))

@@ -13,8 +13,8 @@ from runjail.image.content.copy import copy_in
 from runjail.image.content.oci_layout import LayoutSource
 from runjail.image.content.store import ContentStore
 from runjail.image.layers import layer as layers
-from tests.image.images import LINUX, Layout
-from tests.image.wild.shapes import SHAPES, Shape
+from tests.support.image.images import LINUX, Layout
+from tests.support.image.shapes import SHAPES, Shape
 
 pytestmark = pytest.mark.needs("root")
 EACH = pytest.mark.parametrize("shape", SHAPES.values(), ids=list(SHAPES))

@@ -1,0 +1,63 @@
+"""A FreeBSD host on a fake kernel with fake tools."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runjail.host.base import HostState
+from runjail.host.freebsd.host import FreeBSDHost
+from runjail.steps import CreateJail, Step
+from tests.support.host.fake_libc import FakeKernel
+from tests.support.host.replay import FakePrograms
+
+
+class Machine:
+    """A host on a fake kernel with fake tools, and one container `web` whose root is a real directory."""
+
+    def __init__(self, base: Path) -> None:
+        self.kernel = FakeKernel()
+        self.programs = FakePrograms(self.kernel)
+        self.host = FreeBSDHost(self.kernel.libc())
+        self.base = base
+        self.root = base / "rootfs"
+        self.state = base / "state"
+        self.root.mkdir()
+        self.state.mkdir()
+        self.host_state = HostState("web", "web", str(self.state), str(self.root), str(self.root))
+        self.notes: list[dict[str, Any]] = []
+
+    def apply(self, step: Step) -> None:
+        self.host.apply(step, self.host_state, self.notes.append)
+
+    def undo(self) -> None:
+        """Take everything back, as delete does."""
+        for note in reversed(self.notes):
+            self.host.undo(note, self.host_state)
+
+    def reboot(self) -> None:
+        """Let everything look as it did, to another runjail, on a kernel that was started at another time."""
+        self.kernel.procs[0]["start"] = 999
+        self.host = FreeBSDHost(self.kernel.libc())
+
+    def kinds(self) -> list[str]:
+        return [note["undo"] for note in self.notes]
+
+    def add_jail(self, jid: int = 7, name: str = "web") -> None:
+        self.kernel.jails[jid] = (name, os.path.realpath(self.root))
+        if name == "web":
+            self.host_state.jid = jid
+
+
+def children() -> list[Any]:
+    """Return our children, those included that nobody has waited for. Some are the session's: zfs-fuse."""
+    psutil = pytest.importorskip("psutil")
+    found: list[Any] = psutil.Process().children()
+    return found
+
+
+def step(machine: Machine, **params: str) -> CreateJail:
+    """Return the step that makes the machine's jail, with more parameters; `__` stands for a dot."""
+    given = tuple((key.replace("__", "."), value) for key, value in params.items())
+    return CreateJail("web", (("name", "web"), ("path", machine.host_state.root), ("persist", None), *given))

@@ -1,0 +1,204 @@
+"""What tests need of a machine: one table of names, each with a probe that really tries, and what to do without it.
+
+A test says what it needs with one marker: `@pytest.mark.needs("containers", "linux", "skopeo")`. `module
+NAME` is a Python module, any other name that is not in the table a program. What a fixture needs counts for every test
+that uses it.
+"""
+
+import contextlib
+import ctypes
+import functools
+import importlib.util
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+
+from runjail.storage import overlay_mount
+from tests.support import machine_root, zfs_pool
+
+TOP = Path(__file__).resolve().parents[2]
+FREEBSD = sys.platform.startswith("freebsd")
+LINUX = sys.platform == "linux"
+MOUNT = "mount -t tmpfs none /mnt && mount -t proc proc /proc"
+
+# Probes ----------------------------------------------------------------------------------------------------------
+
+
+def works(*command: str) -> bool:
+    """Whether a program ends well within ten seconds."""
+    try:
+        return subprocess.run(command, capture_output=True, timeout=10, check=False).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def root() -> bool:
+    """Whether this is root; what root may is another question."""
+    return os.geteuid() == 0
+
+
+def containers() -> bool:
+    """Whether namespaces can be made and mounted in, as a container takes it."""
+    if FREEBSD:
+        return root()
+    return LINUX and root() and works("unshare", "-mpuinf", "sh", "-c", MOUNT)
+
+
+def mounts() -> bool:
+    """Whether mounts can be made, in a namespace of their own where there are some."""
+    if LINUX:
+        return root() and works("unshare", "-m", "sh", "-c", "mount -t tmpfs none /mnt")
+    return FREEBSD and root()
+
+
+def user_namespaces() -> bool:
+    """Whether user namespaces can be made, as root or not."""
+    return LINUX and works("unshare", "-Ur", "true")
+
+
+def control_groups() -> str:
+    """Return a directory of the control group hierarchy below which groups can be made, "" without one."""
+    for place in ("/sys/fs/cgroup", "/sys/fs/cgroup/memory"):
+        if os.path.exists(f"{place}/cgroup.procs"):
+            group = f"{place}/runjail-probe-{os.getpid()}"
+            with contextlib.suppress(OSError):
+                os.mkdir(group)
+                os.rmdir(group)
+                return place
+    return ""
+
+
+def devices() -> bool:
+    """Whether device nodes can be made."""
+    with tempfile.TemporaryDirectory() as directory, contextlib.suppress(OSError):
+        os.mknod(f"{directory}/null", 0o20600, os.makedev(1, 3))
+        return True
+    return False
+
+
+def trusted_attributes() -> bool:
+    """Whether extended attributes of the class trusted can be set, which takes CAP_SYS_ADMIN and a file system."""
+    with tempfile.TemporaryDirectory() as directory, contextlib.suppress(OSError, AttributeError):
+        os.setxattr(directory, "trusted.runjail-probe", b"")
+        return True
+    return False
+
+
+def overlay() -> bool:
+    """Whether overlayfs can be mounted where temporary files are: not on another one, not without CAP_SYS_ADMIN."""
+    return LINUX and not overlay_mount.refusal(tempfile.gettempdir())
+
+
+def libseccomp() -> bool:
+    """Whether the library is there that makes programs of seccomp profiles."""
+    try:
+        ctypes.CDLL("libseccomp.so.2")
+    except OSError:
+        return False
+    return True
+
+
+def loopback() -> bool:
+    """Whether a program can talk to itself on 127.0.0.1: not in a network namespace that was only made."""
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            socket.create_connection(server.getsockname(), timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
+# The table: name, probe, what is missing and what brings it ------------------------------------------------------
+
+NEEDS: dict[str, tuple[Callable[[], object], str]] = {
+    "linux": (lambda: LINUX, "a Linux host"),
+    "freebsd": (lambda: FREEBSD and root(), "a real FreeBSD and root"),
+    "root": (root, "root: sudo"),
+    "no root": (lambda: not root(), "somebody who is not root"),
+    "containers": (containers, "containers: root with CAP_SYS_ADMIN, for namespaces and mounts (docker --privileged)"),
+    "mounts": (mounts, "mounts: root with CAP_SYS_ADMIN (docker --privileged)"),
+    "user namespaces": (user_namespaces, "user namespaces: sysctl user.max_user_namespaces"),
+    "cgroups": (control_groups, "a writable control group hierarchy at /sys/fs/cgroup"),
+    "cgroups v1": (lambda: control_groups().endswith("/memory"), "a writable control group hierarchy v1"),
+    "cgroups v2": (lambda: os.path.exists("/sys/fs/cgroup/cgroup.controllers"), "control groups v2: make test-vm"),
+    "systemd": (lambda: os.path.isdir("/run/systemd/system") and root(), "systemd as init, and root: make test-vm"),
+    "devices": (devices, "the right to make device nodes: root with CAP_MKNOD"),
+    "trusted attributes": (trusted_attributes, "extended attributes of the class trusted: root with CAP_SYS_ADMIN"),
+    "overlay": (overlay, "overlayfs: root with CAP_SYS_ADMIN, and TMPDIR on a file system that is no overlay"),
+    "libseccomp": (libseccomp, "libseccomp (Debian: libseccomp2)"),
+    "loopback": (loopback, "a network: ip link set lo up"),
+    "zfs": (lambda: not zfs_pool.missing(), "ZFS and root: on Linux zfs-fuse, /dev/fuse and the right to mount"),
+    "program": (lambda: os.access(TOP / ".venv" / "bin" / "runjail", os.X_OK), "the program: make venv"),
+    "busybox": (lambda: not machine_root.missing(), machine_root.missing() or ""),
+}
+SHORT = {"linux": ("linux", "containers"), "freebsd": ("freebsd",)}  # markers that stand for needs
+FIXTURES = {
+    "runjail": ("program",),
+    **dict.fromkeys(("make_bundle", "teller"), ("containers",)),
+    "machine_rootfs": ("busybox",),
+    "zpool": ("zfs",),
+    "registry": ("docker-registry", "loopback"),
+    "images": ("umoci",),
+    "service": ("loopback",),
+    "protoc": ("protoc",),
+    **dict.fromkeys(("program", "make_podman", "buildah", "daemon", "containerd"), ("program",)),
+}
+
+
+@functools.cache
+def has(name: str) -> bool:
+    """Whether this machine has what a name stands for."""
+    if name.startswith("module "):
+        return importlib.util.find_spec(name.removeprefix("module ")) is not None
+    return bool(NEEDS[name][0]()) if name in NEEDS else shutil.which(name) is not None
+
+
+def reason(name: str) -> str:
+    """Return what is missing, and what brings it."""
+    if name.startswith("module "):
+        return f"the Python {name}"
+    return NEEDS[name][1] if name in NEEDS else f"the program {name}"
+
+
+def of(item: pytest.Item) -> list[str]:
+    """Return all that a test needs, by its markers, its file's and its fixtures'; without duplicates."""
+    found = [name for marker in item.iter_markers("needs") for name in marker.args]
+    for marker in item.iter_markers():
+        found += SHORT.get(marker.name, ()) or (marker.args if marker.name == "peers" else ())
+    for fixture in getattr(item, "fixturenames", ()):
+        found += FIXTURES.get(fixture, ())
+    return list(dict.fromkeys(found))
+
+
+# What pytest is told ---------------------------------------------------------------------------------------------
+
+
+def skip(items: Iterable[pytest.Item]) -> dict[str, int]:
+    """Skip tests that need what is not here, each with its reason. Returns how many each lack costs.
+
+    Whatever needs anything has the marker afterwards, by which `make test-fast` leaves it out.
+    """
+    costs: dict[str, int] = {}
+    for item in items:
+        if wanted := of(item):
+            item.add_marker(pytest.mark.needs(*wanted))
+        lacking = [name for name in wanted if not has(name)]
+        if lacking:
+            item.add_marker(pytest.mark.skip(reason=f"needs {'; '.join(map(reason, lacking))}"))
+            costs[lacking[0]] = costs.get(lacking[0], 0) + 1
+    return costs
+
+
+def table(costs: dict[str, int]) -> list[str]:
+    """Return the lines that say what this machine cannot test."""
+    rows = sorted(((number, reason(name)) for name, number in costs.items()), reverse=True)
+    if not rows:
+        return ["not tested here: nothing, this machine has all that the tests need"]
+    return ["not tested here, and what it would take:", *(f"  {number:5} tests: {text}" for number, text in rows)]
