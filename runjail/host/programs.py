@@ -197,7 +197,7 @@ def _close(descriptors: list[int]) -> None:
 
 def _spawn(path: str, argv: Sequence[str], env: Mapping[str, str], theirs: list[int]) -> int:
     actions: list[tuple[int, ...]] = [(os.POSIX_SPAWN_DUP2, descriptor, i) for i, descriptor in enumerate(theirs)]
-    actions += [(os.POSIX_SPAWN_CLOSE, descriptor) for descriptor in _strays()]
+    actions += [(os.POSIX_SPAWN_CLOSE, stray) for stray in _strays() if stray >= len(theirs)]  # the others are replaced
     # KILL and STOP cannot be set, not even to their default: FreeBSD's posix_spawn fails when asked to.
     signals = [number for number in _signal.valid_signals() if number not in (_signal.SIGKILL, _signal.SIGSTOP)]
     return os.posix_spawn(path, list(argv), env, file_actions=actions, setpgroup=0, setsigmask=[], setsigdef=signals)

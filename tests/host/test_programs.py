@@ -4,6 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -189,6 +190,31 @@ def test_descriptors_leaked_into_us_stop_here() -> None:
         os.close(descriptor)
 
     assert result.status != 0
+
+
+def test_what_a_program_is_given_is_not_taken_for_a_leak(tmp_path: Path) -> None:
+    """A logging program is given 3 to 5, which stay its own where our caller leaked descriptors with these numbers."""
+    script = "exec >said; cat <&3; for number in 5 6; do eval 'echo x >&'$number || echo no $number; done"
+    given = os.open(tmp_path / "given", os.O_RDWR | os.O_CREAT)
+    os.write(given, b"given\n")
+    os.lseek(given, 0, os.SEEK_SET)
+    pid = os.fork()  # this process may use such numbers itself
+    if not pid:
+        status = 1
+        try:
+            os.dup2(given, 60)
+            for number in (3, 4, 5, 6):
+                os.dup2(60, number)
+            os.chdir(tmp_path)
+            null = os.open("/dev/null", os.O_RDWR)
+            program = programs.start(["/bin/sh", "-c", script], programs.ENVIRONMENT, [null, null, null, 60, 60, null])
+            status = os.waitstatus_to_exitcode(os.waitpid(program, 0)[1])
+        finally:
+            os._exit(status)
+    os.close(given)
+
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert (tmp_path / "said").read_text("ascii") == "given\nno 6\n"
 
 
 def test_it_works_without_standard_descriptors() -> None:
