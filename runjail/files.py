@@ -1,9 +1,9 @@
-"""Files that a caller names, read whole, bounded in size and time, whatever is at the path; and files replaced whole.
+"""Files that a caller names: read whole, bounded in size and time; and files replaced whole.
 
-A regular file is read as it is, and /dev/null is an empty one. A pipe or socket is read to its end when it is a
-descriptor of ours, as shells write `<(command)`: /dev/fd/N, /proc/self/fd/N, /dev/stdin. Anything else, FIFOs and
-devices by name too, is refused without being opened: a FIFO would keep us waiting, and opening some devices does
-something.
+What is at the path does not matter to the caller. A regular file is read as it is, and /dev/null is an empty one. A
+pipe or socket is read to its end when it is a descriptor of ours, as shells write `<(command)`: /dev/fd/N,
+/proc/self/fd/N, /dev/stdin. Anything else, FIFOs and devices by name too, is refused without being opened: a FIFO would
+keep us waiting, and opening some devices does something.
 """
 
 from __future__ import annotations

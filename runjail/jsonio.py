@@ -1,7 +1,7 @@
-"""JSON in plain Python: `import json` brings re and enum along, which costs more than a bare interpreter start.
+"""JSON without `import json`, which costs more than the start of a bare interpreter.
 
-The documents here are small, and reading one costs less than that import. What is read and written is what json reads
-and writes, with the strictness of RFC 8259: no NaN, no infinity, and names are strings.
+It brings re and enum along. The documents here are small, and reading one costs less than that import. What is read and
+written is what json reads and writes, with the strictness of RFC 8259: no NaN, no infinity, and names are strings.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""flock(2) on open files and directories: a lock ends when the last descriptor of its open(2) is closed."""
+"""flock(2) on open files and directories.
+
+A lock ends when the last descriptor of its open(2) is closed.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The log that `--log`, `--log-format` and `--log-level` describe: one line per event, one write per line.
+"""The log of `--log`, `--log-format` and `--log-level`: one line per event, one write per line.
 
 Callers parse it. containerd wants a stream of JSON objects with RFC 3339 times; podman wants the whole file to be
 one object; so the JSON log gets errors only unless a lower level is asked for. Without --log, warnings go to stderr.

@@ -1,4 +1,7 @@
-"""runjail.toml: what an administrator settles once for this machine. Only read where it exists: tomllib is slow."""
+"""runjail.toml: what an administrator settles once for this machine.
+
+Only read where it exists: tomllib is slow.
+"""
 
 from __future__ import annotations
 

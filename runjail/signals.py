@@ -1,6 +1,7 @@
-"""Signals that ask us to end: the first raises Interrupted, so that all is taken back; later ones do nothing.
+"""Signals that ask us to end: the first raises Interrupted, so that all is taken back.
 
-Where `catch` was not called, in a shim and in children, signals do what they did, and `hold` and `release` nothing.
+Later ones do nothing. Where `catch` was not called, in a shim and in children, signals do what they did, and `hold` and
+`release` nothing.
 """
 
 from __future__ import annotations

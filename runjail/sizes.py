@@ -1,4 +1,4 @@
-"""Numbers, sizes and durations in texts that others write: read within bounds, and sizes written for people.
+"""Numbers, sizes and durations in texts: read within bounds, and sizes written for people.
 
 What reads returns None for a text that is none, so that each caller says which text of whom that was.
 """

@@ -1,4 +1,4 @@
-"""What differs between the operating systems that run containers, as data: nobody else compares their names.
+"""What differs between operating systems, as data: nobody else compares their names.
 
 A plan for one system can be made on the other, so this is apart from the hosts, which act. `jails` decides between the
 two ways of isolation; everything else is a fact by itself.

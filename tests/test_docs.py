@@ -1,5 +1,6 @@
 """The documents say what the program does: names, tables, links and error texts are compared."""
 
+import ast
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -41,6 +42,18 @@ def test_every_room_is_described() -> None:
     rooms = {path.stem for path in (TOP / "runjail").iterdir() if not path.name.startswith("_")}
 
     assert described == rooms
+
+
+def test_every_module_says_in_one_line_what_it_is_for() -> None:
+    """Its first line is a sentence of its own that fits beside a name in a list."""
+    first: dict[str, list[str]] = {}
+    for path in sorted((TOP / "runjail").rglob("*.py")):
+        said = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        first.setdefault(said.split("\n")[0], []).append(str(path.relative_to(TOP)))
+
+    assert len(first) > 250
+    assert {line: paths for line, paths in first.items() if len(paths) > 1} == {}
+    assert {line for line in first if len(line) > 100 or not line.endswith(".")} == set()
 
 
 def test_error_texts_are_what_callers_look_for() -> None:

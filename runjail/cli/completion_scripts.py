@@ -1,7 +1,8 @@
-"""Completion scripts for shells: which verbs and options there are, and what may stand where, from the verbs' modules.
+"""Completion scripts for shells, made from the verbs' modules.
 
-A script knows every verb and option when it is made. It asks runjail for what changes: ids of containers and names of
-images, at the moment that somebody presses the key.
+They say which verbs and options there are, and what may stand where. A script knows every verb and option when it is
+made. It asks runjail for what changes: ids of containers and names of images, at the moment that somebody presses the
+key.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""check --containerd: does a config.toml of containerd lead to us, and to our keys (its docs: stream_processors)."""
+"""check --containerd: does a config.toml of containerd lead to us, and to our keys.
+
+See stream_processors in its documentation.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every verb gets besides its options: this machine's host, the state directories, settings, plugins, stdout."""
+"""What a verb gets besides its options: host, state directories, settings, plugins, stdout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""ctd-decoder: containerd's stream processor for encrypted layers, in the place of imgcrypt's program of that name.
+"""ctd-decoder: containerd's stream processor for encrypted layers.
+
+It stands in the place of imgcrypt's program of that name.
 
     ctd-decoder [--decryption-keys-path DIR] [--content-store DIR]
 

@@ -1,4 +1,4 @@
-"""What `runjail check` says about the Python modules that some verbs load, and how to get those that are missing."""
+"""What `runjail check` says about Python modules that some verbs load, and how to get them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""--device of `run --image`: a device file of the host, or each of a directory, in the container's /dev."""
+"""--device of `run --image`: device files of the host, or of a directory, in the container."""
 
 from __future__ import annotations
 

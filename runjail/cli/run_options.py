@@ -1,4 +1,4 @@
-"""What `run --image` takes as podman and docker do, and what each option puts into the bundle's config.json."""
+"""What `run --image` takes as podman and docker do, and what each does to config.json."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line of `runj`, for containerd-shim-runj-v1, which looks for a program of that name in PATH.
+"""The command line of `runj`, for containerd-shim-runj-v1, which looks for it in PATH.
 
 It differs from runc's: the bundle is a word, nothing says where the state is, and `extension exec` has to turn into
 the process that it starts, because the shim waits for its pid.

@@ -1,6 +1,7 @@
-"""Seccomp profiles as docker and podman write them (containers-common, seccomp.json) as linux.seccomp has them.
+"""Seccomp profiles as docker and podman write them, turned into linux.seccomp.
 
-Their rules may depend on the processor, on capabilities and on the kernel's version; linux.seccomp has no conditions.
+See seccomp.json of containers-common. Rules there may depend on the processor, on capabilities and on the kernel's
+version; linux.seccomp has no conditions.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Terminals: how they leave through a console socket, one message with one descriptor; copying from and to them."""
+"""Terminals: how they leave through a console socket, and copying from and to them.
+
+A terminal leaves as one message with one descriptor.
+"""
 
 from __future__ import annotations
 

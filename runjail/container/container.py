@@ -1,4 +1,4 @@
-"""One container's directory: its files, its lock, its undo notes; and Runtime, all containers below one root.
+"""One container's directory: files, lock, undo notes; and Runtime, all those below one root.
 
     ROOT/ID/state.json    facts (written beside, then renamed; see state.py)
     ROOT/ID/config.json   the config as it was at create

@@ -1,7 +1,7 @@
-"""NRI plugins at the points of a container's life: this module knows containers, `nri` knows messages and programs.
+"""NRI plugins at the points of a container's life.
 
-`create` is sent by `start`, and from then on the container's facts name who was told (`nri`): only those plugins hear
-of its updates, its pauses and its end.
+This module knows containers, `nri` knows messages and programs. `create` is sent by `start`, and from then on the
+container's facts name who was told (`nri`): only those plugins hear of its updates, its pauses and its end.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""What every child does last, on any host: resource limits and identity (runtime-spec config.md, "POSIX process")."""
+"""What every child does last, on any host: resource limits and identity.
+
+See runtime-spec config.md, "POSIX process".
+"""
 
 from __future__ import annotations
 

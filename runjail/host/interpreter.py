@@ -1,9 +1,10 @@
-"""Executes this program through a read-only mount, so that nobody in a container can write to the host's Python.
+"""Executes this program through a read-only mount of the host's Python.
 
-/proc/PID/exe leads to the file that a process executes, whatever its root directory. A container whose program is
-/proc/self/exe, or a script with that first line, and which brings a dynamic loader of its own, runs that loader in the
-place of our Python and can open the interpreter for writing once nobody executes it any more (CVE-2019-5736). The
-kernel looks at the mount through which the file was executed: a read-only one gives EROFS, to processes inside too.
+So nobody in a container can write to it. /proc/PID/exe leads to the file that a process executes, whatever its root
+directory. A container whose program is /proc/self/exe, or a script with that first line, and which brings a dynamic
+loader of its own, runs that loader in the place of our Python and can open the interpreter for writing once nobody
+executes it any more (CVE-2019-5736). The kernel looks at the mount through which the file was executed: a read-only one
+gives EROFS, to processes inside too.
 
 The start scripts that .ci/boot.py writes name a link in a directory of ours. The first verb that puts processes into
 a container mounts the interpreter's own directory there and executes itself once more; whoever starts later comes

@@ -1,4 +1,4 @@
-"""A process between us and a program that is not ours: whoever the program leaves behind becomes its child.
+"""A process between us and a program that is not ours, which becomes the parent of its orphans.
 
 A process that calls setsid(2) and forks twice is in no process group that we know and is no child of ours, so it would
 outlive the time-out of a plugin or hook. As the reaper of all descendants (prctl(2) PR_SET_CHILD_SUBREAPER, procctl(2)

@@ -1,1 +1,1 @@
-"""The image half: references, layouts, registries, encrypted layers, and the way from an image to a bundle."""
+"""The image half: references, layouts, registries, encrypted layers, and bundles of images."""

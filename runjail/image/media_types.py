@@ -1,4 +1,7 @@
-"""Media types of manifests, configs and layers (image-spec media-types.md, docker's schema 2, ocicrypt)."""
+"""Media types of manifests, configs and layers.
+
+See image-spec media-types.md, docker's schema 2, ocicrypt.
+"""
 
 from __future__ import annotations
 

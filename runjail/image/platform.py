@@ -1,7 +1,7 @@
-"""Platforms: their normal names, this machine's, and which image of an index fits (image-spec, image-index.md).
+"""Platforms: their normal names, this machine's, and which image of an index fits.
 
-Names are Go's, normalised as containerd does. `os.version` counts for FreeBSD only, where a userland newer than the
-kernel is not supported; the specification leaves its meaning to implementations.
+See image-spec, image-index.md. Names are Go's, normalised as containerd does. `os.version` counts for FreeBSD only,
+where a userland newer than the kernel is not supported; the specification leaves its meaning to implementations.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""What a place that images come from, or go to, promises: registries, OCI layouts and archives answer alike.
+"""What a place that images come from, or go to, promises.
 
-A source is read in one order: `top`, then manifests and configs with `document`, then layers with `blob`. A sink is
-written in one order: blobs, then manifests from the inner to the outer, the top one last: it is the commit.
+Registries, OCI layouts and archives answer alike. A source is read in one order: `top`, then manifests and configs with
+`document`, then layers with `blob`. A sink is written in one order: blobs, then manifests from the inner to the outer,
+the top one last: it is the commit.
 """
 
 from __future__ import annotations

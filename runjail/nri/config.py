@@ -1,4 +1,6 @@
-"""Which plugins run, in which order: `conf.json`, then `resource.d/*.conf` by name, of each configuration directory.
+"""Which plugins run, in which order.
+
+The order is `conf.json`, then `resource.d/*.conf` by name, of each configuration directory.
 
     {"version": "0.1", "plugins": [{"type": "konfine", "conf": {"systemReserved": [0, 1]}}, {"type": "clearcfs"}]}
 

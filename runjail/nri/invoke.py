@@ -1,7 +1,8 @@
-"""Calling plugins: `PLUGIN invoke`, one request on standard input, one result on standard output, one after another.
+"""Calling plugins, one after another: one request on their input, one result on their output.
 
-A plugin is looked up in the plugin directories and nowhere else, runs in a process group of its own, has a time limit,
-and has to be gone with all its children when it has answered. What it writes to standard error goes to our log.
+Each is called as `PLUGIN invoke`. A plugin is looked up in the plugin directories and nowhere else, runs in a process
+group of its own, has a time limit, and has to be gone with all its children when it has answered. What it writes to
+standard error goes to our log.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""What plugins are told and what they answer: NRI v0.1 as its code has it, with what only its documentation shows.
+"""What plugins are told and what they answer: NRI v0.1.
 
-The documentation shows paths of live namespaces under short names (`net`), and a result with `cgroupsPath`; the code
-sends the names of config.json (`network`), and `sandboxID`, `labels` and `results`, which the documentation omits.
+They are as NRI's code has them, with what only its documentation shows. The documentation shows paths of live
+namespaces under short names (`net`), and a result with `cgroupsPath`; the code sends the names of config.json
+(`network`), and `sandboxID`, `labels` and `results`, which the documentation omits.
 """
 
 from __future__ import annotations

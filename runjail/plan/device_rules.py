@@ -1,4 +1,4 @@
-"""linux.resources.devices as one policy: what is allowed by itself, and what is not as everything else.
+"""linux.resources.devices as one policy: what is allowed, and what holds for everything else.
 
 The rules apply in listed order (runtime-spec, config-linux), and a policy has the form that control groups v1 have: a
 default and exceptions from it, but no exceptions from these. A rule that would need one is an error, as in runc.

@@ -1,4 +1,7 @@
-"""The features document (runtime-spec 1.3, features.md): what the tables say that check and apply config.json."""
+"""The features document: what the tables say that check and apply config.json.
+
+See runtime-spec 1.3, features.md.
+"""
 
 from __future__ import annotations
 

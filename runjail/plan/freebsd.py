@@ -1,4 +1,7 @@
-"""A Spec as a FreeBSD jail. Parameters: jail(8); order of the steps: what each needs to exist before it."""
+"""A Spec as a FreeBSD jail: its parameters, and the order of the steps.
+
+The parameters are in jail(8); the order follows from what each step needs to exist before it.
+"""
 
 from __future__ import annotations
 

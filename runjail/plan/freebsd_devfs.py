@@ -1,4 +1,7 @@
-"""devfs rules: which device nodes a container sees beyond those of its ruleset. Words and meaning: devfs(8)."""
+"""devfs rules: which device nodes a container sees beyond those of its ruleset.
+
+Words and meaning: devfs(8).
+"""
 
 from __future__ import annotations
 

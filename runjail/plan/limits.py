@@ -1,4 +1,4 @@
-"""linux.resources and `org.runjail.rctl.*` annotations as rctl(8) rules and a CPU set, or as one control group.
+"""linux.resources and `org.runjail.rctl.*` as rctl(8) rules and a CPU set, or a control group.
 
 | config.json                       | FreeBSD                                    |
 | memory.limit                      | memoryuse:sigkill (deny would stop nothing) |

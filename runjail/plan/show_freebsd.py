@@ -1,7 +1,7 @@
-"""A FreeBSD plan as the commands an administrator would type, with the jail as a jail.conf(5) in their middle.
+"""A FreeBSD plan as the commands an administrator would type.
 
-runjail makes system calls where this shows programs; the effect is the same. The way back is shown as comments, in the
-order in which `delete` takes it.
+The jail stands as a jail.conf(5) in their middle. runjail makes system calls where this shows programs; the effect is
+the same. The way back is shown as comments, in the order in which `delete` takes it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""linux.cgroupsPath as systemd reads it, for `--systemd-cgroup`: in which slice a scope lies, and what it is called.
+"""linux.cgroupsPath as systemd reads it: in which slice a scope lies, and its name.
 
-The form is runc's, `slice:prefix:name` (its docs/systemd.md); without a path the scope is `runjail-ID.scope`. Names are
-refused here that systemd would refuse later (systemd.unit(5), unit_name_is_valid).
+The option `--systemd-cgroup` asks for it. The form is runc's, `slice:prefix:name` (its docs/systemd.md); without a path
+the scope is `runjail-ID.scope`. Names are refused here that systemd would refuse later (systemd.unit(5),
+unit_name_is_valid).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""D-Bus values as GVariant text, as annotations `org.systemd.property.*` hold them: `uint64 5`, `'text'`, `['a', 'b']`.
+"""D-Bus values as GVariant text, as annotations `org.systemd.property.*` hold them.
 
-The part of GVariant's text form (docs.gtk.org/glib/gvariant-text-format.html) that systemd's unit properties take:
-booleans, numbers, texts, and arrays of one of these.
+Such as `uint64 5`, `'text'`, `['a', 'b']`. The part of GVariant's text form
+(docs.gtk.org/glib/gvariant-text-format.html) that systemd's unit properties take: booleans, numbers, texts, and arrays
+of one of these.
 """
 
 from __future__ import annotations

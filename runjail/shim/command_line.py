@@ -1,4 +1,4 @@
-"""What containerd runs: `start` prints the address of a shim, `delete` cleans up after one, `-info` describes us."""
+"""What containerd runs: `start` prints a shim's address, `delete` cleans up after one, `-info`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Telling containerd what happens: one event after the other over its ttRPC socket, kept while it is away."""
+"""Telling containerd what happens: one event after the other, kept while it is away.
+
+They go over its ttRPC socket.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests as generators: each yields what it waits for, returns its answer, and raises what refuses it.
+"""Requests as generators: each yields what it waits for, and returns its answer or raises.
 
 Nothing in a handler performs input or output, so it reads from top to bottom and tests play everybody else.
 """

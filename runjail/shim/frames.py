@@ -1,6 +1,7 @@
-"""Frames over a Unix socket, as ttRPC has them: a header of ten bytes - length, stream, type, flags - and a message.
+"""Frames of ttRPC over a Unix socket: a header of ten bytes and a message.
 
-What a peer does or leaves never blocks us and never grows in us without bound.
+The header has length, stream, type and flags. What a peer does or leaves never blocks us and never grows in us without
+bound.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What workers do: the engine's verbs for one container, with containerd's descriptors and mounts around them."""
+"""What workers do: the engine's verbs, with containerd's descriptors and mounts around them."""
 
 from __future__ import annotations
 

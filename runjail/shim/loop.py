@@ -1,6 +1,7 @@
-"""One poll(2) loop: descriptors, timers and the ends of children. No threads, so fork(2) is safe at any moment.
+"""One poll(2) loop: descriptors, timers and the ends of children.
 
-Not asyncio: importing that costs 32 ms and 11 MB here, more than all the rest of a shim together.
+No threads, so fork(2) is safe at any moment. Not asyncio: importing that costs 32 ms and 11 MB here, more than all the
+rest of a shim together.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A container's use of resources in the form that containerd's clients read: Metrics of its cgroups module.
+"""A container's use of resources as containerd's clients read it: Metrics of its cgroups module.
 
 v2 where control groups are v2, else v1, on every system: clients know both, and CRI takes the working set of memory
 from either. What a system does not count is 0, or not there where a field is a list.

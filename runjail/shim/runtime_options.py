@@ -1,4 +1,4 @@
-"""What a runtime's options in containerd's configuration ask for: where state is kept, and who makes control groups."""
+"""What a runtime's options in containerd's configuration ask for: a state root, systemd's scopes."""
 
 from __future__ import annotations
 

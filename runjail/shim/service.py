@@ -1,6 +1,7 @@
-"""The task service: containerd's requests about containers (containerd.task.v2.Task, and v3, which is the same).
+"""The task service: containerd's requests about containers.
 
-Nothing here waits: what may take long is done by a worker, and answered when it is done.
+It is containerd.task.v2.Task, and v3, which is the same. Nothing here waits: what may take long is done by a worker,
+and answered when it is done.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Standard input, output and error of a container: containerd's FIFOs go to the program itself, nothing is copied.
+"""Standard input, output and error of a container: its FIFOs, terminals and loggers.
 
-The shim holds the other end of each FIFO open, so that a client that goes away is no SIGPIPE and one that comes late no
-end-of-file. Only terminals need copying, which a small process for each direction does. The one for output sits in
-read(2) before the program starts: FreeBSD discards what nobody has read when a terminal's session ends. Both end by
-themselves when the last process on the terminal has.
+containerd's FIFOs go to the program itself, nothing is copied. The shim holds the other end of each FIFO open, so that
+a client that goes away is no SIGPIPE and one that comes late no end-of-file. Only terminals need copying, which a small
+process for each direction does. The one for output sits in read(2) before the program starts: FreeBSD discards what
+nobody has read when a terminal's session ends. Both end by themselves when the last process on the terminal has.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Forked children that do what may take long, each for one request: the shim itself never waits for anything.
+"""Forked children that do what may take long, each for one request.
 
-A worker has the engine loaded already, so it begins at once. It dies with the shim: what it was doing is on disk then
-and `delete` takes it back.
+The shim itself never waits for anything. A worker has the engine loaded already, so it begins at once. It dies with the
+shim: what it was doing is on disk then and `delete` takes it back.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The annotations that speak about the jail: what the freebsd section says, and what it has no words for.
+"""Annotations that speak about the jail: the freebsd section's, and what it has no words for.
 
 Before runtime-spec 1.3 had a freebsd section, podman and buildah spoke to ocijail through `org.freebsd.*`, and they
 still do. A key is honoured where it stands in the tables below; an unknown `allow` parameter is an error because

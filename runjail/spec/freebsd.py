@@ -1,4 +1,7 @@
-"""The freebsd section, joined with the annotations that mean the same, and the kernel's rules between parameters."""
+"""The freebsd section, joined with the annotations that mean the same, checked together.
+
+The kernel has rules between parameters, which are checked here.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What config.json says, as immutable values: runtime-spec 1.3 with FreeBSD's section, checked and normalised.
+"""What config.json says, as immutable values: checked and normalised.
 
-Names are the specification's, in snake_case. `None` means "not said": the host's or kernel's default applies.
-Nothing here depends on where the bundle lies or which host runs it.
+See runtime-spec 1.3 with FreeBSD's section. Names are the specification's, in snake_case. `None` means "not said": the
+host's or kernel's default applies. Nothing here depends on where the bundle lies or which host runs it.
 """
 
 from __future__ import annotations

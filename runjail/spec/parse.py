@@ -1,7 +1,8 @@
-"""From the bytes of config.json to a checked `Spec`, or to one error that lists every problem with its JSON path.
+"""From the bytes of config.json to a checked `Spec`, or to one error that lists every problem.
 
-First the shape is judged by the schema; what fails there is reported and replaced by null, so that the rules below
-still speak about the rest. os is always the name of the system that will run the container.
+The error names each with its JSON path. First the shape is judged by the schema; what fails there is reported and
+replaced by null, so that the rules below still speak about the rest. os is always the name of the system that will run
+the container.
 """
 
 from __future__ import annotations

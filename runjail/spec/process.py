@@ -1,4 +1,4 @@
-"""config.json's process, which is also the document of `exec --process`: identity, limits, environment."""
+"""config.json's process, also the document of `exec --process`: identity, limits, environment."""
 
 from __future__ import annotations
 

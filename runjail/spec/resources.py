@@ -1,4 +1,4 @@
-"""linux.resources, which is also the document of `update`: limits for both hosts, and what control groups have besides.
+"""linux.resources, also the document of `update`: limits for both hosts, and of control groups.
 
 Go clients write 0 for "no number given" in memory and cpu, so there 0 counts as silence, as runc has it.
 """

@@ -1,4 +1,7 @@
-"""linux.seccomp: which system calls a container's processes may make (runtime-spec, config-linux.md, Seccomp)."""
+"""linux.seccomp: which system calls a container's processes may make.
+
+See runtime-spec, config-linux.md, Seccomp.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the image half and the command line know of a store: layers by chain ID, and the roots of containers.
+"""What everybody else knows of a store: layers by chain ID, and the roots of containers.
 
 A layer is committed in one step (ZFS: the snapshot `@ready`; directories: a rename), so it is there whole or not at
 all. Whoever dies on the way, at whatever instant, leaves something that the next `draft` of the same layer or `sweep`

@@ -1,4 +1,4 @@
-"""The directories of a store without ZFS: made aside, completed by a rename, removed by way of `trash`."""
+"""The directories of a store without ZFS: made aside, renamed when whole, removed by way of trash."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""Which driver made the store in a directory: a file in it, so that no second driver ever fills the same place.
+"""Which driver made the store in a directory: a file in it.
 
-PATH/store.json   {"driver": NAME, "location": what open_store takes, and what else the driver has to know again}
+So no second driver ever fills the same place. PATH/store.json   {"driver": NAME, "location": what open_store takes, and
+what else the driver has to know again}
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The store of overlays (Linux): a layer holds its own changes only, and a container's root is a mount.
+"""The store of overlays (Linux): a layer holds its own changes, a container's root is a mount.
 
     PATH/layers/HEX/diff                  what a layer changes of those below, with overlayfs's marks for what it hides
     PATH/containers/NAME/{root,upper,work}  root: where the layers and the container's own files are mounted

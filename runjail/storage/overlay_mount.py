@@ -1,8 +1,9 @@
-"""Mounting overlayfs (the kernel's Documentation/filesystems/overlayfs.rst), and whether it works in a place.
+"""Mounting overlayfs, and whether it works in a place.
 
-Layers are named one by one through fsopen(2) and fsconfig(2) with `lowerdir+`, which Linux has since 6.7. mount(2)
-takes 4,095 bytes of options, too few for the paths of a hundred layers. So before 6.7 the directories are opened, and
-the options name them by the numbers of their descriptors, relative to /proc/self/fd.
+See the kernel's Documentation/filesystems/overlayfs.rst. Layers are named one by one through fsopen(2) and fsconfig(2)
+with `lowerdir+`, which Linux has since 6.7. mount(2) takes 4,095 bytes of options, too few for the paths of a hundred
+layers. So before 6.7 the directories are opened, and the options name them by the numbers of their descriptors,
+relative to /proc/self/fd.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Remove whole directory trees of the store, whatever modes, flags and names images and containers have left in them.
+"""Remove whole directory trees of the store, whatever modes, flags and names are in them.
 
-Nothing is followed and nothing is recursive: directories move up into `trash` one by one, so neither Python's stack
-nor the length of a path limits how deep a tree may be.
+Images and containers leave all kinds. Nothing is followed and nothing is recursive: directories move up into `trash`
+one by one, so neither Python's stack nor the length of a path limits how deep a tree may be.
 """
 
 from __future__ import annotations

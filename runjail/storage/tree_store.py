@@ -1,4 +1,4 @@
-"""What stores in a directory have in common: layers and roots that are made aside, and a rename as the commit.
+"""What stores in a directory have in common: trees made aside, and a rename as the commit.
 
     PATH/store.json                            which driver made it
     PATH/layers/HEX/{...,layer.json}           a layer by its chainID

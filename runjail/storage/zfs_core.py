@@ -1,7 +1,8 @@
-"""The part of zfs(8) that libzfs_core has, through OpenZFS's own pyzfs: create, clone, snapshot, destroy, exists.
+"""The part of zfs(8) that libzfs_core has, through OpenZFS's own pyzfs.
 
-libzfs_core neither mounts, nor lists, nor sets properties later. Its calls save a program each, but importing it costs
-as much as thirty programs, so it is for making layers, which are many, and not for the one clone of a container.
+It can create, clone, snapshot, destroy, and say what exists. libzfs_core neither mounts, nor lists, nor sets properties
+later. Its calls save a program each, but importing it costs as much as thirty programs, so it is for making layers,
+which are many, and not for the one clone of a container.
 """
 
 from __future__ import annotations

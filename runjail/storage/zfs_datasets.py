@@ -1,4 +1,4 @@
-"""The datasets of one store: their names, which of them are ours, and how one is mounted and destroyed.
+"""The datasets of one store: their names, which are ours, how one is mounted and destroyed.
 
 Nothing is destroyed recursively, by force or by name alone: what has no `org.runjail:chain` that fits its place is not
 ours, and ZFS itself refuses to destroy what a clone depends on.

@@ -1,4 +1,7 @@
-"""encrypt: layers of images in the store, in layouts and in archives. What decrypt shares is here as well."""
+"""encrypt: layers of images in the store, in layouts and in archives.
+
+What decrypt shares is here as well.
+"""
 
 from __future__ import annotations
 

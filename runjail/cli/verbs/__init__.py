@@ -1,4 +1,4 @@
-"""The verbs: each is a module with HELP, ARGS, OPTIONS and run(args, context), found by name and loaded alone.
+"""The verbs: a module each with HELP, ARGS, OPTIONS and run(args, context), loaded alone.
 
 ARGS are the names of the positionals: `[NAME]` may be left out, and `NAME...`, which ends the options, takes all that
 follows. A HELP of "" hides a verb.

@@ -1,4 +1,7 @@
-"""create: a container whose program waits for start. What of its command line `run` shares is here as well."""
+"""create: a container whose program waits for start.
+
+What of its command line `run` shares is here as well.
+"""
 
 from __future__ import annotations
 

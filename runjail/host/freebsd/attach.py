@@ -1,4 +1,7 @@
-"""What a child does on its way into a jail. Nothing is imported here after jail_attach(2): see freebsd.py."""
+"""What a child does on its way into a jail.
+
+Nothing is imported here after jail_attach(2): see host.py.
+"""
 
 from __future__ import annotations
 

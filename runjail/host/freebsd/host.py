@@ -1,7 +1,8 @@
-"""The FreeBSD host: a container is a jail that persists, with mounts, limits and addresses made around it.
+"""The FreeBSD host: a container is a jail that persists, with all that is made around it.
 
-What a verb does not need is not imported: `state` loads this module, processes and ctypes. Children that enter
-a jail run only what fork_init and fork_joining loaded: afterwards /usr/local/lib is the container's.
+Around it are mounts, limits and addresses. What a verb does not need is not imported: `state` loads this module,
+processes and ctypes. Children that enter a jail run only what fork_init and fork_joining loaded: afterwards
+/usr/local/lib is the container's.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Addresses and interfaces for jails, through ifconfig(8): the ioctls behind it differ between releases."""
+"""Addresses and interfaces for jails, through ifconfig(8).
+
+The ioctls behind it differ between releases.
+"""
 
 from __future__ import annotations
 

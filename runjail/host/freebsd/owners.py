@@ -1,8 +1,8 @@
-"""Whose a mount is. Containers may share a root directory, and a mount of one is then seen by all of them.
+"""Whose a mount is, where containers share a root directory.
 
-Each mount is written down, machine-wide and until the next boot, with the state directory of the container that it was
-made for. Who goes takes back its own; what others keep busy is left without an owner, to the last one of that root. All
-of it happens under the lock `mounts`.
+A mount of one is then seen by all of them. Each mount is written down, machine-wide and until the next boot, with the
+state directory of the container that it was made for. Who goes takes back its own; what others keep busy is left
+without an owner, to the last one of that root. All of it happens under the lock `mounts`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Processes of a jail: who they are, since when, and how all of them get a signal. kill(2), sysctl(3) kern.proc."""
+"""Processes of a jail: who they are, since when, and how all of them get a signal.
+
+See kill(2), and sysctl(3) for kern.proc.
+"""
 
 from __future__ import annotations
 

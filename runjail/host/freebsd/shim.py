@@ -1,4 +1,4 @@
-"""What a containerd shim needs of FreeBSD beyond jails: to be a reaper, and the root file system's mounts."""
+"""What a containerd shim needs of FreeBSD beyond jails: reaping, and a root's mounts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Moving a container to another control group, limits and all: what an NRI plugin's `cgroupsPath` asks for."""
+"""Moving a container to another control group, limits and all.
+
+An NRI plugin's `cgroupsPath` asks for it.
+"""
 
 from __future__ import annotations
 

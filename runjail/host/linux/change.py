@@ -1,4 +1,4 @@
-"""What a step needs of its host, and what taking one back needs: see APPLY and UNDO in host.py."""
+"""What a step needs of Linux, and what taking one back needs: see APPLY and UNDO in host.py."""
 
 from __future__ import annotations
 

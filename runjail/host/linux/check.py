@@ -1,4 +1,4 @@
-"""What `runjail check` says about a Linux machine: one row a right, each tried in a process of its own."""
+"""What `runjail check` says about a Linux machine: a row a right, tried by a process each."""
 
 from __future__ import annotations
 

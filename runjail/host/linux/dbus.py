@@ -1,8 +1,9 @@
-"""Talking to systemd over D-Bus, by jeepney (pure Python), which is loaded only where a scope is asked for.
+"""Talking to systemd over D-Bus, by jeepney.
 
-Three ways lead to a manager: the system bus; systemd's own socket, without a bus between, where there is none (root
-only); and the bus of a user. The kernel says who we are (SASL EXTERNAL without a claim), so it works in user
-namespaces too, where our own number is not what the other side sees.
+That is pure Python, and loaded only where a scope is asked for. Three ways lead to a manager: the system bus; systemd's
+own socket, without a bus between, where there is none (root only); and the bus of a user. The kernel says who we are
+(SASL EXTERNAL without a claim), so it works in user namespaces too, where our own number is not what the other side
+sees.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Which devices the processes of a control group may open or make: the lists of v1, or a BPF program of v2.
+"""Which devices the processes of a control group may use: lists of v1, or a program of v2.
 
-The policy is put into force before the first process joins. It holds for everything that ever runs in the group.
+To use one is to open or to make it; the program is BPF. The policy is put into force before the first process joins. It
+holds for everything that ever runs in the group.
 """
 
 from __future__ import annotations

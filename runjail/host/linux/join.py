@@ -1,4 +1,4 @@
-"""How a process comes into a container whose processes are there already, and what they get to see of it.
+"""How a process comes into a container that runs, and what is seen of it there.
 
 Who shares a pid namespace with a process finds its root directory, descriptors and environment in /proc, as far as the
 kernel lets it: with the same user id when the process is dumpable (prctl(2)), always with CAP_SYS_PTRACE, which also

@@ -1,7 +1,7 @@
-"""libseccomp(3): a profile of config.json as a BPF program. Loaded only for containers that have a profile.
+"""libseccomp(3): a profile of config.json as a BPF program.
 
-The library knows the numbers of system calls on every architecture, and how to compare 64-bit arguments with 32-bit
-instructions. Through `_ctypes`, as `libc.py`.
+It is loaded only for containers that have a profile. The library knows the numbers of system calls on every
+architecture, and how to compare 64-bit arguments with 32-bit instructions. Through `_ctypes`, as `libc.py`.
 """
 
 from __future__ import annotations

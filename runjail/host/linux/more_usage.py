@@ -1,4 +1,7 @@
-"""What containerd's metrics have beyond runc's stats document: events of memory, RDMA, names of devices, swap on v2."""
+"""What containerd's metrics have beyond runc's stats document.
+
+These are events of memory, RDMA, names of devices, and swap on v2.
+"""
 
 from __future__ import annotations
 

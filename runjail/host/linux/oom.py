@@ -1,4 +1,7 @@
-"""Processes of a control group that were killed for want of memory: the kernel says when, and keeps count."""
+"""Processes of a control group that were killed for want of memory.
+
+The kernel says when, and keeps count.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Keeping the descendants of a process on Linux: prctl(2) PR_SET_CHILD_SUBREAPER, and proc(5) to find them."""
+"""Keeping the descendants of a process on Linux.
+
+By prctl(2) PR_SET_CHILD_SUBREAPER; proc(5) says who they are.
+"""
 
 from __future__ import annotations
 

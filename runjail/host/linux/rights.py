@@ -1,4 +1,4 @@
-"""What Linux refuses to whom: the hint of an error of `create`, where the kernel only says that it is not allowed."""
+"""What Linux refuses to whom: hints where the kernel only says that it is not allowed."""
 
 from __future__ import annotations
 

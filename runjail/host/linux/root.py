@@ -1,4 +1,4 @@
-"""The root of a Linux container: made a mount of its own, entered, and what it exchanges with other mounts.
+"""The root of a Linux container: made a mount, entered, and cut from other mounts.
 
 Mount events travel between the mounts of a peer group, also between mount namespaces. What happens here must never
 travel to the host: not the root's mounts when they are made, and not the end of the host's mounts in our namespace.

@@ -1,4 +1,4 @@
-"""A container in a transient scope of systemd's: made when init is there, limited as a unit, stopped at the end."""
+"""A container in a transient scope of systemd's: made when init is there, stopped at the end."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""Limits as properties of a systemd unit: systemd.resource-control(5), with what runc and crun make of config.json.
+"""Limits as properties of a systemd unit, as runc and crun make them of config.json.
 
-A property is (name, D-Bus signature, value). What systemd has no property for is written to the control group alone.
+See systemd.resource-control(5). A property is (name, D-Bus signature, value). What systemd has no property for is
+written to the control group alone.
 """
 
 from __future__ import annotations

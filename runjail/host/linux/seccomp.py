@@ -1,4 +1,4 @@
-"""seccomp(2): a filter for this process and its children, and one for a process of ours that is for one thing only."""
+"""seccomp(2): installing a filter, and one for a process of ours that does one thing only."""
 
 from __future__ import annotations
 

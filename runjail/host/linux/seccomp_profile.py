@@ -1,4 +1,4 @@
-"""linux.seccomp: the profile's program is made by `create`, and installed by every process that becomes a container's.
+"""linux.seccomp: the profile's program, made by `create`, installed by all who become programs.
 
 A program takes libseccomp tens of milliseconds, and most containers of a machine have the same profile. So programs
 are kept below the state root, by a digest of the profile, the library and the machine; the digest of its content comes

@@ -1,4 +1,4 @@
-"""AppArmor profiles and SELinux labels of programs: the kernel's security module takes them on at the next execve(2).
+"""AppArmor profiles and SELinux labels, which the next execve(2) takes on.
 
 They are written below /proc/self/attr while that is still the host's: a container could show us another /proc
 (CVE-2019-16884). Children inherit them, so who is cloned into a pid namespace later has them too.

@@ -1,4 +1,4 @@
-"""systemd's manager as far as a container needs it: start, change and stop one scope, and know it again."""
+"""systemd's manager: start, change and stop one scope, and know it again."""
 
 from __future__ import annotations
 

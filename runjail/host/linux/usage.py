@@ -1,6 +1,7 @@
-"""What a container used, as runc's stats document (its types/events.go): read from the files of its control group.
+"""What a container used, as runc's stats document: from the files of its control group.
 
-Numbers that the kernel does not have here are 0 or left out, as in runc's. Times are in nanoseconds, sizes in bytes.
+See its types/events.go. Numbers that the kernel does not have here are 0 or left out, as in runc's. Times are in
+nanoseconds, sizes in bytes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""/etc/hosts, /etc/hostname and /etc/resolv.conf of a container made of an image, as podman makes them.
+"""/etc/hosts, /etc/hostname and /etc/resolv.conf of an image's container, as podman makes them.
 
 They are files of the bundle, mounted one by one: the image's own stay as they are below, and no layer that is made of
 the container has them. Forms: hosts(5), resolv.conf(5).

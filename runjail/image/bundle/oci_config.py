@@ -1,7 +1,8 @@
-"""From an image config to config.json (image-spec, conversion.md), for what FreeBSD and Linux hosts can run.
+"""From an image config to config.json, for what FreeBSD and Linux hosts can run.
 
-A FreeBSD image gets a jail with devfs. A Linux image gets linprocfs and linsysfs from a FreeBSD host, and from a Linux
-host what runc's users are used to. The image is not trusted: it says what to run and as whom, never what it may do.
+See image-spec, conversion.md. A FreeBSD image gets a jail with devfs. A Linux image gets linprocfs and linsysfs from a
+FreeBSD host, and from a Linux host what runc's users are used to. The image is not trusted: it says what to run and as
+whom, never what it may do.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Bundles that belong to the store: made for `run --image`, taken back with their container, or by prune.
+"""Bundles that belong to the store: made for `run --image`, taken back by delete or prune.
 
 A bundle and the root that it shows have one name. The root's properties say for which state directory they are, so
 whoever prunes can ask (`container`, through `cli`) whether the container there was made of this bundle: the same id may

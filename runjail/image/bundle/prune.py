@@ -1,4 +1,7 @@
-"""Making room: what no name leads to and nothing uses. A layer or root in use is never destroyed; the store refuses."""
+"""Making room: what no name leads to and nothing uses.
+
+A layer or root in use is never destroyed; the store refuses.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""From an image to layers in the store: who may use it, then what is missing (image-spec, layer.md; design: Images)."""
+"""From an image to layers in the store: who may use it, then what is missing.
+
+See image-spec, layer.md.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Who an image's `User` is, by the image's own /etc/passwd and /etc/group: the host's users mean nothing there.
+"""Who an image's `User` is, by the image's own /etc/passwd and /etc/group.
 
-Files are found and read below the root's descriptor. They are the image's: what is no entry is passed over, and no
-more is read than a system's files would have. Rules: image-spec config.md (User) and conversion.md.
+The host's users mean nothing there. Files are found and read below the root's descriptor. They are the image's: what is
+no entry is passed over, and no more is read than a system's files would have. Rules: image-spec config.md (User) and
+conversion.md.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""Which blobs were seen to hold a layer, and by whose key: why a layer in the store is no way around authorisation.
+"""Which blobs were seen to hold a layer, and by whose key.
 
-diffIDs stand in the config, for everybody to read. So whoever writes manifests could name the diffIDs of somebody
-else's encrypted image beside any other blobs, or wrap a key of their own for it, and get the datasets that were
-unpacked for the owner of the real key. A layer in the store is therefore only used with a blob, and a key, that gave
-this very content once: either it was written down when it did, or it has to be shown now.
+So a layer in the store is no way around authorisation. diffIDs stand in the config, for everybody to read. So whoever
+writes manifests could name the diffIDs of somebody else's encrypted image beside any other blobs, or wrap a key of
+their own for it, and get the datasets that were unpacked for the owner of the real key. A layer in the store is
+therefore only used with a blob, and a key, that gave this very content once: either it was written down when it did, or
+it has to be shown now.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Blobs and images by digest: the content store, layouts and archives, and what makes new content from old."""
+"""Blobs and images by digest: the content store, layouts, archives, and new content from old."""

@@ -1,7 +1,7 @@
-"""Encrypting and decrypting images: new layers, and new documents from the manifest up (containers/ocicrypt, imgcrypt).
+"""Encrypting and decrypting images: new layers, and new documents from the manifest up.
 
-A manifest that changes becomes an OCI one, docker's types are mapped to OCI's. Everything else in it stays, unknown
-members included.
+See containers/ocicrypt, imgcrypt. A manifest that changes becomes an OCI one, docker's types are mapped to OCI's.
+Everything else in it stays, unknown members included.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""A root file system as an image of one layer: FreeBSD's base.txz, a debootstrap directory, a jail somebody built."""
+"""A root file system as an image of one layer.
+
+It may be FreeBSD's base.txz, a debootstrap directory, or a jail somebody built.
+"""
 
 from __future__ import annotations
 

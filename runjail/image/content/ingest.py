@@ -1,4 +1,4 @@
-"""Blobs on their way into a ContentStore: written beside, hashed as they come, renamed when they are whole."""
+"""Blobs on their way into a ContentStore: written beside, hashed, renamed when whole."""
 
 from __future__ import annotations
 

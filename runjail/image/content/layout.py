@@ -1,7 +1,7 @@
-"""Reading an OCI layout: `oci-layout`, `index.json` and `blobs/ALGORITHM/ENCODED` (image-spec, image-layout.md).
+"""Reading an OCI layout: `oci-layout`, `index.json` and `blobs/ALGORITHM/ENCODED`.
 
-The directory may come from anybody: names of files are made from checked digests only, links are not followed, and
-what is read as a document is verified.
+See image-spec, image-layout.md. The directory may come from anybody: names of files are made from checked digests only,
+links are not followed, and what is read as a document is verified.
 """
 
 from __future__ import annotations

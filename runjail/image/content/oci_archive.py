@@ -1,4 +1,7 @@
-"""OCI layouts in a tar file: `oci-archive`. Reading takes any compression, also FreeBSD's `.txz`; writing is plain."""
+"""OCI layouts in a tar file: `oci-archive`.
+
+Reading takes any compression, also FreeBSD's `.txz`; writing is plain.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""The files of a tar archive, read where they are. A compressed archive is unpacked once, into one file without a name.
+"""The files of a tar archive, read where they are.
 
-Nothing that the archive says becomes a path of ours: names are looked up in a table, links too.
+A compressed archive is unpacked once, into one file without a name. Nothing that the archive says becomes a path of
+ours: names are looked up in a table, links too.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""AES_256_CTR_HMAC_SHA256: AES-256 in counter mode, then HMAC-SHA256 over the ciphertext under the same key.
+"""AES_256_CTR_HMAC_SHA256: AES-256 in counter mode, then HMAC-SHA256 with the same key.
 
 There is no framing: ciphertext is as long as plaintext. The HMAC covers neither the nonce nor the other options.
 """

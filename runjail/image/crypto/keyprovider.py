@@ -1,7 +1,8 @@
-"""Key providers: programs and services that wrap layer keys in their own way (ocicrypt's docs/keyprovider.md).
+"""Key providers: programs and services that wrap layer keys in their own way.
 
-A provider gets one JSON document, which holds all key parameters of the caller, and answers with one. A program has
-them on standard input and output and ends with exit status 0; a service is called in `keyprovider_grpc`.
+See ocicrypt's docs/keyprovider.md. A provider gets one JSON document, which holds all key parameters of the caller, and
+answers with one. A program has them on standard input and output and ends with exit status 0; a service is called in
+`keyprovider_grpc`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Which key providers there are: the file that OCICRYPT_KEYPROVIDER_CONFIG names (ocicrypt's docs/keyprovider.md).
+"""Which key providers there are: the file of OCICRYPT_KEYPROVIDER_CONFIG.
 
-It is JSON: `{"key-providers": {NAME: {"cmd": {"path", "args"}}}}`, or `"grpc": "host:port"` with an optional
-`"grpc-tls"`.
+See ocicrypt's docs/keyprovider.md. It is JSON: `{"key-providers": {NAME: {"cmd": {"path", "args"}}}}`, or `"grpc":
+"host:port"` with an optional `"grpc-tls"`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Key providers that are gRPC services: `keyprovider.KeyProviderService` of ocicrypt's keyprovider.proto.
+"""Key providers that are gRPC services: ocicrypt's `keyprovider.KeyProviderService`.
 
-Its messages have one field, bytes with number 1, that holds the JSON document, and nothing else is taken for one.
+See its keyprovider.proto. Its messages have one field, bytes with number 1, that holds the JSON document, and nothing
+else is taken for one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Encrypting and decrypting whole blobs, in two passes when decrypting: nothing is emitted before all is verified.
+"""Encrypting and decrypting whole blobs: nothing is emitted before all is verified.
 
-ocicrypt emits plaintext while it reads and tells at the end whether it was genuine. Size, digest and HMAC are over the
-ciphertext, so one pass checks them all; the second pass, over the same open file, decrypts.
+Decrypting takes two passes. ocicrypt emits plaintext while it reads and tells at the end whether it was genuine. Size,
+digest and HMAC are over the ciphertext, so one pass checks them all; the second pass, over the same open file,
+decrypts.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""Layer keys in a descriptor's annotations: opening them, making them, adding recipients (containers/ocicrypt).
+"""Layer keys in a descriptor's annotations: opening them, making them, adding recipients.
 
-`unwrap` is the authorisation check: who can unwrap a layer's private options may use the layer. Annotations are
-hostile: a packet that cannot be read is passed over, and why is part of the error when nothing else opens the layer.
-How far a packet came once a key was tried on it is never told: who can edit a manifest and sees errors would ask again
-and again, each time with another byte changed, until the key is known (Bleichenbacher 1998, Vaudenay 2002).
+See containers/ocicrypt. `unwrap` is the authorisation check: who can unwrap a layer's private options may use the
+layer. Annotations are hostile: a packet that cannot be read is passed over, and why is part of the error when nothing
+else opens the layer. How far a packet came once a key was tried on it is never told: who can edit a manifest and sees
+errors would ask again and again, each time with another byte changed, until the key is known (Bleichenbacher 1998,
+Vaudenay 2002).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What describes one encrypted layer: private options, which are wrapped for recipients, and public ones.
+"""What describes one encrypted layer: private options, wrapped for recipients, and public ones.
 
 Both are the JSON objects of ocicrypt's blockcipher package. Key material goes around in its parameter maps: a name,
 e.g. `privkeys`, and the values given for it; passwords are a second list of the same length, None where there is none.

@@ -1,8 +1,9 @@
-"""Layer keys wrapped for OpenPGP keys: `org.opencontainers.image.enc.keys.pgp`, as ocicrypt's keywrap/pgp makes them.
+"""Layer keys wrapped for OpenPGP keys: `org.opencontainers.image.enc.keys.pgp`.
 
-A packet is a binary OpenPGP message: one encrypted session key (version 3) for each recipient, then data encrypted with
-AES-256 under integrity protection, a literal of text inside, neither compressed nor signed. gpg(1) does the work, with
-a home directory of its own, of which nothing stays: no key, no agent, no file.
+They are made as ocicrypt's keywrap/pgp makes them. A packet is a binary OpenPGP message: one encrypted session key
+(version 3) for each recipient, then data encrypted with AES-256 under integrity protection, a literal of text inside,
+neither compressed nor signed. gpg(1) does the work, with a home directory of its own, of which nothing stays: no key,
+no agent, no file.
 
 Secret keys and passwords reach gpg through its standard input. The agent that gpg starts keeps imported keys in its
 home as they came: under their password, or in the clear when they have none, in a directory that only we can enter.

@@ -1,4 +1,7 @@
-"""The outside of OpenPGP data (RFC 4880 section 4): which packets there are, and for which keys. gpg does the rest."""
+"""The outside of OpenPGP data: which packets there are, and for which keys.
+
+See RFC 4880, section 4. gpg does the rest.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Layer keys wrapped for RSA keys in PKCS#11 modules: `…enc.keys.pkcs11`, as ocicrypt's keywrap/pkcs11 makes them.
+"""Layer keys wrapped for RSA keys in PKCS#11 modules: `…enc.keys.pkcs11`.
 
-A packet is JSON: for each recipient the options encrypted with RSA-OAEP, there is no session key between. So the key
-has to be large enough: 193 bytes of options do not fit into 2048 bits with SHA-256.
+They are made as ocicrypt's keywrap/pkcs11 makes them. A packet is JSON: for each recipient the options encrypted with
+RSA-OAEP, there is no session key between. So the key has to be large enough: 193 bytes of options do not fit into 2048
+bits with SHA-256.
 """
 
 from __future__ import annotations

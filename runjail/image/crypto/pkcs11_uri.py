@@ -1,7 +1,7 @@
-"""PKCS#11 URIs (RFC 7512), the key files that hold them, and the policy about which modules may be loaded.
+"""PKCS#11 URIs, the key files that hold them, and which modules may be loaded.
 
-A key file is YAML: `pkcs11: {uri: "pkcs11:token=…;object=…?pin-source=…"}` and, when the module needs environment
-variables, `module: {env: {NAME: value}}`. The policy is `OCICRYPT_CONFIG`, a YAML file too.
+See RFC 7512. A key file is YAML: `pkcs11: {uri: "pkcs11:token=…;object=…?pin-source=…"}` and, when the module needs
+environment variables, `module: {env: {NAME: value}}`. The policy is `OCICRYPT_CONFIG`, a YAML file too.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Applying the entries of a layer below a directory (image-spec, layer.md; what must not happen: design, Images).
+"""Applying the entries of a layer below a directory.
 
-An existing directory keeps its children and takes new attributes. Anything else that is in the way is removed, and what
-comes is made anew (O_EXCL): no existing file is ever written to or changed, because stores share files between layers.
-Hard links therefore leave the attributes of their file alone. Owner, then extended attributes, then mode, then times:
-each one can undo the one before. The times of directories come last of all.
+See image-spec, layer.md. An existing directory keeps its children and takes new attributes. Anything else that is in
+the way is removed, and what comes is made anew (O_EXCL): no existing file is ever written to or changed, because stores
+share files between layers. Hard links therefore leave the attributes of their file alone. Owner, then extended
+attributes, then mode, then times: each one can undo the one before. The times of directories come last of all.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Fields of tar headers: numbers, and the pax records that we use (POSIX.1's, star's, GNU's and libarchive's keys)."""
+"""Fields of tar headers: numbers, and the pax records that we use.
+
+The records are POSIX.1's, star's, GNU's and libarchive's.
+"""
 
 from __future__ import annotations
 

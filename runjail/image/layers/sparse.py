@@ -1,7 +1,7 @@
-"""Maps of sparse files: which parts of a file an archive holds. GNU's formats: old, and pax 0.0, 0.1 and 1.0.
+"""Maps of sparse files: which parts of a file an archive holds.
 
-A map is a list of (offset, length), in bytes, rising and without overlap; the holes between are not in the archive.
-GNU tar manual, "Storing Sparse Files".
+The formats are GNU's: old, and pax 0.0, 0.1 and 1.0. A map is a list of (offset, length), in bytes, rising and without
+overlap; the holes between are not in the archive. GNU tar manual, "Storing Sparse Files".
 """
 
 from __future__ import annotations

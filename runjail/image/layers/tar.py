@@ -1,6 +1,7 @@
-"""Reading tar archives as a stream: ustar, pax, GNU and V7 headers, with the long names, sparse maps and attributes.
+"""Reading tar archives as a stream: ustar, pax, GNU and V7 headers.
 
-Names are bytes. What a header says is checked for being possible, not for being harmless: `apply` confines it.
+An entry comes with its long names, sparse map and attributes. Names are bytes. What a header says is checked for being
+possible, not for being harmless: `apply` confines it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A directory tree as a tar stream: sorted, numeric owners, times in nanoseconds, links, extended attributes.
+"""A directory tree as a tar stream: sorted, numeric owners, links, extended attributes.
 
-Equal trees give equal bytes. It stays on one file system, so the devfs of a running jail is not in it; devices and
-sockets are left out. Nothing is followed, and everything is opened below the directory above it.
+Times are in nanoseconds. Equal trees give equal bytes. It stays on one file system, so the devfs of a running jail is
+not in it; devices and sockets are left out. Nothing is followed, and everything is opened below the directory above it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Writing tar archives: ustar headers, and pax records for what does not fit (POSIX.1 pax; star's key for xattrs).
+"""Writing tar archives: ustar headers, and pax records for what does not fit.
 
-Equal arguments give equal bytes. Users and groups are numbers only.
+The records are POSIX.1's, and star's for extended attributes. Equal arguments give equal bytes. Users and groups are
+numbers only.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Directories below a root that a layer decides about: found, made, emptied, and restored, by descriptors alone.
+"""Directories that a layer decides about: found, made, emptied, restored, by descriptors alone.
 
 Every step opens one component below an open directory and follows no link. Links are read and walked here, inside the
 root: absolute ones and `..` start again at the root, or stop at it. A *real* path is relative to the root and has no

@@ -1,7 +1,7 @@
-"""Authorization of requests: Basic, and Bearer tokens of a token server (distribution's token and OAuth2 pages).
+"""Authorization of requests: Basic, and Bearer tokens of a token server.
 
-`Authenticator.flow` is a generator without I/O: it yields requests and is sent what came of them. Whoever runs it
-sends them, follows their redirects, and takes the answer to the last one.
+See distribution's token and OAuth2 pages. `Authenticator.flow` is a generator without I/O: it yields requests and is
+sent what came of them. Whoever runs it sends them, follows their redirects, and takes the answer to the last one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The border to urllib3: one request out, one answer in. Its exceptions end here, and no other module imports it."""
+"""The border to urllib3: one request out, one answer in.
+
+Its exceptions end here, and no other module imports it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One server that speaks the distribution protocol: its scheme, redirects, authorization, retries and refusals."""
+"""One server of the distribution protocol: scheme, redirects, authorization, retries, refusals."""
 
 from __future__ import annotations
 

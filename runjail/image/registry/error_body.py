@@ -1,4 +1,7 @@
-"""What registries say when they refuse: `{"errors": [{"code", "message"}]}` (distribution-spec, Error Codes)."""
+"""What registries say when they refuse: `{"errors": [{"code", "message"}]}`.
+
+See distribution-spec, Error Codes.
+"""
 
 from __future__ import annotations
 

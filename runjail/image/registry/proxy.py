@@ -1,4 +1,7 @@
-"""Which proxy the environment names for a URL: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, in either case."""
+"""Which proxy the environment names for a URL.
+
+The variables are HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, in either case.
+"""
 
 from __future__ import annotations
 

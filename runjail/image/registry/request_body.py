@@ -1,4 +1,7 @@
-"""A part of an open file as a request's body: read as it is sent, from its start as often as it has to be."""
+"""A part of an open file as a request's body, read as it is sent.
+
+It is read from its start as often as it has to be.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trying again: exponential back-off with jitter, bounded, and in the server's own rhythm where it names one."""
+"""Trying again: exponential back-off with jitter, bounded, in the server's rhythm if it has one."""
 
 from __future__ import annotations
 

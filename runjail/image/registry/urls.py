@@ -1,8 +1,8 @@
-r"""URLs: the one parser of what registries name, whose result is also what the client connects to and sends.
+r"""URLs: the one parser of what registries name.
 
-Two parsers that read one URL differently send secrets to a host that nobody checked (`http://A\@B/` is A to browsers
-and B to RFC 3986). So an authority that anybody could read in two ways is refused, and the rest is sent byte for byte,
-because signatures cover it.
+Its result is also what the client connects to and sends. Two parsers that read one URL differently send secrets to a
+host that nobody checked (`http://A\@B/` is A to browsers and B to RFC 3986). So an authority that anybody could read in
+two ways is refused, and the rest is sent byte for byte, because signatures cover it.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Two plugins that come with runjail, each a program of its own: what a plugin of yours could look like."""
+"""Two plugins that come with runjail, each a program: what a plugin of yours could look like."""
