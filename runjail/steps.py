@@ -5,7 +5,8 @@ anything, and may write a second one with facts it only learns afterwards. `dele
 notes backwards; undoing something that is not there is success.
 
 Steps with `inside = True` are performed by the container's own init, in its new namespaces (Linux only: a jail's
-mounts are made from the host). Steps with `with_init = True` are performed by the creator when init waits to go in.
+mounts are made from the host). Steps with `with_init = True` are performed by the creator when init waits to go in,
+those with `between = True` by the creator too, while init waits where they stand among its own.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ Property = tuple[str, str, object]  # name, D-Bus signature, value; an array is 
 
 
 class Step(Record):
-    """Base of all steps. with_init: performed as soon as init is there, which waits for it."""
+    """Base of all steps. with_init: performed as soon as init is there, which waits for it. between: see above."""
 
     inside = False
     with_init = False
+    between = False
 
 
 class RctlRules(Step):
@@ -168,7 +170,7 @@ class CreateNamespaces(Step):
     """The Linux form of a jail. new: namespace types to create; join: (type, path) to enter.
 
     pid is entered by fork, the rest by the child itself. propagation: of the root mount ("" is private). bundle: its
-    directory; a root in it is left as it was found.
+    directory; a root in it is left as it was found. time_offsets: clock, seconds, nanoseconds.
     """
 
     inside = True
@@ -179,6 +181,14 @@ class CreateNamespaces(Step):
     propagation: str = ""
     readonly: bool = False
     bundle: str = ""
+    time_offsets: tuple[tuple[str, int, int], ...] = ()
+
+
+class NetDevices(Step):
+    """Interfaces of ours that go into init's network namespace (Linux): name here, name inside."""
+
+    between = True
+    devices: tuple[tuple[str, str], ...]
 
 
 class DeviceNodes(Step):

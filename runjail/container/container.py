@@ -119,7 +119,8 @@ class Container:
         """Return the container's own process, of config.json as create kept it."""
         from runjail.spec.parse import parse_process
 
-        return parse_process(jsonio.loads(self.config())["process"], self.host.os)
+        config = jsonio.loads(self.config())
+        return parse_process(config["process"], self.host.os, config.get("linux"))
 
     # -- files
 

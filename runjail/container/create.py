@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from runjail.container.container import Container, Runtime
     from runjail.spec.model import Hooks, Spec
-    from runjail.steps import Plan
+    from runjail.steps import Plan, Step
 
 
 class Request(Record):
@@ -159,7 +159,7 @@ def _build(
     for step in plan.steps if log.debugging() else ():
         log.debug(f"container {container.id}: {step!r}")
     for step in plan.steps:
-        if not (step.inside or step.with_init):
+        if not (step.inside or step.with_init or step.between):
             container.host.apply(step, host_state, container.note)
     gate = init.listen_at_gate(container)
     parent, child = pair()
@@ -181,7 +181,9 @@ def _build(
     for step in plan.steps:
         if step.with_init:
             container.host.apply(step, host_state, container.note)
-    _sync_with_init(container, spec.hooks, joined)
+    _sync_with_init(container, spec.hooks, joined, [step for step in plan.steps if step.between])
+    if process.is_scheduled():
+        container.host.schedule(host_state.pid, process)
     if request.pid_file:
         write_pid(container.directory(), request.pid_file, host_state.pid)
     container.state.creator = None
@@ -199,12 +201,19 @@ def _know(container: Container) -> None:
     container.save()
 
 
-def _sync_with_init(container: Container, listed: Hooks, joined: Joining) -> None:
-    """Let init go to its place before the gate; hooks run on its way, while the container is not locked."""
+def _sync_with_init(container: Container, listed: Hooks, joined: Joining, between: list[Step]) -> None:
+    """Let init go to its place before the gate; hooks run on its way, while the container is not locked.
+
+    between: what we do for it when it asks for that.
+    """
     link = joined.link
     state = state_document(container, "creating")
     hooked = listed.prestart or listed.create_runtime or listed.create_container
     link.send(go=[container.host_state.cgroup, container.host_state.devices])  # a scope has them since init was forked
+    for step in between:
+        link.expect("waiting")
+        container.host.apply(step, container.host_state, container.note)
+        link.send(done=True)
     if not hooked:
         link.send(confine=state)  # it need not wait for us
     link.expect("isolated")  # so far nobody inside can stop it, and mounts may take their time

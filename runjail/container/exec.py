@@ -29,6 +29,11 @@ REFUSALS = {
     "paused": "cannot exec in a paused container (use --ignore-paused to override)",
     "stopped": "cannot exec in a stopped container",
 }
+# What a process has from config.json where it does not say otherwise, as with runc; some of it is of the linux section
+MORE = (
+    *(b"apparmorProfile", b"selinuxLabel", b"scheduler", b"ioPriority", b"execCPUAffinity"),
+    *(b"personality", b"memoryPolicy"),
+)
 
 
 class Request(Record):
@@ -77,6 +82,8 @@ def execute(
             console.send(terminal, master)
         if request.process.oom_score_adj is not None:
             container.host.set_oom_score(joined.pid, request.process.oom_score_adj)
+        if first := request.process.exec_cpus[0]:
+            container.host.set_cpus(joined.pid, first, "initial")
         parent.send(go=True)
         _sync_with_child(request, container, joined, before)
     except BaseException:
@@ -97,6 +104,7 @@ def exec_in_place(request: Request, runtime: Runtime) -> NoReturn:
     master, slave = container.host.open_console(request.process, container.host_state) if terminal else (-1, -1)
     if terminal:
         console.send(terminal, master)
+    _schedule(request.process, container, os.getpid())  # inside nobody may
     env = _enter(request, container, [], slave)
     path = program.find(request.process)
     program.lead(slave >= 0)
@@ -117,9 +125,9 @@ def _find(request: Request, runtime: Runtime) -> Container:
 
 
 def _complete(process: Process, container: Container) -> Process:
-    """Give a process that does not name its capabilities, oomScoreAdj or labels the container's own, as runc does."""
+    """Give a process the container's own capabilities, oomScoreAdj, labels and scheduling where it names none."""
     named = process.capabilities is not None and process.oom_score_adj is not None
-    if named and not _has_labels(container.config()):
+    if named and not _has_more(container.config()):
         return process
     own = container.process()
     return process.replace(
@@ -127,12 +135,17 @@ def _complete(process: Process, container: Container) -> Process:
         oom_score_adj=own.oom_score_adj if process.oom_score_adj is None else process.oom_score_adj,
         apparmor_profile=process.apparmor_profile or own.apparmor_profile,
         selinux_label=process.selinux_label or own.selinux_label,
+        scheduler=process.scheduler or own.scheduler,
+        io_priority=process.io_priority or own.io_priority,
+        exec_cpus=process.exec_cpus if any(process.exec_cpus) else own.exec_cpus,
+        personality=own.personality,
+        memory_policy=own.memory_policy,
     )
 
 
-def _has_labels(config: bytes) -> bool:
-    """Say whether a config.json may name security labels: most do not, and parsing it takes a millisecond."""
-    return b'"apparmorProfile"' in config or b'"selinuxLabel"' in config
+def _has_more(config: bytes) -> bool:
+    """Say whether a config.json may name something of MORE: most do not, and parsing it takes a millisecond."""
+    return any(b'"%s"' % name in config for name in MORE)
 
 
 def _connect(request: Request, terminal: _socket.socket | None) -> _socket.socket | None:
@@ -149,6 +162,7 @@ def _sync_with_child(request: Request, container: Container, joined: Joining, be
     link = joined.link
     try:
         joined.expect("ready")
+        _schedule(request.process, container, joined.pid)
         before(joined.pid)
         if request.pid_file:
             write_pid(container.directory(), request.pid_file, joined.pid)
@@ -162,6 +176,14 @@ def _sync_with_child(request: Request, container: Container, joined: Joining, be
         _remove_pid_file(request.pid_file)
         raise
     link.close()
+
+
+def _schedule(process: Process, container: Container, pid: int) -> None:
+    """Give a process that is inside, and has forked for the last time, its turns at CPUs and disks."""
+    if process.is_scheduled():
+        container.host.schedule(pid, process)
+    if process.exec_cpus[1]:
+        container.host.set_cpus(pid, process.exec_cpus[1], "final")
 
 
 def _remove_pid_file(path: str) -> None:

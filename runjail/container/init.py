@@ -1,7 +1,8 @@
 """The container's init between fork and execve.
 
-It talks to `create` over a link (go, isolated, confine, parked), then waits at the gate for `start`. Once it is inside
-the container it runs only code that is loaded already. Its pid is the container's pid from its first instant.
+It talks to `create` over a link (go, waiting, done, isolated, confine, parked), then waits at the gate for `start`.
+Once it is inside the container it runs only code that is loaded already. Its pid is the container's pid from its first
+instant.
 """
 
 from __future__ import annotations
@@ -92,6 +93,9 @@ def _enter(launch: InitConfig) -> None:
     for step in launch.plan.steps:
         if step.inside:
             host.apply(step, host_state, container.note)
+        elif step.between:
+            link.send(waiting=True)
+            link.expect("done")
     link.send(isolated=True)
     state = link.expect("confine")["confine"]
     if launch.hooks:

@@ -128,6 +128,9 @@ def _run_inside(container: Container, listed: tuple[Hook, ...]) -> None:
             container.host.set_oom_score(joined.pid, process.oom_score_adj)
         parent.send(go=True)
         joined.expect("begun")
+        if process.is_scheduled():
+            container.host.schedule(joined.pid, process)
+            parent.send(scheduled=True)
         limited = all(hook.timeout for hook in listed)  # else they may take as long as they like
         parent.expect("done", seconds=sum(hook.timeout or 0 for hook in listed) + ANSWER_SECONDS if limited else 0)
     finally:
@@ -154,6 +157,8 @@ def _be_hooked(
     joining.appear(container.host, link)
     program.lead(False)
     link.send(begun=True)
+    if process.is_scheduled():
+        link.expect("scheduled")
     hooks.run("startContainer", tuple(hook.replace(env=hook.env or env) for hook in listed), state)
     link.send(done=True)
 

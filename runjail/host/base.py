@@ -125,6 +125,12 @@ if TYPE_CHECKING:  # a start without this class is 20 us shorter
         def set_oom_score(self, pid: int, score: int) -> None:
             """Set oom_score_adj of a child that has not entered the container yet."""
 
+        def schedule(self, pid: int, process: Process) -> None:
+            """Give a child that has appeared inside the scheduler and I/O priority that `process` asks for, if any."""
+
+        def set_cpus(self, pid: int, cpus: tuple[int, ...], when: str) -> None:
+            """Let a child run on these CPUs only. when: "initial" or "final", the field of execCPUAffinity."""
+
         def label_program(self, process: Process) -> None:
             """*child* Have the program run under its security labels. Before the container is entered."""
 

@@ -61,9 +61,9 @@ def _linux_options() -> frozenset[str]:
 
 def _linux() -> dict[str, Any]:
     """Return what is of Linux; a capability is of the kernel's, and one that it lacks is warned of."""
-    from runjail.spec import capabilities, seccomp
+    from runjail.spec import capabilities, scheduling, seccomp
     from runjail.spec.linux import NAMESPACES
-    from runjail.spec.model import Process
+    from runjail.spec.model import Linux, Process
 
     return {
         "apparmor": {"enabled": "apparmor_profile" in Process._fields},
@@ -71,6 +71,9 @@ def _linux() -> dict[str, Any]:
         "cgroup": CGROUP,
         "namespaces": list(NAMESPACES),
         "capabilities": [f"CAP_{name}" for name in capabilities.NAMES],
+        "memoryPolicy": {"modes": list(scheduling.MEMORY_MODES), "flags": list(scheduling.MEMORY_FLAGS)},
+        "netDevices": {"enabled": "net_devices" in Linux._fields},
+        "intelRdt": {"enabled": "intel_rdt" in Linux._fields},
         "seccomp": {
             "enabled": True,
             "actions": list(seccomp.ACTIONS),

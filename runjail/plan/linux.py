@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runjail.spec.model import Linux, Spec
 
-NAMESPACES = ("pid", "network", "mount", "ipc", "uts", "cgroup")  # in the order in which they are shown
+NAMESPACES = ("pid", "network", "mount", "ipc", "uts", "cgroup", "time")  # in the order in which they are shown
 USUAL = ("pid", "mount", "uts", "ipc")
 NODES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
 LINKS = (
@@ -50,6 +50,8 @@ def plan_steps(
         made.append(nodes)
     elif linux.devices:
         problems.append("linux.devices: need a tmpfs on /dev to be made in")
+    if linux.net_devices:  # before the sysctls, some of which are an interface's
+        made.append(_net_devices(linux, namespaces, problems))
     if linux.sysctl:
         made.append(_sysctls(linux, namespaces, problems))
     # A read-only /dev or other tmpfs has to be filled first
@@ -119,6 +121,7 @@ def _namespaces(spec: Spec, bundle: str, problems: list[str]) -> steps.CreateNam
         propagation=spec.linux.rootfs_propagation,
         readonly=spec.root.readonly,
         bundle=bundle,
+        time_offsets=spec.linux.time_offsets,
     )
 
 
@@ -132,6 +135,12 @@ def _nodes(linux: Linux, problems: list[str]) -> steps.DeviceNodes:
         mode = 0o666 if device.mode is None else device.mode
         nodes[path] = (path, device.type, device.major, device.minor, mode, device.uid, device.gid)
     return steps.DeviceNodes(tuple(nodes.values()), LINKS)
+
+
+def _net_devices(linux: Linux, namespaces: steps.CreateNamespaces, problems: list[str]) -> steps.NetDevices:
+    if "network" not in (*namespaces.new, *(kind for kind, _ in namespaces.join)):
+        problems.append("linux.netDevices: needs a network namespace of the container's own")
+    return steps.NetDevices(linux.net_devices)
 
 
 def _sysctls(linux: Linux, namespaces: steps.CreateNamespaces, problems: list[str]) -> steps.Sysctls:

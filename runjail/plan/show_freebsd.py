@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from runjail import steps
 from runjail.plan.quoting import comment, conf_value, shell_line
+from runjail.plan.show_process import scheduling
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -168,4 +169,5 @@ def _process(process: Process | None, name: str) -> list[str]:
     user = process.user
     lines = [comment(f"as user {user.uid}, group {user.gid}, which jexec cannot do by number")] if user.uid else []
     lines += [f"# limit {limit.type}: {limit.soft}, at most {limit.hard}" for limit in process.rlimits]
+    lines += [f"# {words}" for words in scheduling(process)]
     return [*lines, shell_line("env", "-i", *process.env, "/usr/sbin/jexec", "-d", process.cwd, name, *process.args)]

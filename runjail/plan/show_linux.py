@@ -5,6 +5,7 @@ from __future__ import annotations
 from runjail import steps
 from runjail.plan.device_rules import words
 from runjail.plan.quoting import shell_line
+from runjail.plan.show_process import scheduling
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ def write_list(plan: steps.Plan, spec: Spec) -> str:
         where = "inside " if step.inside else "outside"
         lines.append(f"{number:3} {where} {_RENDERERS[type(step)](step)}")
     if spec.process:
+        lines += [f"    with    {words}" for words in scheduling(spec.process)]
         lines.append(f"    then    {shell_line(*spec.process.args)}")
     return "\n".join("".join(c if c.isprintable() else repr(c)[1:-1] for c in line) for line in lines) + "\n"
 
@@ -48,6 +50,7 @@ def _namespaces(step: steps.CreateNamespaces) -> str:
     said += [f"hostname {step.hostname}"] * bool(step.hostname) + [f"domainname {step.domainname}"] * bool(
         step.domainname
     )
+    said += [f"{clock} {seconds} s {nanos} ns ahead" for clock, seconds, nanos in step.time_offsets]
     return ", ".join(said + ["root read-only"] * step.readonly)
 
 
@@ -80,6 +83,10 @@ def _seccomp(step: steps.SeccompFilter) -> str:
     return f"seccomp filter: {step.profile.default} but for {calls} system calls"
 
 
+def _net_devices(step: steps.NetDevices) -> str:
+    return "interfaces " + " ".join(name if name == inside else f"{name} as {inside}" for name, inside in step.devices)
+
+
 def _sysctls(step: steps.Sysctls) -> str:
     return "sysctl " + " ".join(f"{key}={value}" for key, value in step.values)
 
@@ -91,6 +98,7 @@ _RENDERERS: dict[type[steps.Step], Callable[..., str]] = {
     steps.Mount: _mount,
     steps.DeviceNodes: _nodes,
     steps.MaskPaths: _conceal,
+    steps.NetDevices: _net_devices,
     steps.SeccompFilter: _seccomp,
     steps.SecurityLabels: _labels,
     steps.Sysctls: _sysctls,

@@ -15,12 +15,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runjail.spec.reader import Reader
 
-NAMESPACES = ("pid", "network", "mount", "ipc", "uts", "cgroup")
-OUT_OF_REACH = ("user", "time")
+NAMESPACES = ("pid", "network", "mount", "ipc", "uts", "cgroup", "time")
+OUT_OF_REACH = ("user",)
 PROPAGATION = ("private", "shared", "slave", "unbindable", "rprivate", "rshared", "rslave", "runbindable")
 
 # Known properties that this host does not apply: a value other than nothing is an error (runtime-spec, create)
-UNSUPPORTED = ("uidMappings", "gidMappings", "timeOffsets", "netDevices", "memoryPolicy", "intelRdt")
+UNSUPPORTED = ("uidMappings", "gidMappings", "intelRdt")
+CLOCKS = ("monotonic", "boottime")
+LONGEST_NAME = 15  # of an interface: IFNAMSIZ less one
 
 # Beginnings of the kernel settings that belong to one namespace; any other would change the whole machine
 SETTINGS = {
@@ -36,8 +38,6 @@ def read_linux(linux: Reader) -> Linux:
     for key in UNSUPPORTED:
         if linux.values.get(key):
             linux.refuse("is not supported", key)
-    if linux.section("personality").values.get("domain", "LINUX") != "LINUX":
-        linux.refuse("only LINUX is supported", "personality", "domain")
     namespaces = _read_namespaces(linux)
     return Linux(
         namespaces=namespaces,
@@ -51,6 +51,8 @@ def read_linux(linux: Reader) -> Linux:
         rootfs_propagation=_read_propagation(linux),
         mount_label=read_label(linux, "mountLabel"),
         seccomp=read_seccomp(linux.section("seccomp")),
+        time_offsets=_read_time_offsets(linux, namespaces),
+        net_devices=_read_net_devices(linux.section("netDevices")),
     )
 
 
@@ -146,6 +148,50 @@ def _owner(key: str) -> str | None:
         if key.startswith(settings):
             return owner
     return None
+
+
+def _read_time_offsets(linux: Reader, namespaces: tuple[Namespace, ...] | None) -> tuple[tuple[str, int, int], ...]:
+    """Return by how much clocks are ahead in the container's time namespace (time_namespaces(7))."""
+    if not linux.has("timeOffsets"):
+        return ()
+    own = [namespace for namespace in namespaces or () if namespace.type == "time"]
+    if not own:
+        linux.refuse("needs a time namespace", "timeOffsets")
+    elif own[0].path:
+        linux.refuse("cannot be set in a time namespace that is joined by its path", "timeOffsets")
+    offsets = linux.section("timeOffsets")
+    found = []
+    for clock in offsets.values:
+        offset = offsets.section(clock)
+        if clock not in CLOCKS:
+            offsets.refuse(f"is no clock of a time namespace: {any_of(CLOCKS)}", clock)
+        nanoseconds = offset.number("nanosecs") or 0
+        if nanoseconds >= 10**9:
+            offset.refuse(f"must be less than a second, not {nanoseconds}", "nanosecs")
+        found.append((clock, offset.number("secs") or 0, nanoseconds))
+    return tuple(found)
+
+
+def _read_net_devices(devices: Reader) -> tuple[tuple[str, str], ...]:
+    """Return interfaces to be moved, and what they are called inside; `eth%d` lets the kernel choose a number."""
+    found: dict[str, str] = {}
+    for name in devices.values:
+        device = devices.section(name)
+        inside = device.text("name") or name
+        if not _names_interface(name):
+            devices.refuse("is no name of an interface", name)
+        if not _names_interface(inside):
+            device.refuse(f"must be the name of an interface, not {quote(inside)}", "name")
+        elif inside in found.values() and "%" not in inside:
+            device.refuse(f"{inside} is the name of another one", "name")
+        found[name] = inside
+    return tuple(found.items())
+
+
+def _names_interface(name: str) -> bool:
+    """Tell whether the kernel takes a name (dev_valid_name), or a template of one."""
+    plain = name.isprintable() and not set(name) & set("/: ") and "%" not in name.replace("%d", "", 1)
+    return plain and name not in ("", ".", "..") and len(name.encode("utf-8", "replace")) <= LONGEST_NAME
 
 
 def _read_propagation(linux: Reader) -> str:

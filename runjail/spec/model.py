@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from runjail.record import Record
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runjail.spec.scheduling import MemoryPolicy, Scheduler
+
 
 class Rlimit(Record):
     """process.rlimits[]: `type` is `RLIMIT_NOFILE` and so on; -1 stands for unlimited."""
@@ -39,7 +43,8 @@ class Capabilities(Record):
 class Process(Record):
     """config.json's process, or the document of `exec --process`.
 
-    env: `NAME=value` strings, one per name; console_size: rows, columns.
+    env: `NAME=value` strings, one per name; console_size: rows, columns. io_priority: class and priority. exec_cpus: of
+    an exec, the CPUs before and after its control group is entered. personality, memory_policy: of the linux section.
     """
 
     args: tuple[str, ...]
@@ -54,6 +59,15 @@ class Process(Record):
     oom_score_adj: int | None = None
     apparmor_profile: str = ""
     selinux_label: str = ""
+    scheduler: Scheduler | None = None
+    io_priority: tuple[str, int] | None = None
+    exec_cpus: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
+    personality: str = ""
+    memory_policy: MemoryPolicy | None = None
+
+    def is_scheduled(self) -> bool:
+        """Say whether anything is to be set from outside once it has appeared, Host.schedule."""
+        return bool(self.scheduler or self.io_priority)
 
 
 class Mount(Record):
@@ -231,7 +245,8 @@ class Seccomp(Record):
 class Linux(Record):
     """The linux section: honoured on the Linux host; on FreeBSD only resources have a meaning.
 
-    namespaces: None when the section does not name any, so that the host chooses.
+    namespaces: None when the section does not name any, so that the host chooses. time_offsets: clock, seconds,
+    nanoseconds. net_devices: name of an interface here and inside.
     """
 
     namespaces: tuple[Namespace, ...] | None = None
@@ -245,6 +260,8 @@ class Linux(Record):
     rootfs_propagation: str = ""
     seccomp: Seccomp | None = None
     mount_label: str = ""
+    time_offsets: tuple[tuple[str, int, int], ...] = ()
+    net_devices: tuple[tuple[str, str], ...] = ()
 
 
 class Spec(Record):

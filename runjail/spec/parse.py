@@ -14,7 +14,7 @@ from runjail.spec.freebsd import read_freebsd
 from runjail.spec.linux import read_linux
 from runjail.spec.model import Hook, Hooks, Linux, Mount, Process, Resources, Root, Spec
 from runjail.spec.problems import quote
-from runjail.spec.process import read_environment, read_process
+from runjail.spec.process import read_environment, read_process, read_surroundings
 from runjail.spec.reader import Reader, Report
 from runjail.spec.resources import read_resources
 from runjail.target import TARGETS
@@ -65,11 +65,10 @@ def parse(document: object, os: str) -> Spec:
     """Check a whole config.json. Raises InvalidConfig with every problem."""
     report, target = Report(), TARGETS[os]
     config = _shaped(document, target.schema, report, "config.json")
-    process = config.section("process")
     spec = Spec(
         oci_version=_read_version(config),
         root=_read_root(config.section("root")),
-        process=read_process(process, target) if config.has("process") else None,
+        process=_read_process(config, target),
         hostname=_read_hostname(config, "hostname", target),
         domainname=_read_hostname(config, "domainname", target),
         mounts=_read_mounts(config, target),
@@ -82,10 +81,15 @@ def parse(document: object, os: str) -> Spec:
     return spec
 
 
-def parse_process(document: object, os: str) -> Process:
-    """Check the document of `exec --process`. Raises InvalidConfig with every problem."""
+def parse_process(document: object, os: str, linux: dict[str, Any] | None = None) -> Process:
+    """Check the document of `exec --process`, or config.json's process. Raises InvalidConfig with every problem.
+
+    linux: that section of config.json, for what it says of every process.
+    """
     report = Report()
     process = read_process(_shaped(document, "process", report, "process document"), TARGETS[os])
+    if linux and not TARGETS[os].jails:
+        process = read_surroundings(process, Reader(linux, ("linux",), report))
     report.raise_if_any("process document")
     return process
 
@@ -129,6 +133,13 @@ def _read_version(config: Reader) -> str:
     if not known and config.has("ociVersion"):
         config.refuse(f"must be version 1.x.y of the runtime specification, not {quote(version)}", "ociVersion")
     return version
+
+
+def _read_process(config: Reader, target: Target) -> Process | None:
+    process = read_process(config.section("process"), target)
+    if not target.jails:
+        process = read_surroundings(process, config.section("linux"))
+    return process if config.has("process") else None
 
 
 def _read_root(root: Reader) -> Root:

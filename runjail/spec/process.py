@@ -7,21 +7,20 @@ from runjail.spec.problems import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from runjail.spec.reader import Reader
     from runjail.target import Target
 
+SCHEDULING = {"scheduler", "ioPriority", "execCPUAffinity"}
 INFINITY = 2**63  # and above; FreeBSD's RLIM_INFINITY is 2**63-1, Go clients write Linux's 2**64-1
-
-# Known properties that no host of ours applies
-UNSUPPORTED = ("scheduler", "ioPriority", "execCPUAffinity")
 
 
 def read_process(process: Reader, target: Target) -> Process:
     """Read and check one process object; for the system that will run it."""
     terminal = process.flag("terminal")
     linux = not target.jails
-    if linux:
-        _refuse_unsupported(process)
+    scheduled = _read_scheduling(process, target) if SCHEDULING & process.values.keys() else {}
     return Process(
         args=_read_args(process),
         cwd=process.absolute("cwd"),
@@ -35,7 +34,18 @@ def read_process(process: Reader, target: Target) -> Process:
         oom_score_adj=process.number("oomScoreAdj") if linux else None,
         apparmor_profile=read_label(process, "apparmorProfile") if linux else "",
         selinux_label=read_label(process, "selinuxLabel") if linux else "",
+        **scheduled,
     )
+
+
+def read_surroundings(process: Process, linux: Reader) -> Process:
+    """Return the process of a container, or of an exec, with what linux says of every process (Linux only)."""
+    if not linux.values.get("personality") and not linux.has("memoryPolicy"):
+        return process
+    from runjail.spec import scheduling
+
+    policy = scheduling.read_memory_policy(linux.section("memoryPolicy")) if linux.has("memoryPolicy") else None
+    return process.replace(personality=scheduling.read_personality(linux.section("personality")), memory_policy=policy)
 
 
 def read_environment(section: Reader) -> tuple[str, ...]:
@@ -104,7 +114,14 @@ def _read_capabilities(process: Reader) -> Capabilities | None:
     return Capabilities(**{name: tuple(text for _, text in sets.texts(name)) for name in Capabilities._fields})
 
 
-def _refuse_unsupported(process: Reader) -> None:
-    for key in UNSUPPORTED:
-        if process.values.get(key):
-            process.refuse("is not supported", key)
+def _read_scheduling(process: Reader, target: Target) -> dict[str, Any]:
+    """Return the fields of Process that are about scheduling, as far as something is said of them."""
+    from runjail.spec import scheduling
+
+    if target.jails and process.values.get("ioPriority"):
+        process.refuse("is not supported: FreeBSD knows no priorities of input and output", "ioPriority")
+    return {
+        "scheduler": scheduling.read_scheduler(process.section("scheduler"), target),
+        "io_priority": scheduling.read_io_priority(process.section("ioPriority")),
+        "exec_cpus": scheduling.read_exec_cpus(process.section("execCPUAffinity")),
+    }

@@ -84,6 +84,21 @@ USER = _object(
     }
 )
 
+INT32: Schema = {"type": "integer", "minimum": -(2**31), "maximum": 2**31 - 1}
+
+SCHEDULER = _object(
+    {
+        "policy": STRING,
+        "nice": INT32,
+        "priority": INT32,
+        "flags": _list(STRING),
+        "runtime": COUNT,
+        "deadline": COUNT,
+        "period": COUNT,
+    },
+    required=("policy",),
+)
+
 PROCESS = _object(
     {
         "args": {"type": "array", "minItems": 1, "items": STRING},
@@ -109,9 +124,9 @@ PROCESS = _object(
         "oomScoreAdj": {"type": ["integer", "null"], "minimum": -1000, "maximum": 1000},
         "apparmorProfile": STRING,
         "selinuxLabel": STRING,
-        "scheduler": {"type": ["object", "null"]},
-        "ioPriority": {"type": ["object", "null"]},
-        "execCPUAffinity": {"type": ["object", "null"]},
+        "scheduler": _optional(SCHEDULER),
+        "ioPriority": _optional(_object({"class": STRING, "priority": INT32}, required=("class",))),
+        "execCPUAffinity": _optional(_object({"initial": STRING, "final": STRING})),
     },
     required=("args", "cwd"),
 )
@@ -252,14 +267,16 @@ SECCOMP = _object(
     }
 )
 
+TIME_OFFSET = _optional(_object({"secs": NUMBER, "nanosecs": COUNT}))
+
 LINUX = _object(
     {
         "namespaces": _list(_object({"type": STRING, "path": STRING}, required=("type",))),
         "uidMappings": ID_MAPPINGS,
         "gidMappings": ID_MAPPINGS,
-        "timeOffsets": {"type": ["object", "null"]},
+        "timeOffsets": _optional(_object({"monotonic": TIME_OFFSET, "boottime": TIME_OFFSET})),
         "devices": _list(LINUX_DEVICE),
-        "netDevices": {"type": ["object", "null"]},
+        "netDevices": _map(_optional(_object({"name": STRING}))),
         "cgroupsPath": STRING,
         "resources": _optional(RESOURCES),
         "rootfsPropagation": STRING,
@@ -269,8 +286,10 @@ LINUX = _object(
         "readonlyPaths": _list(STRING),
         "mountLabel": STRING,
         "intelRdt": {"type": ["object", "null"]},
-        "memoryPolicy": {"type": ["object", "null"]},
-        "personality": {"type": ["object", "null"]},
+        "memoryPolicy": _optional(
+            _object({"mode": STRING, "nodes": STRING, "flags": _list(STRING)}, required=("mode",))
+        ),
+        "personality": _optional(_object({"domain": STRING, "flags": _list(STRING)}, required=("domain",))),
     }
 )
 

@@ -80,6 +80,17 @@ def test_the_document_is_derived(
     assert "'newword'" in repr(features.document(target))
 
 
+def test_what_is_of_linux_1_3() -> None:
+    listed = features.document(LINUX)["linux"]
+
+    assert (listed["netDevices"], listed["intelRdt"]) == ({"enabled": True}, {"enabled": False})
+    for mode in listed["memoryPolicy"]["modes"]:
+        policy = {"mode": mode, "flags": listed["memoryPolicy"]["flags"]}
+        policy |= {} if mode in ("MPOL_DEFAULT", "MPOL_LOCAL") else {"nodes": "0"}
+        config = {"ociVersion": "1.3.0", "root": {"path": "r"}, "linux": {"memoryPolicy": policy}}
+        assert parse(config, LINUX.name)
+
+
 def test_capabilities_are_those_that_can_be_granted() -> None:
     listed = features.document(LINUX)["linux"]["capabilities"]
 

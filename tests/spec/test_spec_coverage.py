@@ -9,7 +9,6 @@ import pytest
 
 from runjail.spec.annotations import ADDRESSES, CHOICES, FILE_SYSTEMS, PARENT, PERMISSIONS
 from runjail.spec.linux import UNSUPPORTED as REFUSED_IN_LINUX
-from runjail.spec.process import UNSUPPORTED as REFUSED_IN_PROCESS
 from runjail.spec.schema import HOOK_KINDS, SCHEMA
 
 TOP = Path(__file__).resolve().parent.parent.parent
@@ -23,8 +22,8 @@ def fields(schema: dict[str, Any], path: str = "") -> Iterator[str]:
     for name, inner in schema.get("properties", {}).items():
         place = f"{path}.{name}" if path else name
         yield place
-        items = inner.get("items", {})
-        below = "hooks.*[]" if path == "hooks" else f"{place}[]" if items else place
+        items = inner.get("items") or inner.get("additionalProperties") or {}
+        below = "hooks.*[]" if path == "hooks" else f"{place}{'[]' if 'items' in inner else '.*'}" if items else place
         if not name.endswith("Mappings"):  # refused as a whole
             yield from fields(items or inner, below)
 
@@ -49,9 +48,13 @@ def test_what_is_refused_is_refused() -> None:
     """The words of the page are the words of the program."""
     refused = {field for field, status in STATUS.items() if status["linux"] == "refused" and "jail" not in field}
 
-    assert refused == {f"process.{name}" for name in REFUSED_IN_PROCESS} | {
-        f"linux.{name}" for name in REFUSED_IN_LINUX
-    } | {"mounts[].uidMappings", "mounts[].gidMappings", "linux.seccomp.listenerPath", "linux.seccomp.listenerMetadata"}
+    assert refused == {f"linux.{name}" for name in REFUSED_IN_LINUX} | {
+        "mounts[].uidMappings",
+        "mounts[].gidMappings",
+        "linux.seccomp.listenerPath",
+        "linux.seccomp.listenerMetadata",
+        "linux.personality.flags",
+    }
 
 
 def test_all_hooks_are_there() -> None:

@@ -134,6 +134,19 @@ class FreeBSDHost:
     def set_oom_score(self, pid: int, score: int) -> None:
         """FreeBSD has no such scores."""
 
+    def schedule(self, pid: int, process: Process) -> None:
+        """Set its scheduler; there are no I/O priorities."""
+        if process.scheduler:
+            from runjail.host.freebsd import scheduling
+
+            scheduling.schedule(self._libc, pid, process.scheduler)
+
+    def set_cpus(self, pid: int, cpus: tuple[int, ...], when: str) -> None:
+        """Set the CPUs of one process by cpuset(1)."""
+        from runjail.host.freebsd import scheduling
+
+        scheduling.set_cpus(self._libc, pid, cpus, when)
+
     def label_program(self, process: Process) -> None:
         """Do nothing: these labels are modules' of Linux."""
 

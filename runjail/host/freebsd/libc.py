@@ -28,7 +28,8 @@ PROC_TRACE_CTL, PROC_TRACE_CTL_DISABLE = 7, 2
 PROC_NO_NEW_PRIVS_CTL, PROC_NO_NEW_PRIVS_ENABLE = 19, 1
 KERN_PROC_PID, KERN_PROC_PROC = (1, 14, 1), (1, 14, 8, 0)
 PROC_REAP_KILL, REAPER_KILL_SIZE = 6, 80  # bytes of struct procctl_reaper_kill, the signal first; flags 0: everybody
-CPU_LEVEL_WHICH, CPU_WHICH_JAIL, CPU_SETSIZE = 3, 5, 1024
+CPU_LEVEL_WHICH, CPU_WHICH_PID, CPU_WHICH_JAIL, CPU_SETSIZE = 3, 2, 5, 1024
+RTP_SET = 1
 NAME_MAX, PATH_MAX = 256, 1024  # buffers for a jail's name and path; smaller ones are EINVAL
 
 # Arguments in the letters of struct(3): i int, I unsigned, l long, q int64, N size_t, z char *, P other pointers.
@@ -49,6 +50,7 @@ SIGNATURES = {
     "rctl_get_racct": "zNPN",
     "rctl_get_rules": "zNPN",
     "cpuset_setaffinity": "iiqNP",
+    "rtprio": "iiP",
     "posix_openpt": "i",
     "grantpt": "i",
     "unlockpt": "i",
@@ -179,11 +181,25 @@ class Libc:
 
     def set_jail_cpus(self, jid: int, cpus: Sequence[int]) -> None:
         """Restrict a jail to these CPUs, numbers below CPU_SETSIZE. EINVAL, EDEADLK when the machine lacks them."""
+        self._set_cpus(CPU_WHICH_JAIL, jid, cpus)
+
+    def set_process_cpus(self, pid: int, cpus: Sequence[int]) -> None:
+        """Restrict a process likewise, also with EINVAL for a CPU beyond CPU_SETSIZE."""
+        if cpus[-1] >= CPU_SETSIZE:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        self._set_cpus(CPU_WHICH_PID, pid, cpus)
+
+    def rtprio(self, pid: int, kind: int, priority: int) -> None:
+        """Give a process a scheduling class (RTP_PRIO_*) and a priority in it, 0 the highest."""
+        wanted = _exactly(struct.pack("HH", kind, priority))
+        self._call("rtprio", RTP_SET, pid, _ctypes.addressof(wanted))
+
+    def _set_cpus(self, which: int, number: int, cpus: Sequence[int]) -> None:
         words = [0] * (CPU_SETSIZE // 64)  # struct cpuset: an array of long, lowest CPUs first
         for cpu in cpus:
             words[cpu // 64] |= 1 << cpu % 64
         mask = _exactly(struct.pack(f"{len(words)}Q", *words))
-        self._call("cpuset_setaffinity", CPU_LEVEL_WHICH, CPU_WHICH_JAIL, jid, len(mask), _ctypes.addressof(mask))
+        self._call("cpuset_setaffinity", CPU_LEVEL_WHICH, which, number, len(mask), _ctypes.addressof(mask))
 
     # -- mounts
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from runjail.spec.model import Process
     from runjail.steps import Plan, Step
 
-NAMESPACES = ("cgroup", "ipc", "uts", "net", "pid", "mnt")  # mnt last: it changes what paths mean
+NAMESPACES = ("time", "cgroup", "ipc", "uts", "net", "pid", "mnt")  # mnt last: it changes what paths mean
 
 # Who performs a step, by the name of its class, and who takes back what kind of undo note: module:function of this
 # package. They are names, so that a verb imports only what its steps and notes need.
@@ -33,6 +33,7 @@ APPLY = {
     "DeviceNodes": "nodes:make_nodes",
     "MaskPaths": "mask:mask_paths",
     "Mount": "mounts:mount",
+    "NetDevices": "net_devices:move",
     "Scope": "scope:create",
     "SeccompFilter": "seccomp_profile:apply",
     "SecurityLabels": "security_labels:require",
@@ -125,7 +126,9 @@ class LinuxHost:
         An init that died on its way in has none any more: of what, it has said over its link.
         """
         try:
-            found = {kind: os.stat(f"/proc/{host_state.pid}/ns/{kind}").st_ino for kind in NAMESPACES}
+            found = {kind: os.stat(f"/proc/{host_state.pid}/ns/{kind}").st_ino for kind in NAMESPACES[1:]}
+            if os.path.exists("/proc/self/ns/time"):  # since Linux 5.6
+                found["time"] = os.stat(f"/proc/{host_state.pid}/ns/time").st_ino
             numbers = _read(f"/proc/{host_state.pid}/status").partition("\nNSpid:")[2].partition("\n")[0].split()
         except (FileNotFoundError, ProcessLookupError):
             return
@@ -211,12 +214,27 @@ class LinuxHost:
         except OSError as error:
             raise HostError(f"setting oom_score_adj to {score}: {reason(error)}") from error
 
+    def schedule(self, pid: int, process: Process) -> None:
+        """Set its scheduler and I/O priority."""
+        if process.scheduler or process.io_priority:
+            from runjail.host.linux import scheduling
+
+            scheduling.schedule(pid, process)
+
+    def set_cpus(self, pid: int, cpus: tuple[int, ...], when: str) -> None:
+        """Set its CPU affinity."""
+        from runjail.host.linux import scheduling
+
+        scheduling.set_cpus(pid, cpus, when)
+
     def label_program(self, process: Process) -> None:
-        """Write what the security module takes on at execve(2); nothing is imported where there are no labels."""
+        """Write what the security module takes on at execve(2), and load what apply_credentials needs."""
         if process.apparmor_profile or process.selinux_label:
             from runjail.host.linux import security_labels
 
             security_labels.apply(process)
+        if process.personality or process.memory_policy:
+            from runjail.host.linux import scheduling  # noqa: F401 - for apply_credentials
 
     def apply_credentials(self, process: Process) -> None:
         """Take on limits, ids and capabilities (setpriv(1)'s order: bounding set, ids, then the rest).
@@ -227,6 +245,10 @@ class LinuxHost:
 
         if self._root.readonly:
             mounts.restrict("/", mounts.FLAGS["ro"])
+        if process.personality or process.memory_policy:
+            from runjail.host.linux import scheduling
+
+            scheduling.take_on(process)
         if self._filter and not process.no_new_privileges:  # takes CAP_SYS_ADMIN, which is about to go
             self._install_filter()
         identity.apply_credentials(identity.without_mknod(process) if self._lacks_policy else process)

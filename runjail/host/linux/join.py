@@ -27,6 +27,7 @@ FLAGS = {
     "net": libc.CLONE_NEWNET,
     "pid": libc.CLONE_NEWPID,
     "cgroup": libc.CLONE_NEWCGROUP,
+    "time": libc.CLONE_NEWTIME,
 }
 SPEC_NAMES = {"network": "net", "mount": "mnt"}
 ENV_START, ENV_END = 49, 50  # fields of /proc/PID/stat (proc_pid_stat(5)), counted from 0
@@ -60,7 +61,10 @@ def open_others(host_state: HostState, kinds: tuple[str, ...]) -> list[tuple[int
     """Open those namespaces of init that are not ours, each with its CLONE_ flag."""
     opened = []
     for kind in kinds:
-        if host_state.namespaces[kind] != os.stat(f"/proc/thread-self/ns/{kind}").st_ino:
+        if (
+            kind in host_state.namespaces
+            and host_state.namespaces[kind] != os.stat(f"/proc/thread-self/ns/{kind}").st_ino
+        ):
             opened.append((os.open(f"/proc/{host_state.pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC), FLAGS[kind]))
     return opened
 

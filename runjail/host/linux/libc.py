@@ -15,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+CLONE_NEWTIME = 0x00000080
 CLONE_NEWNS = 0x00020000
 CLONE_NEWCGROUP = 0x02000000
 CLONE_NEWUTS = 0x04000000
@@ -203,6 +204,13 @@ def new_session_keyring() -> None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
     serial = _checked(_syscall(_KEYCTL, KEYCTL_JOIN_SESSION_KEYRING, 0, 0))
     _checked(_syscall(_KEYCTL, KEYCTL_SETPERM, serial, KEY_POS_ALL))
+
+
+def call(numbers: dict[str, int], first: int, second: int = 0, third: int = 0) -> int:
+    """Make a system call that glibc has no function for; numbers: of it, by machine. Raises OSError."""
+    if MACHINE not in numbers:
+        raise OSError(errno.ENOSYS, f"the number of this system call is not known on {MACHINE}")
+    return _checked(_syscall(numbers[MACHINE], first, second, third))
 
 
 def seccomp(operation: int, flags: int, program: int) -> None:

@@ -32,6 +32,8 @@ def create(change: Change, step: CreateNamespaces) -> None:
     for kind in step.new:
         new |= join.flag(kind) if kind != "pid" else 0
     ask(f"making namespaces ({', '.join(step.new)})", "unshare(2)", libc.unshare, new)
+    if "time" in step.new:
+        _enter_time(step.time_offsets)
     if "network" in step.new:
         from runjail.host.linux import network
 
@@ -47,14 +49,28 @@ def create(change: Change, step: CreateNamespaces) -> None:
         ask("setting the domain name", "setdomainname(2)", libc.setdomainname, step.domainname)
 
 
+def _enter_time(offsets: tuple[tuple[str, int, int], ...]) -> None:
+    """Set the clocks of the time namespace that was made for children, and be in it: time_namespaces(7)."""
+    for clock, seconds, nanoseconds in offsets:
+        try:
+            _write("/proc/self/timens_offsets", f"{clock} {seconds} {nanoseconds}\n")
+        except OSError as error:
+            raise HostError(f"setting timeOffsets.{clock} to {seconds} s: {reason(error)}") from error
+    join.enter("/proc/self/ns/time_for_children", "time")
+
+
+def _write(path: str, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, text.encode())
+    finally:
+        os.close(descriptor)
+
+
 def write_sysctls(_change: Change, step: Sysctls) -> None:
     """Set kernel parameters of the namespaces, sysctl(8). Raises HostError with the key."""
     for key, value in step.values:
         try:
-            descriptor = os.open("/proc/sys/" + key.replace(".", "/"), os.O_WRONLY | os.O_CLOEXEC)
-            try:
-                os.write(descriptor, value.encode())
-            finally:
-                os.close(descriptor)
+            _write("/proc/sys/" + key.replace(".", "/"), value)
         except OSError as error:
             raise HostError(f"setting sysctl {key}: {reason(error)}") from error

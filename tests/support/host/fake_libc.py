@@ -176,6 +176,12 @@ class FakeKernel:
         if max(cpus) > 3:
             raise Refusal(errno.EINVAL)
 
+    def _rtprio(self, function: int, pid: int, wanted: int) -> None:
+        kind, priority = struct.unpack("HH", ctypes.string_at(wanted, 4))
+        self.calls.append(("rtprio", function, pid, kind, priority))
+        if pid not in {proc["pid"] for proc in self.procs}:
+            raise Refusal(errno.ESRCH)
+
     # -- mounts
 
     def _nmount(self, vector: Any, count: int, flags: int) -> None:

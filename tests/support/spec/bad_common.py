@@ -167,9 +167,9 @@ PROCESS = [
         "process.capabilities: must be an object, not a list",
     ),
     Bad(
-        "scheduler",
+        "scheduler without its priority",
         {"process/scheduler": {"policy": "SCHED_FIFO"}},
-        "process.scheduler: is not supported",
+        "process.scheduler.priority: must be between 1 and 99, not 0",
         "linux",
     ),
 ]

@@ -243,7 +243,7 @@ LINUX = [
     Bad(
         "unknown namespace",
         {"linux/namespaces/0/type": "net"},
-        'linux.namespaces[0].type: must be "pid", "network", "mount", "ipc", "uts" or "cgroup", not "net"',
+        'linux.namespaces[0].type: must be "pid", "network", "mount", "ipc", "uts", "cgroup" or "time", not "net"',
         "linux",
     ),
     Bad(
@@ -360,9 +360,9 @@ LINUX = [
         "linux",
     ),
     Bad(
-        "personality of 32 bits",
-        {"linux/personality": {"domain": "LINUX32"}},
-        "linux.personality.domain: only LINUX is supported",
+        "personality of another system",
+        {"linux/personality": {"domain": "SVR4"}},
+        'linux.personality.domain: must be "LINUX" or "LINUX32", not "SVR4"',
         "linux",
     ),
 ]
