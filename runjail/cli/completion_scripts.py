@@ -7,17 +7,12 @@ key.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 
-from runjail.cli.args import GLOBALS
+from runjail.cli.args import GLOBALS, Option
 from runjail.cli.verbs import GROUPS, VERBS
 from runjail.storage.open import forms
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from runjail.cli.args import Option
 
 NEW = ("create", "run", "plan")  # their ID is one that does not exist
 IDS, IMAGES = "runjail list -q 2>/dev/null", "runjail image ls -q 2>/dev/null"

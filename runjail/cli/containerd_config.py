@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import itertools
 import os
+import tomllib
+from typing import Any
 
 from runjail import files
 from runjail.errors import UnreadableFile, UsageError, reason
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
-    Row = tuple[str, bool, str, str]  # what, works, found, remedy
+Row = tuple[str, bool, str, str]  # what, works, found, remedy
 
 RUNTIME = "io.containerd.runjail.v1"
 SHIM = "containerd-shim-runjail-v1"
@@ -32,8 +30,6 @@ LARGEST = 1 << 20  # bytes
 
 def rows(path: str) -> list[Row]:
     """Return what works and what mends the rest. Raises UsageError for a file that is no TOML."""
-    import tomllib
-
     try:
         document = tomllib.loads(files.read(path, LARGEST).decode())
     except UnreadableFile as error:

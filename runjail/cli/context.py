@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sys
 
+from runjail.cli.args import Args
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runjail.cli.args import Args
     from runjail.container.container import Runtime
     from runjail.host.base import Host
     from runjail.nri.invoke import PluginChain

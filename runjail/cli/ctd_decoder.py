@@ -23,22 +23,18 @@ import stat
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import FileIO
+from typing import NoReturn
 
 from runjail import files, log, protobuf
 from runjail.cli.ctd_decoder_content import encrypted_layers
 from runjail.errors import Corrupt, ImageError, RunjailError, Unauthorized, UnreadableFile, UsageError, reason
 from runjail.image import media_types, model
 from runjail.image.crypto import keyprovider_config, keys, layer_stream, ocicrypt
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from io import FileIO
-    from typing import NoReturn
-
-    from runjail.image.crypto.options import Parameters, PrivateLayerOptions
-    from runjail.image.model import Descriptor
+from runjail.image.crypto.options import Parameters, PrivateLayerOptions
+from runjail.image.model import Descriptor
 
 USAGE = "usage: ctd-decoder [--decryption-keys-path DIR] [--content-store DIR]"
 FLAGS = ("decryption-keys-path", "content-store")

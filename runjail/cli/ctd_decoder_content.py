@@ -7,16 +7,11 @@ not. The manifest is there, though: containerd stores it, under its digest, befo
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 from runjail.errors import ImageError, RunjailError
 from runjail.image import model
-from runjail.image.model import Manifest
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from runjail.image.model import Descriptor
+from runjail.image.model import Descriptor, Manifest
 
 
 def encrypted_layers(store: str, digest: str) -> Iterator[Descriptor]:

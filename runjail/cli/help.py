@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 
 import click
 
-from runjail.cli.args import GLOBALS
+from runjail.cli.args import GLOBALS, Option
 from runjail.cli.verbs import GROUPS, VERBS
 from runjail.storage.open import forms
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from runjail.cli.args import Option
 
 
 def _options(options: Sequence[Option]) -> list[click.Parameter]:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 
-from runjail.cli.args import GLOBALS
+from runjail.cli.args import GLOBALS, Option
 from runjail.cli.verbs import GROUPS, VERBS
 from runjail.storage.open import forms
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from runjail.cli.args import Option
 
 COLUMN = 28  # where explanations start
 

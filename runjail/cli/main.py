@@ -8,7 +8,7 @@ import os
 import sys
 
 from runjail import log
-from runjail.cli.args import GLOBALS, Args, find, options_end, parse
+from runjail.cli.args import GLOBALS, Args, Option, find, options_end, parse
 from runjail.cli.context import Context, write_stdout
 from runjail.cli.verbs import GROUPS, VERBS
 from runjail.errors import RunjailError, UsageError, reason
@@ -18,8 +18,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any, NoReturn
-
-    from runjail.cli.args import Option
 
 ENTERING = {"create", "exec", "run", "start"}  # put processes into containers
 UNDOING = ENTERING | {"delete"}  # leave something half done when they are killed

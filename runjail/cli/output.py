@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from runjail.cli.args import Args
 from runjail.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from runjail.cli.args import Args
 
 
 def choice(args: Args, default: str, other: str) -> str:

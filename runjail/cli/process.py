@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from runjail.cli.args import Args
 from runjail.errors import UsageError
 
 MAX_ENV_FILE = 1 << 20
@@ -12,8 +13,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
-
-    from runjail.cli.args import Args
 
 
 def change(document: dict[str, Any], args: Args, command: list[str]) -> None:

@@ -7,11 +7,8 @@ import sys
 import threading
 import time
 
+from runjail.image.model import Descriptor
 from runjail.sizes import show_size
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runjail.image.model import Descriptor
 
 TICK = 0.1  # seconds between two drawings
 BAR = 24

@@ -8,21 +8,20 @@ from contextlib import contextmanager
 from functools import partial
 
 from runjail.cli import run_names, run_options
+from runjail.cli.args import Args
+from runjail.cli.context import Context
 from runjail.cli.image.session import ImageSession
 from runjail.cli.process import add_volumes, change
+from runjail.container.container import Runtime
 from runjail.errors import ContainerExists, StoreNotFound, UsageError
 from runjail.image.bundle import etc_files, owned
+from runjail.image.bundle.owned import OwnedBundle
+from runjail.image.resolve import Image
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
-
-    from runjail.cli.args import Args
-    from runjail.cli.context import Context
-    from runjail.container.container import Runtime
-    from runjail.image.bundle.owned import OwnedBundle
-    from runjail.image.resolve import Image
 
 
 @contextmanager

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import _socket
 
+from runjail.cli.args import Args
 from runjail.errors import UsageError
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runjail.cli.args import Args
-    from runjail.image.bundle.etc_files import Names
+from runjail.image.bundle.etc_files import Names
 
 NOBODY = "none"  # --dns none: no resolv.conf
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from runjail.cli.args import flag, number, size, value, values
+from runjail.cli.args import Args, flag, number, size, value, values
 from runjail.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-    from runjail.cli.args import Args
 
     Document = dict[str, Any]
 

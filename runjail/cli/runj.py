@@ -10,15 +10,14 @@ import os
 import sys
 
 from runjail.cli import main as cli
+from runjail.cli.args import Args
+from runjail.cli.context import Context
 from runjail.cli.verbs.exec import ARGS, HELP, OPTIONS, read_document, request
 from runjail.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
-
-    from runjail.cli.args import Args
-    from runjail.cli.context import Context
 
 __all__ = ("ARGS", "HELP", "OPTIONS", "main", "run")  # as every module of a verb
 

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Sequence
+from typing import Any
 
 from runjail.errors import UsageError
+from runjail.sizes import read_number
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import Any
-
-    Document = dict[str, Any]
+Document = dict[str, Any]
 
 PLAIN = ("names", "action", "args", "errnoRet")  # members of a rule that are the same in both
 TOP = ("defaultAction", "defaultErrnoRet", "architectures", "flags", "listenerPath", "listenerMetadata")
@@ -93,8 +91,6 @@ def _kernel() -> tuple[int, ...]:
 
 
 def _version(text: object, path: str) -> tuple[int, ...]:
-    from runjail.sizes import read_number
-
     numbers = [read_number(part, 10_000) for part in str(text).split(".")[:2]]
     if None in numbers:
         raise UsageError(f"--security-opt seccomp={path}: minKernel is not a version: {str(text)[:40]!r}")

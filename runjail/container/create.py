@@ -7,6 +7,7 @@ import time
 
 from runjail import jsonio, log, signals
 from runjail.container import init
+from runjail.container.container import Container, Runtime
 from runjail.container.joining import Joining
 from runjail.container.pid_file import write_pid
 from runjail.container.reserve import reserve
@@ -17,16 +18,14 @@ from runjail.errors import ContainerExists, InvalidConfig, UsageError
 from runjail.files import require_replaceable
 from runjail.plan.plan import check_allowed, make_plan
 from runjail.record import Record, to_data
+from runjail.spec.model import Hooks, Spec
 from runjail.spec.parse import parse, read
+from runjail.steps import Plan, Step
 from runjail.target import TARGETS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
-
-    from runjail.container.container import Container, Runtime
-    from runjail.spec.model import Hooks, Spec
-    from runjail.steps import Plan, Step
 
 
 class Request(Record):

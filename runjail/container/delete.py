@@ -6,7 +6,7 @@ import os
 import time
 
 from runjail import log, signals
-from runjail.container.container import PAUSED
+from runjail.container.container import PAUSED, Container, Runtime
 from runjail.container.status import alive, document, status
 from runjail.errors import Busy, CleanupError, ContainerNotFound, HostError, RunjailError, WrongStatus, reason
 
@@ -14,7 +14,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runjail.container.container import Container, Runtime
     from runjail.spec.model import Hook
 
 SIGKILL = 9

@@ -6,6 +6,7 @@ import os
 
 from runjail import log, signals
 from runjail.container import console, joining, program
+from runjail.container.container import Container, Runtime
 from runjail.container.joining import Joining
 from runjail.container.pid_file import write_pid
 from runjail.container.status import status
@@ -14,15 +15,13 @@ from runjail.errors import HostError, UsageError, WrongStatus
 from runjail.files import require_replaceable
 from runjail.host.base import ANSWER_SECONDS, forbid_imports
 from runjail.record import Record
+from runjail.spec.model import Process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable
     from typing import NoReturn
-
-    from runjail.container.container import Container, Runtime
-    from runjail.spec.model import Process
 
 REFUSALS = {
     "creating": "cannot exec in a container that is still being created",

@@ -12,20 +12,18 @@ import _socket
 import os
 
 from runjail.container import console, program
-from runjail.container.container import GATE
+from runjail.container.container import GATE, Container
 from runjail.container.joining import appear
 from runjail.container.sync import SyncSocket
 from runjail.errors import RunjailError
 from runjail.host.base import WorkingDirectory, forbid_imports
 from runjail.record import Record
+from runjail.spec.model import Hook, Process
+from runjail.steps import Plan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
-
-    from runjail.container.container import Container
-    from runjail.spec.model import Hook, Process
-    from runjail.steps import Plan
 
 
 def listen_at_gate(container: Container) -> _socket.socket:

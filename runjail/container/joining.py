@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 import time
 
+from runjail.container.sync import SyncSocket
 from runjail.host.base import ANSWER_SECONDS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runjail.container.sync import SyncSocket
     from runjail.host.base import Host
 
 SIGKILL = 9

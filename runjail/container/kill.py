@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import os
 
-from runjail.container.container import PAUSED
+from runjail.container.container import PAUSED, Container, Runtime
 from runjail.container.status import status
 from runjail.errors import NotRunning, UsageError, WrongStatus
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runjail.container.container import Container, Runtime
 
 SIGTERM, SIGKILL = 15, 9
 

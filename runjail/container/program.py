@@ -13,12 +13,11 @@ import termios
 
 from runjail import rootfs
 from runjail.errors import HostError, ProgramDenied, ProgramNotFound, cause, reason
+from runjail.spec.model import Process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from runjail.spec.model import Process
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # execvp(3) without PATH
 SHELL = b"/bin/sh"

@@ -5,11 +5,8 @@ from __future__ import annotations
 import os
 import time
 
+from runjail.container.container import Container, Runtime
 from runjail.errors import ContainerExists, ContainerNotFound, HostError, reason
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runjail.container.container import Container, Runtime
 
 SECONDS = 30.0  # for who has locked a directory without facts to write some, or to remove it
 POLL = 0.001

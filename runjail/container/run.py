@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from runjail import signals
+from runjail.container.container import Container, Runtime
 from runjail.container.create import Request, create
 from runjail.container.delete import delete_made
 from runjail.container.start import start_made
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runjail.container.container import Container, Runtime
 
 
 def run(

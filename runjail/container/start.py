@@ -6,7 +6,7 @@ import _socket
 import os
 
 from runjail import signals
-from runjail.container.container import GATE
+from runjail.container.container import GATE, Container, Runtime
 from runjail.container.state import ProcessId
 from runjail.container.status import document, status
 from runjail.container.sync import SyncSocket, error_from_message
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from runjail.container.container import Container, Runtime
     from runjail.nri.invoke import PluginChain
     from runjail.spec.model import Hook, Process
 

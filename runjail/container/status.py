@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from runjail.container.container import GATE, PAUSED
+from runjail.container.container import GATE, PAUSED, Container
 from runjail.container.state import ProcessId
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-    from runjail.container.container import Container
 
 
 def status(container: Container) -> str:

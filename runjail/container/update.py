@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from runjail import jsonio
+from runjail.container.container import Runtime
 from runjail.container.status import status
 from runjail.errors import WrongStatus
 from runjail.plan.limits import limit_steps
 from runjail.record import to_data
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runjail.container.container import Runtime
-    from runjail.spec.model import Resources
+from runjail.spec.model import Resources
 
 
 def update(container_id: str, resources: Resources, runtime: Runtime) -> None:

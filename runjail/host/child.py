@@ -9,12 +9,11 @@ import os
 import resource
 
 from runjail.errors import HostError, reason
+from runjail.spec.model import Rlimit, User
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from runjail.spec.model import Rlimit, User
 
 NOBODY_AT_ALL = 2**32 - 1  # setuid(2) and setgid(2) accept it and leave the process with id -1
 ENDLESS = 2**63 - 1  # RLIM_INFINITY on FreeBSD; nothing above it fits the kernels' signed limits

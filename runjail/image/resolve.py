@@ -5,15 +5,13 @@ from __future__ import annotations
 from runjail.errors import Corrupt, ImageError, ImageNotFound, UsageError
 from runjail.image import media_types, model, platform
 from runjail.image import reference as references
-from runjail.image.model import Descriptor, ImageConfig, Index, Manifest
+from runjail.image.model import Descriptor, ImageConfig, Index, Manifest, Platform
 from runjail.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Protocol
-
-    from runjail.image.model import Platform
 
     Read = Callable[[Descriptor], bytes]
 

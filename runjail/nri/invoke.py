@@ -13,14 +13,12 @@ from runjail import jsonio, log
 from runjail.errors import HostError, InvalidConfig, PluginError, RunjailError, reason
 from runjail.host import programs
 from runjail.nri import messages
-from runjail.nri.config import load
+from runjail.nri.config import Plugin, load
+from runjail.nri.messages import ContainerInfo, Result
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-
-    from runjail.nri.config import Plugin
-    from runjail.nri.messages import ContainerInfo, Result
 
 TIMEOUT = 10.0  # seconds; NRI itself has none
 LONGEST = 3600.0

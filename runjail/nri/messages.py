@@ -8,15 +8,13 @@ namespaces under short names (`net`), and a result with `cgroupsPath`; the code 
 from __future__ import annotations
 
 from runjail import jsonio
-from runjail.nri.config import get, is_name
+from runjail.nri.config import Plugin, get, is_name
 from runjail.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
-
-    from runjail.nri.config import Plugin
 
 STATES = ("create", "delete", "update", "pause", "resume")
 CRI = "io.kubernetes.cri."  # annotations by which containerd's CRI says which pod a container belongs to

@@ -6,13 +6,12 @@ default and exceptions from it, but no exceptions from these. A rule that would 
 
 from __future__ import annotations
 
+from runjail.spec.model import DeviceRule
 from runjail.steps import DevicePolicy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from runjail.spec.model import DeviceRule
 
     Key = tuple[str, int, int]  # type c or b, major, minor
 

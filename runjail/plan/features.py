@@ -6,12 +6,11 @@ See runtime-spec 1.3, features.md.
 from __future__ import annotations
 
 from runjail.plan import freebsd_mounts, mount_options
+from runjail.target import Target
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-    from runjail.target import Target
 
 CGROUP = {
     "v1": True,

@@ -10,11 +10,8 @@ from runjail.plan import freebsd_devfs, freebsd_mounts
 from runjail.plan.freebsd_network import Network
 from runjail.plan.jail_name import other_name
 from runjail.plan.limits import plan_limits
+from runjail.spec.model import Jail, Spec
 from runjail.target import FREEBSD, LINUX
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runjail.spec.model import Jail, Spec
 
 Params = list[tuple[str, str | None]]
 

@@ -9,12 +9,11 @@ from runjail import steps
 from runjail.plan.mount_options import LAST_RULESET
 from runjail.plan.paths import normalised
 from runjail.sizes import read_number
+from runjail.spec import model
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from runjail.spec import model
 
 WORDS = ("path", "type", "include", "user", "group", "mode")  # each takes a value
 BARE = ("hide", "unhide")

@@ -11,12 +11,11 @@ from runjail import steps
 from runjail.plan import mount_options
 from runjail.plan.paths import absolute, normalised
 from runjail.sizes import read_number
+from runjail.spec import model
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from runjail.spec import model
 
 DEFAULT_RULESET = 4  # devfsrules_jail of /etc/defaults/devfs.rules
 TYPES: dict[str, dict[str, mount_options.Check]] = {

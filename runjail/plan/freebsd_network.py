@@ -7,10 +7,7 @@ of the parent jail). Once the document says anything about addresses, the rest k
 from __future__ import annotations
 
 from runjail import steps
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runjail.spec.model import Jail
+from runjail.spec.model import Jail
 
 FAMILIES = {"ip4": ("inet", 32), "ip6": ("inet6", 128)}  # by parameter: ifconfig(8)'s word, bits of an address
 

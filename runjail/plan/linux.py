@@ -9,12 +9,8 @@ from __future__ import annotations
 from runjail import steps
 from runjail.plan import device_rules, linux_mounts
 from runjail.plan.limits import cgroup_path, plan_limits
-from runjail.spec.model import Namespace
+from runjail.spec.model import Linux, Namespace, Spec
 from runjail.target import LINUX
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runjail.spec.model import Linux, Spec
 
 NAMESPACES = ("pid", "network", "mount", "ipc", "uts", "cgroup", "time")  # in the order in which they are shown
 USUAL = ("pid", "mount", "uts", "ipc")

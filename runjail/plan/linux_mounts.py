@@ -10,12 +10,11 @@ from runjail import steps
 from runjail.plan import mount_options
 from runjail.plan.freebsd_mounts import destination
 from runjail.plan.paths import absolute, normalised
+from runjail.spec import model
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from runjail.spec import model
 
 FREEBSD_TYPES = {"nullfs": "bind", "devfs": "tmpfs", "procfs": "proc", "linprocfs": "proc", "linsysfs": "sysfs"}
 FREEBSD_KEYS = {

@@ -9,14 +9,13 @@ from __future__ import annotations
 from runjail.errors import InvalidConfig
 from runjail.plan.jail_name import jail_name
 from runjail.plan.paths import absolute
+from runjail.spec.model import Spec
 from runjail.steps import Plan
 from runjail.target import TARGETS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from runjail.spec.model import Spec
 
 
 def make_plan(spec: Spec, *, container_id: str, bundle: str, state: str, os: str, systemd: bool = False) -> Plan:

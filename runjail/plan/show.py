@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from runjail import steps
+from runjail.plan.show_linux import write_list
 from runjail.record import to_data
+from runjail.spec.model import Spec
 from runjail.target import TARGETS
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
-    from runjail.spec.model import Spec
 
 
 def as_text(plan: steps.Plan, spec: Spec) -> str:
@@ -19,8 +17,6 @@ def as_text(plan: steps.Plan, spec: Spec) -> str:
         from runjail.plan.show_freebsd import write_script
 
         return write_script(plan, spec)
-    from runjail.plan.show_linux import write_list
-
     return write_list(plan, spec)
 
 

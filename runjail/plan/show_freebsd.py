@@ -6,15 +6,12 @@ the same. The way back is shown as comments, in the order in which `delete` take
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from runjail import steps
 from runjail.plan.quoting import comment, conf_value, shell_line
 from runjail.plan.show_process import scheduling
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from runjail.spec.model import Hook, Process, Spec
+from runjail.spec.model import Hook, Process, Spec
 
 RULESET = "1000"  # in this text only: create takes a number that is free
 LISTS = ("ip4.addr", "ip6.addr")  # parameters that are split at commas

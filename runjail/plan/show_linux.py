@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from runjail import steps
 from runjail.plan.device_rules import words
 from runjail.plan.quoting import shell_line
 from runjail.plan.show_process import scheduling
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from runjail.spec.model import Spec
+from runjail.spec.model import Spec
 
 
 def write_list(plan: steps.Plan, spec: Spec) -> str:

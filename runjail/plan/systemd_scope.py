@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from runjail import steps
 from runjail.plan import variants
+from runjail.spec.model import Resources
+from runjail.steps import DevicePolicy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from runjail.spec.model import Resources
-    from runjail.steps import DevicePolicy
 
 FIELD = "linux.cgroupsPath"
 ANNOTATION = "org.systemd.property."

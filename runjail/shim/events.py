@@ -9,13 +9,12 @@ import time
 
 from runjail import log, protobuf
 from runjail.shim import messages
-from runjail.shim.ttrpc import Client
+from runjail.shim.loop import Loop
+from runjail.shim.ttrpc import Client, StatusError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runjail.protobuf import Message
-    from runjail.shim.loop import Loop
-    from runjail.shim.ttrpc import StatusError
 
 SERVICE = "containerd.services.events.ttrpc.v1.Events"
 MOST = 1000  # events that wait for a containerd that is away; the oldest go first

@@ -10,7 +10,11 @@ import os
 
 from runjail import errors, log
 from runjail.container.delete import SIGKILL
+from runjail.errors import RunjailError
 from runjail.shim import jobs
+from runjail.shim.events import Publisher
+from runjail.shim.flow import Fork
+from runjail.shim.loop import Loop
 from runjail.shim.task import BEING_KILLED, EXITED, GONE, RUNNING, STARTING, UNDER_WAY, Process, Task
 from runjail.shim.ttrpc import NOT_FOUND, StatusError
 from runjail.shim.workers import Workers
@@ -19,13 +23,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runjail.errors import RunjailError
     from runjail.host.base import OomWatch
     from runjail.protobuf import Message
     from runjail.shim.engine import Engine
-    from runjail.shim.events import Publisher
-    from runjail.shim.flow import Fork
-    from runjail.shim.loop import Loop
     from runjail.shim.workers import Done
 
 COPY_SECONDS = 2.0  # for output to be written after the process has ended, to a client that may not read any more

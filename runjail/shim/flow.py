@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from runjail import errors, protobuf
 from runjail.record import Record
+from runjail.shim.task import Process
 from runjail.shim.ttrpc import EXISTS, INTERNAL, INVALID, NOT_FOUND, PRECONDITION, UNKNOWN, StatusError
+from runjail.shim.workers import Worker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,9 +17,8 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     from runjail.protobuf import Message, Table
-    from runjail.shim.task import Process
     from runjail.shim.ttrpc import Answer, Refuse
-    from runjail.shim.workers import Done, Worker
+    from runjail.shim.workers import Done
 
     Flow = Generator["Awaited", Message, Message]
     Handler = Callable[[Message], Message | Flow]

@@ -10,13 +10,11 @@ import struct
 import time
 
 from runjail import log
-from runjail.shim.loop import ENDED, READ, WRITE
+from runjail.shim.loop import ENDED, READ, WRITE, Loop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
-
-    from runjail.shim.loop import Loop
 
 HEADER = struct.Struct(">IIBB")
 LARGEST = 4 << 20

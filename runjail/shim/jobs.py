@@ -13,22 +13,21 @@ from runjail.container import exec as executing
 from runjail.container import kill as killing
 from runjail.container import start as starting
 from runjail.container import update as updating
-from runjail.container.container import PAUSED
+from runjail.container.container import PAUSED, Runtime
 from runjail.errors import InvalidConfig
 from runjail.host import programs
 from runjail.shim import stdio
 from runjail.shim.runtime_options import wants_systemd
+from runjail.shim.stdio import Stdio
+from runjail.shim.task import Process, Task
+from runjail.shim.workers import Worker
 from runjail.spec.parse import parse_process, parse_resources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runjail.container.container import Runtime
     from runjail.shim.engine import Engine
-    from runjail.shim.stdio import Stdio
-    from runjail.shim.task import Process, Task
-    from runjail.shim.workers import Worker
 
 
 def open_log(bundle: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from runjail import errors
 from runjail.shim import jobs
+from runjail.shim.exits import ExitQueue
 from runjail.shim.flow import Copied, Exited, Fork, Settled
 from runjail.shim.runtime_options import state_root
 from runjail.shim.task import (
@@ -24,7 +25,6 @@ from runjail.shim.ttrpc import EXISTS, NOT_FOUND, UNIMPLEMENTED, StatusError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runjail.protobuf import Message
-    from runjail.shim.exits import ExitQueue
     from runjail.shim.flow import Flow
 
 NEVER_STARTED = 126  # exit status of a process that could not be started

@@ -12,11 +12,12 @@ from _signal import NSIG
 from runjail import errors, protobuf
 from runjail.container import container as containers
 from runjail.shim import jobs, messages
+from runjail.shim.exits import ExitQueue
 from runjail.shim.flow import Call, Exited, Fork
 from runjail.shim.lifecycle import TaskLifecycle
 from runjail.shim.metrics import metrics
 from runjail.shim.stdio import resize
-from runjail.shim.task import EXITED, RUNNING
+from runjail.shim.task import EXITED, RUNNING, Process, Task
 from runjail.shim.ttrpc import INVALID, NOT_FOUND, UNIMPLEMENTED, StatusError
 
 TYPE_CHECKING = False
@@ -24,9 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from runjail.protobuf import Message, Table
-    from runjail.shim.exits import ExitQueue
     from runjail.shim.flow import Flow, Handler
-    from runjail.shim.task import Process, Task
     from runjail.shim.ttrpc import Answer, Refuse
 
     Method = tuple[Table, Table, Handler]

@@ -14,14 +14,13 @@ from runjail import log, protobuf
 from runjail.errors import reason
 from runjail.shim import messages
 from runjail.shim.frames import LARGEST, Connection
-from runjail.shim.loop import READ
+from runjail.shim.loop import READ, Loop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from runjail.protobuf import Message
-    from runjail.shim.loop import Loop
 
     Answer = Callable[[bytes], None]
     Refuse = Callable[["StatusError"], None]

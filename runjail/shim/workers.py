@@ -15,18 +15,16 @@ import struct
 
 from runjail import jsonio, log
 from runjail.container.sync import SyncSocket, error_from_message
-from runjail.errors import HostError, reason
+from runjail.errors import HostError, RunjailError, reason
 from runjail.host.base import close_others
-from runjail.shim.loop import READ
+from runjail.shim.loop import READ, Loop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-    from runjail.errors import RunjailError
     from runjail.host.base import ShimHost
-    from runjail.shim.loop import Loop
 
     Result = dict[str, Any]
     Done = Callable[["RunjailError | None", Result], None]

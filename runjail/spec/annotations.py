@@ -11,13 +11,9 @@ them, and only the administrator can grant them: they are collected with their k
 from __future__ import annotations
 
 from runjail.sizes import read_number
-from runjail.spec.jail_params import dataset_fault
+from runjail.spec.jail_params import JailParams, dataset_fault
 from runjail.spec.problems import any_of, quote
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runjail.spec.jail_params import JailParams
-    from runjail.spec.reader import Reader
+from runjail.spec.reader import Reader
 
 PARENT = "org.freebsd.parentJail"
 JAIL = "org.freebsd.jail."

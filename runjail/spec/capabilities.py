@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runjail.spec.model import Capabilities
+from runjail.spec.model import Capabilities
 
 # capability(7), by bit number
 NAMES = (

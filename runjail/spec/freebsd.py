@@ -9,10 +9,7 @@ from runjail.spec.annotations import declare_annotations
 from runjail.spec.jail_params import JailParams, file_system_fault
 from runjail.spec.model import Device, FreeBSD
 from runjail.spec.problems import quote
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runjail.spec.reader import Reader
+from runjail.spec.reader import Reader
 
 # Words of freebsd.jail and the fields they fill, by how they are read
 PLAIN = {

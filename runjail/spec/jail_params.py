@@ -9,6 +9,7 @@ from __future__ import annotations
 from runjail.sizes import read_number
 from runjail.spec.model import Jail
 from runjail.spec.problems import json_path, quote
+from runjail.spec.reader import Report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runjail.spec.problems import Path
-    from runjail.spec.reader import Report
 
 ADDRESSES = 255  # per family: security.jail.jail_max_af_ips
 LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")

@@ -17,14 +17,13 @@ from runjail.spec.problems import quote
 from runjail.spec.process import read_environment, read_process, read_surroundings
 from runjail.spec.reader import Reader, Report
 from runjail.spec.resources import read_resources
-from runjail.target import TARGETS
+from runjail.target import TARGETS, Target
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from runjail.spec.problems import Path
-    from runjail.target import Target
 
 LARGEST = 4 * 1024 * 1024  # bytes of a document; podman's are about 10 KiB
 MOUNTS = 1000

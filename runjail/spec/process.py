@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from runjail.spec.model import Capabilities, Process, Rlimit, User
 from runjail.spec.problems import quote
+from runjail.target import Target
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from runjail.spec.reader import Reader
-    from runjail.target import Target
 
 SCHEDULING = {"scheduler", "ioPriority", "execCPUAffinity"}
 INFINITY = 2**63  # and above; FreeBSD's RLIM_INFINITY is 2**63-1, Go clients write Linux's 2**64-1

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 
-from runjail.cli.context import write_stdout
+from runjail.cli.args import Args
+from runjail.cli.context import Context, write_stdout
 from runjail.cli.image.options import KEY, PLATFORM, QUIET, REMOTE, STORAGE
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runjail.cli.args import Args
-    from runjail.cli.context import Context
+from runjail.cli.image.session import ImageSession
+from runjail.image.bundle import owned
+from runjail.image.bundle.oci_config import LONGEST_HOSTNAME, config
 
 HELP = "make a bundle: config.json and a root file system of its own"
 ARGS = ("SRC", "DIR", "CMD...")
@@ -19,12 +19,6 @@ OPTIONS = (KEY, PLATFORM, *REMOTE, QUIET, STORAGE)
 
 def run(args: Args, context: Context) -> int:
     """Make a bundle."""
-    import hashlib
-
-    from runjail.cli.image.session import ImageSession
-    from runjail.image.bundle import owned
-    from runjail.image.bundle.oci_config import LONGEST_HOSTNAME, config
-
     images = ImageSession(args, context)
     limit = images.storage_size()
     path = os.path.abspath(args.positionals[1])

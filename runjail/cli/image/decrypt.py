@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+from runjail.cli.args import Args
+from runjail.cli.context import Context
 from runjail.cli.image.encrypt import change
 from runjail.cli.image.options import KEY, LAYER, REPORT, SELECTED
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runjail.cli.args import Args
-    from runjail.cli.context import Context
+from runjail.cli.image.session import ImageSession
 
 HELP = "decrypt layers"
 ARGS = ("SRC", "[DST]")
@@ -17,6 +15,4 @@ OPTIONS = (KEY, LAYER, *SELECTED, *REPORT)
 
 def run(args: Args, context: Context) -> int:
     """Decrypt layers."""
-    from runjail.cli.image.session import ImageSession
-
     return change(ImageSession(args, context), None)

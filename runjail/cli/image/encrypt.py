@@ -6,18 +6,17 @@ What decrypt shares is here as well.
 from __future__ import annotations
 
 from runjail import log
-from runjail.cli.args import values
+from runjail.cli.args import Args, values
+from runjail.cli.context import Context
 from runjail.cli.image.options import KEY, LAYER, REPORT, SELECTED
+from runjail.cli.image.session import ImageSession
 from runjail.errors import UsageError
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runjail.cli.args import Args
-    from runjail.cli.context import Context
-    from runjail.cli.image.session import ImageSession
-    from runjail.image.content.encrypt import Chosen
-    from runjail.image.crypto.options import Parameters
-    from runjail.image.model import Descriptor
+from runjail.image import platform, reference, resolve
+from runjail.image.content import encrypt
+from runjail.image.content.encrypt import Chosen
+from runjail.image.crypto import keys
+from runjail.image.crypto.options import Parameters
+from runjail.image.model import Descriptor
 
 HELP = "encrypt layers, or with --key add recipients to encrypted ones"
 ARGS = ("SRC", "[DST]")
@@ -37,20 +36,14 @@ OPTIONS = (
 
 def run(args: Args, context: Context) -> int:
     """Encrypt layers, or add recipients to encrypted ones."""
-    from runjail.cli.image.session import ImageSession
-
     images = ImageSession(args, context)
     if not args.many("recipient"):
         raise UsageError("no recipients given -- nothing to do", "for example --recipient jwe:PUBLIC-KEY.pem")
-    from runjail.image.crypto import keys
-
     return change(images, keys.read_recipients(args.many("recipient")))
 
 
 def change(images: ImageSession, recipients: Parameters | None) -> int:
     """Make the changed image and give it to its new name or place; without one it takes the old one's name."""
-    from runjail.image import reference, resolve
-
     source = reference.parse(images.args.positionals[0])
     target = reference.parse(images.args.positionals[-1])
     if target.kind == "rootfs" or (target.kind != "registry" and len(images.args.positionals) == 1):
@@ -72,8 +65,6 @@ def change(images: ImageSession, recipients: Parameters | None) -> int:
 
 
 def _changed(images: ImageSession, top: Descriptor, recipients: Parameters | None, added: set[str]) -> Descriptor:
-    from runjail.image.content import encrypt
-
     with images.progress() as progress:
         keys = encrypt.CryptoConfig(images.keys(), recipients or {}, images.providers(), progress, added)
         do = encrypt.decrypt if recipients is None else encrypt.encrypt
@@ -84,8 +75,6 @@ def _chosen(images: ImageSession) -> Chosen | None:
     """Return which manifests of an index are meant: those of --platform, by default all that are here."""
     if not images.args.many("platform"):
         return None
-    from runjail.image import platform
-
     wanted = images.platforms()
 
     def chosen(entry: Descriptor) -> bool:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from runjail.cli.args import Args
+from runjail.cli.context import Context
 from runjail.cli.image.options import COMPRESSION, REPORT, SELECTED
+from runjail.cli.image.session import ImageSession
 from runjail.errors import UsageError
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runjail.cli.args import Args
-    from runjail.cli.context import Context
+from runjail.image.reference import PLACES, parse
 
 HELP = "write an image to oci:DIR[:TAG], oci-archive:FILE[:TAG] or docker-archive:FILE[:TAG]"
 ARGS = ("SRC", "DST")
@@ -17,9 +16,6 @@ OPTIONS = (*SELECTED, *COMPRESSION, *REPORT)
 
 def run(args: Args, context: Context) -> int:
     """Write an image."""
-    from runjail.cli.image.session import ImageSession
-    from runjail.image.reference import PLACES, parse
-
     images = ImageSession(args, context)
     target = parse(args.positionals[1])
     if target.kind not in PLACES:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 
-from runjail.cli.args import values
+from runjail.cli.args import Args, values
+from runjail.cli.context import Context
 from runjail.cli.image.options import COMPRESSION, JOBS, REPORT, SELECTED
+from runjail.cli.image.session import ImageSession
 from runjail.errors import UsageError
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runjail.cli.args import Args
-    from runjail.cli.context import Context
-    from runjail.cli.image.session import ImageSession
-    from runjail.image.model import Descriptor
-    from runjail.image.reference import Reference
+from runjail.image.content.import_rootfs import make_image
+from runjail.image.model import Descriptor
+from runjail.image.reference import PLACES, Reference, parse
 
 HELP = "take one from oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:TAG]; make one of rootfs:PATH"
 ARGS = ("SRC", "[NAME]")
@@ -30,9 +27,6 @@ OPTIONS = (
 
 def run(args: Args, context: Context) -> int:
     """Take in an image."""
-    from runjail.cli.image.session import ImageSession
-    from runjail.image.reference import PLACES, parse
-
     images = ImageSession(args, context)
     reference = parse(args.positionals[0])
     if reference.kind not in PLACES:
@@ -46,8 +40,6 @@ def run(args: Args, context: Context) -> int:
 
 
 def _make(images: ImageSession, path: str, name: str) -> Descriptor:
-    from runjail.image.content.import_rootfs import make_image
-
     kind, level = images.compression()
     with images.progress() as progress:
         return make_image(

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from runjail import jsonio
-from runjail.cli.args import FORMAT
-from runjail.cli.context import write_stdout
+from runjail.cli.args import FORMAT, Args
+from runjail.cli.context import Context, write_stdout
 from runjail.cli.image.layerinfo import cell
 from runjail.cli.image.ls import listed, stored_layers
 from runjail.cli.image.options import AUTH, INSECURE, PLATFORM
+from runjail.cli.image.session import ImageSession
 from runjail.cli.output import choice, table
+from runjail.image import resolve
+from runjail.image.crypto import ocicrypt
+from runjail.image.digest import chain_ids
+from runjail.image.resolve import Image
 from runjail.sizes import show_size
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
-    from runjail.cli.args import Args
-    from runjail.cli.context import Context
-    from runjail.image.resolve import Image
-    from runjail.storage.base import LayerInfo
+from runjail.storage.base import LayerInfo
 
 HELP = "show layers, sizes, encryption, recipients and datasets"
 ARGS = ("SRC",)
@@ -27,9 +26,6 @@ OPTIONS = (PLATFORM, AUTH, INSECURE, FORMAT)
 
 def run(args: Args, context: Context) -> int:
     """Show one image: what it runs, its layers, their encryption and where they are unpacked."""
-    from runjail.cli.image.session import ImageSession
-    from runjail.image import resolve
-
     images = ImageSession(args, context, make=False)
     form = choice(args, "table", "json")
     with images.open_remote_or_local(args.positionals[0]) as (name, top, read):
@@ -64,9 +60,6 @@ def _are_lists(*values: object) -> bool:
 
 
 def _inspected_layer(image: Image, number: int, stored: dict[str, LayerInfo]) -> dict[str, Any]:
-    from runjail.image.crypto import ocicrypt
-    from runjail.image.digest import chain_ids
-
     layer = image.manifest.layers[number]
     chain = chain_ids(image.config.diff_ids[: number + 1])[-1]
     there = stored.get(chain)

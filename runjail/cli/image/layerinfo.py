@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from runjail import jsonio
-from runjail.cli.args import FORMAT, ignored
-from runjail.cli.context import write_stdout
+from runjail.cli.args import FORMAT, Args, ignored
+from runjail.cli.context import Context, write_stdout
 from runjail.cli.image.options import AUTH, INSECURE, LAYER, PLATFORM
+from runjail.cli.image.session import ImageSession
 from runjail.cli.output import choice, plain
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
-    from runjail.cli.args import Args
-    from runjail.cli.context import Context
-    from runjail.image.resolve import Image
+from runjail.image import platform, resolve
+from runjail.image.crypto import ocicrypt
+from runjail.image.resolve import Image
 
 HELP = "show how each layer is encrypted, and to whom"
 ARGS = ("SRC",)
@@ -23,9 +21,6 @@ OPTIONS = (LAYER, PLATFORM, AUTH, INSECURE, ignored("n"), FORMAT)
 
 def run(args: Args, context: Context) -> int:
     """Show who can decrypt each layer, with the columns of imgcrypt's `ctr-enc images layerinfo`."""
-    from runjail.cli.image.session import ImageSession
-    from runjail.image import platform, resolve
-
     images = ImageSession(args, context, make=False)
     form = choice(args, "table", "json")
     with images.open_remote_or_local(args.positionals[0]) as (name, top, read):
@@ -48,9 +43,6 @@ def _numbers(asked: list[int], count: int) -> list[int]:
 
 
 def _info(image: Image, number: int) -> dict[str, Any]:
-    from runjail.image import platform
-    from runjail.image.crypto import ocicrypt
-
     layer = image.manifest.layers[number]
     return {
         "layer": number,

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from runjail import jsonio
-from runjail.cli.args import FORMAT, flag
-from runjail.cli.context import write_stdout
+from runjail.cli.args import FORMAT, Args, flag
+from runjail.cli.context import Context, write_stdout
+from runjail.cli.image.session import ImageSession, warn
 from runjail.cli.output import choice, table
 from runjail.errors import ImageError
+from runjail.image import platform, resolve
+from runjail.image.digest import chain_ids
+from runjail.image.resolve import Image
 from runjail.sizes import show_size
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
-    from runjail.cli.args import Args
-    from runjail.cli.context import Context
-    from runjail.cli.image.session import ImageSession
-    from runjail.image.resolve import Image
-    from runjail.storage.base import LayerInfo
+from runjail.storage.base import LayerInfo
 
 HELP = "list images"
 ARGS = ()
@@ -28,9 +25,6 @@ HEADING = ("NAME", "DIGEST", "PLATFORM", "BLOBS", "UNPACKED", "ENCRYPTED", "CREA
 
 def run(args: Args, context: Context) -> int:
     """List images, with the sizes that the store knows."""
-    from runjail.cli.image.session import ImageSession, warn
-    from runjail.image import resolve
-
     images = ImageSession(args, context, make=False)
     form = choice(args, "table", "json")
     names = images.content.names() if images.there() else {}
@@ -55,9 +49,6 @@ def stored_layers(images: ImageSession) -> dict[str, LayerInfo]:
 
 def listed(image: Image, stored: dict[str, LayerInfo]) -> dict[str, Any]:
     """Return what is known of an image without its layers."""
-    from runjail.image import platform
-    from runjail.image.digest import chain_ids
-
     chains = chain_ids(image.config.diff_ids)
     top = stored.get(chains[-1]) if chains else None
     created = image.config.data.get("created")

@@ -5,16 +5,14 @@ from __future__ import annotations
 from functools import partial
 
 from runjail import jsonio
-from runjail.cli.args import FORMAT, flag
-from runjail.cli.context import write_stdout
+from runjail.cli.args import FORMAT, Args, flag
+from runjail.cli.context import Context, write_stdout
+from runjail.cli.image.session import ImageSession, warn
 from runjail.cli.output import choice
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runjail.cli.args import Args
-    from runjail.cli.context import Context
-    from runjail.cli.image.session import ImageSession
-    from runjail.image.bundle.prune import Pruned
+from runjail.container.query import is_used
+from runjail.image.bundle.prune import Pruned, prune
+from runjail.record import to_data
+from runjail.sizes import show_size
 
 HELP = "remove what is half-made, unused or left behind"
 ARGS = ()
@@ -23,9 +21,6 @@ OPTIONS = (flag("all", "a", "also layers and blobs of images that no container u
 
 def run(args: Args, context: Context) -> int:
     """Prune, and say what it was."""
-    from runjail.cli.image.session import ImageSession, warn
-    from runjail.record import to_data
-
     images = ImageSession(args, context, make=False)
     form = choice(args, "table", "json")
     pruned = _prune(images)
@@ -35,17 +30,12 @@ def run(args: Args, context: Context) -> int:
 
 
 def _prune(images: ImageSession) -> Pruned:
-    from runjail.container.query import is_used
-    from runjail.image.bundle.prune import Pruned, prune
-
     if not images.there():
         return Pruned((), (), (), (), (), 0)
     return prune(images.content, images.store, partial(is_used, images.context.host()), names=images.args.flag("all"))
 
 
 def _format_pruned(pruned: Pruned) -> str:
-    from runjail.sizes import show_size
-
     lists = (("half-made", pruned.half_made), ("root", pruned.roots), ("name", pruned.names), ("layer", pruned.layers))
     lines = [f"{what} {name}\n" for what, names in lists for name in names]
     return "".join(lines) + f"{len(pruned.blobs)} blobs, {show_size(pruned.freed)}\n"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from runjail.cli.args import Args
+from runjail.cli.context import Context
 from runjail.cli.image.options import REMOTE, REPORT, SELECTED
+from runjail.cli.image.session import ImageSession
 from runjail.errors import UsageError
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runjail.cli.args import Args
-    from runjail.cli.context import Context
+from runjail.image.reference import parse
 
 HELP = "fetch an image from a registry"
 ARGS = ("REF", "[NAME]")
@@ -17,9 +16,6 @@ OPTIONS = (*SELECTED, *REMOTE, *REPORT)
 
 def run(args: Args, context: Context) -> int:
     """Fetch an image."""
-    from runjail.cli.image.session import ImageSession
-    from runjail.image.reference import parse
-
     images = ImageSession(args, context)
     reference = parse(args.positionals[0])
     if reference.kind != "registry":

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 
-from runjail.cli.args import flag
+from runjail.cli.args import Args, flag
+from runjail.cli.context import Context
+from runjail.cli.image.session import ImageSession
+from runjail.container.query import is_used
 from runjail.errors import ImageNotFound, UsageError
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runjail.cli.args import Args
-    from runjail.cli.context import Context
-    from runjail.cli.image.session import ImageSession
+from runjail.image.bundle.prune import prune
+from runjail.image.resolve import is_digest
 
 HELP = "take a name away"
 ARGS = ("NAME", "MORE...")
@@ -20,10 +19,6 @@ OPTIONS = (flag("force", "f", "an unknown name is no error"),)
 
 def run(args: Args, context: Context) -> int:
     """Take names away."""
-    from runjail.cli.image.session import ImageSession
-    from runjail.container.query import is_used
-    from runjail.image.bundle.prune import prune
-
     images = ImageSession(args, context, make=False)
     missing = []
     for word in [*args.positionals, *context.rest]:
@@ -40,8 +35,6 @@ def run(args: Args, context: Context) -> int:
 
 def _names_of(images: ImageSession, word: str) -> list[str]:
     """Return the name that a word means, or all names of a digest. Raises ImageNotFound, UsageError."""
-    from runjail.image.resolve import is_digest
-
     name, found = images.find(word)
     if not is_digest(word, name):
         return [name]

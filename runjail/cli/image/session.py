@@ -6,15 +6,19 @@ import os
 from contextlib import contextmanager
 
 from runjail import jsonio, log
-from runjail.cli.args import find, number
-from runjail.cli.context import write_stdout
+from runjail.cli.args import Args, find, number
+from runjail.cli.context import Context, write_stdout
 from runjail.cli.output import choice
 from runjail.errors import ImageNotFound, RunjailError, StoreNotFound, UsageError
 from runjail.image import platform, resolve
 from runjail.image import reference as references
 from runjail.image.content import open as places
 from runjail.image.content.store import ContentStore
+from runjail.image.model import Descriptor, Platform
+from runjail.image.reference import Reference
+from runjail.image.resolve import Image
 from runjail.sizes import read_number, read_size
+from runjail.storage.base import Store
 from runjail.target import TARGETS
 
 TYPE_CHECKING = False
@@ -22,16 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
-    from runjail.cli.args import Args
-    from runjail.cli.context import Context
     from runjail.cli.progress import Progress
     from runjail.image.bundle.unpack import Unpacked
     from runjail.image.crypto.keyprovider_config import Provider
     from runjail.image.crypto.options import Parameters
-    from runjail.image.model import Descriptor, Platform
-    from runjail.image.reference import Reference
-    from runjail.image.resolve import Image
-    from runjail.storage.base import Store
 
     Read = Callable[[Descriptor], bytes]
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runjail.cli.args import Args
-    from runjail.cli.context import Context
+from runjail.cli.args import Args
+from runjail.cli.context import Context
+from runjail.cli.image.session import ImageSession
 
 HELP = "give an image one more name"
 ARGS = ("SRC", "NAME")
@@ -14,8 +13,6 @@ OPTIONS = ()
 
 def run(args: Args, context: Context) -> int:
     """Give the name."""
-    from runjail.cli.image.session import ImageSession
-
     images = ImageSession(args, context, make=False)
     name = images.local_name(args.positionals[1])
     images.content.tag(name, images.find(args.positionals[0])[1])

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from runjail import jsonio
-from runjail.cli.context import write_stdout
+from runjail.cli.args import Args
+from runjail.cli.context import Context, write_stdout
 from runjail.cli.image.options import KEY, PLATFORM, REMOTE, REPORT
+from runjail.cli.image.session import ImageSession
 from runjail.cli.output import choice
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runjail.cli.args import Args
-    from runjail.cli.context import Context
 
 HELP = "unpack the layers into the store and print the chainID and where it is"
 ARGS = ("SRC",)
@@ -19,8 +16,6 @@ OPTIONS = (KEY, PLATFORM, *REMOTE, *REPORT)
 
 def run(args: Args, context: Context) -> int:
     """Unpack an image's layers and say where they are."""
-    from runjail.cli.image.session import ImageSession
-
     images = ImageSession(args, context)
     form = choice(args, "table", "json")
     with images.content.lease():

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from runjail import jsonio
-from runjail.cli.args import FORMAT, value
-from runjail.cli.context import write_stdout
+from runjail.cli.args import FORMAT, Args, value
+from runjail.cli.context import Context, write_stdout
+from runjail.cli.image.session import ImageSession
 from runjail.cli.output import choice, table
 from runjail.errors import RunjailError
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from runjail.cli.args import Args
-    from runjail.cli.context import Context
 
 HELP = "say what this machine can and cannot do, and what mends it"
 ARGS = ()
@@ -48,8 +44,6 @@ def run(args: Args, context: Context) -> int:
 
 def _store(args: Args, context: Context) -> tuple[str, bool, str, str]:
     """Return the row that says where images are kept and why there."""
-    from runjail.cli.image.session import ImageSession
-
     try:
         return ("store", True, ImageSession(args, context).chosen(), "")
     except RunjailError as error:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
+from runjail.cli.args import Args
+from runjail.cli.context import Context
 from runjail.errors import UsageError
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runjail.cli.args import Args
-    from runjail.cli.context import Context
 
 HELP = ""
 ARGS = ("WORD...",)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from runjail.cli.context import write_stdout
+from runjail.cli import completion_scripts as scripts
+from runjail.cli.args import Args, Option
+from runjail.cli.context import Context, write_stdout
 from runjail.errors import UsageError
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runjail.cli.args import Args, Option
-    from runjail.cli.context import Context
 
 HELP = "print a script that completes command lines in this shell"
 ARGS = ("sh|bash|zsh|fish",)
@@ -17,8 +14,6 @@ OPTIONS: tuple[Option, ...] = ()
 
 def run(args: Args, _context: Context) -> int:
     """Print the script."""
-    from runjail.cli import completion_scripts as scripts
-
     shells = {"sh": scripts.bash, "bash": scripts.bash, "zsh": scripts.zsh, "fish": scripts.fish}
     shell = args.positionals[0]
     if shell not in shells:

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import os
 
-from runjail.cli.args import BUNDLE, CONSOLE, PID_FILE, PRESERVE, flag, ignored
+from runjail.cli.args import BUNDLE, CONSOLE, PID_FILE, PRESERVE, Args, flag, ignored
+from runjail.cli.context import Context
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runjail.cli.args import Args
-    from runjail.cli.context import Context
     from runjail.container.create import Request
 
 HELP = "create a container whose program waits for start"

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import os
 
-from runjail.cli.args import flag
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runjail.cli.args import Args
-    from runjail.cli.context import Context
+from runjail.cli.args import Args, flag
+from runjail.cli.context import Context
 
 HELP = "delete a container and everything that create made"
 ARGS = ("ID",)

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from runjail import jsonio
-from runjail.cli.args import flag, value
-from runjail.cli.context import write_stdout
+from runjail.cli.args import Args, flag, value
+from runjail.cli.context import Context, write_stdout
+from runjail.container import query
 from runjail.errors import UsageError
 from runjail.sizes import read_duration
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runjail.cli.args import Args
-    from runjail.cli.context import Context
 
 HELP = "print the resource usage of a container"
 ARGS = ("ID",)
@@ -25,8 +21,6 @@ MAX_INTERVAL = 86400.0  # seconds
 
 def run(args: Args, context: Context) -> int:
     """Print stats events."""
-    from runjail.container import query
-
     seconds = interval(args.text("interval") or "5s")
     for event in query.events(args.positionals[0], seconds, args.flag("stats"), context.runtime()):
         write_stdout(jsonio.dumps(event, tight=True) + "\n")

@@ -11,24 +11,23 @@ from runjail.cli.args import (
     PID_FILE,
     PRESERVE,
     TTY,
+    Args,
     flag,
     ignored,
     number,
     value,
     values,
 )
+from runjail.cli.context import Context
 from runjail.cli.verbs.create import absolute
+from runjail.container.container import Runtime
+from runjail.container.exec import Request
 from runjail.errors import UsageError
+from runjail.spec.model import Process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-    from runjail.cli.args import Args
-    from runjail.cli.context import Context
-    from runjail.container.container import Runtime
-    from runjail.container.exec import Request
-    from runjail.spec.model import Process
 
 HELP = "run another program in a container"
 ARGS = ("ID", "CMD...")

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from runjail.cli.context import write_stdout
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runjail.cli.args import Args
-    from runjail.cli.context import Context
+from runjail.cli.args import Args
+from runjail.cli.context import Context, write_stdout
 
 HELP = "print what this runtime can do"
 ARGS = ()

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from runjail.cli.args import flag, number, value
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runjail.cli.args import Args
-    from runjail.cli.context import Context
+from runjail.cli.args import Args, flag, number, value
+from runjail.cli.context import Context
 
 HELP = "send a signal (default: TERM)"
 ARGS = ("ID", "[SIGNAL]")

@@ -6,14 +6,10 @@ What is JSON here, in ps and in events has no blanks, as runc's: scripts search 
 from __future__ import annotations
 
 from runjail import jsonio
-from runjail.cli.args import FORMAT, flag
-from runjail.cli.context import write_stdout
+from runjail.cli.args import FORMAT, Args, flag
+from runjail.cli.context import Context, write_stdout
 from runjail.cli.output import choice, table
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runjail.cli.args import Args
-    from runjail.cli.context import Context
+from runjail.container.query import documents, owner_name
 
 HELP = "list containers"
 ARGS = ()
@@ -24,8 +20,6 @@ HEADING = ("ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER")
 
 def run(args: Args, context: Context) -> int:
     """List containers."""
-    from runjail.container.query import documents, owner_name
-
     form = choice(args, "table", "json")
     runtime = context.runtime()
     if args.flag("quiet"):

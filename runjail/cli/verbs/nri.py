@@ -6,17 +6,13 @@ import os
 import time
 
 from runjail import jsonio
-from runjail.cli.args import FORMAT
-from runjail.cli.context import write_stdout
+from runjail.cli.args import FORMAT, Args
+from runjail.cli.context import Context, write_stdout
 from runjail.cli.output import choice, plain, table
 from runjail.errors import PluginError, UsageError
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runjail.cli.args import Args
-    from runjail.cli.context import Context
-    from runjail.nri.config import Plugin
-    from runjail.nri.invoke import PluginChain
+from runjail.nri.config import Plugin
+from runjail.nri.invoke import PluginChain
+from runjail.nri.messages import ContainerInfo
 
 HELP = "list the NRI plugins that are configured (ls), or try each with a sample request (check)"
 ARGS = ("ls|check",)
@@ -66,8 +62,6 @@ def _listed(chain: PluginChain, plugin: Plugin) -> dict[str, object]:
 
 def _tried(chain: PluginChain, plugin: Plugin) -> dict[str, object]:
     """Send a `create` for a container that does not exist."""
-    from runjail.nri.messages import ContainerInfo
-
     before = time.monotonic()
     try:
         result = chain.call(plugin, "create", ContainerInfo(SAMPLE, annotations={"org.runjail.nri.check": "true"}))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runjail.cli.args import Args
-    from runjail.cli.context import Context
+from runjail.cli.args import Args
+from runjail.cli.context import Context
 
 HELP = "stop all processes of a container"
 ARGS = ("ID",)

@@ -6,16 +6,15 @@ import os
 import sys
 
 from runjail import jsonio
-from runjail.cli.args import BUNDLE, OS, value
-from runjail.cli.context import write_stdout
+from runjail.cli.args import BUNDLE, OS, Args, value
+from runjail.cli.context import Context, write_stdout
 from runjail.cli.output import choice
+from runjail.container.container import check_id, default_root
 from runjail.errors import UsageError
+from runjail.plan.plan import check_allowed, make_plan
+from runjail.plan.show import as_data, as_text
+from runjail.spec.parse import parse, read
 from runjail.target import FREEBSD, TARGETS
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runjail.cli.args import Args
-    from runjail.cli.context import Context
 
 HELP = "print what create would do: jail.conf and commands"
 ARGS = ("[ID]",)
@@ -24,11 +23,6 @@ OPTIONS = (BUNDLE, value("format", "f", "text|json", "form of the output"), OS)
 
 def run(args: Args, context: Context) -> int:
     """Print the plan."""
-    from runjail.container.container import check_id, default_root
-    from runjail.plan.plan import check_allowed, make_plan
-    from runjail.plan.show import as_data, as_text
-    from runjail.spec.parse import parse, read
-
     form = choice(args, "text", "json")
     bundle = os.path.abspath(args.text("bundle") or ".")
     system = which_system(args, FREEBSD.name)

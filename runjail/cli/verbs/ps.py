@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from runjail import jsonio
-from runjail.cli.args import FORMAT
-from runjail.cli.context import write_stdout
+from runjail.cli.args import FORMAT, Args
+from runjail.cli.context import Context, write_stdout
 from runjail.cli.output import choice, table
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runjail.cli.args import Args
-    from runjail.cli.context import Context
+from runjail.container import query
 
 HELP = "list the processes of a container"
 ARGS = ("ID", "OPTION...")
@@ -19,8 +15,6 @@ OPTIONS = (FORMAT,)
 
 def run(args: Args, context: Context) -> int:
     """List processes."""
-    from runjail.container import query
-
     form = _late_format(context.rest) or choice(args, "table", "json")
     pids = query.pids(args.positionals[0], context.runtime())
     if form == "json":

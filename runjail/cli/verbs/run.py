@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from runjail.cli.args import DETACH, ENV, ENV_FILE, INTERACTIVE, TTY, flag, ignored, value, values
+from runjail.cli.args import DETACH, ENV, ENV_FILE, INTERACTIVE, TTY, Args, flag, ignored, value, values
+from runjail.cli.context import Context
 from runjail.cli.run_options import OPTIONS as IMAGE_OPTIONS
 from runjail.cli.verbs import create
+from runjail.container.container import Runtime
+from runjail.container.create import Request
 from runjail.errors import UsageError
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runjail.cli.args import Args
-    from runjail.cli.context import Context
-    from runjail.container.container import Runtime
-    from runjail.container.create import Request
 
 HELP = "create and start a container; without -d wait for it and delete it"
 ARGS = ("ID", "CMD...")

@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 
 from runjail import jsonio
-from runjail.cli.args import BUNDLE, ignored
+from runjail.cli.args import BUNDLE, Args, ignored
+from runjail.cli.context import Context
+from runjail.cli.example import example
 from runjail.errors import UsageError
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runjail.cli.args import Args
-    from runjail.cli.context import Context
+from runjail.target import TARGETS
 
 HELP = "write an example config.json"
 ARGS = ()
@@ -20,9 +18,6 @@ OPTIONS = (BUNDLE, ignored("rootless"))
 
 def run(args: Args, context: Context) -> int:
     """Write config.json where there is none."""
-    from runjail.cli.example import example
-    from runjail.target import TARGETS
-
     path = os.path.join(args.text("bundle") or ".", "config.json")
     try:
         with open(path, "x", encoding="utf-8") as file:

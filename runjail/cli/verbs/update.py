@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
-from runjail.cli.args import ignored, size, value
+from runjail.cli.args import Args, ignored, size, value
+from runjail.cli.context import Context
+from runjail.container.update import update
 from runjail.errors import UsageError
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
-    from runjail.cli.args import Args
-    from runjail.cli.context import Context
+from runjail.spec.parse import parse_resources, read
 
 HELP = "change the limits of a container"
 ARGS = ("ID",)
@@ -51,9 +48,6 @@ PLACES = {  # option: section and name in the document (runtime-spec, config-lin
 
 def run(args: Args, context: Context) -> int:
     """Change limits."""
-    from runjail.container.update import update
-    from runjail.spec.parse import parse_resources
-
     document = _document(args.text("resources"))
     for option, (section, name) in PLACES.items():
         if option in args.options:
@@ -67,8 +61,6 @@ def run(args: Args, context: Context) -> int:
 
 
 def _document(path: str) -> dict[str, Any]:
-    from runjail.spec.parse import read
-
     if not path:
         return {}
     document = read("/dev/stdin" if path == "-" else os.path.abspath(path), "resources document")

@@ -6,15 +6,13 @@ import os
 import sys
 
 from runjail import log
-from runjail.cli.args import BUNDLE, OS
-from runjail.cli.context import write_stdout
+from runjail.cli.args import BUNDLE, OS, Args
+from runjail.cli.context import Context, write_stdout
 from runjail.cli.verbs.plan import which_system
+from runjail.errors import InvalidConfig
+from runjail.plan.plan import check_allowed, make_plan
+from runjail.spec.parse import parse, read
 from runjail.target import TARGETS
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runjail.cli.args import Args
-    from runjail.cli.context import Context
 
 HELP = "explain everything that is wrong with config.json"
 ARGS = ()
@@ -23,10 +21,6 @@ OPTIONS = (BUNDLE, OS)
 
 def run(args: Args, context: Context) -> int:
     """Explain all that is wrong. Exit code 1 when something is."""
-    from runjail.errors import InvalidConfig
-    from runjail.plan.plan import check_allowed, make_plan
-    from runjail.spec.parse import parse, read
-
     bundle = os.path.abspath(args.text("bundle") or ".")
     system = which_system(args, context.host().os)
     try:

@@ -13,20 +13,19 @@ import struct
 import termios
 
 from runjail.errors import HostError, reason
-from runjail.host.base import close_others
+from runjail.host.base import HostState, close_others
 from runjail.host.child import set_ids, set_rlimits
 from runjail.host.freebsd.libc import (
     PROC_NO_NEW_PRIVS_CTL,
     PROC_NO_NEW_PRIVS_ENABLE,
     PROC_TRACE_CTL,
     PROC_TRACE_CTL_DISABLE,
+    Libc,
 )
 from runjail.host.freebsd.processes import find_jail
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runjail.host.base import HostState
-    from runjail.host.freebsd.libc import Libc
     from runjail.spec.model import Process
 
 # sys/resource.h; Python knows most of them by name, but not all, and only on FreeBSD.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from runjail.host.base import HostState
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runjail.host.base import HostState, UndoLog
+    from runjail.host.base import UndoLog
     from runjail.host.freebsd.libc import Libc
 
 

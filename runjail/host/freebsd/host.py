@@ -8,18 +8,18 @@ processes and ctypes. Children that enter a jail run only what fork_init and for
 from __future__ import annotations
 
 from runjail.errors import HostError
-from runjail.host.base import function_of, no_notes
+from runjail.host.base import HostState, function_of, no_notes
 from runjail.host.freebsd import libc as libc_freebsd
 from runjail.host.freebsd import processes
+from runjail.host.freebsd.libc import Libc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from runjail.host.base import HostState, Note, ShimHost, UndoLog
+    from runjail.host.base import Note, ShimHost, UndoLog
     from runjail.host.freebsd.change import Change
-    from runjail.host.freebsd.libc import Libc
     from runjail.spec.model import Process
     from runjail.steps import Plan, Step
 

@@ -13,7 +13,7 @@ import time
 from runjail import log
 from runjail.errors import HostError, reason
 from runjail.host import programs
-from runjail.host.freebsd.libc import CPU_SETSIZE
+from runjail.host.freebsd.libc import CPU_SETSIZE, Libc
 from runjail.host.freebsd.lock import MachineLock
 from runjail.host.freebsd.processes import find_jail
 from runjail.host.freebsd.structs import SZOMB
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from runjail.host.base import Note
     from runjail.host.freebsd.change import Change
-    from runjail.host.freebsd.libc import Libc
     from runjail.steps import Cpus, CreateJail
 
 JAIL = "/usr/sbin/jail"

@@ -16,13 +16,13 @@ from runjail.errors import HostError, reason
 from runjail.host.freebsd import libc as c
 from runjail.host.freebsd import owners
 from runjail.host.freebsd.lock import MachineLock
+from runjail.host.freebsd.structs import MountEntry
 from runjail.host.freebsd.unmount import fsids_below, is_below
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runjail.host.base import Note
     from runjail.host.freebsd.change import Change
-    from runjail.host.freebsd.structs import MountEntry
     from runjail.steps import Mount, ReadonlyRoot
 
 BITS = {

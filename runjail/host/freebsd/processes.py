@@ -10,14 +10,9 @@ import os
 import time
 
 from runjail.errors import HostError, reason
-from runjail.host.freebsd.libc import PROC_TRACE_CTL, PROC_TRACE_CTL_DISABLE
-from runjail.host.freebsd.structs import SSTOP, SZOMB
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runjail.host.base import HostState
-    from runjail.host.freebsd.libc import Libc
-    from runjail.host.freebsd.structs import Proc
+from runjail.host.base import HostState
+from runjail.host.freebsd.libc import PROC_TRACE_CTL, PROC_TRACE_CTL_DISABLE, Libc
+from runjail.host.freebsd.structs import SSTOP, SZOMB, Proc
 
 SIGKILL, SIGSTOP, SIGCONT = 9, 17, 19
 KILL_ROUNDS = 1000  # a millisecond each: who forks faster than we kill is left to jail_remove(2)

@@ -8,15 +8,16 @@ from __future__ import annotations
 import errno
 
 from runjail.errors import HostError, reason
+from runjail.host.base import HostState
+from runjail.host.freebsd.libc import Libc
 from runjail.host.freebsd.processes import members
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runjail.host.base import HostState, Note
+    from runjail.host.base import Note
     from runjail.host.freebsd.change import Change
-    from runjail.host.freebsd.libc import Libc
     from runjail.steps import RctlRules
 
 OFF_HINT = "put kern.racct.enable=1 into /boot/loader.conf and reboot"

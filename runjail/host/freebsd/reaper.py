@@ -5,10 +5,7 @@ from __future__ import annotations
 import _signal
 
 from runjail.host.freebsd import libc as libc_freebsd
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runjail.host.freebsd.libc import Libc
+from runjail.host.freebsd.libc import Libc
 
 PROC_REAP_ACQUIRE = 2
 

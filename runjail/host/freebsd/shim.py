@@ -8,7 +8,9 @@ import struct
 
 from runjail import rootfs
 from runjail.errors import HostError, reason
+from runjail.host.base import HostState
 from runjail.host.freebsd import libc as libc_freebsd
+from runjail.host.freebsd.libc import Libc
 from runjail.host.freebsd.mounts import BITS
 
 TYPE_CHECKING = False
@@ -16,9 +18,6 @@ if TYPE_CHECKING:
     import _socket
     from collections.abc import Sequence
     from typing import Any, NoReturn
-
-    from runjail.host.base import HostState
-    from runjail.host.freebsd.libc import Libc
 
 PROC_REAP_ACQUIRE, PROC_PDEATHSIG_CTL = 2, 11
 SOL_LOCAL, LOCAL_PEERCRED = 0, 1

@@ -12,14 +12,15 @@ import os
 
 from runjail import log
 from runjail.errors import HostError, reason
+from runjail.host.base import HostState
 from runjail.host.linux import cgroup_users, cgroups, devices
+from runjail.host.linux.change import Change
+from runjail.spec.model import Resources
+from runjail.steps import Cgroup
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runjail.host.base import HostState, UndoLog
-    from runjail.host.linux.change import Change
-    from runjail.spec.model import Resources
-    from runjail.steps import Cgroup
+    from runjail.host.base import UndoLog
 
 Setting = tuple[str, str, str]  # controller, file, value
 BFQ = {f"blkio.{name}": f"blkio.bfq.{name}" for name in ("weight", "weight_device")}  # kernels have one or the other

@@ -11,11 +11,11 @@ import time
 
 from runjail.errors import HostError
 from runjail.host.linux import cgroups as cgroup
+from runjail.host.linux.change import Change
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runjail.host.base import Note
-    from runjail.host.linux.change import Change
 
 ROUNDS = 200  # of waiting for the last process to be collected
 PAUSE = 0.005  # seconds

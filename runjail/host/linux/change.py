@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from runjail.host.base import HostState
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runjail.host.base import HostState, UndoLog
+    from runjail.host.base import UndoLog
     from runjail.host.linux.mount_points import Points
 
 

@@ -11,15 +11,15 @@ import os
 
 from runjail import log
 from runjail.errors import HostError, reason
+from runjail.host.base import HostState
 from runjail.host.linux import cgroups as cgroup
+from runjail.steps import DevicePolicy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from runjail.host.base import HostState
     from runjail.host.linux.bpf import Rule
-    from runjail.steps import DevicePolicy
 
 EVERYTHING = "a *:* rwm"
 

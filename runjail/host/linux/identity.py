@@ -12,14 +12,10 @@ import termios
 from runjail import log, rootfs
 from runjail.errors import HostError, reason
 from runjail.host import child as common
+from runjail.host.base import HostState
 from runjail.host.linux import libc
 from runjail.spec.capabilities import NAMES as CAPABILITIES
-from runjail.spec.model import Capabilities
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runjail.host.base import HostState
-    from runjail.spec.model import Process, Rlimit
+from runjail.spec.model import Capabilities, Process, Rlimit
 
 RLIMITS = {
     "RLIMIT_LOCKS": 10,

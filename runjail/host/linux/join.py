@@ -12,13 +12,12 @@ from __future__ import annotations
 import os
 
 from runjail.errors import HostError, reason
+from runjail.host.base import HostState
 from runjail.host.linux import libc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from runjail.host.base import HostState
 
 FLAGS = {
     "mnt": libc.CLONE_NEWNS,

@@ -9,15 +9,11 @@ from __future__ import annotations
 import os
 import stat
 
-from runjail import rootfs
+from runjail import rootfs, steps
 from runjail.errors import HostError, reason
 from runjail.host.linux import libc
+from runjail.host.linux.change import Change
 from runjail.host.linux.mounts import PATH_ONLY, mount_on, restrict_place
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runjail import steps
-    from runjail.host.linux.change import Change
 
 PROTECTED = libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC
 

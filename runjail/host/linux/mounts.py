@@ -12,14 +12,14 @@ import stat
 
 from runjail import rootfs
 from runjail.errors import HostError, reason
+from runjail.host.base import HostState
 from runjail.host.linux import libc
 from runjail.host.linux import root as linux_root
+from runjail.host.linux.change import Change
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runjail import steps
-    from runjail.host.base import HostState
-    from runjail.host.linux.change import Change
 
 FLAGS = {
     "ro": libc.MS_RDONLY,

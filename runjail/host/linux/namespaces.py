@@ -7,12 +7,9 @@ from _socket import sethostname
 
 from runjail.errors import HostError, reason
 from runjail.host.linux import cgroups, join, libc, mount_points, mounts, root
+from runjail.host.linux.change import Change
 from runjail.host.linux.rights import ask
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runjail.host.linux.change import Change
-    from runjail.steps import CreateNamespaces, Sysctls
+from runjail.steps import CreateNamespaces, Sysctls
 
 
 def create(change: Change, step: CreateNamespaces) -> None:

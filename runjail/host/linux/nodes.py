@@ -5,15 +5,11 @@ from __future__ import annotations
 import os
 import stat
 
-from runjail import rootfs
+from runjail import rootfs, steps
 from runjail.errors import HostError, reason
 from runjail.host.linux import libc
+from runjail.host.linux.change import Change
 from runjail.host.linux.mounts import mount_on, restrict_place
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runjail import steps
-    from runjail.host.linux.change import Change
 
 KINDS = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
 

@@ -10,12 +10,11 @@ import os
 import time
 
 from runjail.errors import HostError
+from runjail.host.base import HostState
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from runjail.host.base import HostState
 
     StartTime = Callable[[int], str]
 

@@ -14,14 +14,13 @@ from runjail import rootfs
 from runjail.errors import ImageError, reason
 from runjail.image import model
 from runjail.image.bundle import default_mounts, users
+from runjail.image.bundle.users import Identity
 from runjail.image.model import ImageConfig
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
-
-    from runjail.image.bundle.users import Identity
 
 PATHS = {
     "freebsd": "/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin",

@@ -18,13 +18,12 @@ from runjail.image.bundle import id_file
 from runjail.image.content.store import Lock
 from runjail.image.model import encode
 from runjail.storage import open as stores
+from runjail.storage.base import RootfsInfo, Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from typing import Any, Self
-
-    from runjail.storage.base import RootfsInfo, Store
 
     Used = Callable[[str, str], bool]  # (state directory, name of a bundle): a container there was made of it
 

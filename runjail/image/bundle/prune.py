@@ -10,14 +10,13 @@ from runjail.image import digest as digests
 from runjail.image import resolve
 from runjail.image.bundle import owned
 from runjail.image.bundle.verified import VerifiedLayers
-from runjail.image.content.store import Lock
+from runjail.image.content.store import ContentStore, Lock
 from runjail.record import Record
+from runjail.storage.base import LayerInfo, Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runjail.image.bundle.owned import Used
-    from runjail.image.content.store import ContentStore
-    from runjail.storage.base import LayerInfo, Store
 
 
 class Pruned(Record):

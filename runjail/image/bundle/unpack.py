@@ -12,19 +12,18 @@ from runjail.errors import Corrupt, ImageError
 from runjail.image import digest as digests
 from runjail.image import media_types, resolve
 from runjail.image.bundle.verified import VerifiedLayers, authenticate
+from runjail.image.content.store import ContentStore
+from runjail.image.resolve import Image
 from runjail.record import Record
-from runjail.storage.base import LayerKey
+from runjail.storage.base import LayerKey, LayerWriter, Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from runjail.image.content.store import ContentStore
     from runjail.image.crypto.keyprovider_config import Provider
     from runjail.image.crypto.options import Parameters, PrivateLayerOptions
-    from runjail.image.resolve import Image
     from runjail.image.transport import Progress
-    from runjail.storage.base import LayerWriter, Store
 
     Opened = Sequence[PrivateLayerOptions | None]
     Say = Callable[[str], None]

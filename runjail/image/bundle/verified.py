@@ -15,13 +15,13 @@ import os
 
 from runjail.errors import Corrupt, ImageError, reason
 from runjail.image import digest as digests
+from runjail.image.content.store import ContentStore
 from runjail.image.file_range import FileRange
+from runjail.image.model import Descriptor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runjail.image.content.store import ContentStore
     from runjail.image.crypto.options import PrivateLayerOptions
-    from runjail.image.model import Descriptor
 
 LONGEST = 1 << 20  # bytes of one file of proofs
 

@@ -10,13 +10,12 @@ from runjail import locks
 from runjail.errors import Corrupt, ImageError, reason
 from runjail.files import write_all
 from runjail.image import digest as digests
+from runjail.image.model import Descriptor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
-
-    from runjail.image.model import Descriptor
 
     class Receiver(Protocol):
         """What blobs come into: a ContentStore."""

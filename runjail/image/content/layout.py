@@ -13,12 +13,11 @@ from runjail.errors import Corrupt, ImageError, ImageNotFound, reason
 from runjail.image import digest as digests
 from runjail.image import model
 from runjail.image.file_range import FileRange, open_file
+from runjail.image.model import Descriptor, Index
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from runjail.image.model import Descriptor, Index
 
 VERSION = "1.0.0"  # imageLayoutVersion
 
