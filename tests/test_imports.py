@@ -6,7 +6,6 @@ a decision to take, not a line to add in passing. The second is the start-up bud
 """
 
 import ast
-import importlib.util
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,8 +14,8 @@ from typing import Any
 
 import pytest
 
-TOP = Path(__file__).resolve().parent.parent
-PACKAGE = TOP / "runjail"
+from tests.support.imports import exists, imports, is_package, loaded, modules, over_budget, without_type_checking
+from tests.support.program import TOP
 
 BASE = {"", "errors", "jsonio", "log"}
 MAY_IMPORT: dict[str, set[str]] = {
@@ -72,8 +71,21 @@ INWARD = {
 }
 # Rooms of ordinary Python: neither a verb of the life cycle nor the start of an image that is in the store loads them,
 # and no plugin is asked through them (docs/decisions/plain-hot-half.md). PLAIN are those of their modules that are.
-COLD = {"settings", "image.content", "image.crypto", "image.layers", "image.registry"}
+COLD = {"cli", "settings", "image.content", "image.crypto", "image.layers", "image.registry"}
 PLAIN = {f"runjail.image.content.{name}" for name in ("ingest", "layout", "open", "store")}
+PLAIN |= {"runjail.cli.containerd_shim", "runjail.cli.image.session", "runjail.cli.runj"}
+PLAIN |= {f"runjail.cli.{name}" for name in ("args", "context", "main", "output", "process", "progress")}
+PLAIN |= {f"runjail.cli.run_{name}" for name in ("devices", "image", "mounts", "names", "options", "security")}
+PLAIN |= {
+    f"runjail.cli.verbs.{name}"
+    for name in ("create", "delete", "exec", "features", "kill", "pause", "resume", "run", "start", "state")
+}
+# Cold modules of the other rooms
+COLD_MODULES = {f"runjail.plan.{name}" for name in ("show", "show_freebsd", "show_linux")} | {
+    "runjail.image.bundle.prune"
+}
+# What only one operating system can load
+HOSTS = ("runjail.host.freebsd.", "runjail.host.linux.")
 # What need not be installed, or is not built everywhere, is imported by who uses it.
 OPTIONAL = set("backports click compression cryptography grpc isal jsonschema libzfs_core lzma pkcs11 psutil".split())
 OPTIONAL |= {"urllib3", "yaml"}
@@ -87,52 +99,11 @@ FORBIDDEN = {
 }
 
 
-def imports(tree: ast.AST, package: str) -> Iterator[str]:
-    """Yield the absolute name of everything that is imported, `from a import b` as both a and a.b."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            module = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
-            yield module
-            yield from (f"{module}.{alias.name}" for alias in node.names)
-
-
-def without_type_checking(tree: ast.Module) -> ast.Module:
-    """Drop the blocks that only type checkers see."""
-
-    class Drop(ast.NodeTransformer):
-        def visit_If(self, node: ast.If) -> Any:
-            only_types = isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
-            return node.orelse if only_types else self.generic_visit(node)
-
-    changed = Drop().visit(ast.parse(ast.unparse(tree)))
-    assert isinstance(changed, ast.Module)
-    return changed
-
-
 def room_of(name: str) -> str:
     """Return the room of a module: `runjail.host.base` lives in `host`; the package itself is ""."""
     parts = [*name.split("."), "", ""]
     inner = f"{parts[1]}.{parts[2]}"
     return inner if inner in MAY_IMPORT else parts[1]
-
-
-def modules() -> list[tuple[str, str, ast.Module]]:
-    """Return (name, package for relative imports, tree) of every module."""
-    found = []
-    for path in sorted(PACKAGE.rglob("*.py")):
-        parts = list(path.relative_to(TOP).with_suffix("").parts)
-        package = ".".join(parts[:-1])
-        name = ".".join(parts).removesuffix(".__init__")
-        found.append((name, package, ast.parse(path.read_text(encoding="utf-8"))))
-    return found
-
-
-def exists(name: str) -> bool:
-    """Whether a dotted name is a module of ours and not something inside one."""
-    path = TOP.joinpath(*name.split("."))
-    return path.is_dir() or path.with_suffix(".py").is_file()
 
 
 def test_every_room_has_its_rule() -> None:
@@ -182,11 +153,6 @@ def named(tree: ast.Module) -> Iterator[str]:
                     assert f"\ndef {attribute}(" in source, f"{node.value} names nothing"
 
 
-def is_package(name: str) -> bool:
-    """Whether a name is a directory of modules: importing from it means one of those, which are looked at too."""
-    return TOP.joinpath(*name.split(".")).is_dir()
-
-
 def test_modules_know_each_other_one_way() -> None:
     """No module imports, by whatever way round, one that imports it; not inside functions and not for types either."""
     known = {name: set[str]() for name, _package, _tree in modules()}
@@ -206,21 +172,31 @@ def circles(known: dict[str, set[str]]) -> list[set[str]]:
     return [{other for other in below if name in reach[other]} for name, below in reach.items() if name in below]
 
 
-@pytest.mark.parametrize("room", sorted(COLD))
+@pytest.mark.parametrize("room", [*sorted(COLD), "modules of other rooms"])
 def test_cold_rooms_are_ordinary_python(room: str) -> None:
-    """They have no records of ours, and imports at the top, but of what may be missing; types of that too."""
+    """They have no records of ours, and imports at the top, but of what may be missing or load nowhere else."""
     strange = []
     for name, package, tree in modules():
-        if room_of(name) != room or name in PLAIN:
+        cold = room_of(name) == room and name not in PLAIN
+        if not cold and not (room not in COLD and name in COLD_MODULES):
             continue
-        strange += [f"{name}: Record" for imported in imports(tree, package) if imported == "runjail.record"]
+        strange += [f"{name}: Record" for imported in imports(tree, package) if imported == "runjail.record.Record"]
         for node in tree.body:
             if isinstance(node, (ast.Import, ast.ImportFrom)):
                 continue
-            found = {imported.split(".")[0] for imported in imports(node, package)} - OPTIONAL
-            strange += [f"{name}, line {node.lineno}: {sorted(found)}"] if found else []
+            inner = {imported for imported in imports(node, package) if imported.split(".")[0] not in OPTIONAL}
+            found = sorted(each for each in inner if not f"{each}.".startswith(HOSTS))
+            strange += [f"{name}, line {node.lineno}: {found}"] if found else []
 
     assert strange == []
+
+
+def test_what_is_cold_is_there() -> None:
+    """A module that was renamed is not exempt, or held to rules, under its old name."""
+    names = {name for name, _package, _tree in modules()}
+
+    assert names >= PLAIN | COLD_MODULES
+    assert {room_of(name) for name in PLAIN} <= COLD
 
 
 @pytest.mark.parametrize("room", sorted(FORBIDDEN))
@@ -264,12 +240,6 @@ def test_every_test_can_be_collected_on_freebsd() -> None:
 
 # What each verb may load -------------------------------------------------------------------------------------------
 
-STARTING = set(
-    "_codecs _frozen_importlib _frozen_importlib_external _imp _io _abc _signal _thread _warnings _weakref".split()
-)
-STARTING |= set("abc builtins codecs encodings io marshal posix sys time zipimport winreg _locale".split())
-SMALL = set("gc os stat _stat posixpath genericpath _collections_abc errno fcntl select _socket resource".split())
-SMALL |= set("__future__ termios struct _struct ctypes ctypes._endian types _ctypes math _posixsubprocess".split())
 VERBS: list[tuple[str, list[str]]] = [
     ("--version", []),
     ("features", []),
@@ -292,25 +262,6 @@ NEVER = {
 # How many modules of ours a verb may load in a whole life on Linux: each costs 0.1 to 0.2 ms, and together they are
 # most of what a verb does. Whoever splits a module that these load pays with one that is merged.
 MOST = {"create": 76, "state": 18, "start": 24, "exec": 60, "kill": 21, "delete": 32}
-
-
-def loaded(program: Path, out: Path, *args: str) -> set[str]:
-    """Run the installed program and return the names of all modules that it and its children load."""
-    python = program.read_text(encoding="utf-8").split("\n", 1)[0].removeprefix("#!").split()
-    with open(out, "w", encoding="utf-8") as listing:
-        command = [*python, "-X", "importtime", str(program), *args]
-        subprocess.run(
-            command, stdout=listing, stderr=listing, stdin=subprocess.DEVNULL, env={}, check=False, timeout=60
-        )
-    lines = [
-        line.split("|") for line in out.read_text(encoding="utf-8").splitlines() if line.startswith("import time:")
-    ]
-    return {line[2].strip() for line in lines if len(line) == 3} - {"imported package"}
-
-
-def over_budget(names: set[str]) -> set[str]:
-    """Return what is neither ours, nor small, nor loaded by Python itself at every start."""
-    return {name for name in names if not name.startswith(("runjail", "encodings."))} - STARTING - SMALL
 
 
 @pytest.fixture

@@ -2,7 +2,8 @@
 
 import ast
 
-from tests.test_imports import imports, modules, room_of, without_type_checking
+from tests.support.imports import imports, modules, without_type_checking
+from tests.test_imports import room_of
 
 
 def test_one_module_starts_programs() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from runjail import steps
+from runjail.plan.show_freebsd import write_script
 from runjail.plan.show_linux import write_list
 from runjail.record import to_data
 from runjail.spec.model import Spec
@@ -14,8 +15,6 @@ from runjail.target import TARGETS
 def as_text(plan: steps.Plan, spec: Spec) -> str:
     """Return the plan as text that ends in a newline; a FreeBSD plan is a valid sh(1) script."""
     if TARGETS[plan.os].jails:
-        from runjail.plan.show_freebsd import write_script
-
         return write_script(plan, spec)
     return write_list(plan, spec)
 

@@ -303,7 +303,7 @@ def test_a_result_moves_the_container(runjail: Runjail, bundle: Bundle, plugins:
 
 def test_no_configuration_costs_nothing(runjail: Runjail, bundle: Bundle, tmp_path: Path) -> None:
     """No module of ours or Python's is loaded for plugins that are not there; tests/test_imports.py has the budget."""
-    from tests.test_imports import loaded
+    from tests.support.imports import loaded
 
     if os.path.exists("/etc/nri/conf.json") or os.path.exists("/etc/nri/resource.d"):
         pytest.skip("this machine has NRI plugins")

@@ -15,9 +15,9 @@ from runjail.host.freebsd.shim import MODULES as FREEBSD
 from runjail.host.linux import shim as linux
 from runjail.shim import preload
 from tests.shim.test_shim_programs import SHIM, Caller, caller, eventually  # noqa: F401 - a fixture
-from tests.support.program import Bundle
+from tests.support.imports import exists, imports, over_budget, without_type_checking
+from tests.support.program import TOP, Bundle
 from tests.support.shim.talk import Client
-from tests.test_imports import TOP, exists, imports, over_budget, without_type_checking
 
 PAUSED = 4
 HOST = "linux" if sys.platform == "linux" else "freebsd"

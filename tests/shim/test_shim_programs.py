@@ -12,7 +12,7 @@ import pytest
 from runjail import jsonio, protobuf
 from runjail.shim import messages
 from runjail.shim.bootstrap import FileLock, register_container
-from tests.test_imports import over_budget
+from tests.support.imports import over_budget
 
 SHIM = Path(__file__).resolve().parents[2] / ".venv" / "bin" / "containerd-shim-runjail-v1"
 

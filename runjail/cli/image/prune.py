@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import partial
 
 from runjail import jsonio
@@ -11,7 +12,6 @@ from runjail.cli.image.session import ImageSession, warn
 from runjail.cli.output import choice
 from runjail.container.query import is_used
 from runjail.image.bundle.prune import Pruned, prune
-from runjail.record import to_data
 from runjail.sizes import show_size
 
 HELP = "remove what is half-made, unused or left behind"
@@ -26,7 +26,7 @@ def run(args: Args, context: Context) -> int:
     pruned = _prune(images)
     if pruned.busy:
         warn("an image is being fetched or unpacked: layers and young blobs stay")
-    return write_stdout(jsonio.dumps(to_data(pruned)) + "\n" if form == "json" else _format_pruned(pruned))
+    return write_stdout(jsonio.dumps(asdict(pruned)) + "\n" if form == "json" else _format_pruned(pruned))
 
 
 def _prune(images: ImageSession) -> Pruned:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from runjail import jsonio
+from runjail.cli import containerd_config, modules
 from runjail.cli.args import FORMAT, Args, value
 from runjail.cli.context import Context, write_stdout
 from runjail.cli.image.session import ImageSession
@@ -24,14 +25,10 @@ def run(args: Args, context: Context) -> int:
     form = choice(args, "table", "json")
     more: list[tuple[str, bool, str, str]] = []
     if args.text("containerd"):
-        from runjail.cli.containerd_config import rows as look
-
-        rows: Sequence[tuple[str, bool, str, str]] = look(args.text("containerd"))
+        rows: Sequence[tuple[str, bool, str, str]] = containerd_config.rows(args.text("containerd"))
     else:
-        from runjail.cli.modules import rows as modules
-
         host = context.host()
-        rows, more = host.check(), [_store(args, context), *modules(host.os)]
+        rows, more = host.check(), [_store(args, context), *modules.rows(host.os)]
     if form == "json":
         names = ("what", "works", "found", "remedy")
         write_stdout(jsonio.dumps([dict(zip(names, row, strict=True)) for row in [*rows, *more]]) + "\n")

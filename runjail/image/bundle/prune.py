@@ -5,21 +5,20 @@ A layer or root in use is never destroyed; the store refuses.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from runjail.errors import InUse
 from runjail.image import digest as digests
 from runjail.image import resolve
 from runjail.image.bundle import owned
 from runjail.image.bundle.verified import VerifiedLayers
 from runjail.image.content.store import ContentStore, Lock
-from runjail.record import Record
 from runjail.storage.base import LayerInfo, Store
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runjail.image.bundle.owned import Used
 
-
-class Pruned(Record):
+@dataclass(frozen=True)
+class Pruned:
     """What was removed. half_made, layers: datasets or directories; roots: names; blobs: digests; freed: their bytes.
 
     busy: names, layers and roots without a bundle stayed because somebody unpacks or fetches an image just now.
@@ -34,11 +33,11 @@ class Pruned(Record):
     busy: bool = False
 
 
-def prune(content: ContentStore, store: Store, used: Used, *, names: bool = False) -> Pruned:
+def prune(content: ContentStore, store: Store, used: Callable[[str, str], bool], *, names: bool = False) -> Pruned:
     """Remove what is half-made, what belongs to containers that are gone, and what no name leads to.
 
-    used: says whether a container in a state directory was made of a bundle. names: also take the names of images away
-    that no container was made of.
+    used: (state directory, name of a bundle) to whether a container there was made of it. names: also take
+    the names of images away that no container was made of.
     """
     half_made = store.sweep()
     roots = owned.orphans(store, used)
