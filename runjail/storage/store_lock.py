@@ -3,10 +3,15 @@
 A lock is flock(2) on a file. The file comes into being locked and goes with its last holder, so a file that is there
 and that nobody holds tells of a holder that died. The programs that a holder started go on for a while when it is
 killed: they inherit its locks, so that nobody looks at what they are changing.
+
+A file system that is full has no room for such a file, and who wants to make room must not need any. So whoever creates
+a lock shares a lock on the directory of all locks meanwhile, and who makes room and cannot create one takes that alone:
+nobody can create a lock then.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 
@@ -21,6 +26,8 @@ if TYPE_CHECKING:
     from typing import Self
 
 _NONE: Mapping[str, str] = {}
+FULL = (errno.ENOSPC, errno.EDQUOT)
+PATIENCE = 60.0  # seconds: who makes room while another waits for a lock that it has would wait for that one for ever
 
 
 class InheritedLocks:
@@ -132,27 +139,32 @@ class StoreDirectory:
             raise StorageError(f"{path}: cannot be made: {reason(error)}") from error
         return path
 
-    def lock(self, kind: str, name: str, *, shared: bool = False) -> Lock:
-        """Wait for a lock. Raises StorageError when the file system refuses."""
-        taken = self._acquire(kind, name, shared=shared)
+    def lock(self, kind: str, name: str, *, shared: bool = False, removing: bool = False) -> Lock:
+        """Wait for a lock. removing: it is had on a full file system, too. Raises StorageError when that refuses."""
+        taken = self._acquire(kind, name, shared=shared, removing=removing)
         assert taken, "it is waited for"
         return taken
 
     def try_lock(self, kind: str, name: str) -> Lock | None:
-        """Take a lock exclusively; None when somebody has it."""
-        return self._acquire(kind, name, wait=False)
+        """Take a lock exclusively, to remove something; None when somebody has it."""
+        return self._acquire(kind, name, wait=False, removing=True)
 
     def locks(self, kind: str) -> list[str]:
         """Return the names of the locks of this kind that somebody holds, or held when he died."""
-        return sorted(os.listdir(self.directory("locks", kind)))
+        try:
+            return sorted(os.listdir(os.path.join(self._locks, kind)))
+        except FileNotFoundError:  # nobody has needed one yet
+            return []
 
-    def _acquire(self, kind: str, name: str, *, shared: bool = False, wait: bool = True) -> Lock | None:
-        path = os.path.join(self.directory("locks", kind), name)
+    def _acquire(
+        self, kind: str, name: str, *, shared: bool = False, wait: bool = True, removing: bool = False
+    ) -> Lock | None:
+        path = os.path.join(self._locks, kind, name)
         try:
             while True:
                 descriptor = _open(path)
                 if descriptor < 0:
-                    if (descriptor := self._create(path, shared)) >= 0:
+                    if (descriptor := self._new(path, shared, removing)) >= 0:
                         return Lock(path, descriptor, False)
                     continue
                 try:
@@ -169,6 +181,34 @@ class StoreDirectory:
                 os.close(descriptor)  # its holder took it away while we waited
         except OSError as error:
             raise StorageError(f"{path}: cannot be locked: {reason(error)}") from error
+
+    def _new(self, path: str, shared: bool, removing: bool) -> int:
+        """Have a lock that nobody has; -1 when somebody was faster."""
+        gate = self._gate(shared=True)
+        try:
+            os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+            return self._create(path, shared)
+        except OSError as error:
+            if error.errno not in FULL or not removing:
+                raise
+        finally:
+            os.close(gate)
+        gate = self._gate(shared=False)
+        if os.path.lexists(path):
+            os.close(gate)
+            return -1
+        return gate
+
+    def _gate(self, *, shared: bool) -> int:
+        """Lock the directory of all locks, alone to keep others from creating any."""
+        descriptor = os.open(self._locks, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            if locks.lock_within(descriptor, PATIENCE, shared):
+                return descriptor
+            raise StorageError(f"{self._locks}: another process has been making room for {PATIENCE:.0f} s")
+        except BaseException:
+            os.close(descriptor)
+            raise
 
     def _create(self, path: str, shared: bool) -> int:
         """Create a lock that is held from the first instant it can be seen; -1 when somebody was faster."""

@@ -171,7 +171,7 @@ class TreeStore(abc.ABC):
     def remove_root(self, name: str) -> None:
         """Remove a container's root."""
         self._container(name)
-        with self._home.lock("root", name) as lock:
+        with self._home.lock("root", name, removing=True) as lock:
             self._discard_root(name, lock)
 
     def _discard_root(self, name: str, lock: Lock) -> bool:

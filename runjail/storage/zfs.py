@@ -172,7 +172,7 @@ class ZfsStore:
     def remove_root(self, name: str) -> None:
         """Destroy a container's clone."""
         dataset = self._sets.container(name)
-        with self._home.lock("root", name) as lock:
+        with self._home.lock("root", name, removing=True) as lock:
             facts = self._discard_root(dataset, lock)
         if (seal := facts.get(dataset, {}).get(PROPERTY_PREFIX + "seal", "-")) != "-":
             self.seals.close(seal)

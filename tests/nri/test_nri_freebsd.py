@@ -57,7 +57,7 @@ def test_plugins_are_told_which_jail(runjail: Runjail, bundle: Bundle, plugins: 
     told = seen[0]["spec"]["annotations"]
     assert told["org.runjail.jail.name"] == "nri%2Etest" and int(told["org.runjail.jail.jid"]) > 0
     assert seen[0]["spec"]["resources"] is None and "namespaces" not in seen[0]["spec"]
-    assert [request["spec"].get("cgroupsPath") for request in seen[:3]] == [None, "qos/web", "qos/web"]
+    assert [request["spec"].get("cgroupsPath") for request in seen[:3]] == [None, "/qos/web", "/qos/web"]
 
 
 @pytest.mark.parametrize("script", ['echo \'{"error": "no"}\'', "sleep 600", "exec yes", "sleep 600 & echo '{}'"])

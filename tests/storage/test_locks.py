@@ -1,9 +1,12 @@
 """Locks that end with their holder, and the programs that inherit them."""
 
+import contextlib
 import os
 import signal
+import subprocess
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,8 +15,12 @@ from runjail import signals
 from runjail.errors import StorageError
 from runjail.host import programs
 from runjail.image.bundle import owned
+from runjail.storage import store_lock
 from runjail.storage.open import open_store
-from runjail.storage.store_lock import InheritedLocks, StoreDirectory
+from runjail.storage.store_lock import InheritedLocks, Lock, StoreDirectory
+from tests.support.program import LINUX
+
+SMALL = "size=2m,nr_inodes=30" if LINUX else "size=2m,inodes=30"  # tmpfs(5) of each
 
 
 @pytest.fixture
@@ -195,3 +202,66 @@ def test_a_signal_while_a_bundle_is_made_or_removed(tmp_path: Path, monkeypatch:
         pass
 
     assert os.listdir(store.bundles()) == []
+
+
+@pytest.fixture
+def full(tmp_path: Path) -> Iterator[StoreDirectory]:
+    """A store on a file system that has room for no other file."""
+    place = tmp_path / "small"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", SMALL, "tmpfs", str(place)], check=True)
+    try:
+        home = StoreDirectory(str(place / "store"))
+        with contextlib.suppress(OSError):
+            for number in range(1000):
+                (place / f"f{number}").mkdir()
+        yield home
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.mark.needs("mounts")
+def test_who_makes_room_needs_none(full: StoreDirectory) -> None:
+    """Nothing could ever be removed otherwise."""
+    with pytest.raises(StorageError, match="no space left on device"):
+        full.lock("root", "web")
+
+    assert full.locks("root") == []
+    with full.lock("root", "web", removing=True) as lock:
+        assert not lock.abandoned
+    with full.try_lock("layer", "a") or pytest.fail("somebody has it"):
+        assert full.locks("layer") == []
+    full.sweep_locks("root", "layer")
+
+
+@pytest.mark.needs("mounts")
+def test_a_lock_that_has_no_file_keeps_others_out(full: StoreDirectory) -> None:
+    """Also those who find room for theirs meanwhile."""
+    lock = full.lock("root", "web", removing=True)
+    os.rmdir(Path(full.path).parent / "f0")
+    os.rmdir(Path(full.path).parent / "f1")
+    os.rmdir(Path(full.path).parent / "f2")
+    got: list[Lock] = []
+    other = threading.Thread(target=lambda: got.append(StoreDirectory(full.path).lock("root", "web")))
+    other.start()
+    other.join(0.3)
+    assert got == []
+
+    lock.release()
+    other.join()
+    assert full.locks("root") == ["web"]
+    got[0].release()
+
+
+def test_waiting_for_who_makes_room_ends(home: StoreDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two could wait for each other."""
+    monkeypatch.setattr(store_lock, "PATIENCE", 0.05)
+    gate = home._gate(shared=False)
+    try:
+        with pytest.raises(StorageError, match="another process has been making room"):
+            home.lock("root", "web")
+    finally:
+        os.close(gate)
+
+    with home.lock("root", "web"):
+        assert home.locks("root") == ["web"]
