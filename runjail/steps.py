@@ -12,7 +12,7 @@ those with `between = True` by the creator too, while init waits where they stan
 from __future__ import annotations
 
 from runjail.record import Record
-from runjail.spec.model import Resources, Seccomp
+from runjail.spec.model import IdMappings, Resources, Seccomp
 
 Property = tuple[str, str, object]  # name, D-Bus signature, value; an array is a tuple
 
@@ -170,7 +170,8 @@ class CreateNamespaces(Step):
     """The Linux form of a jail. new: namespace types to create; join: (type, path) to enter.
 
     pid is entered by fork, the rest by the child itself. propagation: of the root mount ("" is private). bundle: its
-    directory; a root in it is left as it was found. time_offsets: clock, seconds, nanoseconds.
+    directory; a root in it is left as it was found. time_offsets: clock, seconds, nanoseconds. mappings: of a new user
+    namespace, or what one to join has to have.
     """
 
     inside = True
@@ -182,6 +183,7 @@ class CreateNamespaces(Step):
     readonly: bool = False
     bundle: str = ""
     time_offsets: tuple[tuple[str, int, int], ...] = ()
+    mappings: IdMappings | None = None
 
 
 class NetDevices(Step):

@@ -72,6 +72,7 @@ class Container:
         self.host = runtime.host
         self.path = f"{runtime.root}/{container_id}"
         self.state = State(HostState(container_id, "", self.path, "", ""))
+        self._notes = -1
         self._directory = -1  # stays open from the first lock on: the kernel gives its inode to no other
 
     # -- facts
@@ -183,14 +184,22 @@ class Container:
     def note(self, note: Note) -> None:
         """Append one undo note. It begins a new line, so that one that was cut off (a full disk) spoils no other."""
         line = _line(note)
-        descriptor = self.open(NOTES_FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        descriptor = self._notes if self._notes >= 0 else self._open_notes()
         try:
             if os.write(descriptor, line) < len(line):
                 from errno import ENOSPC
 
                 raise OSError(ENOSPC, os.strerror(ENOSPC), f"{self.path}/{NOTES_FILE}")
         finally:
-            os.close(descriptor)
+            if descriptor != self._notes:
+                os.close(descriptor)
+
+    def _open_notes(self) -> int:
+        return self.open(NOTES_FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    def keep_notes(self) -> None:
+        """Open the notes for a process that will not be able to: it is about to enter a user namespace."""
+        self._notes = self._open_notes()
 
     def renote(self, notes: list[Note]) -> None:
         """Replace all notes by these."""

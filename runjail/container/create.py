@@ -18,7 +18,7 @@ from runjail.errors import ContainerExists, InvalidConfig, UsageError
 from runjail.files import require_replaceable
 from runjail.plan.plan import check_allowed, make_plan
 from runjail.record import Record, to_data
-from runjail.spec.model import Hooks, Spec
+from runjail.spec.model import Hook, Hooks, Spec
 from runjail.spec.parse import parse, read
 from runjail.steps import Plan, Step
 from runjail.target import TARGETS
@@ -164,8 +164,10 @@ def _build(
     parent, child = pair()
     process, inner = spec.process, spec.hooks.create_container
     assert process, "_check has seen to it"
+    if any(namespace.type == "user" for namespace in spec.linux.namespaces or ()):
+        _provide(container, inner)
     signals.hold()
-    joined = Joining(container.host.fork_init(host_state, plan), parent)
+    joined = Joining(container.host.fork_init(host_state, plan, process), parent)
     host_state.pid = joined.pid
     if not host_state.pid:
         parent.close()
@@ -188,6 +190,13 @@ def _build(
     container.state.creator = None
     container.save()
     container.unlock()
+
+
+def _provide(container: Container, inner: tuple[Hook, ...]) -> None:
+    """Open and load what init cannot reach in a user namespace: the state directory, and perhaps Python's modules."""
+    container.keep_notes()
+    if inner:
+        from runjail.container import hooks  # noqa: F401
 
 
 def _know(container: Container) -> None:

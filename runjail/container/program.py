@@ -13,6 +13,7 @@ import termios
 
 from runjail import rootfs
 from runjail.errors import HostError, ProgramDenied, ProgramNotFound, cause, reason
+from runjail.host.base import give_pipes
 from runjail.spec.model import Process
 
 TYPE_CHECKING = False
@@ -44,22 +45,11 @@ def lead(terminal: bool) -> None:
 
 def settle(process: Process, make_cwd: bool) -> None:
     """Hand over the pipes we were given; make_cwd creates a missing working directory. Before ids change."""
-    _give_pipes(process.user.uid)
+    give_pipes(process.user.uid)
     if make_cwd:
         try:
             rootfs.make_directories(process.cwd)
         except OSError:  # a read-only root, or a file in the way: chdir says which
-            pass
-
-
-def _give_pipes(uid: int) -> None:
-    """Let the program open /dev/stdout and the like, whoever it runs as: a pipe belongs to who made it, our caller."""
-    for standard in (0, 1, 2):
-        try:
-            found = os.fstat(standard)
-            if found.st_mode & 0o170000 == 0o010000 and found.st_uid != uid:
-                os.fchown(standard, uid, -1)
-        except OSError:  # closed, or of a kernel that has no owners for pipes
             pass
 
 

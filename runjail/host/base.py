@@ -97,8 +97,8 @@ if TYPE_CHECKING:  # a start without this class is 20 us shorter
         def undo(self, note: Note, host_state: HostState) -> None:
             """Take one noted change back; success when it is not there. Raises HostError when something stays."""
 
-        def fork_init(self, host_state: HostState, plan: Plan) -> int:
-            """Fork the process that will become the container's init. Returns its pid, 0 in the child."""
+        def fork_init(self, host_state: HostState, plan: Plan, process: Process) -> int:
+            """Fork the process that will become the container's init, `process`. Returns its pid, 0 in the child."""
 
         def record_namespaces(self, host_state: HostState) -> None:
             """Record in the host state what tells init's fellow processes from others, once init has its namespaces."""
@@ -132,7 +132,10 @@ if TYPE_CHECKING:  # a start without this class is 20 us shorter
             """Let a child run on these CPUs only. when: "initial" or "final", the field of execCPUAffinity."""
 
         def label_program(self, process: Process) -> None:
-            """*child* Have the program run under its security labels. Before the container is entered."""
+            """*child* Have the program run under its security labels, and take what only the host's rights can give.
+
+            Before the container is entered.
+            """
 
         def apply_credentials(self, process: Process) -> None:
             """*child* Take on limits, ids and privileges of `process`; after it nothing privileged works."""
@@ -249,6 +252,17 @@ def close_others(keep: list[int]) -> None:
             os.closerange(low, descriptor)
             low = descriptor + 1
     os.closerange(low, MAX_DESCRIPTOR)
+
+
+def give_pipes(uid: int) -> None:
+    """Let the program open /dev/stdout and the like, whoever it runs as: a pipe belongs to who made it, our caller."""
+    for standard in (0, 1, 2):
+        try:
+            found = os.fstat(standard)
+            if found.st_mode & 0o170000 == 0o010000 and found.st_uid != uid:
+                os.fchown(standard, uid, -1)
+        except OSError:  # closed, or of a kernel that has no owners for pipes, or ours to give in no user namespace
+            pass
 
 
 def forbid_imports() -> None:

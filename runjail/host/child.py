@@ -29,7 +29,7 @@ def set_rlimits(rlimits: tuple[Rlimit, ...], numbers: Mapping[str, int]) -> None
     for rlimit in rlimits:
         if rlimit.type not in numbers:
             raise HostError(f"set {rlimit.type}: this system has no such limit")
-        wanted = _limit(rlimit.soft), _limit(rlimit.hard)
+        wanted = limit(rlimit.soft), limit(rlimit.hard)
         try:
             resource.setrlimit(numbers[rlimit.type], wanted)
             got = resource.getrlimit(numbers[rlimit.type])
@@ -41,7 +41,8 @@ def set_rlimits(rlimits: tuple[Rlimit, ...], numbers: Mapping[str, int]) -> None
             raise HostError(f"set {rlimit.type} to {_text(wanted)}: the kernel made it {_text(got)}")
 
 
-def _limit(value: int) -> int:
+def limit(value: int) -> int:
+    """Return a limit as setrlimit(2) takes it."""
     return resource.RLIM_INFINITY if value < 0 or value >= ENDLESS else value
 
 
@@ -54,19 +55,23 @@ def _text(limits: tuple[int, int]) -> str:
     return ":".join("unlimited" if value == resource.RLIM_INFINITY else str(value) for value in limits)
 
 
-def set_ids(user: User, effective_first: bool = False) -> None:
+def set_ids(user: User, effective_first: bool = False, groups: bool = True) -> None:
     """Become `user`: supplementary groups, group, user, in this order, for good.
 
     The primary group is one of the supplementary ones too: a set-group-ID program replaces the effective group, and
     what a file denies that group (mode 0604) it would give to others (CVE-2022-2989). effective_first is for FreeBSD:
     until 15.0 element 0 of setgroups(2) is the effective group alone; since then one that stands twice counts once.
+    groups: False where no groups can be set, in the user namespace of who has no right to (user_namespaces(7)).
     Raises HostError; refuses 2**32-1, which the kernels take for "unchanged" or -1.
     """
     if NOBODY_AT_ALL in (user.uid, user.gid, *user.additional_gids):
         raise HostError(f"become user {user.uid}:{user.gid}: {NOBODY_AT_ALL} is no user and no group")
-    groups = list(dict.fromkeys((user.gid, *user.additional_gids)))
+    listed = list(dict.fromkeys((user.gid, *user.additional_gids)))
+    if not groups and user.additional_gids:
+        raise HostError("process.user.additionalGids: this user namespace does not let groups be set")
     try:
-        os.setgroups([user.gid, *groups] if effective_first else groups)
+        if groups:
+            os.setgroups([user.gid, *listed] if effective_first else listed)
         os.setgid(user.gid)
         os.setuid(user.uid)
     except OSError as error:

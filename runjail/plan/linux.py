@@ -12,7 +12,7 @@ from runjail.plan.limits import cgroup_path, plan_limits
 from runjail.spec.model import Linux, Namespace, Spec
 from runjail.target import LINUX
 
-NAMESPACES = ("pid", "network", "mount", "ipc", "uts", "cgroup", "time")  # in the order in which they are shown
+NAMESPACES = ("user", "pid", "network", "mount", "ipc", "uts", "cgroup", "time")  # in this order
 USUAL = ("pid", "mount", "uts", "ipc")
 NODES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
 LINKS = (
@@ -37,6 +37,11 @@ def plan_steps(
     mounted = linux_mounts.translate(spec.mounts, bundle, problems)
     if linux.rootfs_propagation in ("shared", "rshared"):
         mounted = tuple(linux_mounts.without_peers(step) for step in mounted)
+    if linux.mappings:
+        from runjail.plan import user_namespace
+
+        user_namespace.require_user(spec.process, linux.mappings, problems)
+        mounted = user_namespace.fit(mounted, spec.mounts, linux.mappings, problems)
     filters = (steps.SeccompFilter(linux.seccomp),) if linux.seccomp else ()
     labels = _labels(spec)
     if linux.mount_label:
@@ -118,6 +123,7 @@ def _namespaces(spec: Spec, bundle: str, problems: list[str]) -> steps.CreateNam
         readonly=spec.root.readonly,
         bundle=bundle,
         time_offsets=spec.linux.time_offsets,
+        mappings=spec.linux.mappings,
     )
 
 

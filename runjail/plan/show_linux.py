@@ -8,7 +8,7 @@ from runjail import steps
 from runjail.plan.device_rules import words
 from runjail.plan.quoting import shell_line
 from runjail.plan.show_process import scheduling
-from runjail.spec.model import Spec
+from runjail.spec.model import IdMappings, Spec
 
 
 def write_list(plan: steps.Plan, spec: Spec) -> str:
@@ -48,7 +48,17 @@ def _namespaces(step: steps.CreateNamespaces) -> str:
         step.domainname
     )
     said += [f"{clock} {seconds} s {nanos} ns ahead" for clock, seconds, nanos in step.time_offsets]
-    return ", ".join(said + ["root read-only"] * step.readonly)
+    return ", ".join(said + ["root read-only"] * step.readonly + _mappings(step.mappings))
+
+
+def _mappings(mappings: IdMappings | None) -> list[str]:
+    """Return one text each for users and groups: `users 0-65535 are 100000-165535`."""
+    kinds = (("users", mappings.uids), ("groups", mappings.gids)) if mappings else ()
+    return [f"{kind} {' '.join(_range(*one) for one in ranges)}" for kind, ranges in kinds]
+
+
+def _range(container: int, host: int, size: int) -> str:
+    return f"{container}-{container + size - 1} are {host}-{host + size - 1}"
 
 
 def _mount(step: steps.Mount) -> str:

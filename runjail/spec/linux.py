@@ -5,7 +5,7 @@ Go clients write 0 for "no number given" in memory and cpu, so there 0 counts as
 
 from __future__ import annotations
 
-from runjail.spec.model import DeviceRule, Linux, LinuxDevice, Namespace
+from runjail.spec.model import DeviceRule, IdMappings, Linux, LinuxDevice, Namespace
 from runjail.spec.problems import any_of, quote
 from runjail.spec.process import read_label
 from runjail.spec.resources import read_resources
@@ -15,12 +15,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runjail.spec.reader import Reader
 
-NAMESPACES = ("pid", "network", "mount", "ipc", "uts", "cgroup", "time")
-OUT_OF_REACH = ("user",)
+NAMESPACES = ("pid", "network", "mount", "ipc", "uts", "cgroup", "time", "user")
 PROPAGATION = ("private", "shared", "slave", "unbindable", "rprivate", "rshared", "rslave", "runbindable")
 
 # Known properties that this host does not apply: a value other than nothing is an error (runtime-spec, create)
-UNSUPPORTED = ("uidMappings", "gidMappings", "intelRdt")
+UNSUPPORTED = ("intelRdt",)
 CLOCKS = ("monotonic", "boottime")
 LONGEST_NAME = 15  # of an interface: IFNAMSIZ less one
 
@@ -30,6 +29,7 @@ SETTINGS = {
     "ipc": ("kernel.msg", "kernel.sem", "kernel.shm", "fs.mqueue."),
     "uts": ("kernel.domainname",),
 }
+ID_MAPPINGS = ("uidMappings", "gidMappings")
 NUMBERS = (("major", 4095), ("minor", 1048575))  # the widths of dev_t in mknod(2)
 
 
@@ -50,6 +50,7 @@ def read_linux(linux: Reader) -> Linux:
         sysctl=_read_sysctl(linux, namespaces),
         rootfs_propagation=_read_propagation(linux),
         mount_label=read_label(linux, "mountLabel"),
+        mappings=_read_mappings(linux, namespaces),
         seccomp=read_seccomp(linux.section("seccomp")),
         time_offsets=_read_time_offsets(linux, namespaces),
         net_devices=_read_net_devices(linux.section("netDevices")),
@@ -62,15 +63,27 @@ def _read_namespaces(linux: Reader) -> tuple[Namespace, ...] | None:
     found: dict[str, Namespace] = {}
     for item in linux.sections("namespaces"):
         kind = item.text("type")
-        if kind in OUT_OF_REACH:
-            item.refuse(f"{kind} namespaces are not supported", "type")
-        elif kind not in NAMESPACES and item.has("type"):
+        if kind not in NAMESPACES and item.has("type"):
             item.refuse(f"must be {any_of(NAMESPACES)}, not {quote(kind)}", "type")
         elif kind in found:
             item.refuse(f"{kind} is listed twice", "type")
         path = item.absolute("path") if item.values.get("path") else ""
         found[kind] = Namespace(kind, path)
     return tuple(found.values())
+
+
+def _read_mappings(linux: Reader, namespaces: tuple[Namespace, ...] | None) -> IdMappings | None:
+    user = next((namespace for namespace in namespaces or () if namespace.type == "user"), None)
+    said = [key for key in ID_MAPPINGS if linux.values.get(key)]
+    if not user:
+        for key in said:
+            linux.refuse("needs a user namespace", key)
+        return None
+    if user.path and not said:
+        return None
+    from runjail.spec.id_mappings import read_mappings
+
+    return read_mappings(linux, root=True)
 
 
 def _read_cgroups_path(linux: Reader) -> str:

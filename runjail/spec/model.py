@@ -70,13 +70,24 @@ class Process(Record):
         return bool(self.scheduler or self.io_priority)
 
 
+IdRange = tuple[int, int, int]  # the first id in the container, the first on the host, how many
+
+
+class IdMappings(Record):
+    """uidMappings and gidMappings of the Linux section, or of a mount: user ids and group ids, in listed order."""
+
+    uids: tuple[IdRange, ...]
+    gids: tuple[IdRange, ...]
+
+
 class Mount(Record):
-    """mounts[]: as written; the planner translates types and options."""
+    """mounts[]: as written; the planner translates types and options. mappings: of an idmapped mount's own."""
 
     destination: str
     type: str = ""
     source: str = ""
     options: tuple[str, ...] = ()
+    mappings: IdMappings | None = None
 
 
 class Hook(Record):
@@ -262,6 +273,7 @@ class Linux(Record):
     mount_label: str = ""
     time_offsets: tuple[tuple[str, int, int], ...] = ()
     net_devices: tuple[tuple[str, str], ...] = ()
+    mappings: IdMappings | None = None
 
 
 class Spec(Record):

@@ -5,7 +5,20 @@ from typing import Any
 import pytest
 
 from runjail import steps
-from runjail.spec.model import Jail, Linux, LinuxDevice, Mount, Namespace, Resources, Root, Spec
+from runjail.plan.show_linux import write_list
+from runjail.spec.model import (
+    IdMappings,
+    Jail,
+    Linux,
+    LinuxDevice,
+    Mount,
+    Namespace,
+    Process,
+    Resources,
+    Root,
+    Spec,
+    User,
+)
 from tests.support.plan.specs import mount_of, plan_of, problems_of, spec_of
 
 DEV = Mount("/dev", "tmpfs", "tmpfs", ("nosuid", "strictatime", "mode=755", "size=65536k"))
@@ -163,3 +176,37 @@ def test_kernel_settings_stay_in_namespaces_of_the_container(key: str, owner: st
         assert problems_of(spec, "linux") == (f"linux.sysctl.{key}: needs a {owner} namespace of the container's own",)
     else:
         assert step_of(spec, steps.Sysctls).values == ((key, "1"),)
+
+
+IDS = IdMappings(((0, 1000, 3),), ((0, 2000, 4),))
+
+
+def test_a_user_namespace_is_first_and_ids_are_its_own() -> None:
+    spec = spec_of(
+        linux=Linux(namespaces=(Namespace("pid"), Namespace("user")), mappings=IDS), process=Process(("sh",))
+    )
+    made = step_of(spec, steps.CreateNamespaces)
+
+    assert (made.new, made.mappings) == (("user", "pid", "mount"), IDS)
+    assert "users 0-2 are 1000-1002, groups 0-3 are 2000-2003" in write_list(plan_of(spec, "linux"), spec)
+
+
+def test_ids_that_a_user_namespace_does_not_have() -> None:
+    user = User(3, 4, additional_gids=(3, 4))
+    linux = Linux(namespaces=(Namespace("user"),), mappings=IDS)
+    spec = spec_of(Mount("/x", "tmpfs", options=("uid=2", "gid=4")), linux=linux, process=Process(("sh",), user=user))
+
+    assert problems_of(spec, "linux") == (
+        "process.user.uid: 3 is not mapped by linux.uidMappings",
+        "process.user.gid: 4 is not mapped by linux.gidMappings",
+        "process.user.additionalGids[1]: 4 is not mapped by linux.gidMappings",
+        "mounts[0].options[1]: 4 is not mapped by linux.gidMappings",
+    )
+
+
+@pytest.mark.parametrize(("size", "group"), [(5, False), (6, True)])
+def test_terminals_have_a_group_where_it_is_one(size: int, group: bool) -> None:
+    linux = Linux(namespaces=(Namespace("user"),), mappings=IdMappings(((0, 1, 1),), ((0, 1, size),)))
+    planned = plan_of(spec_of(Mount("/dev", "devfs"), linux=linux), "linux").steps
+
+    assert [(("gid", "5") in step.data) for step in planned if isinstance(step, steps.Mount)][1:] == [group]

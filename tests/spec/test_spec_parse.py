@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from runjail.errors import InvalidConfig
-from runjail.spec.model import Device, Hook, Linux, Resources, Rlimit, User
+from runjail.spec.model import Device, Hook, IdMappings, Linux, Resources, Rlimit, User
 from runjail.spec.parse import parse, parse_process
 from tests.support.spec.bad_configs import CONFIG
 from tests.support.spec.documents import CONFIGS
@@ -44,8 +44,8 @@ def test_containerd_sends_linux_namespaces_to_freebsd() -> None:
     assert spec.process is not None
     assert spec.process.capabilities is None
     assert spec.process.console_size == (40, 120)
-    assert problems(CONFIGS["containerd-freebsd"], "linux") == (
-        "linux.namespaces[5].type: user namespaces are not supported",
+    assert problems(CONFIGS["containerd-freebsd"], "linux") == tuple(
+        f"linux.{kind}Mappings: is required: a user namespace takes both" for kind in ("gid", "uid")
     )
 
 
@@ -338,14 +338,26 @@ def test_other_settings_belong_to_the_host(key: str) -> None:
     assert problem.endswith("is not a setting that a container can have of its own")
 
 
-@pytest.mark.parametrize("key", ["uidMappings", "gidMappings", "intelRdt"])
+@pytest.mark.parametrize("key", ["intelRdt"])
 def test_linux_properties_that_nothing_applies(key: str) -> None:
     """A known property that cannot be applied is an error; an empty one asks for nothing."""
-    value: Any = [{"containerID": 0, "hostID": 0, "size": 1}] if key.endswith("Mappings") else {"closID": "x"}
+    assert problems(CONFIG | {"linux": {key: {"closID": "x"}}}, "linux") == (f"linux.{key}: is not supported",)
+    parse(CONFIG | {"linux": {key: {}}}, "linux")
+    parse(CONFIG | {"linux": {key: {"closID": "x"}}}, "freebsd")
 
-    assert problems(CONFIG | {"linux": {key: value}}, "linux") == (f"linux.{key}: is not supported",)
-    parse(CONFIG | {"linux": {key: type(value)()}}, "linux")
-    parse(CONFIG | {"linux": {key: value}}, "freebsd")
+
+def test_ids_of_a_user_namespace() -> None:
+    """Both lists as they are; on FreeBSD they mean nothing. One to join may be left to say them."""
+    ids = [{"containerID": 0, "hostID": 1000, "size": 1}, {"containerID": 1, "hostID": 100000, "size": 9}]
+    linux: dict[str, Any] = {"namespaces": [{"type": "user"}], "uidMappings": ids, "gidMappings": ids[:1]}
+
+    mappings = IdMappings(((0, 1000, 1), (1, 100000, 9)), ((0, 1000, 1),))
+    assert parse(CONFIG | {"linux": linux}, "linux").linux.mappings == mappings
+    assert parse(CONFIG | {"linux": linux}, "freebsd").linux == Linux()
+    joined = [{"type": "user", "path": "/proc/1/ns/user"}]
+    assert parse(CONFIG | {"linux": {"namespaces": joined}}, "linux").linux.mappings is None
+    assert parse(CONFIG | {"linux": linux | {"namespaces": joined}}, "linux").linux.mappings == mappings
+    assert parse(CONFIG | {"linux": {"uidMappings": []}}, "linux").linux.mappings is None
 
 
 def test_the_label_of_mounts() -> None:

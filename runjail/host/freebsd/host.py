@@ -105,7 +105,7 @@ class FreeBSDHost:
 
     # -- processes
 
-    def fork_init(self, host_state: HostState, plan: Plan) -> int:
+    def fork_init(self, host_state: HostState, plan: Plan, process: Process) -> int:
         """Fork. A jail has no pid namespace, so there is nothing to prepare but imports."""
         return self.fork_joining(host_state)
 

@@ -23,7 +23,6 @@ NAMESPACES = {
     "network": libc.CLONE_NEWNET,
     "cgroup": libc.CLONE_NEWCGROUP,
 }
-CLONE_NEWUSER = 0x10000000
 NULL = (0o20666, 1, 3)  # mode and number of /dev/null
 
 
@@ -88,8 +87,8 @@ def _device() -> None:
 
 
 def _user_namespaces() -> Row:
-    """For information: our containers do not use them, engines that run without root do."""
-    error = attempt(libc.unshare, CLONE_NEWUSER)
+    """For information: only containers whose config.json asks for one need it."""
+    error = attempt(libc.unshare, libc.CLONE_NEWUSER)
     if error is None:
         return ("user namespaces", True, "can be made", "")
     limits = "sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone"

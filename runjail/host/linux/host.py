@@ -54,6 +54,8 @@ class LinuxHost:
 
     def __init__(self) -> None:
         self._lacks_policy = False
+        self._user = False  # whether the container that we make has a user namespace
+        self._of_user_namespace = 0  # the pid of an init that has one, while we join it
         self._filter = b""  # seccomp_profile.load
 
     def boot_id(self) -> str:
@@ -98,7 +100,7 @@ class LinuxHost:
 
     # -- processes -----------------------------------------------------------------------------------------------
 
-    def fork_init(self, host_state: HostState, plan: Plan) -> int:
+    def fork_init(self, host_state: HostState, plan: Plan, process: Process) -> int:
         """Fork pid 1 of a new pid namespace, which ours is entered again after for later children.
 
         In a pid namespace that has processes already the child appears only when it is confined.
@@ -108,6 +110,14 @@ class LinuxHost:
         from runjail.host.linux.rights import ask
 
         step = next(step for step in plan.steps if isinstance(step, steps.CreateNamespaces))
+        if "user" in step.new or any(kind == "user" for kind, _ in step.join):
+            from runjail.host.linux import user_namespace
+
+            self._have_root()
+            self._user = True
+            inside = tuple(APPLY[type(step).__name__].partition(":")[0] for step in plan.steps if step.inside)
+            entry = user_namespace.Entry(host_state, plan.steps, inside, step, process, self._root, self.label_program)
+            return user_namespace.fork_init(entry, self.fork_joining)
         if "pid" not in step.new:
             return self.fork_joining(host_state)
         own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
@@ -129,6 +139,8 @@ class LinuxHost:
             found = {kind: os.stat(f"/proc/{host_state.pid}/ns/{kind}").st_ino for kind in NAMESPACES[1:]}
             if os.path.exists("/proc/self/ns/time"):  # since Linux 5.6
                 found["time"] = os.stat(f"/proc/{host_state.pid}/ns/time").st_ino
+            if self._user:
+                found["user"] = os.stat(f"/proc/{host_state.pid}/ns/user").st_ino
             numbers = _read(f"/proc/{host_state.pid}/status").partition("\nNSpid:")[2].partition("\n")[0].split()
         except (FileNotFoundError, ProcessLookupError):
             return
@@ -155,6 +167,10 @@ class LinuxHost:
 
         if host_state.cgroup:
             from runjail.host.linux import cgroups  # noqa: F401
+        if "user" in host_state.namespaces:
+            from runjail.host.linux import user_namespace  # noqa: F401
+
+            self._of_user_namespace = host_state.pid
         self._filter = b""
         if os.path.exists(f"{host_state.state}/seccomp"):
             from runjail.host.linux import seccomp_profile
@@ -171,15 +187,22 @@ class LinuxHost:
 
         self._lacks_policy = host_state.lacks_policy()
         join.hide()
-        opened = join.open_others(host_state, NAMESPACES)
+        user = "user" in host_state.namespaces
+        opened = join.open_others(host_state, (*NAMESPACES, "user") if user else NAMESPACES)
         # Only now are the descriptors known to be of our init.
         if self.start_time(host_state.pid) != host_state.started:
             raise HostError("joining the container: its init is gone")
         self._enter_cgroup(host_state)
         for descriptor, flag in opened:
-            libc.setns(descriptor, flag)
+            if not user:
+                libc.setns(descriptor, flag)
             if flag == libc.CLONE_NEWPID:  # so far for children only
                 self._root.pids = descriptor
+        if user:
+            from runjail.host.linux import user_namespace
+
+            self._root.user, self._root.groups = True, user_namespace.groups_allowed(host_state.pid)
+            user_namespace.enter(opened)
         os.chdir("/")
         self._shut(libc, host_state, keep)
 
@@ -228,7 +251,17 @@ class LinuxHost:
         scheduling.set_cpus(pid, cpus, when)
 
     def label_program(self, process: Process) -> None:
-        """Write what the security module takes on at execve(2), and load what apply_credentials needs."""
+        """Write what the security module takes on at execve(2), and load what apply_credentials needs.
+
+        Unless that was done before a user namespace was entered.
+        """
+        if self._root.user:
+            return
+        if self._of_user_namespace:
+            from runjail.host.linux import user_namespace
+
+            uid = user_namespace.host_user(process, self._of_user_namespace)
+            user_namespace.take_along(process, uid, self._root)
         if process.apparmor_profile or process.selinux_label:
             from runjail.host.linux import security_labels
 
@@ -251,7 +284,8 @@ class LinuxHost:
             scheduling.take_on(process)
         if self._filter and not process.no_new_privileges:  # takes CAP_SYS_ADMIN, which is about to go
             self._install_filter()
-        identity.apply_credentials(identity.without_mknod(process) if self._lacks_policy else process)
+        process = identity.without_mknod(process) if self._lacks_policy else process
+        identity.apply_credentials(process, self._root.groups, self._root.capped)
 
     def restrict_calls(self) -> None:
         """Install the container's seccomp filter, unless `become` has: with no_new_privs it comes last."""
@@ -268,6 +302,11 @@ class LinuxHost:
         """Open a terminal of the container's own devpts, or of the host's when it has none."""
         from runjail.host.linux import identity
 
+        if "user" in host_state.namespaces:  # of a container that is there already
+            from runjail.host.linux import user_namespace
+
+            uid = user_namespace.host_user(process, host_state.pid)
+            process = process.replace(user=process.user.replace(uid=uid))
         return identity.open_console(process, host_state)
 
     def kill(self, host_state: HostState, pid: int, started: str, signal: int) -> bool:

@@ -33,13 +33,37 @@ TIOCGPTPEER = 0x5441
 TIOCSPTLCK = 0x40045431
 
 
-def apply_credentials(process: Process) -> None:
-    """Take on what `process` says; bounding capabilities and limits need the privileges that the ids then take away."""
-    common.set_rlimits(_attainable(process.rlimits), RLIMITS)
+def raise_limits(rlimits: tuple[Rlimit, ...]) -> bool:
+    """Raise the hard limits that are to be higher: a user namespace has no right to it (prlimit(2)).
+
+    What is refused here is refused again when they are set. Returns whether this machine lets nobody raise them.
+    """
+    if not libc.prctl(libc.PR_CAPBSET_READ, CAPABILITIES.index("SYS_RESOURCE")):
+        return True
+    for rlimit in rlimits:
+        number = RLIMITS.get(rlimit.type)
+        if number is None:
+            continue
+        soft, hard = resource.getrlimit(number)
+        wanted = common.limit(rlimit.hard)
+        if hard != resource.RLIM_INFINITY and (wanted == resource.RLIM_INFINITY or wanted > hard):
+            try:
+                resource.setrlimit(number, (soft, wanted))
+            except (OSError, ValueError) as error:
+                log.debug(f"{rlimit.type}: {error}")
+    return False
+
+
+def apply_credentials(process: Process, groups: bool = True, capped: bool = False) -> None:
+    """Take on what `process` says; bounding capabilities and limits need the privileges that the ids then take away.
+
+    groups: False where the user namespace forbids to set them. capped: as raise_limits says.
+    """
+    common.set_rlimits(_attainable(process.rlimits, capped), RLIMITS)
     wanted = process.capabilities or Capabilities()  # not named: none, whoever it runs as
     _drop_bounding(_mask(wanted.bounding))
     libc.prctl(libc.PR_SET_KEEPCAPS, 1)
-    common.set_ids(process.user)
+    common.set_ids(process.user, groups=groups)
     _set_capabilities(wanted)
     if process.no_new_privileges:
         libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1)
@@ -59,9 +83,9 @@ def without_mknod(process: Process) -> Process:
     return process.replace(capabilities=sets.replace(**kept))
 
 
-def _attainable(rlimits: tuple[Rlimit, ...]) -> tuple[Rlimit, ...]:
+def _attainable(rlimits: tuple[Rlimit, ...], capped: bool = False) -> tuple[Rlimit, ...]:
     """Where even root may not raise limits (a container without CAP_SYS_RESOURCE, as CI machines are), stop at ours."""
-    if libc.prctl(libc.PR_CAPBSET_READ, CAPABILITIES.index("SYS_RESOURCE")):
+    if not capped and libc.prctl(libc.PR_CAPBSET_READ, CAPABILITIES.index("SYS_RESOURCE")):
         return rlimits
     result = []
     for rlimit in rlimits:
@@ -113,7 +137,10 @@ def open_console(process: Process, host_state: HostState) -> tuple[int, int]:
     master = _open_ptmx(host_state)
     fcntl.ioctl(master, TIOCSPTLCK, struct.pack("i", 0))
     slave = fcntl.ioctl(master, TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
-    os.fchown(slave, process.user.uid, -1)
+    try:
+        os.fchown(slave, process.user.uid, -1)
+    except PermissionError as error:  # of the host's devpts, in a user namespace where its group is nobody's
+        log.debug(f"the terminal keeps its owner: {reason(error)}")
     if process.console_size:
         fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", *process.console_size, 0, 0))
     return master, slave

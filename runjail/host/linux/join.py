@@ -27,6 +27,7 @@ FLAGS = {
     "pid": libc.CLONE_NEWPID,
     "cgroup": libc.CLONE_NEWCGROUP,
     "time": libc.CLONE_NEWTIME,
+    "user": libc.CLONE_NEWUSER,
 }
 SPEC_NAMES = {"network": "net", "mount": "mnt"}
 ENV_START, ENV_END = 49, 50  # fields of /proc/PID/stat (proc_pid_stat(5)), counted from 0

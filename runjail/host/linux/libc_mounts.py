@@ -37,9 +37,12 @@ _fsconfig = _declare("syscall", _Long, _Long, _Long, _Text, _Text, _Long)
 _fsmount = _declare("syscall", _Long, _Long, _Long, _Long)
 
 
-def open_tree(directory: str) -> int:
-    """open_tree(2), Linux 5.2: return a descriptor of another mount of a directory, which is not attached anywhere."""
-    flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC
+def open_tree(directory: str, recursive: bool = False) -> int:
+    """open_tree(2), Linux 5.2: return a descriptor of another mount of a directory, which is not attached anywhere.
+
+    recursive: with what is mounted below it.
+    """
+    flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (AT_RECURSIVE if recursive else 0)
     return _checked(_open_tree(OPEN_TREE, AT_FDCWD, os.fsencode(directory), flags))
 
 

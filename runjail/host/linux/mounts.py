@@ -40,6 +40,7 @@ KERNELS = ("proc", "sysfs")  # whoever could move them from their places would s
 OWN_DEVICES = ("tmpfs", "devpts")  # a container that cannot make device files has in them what was made for it
 PATH_ONLY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 CGROUPS = "/sys/fs/cgroup"
+OWNERS = {"proc": "pid", "sysfs": "network", "mqueue": "ipc"}  # whose root alone may mount it
 ATTEMPTS = 5  # at a mount point that goes away
 
 
@@ -62,11 +63,14 @@ def mount(change: Change, step: steps.Mount) -> None:
 
         what = f"{step.source} " if step.fstype == "bind" else ""
         hint = rights.hint(error) if error.errno == errno.EPERM else None
+        if hint and change.root.user and step.fstype in OWNERS:
+            hint = f"in a user namespace {step.fstype} takes a new {OWNERS[step.fstype]} namespace, or a bind mount"
         raise HostError(f"mounting {what}({step.fstype}) on {step.destination}: {reason(error)}", hint) from error
 
 
 def _mount_below(root: int, change: Change, step: steps.Mount) -> None:
-    directory = step.fstype != "bind" or os.path.isdir(step.source)
+    tree = change.root.trees.get(id(step), -1)
+    directory = step.fstype != "bind" or os.path.isdir(f"/proc/self/fd/{tree}" if tree >= 0 else step.source)
     place, made = change.root.points.find(root, step.destination, directory, change.note)
     try:
         if step.fstype in KERNELS and place.path != os.path.normpath(step.destination).strip("/"):
@@ -82,6 +86,10 @@ def _mount_at(root: int, place: rootfs.ResolvedPath, change: Change, step: steps
     covered = place.open_directory() if step.copy_up else -1
     if step.fstype.startswith("cgroup"):
         _mount_cgroups(place, host_state, _flag_bits(step))
+    elif id(step) in change.root.trees:
+        from runjail.host.linux import outside
+
+        outside.attach(place, change.root.trees[id(step)])
     elif step.fstype == "bind":
         mount_on(place, step.source, None, libc.MS_BIND | (libc.MS_REC if step.recursive else 0))
     elif step.fstype == "proc" and pids >= 0:

@@ -15,22 +15,26 @@ from runjail.steps import CreateNamespaces, Sysctls
 def create(change: Change, step: CreateNamespaces) -> None:
     """Put this process into the container's control group and namespaces, and make its root a mount in them.
 
-    The pid namespace is another's doing: a new one is made by fork_init, one to join is entered when we appear.
+    The pid namespace is another's doing: a new one is made by fork_init, one to join is entered when we appear. So is a
+    user namespace, to which all others belong (user_namespace.py).
     """
     host_state, new_root = change.host_state, change.root
-    if host_state.cgroup:
-        cgroups.enter(host_state.cgroup)
-    for kind, path in step.join:
-        if kind == "pid":  # last of all: whoever is in there sees us then
-            new_root.pids = join.open_one(path, kind)
-        else:
-            join.enter(path, kind)
+    if not new_root.user:  # else user_namespace.py has done so
+        _join(change, step)
+    else:
+        from runjail.host.linux import user_namespace
+
+        user_namespace.require_way(host_state.root, step)
     new = 0
     for kind in step.new:
-        new |= join.flag(kind) if kind != "pid" else 0
+        new |= join.flag(kind) if kind not in ("pid", "user") else 0
     ask(f"making namespaces ({', '.join(step.new)})", "unshare(2)", libc.unshare, new)
     if "time" in step.new:
+        if new_root.user:  # our files in /proc are the host's root's until we are dumpable; so far nobody is inside
+            libc.prctl(libc.PR_SET_DUMPABLE, 1)
         _enter_time(step.time_offsets)
+        if new_root.user:
+            libc.prctl(libc.PR_SET_DUMPABLE, 0)
     if "network" in step.new:
         from runjail.host.linux import network
 
@@ -44,6 +48,16 @@ def create(change: Change, step: CreateNamespaces) -> None:
         ask("setting the host name", "sethostname(2)", sethostname, step.hostname)
     if step.domainname is not None:
         ask("setting the domain name", "setdomainname(2)", libc.setdomainname, step.domainname)
+
+
+def _join(change: Change, step: CreateNamespaces) -> None:
+    if change.host_state.cgroup:
+        cgroups.enter(change.host_state.cgroup)
+    for kind, path in step.join:
+        if kind == "pid":  # last of all: whoever is in there sees us then
+            change.root.pids = join.open_one(path, kind)
+        else:
+            join.enter(path, kind)
 
 
 def _enter_time(offsets: tuple[tuple[str, int, int], ...]) -> None:

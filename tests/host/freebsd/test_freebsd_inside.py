@@ -123,7 +123,7 @@ def test_what_children_need_is_loaded_before_the_fork(machine: Machine, monkeypa
 
     monkeypatch.setattr(os, "fork", fork)
 
-    assert machine.host.fork_init(machine.host_state, Plan("freebsd", "web", "/", "/", ())) == 4711
+    assert machine.host.fork_init(machine.host_state, Plan("freebsd", "web", "/", "/", ()), Process(("sh",))) == 4711
     assert loaded == [True]
     machine.host.record_namespaces(machine.host_state)
     assert machine.host_state.namespaces == {}

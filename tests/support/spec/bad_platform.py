@@ -243,14 +243,37 @@ LINUX = [
     Bad(
         "unknown namespace",
         {"linux/namespaces/0/type": "net"},
-        'linux.namespaces[0].type: must be "pid", "network", "mount", "ipc", "uts", "cgroup" or "time", not "net"',
+        'linux.namespaces[0].type: must be "pid", "network", "mount", "ipc", "uts", "cgroup", "time" or "user", '
+        'not "net"',
         "linux",
     ),
     Bad(
-        "user namespace",
-        {"linux/namespaces/0/type": "user"},
-        "linux.namespaces[0].type: user namespaces are not supported",
+        "user namespace without ids",
+        {"linux/namespaces/0/type": "user", "linux/gidMappings": [{"containerID": 0, "hostID": 7, "size": 1}]},
+        "linux.uidMappings: is required: a user namespace takes both",
         "linux",
+    ),
+    *(
+        Bad(
+            name,
+            {
+                "linux/namespaces/0/type": "user",
+                "linux/uidMappings": [
+                    {"containerID": container, "hostID": host, "size": size} for container, host, size in ranges
+                ],
+                "linux/gidMappings": [{"containerID": 0, "hostID": 7, "size": 1}],
+            },
+            f"linux.uidMappings{error}",
+            "linux",
+        )
+        for name, ranges, error in (
+            ("no root", [(1, 7, 9)], ": must map id 0, whose the container's new files are"),
+            ("empty range of ids", [(0, 7, 0)], "[0].size: must be at least 1"),
+            ("range beyond all ids", [(0, 2**32 - 10, 10)], "[0].size: leads beyond the last id, 4294967294"),
+            ("ids mapped twice", [(0, 100, 10), (9, 200, 1)], "[1].containerID: repeats ids of an entry before it"),
+            ("two of one id", [(0, 100, 10), (10, 109, 1)], "[1].hostID: repeats ids of an entry before it"),
+            ("too many ranges", [(i, i, 1) for i in range(341)], ": must hold at most 340 entries, not 341"),
+        )
     ),
     Bad(
         "namespace twice", {"linux/namespaces/1/type": "pid"}, "linux.namespaces[1].type: pid is listed twice", "linux"
@@ -265,7 +288,7 @@ LINUX = [
     Bad(
         "mapped ids",
         {"linux/uidMappings": [{"containerID": 0, "hostID": 1000, "size": 1}]},
-        "linux.uidMappings: is not supported",
+        "linux.uidMappings: needs a user namespace",
         "linux",
     ),
     Bad(

@@ -1,0 +1,240 @@
+"""The user namespace of a container: who goes in first and makes init there, and what comes along.
+
+The other namespaces have to belong to it (user_namespaces(7)), so it is entered before they are made, and a process
+that has left for it never comes back: our child enters, and forks init into a new pid namespace as another child of
+ours. The order is that of runc's nsexec: what exists is joined as the host's root; then the user namespace is entered;
+then what only its own root may join.
+
+Whoever is in it has no rights to what is the host's: no import, no file of the state directory, no source of a bind
+mount. What takes the host's rights is done before, or was opened before.
+"""
+
+from __future__ import annotations
+
+import _signal
+import _socket
+import os
+
+from runjail.errors import HostError, reason
+from runjail.host.base import forbid_imports, give_pipes
+from runjail.host.linux import cgroups, identity, join, libc, outside
+from runjail.host.linux.rights import ask
+from runjail.record import Record
+from runjail.spec.id_mappings import translate
+from runjail.spec.model import IdMappings
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from runjail.host.base import HostState
+    from runjail.host.linux.change import NewRoot
+    from runjail.spec.model import IdRange, Process
+    from runjail.steps import CreateNamespaces, Step
+
+MESSAGE = 4096  # bytes
+FAILED = b"!"  # begins the message that is an error's text and hint
+GROUPS = "/proc/{}/setgroups"  # "allow" or "deny" (user_namespaces(7))
+
+
+class Entry(Record):
+    """What init goes in with: the steps of its plan, which have `namespaces` among them.
+
+    performers: modules that perform those inside. label: has the program run under its security labels.
+    """
+
+    host_state: HostState
+    steps: tuple[Step, ...]
+    performers: tuple[str, ...]
+    namespaces: CreateNamespaces
+    process: Process
+    root: NewRoot
+    label: Callable[[Process], None]
+
+
+def fork_init(entry: Entry, fork: Callable[[HostState], int]) -> int:
+    """Fork who enters, and return the pid of init, a child of ours as well; 0 in init.
+
+    Raises HostError when the kernel refuses something; then nobody is left.
+    """
+    entry.root.trees = outside.open_trees(entry.steps, entry.namespaces.propagation)
+    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+    pid = fork(entry.host_state)
+    if not pid:
+        ours.close()
+        _go_in(entry, theirs)
+        return 0
+    theirs.close()
+    try:
+        return _accompany(entry.namespaces, pid, ours)
+    except BaseException:
+        os.kill(pid, _signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
+    finally:
+        ours.close()
+        outside.close(entry.root.trees)
+
+
+def _accompany(step: CreateNamespaces, pid: int, link: _socket.socket) -> int:
+    """Write the mappings once our child is in its namespace, and return which process is init."""
+    _hear(link)
+    if "user" in step.new:
+        assert step.mappings, "the specification's reader has seen to it"
+        _write_mappings(pid, step.mappings)
+    elif step.mappings and step.mappings != mappings_of(pid):
+        raise HostError("linux.uidMappings, linux.gidMappings: the user namespace to join has others")
+    link.send(b"mapped")
+    init = int(_hear(link))
+    if init != pid:
+        os.waitpid(pid, 0)
+    return init
+
+
+def _hear(link: _socket.socket) -> bytes:
+    """Return what our child says. Raises the HostError that it reports."""
+    said: bytes = link.recv(MESSAGE)
+    if not said:
+        raise HostError("the container's process died in its user namespace")
+    if said.startswith(FAILED):
+        text, _, hint = said[1:].decode("utf-8", "replace").partition("\0")
+        raise HostError(text, hint or None)
+    return said
+
+
+def _write_mappings(pid: int, mappings: IdMappings) -> None:
+    for kind, ranges in (("uid", mappings.uids), ("gid", mappings.gids)):
+        try:
+            cgroups.write(f"/proc/{pid}/{kind}_map", "".join("{} {} {}\n".format(*one) for one in ranges))
+        except OSError as error:
+            raise HostError(f"linux.{kind}Mappings: writing {kind}_map: {reason(error)}") from error
+
+
+def mappings_of(pid: int) -> IdMappings:
+    """Return the mappings of a process's user namespace, as ids of ours."""
+    return IdMappings(*(_ranges(f"/proc/{pid}/{kind}_map") for kind in ("uid", "gid")))
+
+
+def _ranges(path: str) -> tuple[IdRange, ...]:
+    with open(path, encoding="ascii") as table:
+        rows = [[int(word) for word in line.split()] for line in table]
+    return tuple((first, host, size) for first, host, size in rows)
+
+
+def host_user(process: Process, pid: int) -> int:
+    """Return which user of the host the program is in the user namespace of a process. Raises HostError for none."""
+    found = translate(mappings_of(pid).uids, process.user.uid)
+    if found is None:
+        raise HostError(f"become user {process.user.uid}: no user of the container's user namespace")
+    return found
+
+
+def take_along(process: Process, uid: int | None, root: NewRoot) -> None:
+    """Take what only the host's rights can give. uid: whose the pipes are that the program gets, None: unknown."""
+    root.capped = identity.raise_limits(process.rlimits)
+    if uid is not None:
+        give_pipes(uid)
+
+
+# -- *child* --------------------------------------------------------------------------------------------------------
+
+
+def _go_in(entry: Entry, link: _socket.socket) -> None:
+    """Return as init, in the user namespace and in its pid namespace, or end."""
+    try:
+        step = entry.namespaces
+        outside.load(entry.performers)
+        entry.label(entry.process)
+        uid = translate(step.mappings.uids, entry.process.user.uid) if step.mappings else None
+        take_along(entry.process, uid, entry.root)
+        if entry.host_state.cgroup:
+            cgroups.enter(entry.host_state.cgroup)
+        forbid_imports()
+        _change_over(entry, link)
+        if "pid" in step.new:
+            ask("making namespaces (pid)", "unshare(2)", libc.unshare, libc.CLONE_NEWPID)
+            join.appear(lambda pid: _say(link, b"%d" % pid))
+        else:
+            _say(link, b"%d" % os.getpid())
+        link.close()
+    except BaseException as error:
+        text = reason(error) if isinstance(error, OSError) else str(error) or type(error).__name__
+        _say(link, FAILED + f"{text}\0{getattr(error, 'hint', None) or ''}".encode())
+        os._exit(1)
+
+
+def _say(link: _socket.socket, text: bytes) -> None:
+    link.send(text[:MESSAGE])
+
+
+def _change_over(entry: Entry, link: _socket.socket) -> None:
+    """Be root in the user namespace, and in what is to be joined."""
+    step, opened = entry.namespaces, []
+    for kind, path in step.join:
+        descriptor = join.open_one(path, kind)
+        if kind == "pid":  # last of all: whoever is in there sees us then
+            entry.root.pids = descriptor
+        else:
+            opened.append((descriptor, join.flag(kind)))
+
+    def mapped() -> None:
+        _say(link, b"made")
+        if link.recv(MESSAGE) != b"mapped":
+            os._exit(1)
+
+    enter(opened, mapped)
+    for descriptor, _ in opened:
+        os.close(descriptor)
+    entry.root.user, entry.root.groups = True, groups_allowed("self")
+
+
+def enter(opened: Sequence[tuple[int, int]], mapped: Callable[[], None] = lambda: None) -> None:
+    """Join namespaces, each a descriptor and its CLONE_ flag, the user namespace among them or a new one; be its root.
+
+    mapped: returns when the user namespace has its ids. Ours has no rights to what belongs to it when we are no root
+    there; it has none to what belongs to ours. So what refuses us is joined after.
+    """
+    later, user = [], -1
+    for descriptor, flag in opened:
+        if flag == libc.CLONE_NEWUSER:
+            user = descriptor
+            continue
+        try:
+            libc.setns(descriptor, flag)
+        except PermissionError:
+            later.append((descriptor, flag))
+    if user >= 0:
+        ask("joining the user namespace", "setns(2)", libc.setns, user, libc.CLONE_NEWUSER)
+    else:
+        ask("making a user namespace", "unshare(2)", libc.unshare, libc.CLONE_NEWUSER)
+    mapped()
+    _become_root()
+    for descriptor, flag in later:
+        ask("joining a namespace of the container", "setns(2)", libc.setns, descriptor, flag)
+
+
+def _become_root() -> None:
+    """Be user 0 of the namespace, whose are the files that we make; undumpable, which each change of ids may undo."""
+    try:
+        if groups_allowed("self"):
+            os.setgroups(())
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
+    except OSError as error:
+        raise HostError(f"becoming root of the user namespace: {reason(error)}") from error
+    libc.prctl(libc.PR_SET_DUMPABLE, 0)
+
+
+def require_way(root: str, step: CreateNamespaces) -> None:
+    """See that the root directory can be reached from inside. Raises HostError with what it takes."""
+    try:
+        os.stat(f"{root}/.")
+    except PermissionError as error:
+        user = f"user {translate(step.mappings.uids, 0)} of the host, who is " if step.mappings else ""
+        hint = f"{user}root in the user namespace, has to pass it and every directory above it: chmod a+x"
+        raise HostError(f"entering the root directory {root}: {reason(error)}", hint) from error
+
+
+def groups_allowed(pid: int | str) -> bool:
+    """Say whether setgroups(2) works in the user namespace of a process; before Linux 3.19 it always does."""
+    return cgroups.content(GROUPS.format(pid)).strip() != "deny"
