@@ -51,8 +51,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "shim": BASE | {"container", "files", "host", "nri", "plan", "protobuf", "record", "settings", "spec"},
     "cli": {
         *("", "container", "errors", "files", "host", "host.freebsd", "host.linux", "image", "image.bundle"),
-        *("image.content", "image.crypto", "image.registry", "jsonio", "log", "nri", "plan", "protobuf", "record"),
-        *("settings", "shim", "signals", "spec", "steps", "storage"),
+        *("image.content", "image.crypto", "image.layers", "image.registry", "jsonio", "log", "nri", "plan"),
+        *("protobuf", "record", "settings", "shim", "signals", "spec", "steps", "storage"),
     },
     "__main__": {"cli"},
 }

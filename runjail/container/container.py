@@ -5,6 +5,7 @@
     ROOT/ID/undo          notes, one JSON line each, written before the step they take back
     ROOT/ID/gate          socket on which a created container's init waits; gone once it was started
     ROOT/ID/paused        exists while paused
+    ROOT/ID/stdout, stderr, monitor, exit    of `run -d` (container/monitor.py)
     ROOT/ID/beside.PID    link to a half-written pid file beside the caller's (container/pid_file.py)
 
 mkdir(2) reserves an id (container/reserve.py); flock(2) on the directory serialises verbs. Whoever holds the lock works

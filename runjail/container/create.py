@@ -26,6 +26,7 @@ from runjail.target import TARGETS
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
+    from collections.abc import Callable
 
 
 class Request(Record):
@@ -51,11 +52,13 @@ def create(
     runtime: Runtime,
     terminal: _socket.socket | None = None,
     document: object = None,
+    prepare: Callable[[Container], None] | None = None,
 ) -> Container:
     """Create a container, or fail and leave nothing behind. When it returns, signals are held: the caller has it now.
 
     terminal: a connected socket for the terminal's master, instead of request.console_socket. document: the parsed
-    config.json where the caller has read it already.
+    config.json where the caller has read it already. prepare: is called once the container has its directory, before
+    anything else is made.
     """
     container = runtime.container(request.id)
     raw = read(f"{request.bundle}/config.json") if document is None else document
@@ -84,6 +87,8 @@ def create(
         signals.release()
         _record(container, request, spec, plan)
         container.write("config.json", jsonio.dumps(raw).encode())
+        if prepare:
+            prepare(container)
         _build(container, request, spec, plan, terminal)
         signals.hold()
     except BaseException as error:  # also an interrupt: a half-made container is of no use to anybody

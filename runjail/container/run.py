@@ -19,7 +19,7 @@ def run(
     that has its id by then.
     """
     if detach:
-        return _started(create(request, runtime, document=document))
+        return started(create(request, runtime, document=document))
     from runjail.container import foreground
 
     terminal = foreground.Terminal() if attach_terminal else None
@@ -29,16 +29,22 @@ def run(
         signals.release()
         if terminal:
             terminal.show()
-        _started(container)
+        started(container)
         foreground.forward_signals(pid)
-        return terminal.relay(pid) if terminal else foreground.wait(pid)
+        code = terminal.relay(pid) if terminal else foreground.wait(pid)
+        if keep:
+            from runjail.container.exit_record import record_exit
+
+            record_exit(container, code)
+        return code
     finally:
         signals.ignore()  # whom they were sent on to is gone, and its number may be another's
         if not keep:
             delete_made(container, True)
 
 
-def _started(container: Container) -> int:
+def started(container: Container) -> int:
+    """Start a container that was just made; if it cannot be started, nothing is left of it. Returns 0."""
     try:
         signals.release()
         start_made(container)

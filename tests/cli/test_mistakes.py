@@ -8,7 +8,7 @@ from tests.support.program import Runjail
 
 USAGE = "hint: usage: runjail"
 MISTAKES = {  # command line: exit code and lines after `runjail: `
-    "strat web": (1, "unknown command 'strat'", "hint: did you mean state or start?"),
+    "strat web": (1, "unknown command 'strat'", "hint: did you mean stats or state or start?"),
     "star web": (1, "unknown command 'star'", "hint: did you mean start?"),
     "pull alpine": (1, "unknown command 'pull'", "hint: did you mean image pull?"),
     "image pul x": (1, "unknown command 'image pul'", "hint: did you mean image pull or image push or image ls?"),
@@ -55,6 +55,26 @@ MISTAKES = {  # command line: exit code and lines after `runjail: `
         "run: --rm and --detach exclude each other: nobody stays to delete it",
         "hint: runjail delete, once it has stopped",
     ),
+    "run --log-driver none x": (1, "--log-driver and --log-opt need --detach: otherwise output goes to ours"),
+    "run -d --log-driver journald x": (1, "--log-driver: not k8s-file, none or passthrough: 'journald'"),
+    "run -d --image x --log-opt size=1 y": (1, "--log-opt: not max-size=BYTES or path=FILE: 'size=1'"),
+    "logs web": (1, "container does not exist: web"),
+    "logs --tail some web": (1, "--tail: not a number from 0 to 2147483648: 'some'"),
+    "logs --since noon web": (
+        1,
+        "--since: not a time: 'noon'",
+        "hint: such as 10m, 2026-11-30T12:00:00Z or 1700000000",
+    ),
+    "wait web": (1, "container does not exist: web"),
+    "wait": (1, "wait takes ID MORE..., got 0", f"{USAGE} wait ID MORE..."),
+    "top web": (1, "container does not exist: web"),
+    "top web 5": (
+        1,
+        "top: not a column of ps(1): '5'",
+        "hint: such as user, pid, ppid, pcpu, etime, tty, time, args",
+    ),
+    "stats web": (1, "container does not exist: web"),
+    "stats --format yaml": (1, "--format: not table or json: 'yaml'"),
     "plan --os plan9": (1, "--os: not freebsd or linux: 'plan9'"),
     "nri lss": (1, "nri takes ls or check, not 'lss'"),
     "nri": (1, "nri takes ls|check, got 0", f"{USAGE} nri ls|check"),

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from runjail.cli.args import DETACH, ENV, ENV_FILE, INTERACTIVE, TTY, Args, flag, ignored, value, values
+import os
+
+from runjail.cli.args import DETACH, ENV, ENV_FILE, INTERACTIVE, TTY, Args, flag, ignored, size, value, values
 from runjail.cli.context import Context
 from runjail.cli.run_options import OPTIONS as IMAGE_OPTIONS
 from runjail.cli.verbs import create
 from runjail.container.container import Runtime
 from runjail.container.create import Request
 from runjail.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from runjail.container.monitor import Output
 
 HELP = "create and start a container; without -d wait for it and delete it"
 ARGS = ("ID", "CMD...")
@@ -33,6 +41,8 @@ OPTIONS = (
     flag("read-only", "", "the root file system cannot be written", image_only=True),
     values("storage-opt", "", "size=BYTES", "limit of what the container may write", image_only=True),
     flag("quiet", "q", "no progress", image_only=True),
+    value("log-driver", "", "k8s-file|none|passthrough", "with -d: where output goes (default of images: k8s-file)"),
+    values("log-opt", "", "max-size=BYTES|path=FILE", "how much of it is kept (default: 16m), and where"),
     *IMAGE_OPTIONS,
     ignored("no-subreaper"),
 )
@@ -53,9 +63,35 @@ def run(args: Args, context: Context) -> int:
     if args.text("image"):
         from runjail.cli import run_image
 
+        _output(args, "", runtime)  # a mistake costs no download
         with run_image.owned_bundle(args, context, runtime) as (path, document):
-            return _run(request.replace(bundle=path), document, args, runtime)
-    return _run(request, _document(request.bundle, args, context), args, runtime)
+            return _run(request.replace(bundle=path), document, args, runtime, _output(args, path, runtime))
+    output = _output(args, "", runtime) if args.text("log-driver") else None
+    return _run(request, _document(request.bundle, args, context), args, runtime, output)
+
+
+def _output(args: Args, bundle: str, runtime: Runtime) -> Output | None:
+    """Return where the output of a detached container goes, None for ours. bundle: of an image. Raises UsageError."""
+    driver, detached = args.text("log-driver") or "k8s-file", args.flag("detach")
+    if (args.text("log-driver") or args.many("log-opt")) and not detached:
+        raise UsageError("--log-driver and --log-opt need --detach: otherwise output goes to ours")
+    if driver not in ("k8s-file", "json-file", "none", "passthrough"):
+        raise UsageError(f"--log-driver: not k8s-file, none or passthrough: {driver[:40]!r}")
+    if not detached or driver == "passthrough" or args.text("console-socket"):
+        return None
+    from runjail.container.monitor import Output
+    from runjail.container.output_log import FILE, LEAST, MOST
+
+    path, most = f"{bundle or f'{runtime.root}/{args.positionals[0]}'}/{FILE}", MOST
+    for option in args.many("log-opt"):
+        name, _, text = option.partition("=")
+        if name == "max-size":
+            most = max(size(text, "--log-opt max-size"), LEAST)
+        elif name == "path" and text:
+            path = os.path.abspath(text)
+        else:
+            raise UsageError(f"--log-opt: not max-size=BYTES or path=FILE: {option[:80]!r}")
+    return Output("" if driver == "none" else path, most)
 
 
 def _document(bundle: str, args: Args, context: Context) -> object:
@@ -78,12 +114,21 @@ def _refuse_image_options(args: Args) -> None:
             raise UsageError(f"--{option.name} needs --image: a bundle's config.json says that itself")
 
 
-def _run(request: Request, document: object, args: Args, runtime: Runtime) -> int:
-    from runjail.container.run import run
+def _wants_terminal(document: dict[str, Any]) -> bool:
+    process = document.get("process")
+    return isinstance(process, dict) and process.get("terminal") is True
 
+
+def _run(request: Request, document: object, args: Args, runtime: Runtime, output: Output | None) -> int:
     detach, attach_terminal = args.flag("detach"), False
     if isinstance(document, dict):
-        process = document.get("process")
-        wants = isinstance(process, dict) and process.get("terminal") is True
-        attach_terminal = wants and not (detach or request.console_socket)
+        attach_terminal = _wants_terminal(document) and not (detach or request.console_socket)
+    if output:
+        from runjail.cli.verbs.monitor import becoming
+        from runjail.container.monitor import run_detached
+
+        terminal = isinstance(document, dict) and _wants_terminal(document)
+        return run_detached(request, document, runtime, output, terminal, becoming(runtime.root))
+    from runjail.container.run import run
+
     return run(request, document, runtime, detach=detach, keep=args.flag("keep"), attach_terminal=attach_terminal)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from runjail import attributes
@@ -35,34 +35,66 @@ def stream(path: str) -> Iterator[bytes]:
         os.close(root)
 
 
+def part(parent: int, name: bytes, as_name: bytes, where: str, skip: Sequence[bytes] = ()) -> Iterator[bytes]:
+    """Yield an archive of one entry of an open directory, of a tree that others may change. Raises OSError, ImageError.
+
+    as_name: what it is called there; b"" for what the directory contains, without itself. where: for errors. skip:
+    names of the first level.
+    """
+    found = os.stat(name, dir_fd=parent, follow_symlinks=False)
+    tree = _Tree(where, parent, found.st_dev, whole=False)
+    tree.skip = {b"/".join(filter(None, (as_name, each))) for each in skip}
+    if as_name or not stat.S_ISDIR(found.st_mode):
+        yield from tree.entry(parent, name, as_name, found, 0)
+    else:
+        directory = os.open(name, DIRECTORY, dir_fd=parent)
+        try:
+            yield from tree.inside(directory, b"", 0)
+        finally:
+            os.close(directory)
+    yield tar_writer.END
+
+
 class _Tree:
-    def __init__(self, path: str, root: int) -> None:
-        self.path, self.root, self.device = path, root, os.fstat(root).st_dev
+    """whole: for a layer, which stays on one file system, and whose files nobody may change meanwhile."""
+
+    def __init__(self, path: str, root: int, device: int = 0, *, whole: bool = True) -> None:
+        self.path, self.root, self.whole = path, root, whole
+        self.device = device or os.fstat(root).st_dev
+        self.skip: set[bytes] = set()
         self.names: dict[int, bytes] = {}  # of files with several links, by inode
 
     def archive(self) -> Iterator[bytes]:
         yield self._header(FIRST, os.fstat(self.root), tar_writer.DIRECTORY, xattrs=attributes.read(self.root))
-        yield from self._inside(self.root, b"", 0)
+        yield from self.inside(self.root, b"", 0)
         yield tar_writer.END
 
     def _header(self, name: bytes, found: os.stat_result, kind: bytes, **more: Any) -> bytes:
         more |= {"mode": stat.S_IMODE(found.st_mode), "mtime": found.st_mtime_ns}
         return tar_writer.header(name, kind, uid=found.st_uid, gid=found.st_gid, **more)
 
-    def _inside(self, directory: int, above: bytes, depth: int) -> Iterator[bytes]:
+    def inside(self, directory: int, above: bytes, depth: int) -> Iterator[bytes]:
         """Yield what is in an open directory."""
         if depth > DEEPEST:
             raise ImageError(f"{self.path}: more than {DEEPEST} levels of directories")
         for name in sorted(os.fsencode(name) for name in os.listdir(directory)):
-            if name.startswith(WHITEOUT):
+            if above + name in self.skip:
+                continue
+            if name.startswith(WHITEOUT) and self.whole:
                 raise ImageError(f"{self.path}: a layer cannot hold a file called {os.fsdecode(above + name)}")
-            found = os.stat(name, dir_fd=directory, follow_symlinks=False)
-            yield from self._entry(directory, name, above + name, found, depth)
+            try:
+                found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+            except FileNotFoundError:
+                if self.whole:
+                    raise
+                continue
+            yield from self.entry(directory, name, above + name, found, depth)
 
-    def _entry(self, directory: int, name: bytes, path: bytes, found: os.stat_result, depth: int) -> Iterator[bytes]:
+    def entry(self, directory: int, name: bytes, path: bytes, found: os.stat_result, depth: int) -> Iterator[bytes]:
+        """Yield one entry of an open directory; what stat(2) found is compared with what is opened."""
         if stat.S_ISDIR(found.st_mode):
             yield from self._directory(directory, name, path, found, depth)
-        elif found.st_dev != self.device:
+        elif found.st_dev != self.device and self.whole:
             return
         elif stat.S_ISLNK(found.st_mode):
             link = os.readlink(name, dir_fd=directory)
@@ -78,25 +110,27 @@ class _Tree:
         inner = os.open(name, DIRECTORY, dir_fd=directory)
         try:
             yield self._header(path + b"/", found, tar_writer.DIRECTORY, xattrs=attributes.read(inner))
-            if found.st_dev == self.device:
-                yield from self._inside(inner, path + b"/", depth + 1)
+            if found.st_dev == self.device or not self.whole:
+                yield from self.inside(inner, path + b"/", depth + 1)
         finally:
             os.close(inner)
 
     def _file(self, directory: int, name: bytes, path: bytes, found: os.stat_result) -> Iterator[bytes]:
-        if found.st_nlink > 1:
+        if found.st_nlink > 1 and found.st_dev == self.device:
             first = self.names.setdefault(found.st_ino, path)
             if first != path:
                 yield self._header(path, found, tar_writer.LINK, link=first)
                 return
         file = FileRange(os.open(name, READING, dir_fd=directory), 0, found.st_size)
         try:
+            if not stat.S_ISREG(os.fstat(file.fd).st_mode):
+                raise ImageError(f"{self.path}: {os.fsdecode(path)} changed while it was read")
             yield self._header(path, found, tar_writer.REGULAR, size=file.size, xattrs=attributes.read(file.fd))
             left = file.size
             for block in file.blocks():
                 left -= len(block)
                 yield block
-            if left or os.fstat(file.fd).st_size != file.size:
+            if left or (self.whole and os.fstat(file.fd).st_size != file.size):
                 raise ImageError(f"{self.path}: {os.fsdecode(path)} changed while it was read")
             yield tar_writer.padding(file.size)
         finally:

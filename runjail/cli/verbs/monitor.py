@@ -1,0 +1,54 @@
+"""monitor: what `run -d` leaves running beside a container (container/monitor.py). Nobody types this."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from runjail.cli.args import value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from runjail.cli.args import Args
+    from runjail.cli.context import Context
+
+HELP = ""
+ARGS = ("ID",)
+OPTIONS = (value("stdout", "", "FD", ""), value("stderr", "", "FD", ""))  # without a text, as nobody is told of them
+
+EXECUTED = "/proc/self/exe"  # Linux: the interpreter through its read-only mount (host/interpreter.py)
+PREFIX = "/dev/fd/"
+
+
+def run(args: Args, context: Context) -> int:
+    """Watch a container to its end."""
+    from runjail.container.monitor import watch
+    from runjail.sizes import read_descriptor
+
+    streams = {}
+    for name in ("stdout", "stderr"):
+        number = read_descriptor(args.text(name).removeprefix(PREFIX))
+        if number is not None:
+            streams[name] = number
+    watch(context.runtime().find(args.positionals[0]), streams)
+    return 0
+
+
+def becoming(root: str) -> Callable[[str, Mapping[str, int]], None]:
+    """Return what executes this verb instead of the present one: a process without all that made the container."""
+
+    def become(container_id: str, streams: Mapping[str, int]) -> None:
+        options = []
+        for name, number in streams.items():
+            os.set_inheritable(number, True)
+            options += [f"--{name}", f"{PREFIX}{number}"]
+        start = sys.orig_argv[: len(sys.orig_argv) - len(sys.argv) + 1]
+        words = [*start, "--root", root, "monitor", *options, container_id]
+        try:
+            os.execv(EXECUTED if os.path.exists(EXECUTED) else sys.executable, words)
+        except OSError:  # an update took it away: then the present process goes on
+            pass
+
+    return become

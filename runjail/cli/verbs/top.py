@@ -1,0 +1,22 @@
+"""top: the processes of a container, as ps(1) shows them."""
+
+from __future__ import annotations
+
+from runjail.cli.context import write_stdout
+from runjail.cli.output import table
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runjail.cli.args import Args
+    from runjail.cli.context import Context
+
+HELP = "show the processes of a container, with columns of ps(1)"
+ARGS = ("ID", "COLUMN...")
+OPTIONS = ()
+
+
+def run(args: Args, context: Context) -> int:
+    """Show processes: user, pid, ppid, %cpu, time and command, or the columns that are named."""
+    from runjail.container.top import rows
+
+    return write_stdout(table(rows(args.positionals[0], context.rest, context.runtime())))

@@ -1,0 +1,138 @@
+"""cp, told to the program: a running container with mounts, a stopped one, archives, and podman beside it."""
+
+import io
+import os
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.story.teller import Teller
+
+pytestmark = [pytest.mark.needs("root"), pytest.mark.parametrize("location", ["dir"], indirect=True)]
+
+TREE = (
+    "mkdir -p /d/sub; echo a >/d/a; ln -s a /d/link; ln -s /d/sub /way; echo b >/d/sub/b; chmod 750 /d/sub; "
+    "echo seen >/m/x; exec sleep 600"
+)
+
+
+@pytest.fixture
+def web(teller: Teller, hello: str) -> str:
+    """A running container with files and a mount."""
+    teller.ok("run", "-d", "--image", hello, "--tmpfs", "/m", "--name", "web", "/bin/sh", "-c", TREE)
+    while teller("exec", "web", "/bin/test", "-f", "/m/x").returncode:
+        pass
+    return "web"
+
+
+def test_both_ways(teller: Teller, web: str, tmp_path: Path) -> None:
+    """What is mounted while it runs is there, and what comes in belongs to its user."""
+    teller.ok("cp", "web:/d", str(tmp_path / "out"))
+    teller.ok("cp", "web:/m/x", str(tmp_path))
+    assert (tmp_path / "out" / "sub" / "b").read_text() == "b\n"
+    assert (tmp_path / "x").read_text() == "seen\n"
+    os.chown(tmp_path / "x", 123, 456)
+
+    teller.ok("cp", str(tmp_path / "x"), "web:/m/in")
+    teller.ok("cp", "--archive=false", str(tmp_path / "x"), "web:/way/kept")
+
+    said = teller.ok("exec", "web", "/bin/sh", "-c", "cat /m/in; stat -c %u:%g /m/in /d/sub/kept")
+    assert said.split() == ["seen", "0:0", "123:456"]
+
+
+def test_a_stopped_container(teller: Teller, web: str, tmp_path: Path) -> None:
+    teller.ok("kill", "web", "KILL")
+    teller.runjail.wait("web")
+    teller.ok("cp", "web:d/a", str(tmp_path / "a"))
+    teller.ok("cp", str(tmp_path / "a"), "web:/d/new")
+    teller.ok("cp", "web:/d/new", str(tmp_path / "again"))
+
+    assert (tmp_path / "again").read_text() == "a\n"
+
+
+def test_archives_pass_through(teller: Teller, web: str, tmp_path: Path) -> None:
+    words = [teller.runjail.program, "--root", str(teller.runjail.root), "cp"]
+    data = subprocess.run([*words, "web:/d", "-"], check=True, capture_output=True).stdout
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        assert sorted(tar.getnames()) == ["d", "d/a", "d/link", "d/sub", "d/sub/b"]
+    subprocess.run([*words, "-", "web:/m"], check=True, input=data)
+
+    assert teller.ok("exec", "web", "/bin/sh", "-c", "cat /m/d/sub/b") == "b\n"
+    whole = subprocess.run([*words, "web:/", "-"], check=True, capture_output=True).stdout
+    with tarfile.open(fileobj=io.BytesIO(whole)) as tar:
+        assert not [name for name in tar.getnames() if name.startswith("./proc/")]
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("a", "b"), "cp: one side must be ID:PATH"),
+        (("-", "-"), "cp: one side may be -, not both"),
+        (("./web:x", "/tmp"), "cp: one side must be ID:PATH"),
+        (("nobody:/x", "/tmp"), "container does not exist: nobody"),
+        (("web:/none", "/tmp"), "web:/none: does not exist"),
+        (("/nonexistent", "web:/"), "/nonexistent: does not exist"),
+        (("-", "web:/d/a"), "web:/d/a: not a directory"),
+    ],
+)
+def test_what_is_refused(teller: Teller, web: str, words: tuple[str, str], why: str) -> None:
+    assert teller.refused("cp", *words) == why
+
+
+def listed(top: Path) -> dict[str, Any]:
+    """Return what is in a directory: type and mode, owner, link or content, by path."""
+    found = {}
+    for path in sorted(top.rglob("*")):
+        about = path.lstat()
+        what = os.readlink(path) if path.is_symlink() else path.read_text() if path.is_file() else ""
+        found[str(path.relative_to(top))] = (oct(about.st_mode), about.st_uid, about.st_gid, what)
+    return found
+
+
+# (what is copied, where to): out of the container into a directory `to` that has a file and a directory, and into it
+OUT = [("/d/a", "to"), ("/d/a", "to/new"), ("/d/a", "to/file"), ("/d/a", "to/none/"), ("/d/a", "to/none/x")]
+OUT += [("/d", "to"), ("/d", "to/new"), ("/d/.", "to"), ("/d/.", "to/new"), ("/d", "to/file"), ("/d/", "to/dir")]
+OUT += [("/way/b", "to"), ("/d/link", "to/end"), ("/none", "to"), ("/d/a/", "to"), ("/way", "to/dir/")]
+
+
+@pytest.mark.linux
+@pytest.mark.needs("podman", "runc", "conmon")
+def test_podman_copies_to_the_same_places(
+    teller: Teller, web: str, machine_rootfs: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Whether it works, and what is there afterwards."""
+    run = tempfile.mkdtemp(prefix="podman-", dir="/tmp")  # podman takes at most 50 characters
+    request.addfinalizer(lambda: shutil.rmtree(run))
+    shutil.copytree(machine_rootfs, tmp_path / "rootfs", symlinks=True)
+    (tmp_path / "rootfs" / "m").mkdir()
+    settings = tmp_path / "containers.conf"
+    settings.write_text('[containers]\ndefault_ulimits=[]\n[engine]\nlock_type="file"\n')
+    env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "CONTAINERS_CONF": str(settings)}
+    podman = ["podman", f"--root={tmp_path}/s", f"--runroot={run}", f"--tmpdir={tmp_path}/t", "--storage-driver=vfs"]
+    podman += ["--cgroup-manager=cgroupfs", "--events-backend=none", "--runtime=runc"]
+    thin = ["--security-opt=apparmor=unconfined", "--security-opt=label=disable", "--systemd=false", "--network=host"]
+    thin += ["--ulimit=nofile=1000:1000", "--ulimit=nproc=1000:1000", "--name=web", "--rootfs", f"{tmp_path}/rootfs"]
+    subprocess.run([*podman, "run", "-d", *thin, "/bin/sh", "-c", TREE], check=True, env=env, capture_output=True)
+    try:
+        theirs, ours = {}, {}
+        for number, (source, target) in enumerate(OUT):
+            for kind, command, found in (
+                ("theirs", [*podman, "cp"], theirs),
+                ("ours", [teller.runjail.program, "--root", str(teller.runjail.root), "cp"], ours),
+            ):
+                place = tmp_path / f"{kind}.{number}"
+                (place / "to" / "dir").mkdir(parents=True)
+                (place / "to" / "file").write_text("there")
+                done = subprocess.run(
+                    [*command, f"web:{source}", target], cwd=place, env=env, capture_output=True, check=False
+                )
+                found[source, target] = (done.returncode == 0, listed(place))
+    finally:
+        subprocess.run([*podman, "rm", "-f", "-t", "0", "web"], check=True, env=env, capture_output=True)
+
+    assert ours == theirs
