@@ -1,4 +1,4 @@
-"""What a detached container wrote, in the form of kubelets and podman (k8s-file): written line by line, read back.
+"""What a detached container wrote, in podman's form (k8s-file): written line by line, and read back.
 
     2026-11-30T12:00:00.123456789+00:00 stdout F a whole line
     2026-11-30T12:00:01.123456789+00:00 stdout P the beginning of one

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from runjail import log
-from runjail.cli.args import flag
+from runjail.cli.args import Args, flag
+from runjail.cli.context import Context
+from runjail.container.container import Runtime
+from runjail.container.files_inside import open_root, owner
 from runjail.errors import UsageError
+from runjail.image.layers import cp
+from runjail.image.layers.cp import Place
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from runjail.cli.args import Args
-    from runjail.cli.context import Context
-    from runjail.container.container import Runtime
-    from runjail.image.layers.cp import Place
-
-    Owner = tuple[int, int] | None
+Owner = tuple[int, int] | None
 
 HELP = "copy files between a container and the host"
 ARGS = ("SRC", "DST")
@@ -46,7 +43,6 @@ def run(args: Args, context: Context) -> int:
 
 
 def _copy(source: Place | None, target: Place | None, owner: Owner) -> list[str]:
-    from runjail.image.layers import cp
 
     if source and target:
         return cp.copy(source, target, owner)
@@ -78,15 +74,11 @@ def _split(text: str) -> tuple[str, str]:
 @contextmanager
 def _place(text: str, runtime: Runtime) -> Iterator[tuple[Place | None, Owner]]:
     """Open the tree that a word is about, and say whose what is made there is to be."""
-    from runjail.image.layers.cp import Place
-
     container_id, path = _split(text)
     if text == STREAM:
         yield None, None
         return
     if container_id:
-        from runjail.container.files_inside import open_root, owner
-
         container = runtime.find(container_id)
         root, whose, modes = open_root(container), owner(container), 0o7777
     else:

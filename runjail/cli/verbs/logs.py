@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+import time
+from datetime import datetime
 
-from runjail.cli.args import flag, number, value
+from runjail.cli.args import Args, flag, number, value
+from runjail.cli.context import Context
 from runjail.cli.verbs.monitor import becoming
+from runjail.container import logs
+from runjail.container.output_log import stamp
 from runjail.errors import UsageError
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runjail.cli.args import Args
-    from runjail.cli.context import Context
+from runjail.sizes import read_duration, read_number
 
 HELP = "show what a container of run -d has written"
 ARGS = ("ID",)
@@ -28,8 +29,6 @@ MOST_LINES = 2**31
 
 def run(args: Args, context: Context) -> int:
     """Show what a container has written, what came from its standard error on ours."""
-    from runjail.container import logs
-
     runtime = context.runtime()
     since, until = (point_in_time(args.text(name), f"--{name}") for name in ("since", "until"))
     tail = -1 if args.text("tail") in ("", "all", "-1") else number(args.text("tail"), "--tail", MOST_LINES)
@@ -43,8 +42,8 @@ def run(args: Args, context: Context) -> int:
         become=becoming(runtime.root),
     )
     begun: set[str] = set()  # streams whose last line has no end yet
-    for time, stream, ends, text in found:
-        head = f"{time} ".encode() if args.flag("timestamps") and stream not in begun else b""
+    for when, stream, ends, text in found:
+        head = f"{when} ".encode() if args.flag("timestamps") and stream not in begun else b""
         _write(1 if stream == "stdout" else 2, head + text + (b"\n" if ends else b""))
         begun = begun - {stream} if ends else begun | {stream}
     return 0
@@ -59,11 +58,6 @@ def point_in_time(text: str, option: str) -> str:
     """Return a time as logs have it: of a duration before now, a number of seconds, or RFC 3339. Raises UsageError."""
     if not text:
         return ""
-    import time
-    from datetime import datetime
-
-    from runjail.container.output_log import stamp
-    from runjail.sizes import read_duration, read_number
 
     ago, seconds = read_duration(text), read_number(text.partition(".")[0], 2**33)
     if ago is not None:

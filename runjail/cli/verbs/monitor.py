@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Mapping
 
-from runjail.cli.args import value
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from runjail.cli.args import Args
-    from runjail.cli.context import Context
+from runjail.cli.args import Args, value
+from runjail.cli.context import Context
+from runjail.container.monitor import watch
+from runjail.sizes import read_descriptor
 
 HELP = ""
 ARGS = ("ID",)
@@ -24,9 +21,6 @@ PREFIX = "/dev/fd/"
 
 def run(args: Args, context: Context) -> int:
     """Watch a container to its end."""
-    from runjail.container.monitor import watch
-    from runjail.sizes import read_descriptor
-
     streams = {}
     for name in ("stdout", "stderr"):
         number = read_descriptor(args.text(name).removeprefix(PREFIX))

@@ -5,15 +5,11 @@ from __future__ import annotations
 import os
 
 from runjail import jsonio
-from runjail.cli.args import FORMAT, flag, value
-from runjail.cli.context import write_stdout
+from runjail.cli.args import FORMAT, Args, flag, value
+from runjail.cli.context import Context, write_stdout
 from runjail.cli.output import choice, table
 from runjail.cli.verbs.events import interval
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runjail.cli.args import Args
-    from runjail.cli.context import Context
+from runjail.container.stats import Meter, usages
 
 HELP = "show what containers use"
 ARGS = ("[ID]", "MORE...")
@@ -39,8 +35,6 @@ HOME = "\033[H\033[J"  # to the upper left corner, and clear from there (ECMA-48
 
 def run(args: Args, context: Context) -> int:
     """Show what containers use until somebody interrupts it."""
-    from runjail.container.stats import Meter, usages
-
     form = choice(args, "table", "json")
     seconds = interval(args.text("interval") or "5s")
     head = HOME if form == "table" and os.isatty(1) and not (args.flag("no-reset") or args.flag("no-stream")) else ""

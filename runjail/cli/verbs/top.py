@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from runjail.cli.context import write_stdout
+from runjail.cli.args import Args
+from runjail.cli.context import Context, write_stdout
 from runjail.cli.output import table
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runjail.cli.args import Args
-    from runjail.cli.context import Context
+from runjail.container.top import rows
 
 HELP = "show the processes of a container, with columns of ps(1)"
 ARGS = ("ID", "COLUMN...")
@@ -17,6 +14,4 @@ OPTIONS = ()
 
 def run(args: Args, context: Context) -> int:
     """Show processes: user, pid, ppid, %cpu, time and command, or the columns that are named."""
-    from runjail.container.top import rows
-
     return write_stdout(table(rows(args.positionals[0], context.rest, context.runtime())))

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from runjail import log
-from runjail.cli.args import value
-from runjail.cli.context import write_stdout
+from runjail.cli.args import Args, value
+from runjail.cli.context import Context, write_stdout
 from runjail.cli.verbs.events import interval
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runjail.cli.args import Args
-    from runjail.cli.context import Context
+from runjail.container.logs import UNKNOWN, exit_code
 
 HELP = "wait until a container has stopped and print its exit status"
 ARGS = ("ID", "MORE...")
@@ -19,8 +15,6 @@ OPTIONS = (value("interval", "i", "DURATION", "how often to look (default: 100ms
 
 def run(args: Args, context: Context) -> int:
     """Wait for containers, in order. Nobody keeps the exit status of one that `create` or an engine made: -1."""
-    from runjail.container.logs import UNKNOWN, exit_code
-
     seconds, runtime = interval(args.text("interval") or "100ms"), context.runtime()
     for container_id in [*args.positionals, *context.rest]:
         code = exit_code(container_id, runtime, seconds)

@@ -1,4 +1,4 @@
-"""Copying between a directory tree that a container may change meanwhile and another one, as a tar stream.
+"""Copying between a tree that a container may change meanwhile and another one, as a tar stream.
 
 Nothing here trusts what was seen a moment ago: every directory is opened below the one above it without following a
 link, files are looked at once they are open, and what is written is made under a name of its own and then renamed. So
