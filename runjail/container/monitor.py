@@ -1,8 +1,9 @@
 """run -d: a small process of the container's own keeps what it writes, and its exit status.
 
-There is no daemon. The monitor is the parent of init, so the kernel tells it the status. The container's output are FIFOs in its state
-directory, open for reading and writing, so it survives the monitor's death: its writes go on until a FIFO is full, and
-`runjail logs` starts another monitor for those. A terminal has no FIFO; its container gets a hang-up then.
+There is no daemon. The monitor is the parent of init, so the kernel tells it the status. The container's output are
+FIFOs in its state directory, open for reading and writing, so it survives the monitor's death: its writes go on until a
+FIFO is full, and `runjail logs` starts another monitor for those. A terminal has no FIFO; its container gets a hang-up
+then.
 
     ROOT/ID/stdout, stderr   the FIFOs
     ROOT/ID/monitor          who reads them, and where to: {"pid", "started", "log", "most"}
