@@ -8,10 +8,12 @@ with pip: the boot script runs the checkout, so there is no build step and no ne
 """
 
 import compileall
+import contextlib
 import fcntl
 import importlib.util
 import os
 import re
+import socket
 import subprocess
 import sys
 import tomllib
@@ -22,6 +24,7 @@ TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 VENV = os.path.join(TOP, ".venv")
 PYTHON = os.path.join(VENV, "bin", "python")
 STAMP = os.path.join(VENV, "requirements")
+OFFLINE = os.path.join(VENV, "without-network")  # pip could not install anything
 MODULES = {
     "grpcio": "grpc",
     "pytest-xdist": "xdist",
@@ -87,6 +90,20 @@ def usable() -> bool:
     return os.access(pip, os.X_OK) and os.path.realpath(PYTHON) == boot.interpreter()
 
 
+def network() -> bool:
+    """Whether there is a way out of this machine; nothing is sent."""
+    for family, address in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):  # RFC 5737, RFC 3849
+        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((address, 9))
+            return True
+    return False
+
+
+def settled() -> bool:
+    """Whether .venv has this interpreter and was filled as far as that can be done without a network."""
+    return not network() and os.path.exists(OFFLINE) and os.path.realpath(PYTHON) == boot.interpreter()
+
+
 def make(wanted: list[str]) -> bool:
     """Create .venv and fill it; False when another try, with a network, may get further."""
     ours = sys.platform.startswith("freebsd") and all(map(importlib.util.find_spec, ESSENTIAL))  # pkg's, not pip's
@@ -94,13 +111,22 @@ def make(wanted: list[str]) -> bool:
     create([] if whole else ["--without-pip", "--system-site-packages"])
     lacking = [] if ours else missing(wanted)
     tried = bool(lacking) and not missing(["pip"])
-    installed = tried and (install(lacking) or any(list(map(install_wheel, lacking))))
+    installed = tried and install(lacking)
+    if tried and not installed and network():  # else one try is enough
+        installed = any(list(map(install_wheel, lacking)))
     if tried and not installed:
         print("pip could not install the packages: going on with what this system has")
         create(["--without-pip", "--system-site-packages"])
+        with open(OFFLINE, "w", encoding="utf-8"):
+            pass
+    tell_missing(wanted)
+    return installed or not tried
+
+
+def tell_missing(wanted: list[str]) -> None:
+    """Say what is not there, and what that costs."""
     for item in missing(wanted):
         print(f"  missing: {item} ({COSTS.get(name(item), 'unknown use')})")
-    return installed or not tried
 
 
 def create(options: list[str]) -> None:
@@ -111,7 +137,18 @@ def create(options: list[str]) -> None:
 
 def install(wanted: list[str]) -> bool:
     """Install packages with the virtual environment's pip; False when it fails."""
-    pip = [PYTHON, "-m", "pip", "-qq", "--disable-pip-version-check", "--retries", "1", "install", "--prefer-binary"]
+    retries = "1" if network() else "0"
+    pip = [
+        PYTHON,
+        "-m",
+        "pip",
+        "-qq",
+        "--disable-pip-version-check",
+        "--retries",
+        retries,
+        "install",
+        "--prefer-binary",
+    ]
     return subprocess.run([*pip, *wanted], check=False).returncode == 0
 
 
@@ -157,7 +194,12 @@ def main() -> None:
     if not ready(tests):
         wanted = requirements(tests)
         print(f"setting up .venv with {boot.interpreter()}: {' '.join(map(name, wanted))}", flush=True)
-        complete = (usable() and install(wanted)) or make(wanted)
+        if settled():
+            print("no network: going on with what this system has; `make clean` makes it look again")
+            tell_missing(wanted)
+            complete = False
+        else:
+            complete = (usable() and install(wanted)) or make(wanted)
         program()
         if complete:
             with open(STAMP, "w", encoding="utf-8") as file:

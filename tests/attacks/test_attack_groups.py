@@ -96,7 +96,7 @@ def test_the_callers_groups_stay_outside(life: Life) -> None:
     bundle = life.bundle.write("/bin/sh", "-c", f"{show}; exec sleep 600", user={"uid": 0, "gid": 0})
     program = [life.runjail.program, "--root", str(life.runjail.root)]
     for words in (["create", "-b", bundle, "c"], ["start", "c"], ["exec", "c", "/bin/sh", "-c", show]):
-        subprocess.run([*program, *words], check=True, timeout=60, extra_groups=[OTHER, 4], **QUIET)
+        subprocess.run([*program, *words], check=True, timeout=200, extra_groups=[OTHER, 4], **QUIET)
 
     assert (life.bundle.rootfs / "var/groups").read_text().split() == ["Groups:", "0"] * 3
 

@@ -172,7 +172,7 @@ def shim(image: Image, program: str) -> None:
     words = [str(image.copy.directory / "containerd-shim-runjail-v1"), "-namespace", root.name, "-address", "/none"]
     words += ["-bundle", bundle, "-id", "c", "start"]
     given = protobuf.encode(messages.BOOTSTRAP, {"instance_id": "c", "namespace": root.name, "socket_dir": sockets})
-    done = subprocess.run(words, input=given, capture_output=True, check=True, env={}, timeout=60)
+    done = subprocess.run(words, input=given, capture_output=True, check=True, env={}, timeout=200)
     pid = int((image.bundle.path / "shim.pid").read_text(encoding="ascii"))
     place = protobuf.encode(messages.OPTIONS, {"root": str(root.parent)})
     options = {"type_url": "containerd.runc.v1.Options", "value": place}

@@ -76,7 +76,7 @@ class Watched:
         """Let the spies end."""
         (self.bundle.rootfs / "stop").touch()
         for spy in self.spies:
-            spy.wait(60)
+            spy.wait(120)
 
     def found(self) -> list[str]:
         """Return what the spy has found, once it has ended."""
@@ -246,7 +246,7 @@ def test_force_wins_against_a_start_that_waits(watched: Watched, make_bundle: Ca
     until(lambda: not (watched.runjail.root / "pod" / "gate").exists(), 30)
     try:
         watched.runjail.ok("delete", "--force", "pod", timeout=50)
-        assert start.wait(20) == 1
+        assert start.wait(120) == 1
     finally:
         start.kill()
 

@@ -157,7 +157,7 @@ def test_exec_takes_no_oom_score_from_its_caller(life: Life) -> None:
     document.write_text(json.dumps({"args": ["/bin/cat", "/proc/self/oom_score_adj"], "cwd": "/"}))
     command = f'echo 123 >/proc/self/oom_score_adj; cat /proc/self/oom_score_adj; exec {life.runjail.program} "$@"'
     args = ["--root", str(life.runjail.root), "exec", "-p", str(document), "c"]
-    said = subprocess.run(["sh", "-c", command, "sh", *args], capture_output=True, text=True, check=True, timeout=60)
+    said = subprocess.run(["sh", "-c", command, "sh", *args], capture_output=True, text=True, check=True, timeout=200)
 
     assert said.stdout.split() == ["123", "321"]
 
@@ -199,7 +199,7 @@ def test_the_keys_of_the_caller(life: Life, way: str, asked: bool) -> None:
 def with_key(life: Life, *args: str) -> None:
     """Run the program in a session whose keyring holds a key."""
     command = [sys.executable, str(CALLER), life.runjail.program, "--root", str(life.runjail.root), *args]
-    subprocess.run(command, check=True, timeout=60, stdin=subprocess.DEVNULL)
+    subprocess.run(command, check=True, timeout=200, stdin=subprocess.DEVNULL)
 
 
 def test_the_terminal_of_the_caller(life: Life) -> None:

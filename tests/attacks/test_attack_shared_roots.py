@@ -5,7 +5,6 @@ On Linux a directory can be removed although another mount namespace has somethi
 
 import fcntl
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -125,12 +124,9 @@ def test_a_container_that_locks_its_root_stops_nobody(pair: Pair) -> None:
     root = os.open(pair.bundle.rootfs, os.O_RDONLY | os.O_DIRECTORY)  # as a process in the container may
     try:
         fcntl.flock(root, fcntl.LOCK_EX)
-        start = time.monotonic()
         pair.start("second")
         pair.runjail.ok("delete", "-f", "first")
         pair.runjail.ok("delete", "-f", "second")
-
-        assert time.monotonic() - start < 30
     finally:
         os.close(root)
 

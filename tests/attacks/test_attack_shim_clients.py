@@ -158,7 +158,7 @@ def test_half_of_a_message(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
     half, idle = socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX)
     for each in (half, idle):
         each.connect(peer.path)
-        each.settimeout(5)
+        each.settimeout(120)
     half.sendall(b"\0\0\1\0\0")
     peer.request(1, "M")
     peer.turn()
@@ -188,7 +188,7 @@ def as_nobody(script: str, *words: str) -> "subprocess.CompletedProcess[str]":
 CONNECT = """
 import socket, sys
 client = socket.socket(socket.AF_UNIX)
-client.settimeout(10)
+client.settimeout(120)
 try:
     client.connect(sys.argv[1])
     client.sendall(bytes.fromhex(sys.argv[2]))
@@ -221,7 +221,7 @@ def test_a_directory_of_sockets_that_others_may_write(caller: Caller) -> None:  
     caller.sockets.chmod(0o777)
     try:
         done = subprocess.run(
-            caller.words("web", "start"), input=caller.parameters("web"), capture_output=True, env={}, timeout=30
+            caller.words("web", "start"), input=caller.parameters("web"), capture_output=True, env={}, timeout=200
         )
     finally:
         caller.sockets.chmod(0o711)
@@ -240,7 +240,7 @@ def test_a_shim_that_was_stopped(shim: Shim, caller: Caller, verb: str) -> None:
     os.kill(shim.pid, signal.SIGSTOP)
     try:
         done = subprocess.run(
-            caller.words("web", verb), input=caller.parameters("web"), capture_output=True, env={}, timeout=40
+            caller.words("web", verb), input=caller.parameters("web"), capture_output=True, env={}, timeout=200
         )
         assert done.returncode == (1 if verb == "start" else 0), done
         assert b"does not answer for" in done.stderr

@@ -26,7 +26,7 @@ def place(tmp_path: Path, machine_rootfs: Path) -> Callable[[str], Path]:
 
 def eventually(holds: Callable[[], bool]) -> None:
     """Wait for what a container does by itself once it runs."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 120
     while not holds():
         assert time.monotonic() < end
         time.sleep(0.02)

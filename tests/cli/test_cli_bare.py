@@ -20,7 +20,7 @@ BARE = f"import sys; sys.path.insert(0, {str(TOP)!r}); from runjail.cli.main imp
 def bare(*args: str) -> "subprocess.CompletedProcess[str]":
     """Run the program without third-party modules."""
     command = [sys.executable, "-IS", "-c", BARE, *args]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env={})
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=200, env={})
 
 
 def test_nothing_else_is_there() -> None:

@@ -50,7 +50,7 @@ def test_a_whole_life(runjail: Any, bundle: Any, tmp_path: Path) -> None:
     def runj(*args: str, code: int = 0) -> str:
         with open(tmp_path / "said", "wb") as said:
             done = subprocess.run(
-                [RUNJ, *args], stdin=subprocess.DEVNULL, stdout=said, stderr=said, env=env, timeout=30
+                [RUNJ, *args], stdin=subprocess.DEVNULL, stdout=said, stderr=said, env=env, timeout=200
             )
         text = (tmp_path / "said").read_text(encoding="utf-8")
         assert done.returncode == code, text
@@ -79,7 +79,7 @@ def test_becoming_the_process(tmp_path: Path, program: str, code: int, said: str
     script.write_text(BECOME, encoding="utf-8")
     words = [sys.executable, "-S", str(script), str(TOP), str(tmp_path), program]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
-    out = process.communicate(timeout=30)[0]
+    out = process.communicate(timeout=120)[0]
 
     assert process.returncode == code
     assert said in out

@@ -204,7 +204,7 @@ def test_many_at_once(life: Life) -> None:
         subprocess.Popen([*command, f"echo {code}; exit {code}"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
         for code in range(15)
     ]
-    said = [process.communicate(timeout=30)[0] for process in processes]
+    said = [process.communicate(timeout=120)[0] for process in processes]
 
     assert [process.returncode for process in processes] == list(range(15))
     assert said == [b"%d\n" % code for code in range(15)]

@@ -85,10 +85,7 @@ def test_damaged_facts_of_a_paused_container(life: Life, damage: str) -> None:
         (life.runjail.root / "c" / "paused").unlink()
     else:
         change_state(life, lambda facts: facts["box"].update({damage: ""}))
-    began = time.monotonic()
     deleted_by_force(life, before, pid)
-
-    assert time.monotonic() - began < 8
 
 
 def test_facts_that_are_a_directory_or_gone(life: Life) -> None:
@@ -318,7 +315,7 @@ def test_a_caller_that_closes_its_end_of_our_error(runjail: Runjail) -> None:
     )
     os.close(writing)
 
-    assert process.wait(10) == 1
+    assert process.wait(120) == 1
 
 
 def test_a_caller_that_closes_its_end_of_our_output(life: Life) -> None:
@@ -331,4 +328,4 @@ def test_a_caller_that_closes_its_end_of_our_output(life: Life) -> None:
     )
     os.close(writing)
 
-    assert process.communicate(timeout=10)[1] == b""
+    assert process.communicate(timeout=120)[1] == b""

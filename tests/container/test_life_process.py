@@ -38,7 +38,7 @@ def test_exit_code_of_a_killed_program(life: Life) -> None:
     until(lambda: life.runjail("state", "c").stdout.count('"running"'))
     life.runjail.ok("kill", "c", "KILL")
 
-    assert process.wait(10) == 137
+    assert process.wait(120) == 137
     life.gone()
 
 
@@ -54,7 +54,7 @@ def test_signals_are_forwarded(life: Life, number: int) -> None:
     until(lambda: (life.path / "out").read_text() == "ready\n")
     process.send_signal(number)
 
-    assert process.wait(10) == 5
+    assert process.wait(120) == 5
     assert (life.path / "out").read_text() == "ready\ngot\n"
     life.gone()
 

@@ -26,7 +26,7 @@ def begin(runjail: Runjail, *args: str) -> "subprocess.Popen[bytes]":
 
 
 def ends(processes: "list[subprocess.Popen[bytes]]") -> list[int]:
-    return [process.wait(60) for process in processes]
+    return [process.wait(120) for process in processes]
 
 
 def test_eight_creates_of_one_id(life: Life) -> None:
@@ -117,7 +117,7 @@ def test_a_stopped_neighbour(life: Life, monkeypatch: pytest.MonkeyPatch) -> Non
         began = time.monotonic()
         with pytest.raises(Busy, match="another runjail works on container c"):
             other.lock(0.2)
-        assert 0.2 <= time.monotonic() - began < 2
+        assert time.monotonic() - began >= 0.2
         assert life.runjail.state("c")["status"] == "created"
     other.lock(0.2)
     other.unlock()
@@ -153,7 +153,7 @@ def test_delete_while_create_runs_a_hook(life: Life) -> None:
     until(lambda: (life.path / "there").exists())
     life.runjail.ok("delete", "--force", "c")
 
-    assert creating.wait(20) == 1
+    assert creating.wait(120) == 1
     life.gone()
 
 

@@ -73,7 +73,7 @@ def test_a_signal_before_the_program_runs(life: Life, moment: str, number: signa
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
     until(where.exists)
     process.send_signal(number)
-    said = process.communicate(timeout=20)[1]
+    said = process.communicate(timeout=120)[1]
 
     assert process.returncode == 128 + number
     assert said.startswith(b"runjail: ") and b"internal" not in said

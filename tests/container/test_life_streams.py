@@ -14,6 +14,6 @@ def test_any_user_may_open_them_again(runjail: Any, bundle: Any, uid: int) -> No
     bundle.config["process"]["user"] = {"uid": uid, "gid": uid}
     bundle.write("/bin/sh", "-c", script)
     words = [runjail.program, "--root", str(runjail.root), "run", "-b", str(bundle.path), "web"]
-    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, env={}, timeout=30)
+    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, env={}, timeout=200)
 
     assert (done.returncode, done.stdout, done.stderr) == (0, b"out\n", b"err\n")

@@ -34,7 +34,7 @@ class Console:
         finally:
             os.chdir(before)
         self.listener.listen(1)
-        self.listener.settimeout(5)
+        self.listener.settimeout(120)
 
     def receive(self) -> tuple[bytes, int]:
         """Return the data and the master; exactly one message with exactly one descriptor must come."""
@@ -66,7 +66,7 @@ def console(tmp_path: Path) -> Iterator[Console]:
     made.close()
 
 
-def read_until(master: int, text: bytes, seconds: float = 10) -> bytes:
+def read_until(master: int, text: bytes, seconds: float = 120) -> bytes:
     """Read from a terminal until a text came; what came is in the error otherwise."""
     seen, end = b"", time.monotonic() + seconds
     while text not in seen:
@@ -135,8 +135,8 @@ def test_nothing_of_the_callers_streams_stays(life: Life, console: Console) -> N
         stdin=subprocess.DEVNULL, stdout=writing, stderr=writing,
     )  # fmt: skip
     os.close(writing)
-    assert process.wait(10) == 0
-    ready, _, _ = select.select([reading], [], [], 5)
+    assert process.wait(120) == 0
+    ready, _, _ = select.select([reading], [], [], 120)
 
     assert ready, "somebody still has create's output open"
     assert os.read(reading, 10) == b""
@@ -253,7 +253,7 @@ def _talk(screen: Screen) -> None:
     shown += read_until(screen.master, b"50 60")
 
     assert b"21 43" in shown
-    assert screen.process.wait(10) == 6
+    assert screen.process.wait(120) == 6
     assert termios.tcgetattr(screen.slave) == screen.before
 
 
@@ -269,7 +269,7 @@ def test_all_output_arrives(life: Life) -> None:
     with showing(life, "/bin/sh", "-c", script) as screen:
         shown = read_until(screen.master, b"end\r\n")
 
-        assert screen.process.wait(10) == 0
+        assert screen.process.wait(120) == 0
         assert b"line 1999" in shown
 
 
@@ -282,7 +282,7 @@ def test_interrupt_goes_to_the_program(life: Life) -> None:
         os.write(screen.master, b"\x03")
         read_until(screen.master, b"interrupted")
 
-        assert screen.process.wait(10) == 3
+        assert screen.process.wait(120) == 3
 
 
 def test_a_terminal_without_one_on_our_side(life: Life) -> None:
@@ -306,7 +306,7 @@ def test_lines_of_a_terminal_in_a_file(life: Life) -> None:
         assert termios.tcgetattr(screen.slave)[1] & termios.OPOST
         os.write(screen.master, b"\r")
 
-        assert screen.process.wait(10) == 0
+        assert screen.process.wait(120) == 0
 
 
 def test_a_terminal_failure_leaves_nothing(life: Life) -> None:
@@ -314,6 +314,6 @@ def test_a_terminal_failure_leaves_nothing(life: Life) -> None:
     with showing(life, "/nope") as screen:
         read_until(screen.master, b'exec: "/nope": stat')
 
-        assert screen.process.wait(10) == 1
+        assert screen.process.wait(120) == 1
         assert termios.tcgetattr(screen.slave) == screen.before
     life.gone()

@@ -118,11 +118,11 @@ def test_the_deadline_kills_the_whole_group() -> None:
     """A shell that is killed alone would leave its child running."""
     started = time.monotonic()
 
-    result = sh("echo before; sleep 77 & echo $!; wait", timeout=0.3)
+    result = sh("echo before; sleep 600 & echo $!; wait", timeout=0.3)
 
     said = result.stdout.split()
     assert (result.status, result.timed_out, said[0]) == (137, True, b"before")
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 200
     assert wait_gone(int(said[1]))
 
 
@@ -141,18 +141,17 @@ def wait_gone(pid: int) -> bool:
     return False
 
 
-@pytest.mark.parametrize("orphan", ["sleep 3 &", "(while sleep 0.01; do echo noise; done) & echo $! >&2;"])
+@pytest.mark.parametrize("orphan", ["sleep 600", "(while sleep 0.01; do echo noise; done)"])
 def test_an_orphan_that_keeps_the_pipe_is_not_waited_for(orphan: str) -> None:
     """Hooks start daemons; neither a silent nor a talkative one may hold us."""
     started = time.monotonic()
 
-    result = sh(f"{orphan} echo ready", timeout=30)
+    result = sh(f"{orphan} & echo $! >&2; echo ready", timeout=250)
 
     assert (result.status, result.timed_out) == (0, False)
     assert b"ready" in result.stdout
-    assert time.monotonic() - started < 2
-    if result.stderr:
-        os.kill(int(result.stderr), 9)
+    assert time.monotonic() - started < 200
+    os.kill(int(result.stderr), 9)
 
 
 def test_a_program_that_closes_its_outputs_is_waited_for() -> None:

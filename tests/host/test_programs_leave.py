@@ -61,10 +61,9 @@ def test_a_daemon_of_a_tool_that_we_know_lives_on() -> None:
 
 
 def test_too_much_output_ends_it() -> None:
-    before = time.monotonic()
-    result = sh("yes & exec yes", limit=1000)
+    result = sh("yes & exec yes", timeout=200, limit=1000)
 
-    assert len(result.stdout) == 1000 and time.monotonic() - before < 5
+    assert len(result.stdout) == 1000 and not result.timed_out
 
 
 def test_a_long_complaint_does_not_end_it() -> None:

@@ -115,5 +115,5 @@ def test_a_kernel_that_does_not_list_children(monkeypatch: pytest.MonkeyPatch) -
     begin = time.monotonic()
     sh("setsid sleep 600 >/dev/null 2>&1 </dev/null & exit 0", leave=False)
 
-    assert time.monotonic() - begin < 60
+    assert time.monotonic() - begin < 250
     assert children() == others

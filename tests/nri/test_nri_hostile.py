@@ -42,10 +42,10 @@ def test_a_plugin_that_does_not_answer(plugins: Plugins, how: str) -> None:
     script, cause = SILENT[how]
     plugins.add("p", f"echo ran > {plugins.base}/ran\n{script}")
     begin = time.monotonic()
-    said = said_of(plugins, "p", 60 if cause == "larger than" else 3)
+    said = said_of(plugins, "p", 250 if cause == "larger than" else 3)
 
     assert cause in said
-    assert time.monotonic() - begin < 50
+    assert time.monotonic() - begin < 250
     assert (plugins.base / "ran").exists()
 
 

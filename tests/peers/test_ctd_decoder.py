@@ -70,7 +70,7 @@ def decode(tmp_path: Path) -> Any:
         opened = "3>&-" if given is None else f"3<{shlex.quote(str(tmp_path / 'payload'))}"
         command = ["sh", "-c", f'exec "$0" "$@" {opened}', str(DECODER), *arguments]
         variables = {"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path / "spool"), **env}
-        done = subprocess.run(command, input=ciphertext, env=variables, capture_output=True, timeout=60)
+        done = subprocess.run(command, input=ciphertext, env=variables, capture_output=True, timeout=200)
         if os.path.isdir(variables["TMPDIR"]):
             assert os.listdir(variables["TMPDIR"]) == []
         return Decoded(done.returncode, done.stdout, done.stderr)
@@ -269,7 +269,7 @@ def test_a_failure_can_be_noticed_before_the_output_ends(node: Node, tmp_path: P
     command = ["sh", "-c", 'exec "$0" 3>&-', str(DECODER)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdin and process.stdout and process.stderr
-        assert process.wait(20) == 1
+        assert process.wait(120) == 1
         assert process.stderr.read() == b"read payload: bad file descriptor\n"
         os.set_blocking(process.stdout.fileno(), False)
         assert process.stdout.read() is None, "the output ended with the program"

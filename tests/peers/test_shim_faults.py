@@ -90,7 +90,7 @@ def test_the_shim_during_create(ctr: Containerd) -> None:
     with start([*ctr.command, *hooked(ctr, "createRuntime")], ctr.env) as creating:
         eventually((ctr.directory / "hook").exists, "the hook runs")
         kill(ctr.shim_pid("web"))
-        assert creating.wait(30) != 0
+        assert creating.wait(120) != 0
         creating.communicate()
     ctr("task", "delete", "--force", "web")
     gone(ctr, "web")
@@ -101,7 +101,7 @@ def test_the_shim_during_exec(ctr: Containerd) -> None:
     with start([*ctr.command, *ctr.exec_words("web", "sh", "-c", "echo begun; sleep 606")], ctr.env) as running:
         assert running.stdout and running.stdout.readline() == b"begun\n"
         kill(ctr.shim_pid("web"))
-        assert running.wait(30) != 0
+        assert running.wait(120) != 0
         running.communicate()
     gone(ctr, "web")
 
@@ -113,7 +113,7 @@ def test_the_shim_during_delete(ctr: Containerd) -> None:
     with start([*ctr.command, "task", "delete", "web"], ctr.env) as deleting:
         eventually((ctr.directory / "hook").exists, "the hook runs")
         kill(ctr.shim_pid("web"))
-        deleting.communicate(timeout=30)
+        deleting.communicate(timeout=120)
     gone(ctr, "web")
 
 
@@ -127,7 +127,7 @@ def test_the_shim_at_any_time(ctr: Containerd, milliseconds: int) -> None:
         time.sleep(milliseconds / 1000)
         with contextlib.suppress(OSError, ValueError):
             kill(ctr.shim_pid("web"))
-        running.wait(30)
+        running.wait(120)
     ctr("task", "delete", "--force", "web")
     gone(ctr, "web")
 
@@ -165,7 +165,7 @@ def test_containerd_during_create(ctr: Containerd) -> None:
     with start([*ctr.command, *hooked(ctr, "createRuntime")], ctr.env) as creating:
         eventually((ctr.directory / "hook").exists, "the hook runs")
         ctr.end(signal.SIGKILL)
-        creating.communicate(timeout=30)
+        creating.communicate(timeout=120)
     ctr.start()
     ctr("task", "delete", "--force", "web")  # containerd 2 may have done it
     gone(ctr, "web")
@@ -194,7 +194,7 @@ def test_both_during_create(ctr: Containerd) -> None:
         shim = ctr.shim_pid("web")
         ctr.end(signal.SIGKILL)
         kill(shim)
-        creating.communicate(timeout=30)
+        creating.communicate(timeout=120)
     ctr.start()
     ctr("task", "delete", "--force", "web")
     gone(ctr, "web")
@@ -209,7 +209,7 @@ def test_both_during_delete(ctr: Containerd) -> None:
         shim = ctr.shim_pid("web")
         ctr.end(signal.SIGKILL)
         kill(shim)
-        deleting.communicate(timeout=30)
+        deleting.communicate(timeout=120)
     ctr.start()
     ctr("task", "delete", "--force", "web")
     gone(ctr, "web")

@@ -61,7 +61,7 @@ def test_much_output_to_a_slow_reader(ctr: Containerd) -> None:
         first = process.stdout.read(4096)
         time.sleep(0.5)
         said = first + process.stdout.read()
-        code = process.wait(30)
+        code = process.wait(120)
 
     assert code == 0
     assert 10485760 - FIFO_BYTES <= len(said) <= 10485760
@@ -125,7 +125,7 @@ def test_a_memory_limit(ctr: Containerd) -> None:
     with subprocess.Popen([*ctr.command, "events"], env=ctr.env, stdout=subprocess.PIPE, text=True) as events:
         done = ctr.run("--rm --memory-limit 8388608 web", "sh", "-c", "exec tail /dev/zero")
         events.terminate()
-        said = events.communicate(timeout=10)[0]
+        said = events.communicate(timeout=120)[0]
 
     assert done.code == 137
     assert "/tasks/oom" in said
@@ -143,7 +143,7 @@ def test_order_of_events(ctr: Containerd) -> None:
         ctr.stopped("web")
         ctr.ok("task", "delete", "web")
         events.terminate()
-        said = events.communicate(timeout=10)[0]
+        said = events.communicate(timeout=120)[0]
     topics = [line.split(" /tasks/")[1].split()[0] for line in said.splitlines() if " /tasks/" in line]
 
     expected = "create start exec-added exec-started exit delete paused resumed exit delete".split()

@@ -11,6 +11,7 @@ from runjail import protobuf
 from runjail.shim import events, messages, ttrpc
 from runjail.shim.events import Publisher
 from runjail.shim.loop import Loop
+from tests.support.shim.turns import turn
 
 
 class Taker:
@@ -46,6 +47,7 @@ class Taker:
         """End."""
         for client in list(self.server.clients):
             client.close()
+        self.server.loop.unwatch(self.server.listener.fileno())
         self.server.listener.close()
 
     @property
@@ -68,13 +70,6 @@ def loop(monkeypatch: pytest.MonkeyPatch) -> Iterator[Loop]:
     turn(made)  # publishers see that their connection is gone
 
 
-def turn(loop: Loop) -> None:
-    """Let everybody work for a moment."""
-    loop.ending = False
-    loop.later(0.1, lambda: setattr(loop, "ending", True))
-    loop.run()
-
-
 def say(publisher: Publisher, *ids: str) -> None:
     """Publish an event for each container."""
     for id in ids:
@@ -86,7 +81,7 @@ def test_events_come_in_order(loop: Loop, tmp_path: Path) -> None:
     publisher = Publisher(loop, str(tmp_path / "s"), "ns")
     say(publisher, "a", "b", "c")
     assert not publisher.idle
-    turn(loop)
+    turn(loop, lambda: publisher.idle)
 
     assert publisher.idle
     assert taker.ids == ["a", "b", "c"]
@@ -101,9 +96,9 @@ def test_events_wait_for_containerd(loop: Loop, tmp_path: Path) -> None:
     say(publisher, "a", "b")
     turn(loop)
     taker = Taker(loop, tmp_path / "s")
-    turn(loop)
+    turn(loop, lambda: publisher.idle)
     say(publisher, "c")
-    turn(loop)
+    turn(loop, lambda: publisher.idle)
 
     assert taker.ids == ["a", "b", "c"]
 
@@ -114,7 +109,7 @@ def test_a_connection_that_breaks(loop: Loop, tmp_path: Path) -> None:
     taker.breaking = 2
     publisher = Publisher(loop, str(tmp_path / "s"), "ns")
     say(publisher, "a", "b")
-    turn(loop)
+    turn(loop, lambda: publisher.idle)
 
     assert taker.ids == ["a", "b"]
 
@@ -125,7 +120,7 @@ def test_what_containerd_refuses(loop: Loop, tmp_path: Path, capfd: pytest.Captu
     taker.refusing = 1
     publisher = Publisher(loop, str(tmp_path / "s"), "ns")
     say(publisher, "a", "b")
-    turn(loop)
+    turn(loop, lambda: publisher.idle)
 
     assert taker.ids == ["b"]
     assert "an event was refused: no" in capfd.readouterr().err
@@ -137,7 +132,7 @@ def test_too_many_events(loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyP
     publisher = Publisher(loop, str(tmp_path / "s"), "ns")
     say(publisher, *"abcdef")
     taker = Taker(loop, tmp_path / "s")
-    turn(loop)
+    turn(loop, lambda: publisher.idle)
 
     assert len(taker.ids) == 3
     assert taker.ids[-1] == "f"

@@ -2,11 +2,13 @@
 
 import os
 import select
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.support.shim.fake_shim import Shim
+from tests.support.shim.turns import turn
 
 
 class Watch:
@@ -53,12 +55,9 @@ def create(shim: Shim, watch: Watch | OSError) -> list[Any]:
     return asked
 
 
-def run(shim: Shim, seconds: float = 0.02) -> None:
-    """Let the loop run for a moment."""
-    loop = shim.containers.loop
-    loop.later(seconds, lambda: setattr(loop, "ending", True))
-    loop.run()
-    loop.ending = False
+def run(shim: Shim, done: Callable[[], object] = lambda: True) -> None:
+    """Let the loop run until there is nothing to do and `done` holds."""
+    turn(shim.containers.loop, done)
 
 
 def test_a_child_that_nobody_knows(shim: Shim) -> None:
@@ -84,13 +83,17 @@ def test_it_is_counted_after_it_was_told(shim: Shim) -> None:
     """v1 tells before it has chosen whom to kill; nobody may end in between who could make us look again."""
     watch = Watch()
     create(shim, watch)
-    watch.happen(0)
-    run(shim)
-    assert shim.events.topics == ["create"]
-    watch.count += 1
-    run(shim, 0.2)
+    before: list[list[str]] = []
 
-    assert shim.events.topics == ["create", "oom"]
+    def count() -> None:
+        before.append(shim.events.topics)
+        watch.count += 1
+
+    watch.happen(0)
+    shim.containers.loop.later(0, count)  # after what is ready, and before what is set then
+    run(shim, lambda: "oom" in shim.events.topics)
+
+    assert (before, shim.events.topics) == ([["create"]], ["create", "oom"])
 
 
 def test_it_comes_before_the_end(shim: Shim) -> None:

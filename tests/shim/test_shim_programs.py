@@ -46,7 +46,7 @@ class Caller:
     def start(self, id: str, program: Path = SHIM) -> str:
         """Return the address that `start` prints."""
         done = subprocess.run(
-            self.words(id, "start", program), input=self.parameters(id), capture_output=True, env=self.env, timeout=30
+            self.words(id, "start", program), input=self.parameters(id), capture_output=True, env=self.env, timeout=200
         )
         assert (done.returncode, done.stderr) == (0, b""), done
         return done.stdout.decode()
@@ -54,7 +54,7 @@ class Caller:
     def delete(self, id: str) -> dict[str, Any]:
         """Return what `delete` prints."""
         done = subprocess.run(
-            self.words(id, "delete"), stdin=subprocess.DEVNULL, capture_output=True, env=self.env, timeout=30
+            self.words(id, "delete"), stdin=subprocess.DEVNULL, capture_output=True, env=self.env, timeout=200
         )
         assert (done.returncode, done.stderr) == (0, b""), done
         return protobuf.decode(messages.ENDED, done.stdout)
@@ -79,7 +79,7 @@ def caller(tmp_path: Path) -> Iterator[Caller]:
 
 def eventually(holds: Callable[[], object], what: str) -> None:
     """Wait until something holds."""
-    end = time.monotonic() + 15
+    end = time.monotonic() + 120
     while not holds():
         assert time.monotonic() < end, what
         time.sleep(0.02)

@@ -10,6 +10,7 @@ import pytest
 from runjail import protobuf
 from runjail.shim import frames, messages, ttrpc
 from runjail.shim.loop import Loop
+from tests.support.shim.turns import turn
 
 
 class Peer:
@@ -35,9 +36,7 @@ class Peer:
 
     def turn(self) -> None:
         """Let the server work until there is nothing to do."""
-        self.loop.ending = False
-        self.loop.later(0.02, lambda: setattr(self.loop, "ending", True))
-        self.loop.run()
+        turn(self.loop)
 
     def send(self, stream: int, data: bytes, kind: int = ttrpc.REQUEST) -> None:
         """Send a frame."""
@@ -49,7 +48,7 @@ class Peer:
 
     def receive(self) -> tuple[int, dict[str, Any]]:
         """Return stream and content of one response."""
-        self.socket.settimeout(5)
+        self.socket.settimeout(120)
         length, stream, kind, flags = frames.HEADER.unpack(self.exactly(frames.HEADER.size))
         assert (kind, flags) == (ttrpc.RESPONSE, 0)
         return stream, protobuf.decode(messages.RESPONSE, self.exactly(length))

@@ -30,7 +30,7 @@ def loop() -> Iterator[Loop]:
     before = signal.getsignal(signal.SIGCHLD)
     made = Loop()
     made.watch_children()
-    made.later(20, lambda: setattr(made, "ending", True))
+    made.later(200, lambda: setattr(made, "ending", True))
     yield made
     made.forget()
     signal.signal(signal.SIGCHLD, before)
@@ -148,10 +148,10 @@ def test_timers_and_mistakes(loop: Loop, capfd: pytest.CaptureFixture[str]) -> N
     def fail() -> None:
         raise RuntimeError("on purpose")
 
-    loop.later(0.02, lambda: said.append("late"))
-    loop.later(0.01, fail)
+    loop.later(0.2, lambda: said.append("late"))
+    loop.later(0.1, fail)
     loop.later(0.0, lambda: said.append("early"))
-    loop.later(0.03, lambda: setattr(loop, "ending", True))
+    loop.later(0.3, lambda: setattr(loop, "ending", True))
     loop.run()
 
     assert said == ["early", "late"]

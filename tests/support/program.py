@@ -63,7 +63,7 @@ class Runjail:
         stdin: "str | int | None" = None,
         env: dict[str, str] | None = None,
         cwd: "str | Path | None" = None,
-        timeout: float = 60,
+        timeout: float = 200,
         root: bool = True,
         **more: Any,
     ) -> Result:
@@ -95,7 +95,7 @@ class Runjail:
         document: dict[str, Any] = json.loads(self.ok("state", id).stdout)
         return document
 
-    def wait(self, id: str, status: str = "stopped", seconds: float = 20) -> dict[str, Any]:
+    def wait(self, id: str, status: str = "stopped", seconds: float = 120) -> dict[str, Any]:
         """Poll until the container has this status; returns its state document."""
         end = time.monotonic() + seconds
         while (state := self.state(id))["status"] != status:

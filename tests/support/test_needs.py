@@ -77,7 +77,7 @@ def test_a_service_that_does_not_answer_is_ended_and_named() -> None:
         limits.Services.add("well", well.pid, ["true"])
         try:
             assert limits.Services.end_silent() == [f"silent (pid {silent.pid})"]
-            assert silent.wait(10) == -signal.SIGKILL
+            assert silent.wait(120) == -signal.SIGKILL
             assert well.poll() is None
         finally:
             limits.Services.forget(silent.pid)
@@ -116,7 +116,7 @@ def test_what_nothing_else_ends_is_killed() -> None:
             assert not select.select([watching.stderr], [], [], 0.5)[0] and hanging.poll() is None
             watching.stdin.write(text[-9:])
             watching.stdin.flush()
-            assert hanging.wait(10) == -signal.SIGKILL
+            assert hanging.wait(120) == -signal.SIGKILL
             watching.stdin.close()
             said = watching.stderr.read().decode()
 

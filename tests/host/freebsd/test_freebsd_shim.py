@@ -9,13 +9,15 @@ import pytest
 from runjail.errors import HostError
 from runjail.host.base import HostState
 from runjail.host.freebsd import libc as c
+from runjail.host.freebsd import lock
 from runjail.host.freebsd.host import FreeBSDHost
 from runjail.host.freebsd.shim import FreeBSDShim
 from tests.support.host.fake_libc import FakeKernel, Refusal
 
 
 @pytest.fixture
-def kernel() -> FakeKernel:
+def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeKernel:
+    monkeypatch.setattr(lock, "DIRECTORY", str(tmp_path))
     return FakeKernel()
 
 

@@ -199,7 +199,7 @@ def test_who_waited_finds_what_the_other_wrote(content: ContentStore) -> None:
     with content.ingest(BLOB) as first:
         thread = threading.Thread(target=second)
         thread.start()
-        assert waiting.wait(10)
+        assert waiting.wait(120)
         first.write(DATA)
     thread.join(10)
 

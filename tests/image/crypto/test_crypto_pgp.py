@@ -42,7 +42,7 @@ class Keys:
 
     def gpg(self, *arguments: str, input: bytes = b"") -> bytes:
         command = ["gpg", "--batch", "--quiet", "--pinentry-mode", "loopback", "--trust-model", "always", *arguments]
-        return subprocess.run(command, env=self.env, input=input, capture_output=True, check=True, timeout=60).stdout
+        return subprocess.run(command, env=self.env, input=input, capture_output=True, check=True, timeout=200).stdout
 
     def make(self, user: str, password: bytes, *options: str, expires: str = "never") -> None:
         options = (*options, "--passphrase-fd", "0")

@@ -155,7 +155,7 @@ def test_endless_body(fake: Fake, client: Client) -> None:
 
     with pytest.raises(Corrupt, match="longer than 16384 bytes"):
         client.blob(blob)
-    assert broken.wait(10)
+    assert broken.wait(120)
 
 
 def test_encoded_content(fake: Fake, client: Client) -> None:
@@ -228,7 +228,7 @@ def test_dripping(fake: Fake) -> None:
     over.set()
 
     assert found == CONTENT
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 100  # all of it takes longer
     assert len(client.slept) == 1
     client.close()
 
@@ -238,7 +238,7 @@ def test_silence(fake: Fake) -> None:
     client = Client(fake.host, timeouts=Timeouts(5, 0.1, 5))
     blob = fake.add(CONTENT)
     over = threading.Event()
-    fake.fault("GET", "/blobs/", *[lambda request: (over.wait(10), request.cut())[1]] * 6)
+    fake.fault("GET", "/blobs/", *[lambda request: (over.wait(120), request.cut())[1]] * 6)
 
     with pytest.raises(RegistryError, match="no answer in time"):
         client.blob(blob)
@@ -271,7 +271,7 @@ def test_dripping_headers(tls: bool, tmp_path: Path, request: pytest.FixtureRequ
     over.set()
 
     assert found == CONTENT
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 100  # all of it takes longer
     client.close()
 
 

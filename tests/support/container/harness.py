@@ -53,7 +53,7 @@ def tree(path: Path) -> list[str]:
     return sorted(os.path.join(top, name) for top, dirs, files in os.walk(path) for name in dirs + files)
 
 
-def until(condition: Callable[[], object], seconds: float = 10) -> Any:
+def until(condition: Callable[[], object], seconds: float = 120) -> Any:
     """Wait for a condition and return what it says."""
     end = time.monotonic() + seconds
     while not (said := condition()):

@@ -69,7 +69,7 @@ class Containerd:
         with (self._directory / "log").open("wb") as log:
             words = ["containerd", "--config", str(self._directory / "config.toml")]
             self._process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while self("version").returncode and time.monotonic() < deadline and self._process.poll() is None:
             time.sleep(0.05)
         return self
@@ -99,5 +99,5 @@ class Containerd:
         for place in self._mounts:
             self("image", "unmount", str(place))
         self._process.terminate()
-        self._process.wait(30)
+        self._process.wait(120)
         shutil.rmtree(self._directory, ignore_errors=True)

@@ -30,7 +30,7 @@ class Client:
 
     def __init__(self, path: str) -> None:
         self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(60)
+        self.socket.settimeout(200)
         self.stream = -1
         try:
             self.socket.connect(path)

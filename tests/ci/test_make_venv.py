@@ -1,0 +1,91 @@
+"""Setting up without a network: one try, and none the next time."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from tests.support.program import TOP
+
+
+class Setup:
+    """`.ci/make_venv.py` without effects, whose pip fails. tries: what that was asked for."""
+
+    def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.module = self._load(monkeypatch)
+        self.tries: list[list[str]] = []
+        self.online = False
+        (directory / "bin").mkdir()
+        (directory / "bin" / "python").touch()
+        for name, value in {
+            "VENV": str(directory),
+            "PYTHON": str(directory / "bin" / "python"),
+            "OFFLINE": str(directory / "without-network"),
+            "network": lambda: self.online,
+            "create": lambda _options: None,
+            "missing": lambda wanted: [] if wanted == ["pip"] else wanted,
+            "install": self._install,
+        }.items():
+            monkeypatch.setattr(self.module, name, value)
+        monkeypatch.setattr(self.module.boot, "interpreter", lambda: str(directory / "bin" / "python"))
+
+    def _load(self, monkeypatch: pytest.MonkeyPatch) -> Any:
+        monkeypatch.syspath_prepend(str(TOP / ".ci"))
+        spec = importlib.util.spec_from_file_location("make_venv_here", TOP / ".ci" / "make_venv.py")
+        assert spec and spec.loader
+        module: ModuleType = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    def _install(self, wanted: list[str]) -> bool:
+        self.tries.append(wanted)
+        return False
+
+
+@pytest.fixture
+def setup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Setup:
+    return Setup(tmp_path, monkeypatch)
+
+
+def test_without_a_network_pip_is_tried_once(setup: Setup) -> None:
+    """Each further try took seconds, for each package."""
+    assert not setup.module.settled()
+    assert not setup.module.make(["click>=8", "psutil>=5"])
+
+    assert setup.tries == [["click>=8", "psutil>=5"]]
+    assert setup.module.settled()
+
+
+def test_with_a_network_again_it_goes_on(setup: Setup) -> None:
+    """Where a single package cannot be had, the others are installed one by one."""
+    setup.module.make(["click>=8"])
+    setup.online = True
+    assert not setup.module.settled()
+    setup.module.make(["click>=8", "psutil>=5"])
+
+    assert setup.tries[1:] == [
+        ["click>=8", "psutil>=5"],
+        ["--only-binary=:all:", "click>=8"],
+        ["--only-binary=:all:", "psutil>=5"],
+    ]
+
+
+def test_another_python_starts_anew(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    setup.module.make(["click>=8"])
+    assert setup.module.settled()
+    monkeypatch.setattr(setup.module.boot, "interpreter", lambda: "/usr/bin/another")
+
+    assert not setup.module.settled()
+
+
+@pytest.mark.needs("linux", "containers")
+def test_what_a_network_is(setup: Setup) -> None:
+    """A namespace without devices has none."""
+    code = f"import sys; sys.path.insert(0, {str(TOP / '.ci')!r}); import make_venv; print(make_venv.network())"
+    done = subprocess.run(["unshare", "-n", sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "False\n"
