@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 import time
+from _thread import allocate_lock
 
 from runjail.image.model import Descriptor
 from runjail.sizes import show_size
@@ -22,19 +22,25 @@ class Progress:
 
     def __init__(self, show: bool | None = None) -> None:
         self.show = sys.stderr is not None and os.isatty(2) if show is None else show
-        self._lock = threading.Lock()
-        self._blobs: dict[str, tuple[Descriptor, int, float]] = {}  # what, bytes so far, since when
+        self._lock = allocate_lock()
+        self._blobs: dict[str, tuple[Descriptor, int, float, str]] = {}  # what, bytes so far, since when, doing what
         self._lines = 0
         self._next = 0.0
 
-    def __call__(self, descriptor: Descriptor, count: int) -> None:
-        """Take note of `count` more bytes of a blob."""
+    def unpacked(self, descriptor: Descriptor, count: int) -> None:
+        """Take note of `count` more bytes of a layer that are unpacked: its line begins anew."""
+        self(descriptor, count, "unpacked")
+
+    def __call__(self, descriptor: Descriptor, count: int, done: str = "") -> None:
+        """Take note of `count` more bytes of a blob. done: what was done to them, "" for their arrival."""
         if not self.show:
             return
         now = time.monotonic()
         with self._lock:
-            what, before, since = self._blobs.get(descriptor.digest, (descriptor, 0, now))
-            self._blobs[descriptor.digest] = (what, before + count, since)
+            what, before, since, doing = self._blobs.get(descriptor.digest, (descriptor, 0, now, done))
+            if doing != done:
+                before, since = 0, now
+            self._blobs[descriptor.digest] = (what, before + count, since, done)
             if now >= self._next:
                 self._next = now + TICK
                 self._draw(now)
@@ -69,10 +75,10 @@ def _screen() -> tuple[int, int]:
         return 80, 24
 
 
-def _line(descriptor: Descriptor, done: int, since: float, now: float) -> str:
+def _line(descriptor: Descriptor, done: int, since: float, doing: str, now: float) -> str:
     short = descriptor.digest.partition(":")[2][:12]
     whole = max(descriptor.size, 1)
     filled = min(BAR, done * BAR // whole)
     rate = f"{show_size(done / (now - since))}/s" if now - since > TICK else ""
     bar = f"[{'=' * filled}{' ' * (BAR - filled)}]"
-    return f"{short} {bar} {show_size(done):>8} of {show_size(descriptor.size):>8}  {rate}"
+    return f"{short} {bar} {show_size(done):>8} of {show_size(descriptor.size):>8}  {rate}  {doing}".rstrip()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import posixpath
-from contextlib import contextmanager
-from functools import partial
 
 from runjail.cli import run_names, run_options
 from runjail.cli.args import Args
@@ -17,6 +15,7 @@ from runjail.errors import ContainerExists, StoreNotFound, UsageError
 from runjail.image.bundle import etc_files, owned
 from runjail.image.bundle.owned import OwnedBundle
 from runjail.image.resolve import Image
+from runjail.scope import scope
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-@contextmanager
+@scope
 def owned_bundle(args: Args, context: Context, runtime: Runtime) -> Iterator[tuple[str, dict[str, Any]]]:
     """Make the bundle of --image and yield its path and config.json.
 
@@ -41,7 +40,10 @@ def owned_bundle(args: Args, context: Context, runtime: Runtime) -> Iterator[tup
     images = ImageSession(args, context)
     cidfile = os.path.abspath(args.text("cidfile")) if args.text("cidfile") else ""
     name = f"{container_id[:200]}-{os.urandom(6).hex()}"  # the same id may exist below another --root
-    used = partial(is_used, runtime.host)
+
+    def used(directory: str, bundle: str) -> bool:
+        return is_used(runtime.host, directory, bundle)
+
     with owned.OwnedBundle(images.store, name, os.path.abspath(container.path), used, cidfile) as bundle:
         yield bundle.path, _fill(bundle, images)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
+import sys
 
 from runjail.errors import Corrupt, ImageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Protocol
 
     class Hash(Protocol):
@@ -35,12 +36,26 @@ def parse(text: object) -> tuple[str, str]:
 
 def new(digest: str) -> Hash:
     """Return an empty hash of a digest's algorithm."""
+    import hashlib
+
     return hashlib.new(parse(digest)[0])
 
 
 def of(content: bytes, algorithm: str = "sha256") -> str:
     """Return the digest of content."""
-    return f"{algorithm}:{hashlib.new(algorithm, content).hexdigest()}"
+    return f"{algorithm}:{_own(algorithm)(content).hexdigest()}"
+
+
+def _own(algorithm: str) -> Callable[[bytes], Hash]:
+    """Return Python's own hash function: loading OpenSSL takes longer than all documents of an image."""
+    names = ("_sha2",) if sys.version_info >= (3, 12) else (f"_{algorithm}",)
+    for name in (*names, "hashlib"):  # the last for a Python that was built without
+        try:
+            found: Callable[[bytes], Hash] = getattr(__import__(name), algorithm)
+        except (ImportError, AttributeError):
+            continue
+        return found
+    raise ImageError(f"this Python knows no {algorithm}")
 
 
 def verify(content: bytes, digest: str, what: str) -> None:

@@ -6,8 +6,6 @@ reading does the same. A null is as good as an absent key. Unknown keys are kept
 
 from __future__ import annotations
 
-import json
-
 from runjail import jsonio
 from runjail.errors import Corrupt, ImageError
 from runjail.image import digest as digests
@@ -121,6 +119,8 @@ def _written(record: Index | Manifest, body: dict[str, Any]) -> dict[str, Any]:
 
 def encode(document: dict[str, Any]) -> bytes:
     """Return the bytes of a document that we write: compact, so that equal documents have equal digests."""
+    import json  # who only reads pays nothing for it
+
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
 
 

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 Check = Callable[[], None]
+Wait = Callable[[int], None]
 
 
 class Stopped(Exception):
     """The work is being given up."""
 
 
-def run(tasks: Sequence[Callable[[Check], None]], jobs: int) -> None:
+def run(tasks: Sequence[Callable[[Check], None]], jobs: int, meanwhile: Callable[[Wait], None] | None = None) -> None:
     """Run tasks in up to `jobs` threads, and return when all have ended. Raises the first error.
 
     Each task is given a function to call now and then; it raises Stopped, which the task lets pass, when the others
     have failed or when the caller was interrupted.
+    meanwhile: what the caller's thread does; it is given a function that waits for the end of a task, by its number,
+    and raises Stopped, to be let pass, when that does not come. What it raises itself ends the tasks.
     """
     work = _Work(tasks)
     threads = [threading.Thread(target=work.take, daemon=True) for _ in range(min(jobs, len(tasks)))]
     try:
         for thread in threads:
             thread.start()
+        if meanwhile:
+            with suppress(Stopped):  # a task says why
+                meanwhile(work.wait)
         for thread in threads:
             thread.join()
     except BaseException:  # Ctrl-C: the threads are daemons, one that hangs on a network does not hold us
@@ -37,7 +44,9 @@ def run(tasks: Sequence[Callable[[Check], None]], jobs: int) -> None:
 
 class _Work:
     def __init__(self, tasks: Sequence[Callable[[Check], None]]) -> None:
-        self.waiting = list(reversed(tasks))
+        self.waiting = list(enumerate(tasks))[::-1]
+        self.ended: set[int] = set()
+        self.changed = threading.Condition()
         self.stop = threading.Event()
         self.error: BaseException | None = None
 
@@ -45,7 +54,7 @@ class _Work:
         """Do one task after the other."""
         while not self.stop.is_set():
             try:
-                task = self.waiting.pop()
+                number, task = self.waiting.pop()
             except IndexError:
                 return
             try:
@@ -54,6 +63,17 @@ class _Work:
                 if not self.stop.is_set():  # what follows the first failure is its echo
                     self.error = error
                     self.stop.set()
+            else:
+                self.ended.add(number)
+            with self.changed:
+                self.changed.notify_all()
+
+    def wait(self, number: int) -> None:
+        """Wait until a task has ended. Raises Stopped when one has failed before."""
+        with self.changed:
+            while number not in self.ended:
+                self.check()
+                self.changed.wait()
 
     def check(self) -> None:
         """Raise Stopped when there is no use in going on."""

@@ -51,7 +51,7 @@ def find(content: Named, text: str) -> tuple[str, Descriptor]:
         for name, top in names.items():
             if name.startswith(same) and top.digest == reference.digest:
                 return name, top
-    if reference.kind == "digest" or references.DIGITS.fullmatch(text):
+    if reference.kind == "digest" or references.is_digits(text):
         return _by_digest(content, names, text)
     raise ImageNotFound(reference.name)
 
@@ -59,7 +59,7 @@ def find(content: Named, text: str) -> tuple[str, Descriptor]:
 def is_digest(text: str, name: str) -> bool:
     """Whether `find` gave this name for a digest, and not because the word is the name."""
     reference = references.parse(text)
-    return reference.kind == "digest" or (bool(references.DIGITS.fullmatch(text)) and name != reference.name)
+    return reference.kind == "digest" or (references.is_digits(text) and name != reference.name)
 
 
 def _by_digest(content: Named, names: dict[str, Descriptor], text: str) -> tuple[str, Descriptor]:

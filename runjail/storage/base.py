@@ -10,8 +10,6 @@ may get new attributes; every other entry may share its inode with lower layers,
 
 from __future__ import annotations
 
-import re
-
 from runjail import log
 from runjail.errors import StorageError
 from runjail.record import Record
@@ -30,9 +28,9 @@ else:
 
 KEY_SIZE = 32  # bytes of an AES-256 key
 HEX_DIGITS = {"sha256": 64, "sha512": 128}
-_ROOT_NAME = re.compile(r"[A-Za-z0-9_+.-]{1,255}")
-_SEAL_NAME = re.compile(r"[0-9a-f]{4,40}")
-_PROPERTY = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+_HEXADECIMAL = frozenset("0123456789abcdef")
+_IN_PROPERTIES = frozenset("abcdefghijklmnopqrstuvwxyz0123456789._-")
+_IN_NAMES = _IN_PROPERTIES | frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ+")
 RESERVED = frozenset(("name", "chain", "seal"))  # properties that the store itself keeps
 
 
@@ -198,7 +196,7 @@ class Store(Protocol):
 def chain_name(chain: str) -> str:
     """Return the bare hexadecimal digits of a chainID. Raises StorageError for anything else."""
     algorithm, _, digits = chain.partition(":")
-    if len(digits) != HEX_DIGITS.get(algorithm) or not set(digits) <= set("0123456789abcdef"):
+    if len(digits) != HEX_DIGITS.get(algorithm) or not _HEXADECIMAL.issuperset(digits):
         raise StorageError(f"{chain!r} is not a chain ID")
     return digits
 
@@ -215,14 +213,14 @@ def chain_of(digits: str) -> str:
 
 def check_root_name(name: str) -> str:
     """Return the name of a root. Raises StorageError when it is not a container ID."""
-    if not _ROOT_NAME.fullmatch(name) or name in (".", ".."):
+    if not 0 < len(name) <= 255 or not _IN_NAMES.issuperset(name) or name in (".", ".."):
         raise StorageError(f"{name!r} cannot be the name of a root")
     return name
 
 
 def check_seal(seal: LayerKey) -> LayerKey:
     """Return the seal. Raises StorageError when its name or key is not of the right form."""
-    if not _SEAL_NAME.fullmatch(seal.name):
+    if not 4 <= len(seal.name) <= 40 or not _HEXADECIMAL.issuperset(seal.name):
         raise StorageError(f"{seal.name!r} cannot be the name of a seal")
     if len(seal.key) != KEY_SIZE:
         raise StorageError(f"the key of seal {seal.name} must have {KEY_SIZE} bytes")
@@ -232,7 +230,7 @@ def check_seal(seal: LayerKey) -> LayerKey:
 def check_properties(properties: Mapping[str, str]) -> dict[str, str]:
     """Return a copy. Raises StorageError for names and values that ZFS would not give back as they are."""
     for name, value in properties.items():
-        if not _PROPERTY.fullmatch(name) or name in RESERVED:
+        if not 0 < len(name) <= 100 or not _IN_PROPERTIES.issuperset(name) or name[0] in "._-" or name in RESERVED:
             raise StorageError(f"{name!r} cannot be the name of a property")
         if any(ord(letter) < 32 or ord(letter) == 127 for letter in value) or len(value.encode()) > 4096:
             raise StorageError(f"property {name} has control characters or is too long")

@@ -12,14 +12,18 @@ import stat
 
 from runjail import attributes
 from runjail.rootfs import DIRECTORY
+from runjail.storage.spread import spread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    Leaf = Callable[[str, int, int, os.stat_result], None]  # name, directory, its counterpart, what the entry is
+    # Takes name, directory, its counterpart, what the entry is and the path of the directory; returns bytes copied
+    Leaf = Callable[[str, int, int, os.stat_result, str], int]
+    Part = tuple[str, list[str] | None]  # a directory and which entries of it, None for all
 
 BLOCK = 1 << 20
+TOGETHER = 200  # entries of a directory that are one thread's
 CANNOT_LINK = (errno.EPERM, errno.EMLINK, errno.EXDEV)  # file flags, too many links, another file system
 CANNOT_CLONE = (errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF, errno.EPERM)
 
@@ -38,12 +42,16 @@ def open_below(root: int, path: str) -> int:
 
 
 class Copier:
-    """Copies one tree; entries that were one file are one file again. source, target: open directories."""
+    """Copies one tree; entries that were one file are one file again. source, target: open directories.
 
-    def __init__(self, source: int, target: int) -> None:
-        self._source, self._target = source, target
+    Several threads do it. threads: how many at most, 0 for what suits the machine.
+    """
+
+    def __init__(self, source: int, target: int, threads: int = 0) -> None:
+        self._source, self._target, self._threads = source, target, threads
         self._seen: dict[tuple[int, int], str] = {}  # files with more than one name, by device and inode
-        self._at = ""  # path of the directory we are in
+        self._further: list[tuple[str, str, str]] = []  # their other names: the first one's path, directory and name
+        self._done: list[str] = []  # directories, each before those in it
         self.linked: set[int] = set()  # inodes that source and target share
         self.total = 0  # bytes of what was copied, each file once
 
@@ -56,24 +64,38 @@ class Copier:
         self._each(self._link_entry)
 
     def _each(self, leaf: Leaf) -> None:
-        pending, done = [""], list[str]()
-        while pending:
-            self._at = pending.pop()
-            inner, outer = open_below(self._source, self._at), open_below(self._target, self._at)
-            try:
-                for name in os.listdir(inner):
-                    found = os.stat(name, dir_fd=inner, follow_symlinks=False)
-                    if stat.S_ISDIR(found.st_mode):
-                        os.mkdir(name, 0o700, dir_fd=outer)
-                        pending.append(f"{self._at}/{name}")
-                    else:
-                        leaf(name, inner, outer, found)
-            finally:
-                os.close(inner)
-                os.close(outer)
-            done.append(self._at)
-        for path in reversed(done):  # when nothing is added to them any more: that would change their times
+        sizes: list[int] = []
+        spread([("", None)], lambda part: self._part(part, leaf, sizes), self._threads)
+        self.total = sum(sizes)
+        for first, at, name in self._further:
+            self._link_to(first, at, name)
+        for path in reversed(self._done):  # when nothing is added to them any more: that would change their times
             self._dress_directory(path)
+
+    def _part(self, part: Part, leaf: Leaf, sizes: list[int]) -> list[Part]:
+        """Copy entries of a directory. Returns what is to be copied then: directories, the rest of a large one."""
+        at, names = part
+        inner, outer = open_below(self._source, at), open_below(self._target, at)
+        try:
+            if names is None:
+                self._done.append(at)  # before any directory in it
+                names = os.listdir(inner)
+            further: list[Part] = []
+            for start in range(TOGETHER, len(names), TOGETHER):
+                further.append((at, names[start : start + TOGETHER]))
+            size = 0
+            for name in names[:TOGETHER]:
+                found = os.stat(name, dir_fd=inner, follow_symlinks=False)
+                if stat.S_ISDIR(found.st_mode):
+                    os.mkdir(name, 0o700, dir_fd=outer)
+                    further.append((f"{at}/{name}", None))
+                else:
+                    size += leaf(name, inner, outer, found, at)
+            sizes.append(size)
+            return further
+        finally:
+            os.close(inner)
+            os.close(outer)
 
     def _dress_directory(self, path: str) -> None:
         above, _, name = path.rpartition("/")
@@ -91,31 +113,33 @@ class Copier:
             os.close(inner)
             os.close(outer)
 
-    def _link_entry(self, name: str, inner: int, outer: int, found: os.stat_result) -> None:
+    def _link_entry(self, name: str, inner: int, outer: int, found: os.stat_result, at: str) -> int:
         try:
             os.link(name, name, src_dir_fd=inner, dst_dir_fd=outer, follow_symlinks=False)
             self.linked.add(found.st_ino)
         except OSError as error:
             if error.errno not in CANNOT_LINK:
                 raise
-            self._copy_entry(name, inner, outer, found)
+            return self._copy_entry(name, inner, outer, found, at)
+        return 0
 
-    def _copy_entry(self, name: str, inner: int, outer: int, found: os.stat_result) -> None:
+    def _copy_entry(self, name: str, inner: int, outer: int, found: os.stat_result, at: str) -> int:
         if found.st_nlink > 1:
-            first = self._seen.setdefault((found.st_dev, found.st_ino), f"{self._at}/{name}")
-            if first != f"{self._at}/{name}":
-                self._link_to(first, name, outer)
-                return
+            first = self._seen.setdefault((found.st_dev, found.st_ino), f"{at}/{name}")
+            if first != f"{at}/{name}":
+                self._further.append((first, at, name))  # another thread may not be done with the first
+                return 0
         _copy_entry(name, inner, outer, found)
-        self.total += found.st_size
+        return found.st_size
 
-    def _link_to(self, first: str, name: str, outer: int) -> None:
+    def _link_to(self, first: str, at: str, name: str) -> None:
         above, _, old = first.rpartition("/")
-        directory = open_below(self._target, above)
+        directory, outer = open_below(self._target, above), open_below(self._target, at)
         try:
             os.link(old, name, src_dir_fd=directory, dst_dir_fd=outer, follow_symlinks=False)
         finally:
             os.close(directory)
+            os.close(outer)
 
 
 def _flags(found: os.stat_result) -> int:

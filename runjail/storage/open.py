@@ -8,8 +8,8 @@ A driver is a module with two functions besides what `base.Store` asks for, and 
 
 from __future__ import annotations
 
-import importlib
 import os
+import sys
 
 from runjail import log
 from runjail.errors import StorageError
@@ -40,7 +40,8 @@ class Driver(Record):
 
     def load(self) -> Module:
         """Import it."""
-        found: Module = importlib.import_module(self.module)
+        __import__(self.module)  # quicker than importing importlib
+        found: Module = sys.modules[self.module]
         return found
 
 

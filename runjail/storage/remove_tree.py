@@ -14,6 +14,7 @@ from runjail import attributes
 from runjail.errors import InUse
 from runjail.rootfs import DIRECTORY
 from runjail.storage.copy_tree import open_below
+from runjail.storage.spread import spread
 
 
 def refuse_mounts(path: str, table: str = "/proc/self/mountinfo") -> None:
@@ -57,23 +58,26 @@ def _other_devices(path: str) -> list[str]:
     return []
 
 
-def remove(trash: str, item: str) -> None:
-    """Remove a directory in `trash`. Raises OSError, EBUSY at a mount point.
+def remove(trash: str, item: str, threads: int = 0) -> None:
+    """Remove a directory in `trash`. threads: see `spread`. Raises OSError, EBUSY at a mount point.
 
     Somebody may remove the same at the same time, and dying on the way leaves nothing but more directories in `trash`.
     """
     top = os.open(trash, DIRECTORY)
     try:
-        pending = [item]
-        while pending:
-            name = pending.pop()
-            try:
-                pending += _empty(name, top)
-                os.rmdir(name, dir_fd=top)
-            except FileNotFoundError:
-                pass
+        spread([item], lambda name: _remove(name, top), threads)
     finally:
         os.close(top)
+
+
+def _remove(name: str, top: int) -> list[str]:
+    """Remove a directory in `trash`. Returns the new names of those that were in it."""
+    try:
+        moved = _empty(name, top)
+        os.rmdir(name, dir_fd=top)
+    except FileNotFoundError:
+        return []
+    return moved
 
 
 def _empty(name: str, top: int) -> list[str]:

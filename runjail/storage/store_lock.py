@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import errno
 import os
-import threading
+from _thread import allocate_lock
 
 from runjail import locks
 from runjail.errors import StorageError, StoreNotFound, reason
@@ -35,7 +35,7 @@ class InheritedLocks:
 
     held: set[int] = set()
     _running = 0
-    _change = threading.Lock()
+    _change = allocate_lock()
 
     def __enter__(self) -> None:
         with self._change:

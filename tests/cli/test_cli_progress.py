@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from runjail.cli.progress import Progress
+from runjail.cli.progress import Progress, _line
 from runjail.image.model import Descriptor
 from runjail.sizes import show_size
 
@@ -79,3 +79,24 @@ def test_a_terminal_that_goes_away_stops_nothing(monkeypatch: pytest.MonkeyPatch
         progress(LAYER, 1)
 
     assert not progress.show
+
+
+def test_the_line_of_a_layer_begins_anew_when_it_is_unpacked() -> None:
+    progress = Progress(True)
+    seen: list[str] = []
+    progress._draw = lambda now: seen.extend(_lines(progress, now))  # type: ignore[method-assign]
+    progress(LAYER, 2000)
+    progress._next = 0.0
+    progress.unpacked(LAYER, 500)
+    progress._next = 0.0
+    progress.unpacked(LAYER, 1500)
+
+    assert [line.split("]")[1].split() for line in seen] == [
+        ["2.0", "kB", "of", "2.0", "kB"],
+        ["500", "B", "of", "2.0", "kB", "unpacked"],
+        ["2.0", "kB", "of", "2.0", "kB", "unpacked"],
+    ]
+
+
+def _lines(progress: Progress, now: float) -> list[str]:
+    return [_line(*blob, min(now, blob[2])) for blob in progress._blobs.values()]

@@ -1,10 +1,14 @@
 """How images are named."""
 
+import re
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from runjail.errors import UsageError
+from runjail.image import reference
 from runjail.image.reference import LONGEST, Reference, parse
 
 DIGEST = "sha256:" + "a" * 64
@@ -82,3 +86,22 @@ def test_names_that_parse_are_canonical_once(text: str) -> None:
         return
     assert parse(reference.name) == reference
     assert not {".", ".."} & set(reference.repository.split("/")), "nothing climbs in a URL"
+
+
+COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+WORD = r"[A-Za-z0-9]+(?:(?:--|[-._:@+])[A-Za-z0-9]+)*"
+PATTERNS = {  # of the specifications
+    reference.is_repository: rf"{COMPONENT}(?:/{COMPONENT})*",
+    reference.is_host: rf"(?:{LABEL}(?:\.{LABEL})*\.?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{{1,5}})?",
+    reference.is_digits: r"[0-9a-f]{12,128}",
+    reference._is_tag: r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}",
+    reference._is_position: r"@[0-9]{1,4}",
+    reference._is_inside: rf"{WORD}(?:/{WORD})*",
+}
+
+
+@pytest.mark.parametrize("rule", PATTERNS, ids=lambda rule: rule.__name__)
+@given(text=st.one_of(st.text("aZ09._-:@+/[]\n²A", max_size=12), st.text("0af", min_size=10, max_size=14)))
+def test_names_are_what_the_specifications_write_as_patterns(rule: Callable[[str], bool], text: str) -> None:
+    assert rule(text) == bool(re.fullmatch(PATTERNS[rule], text))

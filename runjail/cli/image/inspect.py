@@ -7,13 +7,12 @@ from typing import Any
 from runjail import jsonio
 from runjail.cli.args import FORMAT, Args
 from runjail.cli.context import Context, write_stdout
-from runjail.cli.image.layerinfo import cell
+from runjail.cli.image.layerinfo import cell, encryption
 from runjail.cli.image.ls import listed, stored_layers
 from runjail.cli.image.options import AUTH, INSECURE, PLATFORM
 from runjail.cli.image.session import ImageSession
 from runjail.cli.output import choice, table
 from runjail.image import resolve
-from runjail.image.crypto import ocicrypt
 from runjail.image.digest import chain_ids
 from runjail.image.resolve import Image
 from runjail.sizes import show_size
@@ -69,8 +68,7 @@ def _inspected_layer(image: Image, number: int, stored: dict[str, LayerInfo]) ->
         "size": layer.size,
         "diffID": image.config.diff_ids[number],
         "chainID": chain,
-        "encryption": ocicrypt.schemes(layer),
-        "recipients": ocicrypt.recipients(layer),
+        **encryption(layer),
         "dataset": there.name if there else None,
         "adds": there.size if there else None,
         "usedBy": list(there.users) if there else [],

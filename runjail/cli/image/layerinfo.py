@@ -12,6 +12,7 @@ from runjail.cli.image.session import ImageSession
 from runjail.cli.output import choice, plain
 from runjail.image import platform, resolve
 from runjail.image.crypto import ocicrypt
+from runjail.image.model import Descriptor
 from runjail.image.resolve import Image
 
 HELP = "show how each layer is encrypted, and to whom"
@@ -44,14 +45,22 @@ def _numbers(asked: list[int], count: int) -> list[int]:
 
 def _info(image: Image, number: int) -> dict[str, Any]:
     layer = image.manifest.layers[number]
+    how = encryption(layer)
     return {
         "layer": number,
         "digest": layer.digest,
         "platform": platform.describe(image.config.platform),
         "size": layer.size,
-        "encryption": ",".join(ocicrypt.schemes(layer)),
-        "recipients": ", ".join(ocicrypt.recipients(layer)),
+        "encryption": ",".join(how["encryption"]),
+        "recipients": ", ".join(how["recipients"]),
     }
+
+
+def encryption(layer: Descriptor) -> dict[str, list[str]]:
+    """Return by which schemes a layer is encrypted, and to whom."""
+    if not layer.encrypted:
+        return {"encryption": [], "recipients": []}
+    return {"encryption": ocicrypt.schemes(layer), "recipients": ocicrypt.recipients(layer)}
 
 
 def _right(rows: list[tuple[str, ...]]) -> str:

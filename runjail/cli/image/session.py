@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
 
 from runjail import jsonio, log
 from runjail.cli.args import Args, find, number
@@ -17,6 +16,7 @@ from runjail.image.content.store import ContentStore
 from runjail.image.model import Descriptor, Platform
 from runjail.image.reference import Reference
 from runjail.image.resolve import Image
+from runjail.scope import scope
 from runjail.sizes import read_number, read_size
 from runjail.storage.base import Store
 from runjail.target import TARGETS
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from runjail.image.crypto.options import Parameters
 
     Read = Callable[[Descriptor], bytes]
+    Arrived = Callable[[str], None]
+    Use = Callable[[str, Descriptor, Arrived, Progress], None]
 
 MAX_JOBS = 64
 LEVELS = {"gzip": 9, "zstd": 22, "none": 0}
@@ -199,10 +201,11 @@ class ImageSession:
         """Return the name in the store that a word means, and what it leads to: resolve.find."""
         return resolve.find(self.content, text)
 
-    def resolve_or_pull(self, text: str) -> tuple[str, Descriptor]:
+    def resolve_or_pull(self, text: str, use: Use | None = None) -> tuple[str, Descriptor]:
         """Return an image's name and what it leads to, fetched first when it is not in the store.
 
         What comes from a layout or an archive gets no name; the caller holds the content's lease.
+        use: what is done with an image while it is fetched; it is not called for one that is there.
         """
         reference = references.parse(text)
         if reference.kind == "digest" or (reference.kind == "registry" and self.text("pull") != "always"):
@@ -213,7 +216,7 @@ class ImageSession:
                     raise
         name = reference.name if reference.kind == "registry" else ""
         try:
-            return reference.name, self.fetch(reference, name)
+            return reference.name, self.fetch(reference, name, use)
         except RunjailError as error:
             error.hint = error.hint or (self._similar(reference.name) if name else None)
             raise
@@ -224,7 +227,7 @@ class ImageSession:
 
         return hint(name, self.content.names())
 
-    @contextmanager
+    @scope
     def open_remote_or_local(self, text: str) -> Iterator[tuple[str, Descriptor, Read]]:
         """Return an image's name, what it leads to and how to read documents: in the store, or where it is.
 
@@ -247,7 +250,7 @@ class ImageSession:
         finally:
             source.close()
 
-    @contextmanager
+    @scope
     def transient_blobs(self) -> Iterator[set[str]]:
         """Keep blobs that nothing names from being collected, and collect those of the set that comes, at the end.
 
@@ -272,23 +275,29 @@ class ImageSession:
             digests.update(descriptor.digest for descriptor, _content in found.documents)
         return name, top
 
-    def fetch(self, reference: Reference, name: str) -> Descriptor:
-        """Copy an image into the store and give it a name, "" for none."""
+    def fetch(self, reference: Reference, name: str, use: Use | None = None) -> Descriptor:
+        """Copy an image into the store and give it a name, "" for none. use: see resolve_or_pull."""
         from runjail.image.content import copy
 
         with self.progress() as progress:
             source = places.source(reference, self.access)
+
+            def meanwhile(top: Descriptor, arrived: Arrived) -> None:
+                if use:
+                    use(reference.name, top, arrived, progress)
+
             try:
                 return copy.copy_in(
-                    source, self.content, name, platforms=self.selection(), jobs=self.jobs(), progress=progress
+                    source,
+                    self.content,
+                    name,
+                    platforms=self.selection(),
+                    jobs=self.jobs(),
+                    progress=progress,
+                    meanwhile=meanwhile,
                 )
             finally:
                 source.close()
-
-    def image(self, text: str) -> Image:
-        """Return the image that runs, fetched when it is not in the store. The caller holds the content's lease."""
-        name, top = self.resolve_or_pull(text)
-        return resolve.load(self.content.read, name, top, self.platforms())
 
     def local_name(self, text: str) -> str:
         """Return the canonical form of a name to give: no place, no digest."""
@@ -333,28 +342,41 @@ class ImageSession:
         return write_stdout(f"{name if self.args.flag('quiet') else f'{name}@{top.digest}'}\n")
 
     def unpack(self, word: str) -> tuple[Image, Unpacked]:
-        """Prove that the keys open every encrypted layer of an image, and have it in the store. Under the lease."""
-        from runjail.image.bundle import unpack as unpacking
+        """Prove that the keys open every encrypted layer of an image, and have it in the store. Under the lease.
 
+        Layers of one that is fetched for that are unpacked while others arrive.
+        """
         keys = (
             self.keys() if self.args.many("key") else None
         )  # what is wrong with a key is said before anything is fetched
-        image = self.image(word)
+        found: list[tuple[Image, Unpacked]] = []
+
+        def use(name: str, top: Descriptor, arrived: Arrived, progress: Progress) -> None:
+            found.append(self._unpacked(name, top, keys, arrived, progress))
+
+        name, top = self.resolve_or_pull(word, use)
+        if not found:
+            with self.progress() as progress:
+                use(name, top, lambda _digest: None, progress)
+        return found[0]
+
+    def _unpacked(
+        self, name: str, top: Descriptor, keys: Parameters | None, arrived: Arrived, progress: Progress
+    ) -> tuple[Image, Unpacked]:
+        from runjail.image.bundle import unpack as unpacking
+
+        def read(descriptor: Descriptor) -> bytes:
+            arrived(descriptor.digest)
+            return self.content.read(descriptor)
+
+        image = resolve.load(read, name, top, self.platforms())
         if image.manifest.encrypted:
             opened = unpacking.authorise(image, self.keys() if keys is None else keys, self.providers())
         else:
             opened = unpacking.authorise(image, {}, {})
-        with self.progress() as progress:
-            found = unpacking.unpack(
-                image,
-                opened,
-                self.content,
-                self.store,
-                encrypt=bool(self.setting("store", "encrypt", False)),
-                progress=progress,
-                warn=warn,
-            )
-        return image, found
+        encrypt = bool(self.setting("store", "encrypt", False))
+        how: dict[str, Any] = {"encrypt": encrypt, "progress": progress.unpacked, "warn": warn, "arrived": arrived}
+        return image, unpacking.unpack(image, opened, self.content, self.store, **how)
 
     def storage_size(self) -> int:
         """Return the bytes of --storage-opt size=, 0 without it."""

@@ -9,14 +9,12 @@ a lock on the bundle's directory; the lock ends with the maker, so what a crash 
 from __future__ import annotations
 
 import os
-import shutil
-from contextlib import contextmanager
 
 from runjail import jsonio, locks, log
 from runjail.errors import ImageError, StorageError, UsageError, reason
 from runjail.image.bundle import id_file
 from runjail.image.content.store import Lock
-from runjail.image.model import encode
+from runjail.scope import scope
 from runjail.storage import open as stores
 from runjail.storage.base import RootfsInfo, Store
 
@@ -56,7 +54,7 @@ class OwnedBundle:
                 id_file.write(self.cidfile, os.path.basename(self.container))
         except BaseException as error:  # a signal, too
             if not isinstance(error, FileExistsError):
-                shutil.rmtree(self.path, ignore_errors=True)
+                _try_to_remove(self.path)
             if self._lock >= 0:
                 os.close(self._lock)
             if isinstance(error, OSError):
@@ -86,10 +84,10 @@ def write(path: str, document: Mapping[str, Any]) -> None:
     """Write a document that nobody else may read: environments hold secrets."""
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with open(file, "wb") as stream:
-        stream.write(encode(dict(document)))
+        stream.write(jsonio.dumps(dict(document), tight=True).encode())
 
 
-@contextmanager
+@scope
 def empty_directory(path: str) -> Iterator[None]:
     """Have a directory, new or empty, to ourselves; a new one goes again when what is in the context fails.
 
@@ -134,11 +132,30 @@ def roll_back(store: Store, path: str) -> None:
     id_file.remove(f"{path}/{MARK}", CONTAINER)
     while os.path.lexists(path):
         try:
-            shutil.rmtree(path)
+            _remove(path)
         except FileNotFoundError:  # somebody removes it as well
             continue
         except OSError as error:
             raise StorageError(f"cannot remove the bundle {path}: {reason(error)}") from error
+
+
+def _remove(path: str) -> None:
+    """Remove a bundle: two files, and whatever somebody has put beside them. Raises OSError."""
+    try:
+        for name in os.listdir(path):
+            os.unlink(f"{path}/{name}")
+        os.rmdir(path)
+    except (IsADirectoryError, PermissionError):
+        import shutil  # which loads all kinds of archives
+
+        shutil.rmtree(path)
+
+
+def _try_to_remove(path: str) -> None:
+    try:
+        _remove(path)
+    except OSError:  # what stays is taken back by prune
+        pass
 
 
 def orphans(store: Store, used: Used) -> list[str]:

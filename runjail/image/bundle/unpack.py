@@ -5,9 +5,6 @@ See image-spec, layer.md.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-
 from runjail.errors import Corrupt, ImageError
 from runjail.image import digest as digests
 from runjail.image import media_types, resolve
@@ -27,6 +24,7 @@ if TYPE_CHECKING:
 
     Opened = Sequence[PrivateLayerOptions | None]
     Say = Callable[[str], None]
+    Arrived = Callable[[str], None]
 
 
 class Unpacked(Record):
@@ -63,30 +61,34 @@ def unpack(
     encrypt: bool = False,
     progress: Progress | None = None,
     warn: Say = lambda _text: None,
+    arrived: Arrived = lambda _digest: None,
 ) -> Unpacked:
     """Have every layer of an image in the store.
 
-    opened: what `authorise` returned. encrypt: keep an encrypted image's layers encrypted at rest. Layers that are
-    there are used, once this image has shown that it holds them: see `verified`. Raises Corrupt, ImageError,
-    StorageError; a layer that fails leaves no trace, nor do those that were to share its tree.
+    opened: what `authorise` returned. encrypt: keep an encrypted image's layers encrypted at rest. arrived: waits for a
+    blob that is on its way. Layers that are there are used, once this image has shown that it holds them: see
+    `verified`. Raises Corrupt, ImageError, StorageError; a layer that fails leaves no trace, nor do those that were to
+    share its tree.
     """
     if not image.manifest.layers:
         raise ImageError(f"{image.name}: an image without layers cannot be run")
     seal = _seal(opened) if encrypt else None
     proofs, chains = VerifiedLayers(content), digests.chain_ids(image.config.diff_ids)
     done = _there(store, chains, seal)
-    _require(proofs, image, opened, 0, done)
+    _require(proofs, image, opened, 0, done, arrived)
     for end in _ends(store, image, content, done):
+        arrived(image.manifest.layers[done].digest)  # before a draft keeps others waiting
         draft = store.draft(chains[end - 1], chains[done - 1] if done else None, seal)
         if draft:
             with draft:
                 for number in range(done, end):
+                    arrived(image.manifest.layers[number].digest)
                     _fill(draft, image, opened, number, content, progress, warn)
                 draft.commit()
             for number in range(done, end):
                 proofs.note(image.manifest.layers[number], image.config.diff_ids[number], opened[number])
         else:
-            _require(proofs, image, opened, done, end)
+            _require(proofs, image, opened, done, end, arrived)
         done = end
     return Unpacked(chains[-1], seal)
 
@@ -96,8 +98,9 @@ def _there(store: Store, chains: Sequence[str], seal: LayerKey | None) -> int:
     return next((count for count in range(len(chains), 0, -1) if store.has_layer(chains[count - 1], seal)), 0)
 
 
-def _require(proofs: VerifiedLayers, image: Image, opened: Opened, start: int, end: int) -> None:
+def _require(proofs: VerifiedLayers, image: Image, opened: Opened, start: int, end: int, arrived: Arrived) -> None:
     for number in range(start, end):
+        arrived(image.manifest.layers[number].digest)
         proofs.require(image.manifest.layers[number], image.config.diff_ids[number], opened[number])
 
 
@@ -140,7 +143,8 @@ def _fill(
     layer, diff_id, private = image.manifest.layers[number], image.config.diff_ids[number], opened[number]
     try:
         with content.reading(layer.digest) as file:
-            authenticate(file, layer, private)
+            if private or not content.is_verified(file, layer):
+                authenticate(file, layer, private)
             decryptor = cipher.decryptor(private) if private else None
             report = (lambda count: progress(layer, count)) if progress else None
             found = layers.unpack(file, draft.path, diff_id, decryptor=decryptor, progress=report)
@@ -156,5 +160,8 @@ def _seal(opened: Opened) -> LayerKey | None:
     first = next((private for private in opened if private), None)
     if first is None:
         return None
+    import hashlib  # only images that are kept encrypted pay for it
+    import hmac
+
     key = hmac.digest(first.symkey, b"runjail native encryption of datasets, version 1", hashlib.sha256)
     return LayerKey(hashlib.sha256(b"name of " + key).hexdigest()[:16], key)

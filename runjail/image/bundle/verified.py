@@ -9,8 +9,6 @@ it has to be shown now.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import os
 
 from runjail.errors import Corrupt, ImageError, reason
@@ -90,9 +88,15 @@ class VerifiedLayers:
     @staticmethod
     def _line(layer: Descriptor, private: PrivateLayerOptions | None) -> str:
         """Return the blob and, for an encrypted one, a fingerprint of key and nonce that tells nothing about them."""
-        label = f"runjail layer key of {layer.digest}".encode()
-        mark = hmac.digest(private.symkey, label + private.nonce, hashlib.sha256).hex() if private else "plain"
-        return f"{layer.digest} {mark}"
+        return f"{layer.digest} {_fingerprint(layer, private) if private else 'plain'}"
+
+
+def _fingerprint(layer: Descriptor, private: PrivateLayerOptions) -> str:
+    import hashlib  # only encrypted images pay for it
+    import hmac
+
+    label = f"runjail layer key of {layer.digest}".encode()
+    return hmac.digest(private.symkey, label + private.nonce, hashlib.sha256).hex()
 
 
 def authenticate(file: int, layer: Descriptor, private: PrivateLayerOptions | None) -> None:

@@ -13,6 +13,7 @@ from runjail.image.model import Descriptor, Index, Platform
 from runjail.image.transport import Progress, Sink, Source
 
 Read = Callable[[Descriptor], bytes]
+Arrived = Callable[[str], None]  # waits until what has this digest is there, whole
 
 LARGEST_TOGETHER = 64 << 20  # bytes of all manifests and indexes of one image
 
@@ -77,27 +78,45 @@ def copy_in(
     platforms: Sequence[Platform] | None = None,
     jobs: int = 3,
     progress: Progress = _silent,
+    meanwhile: Callable[[Descriptor, Arrived], None] | None = None,
 ) -> Descriptor:
     """Bring an image into the content, under a name. Return what was named.
 
     name: "" for none, with the content's lease held by the caller, who uses the image at once. platforms: which image
     of an index, best first; None for all of them. Blobs that are there are not fetched, what an interrupted try left is
     resumed, and progress hears of both as of bytes that arrive. The name is written last.
-    Raises ImageError's family.
+    meanwhile: makes use of what comes before all of it is there: it is given what will be named, and a function that
+    waits for a digest. When it fails, the rest is not fetched, and nothing is named.
+    Raises ImageError's family, and what `meanwhile` raises.
     """
     top = _top(source)
     if platforms is not None:
         top = platform.choose(source.document, top, platforms)
     found = parts(source.document, top)
     with content.lease():
-        tasks = [_fetching(source, content, blob, progress) for blob in found.blobs]
-        parallel.run(tasks, jobs)
         for descriptor, document in found.documents:
             _store(content, descriptor, document)
+        tasks = [_fetching(source, content, blob, progress) for blob in found.blobs]
+        parallel.run(tasks, jobs, _using(meanwhile, top, found.blobs) if meanwhile else None)
         if name:
             resolve.every(content.read, name, top)  # what cannot be read later gets no name
             content.tag(name, top)
     return top
+
+
+def _using(
+    use: Callable[[Descriptor, Arrived], None], top: Descriptor, blobs: Sequence[Descriptor]
+) -> Callable[[parallel.Wait], None]:
+    numbers = {blob.digest: number for number, blob in enumerate(blobs)}
+
+    def meanwhile(wait: parallel.Wait) -> None:
+        def arrived(digest: str) -> None:
+            if digest in numbers:  # documents are there already
+                wait(numbers[digest])
+
+        use(top, arrived)
+
+    return meanwhile
 
 
 def _top(source: Source) -> Descriptor:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import contextmanager
 
 from runjail import locks
 from runjail.errors import Corrupt, ImageError, ImageNotFound, reason
@@ -23,6 +22,7 @@ from runjail.image import media_types, model
 from runjail.image.content.ingest import Ingest, Temporary
 from runjail.image.content.layout import LayoutDirectory, unnamed
 from runjail.image.model import Descriptor, Index
+from runjail.scope import scope
 from runjail.storage.durable import sync_directory
 
 TYPE_CHECKING = False
@@ -39,6 +39,7 @@ class ContentStore(LayoutDirectory):
 
     def __init__(self, directory: str, mode: int = 0o700) -> None:
         super().__init__(directory)
+        self._verified: dict[str, tuple[int, ...]] = {}  # digest: the file that this process hashed, as it was then
         try:
             os.makedirs(os.path.dirname(os.path.abspath(directory)), exist_ok=True)
             if not os.path.isdir(directory):
@@ -92,6 +93,7 @@ class ContentStore(LayoutDirectory):
             os.fsync(fd)
             self._make_algorithm(os.path.dirname(target))
             os.rename(path, target)
+            self._verified[digest] = _identity(fd)
             sync_directory(os.path.dirname(target))
         except OSError as error:
             raise ImageError(f"cannot store blob {digest}: {reason(error)}") from error
@@ -131,7 +133,11 @@ class ContentStore(LayoutDirectory):
             return False
         return digest.endswith(f":{found.hexdigest()}")
 
-    @contextmanager
+    def is_verified(self, file: int, blob: Descriptor) -> bool:
+        """Whether an open file is the blob that this process itself has hashed, and nobody has touched since."""
+        return os.fstat(file).st_size == blob.size and self._verified.get(blob.digest) == _identity(file)
+
+    @scope
     def reading(self, digest: str) -> Iterator[int]:
         """Yield a descriptor of a blob's file.
 
@@ -301,6 +307,12 @@ class Lock:
 
     def __exit__(self, *_error: object) -> None:
         os.close(self.fd)
+
+
+def _identity(file: int) -> tuple[int, ...]:
+    """Return what changes when a file is another, or is written to: the last cannot be set back."""
+    found = os.fstat(file)
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _mark(file: int | str) -> None:

@@ -11,7 +11,7 @@ from typing import TypeVar
 import runjail
 from runjail import jsonio, log
 from runjail.errors import Corrupt, ImageError, ImageNotFound, RegistryError
-from runjail.image.reference import HOST, REPOSITORY
+from runjail.image.reference import is_host, is_repository
 from runjail.image.registry.connections import Answer, Connections, Timeouts
 from runjail.image.registry.credentials import CredentialStore
 from runjail.image.registry.endpoint import Call, Endpoint
@@ -47,7 +47,7 @@ class Registry:
         environ: Mapping[str, str] | None = None,
     ) -> None:
         environ = os.environ if environ is None else environ
-        if not HOST.fullmatch(host):
+        if not is_host(host):
             raise ImageError(f"not a registry's host: {host[:200]!r}")
         self.host, self._sleep = host, sleep
         self._connections = Connections(user_agent, timeouts or Timeouts(), environ)
@@ -58,8 +58,8 @@ class Registry:
     def _find_mirror(self, mirror: str, keys: CredentialStore) -> Endpoint:
         scheme, _, place = mirror.rpartition("://")
         host, _, prefix = place.strip("/").partition("/")
-        known = scheme in ("", "http", "https") and HOST.fullmatch(host)
-        if not known or (prefix and not REPOSITORY.fullmatch(prefix)):
+        known = scheme in ("", "http", "https") and is_host(host)
+        if not known or (prefix and not is_repository(prefix)):
             raise ImageError(f"not a registry's mirror: {mirror[:200]!r}")
         retry, prefix = Retry(self._pause, MIRROR_ATTEMPTS), prefix and f"{prefix}/"
         return Endpoint(host, self._connections, keys, retry, prefix=prefix, insecure=scheme == "http")

@@ -276,3 +276,38 @@ def test_the_first_failure_of_parallel_work_ends_all_and_is_the_one_reported() -
     with pytest.raises(ImageError, match="first"):
         parallel.run([fails, follows, follows, fails], 3)
     assert ended == ["stopped"] * 2
+
+
+def test_what_is_done_meanwhile_sees_tasks_end_one_by_one() -> None:
+    done, seen = [threading.Event(), threading.Event()], list[int]()
+
+    def meanwhile(wait: parallel.Wait) -> None:
+        for number, event in enumerate(done):
+            event.set()
+            wait(number)
+            seen.append(number)
+
+    parallel.run([lambda _check, event=event: event.wait(60) for event in done], 2, meanwhile)  # type: ignore[misc]
+
+    assert seen == [0, 1]
+
+
+def test_a_failure_of_what_is_done_meanwhile_ends_the_tasks() -> None:
+    begun, ended = threading.Event(), threading.Event()
+
+    def task(check: Any) -> None:
+        begun.set()
+        try:
+            while True:
+                check()
+                time.sleep(0.001)
+        finally:
+            ended.set()
+
+    def meanwhile(_wait: parallel.Wait) -> None:
+        assert begun.wait(60)
+        raise ImageError("no room")
+
+    with pytest.raises(ImageError, match="no room"):
+        parallel.run([task, task], 1, meanwhile)
+    assert ended.wait(60)
