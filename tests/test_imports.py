@@ -74,7 +74,8 @@ INWARD = {
 # and no plugin is asked through them (docs/decisions/plain-hot-half.md). PLAIN are those of their modules that are.
 COLD = {"cli", "settings", "image.content", "image.crypto", "image.layers", "image.registry"}
 PLAIN = {f"runjail.image.content.{name}" for name in ("ingest", "layout", "open", "store")}
-PLAIN |= {"runjail.cli.containerd_shim", "runjail.cli.image.session", "runjail.cli.runj"}
+PLAIN |= {"runjail.cli.containerd_shim", "runjail.cli.runj"}
+PLAIN |= {f"runjail.cli.image.{name}" for name in ("inspect", "layerinfo", "ls", "session")}
 PLAIN |= {f"runjail.cli.{name}" for name in ("args", "context", "main", "output", "process", "progress")}
 PLAIN |= {f"runjail.cli.run_{name}" for name in ("devices", "image", "mounts", "names", "options", "security")}
 PLAIN |= {

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from runjail import jsonio
 from runjail.cli.args import FORMAT, Args
 from runjail.cli.context import Context, write_stdout
@@ -17,6 +15,10 @@ from runjail.image.digest import chain_ids
 from runjail.image.resolve import Image
 from runjail.sizes import show_size
 from runjail.storage.base import LayerInfo
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 HELP = "show layers, sizes, encryption, recipients and datasets"
 ARGS = ("SRC",)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from runjail import jsonio
 from runjail.cli.args import FORMAT, Args, ignored
 from runjail.cli.context import Context, write_stdout
@@ -11,9 +9,12 @@ from runjail.cli.image.options import AUTH, INSECURE, LAYER, PLATFORM
 from runjail.cli.image.session import ImageSession
 from runjail.cli.output import choice, plain
 from runjail.image import platform, resolve
-from runjail.image.crypto import ocicrypt
 from runjail.image.model import Descriptor
 from runjail.image.resolve import Image
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 HELP = "show how each layer is encrypted, and to whom"
 ARGS = ("SRC",)
@@ -60,6 +61,8 @@ def encryption(layer: Descriptor) -> dict[str, list[str]]:
     """Return by which schemes a layer is encrypted, and to whom."""
     if not layer.encrypted:
         return {"encryption": [], "recipients": []}
+    from runjail.image.crypto import ocicrypt  # only encrypted images pay for it
+
     return {"encryption": ocicrypt.schemes(layer), "recipients": ocicrypt.recipients(layer)}
 
 
