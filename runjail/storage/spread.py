@@ -1,4 +1,4 @@
-"""Work on whole trees, spread over a few threads: nearly all of it is system calls, while which others may run."""
+"""Work on whole trees, spread over a few threads: system calls mostly, while which others run."""
 
 from __future__ import annotations
 
