@@ -55,6 +55,7 @@ def _linux_options() -> frozenset[str]:
         mount_options.BINDS,
         mount_options.NEUTRAL,
         mount_options.COPY_UP,
+        mount_options.MAPPED,
     )
 
 
@@ -69,6 +70,7 @@ def _linux() -> dict[str, Any]:
         "selinux": {"enabled": "selinux_label" in Process._fields},
         "cgroup": CGROUP,
         "namespaces": list(NAMESPACES),
+        "mountExtensions": {"idmap": {"enabled": bool(mount_options.MAPPED)}},
         "capabilities": [f"CAP_{name}" for name in capabilities.NAMES],
         "memoryPolicy": {"modes": list(scheduling.MEMORY_MODES), "flags": list(scheduling.MEMORY_FLAGS)},
         "netDevices": {"enabled": "net_devices" in Linux._fields},

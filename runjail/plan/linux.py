@@ -34,7 +34,7 @@ def plan_steps(
     nodes = _nodes(linux, problems)
     limits = _limits(spec, name, container_id, nodes, problems, systemd)
     namespaces = _namespaces(spec, bundle, problems)
-    mounted = linux_mounts.translate(spec.mounts, bundle, problems)
+    mounted = linux_mounts.translate(spec.mounts, bundle, problems, linux.mappings)
     if linux.rootfs_propagation in ("shared", "rshared"):
         mounted = tuple(linux_mounts.without_peers(step) for step in mounted)
     if linux.mappings:

@@ -34,11 +34,19 @@ TERMINALS = steps.Mount(
 )
 
 
-def translate(mounts: Sequence[model.Mount], bundle: str, problems: list[str]) -> tuple[steps.Mount, ...]:
-    """Return the Mount steps for mounts[]; what cannot be done is added to problems with its JSON path."""
+def translate(
+    mounts: Sequence[model.Mount], bundle: str, problems: list[str], mappings: model.IdMappings | None = None
+) -> tuple[steps.Mount, ...]:
+    """Return the Mount steps for mounts[]; what cannot be done is added to problems with its JSON path.
+
+    mappings: of the container's user namespace, which an idmapped mount without others has.
+    """
     made: list[steps.Mount] = []
     for i, mount in enumerate(mounts):
-        step = _Entry(mount, f"mounts[{i}]", problems).step(bundle)
+        entry = _Entry(mount, f"mounts[{i}]", problems)
+        step = entry.step(bundle)
+        if step and (mount.mappings or mount_options.MAPPED.intersection(mount.options)):
+            step = entry.mapped(step, mappings)
         if step:
             made.append(step)
         ours = step and mount.type == "devfs" and step.fstype == "tmpfs" and normalised(step.destination) == "/dev"
@@ -112,10 +120,20 @@ class _Entry:
             inside=True,
         )
 
+    def mapped(self, step: steps.Mount, mappings: model.IdMappings | None) -> steps.Mount:
+        """Return the step of a mount with ids of its own, or with those of the container's user namespace."""
+        own = self.mount.mappings or mappings
+        if not self.bind:
+            self.problems.append(f"{self.where}: only a bind mount can have ids of its own")
+        elif not own:
+            self.problems.append(f"{self.where}: idmap needs uidMappings and gidMappings, here or in the linux section")
+        return step.replace(mappings=own, mapped_below="ridmap" in self.mount.options)
+
     def _take(self, text: str) -> None:
         """Sort one word. Raises ValueError when it means nothing here."""
         key, _, value = text.partition("=")
-        ignored = text in mount_options.BINDS | mount_options.NEUTRAL or key in FREEBSD_KEYS.get(self.mount.type, ())
+        own = mount_options.BINDS | mount_options.NEUTRAL | mount_options.MAPPED
+        ignored = text in own or key in FREEBSD_KEYS.get(self.mount.type, ())
         if text in mount_options.PROPAGATION:
             self.propagation.append(text)  # in this order: slave and then shared is both
         elif text in mount_options.COPY_UP:

@@ -28,6 +28,7 @@ RECURSIVE = frozenset((
 ))  # fmt: skip
 PROPAGATION = frozenset(f"{deep}{word}" for deep in ("", "r") for word in ("private", "shared", "slave", "unbindable"))
 BINDS = frozenset(("bind", "rbind", "nullfs"))  # any of them makes a mount a bind, whatever its type says
+MAPPED = frozenset(("idmap", "ridmap"))  # of bind mounts: ids of their own, for the mount or for all below it as well
 COPY_UP = frozenset(("tmpcopyup", "notmpcopyup"))  # of tmpfs: begin with what the image has there
 DEVFS_KEYS = frozenset(("ruleset", "rule"))
 LAST_RULESET = 65535  # of devfs(8)

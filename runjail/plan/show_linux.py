@@ -65,6 +65,7 @@ def _mount(step: steps.Mount) -> str:
     words = [*step.flags, *(f"{key}={value}" if value else key for key, value in step.data), *step.propagation]
     words += step.recursive_flags
     words += ["recursive"] * step.recursive + ["copy up"] * step.copy_up
+    words += ["idmapped"] * bool(step.mappings)
     said = ",".join(word for word in words if word)
     return f"mount {step.fstype} {step.source} on {step.destination}" + (f" ({said})" if said else "")
 

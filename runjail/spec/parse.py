@@ -12,7 +12,7 @@ from runjail.errors import InvalidConfig, UnreadableFile
 from runjail.spec import validate
 from runjail.spec.freebsd import read_freebsd
 from runjail.spec.linux import read_linux
-from runjail.spec.model import Hook, Hooks, Linux, Mount, Process, Resources, Root, Spec
+from runjail.spec.model import Hook, Hooks, IdMappings, Linux, Mount, Process, Resources, Root, Spec
 from runjail.spec.problems import quote
 from runjail.spec.process import read_environment, read_process, read_surroundings
 from runjail.spec.reader import Reader, Report
@@ -170,16 +170,25 @@ def _read_mount(mount: Reader, target: Target) -> Mount:
         destination = "/" + destination.removeprefix("/")  # relative is deprecated, but Linux bundles may be
     else:
         destination = mount.absolute("destination")
-    for key in ("uidMappings", "gidMappings"):
-        if mount.values.get(key):
-            mount.refuse("is not supported", key)
-    return Mount(destination, mount.text("type"), mount.text("source"), _read_options(mount))
+    options = _read_options(mount, target)
+    return Mount(destination, mount.text("type"), mount.text("source"), options, _read_mappings(mount, target))
 
 
-def _read_options(mount: Reader) -> tuple[str, ...]:
+def _read_mappings(mount: Reader, target: Target) -> IdMappings | None:
+    said = [key for key in ("uidMappings", "gidMappings") if mount.values.get(key)]
+    for key in said if target.jails else ():
+        mount.refuse("is not supported", key)
+    if target.jails or not said:
+        return None
+    from runjail.spec.id_mappings import read_mappings
+
+    return read_mappings(mount, root=False)
+
+
+def _read_options(mount: Reader, target: Target) -> tuple[str, ...]:
     options = []
     for index, option in mount.texts("options"):
-        if option in ("idmap", "ridmap"):
+        if target.jails and option in ("idmap", "ridmap"):
             mount.refuse(f"{option} is not supported", "options", index)
         elif any(character < " " for character in option):
             mount.refuse(f"must not contain control characters: {quote(option)}", "options", index)

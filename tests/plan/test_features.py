@@ -17,7 +17,7 @@ WORDS = sorted(
     {
         *mount_options.LINUX_FLAGS, *mount_options.CLEARS, *mount_options.RECURSIVE, *mount_options.PROPAGATION,
         *mount_options.BINDS, *mount_options.NEUTRAL, *mount_options.COPY_UP, *mount_options.DEVFS_KEYS,
-        *(key for keys in freebsd_mounts.TYPES.values() for key in keys), "nosuchword", "idmap",
+        *(key for keys in freebsd_mounts.TYPES.values() for key in keys), "nosuchword", *mount_options.MAPPED,
     }
 )  # fmt: skip
 
@@ -25,7 +25,9 @@ WORDS = sorted(
 def plan_with(word: str, fstype: str, target: Target) -> Any:
     """Return the mount that a plan has for one entry with this option."""
     option = f"{word}={VALUES[word]}" if word in VALUES else word
-    mount = {"destination": "/x", "type": fstype, "source": "/tmp", "options": [option]}
+    mount: dict[str, Any] = {"destination": "/x", "type": fstype, "source": "/tmp", "options": [option]}
+    if word in mount_options.MAPPED:
+        mount |= {key: [{"containerID": 0, "hostID": 1, "size": 1}] for key in ("uidMappings", "gidMappings")}
     process = {"user": {"uid": 0, "gid": 0}, "args": ["x"], "cwd": "/"}
     config = {"ociVersion": "1.3.0", "root": {"path": "r"}, "process": process, "mounts": [mount]}
     spec = parse(config, target.name)

@@ -63,6 +63,26 @@ def user_namespaces() -> bool:
     return LINUX and works("unshare", "-Ur", "true")
 
 
+def idmapped_mounts() -> bool:
+    """Whether a mount of the file system where temporary files are can have ids of its own."""
+    if not (LINUX and root() and user_namespaces()):
+        return False
+    from runjail.errors import HostError
+    from runjail.host.linux import libc_mounts, mapped_ids
+    from runjail.spec.model import IdMappings
+
+    with tempfile.TemporaryDirectory() as directory, contextlib.suppress(OSError, HostError):
+        tree = libc_mounts.open_tree(directory)
+        namespace = mapped_ids.namespace(IdMappings(((0, 1, 1),), ((0, 1, 1),)))
+        try:
+            libc_mounts.mount_setattr(tree, libc_mounts.MOUNT_ATTR_IDMAP, 0, namespace=namespace)
+            return True
+        finally:
+            os.close(tree)
+            os.close(namespace)
+    return False
+
+
 def control_groups() -> str:
     """Return a directory of the control group hierarchy below which groups can be made, "" without one."""
     for place in ("/sys/fs/cgroup", "/sys/fs/cgroup/memory"):
@@ -125,6 +145,7 @@ NEEDS: dict[str, tuple[Callable[[], object], str]] = {
     "containers": (containers, "containers: root with CAP_SYS_ADMIN, for namespaces and mounts (docker --privileged)"),
     "mounts": (mounts, "mounts: root with CAP_SYS_ADMIN (docker --privileged)"),
     "user namespaces": (user_namespaces, "user namespaces: sysctl user.max_user_namespaces"),
+    "idmapped mounts": (idmapped_mounts, "idmapped mounts: root, Linux 5.12 and TMPDIR on ext4, xfs or btrfs"),
     "cgroups": (control_groups, "a writable control group hierarchy at /sys/fs/cgroup"),
     "cgroups v1": (lambda: control_groups().endswith("/memory"), "a writable control group hierarchy v1"),
     "cgroups v2": (lambda: os.path.exists("/sys/fs/cgroup/cgroup.controllers"), "control groups v2: make test-vm"),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from runjail.host.base import Note, ShimHost, UndoLog
     from runjail.host.linux.change import Change, NewRoot
     from runjail.spec.model import Process
-    from runjail.steps import Plan, Step
+    from runjail.steps import CreateNamespaces, Plan, Step
 
 NAMESPACES = ("time", "cgroup", "ipc", "uts", "net", "pid", "mnt")  # mnt last: it changes what paths mean
 
@@ -106,8 +106,6 @@ class LinuxHost:
         In a pid namespace that has processes already the child appears only when it is confined.
         """
         from runjail import steps
-        from runjail.host.linux import libc
-        from runjail.host.linux.rights import ask
 
         step = next(step for step in plan.steps if isinstance(step, steps.CreateNamespaces))
         if "user" in step.new or any(kind == "user" for kind, _ in step.join):
@@ -118,6 +116,22 @@ class LinuxHost:
             inside = tuple(APPLY[type(step).__name__].partition(":")[0] for step in plan.steps if step.inside)
             entry = user_namespace.Entry(host_state, plan.steps, inside, step, process, self._root, self.label_program)
             return user_namespace.fork_init(entry, self.fork_joining)
+        mapped = [mount for mount in plan.steps if isinstance(mount, steps.Mount) and mount.mappings]
+        if not mapped:
+            return self._fork_init(host_state, step)
+        from runjail.host.linux import outside
+
+        self._have_root()
+        self._root.trees = outside.open_trees(mapped, step.propagation)
+        pid = self._fork_init(host_state, step)
+        if pid:
+            outside.close(self._root.trees)
+        return pid
+
+    def _fork_init(self, host_state: HostState, step: CreateNamespaces) -> int:
+        from runjail.host.linux import libc
+        from runjail.host.linux.rights import ask
+
         if "pid" not in step.new:
             return self.fork_joining(host_state)
         own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)

@@ -22,7 +22,7 @@ MOVE_MOUNT_F_EMPTY_PATH, MOVE_MOUNT_T_EMPTY_PATH = 0x04, 0x40
 MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC = 1, 2, 4, 8
 MOUNT_ATTR_RELATIME, MOUNT_ATTR_NOATIME, MOUNT_ATTR_STRICTATIME = 0, 0x10, 0x20
 MOUNT_ATTR__ATIME = 0x70  # the mask of those three, which is cleared whole when one of them is set
-MOUNT_ATTR_NODIRATIME, MOUNT_ATTR_NOSYMFOLLOW = 0x80, 0x200000
+MOUNT_ATTR_NODIRATIME, MOUNT_ATTR_IDMAP, MOUNT_ATTR_NOSYMFOLLOW = 0x80, 0x100000, 0x200000
 
 
 class _Wide(_ctypes._SimpleCData):  # type: ignore[type-arg]
@@ -46,14 +46,15 @@ def open_tree(directory: str, recursive: bool = False) -> int:
     return _checked(_open_tree(OPEN_TREE, AT_FDCWD, os.fsencode(directory), flags))
 
 
-def mount_setattr(tree: int, attributes: int, propagation: int, recursive: bool = False, clear: int = 0) -> None:
+def mount_setattr(
+    tree: int, attributes: int, propagation: int, recursive: bool = False, clear: int = 0, namespace: int = 0
+) -> None:
     """mount_setattr(2), Linux 5.12: add attributes to a mount, or also to all below it, and change its propagation.
 
-    clear: the attributes that are taken away before.
+    clear: the attributes that are taken away before. namespace: descriptor of the user namespace whose ids a mount gets
+    with MOUNT_ATTR_IDMAP.
     """
-    wanted = (_Wide * 4)(
-        attributes, clear, propagation, 0
-    )  # struct mount_attr: set, clear, propagation, user namespace
+    wanted = (_Wide * 4)(attributes, clear, propagation, namespace)  # struct mount_attr
     flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
     _checked(_mount_setattr(MOUNT_SETATTR, tree, b"", flags, _ctypes.addressof(wanted), 32))
 

@@ -1,7 +1,7 @@
 """What is opened and loaded before a process enters a user namespace, where the host is out of reach.
 
 The source of a bind mount may be in a directory of root's. It is opened as a mount that is at no place yet, and init
-attaches it (open_tree(2), move_mount(2), as runc has it since 1.2).
+attaches it (open_tree(2), move_mount(2), as runc has it since 1.2). Such a mount can be given ids of its own.
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ import errno
 import os
 
 from runjail.errors import HostError, reason
-from runjail.host.linux import libc, libc_mounts
+from runjail.host.linux import libc, libc_mounts, mapped_ids
 from runjail.steps import Mount
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     from runjail import rootfs
+    from runjail.spec.model import IdMappings
     from runjail.steps import Step
 
 MODULES = ("cgroups", "join", "mounts", "network", "proc", "reaper", "rights", "root")  # besides those of steps
@@ -31,22 +33,42 @@ def load(performers: Sequence[str]) -> None:
 
 
 def open_trees(steps: Sequence[Step], propagation: str) -> dict[int, int]:
-    """Open the sources of all bind mounts. Returns descriptors by the id() of their steps.
+    """Open the sources of all bind mounts. Returns descriptors by the id() of their steps. Raises HostError.
 
     propagation: linux.rootfsPropagation. None for who may not: what it can read it can mount later as well.
     """
     trees: dict[int, int] = {}
+    namespaces: dict[IdMappings, int] = {}  # by the ids that mounts share
     kind = libc.MS_PRIVATE if propagation == "rprivate" else libc.MS_SLAVE  # no mount from inside reaches the host
     try:
         for step in steps:
             if isinstance(step, Mount) and step.fstype == "bind":
-                trees[id(step)] = _open(step, kind)
+                tree = trees[id(step)] = _open(step, kind)
+                if step.mappings:
+                    if step.mappings not in namespaces:
+                        namespaces[step.mappings] = mapped_ids.namespace(step.mappings)
+                    _map(tree, step, namespaces[step.mappings])
     except PermissionError:
         close(trees)
+        if any(isinstance(step, Mount) and step.mappings for step in steps):
+            raise HostError("mounts with ids of their own: not allowed", "only the host's root can make them") from None
     except BaseException:
         close(trees)
         raise
+    finally:
+        close(namespaces)
     return trees
+
+
+def _map(tree: int, step: Mount, namespace: int) -> None:
+    try:
+        libc_mounts.mount_setattr(
+            tree, libc_mounts.MOUNT_ATTR_IDMAP, 0, recursive=step.mapped_below, namespace=namespace
+        )
+    except OSError as error:
+        hint = "idmapped mounts take Linux 5.12 and a file system that has them: ext4, xfs, btrfs; tmpfs since 6.3"
+        what = f"mounting {step.source} (bind) on {step.destination} with ids of its own"
+        raise HostError(f"{what}: mount_setattr(2): {reason(error)}", hint) from error
 
 
 def _open(step: Mount, propagation: int) -> int:
@@ -65,7 +87,7 @@ def _open(step: Mount, propagation: int) -> int:
     return tree
 
 
-def close(trees: dict[int, int]) -> None:
+def close(trees: dict[Any, int]) -> None:
     """Close them all: init has its own."""
     while trees:
         os.close(trees.popitem()[1])

@@ -17,7 +17,7 @@ import os
 
 from runjail.errors import HostError, reason
 from runjail.host.base import forbid_imports, give_pipes
-from runjail.host.linux import cgroups, identity, join, libc, outside
+from runjail.host.linux import cgroups, identity, join, libc, mapped_ids, outside
 from runjail.host.linux.rights import ask
 from runjail.record import Record
 from runjail.spec.id_mappings import translate
@@ -81,7 +81,7 @@ def _accompany(step: CreateNamespaces, pid: int, link: _socket.socket) -> int:
     _hear(link)
     if "user" in step.new:
         assert step.mappings, "the specification's reader has seen to it"
-        _write_mappings(pid, step.mappings)
+        mapped_ids.write(pid, step.mappings)
     elif step.mappings and step.mappings != mappings_of(pid):
         raise HostError("linux.uidMappings, linux.gidMappings: the user namespace to join has others")
     link.send(b"mapped")
@@ -100,14 +100,6 @@ def _hear(link: _socket.socket) -> bytes:
         text, _, hint = said[1:].decode("utf-8", "replace").partition("\0")
         raise HostError(text, hint or None)
     return said
-
-
-def _write_mappings(pid: int, mappings: IdMappings) -> None:
-    for kind, ranges in (("uid", mappings.uids), ("gid", mappings.gids)):
-        try:
-            cgroups.write(f"/proc/{pid}/{kind}_map", "".join("{} {} {}\n".format(*one) for one in ranges))
-        except OSError as error:
-            raise HostError(f"linux.{kind}Mappings: writing {kind}_map: {reason(error)}") from error
 
 
 def mappings_of(pid: int) -> IdMappings:

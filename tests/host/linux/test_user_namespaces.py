@@ -5,8 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +29,6 @@ def give(path: Path) -> None:
     """Give a tree to the container's root."""
     for name in ("", *tree(path)):
         os.chown(path / name, FIRST, FIRST, follow_symlinks=False)
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """A directory that anybody may pass, as the root of a container in a user namespace has to be."""
-    directory = Path(tempfile.mkdtemp(prefix="runjail-user-"))
-    directory.chmod(0o755)
-    yield directory
-    shutil.rmtree(directory)
 
 
 @pytest.fixture
