@@ -54,11 +54,23 @@ def check_id(container_id: str) -> str:
 
 
 def default_root(target: Target) -> str:
-    """Return where state lives when nobody says: below a non-empty XDG_RUNTIME_DIR for users other than root."""
+    """Return where state lives when nobody says: below a non-empty XDG_RUNTIME_DIR for users other than root.
+
+    Who is root only in a user namespace, as podman's callers without root are, is such a user.
+    """
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    if os.geteuid() and runtime:
+    if runtime and (os.geteuid() or (os.environ.get("USER", "root") != "root" and _in_user_namespace())):
         return f"{runtime}/runjail"
     return target.state_root
+
+
+def _in_user_namespace() -> bool:
+    """Say whether our root is none of the host's: a namespace that has all ids is the first (user_namespaces(7))."""
+    try:
+        with open("/proc/self/uid_map", encoding="ascii") as table:
+            return table.read().split() != ["0", "0", str(2**32 - 1)]
+    except OSError:  # FreeBSD
+        return False
 
 
 class Container:

@@ -229,8 +229,8 @@ def _sync_with_init(container: Container, listed: Hooks, joined: Joining, betwee
         link.send(done=True)
     if not hooked:
         link.send(confine=state)  # it need not wait for us
-    link.expect("isolated")  # so far nobody inside can stop it, and mounts may take their time
-    container.host.record_namespaces(container.host_state)
+    isolated = link.expect("isolated")  # so far nobody inside can stop it, and mounts may take their time
+    container.host_state.namespaces = isolated["isolated"]
     if not hooked:
         joined.expect("parked", lambda pid: _change_init(container, pid))
         return

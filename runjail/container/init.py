@@ -94,7 +94,8 @@ def _enter(launch: InitConfig) -> None:
         elif step.between:
             link.send(waiting=True)
             link.expect("done")
-    link.send(isolated=True)
+    host.record_namespaces(host_state)  # of ours: an ordinary user cannot look at them once we are confined
+    link.send(isolated=host_state.namespaces)
     state = link.expect("confine")["confine"]
     if launch.hooks:
         from runjail.container import hooks

@@ -8,6 +8,7 @@ import time
 from runjail.container.container import Container, Runtime
 from runjail.errors import ContainerExists, ContainerNotFound, HostError, reason
 
+REFUSED = (1, 13, 30)  # EPERM, EACCES, EROFS
 SECONDS = 30.0  # for who has locked a directory without facts to write some, or to remove it
 POLL = 0.001
 
@@ -41,7 +42,8 @@ def _make(path: str, root: str) -> None:
         if (not os.path.isdir(found) or os.path.islink(path)) and os.path.lexists(found):
             raise HostError(f"making {found}: it is not a directory") from None
     except OSError as error:
-        raise HostError(f"making {path}: {reason(error)}") from error
+        hint = "who is not root has its own with XDG_RUNTIME_DIR or --root" if error.errno in REFUSED else None
+        raise HostError(f"making {path}: {reason(error)}", hint) from error
 
 
 def _take(container: Container) -> None:

@@ -101,7 +101,10 @@ if TYPE_CHECKING:  # a start without this class is 20 us shorter
             """Fork the process that will become the container's init, `process`. Returns its pid, 0 in the child."""
 
         def record_namespaces(self, host_state: HostState) -> None:
-            """Record in the host state what tells init's fellow processes from others, once init has its namespaces."""
+            """Record in the host state what tells init's fellow processes from others, once init has its namespaces.
+
+            Called by init when its pid is 0 in the host state, else by its creator.
+            """
 
         def enter_root(self, host_state: HostState, keep: list[int]) -> None:
             """*child* Enter the container for good: jail_attach or pivot_root.

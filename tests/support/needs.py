@@ -17,6 +17,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +27,7 @@ from tests.support import machine_root, zfs_pool
 TOP = Path(__file__).resolve().parents[2]
 FREEBSD = sys.platform.startswith("freebsd")
 LINUX = sys.platform == "linux"
+ORDINARY = 4242  # who is nobody on any machine
 MOUNT = "mount -t tmpfs none /mnt && mount -t proc proc /proc"
 
 # Probes ----------------------------------------------------------------------------------------------------------
@@ -61,6 +63,17 @@ def mounts() -> bool:
 def user_namespaces() -> bool:
     """Whether user namespaces can be made, as root or not."""
     return LINUX and works("unshare", "-Ur", "true")
+
+
+def ordinary_user() -> bool:
+    """Whether somebody who is not root can execute the program and make user namespaces."""
+    if not (LINUX and root()):
+        return False
+    who: dict[str, Any] = {"user": ORDINARY, "group": ORDINARY, "extra_groups": [], "capture_output": True}
+    commands = [[str(TOP / ".venv/bin/runjail"), "--version"], ["unshare", "-Urm", "true"]]
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        return all(subprocess.run(each, timeout=10, check=False, **who).returncode == 0 for each in commands)
+    return False
 
 
 def idmapped_mounts() -> bool:
@@ -145,6 +158,10 @@ NEEDS: dict[str, tuple[Callable[[], object], str]] = {
     "containers": (containers, "containers: root with CAP_SYS_ADMIN, for namespaces and mounts (docker --privileged)"),
     "mounts": (mounts, "mounts: root with CAP_SYS_ADMIN (docker --privileged)"),
     "user namespaces": (user_namespaces, "user namespaces: sysctl user.max_user_namespaces"),
+    "ordinary user": (
+        ordinary_user,
+        "user namespaces for ordinary users, who may read the checkout and Python",
+    ),
     "idmapped mounts": (idmapped_mounts, "idmapped mounts: root, Linux 5.12 and TMPDIR on ext4, xfs or btrfs"),
     "cgroups": (control_groups, "a writable control group hierarchy at /sys/fs/cgroup"),
     "cgroups v1": (lambda: control_groups().endswith("/memory"), "a writable control group hierarchy v1"),

@@ -54,7 +54,8 @@ def create(step: Cgroup, host_state: HostState, note: UndoLog) -> None:
         except OSError as error:
             names = ", ".join(file for _, file, _ in wanted)
             lost = [f"not enforced: {names}"] * bool(names) + [devices.do_without(step.devices, host_state)]
-            log.warning("; ".join([f"control groups cannot be written ({reason(error)})", *filter(None, lost)]))
+            say = log.warning if names or not os.geteuid() else log.info  # an ordinary user has none, as with runc
+            say("; ".join([f"control groups cannot be written ({reason(error)})", *filter(None, lost)]))
             return
         if cgroups.is_frozen(path):  # who enters it would never come to its program
             raise HostError(f"the control group {path} is frozen")

@@ -147,16 +147,17 @@ class LinuxHost:
     def record_namespaces(self, host_state: HostState) -> None:
         """Record the inodes of init's namespaces and of its root, and whether it has number 1: who belongs to it.
 
-        An init that died on its way in has none any more: of what, it has said over its link.
+        Called by init itself, which has no pid yet, and again when it appeared in a pid namespace that it joined.
         """
+        place = f"/proc/{host_state.pid or 'self'}"
         try:
-            found = {kind: os.stat(f"/proc/{host_state.pid}/ns/{kind}").st_ino for kind in NAMESPACES[1:]}
+            found = {kind: os.stat(f"{place}/ns/{kind}").st_ino for kind in NAMESPACES[1:]}
             if os.path.exists("/proc/self/ns/time"):  # since Linux 5.6
-                found["time"] = os.stat(f"/proc/{host_state.pid}/ns/time").st_ino
+                found["time"] = os.stat(f"{place}/ns/time").st_ino
             if self._user:
-                found["user"] = os.stat(f"/proc/{host_state.pid}/ns/user").st_ino
-            numbers = _read(f"/proc/{host_state.pid}/status").partition("\nNSpid:")[2].partition("\n")[0].split()
-        except (FileNotFoundError, ProcessLookupError):
+                found["user"] = os.stat(f"{place}/ns/user").st_ino
+            numbers = _read(f"{place}/status").partition("\nNSpid:")[2].partition("\n")[0].split()
+        except (FileNotFoundError, ProcessLookupError):  # it died: of what, it has said over its link
             return
         first = int(numbers[-1:] == ["1"])  # in a namespace that it has joined its end is nobody else's
         host_state.namespaces = {"root": os.stat(host_state.root).st_ino, "first": first, **found}
@@ -298,7 +299,8 @@ class LinuxHost:
             scheduling.take_on(process)
         if self._filter and not process.no_new_privileges:  # takes CAP_SYS_ADMIN, which is about to go
             self._install_filter()
-        process = identity.without_mknod(process) if self._lacks_policy else process
+        if self._lacks_policy and not self._root.user:  # a user namespace gives no right to make device files
+            process = identity.without_mknod(process)
         identity.apply_credentials(process, self._root.groups, self._root.capped)
 
     def restrict_calls(self) -> None:
@@ -316,7 +318,7 @@ class LinuxHost:
         """Open a terminal of the container's own devpts, or of the host's when it has none."""
         from runjail.host.linux import identity
 
-        if "user" in host_state.namespaces:  # of a container that is there already
+        if host_state.pid and "user" in host_state.namespaces:  # of a container that is there already
             from runjail.host.linux import user_namespace
 
             uid = user_namespace.host_user(process, host_state.pid)

@@ -65,8 +65,16 @@ def open_others(host_state: HostState, kinds: tuple[str, ...]) -> list[tuple[int
             kind in host_state.namespaces
             and host_state.namespaces[kind] != os.stat(f"/proc/thread-self/ns/{kind}").st_ino
         ):
-            opened.append((os.open(f"/proc/{host_state.pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC), FLAGS[kind]))
+            opened.append((_open_of(host_state.pid, kind), FLAGS[kind]))
     return opened
+
+
+def _open_of(pid: int, kind: str) -> int:
+    try:
+        return os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)
+    except PermissionError as error:
+        hint = "who is not root can join a container only when it has started" if os.geteuid() else None
+        raise HostError(f"joining the {kind} namespace of the container: {reason(error)}", hint) from error
 
 
 def hide() -> None:

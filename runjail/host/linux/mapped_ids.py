@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _signal
+import errno
 import os
 
 from runjail import signals
@@ -13,16 +14,40 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    from runjail.spec.model import IdMappings
+    from runjail.spec.model import IdMappings, IdRange
 
 
 def write(pid: int, mappings: IdMappings) -> None:
-    """Write the ids of the user namespace that a process has made, once (user_namespaces(7)). Raises HostError."""
+    """Write the ids of the user namespace that a process has made, once (user_namespaces(7)).
+
+    An ordinary user may do so for its own two ids, and newuidmap(1) and newgidmap(1) do it for those that /etc/subuid
+    and /etc/subgid give to it. Raises HostError.
+    """
     for kind, ranges in (("uid", mappings.uids), ("gid", mappings.gids)):
         try:
-            cgroups.write(f"/proc/{pid}/{kind}_map", "".join("{} {} {}\n".format(*one) for one in ranges))
+            _write(pid, kind, ranges)
         except OSError as error:
-            raise HostError(f"{kind}Mappings: writing {kind}_map: {reason(error)}") from error
+            if error.errno != errno.EPERM or not os.geteuid():
+                raise HostError(f"{kind}Mappings: writing {kind}_map: {reason(error)}") from error
+            _have_written(pid, kind, ranges)
+
+
+def _write(pid: int, kind: str, ranges: tuple[IdRange, ...]) -> None:
+    if kind == "gid" and os.geteuid() and [one[1:] for one in ranges] == [(os.getegid(), 1)]:
+        cgroups.write(f"/proc/{pid}/setgroups", "deny")  # what a group is denied it could have by leaving the group
+    cgroups.write(f"/proc/{pid}/{kind}_map", "".join("{} {} {}\n".format(*one) for one in ranges))
+
+
+def _have_written(pid: int, kind: str, ranges: tuple[IdRange, ...]) -> None:
+    from runjail.host import programs
+
+    tool = programs.which(f"new{kind}map")
+    if not tool:
+        raise HostError(f"{kind}Mappings: more than one's own id takes new{kind}map", "Debian: apt install uidmap")
+    result = programs.run((tool, str(pid), *(str(number) for one in ranges for number in one)))
+    if result.status:
+        hint = f"/etc/sub{kind} has to give these ids to user {os.getuid()}: usermod --add-sub{kind}s"
+        raise HostError(f"{kind}Mappings: {programs.first_line(result.stderr)}", hint)
 
 
 def namespace(mappings: IdMappings) -> int:

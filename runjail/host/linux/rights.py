@@ -38,7 +38,7 @@ def hint(error: OSError, capability: str = "CAP_SYS_ADMIN") -> str | None:
     if error.errno not in (errno.EPERM, errno.EACCES):
         return None
     if os.geteuid():
-        return f"it takes {capability}: run it as root; {PRIVILEGED}"
+        return f"it takes {capability}: run it as root, or with a user namespace in config.json; {PRIVILEGED}"
     if not holds(capability):
         return f"it takes {capability}, which this root does not have: {PRIVILEGED}"
     return f"{capability} is there, so a seccomp filter or a security module refuses it: {PRIVILEGED}"

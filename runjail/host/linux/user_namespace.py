@@ -186,7 +186,7 @@ def enter(opened: Sequence[tuple[int, int]], mapped: Callable[[], None] = lambda
     mapped: returns when the user namespace has its ids. Ours has no rights to what belongs to it when we are no root
     there; it has none to what belongs to ours. So what refuses us is joined after.
     """
-    later, user = [], -1
+    later, user, rootless = [], -1, os.geteuid() != 0
     for descriptor, flag in opened:
         if flag == libc.CLONE_NEWUSER:
             user = descriptor
@@ -198,15 +198,17 @@ def enter(opened: Sequence[tuple[int, int]], mapped: Callable[[], None] = lambda
     if user >= 0:
         ask("joining the user namespace", "setns(2)", libc.setns, user, libc.CLONE_NEWUSER)
     else:
-        ask("making a user namespace", "unshare(2)", libc.unshare, libc.CLONE_NEWUSER)
+        _make()
+    libc.prctl(libc.PR_SET_DUMPABLE, int(rootless))  # or an ordinary user's files in /proc are not its own
     mapped()
     _become_root()
+    libc.prctl(libc.PR_SET_DUMPABLE, int(rootless and user < 0))  # until the root is entered; so far nobody is inside
     for descriptor, flag in later:
         ask("joining a namespace of the container", "setns(2)", libc.setns, descriptor, flag)
 
 
 def _become_root() -> None:
-    """Be user 0 of the namespace, whose are the files that we make; undumpable, which each change of ids may undo."""
+    """Be user 0 of the namespace, whose are the files that we make."""
     try:
         if groups_allowed("self"):
             os.setgroups(())
@@ -214,7 +216,15 @@ def _become_root() -> None:
         os.setresuid(0, 0, 0)
     except OSError as error:
         raise HostError(f"becoming root of the user namespace: {reason(error)}") from error
-    libc.prctl(libc.PR_SET_DUMPABLE, 0)
+
+
+def _make() -> None:
+    try:
+        libc.unshare(libc.CLONE_NEWUSER)
+    except OSError as error:
+        settings = "kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0"
+        hint = f"sysctl user.max_user_namespaces above 0; for ordinary users {settings}"
+        raise HostError(f"making a user namespace: unshare(2): {reason(error)}", hint) from error
 
 
 def require_way(root: str, step: CreateNamespaces) -> None:
