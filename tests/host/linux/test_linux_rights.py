@@ -85,10 +85,10 @@ def test_nobody_is_told_to_become_root(monkeypatch: pytest.MonkeyPatch) -> None:
     error = rights.refused("making the root a mount", "mount(2)", OSError(errno.EPERM, ""))
 
     assert str(error) == "making the root a mount: mount(2): not allowed"
-    assert (
-        error.hint
-        == "it takes CAP_SYS_ADMIN: run it as root; in a container it takes docker run --privileged or the like"
+    remedies = (
+        "run it as root, or with a user namespace in config.json; in a container it takes docker run --privileged"
     )
+    assert error.hint == f"it takes CAP_SYS_ADMIN: {remedies} or the like"
 
 
 @pytest.mark.needs("containers")
