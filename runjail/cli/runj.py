@@ -74,7 +74,7 @@ def run(args: Args, context: Context) -> int:
     """Run one more process in a container, as this very process: `exec` in the place of the verb of that name."""
     from runjail.container.exec import exec_in_place
     from runjail.host.freebsd import attach  # noqa: F401  inside, nothing can be imported any more
-    from runjail.spec.parse import parse_process
+    from runjail.spec.process import parse_process
 
     if not args.text("process"):
         raise UsageError("extension exec needs --process FILE")

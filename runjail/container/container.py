@@ -131,7 +131,7 @@ class Container:
 
     def process(self) -> Process:
         """Return the container's own process, of config.json as create kept it."""
-        from runjail.spec.parse import parse_process
+        from runjail.spec.process import parse_process
 
         config = jsonio.loads(self.config())
         return parse_process(config["process"], self.host.os, config.get("linux"))

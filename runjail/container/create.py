@@ -18,8 +18,9 @@ from runjail.errors import ContainerExists, InvalidConfig, UsageError
 from runjail.files import require_replaceable
 from runjail.plan.plan import check_allowed, make_plan
 from runjail.record import Record, to_data
+from runjail.spec.document import read
 from runjail.spec.model import Hook, Hooks, Spec
-from runjail.spec.parse import parse, read
+from runjail.spec.parse import parse
 from runjail.steps import Plan, Step
 from runjail.target import TARGETS
 

@@ -11,7 +11,7 @@ import _signal
 import _socket
 import os
 
-from runjail.container import console, program
+from runjail.container import program
 from runjail.container.container import GATE, Container
 from runjail.container.joining import appear
 from runjail.container.sync import SyncSocket
@@ -105,11 +105,15 @@ def _enter(launch: InitConfig) -> None:
     keep = [link.fileno(), launch.gate.fileno(), *range(3, 3 + launch.preserve)]
     master, slave = host.open_console(process, host_state) if launch.terminal else (-1, -1)
     if launch.terminal:
+        from runjail.container import console  # nothing can be loaded any more when it is used
+
         keep += [launch.terminal.fileno(), master, slave]
     host.label_program(process)
     forbid_imports()
     host.enter_root(host_state, keep)
     if launch.terminal:
+        from runjail.container import console
+
         console.send(launch.terminal, master)
         program.use_terminal(slave)
     program.settle(process, make_cwd=True)

@@ -1,12 +1,10 @@
-"""kill, pause, resume: signals for a container's processes (runtime-spec, Kill)."""
+"""kill: a signal for init, one process of a container, or all of them (runtime-spec, Kill)."""
 
 from __future__ import annotations
 
-import os
-
-from runjail.container.container import PAUSED, Container, Runtime
+from runjail.container.container import Container, Runtime
 from runjail.container.status import status
-from runjail.errors import NotRunning, UsageError, WrongStatus
+from runjail.errors import NotRunning, UsageError
 
 SIGTERM, SIGKILL = 15, 9
 
@@ -44,7 +42,9 @@ def kill(container_id: str, signal: int, everyone: bool, pid: int, runtime: Runt
     if now == "creating" and not container.host_state.pid:
         raise NotRunning(container_id)
     if now == "paused" and signal == SIGKILL:  # what is frozen does not die
-        _thaw(container)
+        from runjail.container.pause import thaw
+
+        thaw(container)
     if everyone:
         if container.state.boot_id == container.host.boot_id():
             container.host.kill_all(container.host_state, signal)
@@ -60,43 +60,3 @@ def _kill_one(container: Container, pid: int, signal: int) -> None:
     started = container.host.start_time(target) if target != host_state.pid else host_state.started
     if not container.host.kill(host_state, target, started, signal):
         raise NotRunning(container.id)
-
-
-def pause(container_id: str, runtime: Runtime) -> None:
-    """Stop every process of a running container until `resume`."""
-    with runtime.container(container_id) as container:
-        container.load()
-        _require(container, "running", "pause")
-        if container.state.nri_plugins:
-            _ask_plugins(container, "pause")
-            _require(container, "running", "pause")
-        os.close(container.open(PAUSED, os.O_CREAT | os.O_WRONLY))
-        container.host.freeze(container.host_state)
-
-
-def resume(container_id: str, runtime: Runtime) -> None:
-    """Let a paused container run again."""
-    with runtime.container(container_id) as container:
-        container.load()
-        _require(container, "paused", "resume")
-        if container.state.nri_plugins:
-            _ask_plugins(container, "resume")
-            _require(container, "paused", "resume")
-        _thaw(container)
-
-
-def _require(container: Container, wanted: str, verb: str) -> None:
-    now = status(container)
-    if now != wanted:
-        raise WrongStatus(f"cannot {verb} a container that is not {wanted}: {now}")
-
-
-def _ask_plugins(container: Container, state: str) -> None:
-    from runjail.container import nri
-
-    nri.invoke_plugins(state, container)
-
-
-def _thaw(container: Container) -> None:
-    container.host.thaw(container.host_state)
-    container.drop(PAUSED)

@@ -6,7 +6,7 @@ from runjail import jsonio
 from runjail.container.container import Runtime
 from runjail.container.status import status
 from runjail.errors import WrongStatus
-from runjail.plan.limits import limit_steps
+from runjail.plan.plan import limit_steps
 from runjail.record import to_data
 from runjail.spec.model import Resources
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from runjail import steps
 from runjail.plan import freebsd_devfs, freebsd_mounts
 from runjail.plan.freebsd_network import Network
+from runjail.plan.freebsd_rctl import plan_limits
 from runjail.plan.jail_name import other_name
-from runjail.plan.limits import plan_limits
 from runjail.spec.model import Jail, Spec
-from runjail.target import FREEBSD, LINUX
+from runjail.target import LINUX
 
 Params = list[tuple[str, str | None]]
 
@@ -21,9 +21,7 @@ def plan_steps(
 ) -> tuple[str, tuple[steps.Step, ...]]:
     """Return the container's root and the steps that make the jail `name` in the bundle's root directory `root`."""
     jail = spec.freebsd.jail
-    limits = plan_limits(
-        spec.linux.resources, spec.annotations, problems, os=FREEBSD.name, name=name, container_id=container_id
-    )
+    limits = plan_limits(spec.linux.resources, spec.annotations, name, problems)
     before: list[steps.Step] = [steps.LinuxPrograms()] if _is_linux(jail) else []
     source = root
     if spec.root.readonly:

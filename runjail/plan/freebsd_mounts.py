@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from runjail import steps
 from runjail.plan import mount_options
-from runjail.plan.paths import absolute, normalised
+from runjail.plan.paths import absolute, destination
 from runjail.sizes import read_number
 from runjail.spec import model
 
@@ -48,14 +48,6 @@ def kind(mount: model.Mount) -> str:
     if mount.type in ("", "bind") or mount_options.BINDS.intersection(mount.options):
         return "nullfs"
     return mount.type
-
-
-def destination(mount: model.Mount, where: str, problems: list[str]) -> str:
-    """Return the mount point, absolute in the container; it may not be the root itself."""
-    if normalised(mount.destination) == "/":
-        problems.append(f"{where}.destination: nothing can be mounted on the root itself")
-    # `..` stays: what it means depends on links, which are resolved when the mount is made.
-    return "/" + "/".join(name for name in mount.destination.split("/") if name not in ("", "."))
 
 
 class _Entry:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from runjail import steps
 from runjail.plan import device_rules, linux_mounts
-from runjail.plan.limits import cgroup_path, plan_limits
+from runjail.plan.linux_cgroup import cgroup_path, plan_limits
 from runjail.spec.model import Linux, Namespace, Spec
-from runjail.target import LINUX
 
 NAMESPACES = ("user", "pid", "network", "mount", "ipc", "uts", "cgroup", "time")  # in this order
 USUAL = ("pid", "mount", "uts", "ipc")
@@ -26,13 +25,13 @@ SYSCTLS = {"net.": "network", "fs.mqueue.": "ipc", "kernel.domainname": "uts"}  
 
 
 def plan_steps(
-    spec: Spec, name: str, container_id: str, bundle: str, problems: list[str], systemd: bool = False
+    spec: Spec, container_id: str, bundle: str, problems: list[str], systemd: bool = False
 ) -> tuple[steps.Step, ...]:
     """Return the steps: the control group first, or a scope of systemd's; the rest inside the new namespaces."""
     _refuse_jail(spec, problems)
     linux = spec.linux
     nodes = _nodes(linux, problems)
-    limits = _limits(spec, name, container_id, nodes, problems, systemd)
+    limits = _limits(spec, container_id, nodes, problems, systemd)
     namespaces = _namespaces(spec, bundle, problems)
     mounted = linux_mounts.translate(spec.mounts, bundle, problems, linux.mappings)
     if linux.rootfs_propagation in ("shared", "rshared"):
@@ -70,7 +69,7 @@ def _labels(spec: Spec) -> tuple[steps.SecurityLabels, ...]:
 
 
 def _limits(
-    spec: Spec, name: str, container_id: str, nodes: steps.DeviceNodes, problems: list[str], systemd: bool
+    spec: Spec, container_id: str, nodes: steps.DeviceNodes, problems: list[str], systemd: bool
 ) -> tuple[steps.Step, ...]:
     linux = spec.linux
     devices = device_rules.policy(linux.device_rules, nodes.nodes, problems)
@@ -78,16 +77,7 @@ def _limits(
         from runjail.plan.systemd_scope import plan_scope
 
         return (plan_scope(linux.cgroups_path, container_id, linux.resources, devices, spec.annotations, problems),)
-    return plan_limits(
-        linux.resources,
-        (),
-        problems,
-        os=LINUX.name,
-        name=name,
-        container_id=container_id,
-        cgroup=cgroup_path(linux.cgroups_path, problems),
-        devices=devices,
-    )
+    return plan_limits(linux.resources, cgroup_path(linux.cgroups_path, problems), container_id, devices)
 
 
 def _refuse_jail(spec: Spec, problems: list[str]) -> None:

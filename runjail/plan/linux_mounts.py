@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from runjail import steps
 from runjail.plan import mount_options
-from runjail.plan.freebsd_mounts import destination
-from runjail.plan.paths import absolute, normalised
+from runjail.plan.paths import absolute, destination, normalised
 from runjail.spec import model
 
 TYPE_CHECKING = False

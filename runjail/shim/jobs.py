@@ -11,6 +11,7 @@ from runjail.container import create as creating
 from runjail.container import delete as deleting
 from runjail.container import exec as executing
 from runjail.container import kill as killing
+from runjail.container import pause as pausing
 from runjail.container import start as starting
 from runjail.container import update as updating
 from runjail.container.container import PAUSED, Runtime
@@ -21,7 +22,8 @@ from runjail.shim.runtime_options import wants_systemd
 from runjail.shim.stdio import Stdio
 from runjail.shim.task import Process, Task
 from runjail.shim.workers import Worker
-from runjail.spec.parse import parse_process, parse_resources
+from runjail.spec.process import parse_process
+from runjail.spec.resources import parse_resources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -161,14 +163,14 @@ def end_others(engine: Engine, task: Task, worker: Worker) -> None:
 def pause(engine: Engine, task: Task, worker: Worker) -> None:
     """Pause the container."""
     open_log(task.bundle)
-    killing.pause(task.id, _store(engine, task))
+    pausing.pause(task.id, _store(engine, task))
     worker.answer({})
 
 
 def resume(engine: Engine, task: Task, worker: Worker) -> None:
     """Resume the container."""
     open_log(task.bundle)
-    killing.resume(task.id, _store(engine, task))
+    pausing.resume(task.id, _store(engine, task))
     worker.answer({})
 
 

@@ -9,10 +9,10 @@ from runjail.spec.model import DeviceRule, IdMappings, Linux, LinuxDevice, Names
 from runjail.spec.problems import any_of, quote
 from runjail.spec.process import read_label
 from runjail.spec.resources import read_resources
-from runjail.spec.seccomp import read_seccomp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from runjail.spec.model import Seccomp
     from runjail.spec.reader import Reader
 
 NAMESPACES = ("pid", "network", "mount", "ipc", "uts", "cgroup", "time", "user")
@@ -51,10 +51,18 @@ def read_linux(linux: Reader) -> Linux:
         rootfs_propagation=_read_propagation(linux),
         mount_label=read_label(linux, "mountLabel"),
         mappings=_read_mappings(linux, namespaces),
-        seccomp=read_seccomp(linux.section("seccomp")),
+        seccomp=_read_seccomp(linux),
         time_offsets=_read_time_offsets(linux, namespaces),
         net_devices=_read_net_devices(linux.section("netDevices")),
     )
+
+
+def _read_seccomp(linux: Reader) -> Seccomp | None:
+    if not linux.has("seccomp"):
+        return None
+    from runjail.spec.seccomp import read_seccomp
+
+    return read_seccomp(linux.section("seccomp"))
 
 
 def _read_namespaces(linux: Reader) -> tuple[Namespace, ...] | None:

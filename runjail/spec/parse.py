@@ -1,32 +1,21 @@
-"""From the bytes of config.json to a checked `Spec`, or to one error that lists every problem.
+"""From config.json as a document to a checked `Spec`, or to one error that lists every problem.
 
-The error names each with its JSON path. First the shape is judged by the schema; what fails there is reported and
-replaced by null, so that the rules below still speak about the rest. os is always the name of the system that will run
-the container.
+The error names each with its JSON path. First the shape is judged (document.shaped), then what each value means.
 """
 
 from __future__ import annotations
 
-from runjail import files, jsonio
-from runjail.errors import InvalidConfig, UnreadableFile
-from runjail.spec import validate
-from runjail.spec.freebsd import read_freebsd
+from runjail.spec.document import shaped
 from runjail.spec.linux import read_linux
-from runjail.spec.model import Hook, Hooks, IdMappings, Linux, Mount, Process, Resources, Root, Spec
+from runjail.spec.model import FreeBSD, Hook, Hooks, IdMappings, Linux, Mount, Process, Root, Spec
 from runjail.spec.problems import quote
 from runjail.spec.process import read_environment, read_process, read_surroundings
 from runjail.spec.reader import Reader, Report
 from runjail.spec.resources import read_resources
 from runjail.target import TARGETS, Target
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
-    from runjail.spec.problems import Path
-
-LARGEST = 4 * 1024 * 1024  # bytes of a document; podman's are about 10 KiB
 MOUNTS = 1000
+SPEAKING_OF_JAILS = ("org.freebsd.", "org.runjail.", "org.opencontainers.image.os")  # beginnings of annotations
 HOOKS = {
     "prestart": "prestart",
     "createRuntime": "create_runtime",
@@ -37,33 +26,13 @@ HOOKS = {
 }
 
 
-def read(path: str, what: str = "config.json") -> object:
-    """Read one JSON document of at most 4 MiB, see `files`; `what` is its name in errors.
-
-    Raises InvalidConfig for everything: no file, no JSON, no UTF-8, too large.
-    """
-    try:
-        return decode(files.read(path, LARGEST), what)
-    except UnreadableFile as error:
-        raise InvalidConfig([str(error)], what) from None
-
-
-def decode(data: bytes, what: str = "config.json") -> object:
-    """Decode one JSON document. Raises InvalidConfig with the position of the mistake."""
-    try:
-        return jsonio.loads(data)
-    except UnicodeDecodeError as error:
-        raise InvalidConfig([f"byte {error.start + 1}: is not UTF-8"], what) from None
-    except ValueError as error:
-        line, column = getattr(error, "lineno", 0), getattr(error, "colno", 0)
-        where = f"line {line} column {column}: " if line else ""
-        raise InvalidConfig([where + getattr(error, "msg", str(error))], what) from None
-
-
 def parse(document: object, os: str) -> Spec:
-    """Check a whole config.json. Raises InvalidConfig with every problem."""
+    """Check a whole config.json for the system that will run the container (a name of target.TARGETS).
+
+    Raises InvalidConfig with every problem.
+    """
     report, target = Report(), TARGETS[os]
-    config = _shaped(document, target.schema, report, "config.json")
+    config = shaped(document, target.schema, report, "config.json")
     spec = Spec(
         oci_version=_read_version(config),
         root=_read_root(config.section("root")),
@@ -73,55 +42,11 @@ def parse(document: object, os: str) -> Spec:
         mounts=_read_mounts(config, target),
         hooks=_read_hooks(config.section("hooks")),
         annotations=_read_annotations(config.section("annotations")),
-        freebsd=read_freebsd(config),  # the Linux host takes from it what Linux has too
+        freebsd=_read_freebsd(config),  # the Linux host takes from it what Linux has too
         linux=_read_linux(config, target),
     )
     report.raise_if_any("config.json")
     return spec
-
-
-def parse_process(document: object, os: str, linux: dict[str, Any] | None = None) -> Process:
-    """Check the document of `exec --process`, or config.json's process. Raises InvalidConfig with every problem.
-
-    linux: that section of config.json, for what it says of every process.
-    """
-    report = Report()
-    process = read_process(_shaped(document, "process", report, "process document"), TARGETS[os])
-    if linux and not TARGETS[os].jails:
-        process = read_surroundings(process, Reader(linux, ("linux",), report))
-    report.raise_if_any("process document")
-    return process
-
-
-def parse_resources(document: object) -> Resources:
-    """Check the document of `update --resources`. Raises InvalidConfig with every problem."""
-    report = Report()
-    resources = read_resources(_shaped(document, "resources", report, "resources document"))
-    report.raise_if_any("resources document")
-    return resources
-
-
-def _shaped(document: object, definition: str, report: Report, what: str) -> Reader:
-    """Return the document as a section, with everything of a wrong shape reported and gone."""
-    if isinstance(document, dict) and validate.conforms(document, definition):
-        return Reader(document, (), report)
-    faults, complete = validate.faults(document, definition)
-    for path, text in faults:
-        report.add(path, text)
-    mended = _mended(document, (), {path for path, _ in faults})
-    if not complete or not isinstance(mended, dict):
-        report.raise_if_any(what)  # always raises: there are faults
-    return Reader(mended, (), report)
-
-
-def _mended(value: Any, path: Path, wrong: set[Path]) -> Any:
-    if path in wrong:
-        return None
-    if isinstance(value, dict):
-        return {key: _mended(item, (*path, key), wrong) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_mended(item, (*path, index), wrong) for index, item in enumerate(value)]
-    return value
 
 
 def _read_version(config: Reader) -> str:
@@ -210,6 +135,16 @@ def _read_annotations(annotations: Reader) -> tuple[tuple[str, str], ...]:
     if "" in annotations.values:
         annotations.refuse("keys must not be empty")
     return tuple((key, value) for key, value in annotations.values.items() if value is not None)
+
+
+def _read_freebsd(config: Reader) -> FreeBSD:
+    """Most containers of Linux say nothing about a jail; then what reads it is not even loaded."""
+    keys = config.section("annotations").values
+    if not config.has("freebsd") and not any(key.startswith(SPEAKING_OF_JAILS) for key in keys):
+        return FreeBSD()
+    from runjail.spec.freebsd import read_freebsd
+
+    return read_freebsd(config)
 
 
 def _read_linux(config: Reader, target: Target) -> Linux:

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+from runjail.spec.document import shaped
 from runjail.spec.model import Capabilities, Process, Rlimit, User
 from runjail.spec.problems import quote
-from runjail.target import Target
+from runjail.spec.reader import Reader, Report
+from runjail.target import TARGETS, Target
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runjail.spec.reader import Reader
 
 SCHEDULING = {"scheduler", "ioPriority", "execCPUAffinity"}
 INFINITY = 2**63  # and above; FreeBSD's RLIM_INFINITY is 2**63-1, Go clients write Linux's 2**64-1
+
+
+def parse_process(document: object, os: str, linux: dict[str, Any] | None = None) -> Process:
+    """Check the document of `exec --process`, or config.json's process, for the system `os` (of target.TARGETS).
+
+    linux: that section of config.json, for what it says of every process. Raises InvalidConfig with every problem.
+    """
+    report = Report()
+    process = read_process(shaped(document, "process", report, "process document"), TARGETS[os])
+    if linux and not TARGETS[os].jails:
+        process = read_surroundings(process, Reader(linux, ("linux",), report))
+    report.raise_if_any("process document")
+    return process
 
 
 def read_process(process: Reader, target: Target) -> Process:

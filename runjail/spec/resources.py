@@ -6,8 +6,10 @@ Go clients write 0 for "no number given" in memory and cpu, so there 0 counts as
 from __future__ import annotations
 
 from runjail.sizes import read_number
+from runjail.spec.document import shaped
 from runjail.spec.model import BlockLimit, Resources
 from runjail.spec.problems import quote
+from runjail.spec.reader import Report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +23,14 @@ RATES = {  # of blockIO, and what they are called in the files of control groups
     "throttleReadIOPSDevice": "riops",
     "throttleWriteIOPSDevice": "wiops",
 }
+
+
+def parse_resources(document: object) -> Resources:
+    """Check the document of `update --resources`. Raises InvalidConfig with every problem."""
+    report = Report()
+    resources = read_resources(shaped(document, "resources", report, "resources document"))
+    report.raise_if_any("resources document")
+    return resources
 
 
 def read_resources(resources: Reader) -> Resources:

@@ -110,7 +110,7 @@ container = reserve(runtime, "web")
 container.state.boot_id = "b"
 container.host_state.pid, container.host_state.started = 1, "1"
 container.save()
-from runjail.spec.parse import parse_process
+from runjail.spec.process import parse_process
 document = {"cwd": "/", "args": [sys.argv[3], "from", "inside"], "user": {"uid": 0, "gid": 0}}
 with open(container.path + "/config.json", "w") as file:
     file.write(jsonio.dumps({"process": document}))

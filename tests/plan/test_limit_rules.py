@@ -4,7 +4,8 @@ import pytest
 
 from runjail import steps
 from runjail.errors import InvalidConfig
-from runjail.plan.limits import cgroup_path, limit_steps
+from runjail.plan.linux_cgroup import cgroup_path
+from runjail.plan.plan import limit_steps
 from runjail.spec.model import Linux, Resources
 from tests.support.plan.specs import plan_of, problems_of, spec_of
 

@@ -24,8 +24,14 @@ HOST = "linux" if sys.platform == "linux" else "freebsd"
 MODULES = {"freebsd": FREEBSD, "linux": linux.MODULES}
 # What nobody asks of a shim, or what only its `start` needs, before it serves.
 NEVER = {
-    "freebsd": {"runjail.host.freebsd.check", "runjail.host.linux", "runjail.plan.linux"},
-    "linux": {"runjail.host.linux.check", "runjail.host.freebsd", "runjail.plan.freebsd", "runjail.plan.freebsd_devfs"},
+    "freebsd": {
+        *("runjail.host.freebsd.check", "runjail.host.linux"),
+        *(f"runjail.plan.{name}" for name in ("linux", "linux_cgroup")),
+    },
+    "linux": {
+        *("runjail.host.linux.check", "runjail.host.freebsd"),
+        *(f"runjail.plan.{name}" for name in ("freebsd", "freebsd_devfs", "freebsd_rctl")),
+    },
 }
 
 

@@ -4,7 +4,9 @@ import os
 
 import pytest
 
-from runjail.spec.parse import parse, parse_process, parse_resources
+from runjail.spec.parse import parse
+from runjail.spec.process import parse_process
+from runjail.spec.resources import parse_resources
 from tests.support.spec.bad_configs import BAD, CONFIG, TEXTS, Bad, BadText, page
 
 PAGE = os.path.join(os.path.dirname(__file__), "..", "..", "docs", "bad-input.md")

@@ -6,7 +6,7 @@ import pytest
 
 from runjail.errors import InvalidConfig
 from runjail.spec.model import Resources
-from runjail.spec.parse import parse_resources
+from runjail.spec.resources import parse_resources
 
 
 def test_resources() -> None:

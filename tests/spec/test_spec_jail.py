@@ -5,9 +5,12 @@ from typing import Any
 import pytest
 
 from runjail.errors import InvalidConfig
+from runjail.spec import annotations
 from runjail.spec.annotations import FILE_SYSTEMS, PERMISSIONS
-from runjail.spec.model import Jail
-from runjail.spec.parse import parse
+from runjail.spec.freebsd import read_freebsd
+from runjail.spec.model import FreeBSD, Jail
+from runjail.spec.parse import SPEAKING_OF_JAILS, parse
+from runjail.spec.reader import Reader, Report
 from runjail.spec.schema import JAIL
 from tests.support.spec.bad_configs import CONFIG
 from tests.support.spec.documents import CONFIGS
@@ -53,6 +56,17 @@ def test_whole_section() -> None:
         ),
         allow_mount=("nullfs", "tmpfs"),
     )
+
+
+@pytest.mark.parametrize("name", [name for name, config in CONFIGS.items() if "freebsd" not in config])
+def test_who_says_nothing_of_a_jail_gets_what_readers_of_jails_say_of_nothing(name: str) -> None:
+    """They are not loaded then; every annotation that they know begins as the parser thinks."""
+    silent = {key: value for key, value in CONFIGS[name].items() if key != "annotations"}
+    report = Report()
+
+    assert parse(silent, name.rpartition("-")[2]).freebsd == read_freebsd(Reader(silent, (), report)) == FreeBSD()
+    known = (annotations.PARENT, annotations.JAIL, annotations.DATASET, annotations.IMAGE_OS, *annotations.CHOICES)
+    assert all(key.startswith(SPEAKING_OF_JAILS) for key in known)
 
 
 def test_own_network_stack() -> None:

@@ -6,7 +6,8 @@ import pytest
 
 from runjail.errors import InvalidConfig
 from runjail.spec.model import Device, Hook, IdMappings, Linux, Resources, Rlimit, User
-from runjail.spec.parse import parse, parse_process
+from runjail.spec.parse import parse
+from runjail.spec.process import parse_process
 from tests.support.spec.bad_configs import CONFIG
 from tests.support.spec.documents import CONFIGS
 

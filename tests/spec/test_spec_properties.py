@@ -10,8 +10,11 @@ from hypothesis import strategies as st
 from runjail.errors import InvalidConfig
 from runjail.jsonio import dumps
 from runjail.record import to_data
+from runjail.spec.document import decode
 from runjail.spec.model import Process, Resources, Spec
-from runjail.spec.parse import decode, parse, parse_process, parse_resources
+from runjail.spec.parse import parse
+from runjail.spec.process import parse_process
+from runjail.spec.resources import parse_resources
 from tests.support.spec.documents import CONFIGS, JSON, MAPS, VALUES, at, mutated, places
 
 SYSTEMS = st.sampled_from(["freebsd", "linux"])

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from runjail.errors import InvalidConfig
-from runjail.spec.parse import LARGEST, decode, read
+from runjail.spec.document import LARGEST, decode, read
 
 
 def error_of(path: Path | str) -> str:

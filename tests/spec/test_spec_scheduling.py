@@ -6,7 +6,8 @@ import pytest
 
 from runjail.errors import InvalidConfig
 from runjail.spec.model import Process
-from runjail.spec.parse import parse, parse_process
+from runjail.spec.parse import parse
+from runjail.spec.process import parse_process
 from runjail.spec.scheduling import MemoryPolicy, Scheduler
 from tests.spec.test_spec_parse import problems, with_process
 from tests.support.spec.bad_configs import CONFIG

@@ -121,7 +121,8 @@ def test_good_documents_load_nothing_heavy() -> None:
     """A create must not pay for jsonschema, re or json."""
     program = (
         "import sys, posix\n"
-        "from runjail.spec.parse import parse, read\n"
+        "from runjail.spec.document import read\n"
+        "from runjail.spec.parse import parse\n"
         "parse(read(sys.argv[1]), 'freebsd'); parse(read(sys.argv[1]), 'linux')\n"
         "print(*({'re', 'json', 'enum', 'typing', 'dataclasses', 'jsonschema', 'socket'} & set(sys.modules)))"
     )

@@ -100,7 +100,7 @@ def request(args: Args, context: Context, process: Process) -> Request:
 
 def _process(args: Args, context: Context, runtime: Runtime) -> Process:
     """Return the process to run: of --process, or config.json's with another command."""
-    from runjail.spec.parse import parse_process
+    from runjail.spec.process import parse_process
 
     if args.text("process"):
         if context.rest:
@@ -113,7 +113,7 @@ def _process(args: Args, context: Context, runtime: Runtime) -> Process:
 
 def read_document(args: Args) -> object:
     """Return the document of --process."""
-    from runjail.spec.parse import read
+    from runjail.spec.document import read
 
     document = read(absolute(args.text("process")), "process document")
     if isinstance(document, dict) and args.flag("tty"):

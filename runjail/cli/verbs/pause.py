@@ -12,7 +12,7 @@ OPTIONS = ()
 
 def run(args: Args, context: Context) -> int:
     """Pause a container."""
-    from runjail.container.kill import pause
+    from runjail.container.pause import pause
 
     pause(args.positionals[0], context.runtime())
     return 0

@@ -13,7 +13,8 @@ from runjail.container.container import check_id, default_root
 from runjail.errors import UsageError
 from runjail.plan.plan import check_allowed, make_plan
 from runjail.plan.show import as_data, as_text
-from runjail.spec.parse import parse, read
+from runjail.spec.document import read
+from runjail.spec.parse import parse
 from runjail.target import FREEBSD, TARGETS
 
 HELP = "print what create would do: jail.conf and commands"

@@ -12,7 +12,7 @@ OPTIONS = ()
 
 def run(args: Args, context: Context) -> int:
     """Resume a container."""
-    from runjail.container.kill import resume
+    from runjail.container.pause import resume
 
     resume(args.positionals[0], context.runtime())
     return 0

@@ -97,7 +97,7 @@ def _output(args: Args, bundle: str, runtime: Runtime) -> Output | None:
 def _document(bundle: str, args: Args, context: Context) -> object:
     """Return a bundle's config.json with what the options say instead."""
     from runjail.cli.process import add_volumes, change
-    from runjail.spec.parse import read
+    from runjail.spec.document import read
 
     _refuse_image_options(args)
     document = read(f"{bundle}/config.json")

@@ -9,7 +9,8 @@ from runjail.cli.args import Args, ignored, size, value
 from runjail.cli.context import Context
 from runjail.container.update import update
 from runjail.errors import UsageError
-from runjail.spec.parse import parse_resources, read
+from runjail.spec.document import read
+from runjail.spec.resources import parse_resources
 
 HELP = "change the limits of a container"
 ARGS = ("ID",)

@@ -11,7 +11,8 @@ from runjail.cli.context import Context, write_stdout
 from runjail.cli.verbs.plan import which_system
 from runjail.errors import InvalidConfig
 from runjail.plan.plan import check_allowed, make_plan
-from runjail.spec.parse import parse, read
+from runjail.spec.document import read
+from runjail.spec.parse import parse
 from runjail.target import TARGETS
 
 HELP = "explain everything that is wrong with config.json"

@@ -24,7 +24,7 @@ SOL_LOCAL, LOCAL_PEERCRED = 0, 1
 XUCRED, XUCRED_SIZE = struct.Struct("II"), 88  # version and uid; groups and more follow
 MODULES = (  # of this host: shim/preload.py
     "host.program_lock",
-    *(f"plan.{name}" for name in ("freebsd", "freebsd_devfs", "freebsd_mounts", "freebsd_network", "limits")),
+    *(f"plan.{name}" for name in ("freebsd", "freebsd_devfs", "freebsd_mounts", "freebsd_network", "freebsd_rctl")),
 )
 CLEARING = {"rw", "bind", "rbind", "suid", "exec", "atime"}
 WITH_SOURCE = ("nullfs", "zfs", "unionfs")

@@ -13,7 +13,6 @@ CONTROLLERS = tuple(
     "memory cpu cpuacct cpuset pids freezer devices blkio io hugetlb net_cls net_prio rdma".split()
 )  # of either version
 ADDED = ("blkio", "hugetlb", "net_cls", "net_prio", "rdma")  # containers that were made before we made these lack them
-ENFORCING = ("memory", "cpu", "cpuset", "pids")
 MARK = "trusted.runjail"  # extended attribute of the groups that we made
 NO_MARKS = errno.EOPNOTSUPP  # of a kernel whose groups have no attributes
 MAKE_ROUNDS = 200
@@ -144,28 +143,6 @@ def is_frozen(path: str) -> bool:
     if unified():
         return content(f"{TOP}/{path}/cgroup.freeze").strip() == "1"
     return content(f"{TOP}/freezer/{path}/freezer.state").strip() in ("FREEZING", "FROZEN")
-
-
-def check() -> list[tuple[str, bool, str, str]]:
-    """Return the rows of `runjail check` about control groups and the limits they enforce."""
-    version = "v2" if unified() else "v1"
-    writable = all(os.access(directory, os.W_OK) for directory in directories("")) and bool(directories(""))
-    if unified():
-        there = content(f"{TOP}/cgroup.controllers").split()
-    else:
-        there = [name for name in ENFORCING if os.path.isdir(f"{TOP}/{name}")]
-    lacking = [name for name in ENFORCING if name not in there]
-    remedy = "" if writable else f"mount -o remount,rw {TOP}"
-    found = f"no controller for {', '.join(lacking)}" if lacking else f"{', '.join(ENFORCING)} can be limited"
-    return [
-        ("control groups", writable, f"{version}, {'writable' if writable else 'read-only'}", remedy),
-        (
-            "resource limits",
-            writable and not lacking,
-            found if writable else "not enforced: control groups are read-only",
-            remedy or ("enable these cgroup controllers in the kernel" if lacking else ""),
-        ),
-    ]
 
 
 def content(path: str) -> str:

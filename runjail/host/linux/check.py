@@ -23,6 +23,7 @@ NAMESPACES = {
     "network": libc.CLONE_NEWNET,
     "cgroup": libc.CLONE_NEWCGROUP,
 }
+ENFORCING = ("memory", "cpu", "cpuset", "pids")
 NULL = (0o20666, 1, 3)  # mode and number of /dev/null
 
 
@@ -34,7 +35,7 @@ def check() -> list[Row]:
         *_namespaces(),
         *_mounts(),
         *interpreter.check(),
-        *cgroups.check(),
+        *control_groups(),
         systemd.check(),
         devices.check(),
         _user_namespaces(),
@@ -42,6 +43,29 @@ def check() -> list[Row]:
         _security_modules(),
         _zfs(),
         ("product", True, "Linux is for development and CI; FreeBSD 14.2 or later is the product", ""),
+    ]
+
+
+def control_groups() -> list[Row]:
+    """Return the rows about control groups and the limits they enforce."""
+    version = "v2" if cgroups.unified() else "v1"
+    tops = cgroups.directories("")
+    writable = bool(tops) and all(os.access(directory, os.W_OK) for directory in tops)
+    if cgroups.unified():
+        there = cgroups.content(f"{cgroups.TOP}/cgroup.controllers").split()
+    else:
+        there = [name for name in ENFORCING if os.path.isdir(f"{cgroups.TOP}/{name}")]
+    lacking = [name for name in ENFORCING if name not in there]
+    remedy = "" if writable else f"mount -o remount,rw {cgroups.TOP}"
+    found = f"no controller for {', '.join(lacking)}" if lacking else f"{', '.join(ENFORCING)} can be limited"
+    return [
+        ("control groups", writable, f"{version}, {'writable' if writable else 'read-only'}", remedy),
+        (
+            "resource limits",
+            writable and not lacking,
+            found if writable else "not enforced: control groups are read-only",
+            remedy or ("enable these cgroup controllers in the kernel" if lacking else ""),
+        ),
     ]
 
 

@@ -191,10 +191,7 @@ class LinuxHost:
             from runjail.host.linux import seccomp_profile
 
             self._filter = seccomp_profile.load(host_state.state)
-        pid = signals.fork()
-        if not pid:
-            from runjail.host.linux import mounts  # noqa: F401 - while our parent writes down who we are
-        return pid
+        return signals.fork()
 
     def enter(self, host_state: HostState, keep: list[int]) -> None:
         """Join init's namespaces; its root directory comes with the mount namespace."""
@@ -289,9 +286,11 @@ class LinuxHost:
 
         Only now a root that is to be read-only is made so: its working directory could still be made.
         """
-        from runjail.host.linux import identity, mounts
+        from runjail.host.linux import identity
 
-        if self._root.readonly:
+        if self._root.readonly:  # of an init, which has made mounts
+            from runjail.host.linux import mounts
+
             mounts.restrict("/", mounts.FLAGS["ro"])
         if process.personality or process.memory_policy:
             from runjail.host.linux import scheduling

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import _socket
+import fcntl
 import os
-from _socket import sethostname
+import sys
 
 from runjail.errors import HostError, reason
 from runjail.host.linux import cgroups, join, libc, mount_points, mounts, root
 from runjail.host.linux.change import Change
 from runjail.host.linux.rights import ask
 from runjail.steps import CreateNamespaces, Sysctls
+
+SIOCSIFFLAGS = 0x8914
+IFF_UP = 1
+LOOPBACK = b"lo".ljust(16, b"\0")  # struct ifreq: the name, then a union of 24 bytes
+UNION = 24
 
 
 def create(change: Change, step: CreateNamespaces) -> None:
@@ -36,16 +43,14 @@ def create(change: Change, step: CreateNamespaces) -> None:
         if new_root.user:
             libc.prctl(libc.PR_SET_DUMPABLE, 0)
     if "network" in step.new:
-        from runjail.host.linux import network
-
-        network.raise_loopback()
+        _raise_loopback()
     new_root.points = mount_points.Points(host_state.source, step.bundle)
     ask("making the root a mount", "mount(2)", root.bind, host_state.root, step.propagation)
     if host_state.lacks_policy():
         ask("forbidding device files", "mount_setattr(2)", mounts.forbid_devices, host_state.root)
     new_root.readonly, new_root.propagation = step.readonly, step.propagation
     if step.hostname is not None:
-        ask("setting the host name", "sethostname(2)", sethostname, step.hostname)
+        ask("setting the host name", "sethostname(2)", _socket.sethostname, step.hostname)
     if step.domainname is not None:
         ask("setting the domain name", "setdomainname(2)", libc.setdomainname, step.domainname)
 
@@ -76,6 +81,17 @@ def _write(path: str, text: str) -> None:
         os.write(descriptor, text.encode())
     finally:
         os.close(descriptor)
+
+
+def _raise_loopback() -> None:
+    """Bring `lo` up in our network namespace; the kernel gives it 127.0.0.1 and ::1 then."""
+    door = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)
+    try:
+        fcntl.ioctl(door, SIOCSIFFLAGS, LOOPBACK + IFF_UP.to_bytes(2, sys.byteorder).ljust(UNION, b"\0"))
+    except OSError as error:
+        raise HostError(f"bringing up lo: {reason(error)}") from error
+    finally:
+        door.close()
 
 
 def write_sysctls(_change: Change, step: Sysctls) -> None:

@@ -26,7 +26,7 @@ def accounting(unified: bool) -> list[Property]:
 
 
 def limits(resources: Resources, unified: bool, version: int) -> list[Property]:
-    """Return the properties of what `resources` names; 0 of memory and CPU is "not said", as in plan.limits.
+    """Return the properties of what `resources` names; 0 of memory and CPU is "not said", as in plan.freebsd_rctl.
 
     Raises ValueError for a list of processors that cannot be read.
     """

@@ -4,7 +4,9 @@ import copy
 from typing import Any, NamedTuple
 
 from runjail.errors import InvalidConfig
-from runjail.spec.parse import parse, parse_process, parse_resources
+from runjail.spec.parse import parse
+from runjail.spec.process import parse_process
+from runjail.spec.resources import parse_resources
 
 ABSENT = object()
 

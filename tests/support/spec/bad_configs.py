@@ -8,7 +8,7 @@ import json
 from typing import Any, NamedTuple
 
 from runjail.errors import InvalidConfig
-from runjail.spec.parse import decode
+from runjail.spec.document import decode
 from tests.support.spec.bad import ABSENT, CONFIG, Bad
 from tests.support.spec.bad_common import COMMON, HOOKS, MOUNTS, OTHERS, PROCESS
 from tests.support.spec.bad_platform import ANNOTATIONS, JAIL, LIMITS, LINUX

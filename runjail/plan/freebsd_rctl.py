@@ -1,4 +1,4 @@
-"""linux.resources and `org.runjail.rctl.*` as rctl(8) rules and a CPU set, or a control group.
+"""linux.resources and `org.runjail.rctl.*` annotations as rctl(8) rules and a CPU set.
 
 | config.json                       | FreeBSD                                    |
 | memory.limit                      | memoryuse:sigkill (deny would stop nothing) |
@@ -15,14 +15,13 @@ runs, and cannot fork. A negative limit takes the limit away.
 from __future__ import annotations
 
 from runjail import steps
-from runjail.errors import InvalidConfig
 from runjail.plan import mount_options
-from runjail.spec.model import Resources
-from runjail.target import TARGETS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from runjail.spec.model import Resources
 
 ANNOTATION = "org.runjail.rctl."
 PERIOD = 100_000  # microseconds: what the kernels and every client take when only a quota is given
@@ -40,50 +39,10 @@ SIGNALS = (
 ACTIONS = ("deny", "throttle", "log", "devctl", *(f"sig{name}" for name in SIGNALS.split()))
 
 
-def limit_steps(
-    resources: Resources,
-    *,
-    os: str,
-    name: str,
-    container_id: str,
-    cgroup: str = "",
-    before: Sequence[str] = (),
-) -> tuple[steps.Step, ...]:
-    """Return the steps that put `resources` into force in a container that exists, for `update`.
-
-    name: the jail's full name. cgroup: path of the control group, "" for the usual one (Linux); with no path and no
-    limit there is no step. before: rctl rules that the container has, with their amounts. Raises InvalidConfig.
-    """
-    problems: list[str] = []
-    made = plan_limits(resources, (), problems, os=os, name=name, container_id=container_id, cgroup=cgroup)
-    if problems:
-        raise InvalidConfig(problems)
-    return tuple(_replacing(step, before) if isinstance(step, steps.RctlRules) else step for step in made)
-
-
-def _replacing(step: steps.RctlRules, before: Sequence[str]) -> steps.RctlRules:
-    """Let a step drop the amounts that its own rules replace: rctl_add_rule(2) does so for `deny` only."""
-    kinds = {rule.partition("=")[0] for rule in step.rules}
-    stale = (rule for rule in dict.fromkeys(before) if rule.partition("=")[0] in kinds and rule not in step.rules)
-    return step.replace(removed=(*step.removed, *stale))
-
-
 def plan_limits(
-    resources: Resources,
-    annotations: Sequence[tuple[str, str]],
-    problems: list[str],
-    *,
-    os: str,
-    name: str,
-    container_id: str,
-    cgroup: str = "",
-    devices: steps.DevicePolicy | None = None,
+    resources: Resources, annotations: Sequence[tuple[str, str]], name: str, problems: list[str]
 ) -> tuple[steps.Step, ...]:
-    """Do as limit_steps does, with annotations and a policy for devices, and add what is wrong to problems."""
-    if not TARGETS[os].jails:
-        wanted = cgroup or devices or resources != Resources()
-        path = cgroup or f"runjail/{container_id}"
-        return (steps.Cgroup(path, resources, devices, own=not cgroup),) if wanted else ()
+    """Return the steps that put limits into force in the jail `name`, and add what is wrong to problems."""
     rules, removed = _rules(resources, problems)
     rules |= _annotated(annotations, problems)
     made: list[steps.Step] = []
@@ -95,15 +54,18 @@ def plan_limits(
     return tuple(made)
 
 
-def cgroup_path(text: str, problems: list[str]) -> str:
-    """Return linux.cgroupsPath as a path below every hierarchy; systemd's `slice:prefix:name` is spelled out."""
-    if text.count(":") == 2 and "/" not in text:
-        parent, prefix, unit = text.split(":")
-        text = f"{parent or 'system.slice'}/{prefix}-{unit}.scope"
-    names = [name for name in text.split("/") if name not in ("", ".")]
-    if ".." in names or "\0" in text:
-        problems.append(f"linux.cgroupsPath: {text!r} leads out of the control groups")
-    return "/".join(names)
+def replacing(made: Sequence[steps.Step], before: Sequence[str]) -> tuple[steps.Step, ...]:
+    """Let steps drop the amounts that their own rules replace: rctl_add_rule(2) does so for `deny` only.
+
+    before: rules that the jail has, with their amounts.
+    """
+    return tuple(_without_stale(step, before) if isinstance(step, steps.RctlRules) else step for step in made)
+
+
+def _without_stale(step: steps.RctlRules, before: Sequence[str]) -> steps.RctlRules:
+    kinds = {rule.partition("=")[0] for rule in step.rules}
+    stale = (rule for rule in dict.fromkeys(before) if rule.partition("=")[0] in kinds and rule not in step.rules)
+    return step.replace(removed=(*step.removed, *stale))
 
 
 def _rules(resources: Resources, problems: list[str]) -> tuple[dict[str, int], list[str]]:
