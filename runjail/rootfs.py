@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    OwnedBundle = Callable[[str, int], None]
+    BeforeMaking = Callable[[str, int], None]  # path relative to the root, and the open directory where it will be
 
 MAX_LINKS = 40  # as many as the kernels follow (MAXSYMLINKS)
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -51,52 +51,77 @@ class ResolvedPath:
         return os.open(self.name, DIRECTORY, dir_fd=self.parent)
 
 
-def resolve(root: int, path: str, making: OwnedBundle | None = None) -> ResolvedPath:
+def resolve(root: int, path: str, making: BeforeMaking | None = None) -> ResolvedPath:
     """Walk `path` below the open directory `root`.
 
     Symbolic links are followed inside the root, also as the last component; the last component may be missing.
     A missing directory on the way is FileNotFoundError, or is created with mode 0755 when `making` is given;
-    `making` is called before each creation, with the path relative to the root and the open directory where it will be.
+    `making` is called before each creation.
     Raises OSError (ELOOP after 40 links, ENOTDIR).
     """
-    pending = _components(path)
-    held = [os.dup(root)]
-    names: list[str] = []
-    links = 0
+    walk, pending, links = _Walk(root), _components(path), 0
     try:
         while pending:
             name = pending.pop(0)
             if name == "..":
-                if names:
-                    names.pop()
-                    os.close(held.pop())
+                walk.up()
                 continue
-            mode = ResolvedPath(held[-1], name, "").mode()
+            mode = ResolvedPath(walk.here, name, "").mode()
             if stat.S_ISLNK(mode):
                 links += 1
                 if links > MAX_LINKS:
                     raise OSError(40, "Too many levels of symbolic links", path)
-                target = os.readlink(name, dir_fd=held[-1])
+                target = os.readlink(name, dir_fd=walk.here)
                 pending[:0] = _components(target)
                 if target.startswith("/"):
-                    while names:
-                        names.pop()
-                        os.close(held.pop())
-                continue
-            if not pending:
-                names.append(name)
-                break
-            if not mode and making:
-                making("/".join([*names, name]), held[-1])
-                _make_directory(name, held[-1])
-            held.append(os.open(name, DIRECTORY, dir_fd=held[-1]))
-            names.append(name)
-        # The loop ends one directory deep for a last component, or exactly on a directory after `..`.
-        place = ResolvedPath(held[-1], names[-1] if len(names) == len(held) else ".", "/".join(names))
-        place.parent = os.dup(held[-1])
-        return place
+                    walk.restart()
+            elif not pending:
+                return walk.entry(name)
+            else:
+                if not mode and making:
+                    making("/".join([*walk.names, name]), walk.here)
+                    _make_directory(name, walk.here)
+                walk.down(name)
+        return walk.entry(".")
     finally:
-        for descriptor in held:
+        walk.close()
+
+
+class _Walk:
+    """Where a walk has come to: the directories from the root on, open, and the names of those below the root."""
+
+    def __init__(self, root: int) -> None:
+        self._held, self.names = [os.dup(root)], list[str]()
+
+    @property
+    def here(self) -> int:
+        """The directory that was reached."""
+        return self._held[-1]
+
+    def down(self, name: str) -> None:
+        """Go on into a directory, which is no link."""
+        self._held.append(os.open(name, DIRECTORY, dir_fd=self.here))
+        self.names.append(name)
+
+    def up(self) -> None:
+        """Go back, never above the root."""
+        if self.names:
+            self.names.pop()
+            os.close(self._held.pop())
+
+    def restart(self) -> None:
+        """Go back to the root."""
+        while self.names:
+            self.up()
+
+    def entry(self, name: str) -> ResolvedPath:
+        """Return an entry of the directory that was reached, or "." for that itself."""
+        names = self.names if name == "." else [*self.names, name]
+        return ResolvedPath(os.dup(self.here), name, "/".join(names))
+
+    def close(self) -> None:
+        """Let go of all."""
+        for descriptor in self._held:
             os.close(descriptor)
 
 
@@ -112,7 +137,7 @@ def _make_directory(name: str, parent: int) -> None:
         pass
 
 
-def mount_point(root: int, path: str, directory: bool, making: OwnedBundle) -> ResolvedPath:
+def mount_point(root: int, path: str, directory: bool, making: BeforeMaking) -> ResolvedPath:
     """Resolve `path` and make sure that a directory, or an empty file, is there to mount on.
 
     `making` is called before anything is created, as `resolve` does, with paths of directories ending in "/".

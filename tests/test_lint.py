@@ -1,5 +1,6 @@
 """Style, types and shell syntax are tests like any other: one command checks everything."""
 
+import ast
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ SCRIPTS = sorted(
     if path.is_file() and path.read_bytes().startswith(b"#!/bin/sh")
 )
 LONGEST = 400  # lines of a file: beyond that it is about more than one thing
+LONGEST_FUNCTION = 40  # lines, from its first to its last
 MAKES = ("make", "gmake", "bmake")
 TARGETS = ("all", "venv", "demo", "test", "lint", "bench", "release-check", "install", "uninstall", "clean")
 
@@ -50,6 +52,19 @@ def test_no_file_is_too_long() -> None:
 
     assert len(lengths) > 500
     assert {path: length for path, length in lengths.items() if length > LONGEST} == {}
+
+
+def test_no_function_is_too_long() -> None:
+    """Docstrings count: who needs many words for one function says several things in it."""
+    lengths = {
+        f"{path.relative_to(TOP)}: {node.name}": (node.end_lineno or 0) - node.lineno + 1
+        for path in TOP.glob("runjail/**/*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef)
+    }
+
+    assert len(lengths) > 2000
+    assert {name: length for name, length in lengths.items() if length > LONGEST_FUNCTION} == {}
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: str(path.relative_to(TOP)))

@@ -61,23 +61,8 @@ def create(
     config.json where the caller has read it already. prepare: is called once the container has its directory, before
     anything else is made.
     """
-    container = runtime.container(request.id)
     raw = read(f"{request.bundle}/config.json") if document is None else document
-    os_name = container.host.os
-    spec = parse(raw, os_name)
-    _check(request, spec, terminal)
-    plan = make_plan(
-        spec,
-        container_id=request.id,
-        bundle=request.bundle,
-        state=container.path,
-        os=os_name,
-        systemd=request.systemd,
-    )
-    if spec.freebsd.jail.needs_grant and TARGETS[os_name].jails:
-        check_allowed(spec, *runtime.allowed_params())
-    if not os.path.isdir(plan.source):
-        raise InvalidConfig([f"root.path: {plan.source} is not a directory"])
+    spec, plan = _plan(request, raw, runtime, terminal)
     if request.console_socket:
         from runjail.container import console
 
@@ -101,6 +86,26 @@ def create(
         if terminal:
             terminal.close()
     return container
+
+
+def _plan(request: Request, document: object, runtime: Runtime, terminal: object) -> tuple[Spec, Plan]:
+    """Parse, check and plan, before anything is touched. Raises InvalidConfig or UsageError for what cannot be done."""
+    os_name = runtime.host.os
+    spec = parse(document, os_name)
+    _check(request, spec, terminal)
+    plan = make_plan(
+        spec,
+        container_id=request.id,
+        bundle=request.bundle,
+        state=runtime.container(request.id).path,
+        os=os_name,
+        systemd=request.systemd,
+    )
+    if spec.freebsd.jail.needs_grant and TARGETS[os_name].jails:
+        check_allowed(spec, *runtime.allowed_params())
+    if not os.path.isdir(plan.source):
+        raise InvalidConfig([f"root.path: {plan.source} is not a directory"])
+    return spec, plan
 
 
 def _take_id(container_id: str, runtime: Runtime) -> Container:
@@ -166,6 +171,28 @@ def _build(
     for step in plan.steps:
         if not (step.inside or step.with_init or step.between):
             container.host.apply(step, host_state, container.note)
+    joined = _fork_init(container, request, spec, plan, terminal)
+    assert spec.process, "_check has seen to it"
+    if spec.process.oom_score_adj is not None:
+        container.host.set_oom_score(host_state.pid, spec.process.oom_score_adj)
+    for step in plan.steps:
+        if step.with_init:
+            container.host.apply(step, host_state, container.note)
+    _sync_with_init(container, spec.hooks, joined, [step for step in plan.steps if step.between])
+    if spec.process.is_scheduled():
+        container.host.schedule(host_state.pid, spec.process)
+    if request.pid_file:
+        write_pid(container.directory(), request.pid_file, host_state.pid)
+    container.state.creator = None
+    container.save()
+    container.unlock()
+
+
+def _fork_init(
+    container: Container, request: Request, spec: Spec, plan: Plan, terminal: _socket.socket | None
+) -> Joining:
+    """Fork init, which waits for us to say go, and write down who it is."""
+    host_state = container.host_state
     gate = init.listen_at_gate(container)
     parent, child = pair()
     process, inner = spec.process, spec.hooks.create_container
@@ -183,19 +210,7 @@ def _build(
     gate.close()
     _know(container)
     signals.release()
-    if process.oom_score_adj is not None:
-        container.host.set_oom_score(host_state.pid, process.oom_score_adj)
-    for step in plan.steps:
-        if step.with_init:
-            container.host.apply(step, host_state, container.note)
-    _sync_with_init(container, spec.hooks, joined, [step for step in plan.steps if step.between])
-    if process.is_scheduled():
-        container.host.schedule(host_state.pid, process)
-    if request.pid_file:
-        write_pid(container.directory(), request.pid_file, host_state.pid)
-    container.state.creator = None
-    container.save()
-    container.unlock()
+    return joined
 
 
 def _provide(container: Container, inner: tuple[Hook, ...]) -> None:

@@ -67,13 +67,7 @@ def execute(
     terminal = _connect(request, terminal)
     request = request.replace(process=_complete(request.process, container))
     master, slave = container.host.open_console(request.process, container.host_state) if terminal else (-1, -1)
-    parent, child = pair()
-    signals.hold()
-    joined = Joining(container.host.fork_joining(container.host_state), parent)
-    if not joined.pid:
-        parent.close()
-        _child(request, container, child, slave)
-    child.close()
+    joined = _fork(request, container, slave)
     try:
         signals.release()
         if terminal:
@@ -83,13 +77,25 @@ def execute(
             container.host.set_oom_score(joined.pid, request.process.oom_score_adj)
         if first := request.process.exec_cpus[0]:
             container.host.set_cpus(joined.pid, first, "initial")
-        parent.send(go=True)
+        joined.link.send(go=True)
         _sync_with_child(request, container, joined, before)
     except BaseException:
         signals.hold()
         joined.end()
         raise
     return joined.pid
+
+
+def _fork(request: Request, container: Container, slave: int) -> Joining:
+    """Fork the process, which waits for us to say go; signals are held from then on. slave: see _child."""
+    parent, child = pair()
+    signals.hold()
+    joined = Joining(container.host.fork_joining(container.host_state), parent)
+    if not joined.pid:
+        parent.close()
+        _child(request, container, child, slave)
+    child.close()
+    return joined
 
 
 def exec_in_place(request: Request, runtime: Runtime) -> NoReturn:

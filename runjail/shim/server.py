@@ -26,47 +26,55 @@ IDLE_SECONDS = 10.0
 def serve(listener: _socket.socket, path: str, engine: Engine, events: str, namespace: str) -> None:
     """Serve until nobody needs us. path: of the socket, which is removed; events: containerd's ttRPC address."""
     engine.shim_host.adopt_orphans()
-    loop = Loop()
+    _Shim(listener, path, engine, events, namespace).serve()
 
-    def over() -> None:
+
+class _Shim:
+    """A shim that serves, and when it ends."""
+
+    def __init__(self, listener: _socket.socket, path: str, engine: Engine, events: str, namespace: str) -> None:
+        self._path, self._engine, self._loop = path, engine, Loop()
+        containers = ExitQueue(self._loop, engine, Publisher(self._loop, events, namespace))
+        self._service = TaskService(containers, namespace, self._end)
+        containers.workers.files = _raise_descriptors()
+        containers.workers.meanwhile = self._load_rest
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2  # the other half is for containers
+        self._loop.on_exit = containers.on_exit
+        self._loop.watch_children()
+        service = self._service
+        self._server = Server(self._loop, listener, service.serve, self._trusts, most, service.nobody_connected)
+        self._namespace = namespace
+
+    def serve(self) -> None:
+        """Serve until the end."""
+        self._loop.later(IDLE_SECONDS, self._look)
+        gc.freeze()  # or each child would copy what its garbage collector looks at
+        gc.enable()
+        log.debug(f"shim: ready, namespace {self._namespace}")
+        self._loop.run()
+
+    def _trusts(self, client: _socket.socket) -> bool:
+        return self._engine.shim_host.peer(client) in (0, os.geteuid())
+
+    def _look(self) -> None:
+        """End when nobody is connected and there is nothing to keep: containerd died before it used us."""
+        if self._service.unused and not self._server.clients:
+            self._end()
+        self._loop.later(IDLE_SECONDS, self._look)
+
+    def _end(self) -> None:
         """Take the name away first: who finds it finds somebody who answers."""
-        if not loop.ending:
-            loop.ending = True
+        if not self._loop.ending:
+            self._loop.ending = True
             try:
-                os.unlink(path)
+                os.unlink(self._path)
             except FileNotFoundError:
                 pass
 
-    containers = ExitQueue(loop, engine, Publisher(loop, events, namespace))
-    service = TaskService(containers, namespace, over)
-    containers.workers.files = _raise_descriptors()
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2  # the other half is for containers
-    loop.on_exit = containers.on_exit
-    loop.watch_children()
-    ours = (0, os.geteuid())
-
-    def trusted(client: _socket.socket) -> bool:
-        return engine.shim_host.peer(client) in ours
-
-    server = Server(loop, listener, service.serve, trusted, most, service.nobody_connected)
-
-    def look() -> None:
-        """End when nobody is connected and there is nothing to keep: containerd died before it used us."""
-        if service.unused and not server.clients:
-            over()
-        loop.later(IDLE_SECONDS, look)
-
-    def settle() -> None:
+    def _load_rest(self) -> None:
         """Load the rest while the first container is created: that costs 10 ms, and nobody waits for it there."""
-        preload.load(engine.host.os, engine.shim_host.modules)
+        preload.load(self._engine.host.os, self._engine.shim_host.modules)
         gc.freeze()
-
-    loop.later(IDLE_SECONDS, look)
-    containers.workers.meanwhile = settle
-    gc.freeze()  # or each child would copy what its garbage collector looks at
-    gc.enable()
-    log.debug(f"shim: ready, namespace {namespace}")
-    loop.run()
 
 
 def _raise_descriptors() -> tuple[int, int]:

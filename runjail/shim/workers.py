@@ -71,23 +71,16 @@ class Workers:
         descriptor that is the receiver's to close.
         """
         try:
-            ours, theirs = _socket.socketpair()
+            pid, own, child = _fork()
         except OSError as error:
-            done(HostError(f"starting a worker: {reason(error)}"), {})
-            return
-        try:
-            pid = os.fork()
-        except OSError as error:
-            ours.close()
-            theirs.close()
             done(HostError(f"starting a worker: {reason(error)}"), {})
             return
         if not pid:
-            self._work(work, Worker(theirs), keep, standard)
-        theirs.close()
+            self._work(work, Worker(child), keep, standard)
+        child.close()
         self.pids.add(pid)
-        self._answering[ours.fileno()] = lambda: self._finish(ours, done)
-        self._loop.watch(ours.fileno(), READ, lambda _events: self._finish(ours, done))
+        self._answering[own.fileno()] = lambda: self._finish(own, done)
+        self._loop.watch(own.fileno(), READ, lambda _events: self._finish(own, done))
         meanwhile, self.meanwhile = self.meanwhile, None
         if meanwhile:
             meanwhile()
@@ -137,6 +130,17 @@ class Workers:
             done(error_from_message(message), {})
         else:
             done(None, {**message, "terminal": terminal})
+
+
+def _fork() -> tuple[int, _socket.socket, _socket.socket]:
+    """Fork with a connection. Returns the pid, and the parent's and the child's end. Raises OSError."""
+    own, child = _socket.socketpair()
+    try:
+        return os.fork(), own, child
+    except OSError:
+        own.close()
+        child.close()
+        raise
 
 
 def _receive(connection: _socket.socket) -> tuple[Result | None, int]:

@@ -82,8 +82,32 @@ def _mount_below(root: int, change: Change, step: steps.Mount) -> None:
 
 def _mount_at(root: int, place: rootfs.ResolvedPath, change: Change, step: steps.Mount, mode: int) -> None:
     """Mount on a place of the image's, whose st_mode is `mode`, or on one that we made, where `mode` is 0."""
-    host_state, pids = change.host_state, change.root.pids
     covered = place.open_directory() if step.copy_up else -1
+    _mount_kind(place, change, step, mode)
+    if step.copy_up:
+        filled = place.open_directory()
+        rootfs.copy_covered(root, covered, filled)
+        os.close(filled)
+        os.close(covered)
+    if _flag_bits(step) and (step.fstype in ("bind", "proc") or step.fstype.startswith("cgroup")):
+        restrict_place(place, _flag_bits(step))
+    strict = change.host_state.lacks_policy() and step.fstype not in OWN_DEVICES and stat.S_ISDIR(place.mode())
+    if step.propagation or strict:
+        descriptor = os.open(place.name, PATH_ONLY, dir_fd=place.parent)
+        try:
+            if strict:
+                forbid_devices(f"/proc/self/fd/{descriptor}")
+            for word in step.propagation:
+                linux_root.propagate(f"/proc/self/fd/{descriptor}", word)
+        finally:
+            os.close(descriptor)
+    if step.recursive_flags:
+        _set_recursively(place, step.recursive_flags)
+
+
+def _mount_kind(place: rootfs.ResolvedPath, change: Change, step: steps.Mount, mode: int) -> None:
+    """Mount as the file system type demands."""
+    host_state, pids = change.host_state, change.root.pids
     if step.fstype.startswith("cgroup"):
         _mount_cgroups(place, host_state, _flag_bits(step))
     elif id(step) in change.root.trees:
@@ -100,31 +124,28 @@ def _mount_at(root: int, place: rootfs.ResolvedPath, change: Change, step: steps
         data = [f"{key}={value}" if value else key for key, value in step.data]
         if step.fstype == "tmpfs" and mode:  # as on FreeBSD: who may do what stays as the image says
             data.insert(0, f"mode={stat.S_IMODE(mode):o}")  # of two modes the later counts
-        flags = _flag_bits(step) & ~(libc.MS_RDONLY if step.fstype == "tmpfs" else 0)  # that is left to Conceal
+        flags = _flag_bits(step) & ~(libc.MS_RDONLY if step.fstype == "tmpfs" else 0)  # that is left to MaskPaths
         mount_on(place, step.source or step.fstype, step.fstype, flags, ",".join(data))
-    if step.copy_up:
-        filled = place.open_directory()
-        rootfs.copy_covered(root, covered, filled)
-        os.close(filled)
-        os.close(covered)
-    if _flag_bits(step) and (step.fstype in ("bind", "proc") or step.fstype.startswith("cgroup")):
-        restrict_place(place, _flag_bits(step))
-    strict = host_state.lacks_policy() and step.fstype not in OWN_DEVICES and stat.S_ISDIR(place.mode())
-    if step.propagation or strict:
-        descriptor = os.open(place.name, PATH_ONLY, dir_fd=place.parent)
-        try:
-            if strict:
-                forbid_devices(f"/proc/self/fd/{descriptor}")
-            for word in step.propagation:
-                linux_root.propagate(f"/proc/self/fd/{descriptor}", word)
-        finally:
-            os.close(descriptor)
-    if step.recursive_flags:
-        _set_recursively(place, step.recursive_flags)
 
 
 def _set_recursively(place: rootfs.ResolvedPath, words: tuple[str, ...]) -> None:
     """Set and clear attributes of the mount on a place and of all below it. Raises HostError before Linux 5.12."""
+    from runjail.host.linux import libc_mounts
+
+    wanted, clear = _attributes(words)
+    descriptor = os.open(place.name, PATH_ONLY, dir_fd=place.parent)
+    try:
+        libc_mounts.mount_setattr(descriptor, wanted, 0, recursive=True, clear=clear)
+    except OSError as error:
+        if error.errno == errno.ENOSYS:
+            raise HostError(f"{', '.join(words)}: this kernel cannot do it", "it takes Linux 5.12") from error
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def _attributes(words: tuple[str, ...]) -> tuple[int, int]:
+    """Return the bits of mount_setattr(2) that mount options such as `rro` set and clear."""
     from runjail.host.linux import libc_mounts
 
     times = {"noatime": libc_mounts.MOUNT_ATTR_NOATIME, "strictatime": libc_mounts.MOUNT_ATTR_STRICTATIME}
@@ -146,15 +167,7 @@ def _set_recursively(place: rootfs.ResolvedPath, words: tuple[str, ...]) -> None
         else:  # of the three kinds of access times one is in force; relatime is what is left without the others
             clear |= libc_mounts.MOUNT_ATTR__ATIME
             wanted |= times.get(word, libc_mounts.MOUNT_ATTR_RELATIME)
-    descriptor = os.open(place.name, PATH_ONLY, dir_fd=place.parent)
-    try:
-        libc_mounts.mount_setattr(descriptor, wanted, 0, recursive=True, clear=clear)
-    except OSError as error:
-        if error.errno == errno.ENOSYS:
-            raise HostError(f"{', '.join(words)}: this kernel cannot do it", "it takes Linux 5.12") from error
-        raise
-    finally:
-        os.close(descriptor)
+    return wanted, clear
 
 
 def _flag_bits(step: steps.Mount) -> int:

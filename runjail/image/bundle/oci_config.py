@@ -57,6 +57,8 @@ def config(
 
     Raises ImageError for an image that says nothing to run, is for another system, or has a config that means nothing.
     """
+    if etc is None:
+        etc = default_mounts.resolver(host) if network == "host" else []
     system = image.platform.os or host
     if system not in PATHS:
         raise ImageError(f"the image is for {system[:40]}, which neither FreeBSD nor Linux can run")
@@ -66,22 +68,27 @@ def config(
         "ociVersion": "1.3.0",
         "process": _process(image, system, identity, args, cwd),
         "root": {"path": root, "readonly": readonly},
-        "mounts": [
-            *default_mounts.mounts(system, host),
-            *(default_mounts.volume(path) for path in volumes if readonly and not default_mounts.is_kernels(path)),
-            *(etc if etc is not None else default_mounts.resolver(host) if network == "host" else ()),
-        ],
+        "mounts": [*default_mounts.mounts(system, host), *_in_memory(volumes if readonly else ()), *etc],
         "annotations": _annotations(image, system),
     }
     if hostname:
         document["hostname"] = hostname
-    if system == host == "linux":
+    _isolate(document, system == host == "linux", network)
+    return document
+
+
+def _isolate(document: dict[str, Any], linux: bool, network: str) -> None:
+    """Say what the container is kept apart by. linux: by the kernel's namespaces, and not a jail."""
+    if linux:
         document["process"] |= default_mounts.CONFINED
         document["linux"] = default_mounts.linux(network)
     else:
         inherit = "inherit" if network == "host" else "disable"
         document["freebsd"] = {"jail": {"ip4": inherit, "ip6": inherit}}
-    return document
+
+
+def _in_memory(volumes: Sequence[str]) -> default_mounts.Mounts:
+    return [default_mounts.volume(path) for path in volumes if not default_mounts.is_kernels(path)]
 
 
 def _look(root: str, user: str, volumes: Sequence[str]) -> Identity:
