@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 CLEARING = {"rw", "suid", "dev", "exec", "async", "atime", "diratime", "defaults", "nomand", "bind", "rbind"}
 MODULES = tuple(  # of this host: shim/preload.py
-    f"plan.{name}" for name in ("device_rules", "linux", "linux_cgroup", "systemd_scope", "variants")
+    f"plan.{name}" for name in ("device_rules", "linux", "linux_cgroup", "systemd_scope", "user_namespace", "variants")
 )
 UCRED = struct.Struct("iII")  # pid, uid, gid
 PAGE = 4095  # bytes of options that mount(2) takes
