@@ -12,6 +12,10 @@ from tests.support.program import TOP
 
 DEMO = [sys.executable, str(TOP / "tests" / "demo" / "demo.py")]
 WITHOUT_ADMIN = ["setpriv", "--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin"]
+READ_ONLY = (
+    'for at in $(cut -d " " -f 2 /proc/mounts | grep "^/sys"); do mount -o remount,bind,ro "$at"; done; exec "$@"'
+)
+READ_ONLY_SYS = ["unshare", "-m", "sh", "-c", READ_ONLY, "sh"]
 pytestmark = pytest.mark.needs("program", "busybox")
 
 
@@ -38,6 +42,15 @@ def test_without_the_right_to_make_containers() -> None:
     assert "runjail image pull" in said and "runjail image unpack --key" in said
     assert "you are not authorized to use this image" in said
     assert "it takes CAP_SYS_ADMIN" in said and "sudo make demo" in said
+
+
+@pytest.mark.needs("containers")
+def test_where_control_groups_cannot_be_made() -> None:
+    """Containers run, and the warning of `create` is not taken for what the program says."""
+    said = end(begin(*READ_ONLY_SYS))
+
+    assert "control groups cannot be written (read-only file system)" in said
+    assert "hello from a jail" in said
 
 
 @pytest.mark.needs("containers")

@@ -80,7 +80,9 @@ def _open_of(pid: int, kind: str) -> int:
 def hide() -> None:
     """Be undumpable, and forget the environment that we were started with: it is the host's."""
     libc.prctl(libc.PR_SET_DUMPABLE, 0)
-    descriptor = os.open("/proc/self/stat", os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open(
+        "/proc/thread-self/stat", os.O_RDONLY | os.O_CLOEXEC
+    )  # qemu-user makes up a short /proc/self/stat
     try:
         fields = os.read(descriptor, 4096).rpartition(b")")[2].split()
     finally:
@@ -95,7 +97,12 @@ def appear(tell: Callable[[int], None]) -> None:
     The new one ends as well when nobody was told of it: whoever waits for it would wait for ever.
     """
     reading, writing = os.pipe()
-    pid = libc.clone_sibling()
+    try:
+        pid = libc.clone_sibling()
+    except OSError as error:
+        os.close(reading)
+        os.close(writing)
+        raise HostError(f"appearing in the pid namespace: clone(2) with CLONE_PARENT: {reason(error)}") from error
     if pid:
         tell(pid)
         os.write(writing, b"told")

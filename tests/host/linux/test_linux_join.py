@@ -1,0 +1,40 @@
+"""Joining a container: what goes wrong on the way, without one."""
+
+import errno
+import os
+
+import pytest
+
+from runjail.errors import HostError
+from runjail.host.linux import join, libc
+
+pytestmark = pytest.mark.needs("linux")
+
+
+def test_a_clone_that_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the call, as emulators refuse it; nothing stays open, and nobody is told of a process."""
+
+    def refused() -> int:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr(libc, "clone_sibling", refused)
+    before = os.listdir("/proc/self/fd")
+    told: list[int] = []
+
+    with pytest.raises(HostError, match=r"clone\(2\) with CLONE_PARENT: invalid argument"):
+        join.appear(told.append)
+
+    assert told == []
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_what_we_were_started_with_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment lies where proc_pid_stat(5) says."""
+    wiped: list[tuple[int, int]] = []
+    monkeypatch.setattr(libc, "prctl", lambda *_: None)
+    monkeypatch.setattr(libc, "wipe", lambda start, length: wiped.append((start, length)))
+    join.hide()
+    with open("/proc/self/environ", "rb") as file:
+        length = len(file.read())
+
+    assert [each for _start, each in wiped] == [length] and wiped[0][0] > 0
