@@ -201,6 +201,7 @@ def test_a_hanging_plugin_is_killed_with_its_children(plugins: Plugins) -> None:
     assert gone(int(pid.read_text(encoding="ascii")))
 
 
+@pytest.mark.needs("ps")
 def test_a_plugin_that_multiplies_and_outlives_itself(plugins: Plugins) -> None:
     """Each child starts two more; the plugin itself answers properly and ends."""
     bomb = f'if [ "$1" -gt 0 ]; then for i in 1 2; do sh {plugins.base}/bomb $(($1 - 1)) & done; fi\nexec sleep 600\n'

@@ -6,7 +6,11 @@ import os
 import pytest
 
 from runjail.errors import HostError
-from runjail.host.linux import join, libc
+from tests.support.program import LINUX
+
+if not LINUX:
+    pytest.skip("needs Linux", allow_module_level=True)
+from runjail.host.linux import join, libc  # its functions are Linux's own
 
 pytestmark = pytest.mark.needs("linux")
 
