@@ -16,7 +16,19 @@ ROOMS = os.path.dirname(os.path.dirname(__file__))
 PACKAGES = ("container", "nri", "spec")  # and one of the host's
 # Settings are loaded already where `start` has read a runjail.toml; elsewhere tomllib would be a waste.
 MODULES = ("host.child", "host.programs", "host.reaper", "locks", "sizes", "target")
-COLD = {"__init__", "check", "foreground", "run"}  # modules of packages that only the command line uses
+COLD = {  # modules of packages that only the command line uses
+    "__init__",
+    "check",
+    "exit_record",
+    "files_inside",
+    "foreground",
+    "logs",
+    "monitor",
+    "output_log",
+    "run",
+    "stats",
+    "top",
+}
 
 
 def names(host: str, more: Sequence[str]) -> list[str]:
