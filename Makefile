@@ -52,7 +52,7 @@ lint: venv
 bench: setup venv
 	.venv/bin/python tests/bench/bench.py
 	.venv/bin/python tests/bench/layers.py
-	.venv/bin/python tests/bench/images.py
+	.venv/bin/python tests/bench/images.py --images small,20,100
 	.venv/bin/python tests/bench/shim.py
 
 release-check:

@@ -69,6 +69,7 @@ class OverlayStore(TreeStore):
 
     def __init__(self, path: str, warn: Say, *, make: bool = True) -> None:
         inside = overlay_mount.in_user_namespace()
+        self._read: dict[str, dict[str, Any]] = {}  # facts of layers that have one above them: nobody removes them
         super().__init__(path, warn, make=make, facts={MARKS: USER if inside else TRUSTED})
         self._user = self._home.facts.get(MARKS) == USER
         if inside and not self._user:
@@ -118,9 +119,10 @@ class OverlayStore(TreeStore):
             if not parent:
                 return found
             layer = self._places.layer(chain_name(parent))
+            self._read.setdefault(layer, self._facts(layer))
 
     def _facts(self, layer: str) -> dict[str, Any]:
-        facts = self._places.document(layer, "layer.json")
+        facts = self._read.get(layer) or self._places.document(layer, "layer.json")
         if not facts:
             raise StorageError(f"{layer} is not in the store, and a layer above it is")
         return facts

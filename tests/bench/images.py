@@ -1,7 +1,7 @@
-"""What images cost in each kind of store, next to podman (overlay, runc) and to a bundle that needs no image.
+"""What images cost in each kind of store, next to podman and ctr (overlay, runc) and to a bundle that needs no image.
 
-An image of many layers is made once (default: 20 layers, 33,000 files) and pushed into docker-registry on this machine.
-Then all candidates take turns: first each pulls and runs it into an empty store of its own, then each runs it again,
+Images are made once (default: one of 20 layers and 33,000 files) and pushed into docker-registry on this machine.
+Then all candidates take turns: first each pulls and runs one into an empty store of its own, then each runs it again,
 some rounds. Nothing is deleted between rounds on a disk: for minutes after many files were deleted ext4 makes new ones
 several times slower. Ratios are of medians; for further runs it is the difference to a bundle's run that counts.
 """
@@ -25,7 +25,7 @@ TOP = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP))
 
 from tests.bench.layers import MEMORY_DISK, _pool  # noqa: E402  # this program may be started from anywhere
-from tests.support.image.oci import write_layout  # noqa: E402
+from tests.support.image.oci import Containerd, write_layout  # noqa: E402
 from tests.support.image.registry_server import DockerRegistry  # noqa: E402
 from tests.support.leftovers import Leftovers  # noqa: E402
 from tests.support.machine_root import make_root, missing  # noqa: E402
@@ -36,6 +36,8 @@ MEAN, SPREAD = 7.6, 1.2  # of the logarithm of sizes; about 4.5 KB on average
 REPLACED, REMOVED = 20, 5  # files of the layer below, in each layer
 LIMITS = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=4096:4096")  # podman's own are more than some machines have
 STORES = ("overlay", "dir")
+PEERS = ("podman", "ctr")
+IMAGES = {"small": (1, 100), "20": (20, 33_000), "100": (100, 33_000)}  # layers and files
 FIRST, FURTHER = 0.7, 60.0  # goals: pull and first run / podman's; milliseconds of further runs beyond a bundle's
 
 
@@ -88,12 +90,17 @@ class Candidate:
         ours = [RUNJAIL, "--root", str(self.directory / "state"), "--store", self.store]
         return [*ours, "run", "--image", self.reference, f"b{number}", "--", "true"]
 
+    def commands(self, number: int) -> list[list[str]]:
+        """Return the command lines of one run, one after the other."""
+        return [self.words(number)]
+
     def run(self, what: str, number: int) -> None:
         """Measure one run."""
         begun = time.perf_counter()
-        done = subprocess.run(self.words(number), capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise SystemExit(f"{self.name} failed: {done.stderr.strip()}")
+        for words in self.commands(number):
+            done = subprocess.run(words, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise SystemExit(f"{self.name} failed: {done.stderr.strip()}")
         self.seconds.setdefault(what, []).append(time.perf_counter() - begun)
 
     def median(self, what: str) -> float:
@@ -127,6 +134,21 @@ class Podman(Candidate):
         return ["podman", *places, *how, "run", *alike, self.reference, "true"]
 
 
+class Ctr(Candidate):
+    """containerd's ctr with the snapshotter overlayfs and runc; containerd itself runs all the time."""
+
+    def __init__(self, directory: Path, reference: str, containerd: Containerd) -> None:
+        super().__init__("ctr", directory, reference)
+        self._containerd = containerd
+
+    def commands(self, number: int) -> list[list[str]]:
+        """Return a pull, for the first run, and a run."""
+        pull = self._containerd.words("image", "pull", "--plain-http", "--snapshotter", "overlayfs", self.reference)
+        how = ["--rm", "--net-host", "--snapshotter", "overlayfs", "--runc-binary", shutil.which("runc") or ""]
+        run = self._containerd.words("run", *how, self.reference, f"b{number}", "/bin/true")
+        return [run] if number else [pull, run]
+
+
 @contextmanager
 def registry(top: Path, layout: Path) -> Iterator[str]:
     """Run docker-registry with the image; the context is its reference."""
@@ -150,15 +172,17 @@ def measure(candidates: list[Candidate], rounds: int) -> None:
 
 
 def summary(candidates: list[Candidate]) -> list[dict[str, object]]:
-    """Return a row for each candidate: milliseconds, ratios to podman, and what a run costs beyond a bundle's."""
-    podman = next((candidate for candidate in candidates if isinstance(candidate, Podman)), None)
+    """Return a row for each candidate: milliseconds, ratios to podman and ctr, what a run costs beyond a bundle's."""
+    peers = {candidate.name: candidate for candidate in candidates if isinstance(candidate, (Podman, Ctr))}
     bundle = candidates[0].median("further")
     rows: list[dict[str, object]] = []
     for candidate in candidates[1:]:
         row: dict[str, object] = {"name": candidate.name}
         for what in ("first", "further"):
             row[f"{what} ms"] = round(candidate.median(what) * 1000, 1)
-            row[f"{what} / podman"] = round(candidate.median(what) / podman.median(what), 2) if podman else None
+            for peer in PEERS:
+                theirs = peers[peer].median(what) if peer in peers else 0.0
+                row[f"{what} / {peer}"] = round(candidate.median(what) / theirs, 2) if theirs else None
         row["beyond a bundle ms"] = round((candidate.median("further") - bundle) * 1000, 1)
         rows.append(row)
     return rows
@@ -173,7 +197,7 @@ def report(rows: list[dict[str, object]], bundle: float, what: str) -> None:
         print("".join(f"{'-' if row[title] is None else row[title]!s:>20}" for title in heading))
     for row in rows:
         if row["name"] == "overlay":
-            goals = (("first / podman", FIRST), ("beyond a bundle ms", FURTHER))
+            goals = (("first / podman", FIRST), ("first / ctr", FIRST), ("beyond a bundle ms", FURTHER))
             for title, goal in goals:
                 value = row[title]
                 if isinstance(value, float):
@@ -184,8 +208,7 @@ def main() -> int:
     """Measure and print; 1 when nothing could be measured."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5, help="further runs (default: 5)")
-    parser.add_argument("--layers", type=int, default=20)
-    parser.add_argument("--files", type=int, default=33_000, help="of all layers together")
+    parser.add_argument("--images", default="20", help=f"some of {', '.join(IMAGES)} (layers), e.g. small,20,100")
     parser.add_argument("--stores", default=",".join(STORES), help="kinds of stores, e.g. overlay,dir")
     parser.add_argument("--zfs", metavar="DATASET", help="a dataset that is not there, for a store on ZFS as well")
     parser.add_argument("--directory", help="where to work, e.g. on a disk (default: a memory disk)")
@@ -196,12 +219,22 @@ def main() -> int:
         print(f"make bench: images: {missing() or ' '.join(lacking) or 'root'} is missing", file=sys.stderr)
         return 1
     where = options.directory or (str(MEMORY_DISK) if MEMORY_DISK.is_dir() else None)
+    found: list[dict[str, object]] = []
+    for name in options.images.split(","):
+        found += bench(options, where, *IMAGES[name])
+    if options.json:
+        print(json.dumps(found))
+    return 0
+
+
+def bench(options: argparse.Namespace, where: str | None, count: int, files: int) -> list[dict[str, object]]:
+    """Measure one image. Returns the rows, which are printed unless they are wanted as JSON."""
     directory = tempfile.mkdtemp(prefix="runjail-images-", dir=where)
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, directory, ignore_errors=True)
         stack.callback(Leftovers(directory).sweep)  # podman leaves a mount of its store
         top = Path(directory)
-        layers = make_layers(top, options.layers, options.files)
+        layers = make_layers(top, count, files)
         write_layout(top / "layout", layers, LAYER)
         reference = stack.enter_context(registry(top, top / "layout"))
         candidates: list[Candidate] = [Bundle("bundle", top, "")]
@@ -211,14 +244,14 @@ def main() -> int:
             candidates.append(Candidate("zfs", top, reference, f"zfs:{options.zfs}"))
         if shutil.which("podman") and shutil.which("runc"):
             candidates.append(Podman("podman", top, reference))
+        if all(map(shutil.which, ("containerd", "ctr", "runc"))):
+            candidates.append(Ctr(top, reference, stack.enter_context(Containerd(top / "containerd"))))
         measure(candidates, options.rounds)
         rows, megabytes = summary(candidates), sum(path.stat().st_size for path, _diff_id in layers) / 1e6
-        if options.json:
-            print(json.dumps(rows))
-        else:
-            what = f"{options.layers} layers, {options.files} files, {megabytes:.0f} MB packed, in {where}"
+        if not options.json:
+            what = f"{count} layers, {files} files, {megabytes:.0f} MB packed, in {where}"
             report(rows, candidates[0].median("further"), what)
-    return 0
+    return [{"layers": count, "files": files, "load": os.getloadavg()[0], **row} for row in rows]
 
 
 if __name__ == "__main__":

@@ -143,8 +143,7 @@ def _fill(
     layer, diff_id, private = image.manifest.layers[number], image.config.diff_ids[number], opened[number]
     try:
         with content.reading(layer.digest) as file:
-            if private or not content.is_verified(file, layer):
-                authenticate(file, layer, private)
+            authenticate(file, layer, private, content)
             decryptor = cipher.decryptor(private) if private else None
             report = (lambda count: progress(layer, count)) if progress else None
             found = layers.unpack(file, draft.path, diff_id, decryptor=decryptor, progress=report)

@@ -85,18 +85,32 @@ def decrypt_blob(
     return descriptor.replace(media_type=kind, digest=digest, annotations=strip(descriptor.annotations))
 
 
-def verify(source_fd: int, private: PrivateLayerOptions, public: PublicLayerOptions, descriptor: Descriptor) -> None:
-    """Check a whole encrypted blob: size, digest and HMAC. Raises Corrupt, ImageError when it cannot be read."""
+def verify(
+    source_fd: int,
+    private: PrivateLayerOptions,
+    public: PublicLayerOptions,
+    descriptor: Descriptor,
+    *,
+    known: bool = False,
+) -> None:
+    """Check a whole encrypted blob: size, digest and HMAC. Raises Corrupt, ImageError when it cannot be read.
+
+    known: the digest was verified already, as the blob came in.
+    """
     authenticator = cipher.Authenticator(private)
     try:
         _require_size(source_fd, descriptor)
-        with _HashThread(digests.new(descriptor.digest)) as found:
+        if known:
             for block in _blocks(source_fd):
-                found.update(block)
                 authenticator.update(block)
+        else:
+            with _HashThread(digests.new(descriptor.digest)) as found:
+                for block in _blocks(source_fd):
+                    found.update(block)
+                    authenticator.update(block)
+            _require_digest(found, descriptor)
     except OSError as error:
         raise ImageError(f"reading blob {descriptor.digest}: {reason(error)}") from None
-    _require_digest(found, descriptor)
     try:
         authenticator.verify(public)
     except Corrupt as error:

@@ -97,6 +97,19 @@ def test_any_byte_of_the_blob_and_its_digest(encrypted: Encrypted, place: int, c
     assert encrypted.emitted() == b""
 
 
+@given(PLACE, CHANGE)
+def test_any_byte_of_a_blob_whose_digest_was_seen_before(encrypted: Encrypted, place: int, change: int) -> None:
+    """As it came in, and is not asked for again: the HMAC tells."""
+    (encrypted.directory / "changed").write_bytes(flipped(encrypted.blob, place, change))
+    private = ocicrypt.unwrap(encrypted.layer, encrypted.pair.parameters(certificate=True))
+    source = os.open(encrypted.directory / "changed", os.O_RDONLY)
+    try:
+        with pytest.raises(Corrupt, match="its HMAC is not that of"):
+            layer_stream.verify(source, private, ocicrypt.public(encrypted.layer), encrypted.layer, known=True)
+    finally:
+        os.close(source)
+
+
 @given(st.integers(0, len(CONTENT) + 100), st.booleans())
 def test_any_other_length(encrypted: Encrypted, length: int, described: bool) -> None:
     """Cut off or longer, with a descriptor that says so or not."""
