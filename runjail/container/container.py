@@ -59,7 +59,7 @@ def default_root(target: Target) -> str:
     Who is root only in a user namespace, as podman's callers without root are, is such a user.
     """
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    if runtime and (os.geteuid() or (os.environ.get("USER", "root") != "root" and _in_user_namespace())):
+    if runtime and (os.geteuid() or (os.environ.get("USER") != "root" and _in_user_namespace())):
         return f"{runtime}/runjail"
     return target.state_root
 

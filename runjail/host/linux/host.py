@@ -129,20 +129,11 @@ class LinuxHost:
         return pid
 
     def _fork_init(self, host_state: HostState, step: CreateNamespaces) -> int:
-        from runjail.host.linux import libc
-        from runjail.host.linux.rights import ask
-
         if "pid" not in step.new:
             return self.fork_joining(host_state)
-        own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            ask("making a pid namespace", "unshare(2)", libc.unshare, libc.CLONE_NEWPID)
-            pid = self.fork_joining(host_state)
-            if pid:
-                libc.setns(own, libc.CLONE_NEWPID)
-        finally:
-            os.close(own)
-        return pid
+        from runjail.host.linux import join
+
+        return join.fork_first(lambda: self.fork_joining(host_state))
 
     def record_namespaces(self, host_state: HostState) -> None:
         """Record the inodes of init's namespaces and of its root, and whether it has number 1: who belongs to it.

@@ -13,7 +13,7 @@ import os
 
 from runjail.errors import HostError, reason
 from runjail.host.base import HostState
-from runjail.host.linux import libc
+from runjail.host.linux import libc, rights
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,6 +75,53 @@ def _open_of(pid: int, kind: str) -> int:
     except PermissionError as error:
         hint = "who is not root can join a container only when it has started" if os.geteuid() else None
         raise HostError(f"joining the {kind} namespace of the container: {reason(error)}", hint) from error
+
+
+def fork_first(fork: Callable[[], int]) -> int:
+    """Fork pid 1 of a new pid namespace, and be in ours again for later children. Returns its pid, 0 in it.
+
+    Coming back takes rights to ours. Who is root only in a user namespace, as podman's callers without root are, has
+    none: there a child of ours makes the pid namespace.
+    """
+    own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        try:
+            libc.setns(own, libc.CLONE_NEWPID)
+        except PermissionError:
+            if rights.holds("CAP_SYS_ADMIN"):
+                return _fork_by_child(fork)
+        rights.ask("making a pid namespace", "unshare(2)", libc.unshare, libc.CLONE_NEWPID)
+        pid = fork()
+        if pid:
+            libc.setns(own, libc.CLONE_NEWPID)
+        return pid
+    finally:
+        os.close(own)
+
+
+def _fork_by_child(fork: Callable[[], int]) -> int:
+    reading, writing = os.pipe()
+    child = fork()
+    if not child:
+        os.close(reading)
+        try:
+            libc.unshare(libc.CLONE_NEWPID)
+            appear(lambda pid: _write(writing, b"%d" % pid))
+            os.close(writing)
+            return 0
+        except OSError:
+            os._exit(1)
+    os.close(writing)
+    said = os.read(reading, 32)
+    os.close(reading)
+    os.waitpid(child, 0)
+    if not said:
+        raise HostError("making a pid namespace: unshare(2) or clone(2) is refused")
+    return int(said)
+
+
+def _write(descriptor: int, text: bytes) -> None:
+    os.write(descriptor, text)
 
 
 def hide() -> None:
