@@ -5,6 +5,7 @@ import platform
 import shutil
 import signal
 import sys
+import tempfile
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -191,3 +192,12 @@ def make_bundle(tmp_path: Path, machine_rootfs: Path, leftovers: Leftovers) -> C
 def bundle(make_bundle: Callable[[str], Bundle]) -> Bundle:
     """One bundle that sleeps."""
     return make_bundle("bundle")
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory that anybody may pass, as the root of a container in a user namespace has to be."""
+    directory = Path(tempfile.mkdtemp(prefix="runjail-user-"))
+    directory.chmod(0o755)
+    yield directory
+    shutil.rmtree(directory)

@@ -1,5 +1,6 @@
 """What several kinds of attacks need."""
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,8 +9,17 @@ import pytest
 from tests.image.registry.conftest import client_of, fake, far_away
 from tests.support.attacks.runaway_process import Runaway
 from tests.support.nri.plugins import Plugins
+from tests.support.program import TOP
 
 __all__ = ["client_of", "fake", "far_away"]  # fixtures
+
+
+@pytest.fixture(scope="session")
+def spy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("spy") / "spy"
+    source = str(TOP / "tests/support/attacks/spy.c")
+    subprocess.run(["gcc", "-O1", "-static", "-o", str(made), source], check=True)
+    return made
 
 
 @pytest.fixture

@@ -37,14 +37,6 @@ main()
 pytestmark = [pytest.mark.linux, pytest.mark.needs("gcc")]
 
 
-@pytest.fixture(scope="session")
-def spy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("spy") / "spy"
-    source = str(TOP / "tests/support/attacks/spy.c")
-    subprocess.run(["gcc", "-O1", "-static", "-o", str(made), source], check=True)
-    return made
-
-
 class Watched:
     """A running container in which spies can be started."""
 

@@ -49,7 +49,7 @@ def test_a_whole_life(life: Life) -> None:
     hook = {"path": "/bin/sh", "args": ["sh", "-c", f"cat >/dev/null; readlink /proc/self/ns/pid >{life.path}/said"]}
     life.bundle.config["hooks"] = {"createRuntime": [hook]}
     life.sleep()
-    assert life.runjail.ok("exec", "c", "/bin/cat", "/proc/1/cmdline").stdout == "/bin/sleep\0600\0"
+    assert life.runjail.ok("exec", "c", "/bin/cat", "/proc/1/cmdline").stdout == "/bin/sleep\x00600\0"
     assert (life.path / "said").read_text().strip() == os.readlink("/proc/self/ns/pid")
     life.runjail.ok("kill", "c", "KILL")
     life.runjail.wait("c")
