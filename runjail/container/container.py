@@ -24,7 +24,7 @@ import os
 from runjail import jsonio
 from runjail.container.state import State
 from runjail.errors import Busy, ContainerNotFound, HostError, UsageError, reason
-from runjail.host.base import HostState
+from runjail.host.base import HostState, in_user_namespace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,18 +59,9 @@ def default_root(target: Target) -> str:
     Who is root only in a user namespace, as podman's callers without root are, is such a user.
     """
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    if runtime and (os.geteuid() or (os.environ.get("USER") != "root" and _in_user_namespace())):
+    if runtime and (os.geteuid() or (os.environ.get("USER") != "root" and in_user_namespace())):
         return f"{runtime}/runjail"
     return target.state_root
-
-
-def _in_user_namespace() -> bool:
-    """Say whether our root is none of the host's: a namespace that has all ids is the first (user_namespaces(7))."""
-    try:
-        with open("/proc/self/uid_map", encoding="ascii") as table:
-            return table.read().split() != ["0", "0", str(2**32 - 1)]
-    except OSError:  # FreeBSD
-        return False
 
 
 class Container:

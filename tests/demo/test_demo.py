@@ -1,5 +1,7 @@
 """make demo on every kind of machine: it shows what it can, and says what it cannot; two at once are no trouble."""
 
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.leftovers import Leftovers
+from tests.support.needs import ORDINARY
 from tests.support.program import TOP
 
 DEMO = [sys.executable, str(TOP / "tests" / "demo" / "demo.py")]
@@ -71,3 +74,23 @@ def test_a_second_demo_beside_one_that_was_killed() -> None:
 
     assert not Path(TOP, ".demo", str(killed.pid)).exists()
     assert not Leftovers(str(Path(TOP, ".demo", str(killed.pid)))).find()
+
+
+@pytest.mark.needs("ordinary user")
+def test_an_ordinary_user_makes_containers(place: Path) -> None:
+    """In a user namespace with one id; of the images all but what is run."""
+    for name in ("tests", "bundles"):
+        shutil.copytree(TOP / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("runjail", ".venv", ".ci", "README.md"):
+        (place / name).symlink_to(TOP / name)
+    for path in (place, *place.rglob("*")):
+        os.chown(path, ORDINARY, ORDINARY, follow_symlinks=False)
+    done = subprocess.run(
+        [sys.executable, str(place / "tests/demo/demo.py")],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=280, check=False,
+        user=ORDINARY, group=ORDINARY, extra_groups=[], env={"PATH": os.environ["PATH"], "HOME": str(place)},
+    )  # fmt: skip
+
+    assert done.returncode == 0, done
+    assert "hello from a jail" in done.stdout and "left behind: nothing" in done.stdout
+    assert "runjail image unpack --key" in done.stdout

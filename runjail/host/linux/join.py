@@ -13,7 +13,7 @@ import os
 
 from runjail.errors import HostError, reason
 from runjail.host.base import HostState
-from runjail.host.linux import libc, rights
+from runjail.host.linux import libc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,6 +83,8 @@ def fork_first(fork: Callable[[], int]) -> int:
     Coming back takes rights to ours. Who is root only in a user namespace, as podman's callers without root are, has
     none: there a child of ours makes the pid namespace.
     """
+    from runjail.host.linux import rights  # which exec does not need
+
     own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     try:
         try:
