@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Protocol, Self
 
+    from runjail.storage.changes import Change
     from runjail.storage.store_lock import Lock
 
     Say = Callable[[str], None]
@@ -188,6 +189,9 @@ class Store(Protocol):
 
     def roots(self) -> list[RootfsInfo]:
         """Return all roots, sorted by name."""
+
+    def changes(self, name: str) -> list[Change]:
+        """Return what differs between a root and its layer, sorted by path. Raises StorageError without such a root."""
 
     def sweep(self) -> list[str]:
         """Remove half-made layers and roots whose makers died. Returns the datasets or directories removed."""

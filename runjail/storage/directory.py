@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runjail.storage.base import Say
+    from runjail.storage.changes import Change
 
 
 def open_at(place: str, *, default: str, make: bool, warn: Say) -> DirectoryStore:
@@ -48,6 +49,11 @@ class DirectoryStore(TreeStore):
     def _fill(self, making: str, layer: str) -> dict[str, Any]:
         self._places.fresh(making, "root")
         return {"size": self._places.copy(layer, making)}
+
+    def _changes(self, place: str, layer: str) -> list[Change]:
+        from runjail.storage.changes import of_trees
+
+        return of_trees(f"{layer}/root", f"{place}/root")
 
     def _show(self, place: str, layer: str, *, transient: bool) -> None:
         """The files are there."""

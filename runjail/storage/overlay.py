@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runjail.storage.base import Say
+    from runjail.storage.changes import Change
 
 MARKS = "marks"  # in the store's file: which extended attributes tell what is hidden
 USER, TRUSTED = "user", "trusted"
@@ -102,6 +103,11 @@ class OverlayStore(TreeStore):
         self._places.fresh(making, "upper", "work", "root")
         _dress(f"{layer}/diff", f"{making}/upper")
         return {"size": 0}
+
+    def _changes(self, place: str, layer: str) -> list[Change]:
+        from runjail.storage.changes import of_overlay
+
+        return of_overlay(self._lowers(layer), f"{place}/upper")
 
     def _show(self, place: str, layer: str, *, transient: bool) -> None:
         self._mount(place, "upper", self._lowers(layer), volatile=transient)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runjail.storage.base import Say
+    from runjail.storage.changes import Change
 
 _NONE: Mapping[str, str] = {}
 
@@ -64,6 +65,10 @@ class TreeStore(abc.ABC):
     @abc.abstractmethod
     def _show(self, place: str, layer: str, *, transient: bool) -> None:
         """Have a container's files in `place`/root: the last step of making a root."""
+
+    @abc.abstractmethod
+    def _changes(self, place: str, layer: str) -> list[Change]:
+        """Return what differs between a container's files and the layer that they were made of."""
 
     def content(self) -> str:
         """Return the directory for blobs and documents."""
@@ -199,6 +204,13 @@ class TreeStore(abc.ABC):
     def roots(self) -> list[RootfsInfo]:
         """Return all roots."""
         return [info for name in self._places.names("containers") if (info := self.root(name))]
+
+    def changes(self, name: str) -> list[Change]:
+        """Return what differs between a root and its layer."""
+        found = self.root(name)
+        if not found:
+            raise StorageError(f"there is no root {name}")
+        return self._changes(self._container(name), self._layer(found.chain))
 
     # -- after accidents
 

@@ -14,6 +14,7 @@ from runjail import log
 from runjail.errors import InUse, StorageError
 from runjail.storage import base
 from runjail.storage.base import LayerInfo, LayerKey, LayerWriter, RootfsInfo
+from runjail.storage.changes import Change, of_trees, of_zfs
 from runjail.storage.store_lock import Lock, StoreDirectory
 from runjail.storage.zfs_datasets import OWN_PROPERTIES, PROPERTY_PREFIX, READY, Datasets
 from runjail.storage.zfs_encryption import Seals
@@ -203,6 +204,21 @@ class ZfsStore:
         facts = self._zfs.read([dataset], ["all"], recursive=recursive)  # `all`: it is not known which there are
         named = [(self._sets.root_at(name, found), name, found) for name, found in facts.items()]
         return [_root_info(root, name, found) for root, name, found in named if root]
+
+    def changes(self, name: str) -> list[Change]:
+        """Return what differs between a root and its layer, which is mounted meanwhile: zfs-diff(8) needs that."""
+        found = self.root(name)
+        if not found:
+            raise StorageError(f"there is no root {name}")
+        origin = self._zfs.read([found.dataset], ["origin"])[found.dataset]["origin"]
+        layer = origin.removesuffix(READY)
+        with self._home.lock("layer", self._sets.lock_name(layer)):
+            before = self._sets.mount(layer, None)
+            try:
+                lines = self._zfs.diff(origin, found.dataset)
+                return of_trees(before, found.path) if lines is None else of_zfs(lines, found.path)
+            finally:
+                self._sets.until_free(layer, self._zfs.unmount)
 
     # -- after accidents
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from runjail import log
 from runjail.errors import InUse, StorageError, reason
 from runjail.host import programs
 from runjail.storage.store_lock import InheritedLocks
@@ -72,6 +73,16 @@ class Cli:
     def snapshot(self, name: str) -> None:
         """Take a snapshot: `DATASET@NAME`."""
         self._must("snapshot", name, self._zfs("snapshot", name))
+
+    def diff(self, snapshot: str, name: str) -> bytes | None:
+        """Return what changed of a mounted file system since a snapshot: the lines of zfs-diff(8) -FH.
+
+        None where it cannot tell: zfs-fuse, and users who may not.
+        """
+        result = self._zfs("diff", "-FH", snapshot, name)
+        if result.status:
+            log.debug(f"zfs diff {name}: {_cause(result)}")
+        return None if result.status else result.stdout
 
     def destroy(self, name: str) -> bool:
         """Destroy one dataset or one snapshot, and nothing else. Raises InUse when something depends on it."""

@@ -135,3 +135,18 @@ class _Tree:
             yield tar_writer.padding(file.size)
         finally:
             file.close()
+
+
+class Entries(_Tree):
+    """Entries of a tree one by one: of a directory itself, not of what is in it."""
+
+    def __init__(self, path: str, root: int) -> None:
+        super().__init__(path, root, whole=False)
+
+    def one(self, directory: int, name: bytes, path: bytes) -> Iterator[bytes]:
+        """Yield an entry of an open directory; path: its name in the archive. Raises OSError, ImageError."""
+        yield from self.entry(directory, name, path, os.stat(name, dir_fd=directory, follow_symlinks=False), 0)
+
+    def inside(self, _directory: int, _above: bytes, _depth: int) -> Iterator[bytes]:
+        """Yield nothing."""
+        return iter(())

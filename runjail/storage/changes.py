@@ -1,0 +1,230 @@
+"""What a container changed of its image's files: as paths, whatever the store keeps.
+
+A container may be running and change its files while they are looked at: every directory is opened below the one above
+it, and no link is followed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+
+from runjail.errors import StorageError, reason
+from runjail.rootfs import DIRECTORY
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ADDED, CHANGED, DELETED = "A", "C", "D"  # docker's and podman's letters
+Change = tuple[str, bytes]  # one of these, and a path below the root
+DEEPEST = 400  # directories, a descriptor each
+OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
+_ESCAPE = re.compile(rb"\\(\d{4})")
+
+
+def of_trees(before: str, after: str) -> list[Change]:
+    """Compare a root with the tree that it was copied from, by what stat(2) says."""
+    return _listed(_of_trees, before, after)
+
+
+def of_overlay(lowers: list[str], upper: str) -> list[Change]:
+    """Read the upper directory of an overlay. lowers: those below it, the highest first."""
+    return _listed(_of_overlay, [os.fsencode(lower) for lower in lowers], upper)
+
+
+def of_zfs(lines: bytes, root: str) -> list[Change]:
+    """Read what `zfs diff -FH` says of a file system mounted at `root`: zfs-diff(8)."""
+    return sorted(set(_of_zfs(lines, os.fsencode(root))), key=lambda change: change[1])
+
+
+def _listed(find: object, before: object, after: str) -> list[Change]:
+    try:
+        top = os.open(after, DIRECTORY)
+    except OSError as error:
+        raise StorageError(f"cannot read {after}: {reason(error)}") from error
+    try:
+        return sorted(find(before, top, b"", 0), key=lambda change: change[1])  # type: ignore[operator]
+    except OSError as error:
+        raise StorageError(f"cannot read {error.filename or after}: {reason(error)}") from error
+    finally:
+        os.close(top)
+
+
+def _inside(directory: int, name: bytes, depth: int) -> int:
+    if depth > DEEPEST:
+        raise StorageError(f"more than {DEEPEST} levels of directories")
+    return os.open(name, DIRECTORY, dir_fd=directory)
+
+
+def _look(directory: int, name: bytes) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
+def _names(directory: int) -> list[bytes]:
+    return sorted(map(os.fsencode, os.listdir(directory)))
+
+
+# Two trees --------------------------------------------------------------------------------------------------------
+
+
+def _of_trees(before: str | int, after: int, above: bytes, depth: int) -> Iterator[Change]:
+    """Yield how two open directories differ. before: -1 for one that was not there; at first, the path."""
+    if isinstance(before, str):
+        top = os.open(before, DIRECTORY)
+        try:
+            yield from _of_trees(top, after, above, depth)
+        finally:
+            os.close(top)
+        return
+    were, are = _names(before) if before >= 0 else [], _names(after)
+    for name in were:
+        if name not in set(are):
+            yield DELETED, above + name
+    for name in are:
+        now, was = _look(after, name), _look(before, name) if before >= 0 else None
+        if now is None:
+            continue
+        if was is None or stat.S_IFMT(was.st_mode) != stat.S_IFMT(now.st_mode):
+            yield ADDED if was is None else CHANGED, above + name
+            was = None
+        elif _differ(was, now) or (stat.S_ISLNK(now.st_mode) and _target(before, name) != _target(after, name)):
+            yield CHANGED, above + name
+        if stat.S_ISDIR(now.st_mode):
+            yield from _of_subtrees(before if was else -1, after, name, above + name + b"/", depth + 1)
+
+
+def _of_subtrees(before: int, after: int, name: bytes, above: bytes, depth: int) -> Iterator[Change]:
+    inner = _inside(after, name, depth)
+    try:
+        if os.fstat(inner).st_dev != os.fstat(after).st_dev:  # something is mounted there
+            return
+        outer = _inside(before, name, depth) if before >= 0 else -1
+        try:
+            yield from _of_trees(outer, inner, above, depth)
+        finally:
+            if outer >= 0:
+                os.close(outer)
+    finally:
+        os.close(inner)
+
+
+def _differ(was: os.stat_result, now: os.stat_result) -> bool:
+    if (was.st_mode, was.st_uid, was.st_gid, was.st_rdev) != (now.st_mode, now.st_uid, now.st_gid, now.st_rdev):
+        return True
+    if stat.S_ISLNK(now.st_mode):
+        return False
+    return was.st_mtime_ns != now.st_mtime_ns or (stat.S_ISREG(now.st_mode) and was.st_size != now.st_size)
+
+
+def _target(directory: int, name: bytes) -> bytes:
+    return os.readlink(name, dir_fd=directory)
+
+
+# An overlay's upper directory -------------------------------------------------------------------------------------
+
+
+def _of_overlay(lowers: list[bytes], directory: int, above: bytes, depth: int) -> Iterator[Change]:
+    for name in _names(directory):
+        found, path = _look(directory, name), above + name
+        if found is None:
+            continue
+        was = _lower(lowers, path)
+        if _is_whiteout(found):
+            if was:
+                yield DELETED, path
+            continue
+        yield CHANGED if was else ADDED, path
+        if not stat.S_ISDIR(found.st_mode):
+            continue
+        inner = _inside(directory, name, depth + 1)
+        try:
+            if _is_opaque(inner):
+                yield from ((DELETED, path + b"/" + gone) for gone in _children(lowers, path) - set(_names(inner)))
+            yield from _of_overlay(lowers, inner, path + b"/", depth + 1)
+        finally:
+            os.close(inner)
+
+
+def _is_whiteout(found: os.stat_result) -> bool:
+    return stat.S_ISCHR(found.st_mode) and found.st_rdev == 0
+
+
+def _is_opaque(directory: int | bytes) -> bool:
+    for name in OPAQUE:
+        try:
+            if os.getxattr(directory, name) == b"y":  # Linux has overlays and this function
+                return True
+        except OSError:
+            continue
+    return False
+
+
+def _lower(lowers: list[bytes], path: bytes) -> bool:
+    """Tell whether there is a path in the layers below, as an overlay of them shows it."""
+    for lower in lowers:
+        place, hides = lower, False
+        for name in path.split(b"/"):
+            hides = hides or _is_opaque(place)
+            place += b"/" + name
+            try:
+                found = os.lstat(place)
+            except (FileNotFoundError, NotADirectoryError):
+                break
+            if _is_whiteout(found):
+                return False
+        else:
+            return True
+        if hides:
+            return False
+    return False
+
+
+def _children(lowers: list[bytes], path: bytes) -> set[bytes]:
+    """Return the names in a directory of the layers below."""
+    names: set[bytes] = set()
+    for lower in lowers:
+        try:
+            names.update(map(os.fsencode, os.listdir(lower + b"/" + path)))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+    return {name for name in names if _lower(lowers, path + b"/" + name)}
+
+
+# ZFS --------------------------------------------------------------------------------------------------------------
+
+
+def _of_zfs(lines: bytes, root: bytes) -> Iterator[Change]:
+    for line in lines.splitlines():
+        kind, _type, *places = line.split(b"\t")
+        paths = [_ESCAPE.sub(lambda code: bytes([int(code[1], 8)]), place) for place in places]
+        if any(b"<xattrdir>" in path or not path.startswith(root + b"/") for path in paths):
+            continue
+        names = [path[len(root) + 1 :] for path in paths]
+        if not all(names):  # the root itself
+            continue
+        if kind == b"R":
+            yield DELETED, names[0]
+            yield from _whole(root, names[1])
+        else:
+            yield {b"+": ADDED, b"-": DELETED}.get(kind, CHANGED), names[0]
+
+
+def _whole(root: bytes, name: bytes) -> Iterator[Change]:
+    """Yield a renamed entry and, of a directory, all that is in it: zfs says that only of the directory."""
+    yield ADDED, name
+    directory = os.open(root, DIRECTORY)
+    try:
+        for part in name.split(b"/"):
+            inner = os.open(part, DIRECTORY, dir_fd=directory)
+            os.close(directory)
+            directory = inner
+        yield from _of_trees(-1, directory, name + b"/", name.count(b"/") + 1)
+    except OSError:  # no directory, or gone by now
+        return
+    finally:
+        os.close(directory)

@@ -1,0 +1,119 @@
+"""What changed of a tree: by comparing two, from an overlay's upper directory, and from what zfs-diff(8) says."""
+
+import os
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from runjail.errors import StorageError
+from runjail.storage import changes
+from runjail.storage.changes import of_overlay, of_trees, of_zfs
+
+pytestmark = pytest.mark.needs("root")
+
+
+def tree(top: Path) -> Path:
+    """Make a tree with one of everything."""
+    for name in ("kept", "gone/inner", "emptied", "changed"):
+        (top / name).mkdir(parents=True)
+    for name in ("kept/file", "gone/inner/file", "emptied/file", "changed/text", "changed/mode", "changed/kind"):
+        (top / name).write_text("before")
+    (top / "changed" / "link").symlink_to("a")
+    return top
+
+
+def change(top: Path) -> None:
+    """Change it."""
+    subprocess.run(["rm", "-r", str(top / "gone"), str(top / "emptied")], check=True)
+    (top / "emptied").mkdir()
+    (top / "emptied" / "new").write_text("x")
+    (top / "changed" / "text").write_text("after, longer")
+    (top / "changed" / "mode").chmod(0o600)
+    (top / "changed" / "kind").unlink()
+    (top / "changed" / "kind").mkdir()
+    (top / "changed" / "kind" / "inner").write_text("x")
+    (top / "changed" / "link").unlink()
+    (top / "changed" / "link").symlink_to("b")
+    (top / "new a").mkdir()
+    (top / "new a" / "file").write_text("x")
+
+
+EXPECTED = """C changed|C changed/kind|A changed/kind/inner|C changed/link|C changed/mode|C changed/text
+C emptied|D emptied/file|A emptied/new|D gone|A new a|A new a/file"""
+
+
+def shown(found: list[tuple[str, bytes]]) -> list[str]:
+    return [f"{kind} {path.decode()}" for kind, path in found]
+
+
+def expected() -> list[str]:
+    return EXPECTED.replace("\n", "|").split("|")
+
+
+def test_two_trees(tmp_path: Path) -> None:
+    before, after = tree(tmp_path / "before"), tmp_path / "after"
+    subprocess.run(["cp", "-a", str(before), str(after)], check=True)
+    assert of_trees(str(before), str(after)) == []
+
+    change(after)
+
+    assert shown(of_trees(str(before), str(after))) == expected()
+
+
+@pytest.mark.linux
+@pytest.mark.needs("containers")
+def test_an_overlay_says_the_same(tmp_path: Path) -> None:
+    """Also where what is changed lies in another layer than the lowest, and is hidden by one between."""
+    lowest, middle, upper, work, merged = (tmp_path / name for name in ("lowest", "middle", "upper", "work", "merged"))
+    tree(lowest)
+    (lowest / "hidden").mkdir()
+    (lowest / "hidden" / "file").write_text("x")
+    for path in (middle, upper, work, merged):
+        path.mkdir()
+    os.mknod(middle / "hidden", stat.S_IFCHR, 0)
+    options = f"lowerdir={middle}:{lowest},upperdir={upper},workdir={work}"
+    script = f"mount -t overlay -o {options} none {merged} && exec sleep 600"
+    process = subprocess.Popen(["unshare", "-m", "sh", "-c", script])
+    try:
+        inside = Path(f"/proc/{process.pid}/root{merged}")
+        while not (inside / "kept").exists():
+            assert process.poll() is None
+        change(inside)
+        (inside / "hidden").mkdir()
+        assert shown(of_overlay([str(middle), str(lowest)], str(upper))) == sorted(
+            [*expected(), "A hidden"], key=lambda line: line[2:].encode()
+        )
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_what_zfs_says(tmp_path: Path) -> None:
+    """Escapes of what is no ASCII, a renamed directory with what is in it, the root itself, other mounts."""
+    (tmp_path / "new" / "sub").mkdir(parents=True)
+    (tmp_path / "new" / "sub" / "file").write_text("x")
+    top = os.fsencode(tmp_path)
+    lines = [b"M\t/\t" + top + b"/", b"+\tF\t" + top + b"/a\\0040\\0303\\0244", b"-\tF\t" + top + b"/old"]
+    lines += [b"M\t/\t" + top + b"/etc", b"R\t/\t" + top + b"/was\t" + top + b"/new", b"+\tF\t/elsewhere/x"]
+    lines += [b"+\t/\t" + top + b"/<xattrdir>/x"]
+
+    found = of_zfs(b"\n".join(lines) + b"\n", str(tmp_path))
+
+    assert [f"{kind} {path.decode()}" for kind, path in found] == [
+        *("A a ä", "C etc", "A new", "A new/sub", "A new/sub/file", "D old", "D was"),
+    ]
+
+
+def test_links_are_not_followed_and_depth_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "before").mkdir()
+    (tmp_path / "after" / "a" / "b" / "c").mkdir(parents=True)
+    (tmp_path / "after" / "link").symlink_to("/")
+
+    assert shown(of_trees(str(tmp_path / "before"), str(tmp_path / "after"))) == ["A a", "A a/b", "A a/b/c", "A link"]
+    monkeypatch.setattr(changes, "DEEPEST", 2)
+    with pytest.raises(StorageError, match="more than 2 levels"):
+        of_trees(str(tmp_path / "before"), str(tmp_path / "after"))
+    with pytest.raises(StorageError, match="cannot read"):
+        of_trees(str(tmp_path / "before"), str(tmp_path / "nowhere"))
