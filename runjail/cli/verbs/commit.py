@@ -11,7 +11,7 @@ from runjail.cli.container_image import ContainerImage
 from runjail.cli.context import Context
 from runjail.cli.image.options import KEY, REPORT
 from runjail.cli.image.session import ImageSession
-from runjail.container.kill import pause, resume
+from runjail.container.pause import pause, resume
 from runjail.container.status import status
 from runjail.errors import ImageNotFound, StorageError, UsageError
 from runjail.image import resolve
