@@ -6,11 +6,14 @@ attaches it (open_tree(2), move_mount(2), as runc has it since 1.2). Such a moun
 
 from __future__ import annotations
 
+import encodings.ascii
 import errno
 import os
 
 from runjail.errors import HostError, reason
-from runjail.host.linux import libc, libc_mounts, mapped_ids
+from runjail.host import reaper
+from runjail.host.linux import libc, libc_mounts, mapped_ids, proc, rights
+from runjail.host.linux import reaper as our_reaper
 from runjail.steps import Mount
 
 TYPE_CHECKING = False
@@ -22,14 +25,14 @@ if TYPE_CHECKING:
     from runjail.spec.model import IdMappings
     from runjail.steps import Step
 
-MODULES = ("cgroups", "join", "mounts", "network", "proc", "reaper", "rights", "root")  # besides those of steps
-OTHERS = ("runjail.host.reaper", "encodings.ascii")  # createContainer hooks have a reaper; files of /proc are ASCII
+# What is imported elsewhere only where it is used: for pods, errors, createContainer hooks, and files of /proc
+LOADED = (proc, rights, reaper, our_reaper, encodings.ascii)
 
 
 def load(performers: Sequence[str]) -> None:
     """Import what performs steps inside, modules of ours: Python's may lie where only the host's root reads them."""
-    for module in (*(f"runjail.host.linux.{own}" for own in (*performers, *MODULES)), *OTHERS):
-        __import__(module)
+    for module in performers:
+        __import__(f"runjail.host.linux.{module}")
 
 
 def open_trees(steps: Sequence[Step], propagation: str) -> dict[int, int]:
