@@ -24,6 +24,7 @@ from runjail.image.layers.whiteouts import Whiteouts
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 # What a system says about names and targets that no system can hold: the layer is wrong, not the host.
 _IMPOSSIBLE = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
+ORDINARY = "files of other users take root, or a user namespace that has them: podman unshare runjail ..."
 _DEVICES = {tar.CHARACTER: stat.S_IFCHR, tar.BLOCK_DEVICE: stat.S_IFBLK}
 
 
@@ -66,7 +67,8 @@ class Applier:
         except OSError as error:
             if error.errno in _IMPOSSIBLE:
                 raise Corrupt(f"entry {shown(path)} cannot exist: {reason(error)}") from error
-            raise StorageError(f"unpacking {shown(path)}: {reason(error)}") from error
+            hint = ORDINARY if error.errno == errno.EPERM and os.geteuid() else None
+            raise StorageError(f"unpacking {shown(path)}: {reason(error)}", hint) from error
         finally:
             self._tree.close()
 

@@ -343,3 +343,17 @@ def test_locked_directories_are_unlocked_and_locked_again(root: Path, monkeypatc
     unpack(root, archive(member(b"d/f")))
 
     assert libc.calls == [("chflagsat", b"d", 0x20000, 0x200)]
+
+
+def test_who_is_not_root_is_told_what_it_takes(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To give a file to somebody else (chown(2))."""
+
+    def refused(*_arguments: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "fchown", refused)
+    for user, hint in ((1000, apply.ORDINARY), (0, None)):
+        monkeypatch.setattr(os, "geteuid", lambda user=user: user)
+        with pytest.raises(StorageError, match="unpacking 'f': not allowed") as caught:
+            unpack(root, archive(member(b"f", uid=5)))
+        assert caught.value.hint == hint
