@@ -199,10 +199,12 @@ def enter(opened: Sequence[tuple[int, int]], mapped: Callable[[], None] = lambda
         ask("joining the user namespace", "setns(2)", libc.setns, user, libc.CLONE_NEWUSER)
     else:
         _make()
-    libc.prctl(libc.PR_SET_DUMPABLE, int(rootless))  # or an ordinary user's files in /proc are not its own
+    # Else the files in /proc of an ordinary user's process are not that user's. So far nobody is inside.
+    dumpable = int(rootless and user < 0)
+    libc.prctl(libc.PR_SET_DUMPABLE, dumpable)
     mapped()
     _become_root()
-    libc.prctl(libc.PR_SET_DUMPABLE, int(rootless and user < 0))  # until the root is entered; so far nobody is inside
+    libc.prctl(libc.PR_SET_DUMPABLE, dumpable)  # until the root is entered
     for descriptor, flag in later:
         ask("joining a namespace of the container", "setns(2)", libc.setns, descriptor, flag)
 
