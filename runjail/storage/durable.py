@@ -27,7 +27,7 @@ def sync_tree(path: str, libc: Any = None) -> None:
     """
     import ctypes
 
-    libc = libc or ctypes.CDLL(None, use_errno=True)
+    libc = libc or _libc()
     top = os.open(path, DIRECTORY)
     try:
         if hasattr(libc, "syncfs"):
@@ -39,6 +39,14 @@ def sync_tree(path: str, libc: Any = None) -> None:
             _sync_each(top)
     finally:
         os.close(top)
+
+
+def _libc(kept: list[Any] = []) -> Any:  # noqa: B006 - opened once: each is a circle of types that stays
+    import ctypes
+
+    if not kept:
+        kept.append(ctypes.CDLL(None, use_errno=True))
+    return kept[0]
 
 
 def _sync_each(top: int) -> None:

@@ -71,6 +71,7 @@ class Applier:
             raise StorageError(f"unpacking {shown(path)}: {reason(error)}", hint) from error
         finally:
             self._tree.close()
+            del self._tree, self._whiteouts, self._reader  # they know us: without a collector all of it would stay
 
     def warnings(self) -> tuple[str, ...]:
         """Return a line for each kind of thing that was left out."""
@@ -92,6 +93,7 @@ class Applier:
         self._count()
         parent, _, name = real.rpartition(b"/")
         self._whiteouts.mark(parent, name)
+        self._whiteouts.made(real)
 
     def _apply(self, entry: Entry) -> None:
         self._count()
@@ -149,6 +151,8 @@ class Applier:
             if not existed:
                 self._tree.remove(real, name)
                 os.mkdir(name, 0o700, dir_fd=self._tree.directory(real))
+        if not existed:
+            self._whiteouts.made(join(real, name))
         self._directory_attributes(join(real, name), entry, existed=existed)
 
     def _directory_attributes(self, real: bytes, entry: Entry, *, existed: bool) -> None:

@@ -1,7 +1,7 @@
 """Whiteouts: what a layer hides of the layers below it (image-spec, layer.md, Whiteouts).
 
 They never touch what their own layer has put there, before them or after, whatever the order of the archive. So what
-the layer puts is remembered, as names by directory.
+the layer puts is remembered, as names by directory; in a directory that it has made there is nothing else.
 """
 
 from __future__ import annotations
@@ -24,10 +24,16 @@ class Whiteouts:
         nothing_below = not os.listdir(tree.directory(b""))
         self._ours: dict[bytes, set[bytes]] | None = None if nothing_below else {}  # without lower layers: not needed
         self._cleared: set[bytes] = set()
+        self._new: set[bytes] = set()  # directories that this layer has made
+
+    def made(self, real: bytes) -> None:
+        """Remember a directory that this layer has made, and that is marked: nothing of layers below is in it."""
+        if self._ours is not None:
+            self._new.add(real)
 
     def mark(self, real: bytes, name: bytes) -> None:
         """Remember that this layer has put an entry into a directory, and so the directory too."""
-        if self._ours is None:
+        if self._ours is None or real in self._new:
             return
         names = self._ours.get(real)
         if names is None:
@@ -57,6 +63,8 @@ class Whiteouts:
         return True
 
     def _hide(self, real: bytes, name: bytes) -> None:
+        if real in self._new:
+            return
         try:
             if self._ours is None or name not in self._ours.get(real, ()):
                 self._tree.remove(real, name)
@@ -68,7 +76,7 @@ class Whiteouts:
             self._hide_all(join(real, name))
 
     def _hide_all(self, real: bytes) -> None:
-        if real in self._cleared:  # the first time it took everything from below away
+        if real in self._cleared or real in self._new:  # the first time it took everything from below away
             return
         self._cleared.add(real)
         for name in os.listdir(self._tree.directory(real)):
