@@ -70,6 +70,8 @@ TTY = flag("tty", "t", "give the program a terminal")
 INTERACTIVE = flag("interactive", "i", "keep standard input open (it always is)")
 ENV = values("env", "e", "NAME=VALUE", "add to the environment")
 ENV_FILE = values("env-file", "", "FILE", "add to the environment what this file has, a NAME=VALUE a line")
+PROCESS = (ENV, ENV_FILE, TTY, INTERACTIVE)  # of `run` and `exec`
+FILES = (PID_FILE, CONSOLE, PRESERVE)  # of whatever starts a program
 FORMAT = value("format", "f", "table|json", "form of the output")
 OS = value("os", "", "freebsd|linux", "for which system")
 

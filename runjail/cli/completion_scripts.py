@@ -18,15 +18,7 @@ NEW = ("create", "run", "plan")  # their ID is one that does not exist
 IDS, IMAGES = "runjail list -q 2>/dev/null", "runjail image ls -q 2>/dev/null"
 FILES = ("FILE", "DIR", "PATH", "SRC:")  # kinds of values that begin like this are paths
 
-BASH = """\
-# Completes command lines of runjail in bash. Other shells of this family read it and do nothing.
-[ -n "${BASH_VERSION-}" ] || return 0
-
-_runjail() {
-    local word="${COMP_WORDS[COMP_CWORD]}" previous="${COMP_WORDS[COMP_CWORD-1]}"
-    local command="" options="" words="" files="" skip="" each index
-    for ((index = 1; index < COMP_CWORD; index++)); do
-        each="${COMP_WORDS[index]}"
+PARSE = """\
         if [ -n "$skip" ]; then
             skip=""
             continue
@@ -45,7 +37,18 @@ _runjail() {
     esac
     case "$command $previous" in
 @VALUES@
-    esac
+    esac"""  # the rest of the loop over the words before the cursor, and what they mean: bash and zsh read it alike
+
+BASH = """\
+# Completes command lines of runjail in bash. Other shells of this family read it and do nothing.
+[ -n "${BASH_VERSION-}" ] || return 0
+
+_runjail() {
+    local word="${COMP_WORDS[COMP_CWORD]}" previous="${COMP_WORDS[COMP_CWORD-1]}"
+    local command="" options="" words="" files="" skip="" each index
+    for ((index = 1; index < COMP_CWORD; index++)); do
+        each="${COMP_WORDS[index]}"
+@PARSE@
     case "$word" in -*) words="$options" ;; esac
     COMPREPLY=($(compgen -W "$words" -- "$word"))
     [ -n "$files" ] && COMPREPLY+=($(compgen -f -- "$word"))
@@ -62,25 +65,7 @@ _runjail() {
     local -a options found
     for ((index = 2; index < CURRENT; index++)); do
         each="${words[index]}"
-        if [[ -n "$skip" ]]; then
-            skip=""
-            continue
-        fi
-        case "$each" in
-            @VALUED@) skip=1 ;;
-            -*) ;;
-            *)
-                command="${command:+$command }$each"
-                case "$command" in @GROUPS@) ;; *) break ;; esac
-                ;;
-        esac
-    done
-    case "$command" in
-@COMMANDS@
-    esac
-    case "$command $previous" in
-@VALUES@
-    esac
+@PARSE@
     if [[ "$PREFIX" == -* ]]; then
         _describe -o option options
     elif (( $#found )); then
@@ -180,7 +165,7 @@ def _value(option: Option) -> str | None:
 
 
 def _filled(template: str, commands: Sequence[str], values: Sequence[str]) -> str:
-    parts = {"@VALUED@": "|".join(_valued()), "@GROUPS@": "|".join(GROUPS)}
+    parts = {"@PARSE@": PARSE, "@VALUED@": "|".join(_valued()), "@GROUPS@": "|".join(GROUPS)}
     parts |= {"@COMMANDS@": "\n".join(commands), "@VALUES@": "\n".join(values)}
     for mark, text in parts.items():
         template = template.replace(mark, text)

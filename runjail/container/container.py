@@ -130,10 +130,13 @@ class Container:
     # -- files
 
     def open(self, name: str, flags: int) -> int:
-        """Open a file: below the locked directory, or by its path where this process never locked it."""
-        if self._directory < 0:
-            return os.open(f"{self.path}/{name}", flags | os.O_CLOEXEC, 0o600)
-        return os.open(name, flags | os.O_CLOEXEC, 0o600, dir_fd=self._directory)
+        """Open a file."""
+        path, within = self._at(name)
+        return os.open(path, flags | os.O_CLOEXEC, 0o600, dir_fd=within)
+
+    def _at(self, name: str) -> tuple[str, int | None]:
+        """Return where a file is: below the locked directory, or at its path where this process never locked it."""
+        return (f"{self.path}/{name}", None) if self._directory < 0 else (name, self._directory)
 
     def read(self, name: str) -> bytes:
         """Return a file's content. Raises HostError for one of another user, who could have any hook run by us."""
@@ -156,22 +159,18 @@ class Container:
 
     def has(self, name: str) -> bool:
         """Say whether a file is there."""
+        path, within = self._at(name)
         try:
-            if self._directory < 0:
-                os.stat(f"{self.path}/{name}")
-            else:
-                os.stat(name, dir_fd=self._directory)
+            os.stat(path, dir_fd=within)
         except OSError:
             return False
         return True
 
     def drop(self, name: str) -> None:
         """Remove a file; one that is gone already is success."""
+        path, within = self._at(name)
         try:
-            if self._directory < 0:
-                os.unlink(f"{self.path}/{name}")
-            else:
-                os.unlink(name, dir_fd=self._directory)
+            os.unlink(path, dir_fd=within)
         except FileNotFoundError:
             pass
 

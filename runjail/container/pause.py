@@ -12,11 +12,7 @@ from runjail.errors import WrongStatus
 def pause(container_id: str, runtime: Runtime) -> None:
     """Stop every process of a running container until `resume`."""
     with runtime.container(container_id) as container:
-        container.load()
-        _require(container, "running", "pause")
-        if container.state.nri_plugins:
-            _ask_plugins(container, "pause")
-            _require(container, "running", "pause")
+        _prepare(container, "running", "pause")
         os.close(container.open(PAUSED, os.O_CREAT | os.O_WRONLY))
         container.host.freeze(container.host_state)
 
@@ -24,24 +20,25 @@ def pause(container_id: str, runtime: Runtime) -> None:
 def resume(container_id: str, runtime: Runtime) -> None:
     """Let a paused container run again."""
     with runtime.container(container_id) as container:
-        container.load()
-        _require(container, "paused", "resume")
-        if container.state.nri_plugins:
-            _ask_plugins(container, "resume")
-            _require(container, "paused", "resume")
+        _prepare(container, "paused", "resume")
         thaw(container)
+
+
+def _prepare(container: Container, wanted: str, verb: str) -> None:
+    """Load a container that must have this status, also after its plugins were asked."""
+    container.load()
+    _require(container, wanted, verb)
+    if container.state.nri_plugins:
+        from runjail.container import nri
+
+        nri.invoke_plugins(verb, container)
+        _require(container, wanted, verb)
 
 
 def _require(container: Container, wanted: str, verb: str) -> None:
     now = status(container)
     if now != wanted:
         raise WrongStatus(f"cannot {verb} a container that is not {wanted}: {now}")
-
-
-def _ask_plugins(container: Container, state: str) -> None:
-    from runjail.container import nri
-
-    nri.invoke_plugins(state, container)
 
 
 def thaw(container: Container) -> None:

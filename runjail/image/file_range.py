@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import stat
 
+from runjail.errors import ImageError, reason
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +29,15 @@ class FileRange:
                 return
             yield block
             offset += len(block)
+
+    def read_out(self, offset: int, what: str) -> Iterator[bytes]:
+        """Yield the content from an offset on, and close the file. Raises ImageError: `what`, and the reason."""
+        try:
+            yield from self.blocks(offset)
+        except OSError as error:
+            raise ImageError(f"{what}: {reason(error)}") from error
+        finally:
+            self.close()
 
     def all(self, most: int) -> bytes:
         """Return up to `most` bytes, and close the file. Raises OSError."""

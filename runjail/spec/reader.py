@@ -7,7 +7,7 @@ they find and must cope with anything being absent.
 from __future__ import annotations
 
 from runjail.errors import InvalidConfig
-from runjail.spec.problems import json_path, order, quote
+from runjail.spec.problems import any_of, json_path, order, quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -88,6 +88,21 @@ class Reader:
         if not text.startswith("/") and self.has(key) and self.report.clean(*self.path, key):
             self.refuse(f"must be an absolute path, not {quote(text)}", key)
         return text
+
+    def word(self, key: str, known: tuple[str, ...]) -> str:
+        """Return a string that must be one of these."""
+        word = self.text(key)
+        if word not in known and self.report.clean(*self.path, key):
+            self.refuse(f"must be {any_of(known)}, not {quote(word)}", key)
+        return word
+
+    def words(self, key: str, known: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the strings of a list, each of which must be one of these."""
+        words = tuple(self.texts(key))
+        for index, word in words:
+            if word not in known:
+                self.refuse(f"{quote(word)} is not known", key, index)
+        return tuple(word for _, word in words)
 
     def _sound(self, text: str, *below: str | int) -> str:
         """Return the text, or report it and return "": C strings end at NUL, lone surrogates encode to nothing."""

@@ -62,10 +62,10 @@ def read_scheduler(section: Reader, target: Target) -> Scheduler | None:
         return None
     policies = JAIL_POLICIES if target.jails else POLICIES
     found = Scheduler(
-        policy=_word(section, "policy", policies),
+        policy=section.word("policy", policies),
         nice=section.number("nice") or 0,
         priority=section.number("priority") or 0,
-        flags=_words(section, "flags", () if target.jails else FLAGS),
+        flags=section.words("flags", () if target.jails else FLAGS),
         runtime=section.number("runtime") or 0,
         deadline=section.number("deadline") or 0,
         period=section.number("period") or 0,
@@ -97,7 +97,7 @@ def read_io_priority(section: Reader) -> tuple[str, int] | None:
     priority = section.number("priority") or 0
     if not 0 <= priority <= LAST_IO_PRIORITY:
         section.refuse(f"must be between 0 and {LAST_IO_PRIORITY}, not {priority}", "priority")
-    return _word(section, "class", IO_CLASSES), priority
+    return section.word("class", IO_CLASSES), priority
 
 
 def read_exec_cpus(section: Reader) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -111,12 +111,12 @@ def read_personality(section: Reader) -> str:
         return ""
     for index, _ in section.texts("flags"):
         section.refuse("is not supported: runtime-spec 1.3 has no flags", "flags", index)
-    return _word(section, "domain", DOMAINS)
+    return section.word("domain", DOMAINS)
 
 
 def read_memory_policy(section: Reader) -> MemoryPolicy:
     """Read and check linux.memoryPolicy (set_mempolicy(2)); one without a mode is refused, as by runc."""
-    mode, nodes = _word(section, "mode", MEMORY_MODES), read_list(section, "nodes")
+    mode, nodes = section.word("mode", MEMORY_MODES), read_list(section, "nodes")
     if mode in WITHOUT_NODES and nodes:
         section.refuse(f"{mode} takes no nodes, not {len(nodes)}", "nodes")
     elif (
@@ -126,7 +126,7 @@ def read_memory_policy(section: Reader) -> MemoryPolicy:
         and section.report.clean(*section.path)
     ):
         section.refuse(f"{mode} takes at least one node", "nodes")
-    return MemoryPolicy(mode, nodes, _words(section, "flags", MEMORY_FLAGS))
+    return MemoryPolicy(mode, nodes, section.words("flags", MEMORY_FLAGS))
 
 
 def read_list(section: Reader, key: str) -> tuple[int, ...]:
@@ -144,18 +144,3 @@ def read_list(section: Reader, key: str) -> tuple[int, ...]:
     if text and not pieces:
         section.refuse(f"must be a list such as 0-2,5, not {quote(text)}", key)
     return tuple(sorted(found))
-
-
-def _word(section: Reader, key: str, known: tuple[str, ...]) -> str:
-    word = section.text(key)
-    if word not in known and section.report.clean(*section.path, key):
-        section.refuse(f"must be {any_of(known)}, not {quote(word)}", key)
-    return word
-
-
-def _words(section: Reader, key: str, known: tuple[str, ...]) -> tuple[str, ...]:
-    words = tuple(section.texts(key))
-    for index, word in words:
-        if word not in known:
-            section.refuse(f"{quote(word)} is not known", key, index)
-    return tuple(word for _, word in words)

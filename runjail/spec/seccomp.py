@@ -6,7 +6,6 @@ See runtime-spec, config-linux.md, Seccomp.
 from __future__ import annotations
 
 from runjail.spec.model import Seccomp, SeccompRule
-from runjail.spec.problems import any_of, quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,8 +34,8 @@ def read_seccomp(seccomp: Reader) -> Seccomp | None:
     return Seccomp(
         default=_action(seccomp, "defaultAction"),
         default_errno=_errno(seccomp, "defaultErrnoRet"),
-        architectures=_words(seccomp, "architectures", ARCHITECTURES),
-        flags=_words(seccomp, "flags", FLAGS),
+        architectures=seccomp.words("architectures", ARCHITECTURES),
+        flags=seccomp.words("flags", FLAGS),
         rules=tuple(_rule(item) for item in seccomp.sections("syscalls")),
     )
 
@@ -54,11 +53,10 @@ def _rule(rule: Reader) -> SeccompRule:
 
 
 def _argument(argument: Reader) -> tuple[int, int, int, str]:
-    index, op = argument.number("index") or 0, argument.text("op")
+    index = argument.number("index") or 0
     if not 0 <= index <= LAST_ARGUMENT:
         argument.refuse(f"must be between 0 and {LAST_ARGUMENT}, not {index}", "index")
-    if op not in OPERATORS and argument.report.clean(*argument.path, "op"):
-        argument.refuse(f"must be {any_of(OPERATORS)}, not {quote(op)}", "op")
+    op = argument.word("op", OPERATORS)
     values = []
     for key in ("value", "valueTwo"):
         value = argument.number(key) or 0
@@ -69,12 +67,10 @@ def _argument(argument: Reader) -> tuple[int, int, int, str]:
 
 
 def _action(section: Reader, key: str) -> str:
-    word = section.text(key)
-    if word == NOTIFY:
-        section.refuse(f"{NOTIFY} is not supported", key)
-    elif word not in ACTIONS and section.report.clean(*section.path, key):
-        section.refuse(f"must be {any_of(ACTIONS)}, not {quote(word)}", key)
-    return word
+    if section.text(key) != NOTIFY:
+        return section.word(key, ACTIONS)
+    section.refuse(f"{NOTIFY} is not supported", key)
+    return NOTIFY
 
 
 def _errno(section: Reader, key: str) -> int | None:
@@ -82,11 +78,3 @@ def _errno(section: Reader, key: str) -> int | None:
     if value is not None and not 0 <= value <= LARGEST_ERRNO:
         section.refuse(f"must be between 0 and {LARGEST_ERRNO}, not {value}", key)
     return value
-
-
-def _words(section: Reader, key: str, known: tuple[str, ...]) -> tuple[str, ...]:
-    words = tuple(section.texts(key))
-    for index, word in words:
-        if word not in known:
-            section.refuse(f"{quote(word)} is not known", key, index)
-    return tuple(word for _, word in words)

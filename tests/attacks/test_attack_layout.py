@@ -4,7 +4,6 @@ What they lead to is the victim, a file of the host's; the image has to come out
 """
 
 import os
-import threading
 from pathlib import Path
 
 import pytest
@@ -14,9 +13,8 @@ from runjail.image.content.copy import copy_in, copy_out, parts
 from runjail.image.content.oci_layout import LayoutSink, LayoutSource
 from runjail.image.content.store import ContentStore
 from runjail.image.model import Descriptor
+from tests.support.attacks.soon import soon
 from tests.support.image.images import Layout, digest_of
-
-SOON = 20  # seconds
 
 
 class Image:
@@ -40,21 +38,9 @@ class Image:
 
     def export(self) -> None:
         """Export the image, which may take only so long."""
-        raised: list[BaseException | None] = []
-
-        def work() -> None:
-            try:
-                copy_out(self.content, "web", LayoutSink(str(self.target), "web"))
-                raised.append(None)
-            except ImageError as error:
-                raised.append(error)
-
-        thread = threading.Thread(target=work, daemon=True)
-        thread.start()
-        thread.join(SOON)
-        assert raised, f"still busy after {SOON} s"
-        if raised[0]:
-            raise raised[0]
+        raised = soon(lambda: copy_out(self.content, "web", LayoutSink(str(self.target), "web")))
+        if raised:
+            raise raised
 
     def check(self) -> None:
         """Look at the victim, and at what was exported."""

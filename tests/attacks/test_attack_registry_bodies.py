@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from runjail.errors import Corrupt, ImageError, RunjailError
+from runjail.errors import Corrupt, ImageError
 from runjail.image import media_types
 from runjail.image.content.copy import copy_in, parts
 from runjail.image.content.store import ContentStore
 from runjail.image.model import Descriptor
+from tests.support.attacks.soon import SOON, soon
 from tests.support.image.registry_server import Fake, Handler, described, digest_of
 
 pytest.importorskip("urllib3", reason="needs urllib3")
@@ -27,7 +28,6 @@ from tests.support.image.registry_client import Client, put
 pytestmark = pytest.mark.needs("loopback")
 
 CONTENT = bytes(range(256)) * 64
-SOON = 20  # seconds: far more than the time-outs, far less than what they are there to end
 
 
 @pytest.fixture
@@ -43,24 +43,6 @@ def over() -> Iterator[threading.Event]:
     event = threading.Event()
     yield event
     event.set()
-
-
-def soon(work: Callable[[], object]) -> BaseException | None:
-    """Do something that may take only so long, and return what it raised. A thread that hangs is left behind."""
-    caught: list[BaseException | None] = []
-
-    def attempt() -> None:
-        try:
-            work()
-            caught.append(None)
-        except RunjailError as error:
-            caught.append(error)
-
-    thread = threading.Thread(target=attempt, daemon=True)
-    thread.start()
-    thread.join(SOON)
-    assert caught, f"still busy after {SOON} s"
-    return caught[0]
 
 
 def flood(over: threading.Event, start: bytes, more: bytes, pause: float = 0.0) -> Callable[[Handler], None]:

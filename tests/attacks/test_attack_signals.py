@@ -152,19 +152,10 @@ def test_signals_without_end(victim: Victim) -> None:
     command = [victim.runjail.program, "--root", str(victim.runjail.root), "create", "-b", str(victim.life.path), "c"]
     codes = []
     for delay in range(12):
-        with open(victim.life.path / "said", "wb") as said:
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env={})
-            time.sleep(0.02 + delay * 0.01)
-            for which in itertools.cycle(SIGNALS):
-                process.send_signal(which)
-                if process.poll() is not None:
-                    break
-                time.sleep(0.002)
-        what = f"{delay}: {process.returncode} {victim.said()}"
-        codes.append(process.returncode)
-        assert "Traceback" not in what and "internal error" not in what, what
-        if process.returncode:  # 143 and the like, or ended by the signal before anything was begun
-            assert process.returncode in {number for each in SIGNALS for number in (128 + each, -each)}, what
+        code = signalled(victim, command, 0.02 + delay * 0.01, every=0.002)
+        what = f"{delay}: {code} {victim.said()}"
+        codes.append(code)
+        if code:  # 143 and the like, or ended by the signal before anything was begun
             nothing(victim, what)
         else:
             victim.nothing_is_left(what)
@@ -207,6 +198,11 @@ def names(store: Path) -> set[str]:
 def interrupted(victim: Victim, delay: float, *words: str) -> int:
     """Start a verb and send it signals from `delay` seconds on until it ends. Returns its exit code."""
     command = [victim.runjail.program, "--root", str(victim.runjail.root), *words]
+    return signalled(victim, command, delay, every=0.005)
+
+
+def signalled(victim: Victim, command: list[str], delay: float, every: float) -> int:
+    """Start a command and send it signals, from `delay` seconds on until it ends. Returns its exit code."""
     with open(victim.life.path / "said", "wb") as said:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env={"PATH": PATH})
         time.sleep(delay)
@@ -214,11 +210,10 @@ def interrupted(victim: Victim, delay: float, *words: str) -> int:
             process.send_signal(which)
             if process.poll() is not None:
                 break
-            time.sleep(0.005)
-    what = f"{words}, from {delay} s on: {process.returncode} {victim.said()}"
+            time.sleep(every)
+    what = f"{command}, from {delay} s on: {process.returncode} {victim.said()}"
     assert "Traceback" not in what and "internal error" not in what, what
-    allowed = {number for each in SIGNALS for number in (128 + each, -each)}
-    assert process.returncode in allowed | {0}, what
+    assert process.returncode in {0} | {number for each in SIGNALS for number in (128 + each, -each)}, what
     return process.returncode
 
 

@@ -238,13 +238,18 @@ def test_a_hook_may_delete_its_container(life: Life) -> None:
     life.gone()
 
 
+def replaces_with(other: Life) -> Any:
+    """Return a hook that deletes the container and creates another one under its id."""
+    program = f"{other.runjail.program} --root {other.runjail.root}"
+    bundle = other.bundle.write("/bin/sleep", "600")
+    create = f"{program} create -b {bundle} c </dev/null >/dev/null 2>&1"
+    return shell(f"{program} delete --force c; {create}", timeout=10)
+
+
 def test_a_hook_may_replace_its_container(life: Life, make_bundle: Any) -> None:
     """Deleted and created anew under the same id while create runs a hook: the new one is not touched by the old."""
     other = Life(life.runjail, make_bundle("other"))
-    program = f"{life.runjail.program} --root {life.runjail.root}"
-    bundle = other.bundle.write("/bin/sleep", "600")
-    script = f"{program} delete --force c; {program} create -b {bundle} c </dev/null >/dev/null 2>&1"
-    life.bundle.config["hooks"] = {"createRuntime": [shell(script, timeout=10)]}
+    life.bundle.config["hooks"] = {"createRuntime": [replaces_with(other)]}
     result = life.runjail("create", "-b", life.bundle.write("/bin/sleep", "600"), "c", timeout=20)
 
     assert result.returncode == 1
@@ -256,10 +261,7 @@ def test_a_hook_may_replace_its_container(life: Life, make_bundle: Any) -> None:
 def test_a_poststop_hook_may_create_the_same_id(life: Life, make_bundle: Any) -> None:
     """delete removes the container it deleted, not the one that has its name by now."""
     other = Life(life.runjail, make_bundle("other"))
-    program = f"{life.runjail.program} --root {life.runjail.root}"
-    bundle = other.bundle.write("/bin/sleep", "600")
-    script = f"{program} delete -f c; {program} create -b {bundle} c </dev/null >/dev/null 2>&1"
-    life.bundle.config["hooks"] = {"poststop": [shell(script, timeout=10)]}
+    life.bundle.config["hooks"] = {"poststop": [replaces_with(other)]}
     life.start("/bin/sleep", "600")
     life.runjail("delete", "-f", "c", timeout=20)
 

@@ -11,21 +11,24 @@ from typing import Any
 
 import pytest
 
+from tests.support.image.oci import CONFIGURATION
 from tests.support.leftovers import Leftovers
-from tests.support.peers.commands import PATH, RUNJAIL, Finished, Tidiness, call, eventually, finish, on_terminal, start
+from tests.support.peers.commands import (
+    PATH,
+    RUNJAIL,
+    Finished,
+    Tidiness,
+    call,
+    eventually,
+    finish,
+    on_terminal,
+    start,
+)
+from tests.support.peers.shims import CANNOT_RUN
 
 pytestmark = [pytest.mark.peers("containerd", "ctr", "containerd-shim-runc-v2"), pytest.mark.linux]
 
 RUNTIME = "--runc-binary {program} --runc-root {state}"
-CONFIGURATION = """\
-version = 2
-root = "{0}/root"
-state = "{0}/state"
-disabled_plugins = ["io.containerd.grpc.v1.cri"]
-
-[grpc]
-  address = "{0}/containerd.sock"
-"""
 
 
 class Containerd:
@@ -180,14 +183,7 @@ def test_terminal(ctr: Containerd) -> None:
     assert "got hello" in done.lines
 
 
-@pytest.mark.parametrize(
-    ("program", "reason"),
-    [
-        ("/nope", 'exec: "/nope": stat /nope: no such file or directory'),
-        ("nope", 'exec: "nope": executable file not found in $PATH'),
-        ("/etc/passwd", 'exec: "/etc/passwd": permission denied'),
-    ],
-)
+@pytest.mark.parametrize(("program", "reason"), CANNOT_RUN)
 def test_a_program_that_cannot_run(ctr: Containerd, program: str, reason: str) -> None:
     """The shim reads the reason from our JSON log: it has no other source."""
     done = ctr.run("web", program)

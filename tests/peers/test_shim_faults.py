@@ -107,9 +107,7 @@ def test_the_shim_during_exec(ctr: Containerd) -> None:
 
 
 def test_the_shim_during_delete(ctr: Containerd) -> None:
-    ctr.ok(*hooked(ctr, "poststop"))
-    ctr.ok("task", "kill", "--signal", "KILL", "web")
-    ctr.stopped("web")
+    stopped_with_hook(ctr)
     with start([*ctr.command, "task", "delete", "web"], ctr.env) as deleting:
         eventually((ctr.directory / "hook").exists, "the hook runs")
         kill(ctr.shim_pid("web"))
@@ -189,27 +187,29 @@ def test_both_while_containers_run(ctr: Containerd) -> None:
 
 
 def test_both_during_create(ctr: Containerd) -> None:
-    with start([*ctr.command, *hooked(ctr, "createRuntime")], ctr.env) as creating:
-        eventually((ctr.directory / "hook").exists, "the hook runs")
-        shim = ctr.shim_pid("web")
-        ctr.end(signal.SIGKILL)
-        kill(shim)
-        creating.communicate(timeout=120)
-    ctr.start()
-    ctr("task", "delete", "--force", "web")
-    gone(ctr, "web")
+    both_end_during(ctr, *hooked(ctr, "createRuntime"))
 
 
 def test_both_during_delete(ctr: Containerd) -> None:
+    stopped_with_hook(ctr)
+    both_end_during(ctr, "task", "delete", "web")
+
+
+def stopped_with_hook(ctr: Containerd) -> None:
+    """Make a container whose program has ended, and whose hook is in the way of its deletion."""
     ctr.ok(*hooked(ctr, "poststop"))
     ctr.ok("task", "kill", "--signal", "KILL", "web")
     ctr.stopped("web")
-    with start([*ctr.command, "task", "delete", "web"], ctr.env) as deleting:
+
+
+def both_end_during(ctr: Containerd, *words: str) -> None:
+    """Kill containerd and the shim while a hook of the container keeps this command waiting; then clean up."""
+    with start([*ctr.command, *words], ctr.env) as running:
         eventually((ctr.directory / "hook").exists, "the hook runs")
         shim = ctr.shim_pid("web")
         ctr.end(signal.SIGKILL)
         kill(shim)
-        deleting.communicate(timeout=120)
+        running.communicate(timeout=120)
     ctr.start()
     ctr("task", "delete", "--force", "web")
     gone(ctr, "web")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.support.peers.commands import RUNJAIL, call, eventually, finish, on_terminal, processes_naming, start
-from tests.support.peers.shims import RUNTIME, SHIM, Containerd
+from tests.support.peers.shims import CANNOT_RUN, RUNTIME, SHIM, Containerd
 
 FIFO_BYTES = 65536  # pipe(7)
 pytestmark = [pytest.mark.peers("containerd", "ctr"), pytest.mark.linux]
@@ -92,14 +92,7 @@ def test_much_output_on_a_terminal(ctr: Containerd) -> None:
     assert ("runjail\n" * 20000 + "last\n").startswith(shown)
 
 
-@pytest.mark.parametrize(
-    ("program", "reason"),
-    [
-        ("/nope", 'exec: "/nope": stat /nope: no such file or directory'),
-        ("nope", 'exec: "nope": executable file not found in $PATH'),
-        ("/etc/passwd", 'exec: "/etc/passwd": permission denied'),
-    ],
-)
+@pytest.mark.parametrize(("program", "reason"), CANNOT_RUN)
 def test_a_program_that_cannot_run(ctr: Containerd, program: str, reason: str) -> None:
     done = ctr.run("--rm web", program)
 

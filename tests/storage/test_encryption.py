@@ -8,9 +8,7 @@ import pytest
 
 from runjail.errors import StorageError
 from runjail.storage.base import LayerKey
-from runjail.storage.zfs import ZfsStore
-from runjail.storage.zfs_open import open_at as open_zfs
-from tests.support.storage.fake_zfs import FakeZfs
+from tests.support.storage.fake_zfs import FakeZfs, opened
 from tests.support.storage.layers import A, B, add
 
 SEAL = LayerKey("c0ffee", bytes(range(32)))
@@ -19,29 +17,14 @@ ROOT = "tank/store/sealed/c0ffee"
 LAYER = f"{ROOT}/{'a' * 64}"
 
 
-@pytest.fixture
-def zfs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeZfs:
-    fake = FakeZfs(str(tmp_path / "tank"))
-    monkeypatch.setattr("runjail.storage.zfs_datasets.os.path.ismount", fake.is_mounted)
-    return fake
-
-
-def opened(zfs: FakeZfs) -> ZfsStore:
-    store = open_zfs("tank/store", default="/var/db/runjail", warn=pytest.fail, zfs=zfs.cli())
-    store._load = None  # whatever libzfs_core this machine has knows nothing of the fake
-    zfs.calls.clear()
-    zfs.inputs.clear()
-    return store
-
-
-def test_a_sealed_layer_is_made_by_these_commands(zfs: FakeZfs) -> None:
+def test_a_sealed_layer_is_made_by_these_commands(fake_zfs: FakeZfs) -> None:
     """Those of zfs-create(8), zfs-load-key(8), zfs-mount(8) and zfs-snapshot(8) of OpenZFS 2.4."""
-    add(opened(zfs), A, {"a": "a"}, seal=SEAL)
+    add(opened(fake_zfs), A, {"a": "a"}, seal=SEAL)
 
     get = "zfs get -Hp -o name,property,value"
     kept = "org.runjail:chain,org.runjail:seal,mounted"
     parent = "-o canmount=off -o atime=off -o com.sun:auto-snapshot=false"
-    assert zfs.calls == [
+    assert fake_zfs.calls == [
         f"zfs get -Hp -r -o name,property,value {kept} {LAYER}",
         f"{get} type {ROOT}",
         "zpool get -H -o value feature@encryption tank",
@@ -59,35 +42,35 @@ def test_a_sealed_layer_is_made_by_these_commands(zfs: FakeZfs) -> None:
     ]
 
 
-def test_the_key_goes_to_standard_input_and_nowhere_else(zfs: FakeZfs, tmp_path: Path) -> None:
-    store = opened(zfs)
+def test_the_key_goes_to_standard_input_and_nowhere_else(fake_zfs: FakeZfs, tmp_path: Path) -> None:
+    store = opened(fake_zfs)
     add(store, A, {"a": "a"}, seal=SEAL)
     store.create_rootfs("web", A, seal=SEAL)
 
-    wanted = {shlex.split(call)[1] for call, given in zip(zfs.calls, zfs.inputs, strict=True) if given}
+    wanted = {shlex.split(call)[1] for call, given in zip(fake_zfs.calls, fake_zfs.inputs, strict=True) if given}
     assert wanted == {"create", "load-key"}
-    assert set(zfs.inputs) == {b"", SEAL.key}
+    assert set(fake_zfs.inputs) == {b"", SEAL.key}
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and SEAL.key in path.read_bytes()]
-    assert SEAL.key.hex() not in f"{SEAL!r} {zfs.calls}"
+    assert SEAL.key.hex() not in f"{SEAL!r} {fake_zfs.calls}"
 
 
-def test_a_root_has_the_key_while_it_exists(zfs: FakeZfs) -> None:
-    store = opened(zfs)
+def test_a_root_has_the_key_while_it_exists(fake_zfs: FakeZfs) -> None:
+    store = opened(fake_zfs)
     add(store, A, {"a": "a"}, seal=SEAL)
-    assert zfs.shown(ROOT)["keystatus"] == "unavailable"
+    assert fake_zfs.shown(ROOT)["keystatus"] == "unavailable"
     for name in ("one", "two"):
         store.create_rootfs(name, A, seal=SEAL)
-    assert zfs.shown("tank/store/containers/one")["encryption"] == "aes-256-gcm"
+    assert fake_zfs.shown("tank/store/containers/one")["encryption"] == "aes-256-gcm"
     store.remove_root("one")
-    assert zfs.shown(ROOT)["keystatus"] == "available", "another root needs it"
+    assert fake_zfs.shown(ROOT)["keystatus"] == "available", "another root needs it"
     store.remove_root("two")
 
-    assert zfs.shown(ROOT)["keystatus"] == "unavailable"
+    assert fake_zfs.shown(ROOT)["keystatus"] == "unavailable"
     assert store.layers()[0].seal == "c0ffee"
 
 
-def test_sealed_and_open_layers_are_apart(zfs: FakeZfs) -> None:
-    store = opened(zfs)
+def test_sealed_and_open_layers_are_apart(fake_zfs: FakeZfs) -> None:
+    store = opened(fake_zfs)
     add(store, A, {"a": "a"})
 
     assert not store.has_layer(A, SEAL)
@@ -100,24 +83,24 @@ def test_sealed_and_open_layers_are_apart(zfs: FakeZfs) -> None:
 
 
 @pytest.mark.parametrize("loaded", [False, True])
-def test_another_key_opens_nothing(zfs: FakeZfs, loaded: bool) -> None:
-    store = opened(zfs)
+def test_another_key_opens_nothing(fake_zfs: FakeZfs, loaded: bool) -> None:
+    store = opened(fake_zfs)
     add(store, A, {"a": "a"}, seal=SEAL)
     if loaded:
         store.create_rootfs("mine", A, seal=SEAL)
-    before = sorted(zfs.sets)
+    before = sorted(fake_zfs.sets)
     for call in (lambda: store.create_rootfs("web", A, seal=WRONG), lambda: store.draft(B, A, WRONG)):
         with pytest.raises(StorageError, match="Incorrect key"):
             call()
 
-    assert sorted(zfs.sets) == before
-    assert os.listdir(Path(zfs.home, "store/locks/root")) == []
+    assert sorted(fake_zfs.sets) == before
+    assert os.listdir(Path(fake_zfs.home, "store/locks/root")) == []
 
 
-def test_a_key_that_another_process_loaded_is_checked(zfs: FakeZfs) -> None:
-    store = opened(zfs)
+def test_a_key_that_another_process_loaded_is_checked(fake_zfs: FakeZfs) -> None:
+    store = opened(fake_zfs)
     add(store, A, {"a": "a"}, seal=SEAL)
-    zfs.failing["load-key"] = [f"Key load error: Key already loaded for '{ROOT}'."]
+    fake_zfs.failing["load-key"] = [f"Key load error: Key already loaded for '{ROOT}'."]
     with pytest.raises(StorageError, match="Incorrect key"):
         store.create_rootfs("web", A, seal=WRONG)
 
@@ -125,22 +108,22 @@ def test_a_key_that_another_process_loaded_is_checked(zfs: FakeZfs) -> None:
 @pytest.mark.parametrize(
     ("state", "hint"), [("disabled", "zpool set feature@encryption=enabled tank"), ("", "OpenZFS")]
 )
-def test_pools_that_cannot_encrypt_are_refused(zfs: FakeZfs, state: str, hint: str) -> None:
-    store = opened(zfs)
-    zfs.encryption = state
-    before = sorted(zfs.sets)
+def test_pools_that_cannot_encrypt_are_refused(fake_zfs: FakeZfs, state: str, hint: str) -> None:
+    store = opened(fake_zfs)
+    fake_zfs.encryption = state
+    before = sorted(fake_zfs.sets)
     with pytest.raises(StorageError, match="cannot encrypt") as caught:
         store.draft(A, None, SEAL)
 
     assert hint in str(caught.value.hint)
-    assert sorted(zfs.sets) == before
+    assert sorted(fake_zfs.sets) == before
 
 
-def test_what_should_be_encrypted_and_is_not_is_refused(zfs: FakeZfs) -> None:
+def test_what_should_be_encrypted_and_is_not_is_refused(fake_zfs: FakeZfs) -> None:
     """OpenZFS clones an open snapshot below an encryption root without a word, and the clone is open."""
-    store = opened(zfs)
+    store = opened(fake_zfs)
     add(store, A, {"a": "a"}, seal=SEAL)
-    del zfs.sets[LAYER + "@ready"]["encryptionroot"]
+    del fake_zfs.sets[LAYER + "@ready"]["encryptionroot"]
     with pytest.raises(StorageError, match="not encrypted"):
         store.create_rootfs("web", A, seal=SEAL)
     with pytest.raises(StorageError, match="not encrypted"):
@@ -148,39 +131,39 @@ def test_what_should_be_encrypted_and_is_not_is_refused(zfs: FakeZfs) -> None:
 
     assert store.roots() == []
     assert store.sweep() == []
-    assert f"{ROOT}/{'b' * 64}" not in zfs.sets
+    assert f"{ROOT}/{'b' * 64}" not in fake_zfs.sets
 
 
 @pytest.mark.parametrize("how", ["remove_layer", "sweep"])
-def test_a_seal_goes_with_its_last_layer(zfs: FakeZfs, how: str) -> None:
-    store = opened(zfs)
+def test_a_seal_goes_with_its_last_layer(fake_zfs: FakeZfs, how: str) -> None:
+    store = opened(fake_zfs)
     add(store, A, {"a": "a"}, seal=SEAL)
     if how == "remove_layer":
         store.remove_layer(store.layers()[0])
     else:
-        del zfs.sets[LAYER + "@ready"]
+        del fake_zfs.sets[LAYER + "@ready"]
         assert store.sweep() == [LAYER]
 
-    assert ROOT not in zfs.sets
+    assert ROOT not in fake_zfs.sets
     assert store.layers() == []
 
 
-def test_sweep_forgets_keys(zfs: FakeZfs) -> None:
-    store = opened(zfs)
+def test_sweep_forgets_keys(fake_zfs: FakeZfs) -> None:
+    store = opened(fake_zfs)
     add(store, A, {"a": "a"}, seal=SEAL)
-    zfs.sets[ROOT]["loaded"] = "yes"
+    fake_zfs.sets[ROOT]["loaded"] = "yes"
     assert store.sweep() == []
 
-    assert zfs.shown(ROOT)["keystatus"] == "unavailable"
+    assert fake_zfs.shown(ROOT)["keystatus"] == "unavailable"
 
 
 @pytest.mark.parametrize("seal", [LayerKey("c0ffee", b"short"), LayerKey("../x", bytes(32)), LayerKey("", bytes(32))])
-def test_other_seals_are_refused(zfs: FakeZfs, seal: LayerKey) -> None:
-    store = opened(zfs)
+def test_other_seals_are_refused(fake_zfs: FakeZfs, seal: LayerKey) -> None:
+    store = opened(fake_zfs)
     with pytest.raises(StorageError):
         store.draft(A, None, seal)
 
-    assert zfs.calls == []
+    assert fake_zfs.calls == []
 
 
 def test_directories_seal_nothing(tmp_path: Path) -> None:

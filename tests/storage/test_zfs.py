@@ -14,7 +14,7 @@ from runjail.storage.base import Store
 from runjail.storage.open import open_store
 from runjail.storage.zfs_open import decide
 from runjail.storage.zfs_open import open_at as open_zfs
-from tests.support.storage.fake_zfs import FakeZfs
+from tests.support.storage.fake_zfs import FakeZfs, opened
 from tests.support.storage.layers import A, B, add, names
 from tests.support.zfs_pool import zfs
 
@@ -184,20 +184,6 @@ def test_all_layers_take_one_command(real: Store, dataset: str) -> None:
 # A zfs(8) that fails ---------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeZfs:
-    made = FakeZfs(str(tmp_path / "tank"))
-    monkeypatch.setattr("runjail.storage.zfs_datasets.os.path.ismount", made.is_mounted)
-    return made
-
-
-def opened(fake: FakeZfs) -> Store:
-    store = open_zfs("tank/store", default="", warn=pytest.fail, zfs=fake.cli())
-    store._load = None
-    fake.calls.clear()
-    return store
-
-
 FAILING = [
     ("create", "cannot create 'x': out of space"),
     ("mount", "cannot mount 'x': no such device"),
@@ -208,81 +194,81 @@ FAILING = [
 
 
 @pytest.mark.parametrize(("verb", "message"), FAILING)
-def test_a_layer_that_fails_leaves_nothing(fake: FakeZfs, verb: str, message: str) -> None:
-    store = opened(fake)
-    before = sorted(fake.sets)
-    fake.failing[verb] = [message]
+def test_a_layer_that_fails_leaves_nothing(fake_zfs: FakeZfs, verb: str, message: str) -> None:
+    store = opened(fake_zfs)
+    before = sorted(fake_zfs.sets)
+    fake_zfs.failing[verb] = [message]
     with pytest.raises(StorageError) as caught:
         add(store, A)
 
     assert message.partition(": ")[2].replace("permission denied", "access refused") in str(caught.value)
-    assert sorted(fake.sets) == before
-    assert names_of_locks(fake) == []
+    assert sorted(fake_zfs.sets) == before
+    assert names_of_locks(fake_zfs) == []
     add(store, A)
 
 
 @pytest.mark.parametrize(("verb", "message"), [("clone", "out of space"), ("mount", "no such device")])
-def test_a_root_that_fails_leaves_nothing(fake: FakeZfs, verb: str, message: str) -> None:
-    store = opened(fake)
+def test_a_root_that_fails_leaves_nothing(fake_zfs: FakeZfs, verb: str, message: str) -> None:
+    store = opened(fake_zfs)
     add(store, A)
-    before = sorted(fake.sets)
-    fake.failing[verb] = [f"cannot {verb} 'x': {message}"]
+    before = sorted(fake_zfs.sets)
+    fake_zfs.failing[verb] = [f"cannot {verb} 'x': {message}"]
     with pytest.raises(StorageError, match=message):
         store.create_rootfs("web", A)
 
-    assert sorted(fake.sets) == before
-    assert names_of_locks(fake) == []
+    assert sorted(fake_zfs.sets) == before
+    assert names_of_locks(fake_zfs) == []
 
 
-def names_of_locks(fake: FakeZfs) -> list[str]:
-    return [name for _top, _dirs, files in os.walk(f"{fake.home}/store/locks") for name in files]
+def names_of_locks(fake_zfs: FakeZfs) -> list[str]:
+    return [name for _top, _dirs, files in os.walk(f"{fake_zfs.home}/store/locks") for name in files]
 
 
 @pytest.mark.parametrize(
     "message",
     ["cannot unmount '/x': pool or dataset is busy", "umount: /x: target is busy.\ncannot unmount '/x': umount failed"],
 )
-def test_busy_is_tried_again(fake: FakeZfs, message: str) -> None:
+def test_busy_is_tried_again(fake_zfs: FakeZfs, message: str) -> None:
     """The words of FreeBSD and of zfs-fuse."""
-    store = opened(fake)
+    store = opened(fake_zfs)
     add(store, A)
     store.create_rootfs("web", A)
-    fake.failing["unmount"] = [message] * 3
-    fake.failing["destroy"] = ["cannot destroy 'x': dataset is busy"] * 2
+    fake_zfs.failing["unmount"] = [message] * 3
+    fake_zfs.failing["destroy"] = ["cannot destroy 'x': dataset is busy"] * 2
     store.remove_root("web")
 
     assert store.roots() == []
 
 
-def test_an_undo_that_fails_is_done_by_sweep(fake: FakeZfs) -> None:
-    store = opened(fake)
+def test_an_undo_that_fails_is_done_by_sweep(fake_zfs: FakeZfs) -> None:
+    store = opened(fake_zfs)
     add(store, A)
-    fake.failing = {"mount": ["cannot mount 'x': no"], "destroy": ["cannot destroy 'x': I/O error"]}
+    fake_zfs.failing = {"mount": ["cannot mount 'x': no"], "destroy": ["cannot destroy 'x': I/O error"]}
     with pytest.raises(StorageError):
         store.create_rootfs("web", A)
-    assert "tank/store/containers/web" in fake.sets
+    assert "tank/store/containers/web" in fake_zfs.sets
 
     assert store.sweep() == ["tank/store/containers/web"]
-    assert names_of_locks(fake) == []
+    assert names_of_locks(fake_zfs) == []
 
 
-def test_no_error_reads_like_a_missing_program(fake: FakeZfs) -> None:
+def test_no_error_reads_like_a_missing_program(fake_zfs: FakeZfs) -> None:
     """podman would take these words for a verdict on the container's program."""
-    store = opened(fake)
+    store = opened(fake_zfs)
     for said in (
         "internal error: Permission denied",
         "cannot create 'x': permission denied",
         "connect: No such file or directory",
     ):
-        fake.failing["get"] = [said]
+        fake_zfs.failing["get"] = [said]
         with pytest.raises(StorageError) as caught:
             store.layers()
         text = str(caught.value).lower()
         assert not any(words in text for words in ("permission denied", "no such file", "not permitted"))
 
 
-def test_commands_never_destroy_more_than_one_thing(fake: FakeZfs) -> None:
-    store = opened(fake)
+def test_commands_never_destroy_more_than_one_thing(fake_zfs: FakeZfs) -> None:
+    store = opened(fake_zfs)
     add(store, A)
     add(store, B, parent=A)
     store.create_rootfs("web", B)
@@ -290,25 +276,25 @@ def test_commands_never_destroy_more_than_one_thing(fake: FakeZfs) -> None:
     for layer in store.layers()[::-1]:
         store.remove_layer(layer)
 
-    destroyed = [call for call in fake.calls if call.startswith("zfs destroy")]
+    destroyed = [call for call in fake_zfs.calls if call.startswith("zfs destroy")]
     assert len(destroyed) == 5
     assert all(len(call.split()) == 3 for call in destroyed), "an option is in it"
-    assert not [call for call in fake.calls if " -f" in call]
+    assert not [call for call in fake_zfs.calls if " -f" in call]
 
 
 @pytest.mark.parametrize("name", ["", "-r", "tank/../x", "tank//x", "tank/x@y", "tank/x y\n", "tank/%", "t" * 200])
-def test_other_datasets_are_refused(fake: FakeZfs, name: str) -> None:
-    fake.calls.clear()
+def test_other_datasets_are_refused(fake_zfs: FakeZfs, name: str) -> None:
+    fake_zfs.calls.clear()
     with pytest.raises(StorageError):
-        open_zfs(name, default="", warn=pytest.fail, zfs=fake.cli())
+        open_zfs(name, default="", warn=pytest.fail, zfs=fake_zfs.cli())
 
-    assert fake.calls == []
+    assert fake_zfs.calls == []
 
 
-def test_a_volume_is_no_store(fake: FakeZfs) -> None:
-    fake.sets["tank/store"] = {"type": "volume", "mounted": "-"}
+def test_a_volume_is_no_store(fake_zfs: FakeZfs) -> None:
+    fake_zfs.sets["tank/store"] = {"type": "volume", "mounted": "-"}
     with pytest.raises(StorageError, match="is a volume"):
-        opened(fake)
+        opened(fake_zfs)
 
 
 # Where a store is ------------------------------------------------------------------------------------------------

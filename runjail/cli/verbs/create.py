@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from runjail.cli.args import BUNDLE, CONSOLE, PID_FILE, PRESERVE, Args, flag, ignored
+from runjail.cli.args import BUNDLE, FILES, Args, flag, ignored
 from runjail.cli.context import Context
 
 TYPE_CHECKING = False
@@ -18,9 +18,7 @@ HELP = "create a container whose program waits for start"
 ARGS = ("ID",)
 OPTIONS = (
     BUNDLE,
-    PID_FILE,
-    CONSOLE,
-    PRESERVE,
+    *FILES,
     ignored("no-pivot"),
     flag("no-new-keyring", "", "on Linux: processes keep the session keyring of who starts them"),
     ignored("pidfd-socket", "X"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from runjail.cli.args import DETACH, ENV, ENV_FILE, INTERACTIVE, TTY, Args, flag, ignored, size, value, values
+from runjail.cli.args import DETACH, PROCESS, Args, flag, ignored, size, value, values
 from runjail.cli.context import Context
 from runjail.cli.run_options import OPTIONS as IMAGE_OPTIONS
 from runjail.cli.verbs import create
@@ -26,10 +26,7 @@ OPTIONS = (
     DETACH,
     flag("keep", "", "keep the container when its program ends"),
     flag("rm", "", "delete the container when its program ends (the default in the foreground)"),
-    TTY,
-    INTERACTIVE,
-    ENV,
-    ENV_FILE,
+    *PROCESS,
     values("volume", "v", "SRC:DST[:ro]", "mount a directory or file of the host"),
     value("image", "", "REF", "run this image instead of a bundle"),
     values("key", "", "FILE[:pass=…|:file=…|:fd=N]", _KEY, image_only=True),

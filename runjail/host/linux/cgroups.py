@@ -158,7 +158,7 @@ def content(path: str) -> str:
 
 
 def write(path: str, value: str) -> None:
-    """Say something to a control file."""
+    """Write to a file of the kernel's, below /sys or /proc: all at once, with one write(2)."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.write(descriptor, value.encode())

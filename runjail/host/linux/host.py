@@ -231,12 +231,10 @@ class LinuxHost:
 
     def set_oom_score(self, pid: int, score: int) -> None:
         """Write it to our own /proc: the container's may be a fake."""
+        from runjail.host.linux import cgroups
+
         try:
-            descriptor = os.open(f"/proc/{pid}/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
-            try:
-                os.write(descriptor, str(score).encode())
-            finally:
-                os.close(descriptor)
+            cgroups.write(f"/proc/{pid}/oom_score_adj", str(score))
         except OSError as error:
             raise HostError(f"setting oom_score_adj to {score}: {reason(error)}") from error
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import _socket
 import fcntl
-import os
 import sys
 
 from runjail.errors import HostError, reason
@@ -69,18 +68,10 @@ def _enter_time(offsets: tuple[tuple[str, int, int], ...]) -> None:
     """Set the clocks of the time namespace that was made for children, and be in it: time_namespaces(7)."""
     for clock, seconds, nanoseconds in offsets:
         try:
-            _write("/proc/self/timens_offsets", f"{clock} {seconds} {nanoseconds}\n")
+            cgroups.write("/proc/self/timens_offsets", f"{clock} {seconds} {nanoseconds}\n")
         except OSError as error:
             raise HostError(f"setting timeOffsets.{clock} to {seconds} s: {reason(error)}") from error
     join.enter("/proc/self/ns/time_for_children", "time")
-
-
-def _write(path: str, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(descriptor, text.encode())
-    finally:
-        os.close(descriptor)
 
 
 def _raise_loopback() -> None:
@@ -98,6 +89,6 @@ def write_sysctls(_change: Change, step: Sysctls) -> None:
     """Set kernel parameters of the namespaces, sysctl(8). Raises HostError with the key."""
     for key, value in step.values:
         try:
-            _write("/proc/sys/" + key.replace(".", "/"), value)
+            cgroups.write("/proc/sys/" + key.replace(".", "/"), value)
         except OSError as error:
             raise HostError(f"setting sysctl {key}: {reason(error)}") from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from runjail.errors import HostError, reason
+from runjail.host.linux import cgroups
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,10 +62,6 @@ def _require_selinux() -> None:
 
 def _write(path: str, content: str, doing: str, label: str) -> None:
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.write(descriptor, content.encode())
-        finally:
-            os.close(descriptor)
+        cgroups.write(path, content)
     except OSError as error:
         raise HostError(f"{doing} {label}: write {path}: {reason(error)}", "is it loaded?") from error

@@ -131,12 +131,7 @@ class DockerArchiveSource:
             yield self.documents[descriptor.digest][offset:]
             return
         part = self._part(self.files[descriptor.digest])
-        try:
-            yield from part.blocks(offset)
-        except OSError as error:
-            raise ImageError(f"{self.members.path}: cannot be read: {reason(error)}") from error
-        finally:
-            part.close()
+        yield from part.read_out(offset, f"{self.members.path}: cannot be read")
 
     def again(self, _descriptor: Descriptor) -> bool:
         """It is the same however often it is asked for."""

@@ -54,12 +54,7 @@ class LayoutReader:
     def blob(self, descriptor: Descriptor, offset: int = 0) -> Iterator[bytes]:
         """Yield a blob's content from an offset on, not verified. Raises ImageError."""
         part = self._blob(descriptor.digest)
-        try:
-            yield from part.blocks(offset)
-        except OSError as error:
-            raise ImageError(f"{self.where}: cannot read blob {descriptor.digest}: {reason(error)}") from error
-        finally:
-            part.close()
+        yield from part.read_out(offset, f"{self.where}: cannot read blob {descriptor.digest}")
 
     def index(self) -> Index:
         """Return index.json. Raises ImageError for a directory that is no layout, Corrupt for an unreadable one."""

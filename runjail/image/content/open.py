@@ -8,7 +8,7 @@ from runjail.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from runjail.image.registry.client import Registry
@@ -25,18 +25,8 @@ class RegistryOptions(Record):
 
 def source(reference: Reference, access: RegistryOptions) -> Source:
     """Return where an image comes from. Raises ImageError, UsageError for a place that one cannot take images from."""
-    if reference.kind == "oci":
-        from runjail.image.content.oci_layout import LayoutSource
-
-        return LayoutSource(reference.path, reference.tag)
-    if reference.kind == "oci-archive":
-        from runjail.image.content.oci_archive import ArchiveSource
-
-        return ArchiveSource(reference.path, reference.tag)
-    if reference.kind == "docker-archive":
-        from runjail.image.content.docker_archive import DockerArchiveSource
-
-        return DockerArchiveSource(reference.path, reference.tag)
+    if local := _local(reference.kind):
+        return local[0](reference.path, reference.tag)
     if reference.kind == "registry":
         from runjail.image.registry.source import RegistrySource
 
@@ -46,24 +36,31 @@ def source(reference: Reference, access: RegistryOptions) -> Source:
 
 def sink(reference: Reference, access: RegistryOptions, mount_from: Sequence[str] = ()) -> Sink:
     """Return where an image goes. mount_from: repositories of the same registry that may have its blobs."""
-    if reference.kind == "oci":
-        from runjail.image.content.oci_layout import LayoutSink
-
-        return LayoutSink(reference.path, reference.tag)
-    if reference.kind == "oci-archive":
-        from runjail.image.content.oci_archive import ArchiveSink
-
-        return ArchiveSink(reference.path, reference.tag)
-    if reference.kind == "docker-archive":
-        from runjail.image.content.docker_archive import DockerArchiveSink
-
-        return DockerArchiveSink(reference.path, reference.tag)
+    if local := _local(reference.kind):
+        return local[1](reference.path, reference.tag)
     if reference.kind == "registry":
         from runjail.image.registry.sink import RegistrySink
 
         name = reference.digest or reference.tag
         return RegistrySink(_registry(reference, access), reference.repository, name, mount_from=tuple(mount_from))
     raise UsageError(f"{reference.name}: images cannot be written there")
+
+
+def _local(kind: str) -> tuple[Callable[[str, str], Source], Callable[[str, str], Sink]] | None:
+    """Return what reads and what writes a place on this machine, of a path and a tag; None for another place."""
+    if kind == "oci":
+        from runjail.image.content.oci_layout import LayoutSink, LayoutSource
+
+        return LayoutSource, LayoutSink
+    if kind == "oci-archive":
+        from runjail.image.content.oci_archive import ArchiveSink, ArchiveSource
+
+        return ArchiveSource, ArchiveSink
+    if kind == "docker-archive":
+        from runjail.image.content.docker_archive import DockerArchiveSink, DockerArchiveSource
+
+        return DockerArchiveSource, DockerArchiveSink
+    return None
 
 
 def _registry(reference: Reference, access: RegistryOptions) -> Registry:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -108,17 +109,17 @@ def is_private(content: bytes, password: bytes | None) -> bool:
 
 def is_public(content: bytes) -> bool:
     """Whether there is a public key in a file."""
-    try:
-        public_key(content)
-    except SchemeError:
-        return False
-    return True
+    return _is_read_by(public_key, content)
 
 
 def is_certificate(content: bytes) -> bool:
     """Whether there is a certificate in a file."""
+    return _is_read_by(certificate, content)
+
+
+def _is_read_by(read: Callable[[bytes], object], content: bytes) -> bool:
     try:
-        certificate(content)
+        read(content)
     except SchemeError:
         return False
     return True

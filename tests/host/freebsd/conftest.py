@@ -19,3 +19,11 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setattr(jails, "DYING_SECONDS", 0.05)
     monkeypatch.setattr(processes, "FREEZE_ROUNDS", 3)
     return made
+
+
+@pytest.fixture
+def volume(machine: Machine) -> str:
+    """A directory of the host to bind."""
+    path = machine.base / "volume"
+    path.mkdir()
+    return str(path)

@@ -14,19 +14,7 @@ from runjail.host.freebsd import mounts
 from runjail.host.freebsd.host import FreeBSDHost
 from runjail.steps import Mount
 from tests.support.host.fake_libc import FakeKernel, Refusal
-from tests.support.host.machine import Machine
-
-
-@pytest.fixture
-def volume(machine: Machine) -> str:
-    """A directory of the host to bind."""
-    path = machine.base / "volume"
-    path.mkdir()
-    return str(path)
-
-
-def nmounts(machine: Machine) -> list[tuple[dict[str, str], int]]:
-    return [(call[1], call[2]) for call in machine.kernel.calls if call[0] == "nmount"]
+from tests.support.host.machine import Machine, nmounts
 
 
 def test_a_directory_is_mounted_on_as_dot_from_inside_it(machine: Machine, volume: str) -> None:

@@ -11,20 +11,7 @@ from runjail.errors import HostError
 from runjail.host.freebsd import libc as c
 from runjail.steps import Mount, ReadonlyRoot
 from tests.support.host.fake_libc import FakeKernel, Refusal
-from tests.support.host.machine import Machine
-
-
-@pytest.fixture
-def volume(machine: Machine) -> str:
-    """A directory of the host to bind."""
-    path = machine.base / "volume"
-    path.mkdir()
-    return str(path)
-
-
-def nmounts(machine: Machine) -> list[tuple[dict[str, str], int]]:
-    return [(call[1], call[2]) for call in machine.kernel.calls if call[0] == "nmount"]
-
+from tests.support.host.machine import Machine, nmounts
 
 # A read-only root ---------------------------------------------------------------------------------------------------
 

@@ -61,3 +61,8 @@ def step(machine: Machine, **params: str) -> CreateJail:
     """Return the step that makes the machine's jail, with more parameters; `__` stands for a dot."""
     given = tuple((key.replace("__", "."), value) for key, value in params.items())
     return CreateJail("web", (("name", "web"), ("path", machine.host_state.root), ("persist", None), *given))
+
+
+def nmounts(machine: Machine) -> list[tuple[dict[str, str], int]]:
+    """Return what nmount(2) was called with."""
+    return [(call[1], call[2]) for call in machine.kernel.calls if call[0] == "nmount"]

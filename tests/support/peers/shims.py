@@ -37,6 +37,11 @@ state = "{directory}/state"
       runtime_type = "io.containerd.runjail.v1"
 """
 WITHOUT_CRI = 'disabled_plugins = ["io.containerd.grpc.v1.cri"]'
+CANNOT_RUN = [  # a program, and the reason that runc gives, which callers match
+    ("/nope", 'exec: "/nope": stat /nope: no such file or directory'),
+    ("nope", 'exec: "nope": executable file not found in $PATH'),
+    ("/etc/passwd", 'exec: "/etc/passwd": permission denied'),
+]
 
 
 class Containerd(Caller):

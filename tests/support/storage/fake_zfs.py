@@ -3,8 +3,12 @@
 import os
 from collections.abc import Callable
 
+import pytest
+
 from runjail.host.programs import Result
+from runjail.storage.zfs import ZfsStore
 from runjail.storage.zfs_cli import Cli
+from runjail.storage.zfs_open import open_at as open_zfs
 
 PLAIN = {"type": "filesystem", "used": "100", "referenced": "200", "creation": "1700000000", "quota": "0"}
 
@@ -166,3 +170,12 @@ class FakeZfs:
             key, _, value = words[1].partition("=")
             found[key], words = value, words[2:]
         return found, words
+
+
+def opened(zfs: FakeZfs) -> ZfsStore:
+    """Return a store on it, with no calls noted yet."""
+    store = open_zfs("tank/store", default="/var/db/runjail", warn=pytest.fail, zfs=zfs.cli())
+    store._load = None  # whatever libzfs_core this machine has knows nothing of the fake
+    zfs.calls.clear()
+    zfs.inputs.clear()
+    return store
