@@ -10,8 +10,10 @@ from tests.image.registry.conftest import client_of, fake, far_away
 from tests.support.attacks.runaway_process import Runaway
 from tests.support.nri.plugins import Plugins
 from tests.support.program import TOP
+from tests.support.shim.caller import caller
+from tests.support.shim.peer import peer
 
-__all__ = ["client_of", "fake", "far_away"]  # fixtures
+__all__ = ["caller", "client_of", "fake", "far_away", "peer"]  # fixtures
 
 
 @pytest.fixture(scope="session")

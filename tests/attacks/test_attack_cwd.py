@@ -14,8 +14,7 @@ import pytest
 from runjail.container import program
 from runjail.errors import HostError
 from runjail.spec.model import Process
-from tests.attacks.test_attack_privileges import exec_document
-from tests.support.container.harness import Life
+from tests.support.container.harness import Life, exec_document
 from tests.support.program import Bundle, Result, Runjail
 
 pytestmark = pytest.mark.linux

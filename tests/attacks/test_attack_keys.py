@@ -32,8 +32,8 @@ from runjail.image.crypto import cipher, der, jwe, jwk, ocicrypt, pgp, pkcs7
 from runjail.image.crypto.options import NONCE, PrivateLayerOptions, PublicLayerOptions
 from runjail.image.layers import layer as layers
 from runjail.image.model import Descriptor
-from tests.image.crypto.test_crypto_pgp import Keys, private
 from tests.support.image import encrypted_images, key_fixtures
+from tests.support.image.pgp_keys import Keys, private
 
 PRIVATE = PrivateLayerOptions(bytes(range(32)), bytes(range(NONCE)), "sha256:" + "0" * 64)
 OPTIONS = PRIVATE.to_json()

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from tests.support.attacks import machine_programs
-from tests.support.container.harness import Life
-from tests.support.program import TOP, Bundle, Result, Runjail
+from tests.support.container.harness import Life, exec_document
+from tests.support.program import TOP, Bundle, Runjail
 
 pytestmark = pytest.mark.linux
 
@@ -47,13 +47,6 @@ def attempt(name: str) -> str:
 
 def outcome(life: Life) -> str:
     return (life.bundle.rootfs / "tmp/tried").read_text().strip()
-
-
-def exec_document(life: Life, script: str, **process: Any) -> Result:
-    """Run a script by `exec --process`, with a document that says nothing of privileges but what is given."""
-    document = life.path / "process.json"
-    document.write_text(json.dumps({"args": ["/bin/sh", "-c", script], "cwd": "/", **process}))
-    return life.runjail.ok("exec", "-p", str(document), "c")
 
 
 def with_hook(life: Life, script: str, **process: Any) -> None:

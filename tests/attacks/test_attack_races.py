@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.container.test_life_races import begin
 from tests.support.attacks.races import Race, goes_on, stopped_at
 from tests.support.container.harness import Life, until
 from tests.support.leftovers import Leftovers
-from tests.support.program import Bundle, Runjail
+from tests.support.program import Bundle, Runjail, begin
 
 pytestmark = pytest.mark.needs("containers")
 

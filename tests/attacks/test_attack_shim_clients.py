@@ -17,8 +17,8 @@ from runjail import protobuf
 from runjail.errors import HostError
 from runjail.shim import messages
 from runjail.shim.stdio import Stdio
-from tests.shim.test_shim_programs import SHIM, Caller, caller  # noqa: F401 - a fixture
-from tests.shim.test_shim_ttrpc import Peer, peer  # noqa: F401 - likewise
+from tests.support.shim.caller import Caller
+from tests.support.shim.peer import Peer
 from tests.support.shim.talk import TASK, Client, frame
 
 INVALID = 3
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.needs("root")
 class Shim:
     """A shim that runs, without containers."""
 
-    def __init__(self, caller: Caller, files: int = 0) -> None:  # noqa: F811
+    def __init__(self, caller: Caller, files: int = 0) -> None:
         caller.bundle("web")
         words = [
             "/bin/sh",
@@ -62,7 +62,7 @@ class Shim:
 
 
 @pytest.fixture
-def shim(caller: Caller) -> Iterator[Shim]:  # noqa: F811
+def shim(caller: Caller) -> Iterator[Shim]:
     made = Shim(caller)
     yield made
     for client in made.clients:
@@ -74,7 +74,7 @@ def shim(caller: Caller) -> Iterator[Shim]:  # noqa: F811
 
 @pytest.mark.linux
 @pytest.mark.parametrize("late", [True, False])
-def test_no_descriptors_for_another_client(caller: Caller, late: bool) -> None:  # noqa: F811
+def test_no_descriptors_for_another_client(caller: Caller, late: bool) -> None:
     """Late: there are no more descriptors. Not late: no more connections are allowed with so few. The others wait."""
     shim = Shim(caller, 0 if late else 40)
     if late:
@@ -126,7 +126,7 @@ def test_a_message_of_many_parts(shim: Shim) -> None:
     assert client.pid() == shim.pid
 
 
-def test_answers_that_nobody_takes(peer: Peer) -> None:  # noqa: F811
+def test_answers_that_nobody_takes(peer: Peer) -> None:
     """However long each is: the connection ends before they fill the memory."""
     other = socket.socket(socket.AF_UNIX)
     other.connect(peer.path)
@@ -141,7 +141,7 @@ def test_answers_that_nobody_takes(peer: Peer) -> None:  # noqa: F811
     other.close()
 
 
-def test_requests_that_are_never_answered(peer: Peer) -> None:  # noqa: F811
+def test_requests_that_are_never_answered(peer: Peer) -> None:
     """`Wait` may take for ever; a flood of them may not."""
     for number in range(3000):
         peer.request(2 * number + 1, "Wait")
@@ -153,7 +153,7 @@ def test_requests_that_are_never_answered(peer: Peer) -> None:  # noqa: F811
     assert peer.receive()[1]["status"]["code"] == 8
 
 
-def test_half_of_a_message(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_half_of_a_message(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who begins one and goes no further is thrown out; who is idle between two is not."""
     half, idle = socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX)
     for each in (half, idle):
@@ -214,7 +214,7 @@ def test_another_user_cannot_connect(shim: Shim) -> None:
     assert as_nobody(CONNECT, shim.path, request()).stdout in ("closed\n", *map("{}Error\n".format, GONE))
 
 
-def test_a_directory_of_sockets_that_others_may_write(caller: Caller) -> None:  # noqa: F811
+def test_a_directory_of_sockets_that_others_may_write(caller: Caller) -> None:
     """There another user could listen in the place of a shim, and be given the containers of a pod."""
     caller.bundle("web")
     caller.sockets.mkdir()
@@ -232,7 +232,7 @@ def test_a_directory_of_sockets_that_others_may_write(caller: Caller) -> None:  
 
 
 @pytest.mark.parametrize("verb", ["start", "delete"])
-def test_a_shim_that_was_stopped(shim: Shim, caller: Caller, verb: str) -> None:  # noqa: F811
+def test_a_shim_that_was_stopped(shim: Shim, caller: Caller, verb: str) -> None:
     """It keeps neither `start`, which waits with the turn of all others, nor `delete`; its place is not taken.
 
     What `delete` asked before it gave up is heard when it wakes, before those who have come since: they are served.

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from tests.container.test_life_kills import MAX_STEPS, Victim
 from tests.support.container.harness import Life, until
+from tests.support.container.victim import MAX_STEPS, Victim
 from tests.support.leftovers import Leftovers
 from tests.support.program import Bundle, Runjail
 

@@ -14,15 +14,9 @@ from runjail.container.container import Container, Runtime
 from runjail.container.reserve import reserve
 from runjail.errors import Busy, ContainerExists, ContainerNotFound
 from tests.support.container.harness import Life, tree, until
-from tests.support.program import Bundle, Runjail
+from tests.support.program import Bundle, begin
 
 NOWHERE: Any = None  # a host that is not asked
-
-
-def begin(runjail: Runjail, *args: str) -> "subprocess.Popen[bytes]":
-    """Start the program without waiting for it. pytest keeps what it says; a container would hold a pipe open."""
-    command = [runjail.program, "--root", str(runjail.root), *args]
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
 
 def ends(processes: "list[subprocess.Popen[bytes]]") -> list[int]:

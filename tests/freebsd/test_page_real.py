@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_cli_documents import commands, session, shown
+from tests.support.cli.sessions import commands, session, shown
 from tests.support.freebsd.real import tool
 from tests.support.machine_root import add_program
 from tests.support.program import Bundle, Runjail

@@ -10,15 +10,8 @@ from hypothesis import strategies as st
 
 from runjail.errors import InvalidConfig
 from runjail.nri.config import Plugin, load, parse
-from tests.support.nri.plugins import Plugins
+from tests.support.nri.plugins import SEED, Plugins
 
-SEED = """{
-  "version": "0.1",
-  "plugins": [
-    { "type": "konfine", "conf": { "systemReserved": [0, 1] } },
-    { "type": "clearcfs" }
-  ]
-}"""
 NAMES = st.text(st.sampled_from("abcxyz019-._"), min_size=1, max_size=12).filter(lambda name: name not in (".", ".."))
 ENTRIES = st.lists(st.fixed_dictionaries({"type": NAMES}, optional={"conf": st.integers() | st.none()}), max_size=4)
 FILES = st.dictionaries(st.text(st.sampled_from("abc0189-"), min_size=1, max_size=8), ENTRIES, max_size=4)

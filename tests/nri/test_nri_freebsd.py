@@ -5,8 +5,7 @@ import subprocess
 import pytest
 
 from runjail.nri.plugins.konfine import read_list
-from tests.nri.test_nri_configuration import SEED
-from tests.support.nri.plugins import Plugins
+from tests.support.nri.plugins import SEED, Plugins
 from tests.support.program import Bundle, Runjail
 
 pytestmark = pytest.mark.freebsd

@@ -2,14 +2,15 @@
 
 from pathlib import Path
 
-from tests.peers import test_buildah, test_containerd, test_podman
+from tests.peers import test_buildah, test_containerd
+from tests.support.peers import podman
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "callers.md").read_text(encoding="utf-8")
 WORDS = " ".join(PAGE.replace("\\\n", " ").split())
 
 
 def test_podman_lines() -> None:
-    assert f"podman {test_podman.GLOBALS} run {test_podman.THIN} --rootfs" in WORDS
+    assert f"podman {podman.GLOBALS} run {podman.THIN} --rootfs" in WORDS
 
 
 def test_containerd_lines() -> None:

@@ -3,83 +3,24 @@
 import contextlib
 import json
 import os
-import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.support.leftovers import Leftovers
 from tests.support.peers.commands import (
-    PATH,
-    RUNJAIL,
-    Caller,
     Tidiness,
     eventually,
     finish,
-    in_its_own_state,
     on_terminal,
     start,
 )
+from tests.support.peers.podman import Podman
 
 pytestmark = [pytest.mark.peers("podman", "conmon"), pytest.mark.linux]
-
-# A private configuration: see docs/callers.md. File locks, because the others are one per machine.
-CONFIGURATION = """\
-[engine]
-lock_type = "file"
-{json}
-[engine.runtimes]
-runjail = ["{program}"]
-
-[network]
-network_config_dir = "{directory}/networks"
-"""
-GLOBALS = "--storage-driver vfs --cgroup-manager cgroupfs --events-backend none --runtime runjail"
-THIN = (
-    "--network=host --log-driver k8s-file --security-opt apparmor=unconfined "
-    "--security-opt label=disable --systemd=false --no-hosts"
-)
-
-
-class Podman(Caller):
-    """podman with everything it keeps below one directory, and one root file system."""
-
-    def __init__(
-        self, directory: Path, run: Path, rootfs: Path, ours: Leftovers, json: bool = True, root: bool = True
-    ) -> None:
-        self.directory, self.rootfs, self.state = directory, rootfs, directory / "state"
-        configuration = directory / "containers.conf"
-        supported = 'runtime_supports_json = ["runjail"]' if json else ""
-        program = in_its_own_state(directory / "bin", self.state) if root else RUNJAIL
-        text = CONFIGURATION.format(json=supported, program=program, directory=directory)
-        configuration.write_text(text, encoding="ascii")
-        self.env = {"PATH": PATH, "HOME": str(directory), "CONTAINERS_CONF": str(configuration)}
-        places = [f"--root={directory}/storage", f"--runroot={run}", f"--tmpdir={directory}/tmp"]
-        self.command = ["podman", *places, *GLOBALS.split()]
-        self.options = [*THIN.split(), f"--cgroup-parent=/{ours.group}", f"--env={ours.MARK}={ours.base}"]
-
-    def words(self, options: str, *command: str) -> list[str]:
-        """Return the words of `run` after podman's global options."""
-        return ["run", *self.options, *shlex.split(options), "--rootfs", str(self.rootfs), *command]
-
-    def detached(self, name: str, *command: str, options: str = "") -> str:
-        """Run a container in the background. Returns its id."""
-        done = self.run(f"-d --name {name} {options}", *command)
-        assert done.code == 0, done
-        return done.out.strip()
-
-    def containers(self) -> list[str]:
-        """Return the ids that runjail has; beside them are programs of seccomp profiles."""
-        return [name for name in os.listdir(self.state) if not name.startswith("%")]
-
-    def inspect(self, name: str) -> dict[str, Any]:
-        """Return what podman knows of a container's state."""
-        found: dict[str, Any] = json.loads(self.ok("inspect", name).out)[0]["State"]
-        return found
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.peers import test_podman
-from tests.peers.test_podman import Podman
 from tests.support.peers.commands import eventually
+from tests.support.peers.podman import Podman
 
 pytestmark = [
     pytest.mark.peers("podman", "conmon"),

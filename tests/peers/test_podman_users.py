@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.peers.test_podman import Podman
 from tests.support.leftovers import Leftovers
 from tests.support.peers.commands import Tidiness
+from tests.support.peers.podman import Podman
 
 pytestmark = [pytest.mark.peers("podman", "conmon"), pytest.mark.linux, pytest.mark.needs("user namespaces")]
 

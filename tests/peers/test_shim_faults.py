@@ -2,18 +2,16 @@
 
 import contextlib
 import json
-import os
 import signal
 import subprocess
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.peers.commands import eventually, start
-from tests.support.peers.shims import Containerd
+from tests.support.peers.shims import Containerd, alive, kill
 
 pytestmark = [pytest.mark.peers("containerd", "ctr"), pytest.mark.linux]
 
@@ -24,22 +22,6 @@ def daemon(containerd: Callable[..., Containerd]) -> Containerd:
     made = containerd()
     made.import_image()
     return made
-
-
-def kill(*pids: int) -> None:
-    """Kill processes, and wait until they are gone or zombies."""
-    for pid in pids:
-        os.kill(pid, signal.SIGKILL)
-    for pid in pids:
-        eventually(lambda pid=pid: not alive(pid), f"{pid} dies")  # type: ignore[misc]
-
-
-def alive(pid: int) -> bool:
-    """Say whether a process runs."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
 
 
 def gone(ctr: Containerd, id: str) -> None:

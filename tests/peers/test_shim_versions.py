@@ -13,9 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.peers.test_shim_faults import kill
 from tests.support.peers.commands import eventually
-from tests.support.peers.shims import Containerd, snapshotter
+from tests.support.peers.shims import Containerd, kill, snapshotter
 
 TOP = Path(__file__).resolve().parents[2]
 VERSIONS = ["", *sorted(str(path) for path in TOP.glob(".peers/*/usr/bin"))]

@@ -4,7 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.shim.caller import caller
 from tests.support.shim.fake_shim import Shim
+from tests.support.shim.peer import peer
+
+__all__ = ["caller", "peer"]
 
 
 @pytest.fixture

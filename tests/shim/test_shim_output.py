@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from runjail import jsonio
-from tests.shim.test_shim_programs import Caller, caller  # noqa: F401 - a fixture
 from tests.support.program import Bundle
+from tests.support.shim.caller import Caller
 from tests.support.shim.talk import Client
 
 pytestmark = [pytest.mark.linux, pytest.mark.needs("root", "mounts")]
@@ -44,7 +44,7 @@ class Output:
 
 
 @pytest.fixture
-def client(caller: Caller, bundle: Bundle) -> Iterator[Client]:  # noqa: F811
+def client(caller: Caller, bundle: Bundle) -> Iterator[Client]:
     """A client of a shim for the container `web`, which has a bundle."""
     path = caller.bundle("web")
     bundle.write("/bin/sh", "-c", SCRIPT)
@@ -62,7 +62,7 @@ def output(tmp_path: Path) -> Iterator[Output]:
     made.close()
 
 
-def test_output_is_read_after_the_container_is_gone(client: Client, caller: Caller, output: Output) -> None:  # noqa: F811
+def test_output_is_read_after_the_container_is_gone(client: Client, caller: Caller, output: Output) -> None:
     """The rest waits in the FIFOs when the end was told, the container deleted and the shim has ended."""
     client.call("Create", bundle=str(caller.state / "web"), **output.names)
     client.call("Start")
@@ -79,7 +79,7 @@ def test_output_is_read_after_the_container_is_gone(client: Client, caller: Call
 
 def test_output_of_another_process_is_read_after_it_is_gone(
     client: Client,
-    caller: Caller,  # noqa: F811
+    caller: Caller,
     output: Output,
     bundle: Bundle,
 ) -> None:

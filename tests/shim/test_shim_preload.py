@@ -14,9 +14,9 @@ from runjail import jsonio
 from runjail.host.freebsd.shim import MODULES as FREEBSD
 from runjail.host.linux import shim as linux
 from runjail.shim import preload
-from tests.shim.test_shim_programs import SHIM, Caller, caller, eventually  # noqa: F401 - a fixture
 from tests.support.imports import exists, imports, over_budget, without_type_checking
 from tests.support.program import TOP, Bundle
+from tests.support.shim.caller import SHIM, Caller
 from tests.support.shim.talk import Client
 
 PAUSED = 4
@@ -91,7 +91,7 @@ def test_what_is_loaded_is_small() -> None:
 
 
 @pytest.mark.needs("root")
-def test_a_shim_whose_files_are_gone(caller: Caller, bundle: Bundle, tmp_path: Path) -> None:  # noqa: F811
+def test_a_shim_whose_files_are_gone(caller: Caller, bundle: Bundle, tmp_path: Path) -> None:
     """A copy of the program runs as the shim, and is removed once the first container is created."""
     tree = tmp_path / "tree"
     shutil.copytree(TOP / "runjail", tree / "runjail", ignore=shutil.ignore_patterns("__pycache__"))

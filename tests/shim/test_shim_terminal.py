@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.shim.test_shim_programs import Caller, caller  # noqa: F401 - a fixture
 from tests.support.program import Bundle
+from tests.support.shim.caller import Caller
 from tests.support.shim.talk import Client
 
 LINES = 20000
@@ -15,7 +15,7 @@ LINES = 20000
 
 @pytest.mark.linux
 def test_all_output_is_shown_although_the_program_ends_at_once(
-    caller: Caller,  # noqa: F811
+    caller: Caller,
     bundle: Bundle,
     leftovers: Any,
 ) -> None:

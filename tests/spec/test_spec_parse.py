@@ -9,21 +9,9 @@ from runjail.spec.model import Device, Hook, IdMappings, Linux, Resources, Rlimi
 from runjail.spec.parse import parse
 from runjail.spec.process import parse_process
 from tests.support.spec.bad_configs import CONFIG
-from tests.support.spec.documents import CONFIGS
+from tests.support.spec.documents import CONFIGS, problems, with_process
 
 SYSTEMS = ("freebsd", "linux")
-
-
-def with_process(**values: Any) -> dict[str, Any]:
-    """Return a good document whose process says something more."""
-    return CONFIG | {"process": CONFIG["process"] | values}
-
-
-def problems(document: Any, os: str = "freebsd") -> tuple[str, ...]:
-    """Return the problems of a document that must be refused."""
-    with pytest.raises(InvalidConfig) as caught:
-        parse(document, os)
-    return caught.value.problems
 
 
 @pytest.mark.parametrize("os", SYSTEMS)

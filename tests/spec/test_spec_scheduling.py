@@ -9,8 +9,8 @@ from runjail.spec.model import Process
 from runjail.spec.parse import parse
 from runjail.spec.process import parse_process
 from runjail.spec.scheduling import MemoryPolicy, Scheduler
-from tests.spec.test_spec_parse import problems, with_process
 from tests.support.spec.bad_configs import CONFIG
+from tests.support.spec.documents import problems, with_process
 
 NAMESPACES = [{"type": "mount"}, {"type": "network"}, {"type": "time"}]
 OFFSETS = {"monotonic": {"secs": 7881, "nanosecs": 2718281}, "boottime": {"secs": -3}}

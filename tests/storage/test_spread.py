@@ -10,7 +10,7 @@ import pytest
 from runjail.rootfs import DIRECTORY
 from runjail.storage import copy_tree, remove_tree
 from runjail.storage.spread import ENOUGH, spread
-from tests.storage.test_tree import facts
+from tests.support.storage.facts import facts
 
 LONGEST = 120.0  # seconds that a loaded machine may need
 

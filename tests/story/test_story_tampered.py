@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.story.test_story_authorised import Layout
+from tests.support.story.layout import Layout
 from tests.support.story.teller import Keys, Teller
 
 pytestmark = pytest.mark.needs("root")

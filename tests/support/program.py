@@ -146,3 +146,9 @@ def base_config(ours: Leftovers) -> dict[str, Any]:
         config["linux"] = {"namespaces": namespaces, "cgroupsPath": f"/{ours.group}-{next(NUMBERS)}"}
         config["process"]["capabilities"] = dict.fromkeys(("bounding", "effective", "permitted"), CAPABILITIES)
     return config
+
+
+def begin(runjail: Runjail, *args: str) -> "subprocess.Popen[bytes]":
+    """Start the program without waiting for it. pytest keeps what it says; a container would hold a pipe open."""
+    command = [runjail.program, "--root", str(runjail.root), *args]
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from tests.support import side_by_side
+from tests.support.fake_item import FakeItem
 from tests.support.nri.plugins import gone
 from tests.support.program import TOP
-from tests.support.test_needs import FakeItem
 
 CRASHING = """
 import os, signal, subprocess

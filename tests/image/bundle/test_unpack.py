@@ -18,8 +18,8 @@ from runjail.image.content.store import ContentStore
 from runjail.image.model import Platform
 from runjail.storage.base import Store
 from runjail.storage.open import open_store
-from tests.storage.test_tree import facts
 from tests.support.image.images import Files, Layout, link
+from tests.support.storage.facts import facts
 from tests.support.storage.kinds import location, mounts  # noqa: F401  # a fixture
 from tests.support.storage.layers import names
 from tests.support.storage.zpool import dataset, zpool  # noqa: F401

@@ -17,23 +17,10 @@ from runjail.image import media_types
 from runjail.image.content.layout import LayoutDirectory
 from runjail.image.content.store import ContentStore
 from runjail.image.model import Descriptor
+from tests.support.image.blobs import BLOB, DATA, HALF, blob_file, files
 from tests.support.image.images import digest_of
 
-DATA = bytes(range(256)) * 4096  # a mebibyte
-BLOB = Descriptor("", digest_of(DATA), len(DATA))
-HALF = Descriptor("", digest_of(DATA[: 1 << 18]), 1 << 18)  # of what the smallest disk here holds
 TOP = Path(__file__).resolve().parents[3]
-
-
-def files(content: ContentStore) -> set[str]:
-    """Return all that is in the directory, but what every layout has."""
-    top = Path(content.directory)
-    found = {str(path.relative_to(top)) for path in top.rglob("*") if path.is_file()}
-    return found - {"oci-layout", "index.json"}
-
-
-def blob_file(digest: str) -> str:
-    return f"blobs/{digest.replace(':', '/')}"
 
 
 def run(program: str, *args: str) -> "subprocess.Popen[bytes]":

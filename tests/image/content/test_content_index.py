@@ -9,7 +9,7 @@ import pytest
 
 from runjail.errors import Corrupt, ImageNotFound
 from runjail.image.content.store import ContentStore
-from tests.image.content.test_content import BLOB, DATA, HALF, blob_file, files
+from tests.support.image.blobs import BLOB, DATA, HALF, blob_file, files
 from tests.support.image.images import Layout
 
 

@@ -15,17 +15,14 @@ import pytest
 
 from runjail.errors import ImageError, RegistryError
 from runjail.image import model, parallel
-from runjail.image.content.copy import copy_in, copy_out, parts
+from runjail.image.content.copy import copy_in, copy_out
 from runjail.image.content.oci_layout import LayoutSink, LayoutSource
 from runjail.image.content.store import ContentStore
 from runjail.image.model import Descriptor
 from tests.support.image.images import FREEBSD, LINUX, Layout, digest_of
+from tests.support.image.transfers import everything, source
 
 TOP = Path(__file__).resolve().parents[3]
-
-
-def source(layout: Layout, tag: str = "") -> LayoutSource:
-    return LayoutSource(str(layout.path), tag)
 
 
 class Watched(LayoutSource):
@@ -41,15 +38,6 @@ class Watched(LayoutSource):
         for number, at in enumerate(range(0, len(whole), 64)):
             self.fail(descriptor.digest, number)
             yield whole[at : at + 64]
-
-
-def everything(content: ContentStore, top: Descriptor) -> set[str]:
-    """Return the digests of an image, all of them verified."""
-    found = parts(content.read, top)
-    for blob in found.blobs:
-        with open(content.path(blob.digest), "rb") as file:
-            assert digest_of(file.read()) == blob.digest
-    return {descriptor.digest for descriptor, _ in found.documents} | {blob.digest for blob in found.blobs}
 
 
 def test_an_image_comes_in_whole_and_is_named(layout: Layout, content: ContentStore) -> None:

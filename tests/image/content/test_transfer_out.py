@@ -14,8 +14,8 @@ from runjail.image.content.oci_archive import ArchiveSink, ArchiveSource
 from runjail.image.content.oci_layout import LayoutSink, LayoutSource
 from runjail.image.content.store import ContentStore
 from runjail.image.model import Descriptor
-from tests.image.content.test_transfer import everything, source
 from tests.support.image.images import FREEBSD, LINUX, Layout, digest_of, tar
+from tests.support.image.transfers import everything, source
 
 
 def test_an_image_goes_into_a_layout_beside_others(layout: Layout, content: ContentStore, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from runjail.image.crypto import keyprovider, keyprovider_config
 from runjail.image.crypto.keyprovider_config import Provider, Tls
 from runjail.image.crypto.options import SchemeError
 from tests.support.image import encrypted_images
+from tests.support.image.key_providers import PARAMETERS
 from tests.support.peers.commands import processes_naming
 
 # A provider that turns options round, and notes what it was asked and what it could see.
@@ -34,7 +35,6 @@ else:
     turned = base64.b64decode(asked["keyunwrapparams"]["annotation"])[::-1]
     print(json.dumps({{"keyunwrapresults": {{"optsdata": base64.b64encode(turned).decode()}}}}))
 """
-PARAMETERS = {"vault": (b"attributes",), "privkeys": (b"key",), "privkeys-passwords": (None,)}
 Make = Callable[[str], Provider]
 
 

@@ -18,8 +18,8 @@ from runjail.errors import RunjailError
 from runjail.image.crypto import keyprovider, keyprovider_grpc
 from runjail.image.crypto.keyprovider_config import Provider, Tls
 from runjail.image.crypto.options import SchemeError
-from tests.image.crypto.test_crypto_keyprovider import PARAMETERS
 from tests.support.image import encrypted_images
+from tests.support.image.key_providers import PARAMETERS
 
 
 class Service:

@@ -12,9 +12,9 @@ from runjail import attributes
 from runjail.errors import Corrupt, StorageError
 from runjail.image.layers import apply
 from runjail.image.layers.layer import Policy
+from tests.support.fake_attributes import FakeLibc
 from tests.support.image import tars
 from tests.support.image.tars import archive, directory, hardlink, header, member, pax, symlink, unpack
-from tests.test_attributes import FakeLibc
 
 pytestmark = pytest.mark.needs("root")
 

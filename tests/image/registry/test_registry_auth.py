@@ -15,6 +15,7 @@ from runjail.image.registry.auth import Authenticator, Reply, merge
 from runjail.image.registry.challenge import Challenge
 from runjail.image.registry.connections import Request
 from runjail.image.registry.credentials import Credentials
+from tests.support.image.registry_client import ALICE
 
 pytestmark = pytest.mark.needs("loopback")
 
@@ -22,7 +23,6 @@ REALM = "https://tokens.test/token"
 BEARER = f'Bearer realm="{REALM}",service="shelf",scope="repository:web:pull"'
 PULL = ("repository:web:pull",)
 GET = Request("GET", "https://registry.test/v2/web/manifests/v1")
-ALICE = Credentials("alice", "s3cret", origin="a file")
 
 
 # Challenges -------------------------------------------------------------------------------------------------------

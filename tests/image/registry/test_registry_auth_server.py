@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from runjail.errors import RegistryError
-from tests.image.registry.test_registry_auth import ALICE
+from tests.support.image.registry_client import ALICE
 from tests.support.image.registry_server import Fake, Handler, Server, run
 
 pytestmark = pytest.mark.needs("loopback")

@@ -7,7 +7,7 @@ import pytest
 
 from runjail.errors import Corrupt, ImageError, RegistryError
 from runjail.image import media_types, model
-from tests.image.registry.test_registry_pull import CONTENT, chunked
+from tests.support.image.registry_client import CONTENT, chunked
 from tests.support.image.registry_server import Fake, Handler, described, digest_of
 
 pytest.importorskip("urllib3", reason="needs urllib3")

@@ -14,11 +14,9 @@ from tests.support.image.registry_server import Fake, Handler, described, make_c
 
 pytest.importorskip("urllib3", reason="needs urllib3")
 from runjail.image.registry.connections import Timeouts
-from tests.support.image.registry_client import Client
+from tests.support.image.registry_client import CONTENT, Client, chunked
 
 pytestmark = pytest.mark.needs("loopback")
-
-CONTENT = bytes(range(256)) * 64
 
 
 # Blobs ----------------------------------------------------------------------------------------------------------
@@ -108,16 +106,6 @@ def test_another_length_than_announced(fake: Fake, client: Client, length: int) 
     with pytest.raises(Corrupt, match=f"{length} bytes, not {len(CONTENT)}"):
         client.blob(blob)
     assert client.slept == []
-
-
-def chunked(request: Handler, *chunks: bytes, end: bool = True) -> None:
-    request.head(200, Transfer_Encoding="chunked")
-    for chunk in chunks:
-        request.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
-    if end:
-        request.wfile.write(b"0\r\n\r\n")
-    else:
-        request.cut()
 
 
 def test_chunked(fake: Fake, client: Client) -> None:

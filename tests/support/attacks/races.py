@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from tests.container import test_life_kills as kills
 from tests.support.container.harness import Life
+from tests.support.container.victim import Victim, interpreter
 from tests.support.leftovers import Leftovers
 from tests.support.program import FREEBSD, TOP
 
@@ -23,7 +23,7 @@ Racer = tuple[tuple[str, ...], "subprocess.Popen[str]"]
 
 def dawdling(life: Life, seed: int, verb: tuple[str, ...]) -> "subprocess.Popen[str]":
     """Start the program under the delayer; what it says is kept in a file, which a container may hold open."""
-    command = [*kills.interpreter(), DELAYER, str(seed), "--root", str(life.runjail.root), *verb]
+    command = [*interpreter(), DELAYER, str(seed), "--root", str(life.runjail.root), *verb]
     said = tempfile.TemporaryFile("w+", dir=life.path)
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env={}, text=True)
     process.stdout = said
@@ -55,7 +55,7 @@ class Race:
         hook = {"path": "/bin/sh", "args": ["sh", "-c", "exit 0"]}
         config["hooks"] = {"createRuntime": [hook], "poststop": [hook]}
         self.bundle = life.bundle.write("/bin/sh", "-c", "sleep 0.1")
-        self.victim = kills.Victim(life, leftovers)
+        self.victim = Victim(life, leftovers)
         self.pids = life.path / "pids"
         self.pids.mkdir()
 
@@ -98,7 +98,7 @@ class Race:
 
 def stopped_at(life: Life, place: str, *args: str, number: int = 1) -> "subprocess.Popen[bytes]":
     """Start the program and return once it has stopped before the n-th call of a function; SIGCONT lets it go on."""
-    command = [*kills.interpreter(), STOPPER, place, str(number), "--root", str(life.runjail.root), *args]
+    command = [*interpreter(), STOPPER, place, str(number), "--root", str(life.runjail.root), *args]
     with open(life.path / "stopped", "wb") as said:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env={})
     _pid, status = os.waitpid(process.pid, os.WUNTRACED)

@@ -94,3 +94,10 @@ def error_lines(result: Result) -> list[str]:
 def log_lines(path: Path) -> list[dict[str, Any]]:
     """Return the entries of a JSON log."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+
+def exec_document(life: Life, script: str, **process: Any) -> Result:
+    """Run a script by `exec --process`, with a document that says nothing of privileges but what is given."""
+    document = life.path / "process.json"
+    document.write_text(json.dumps({"args": ["/bin/sh", "-c", script], "cwd": "/", **process}))
+    return life.runjail.ok("exec", "-p", str(document), "c")

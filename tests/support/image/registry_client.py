@@ -10,6 +10,7 @@ from runjail.image.registry.connections import Timeouts
 from runjail.image.registry.credentials import Credentials, CredentialStore
 from runjail.image.registry.sink import RegistrySink
 from runjail.image.registry.source import RegistrySource
+from tests.support.image.registry_server import Handler
 
 HOME = Path("/nonexistent")
 
@@ -57,3 +58,19 @@ def put(sink: RegistrySink, descriptor: Descriptor, content: bytes) -> list[int]
         file.flush()
         sink.put_blob(descriptor, file.fileno(), lambda _descriptor, count: told.append(count))
     return told
+
+
+ALICE = Credentials("alice", "s3cret", origin="a file")
+
+
+CONTENT = bytes(range(256)) * 64
+
+
+def chunked(request: Handler, *chunks: bytes, end: bool = True) -> None:
+    request.head(200, Transfer_Encoding="chunked")
+    for chunk in chunks:
+        request.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
+    if end:
+        request.wfile.write(b"0\r\n\r\n")
+    else:
+        request.cut()

@@ -5,9 +5,13 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from hypothesis import strategies as st
 
+from runjail.errors import InvalidConfig
+from runjail.spec.parse import parse
 from tests.support.program import TOP
+from tests.support.spec.bad_configs import CONFIG
 
 CONFIGS = {path.stem: json.loads(path.read_text()) for path in sorted(TOP.glob("tests/spec/configs/*.json"))}
 MAPS = ("annotations", "sysctl", "unified")  # every key means something there
@@ -69,3 +73,15 @@ def mutated(draw: st.DrawFn) -> Any:
         if not isinstance(document, (dict, list)):
             break
     return document
+
+
+def with_process(**values: Any) -> dict[str, Any]:
+    """Return a good document whose process says something more."""
+    return CONFIG | {"process": CONFIG["process"] | values}
+
+
+def problems(document: Any, os: str = "freebsd") -> tuple[str, ...]:
+    """Return the problems of a document that must be refused."""
+    with pytest.raises(InvalidConfig) as caught:
+        parse(document, os)
+    return caught.value.problems
