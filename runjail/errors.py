@@ -23,7 +23,7 @@
     │   └── InUse                    a layer or root that is in use is not destroyed
     ├── HostError                    the kernel or a system program refused
     │   └── NoAnswer                 a process of the container was stopped or frozen from inside
-    └── LeftBehind                   clean-up could not remove everything; names what stayed
+    └── CleanupError                 clean-up could not remove everything; names what stayed
 
 An error carries one line of text: what we were doing and why it failed. It never prints itself; `cli` reports it
 once. `hint` is a second line for people. The words "permission denied", "operation not permitted" and "no such

@@ -1,6 +1,7 @@
 """The documents say what the program does: names, tables, links and error texts are compared."""
 
 import ast
+import contextlib
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -65,6 +66,41 @@ def test_error_texts_are_what_callers_look_for() -> None:
         said = str(getattr(errors, name)("web"))
         for part in text.split("..."):
             assert part.strip() in said, name
+
+
+def fixed_texts() -> dict[str, str]:
+    """Return what each class says that composes its text itself, of one argument."""
+    found = {}
+    for name, kind in vars(errors).items():
+        if isinstance(kind, type) and issubclass(kind, errors.RunjailError) and "__init__" in vars(kind):
+            with contextlib.suppress(TypeError, ValueError):  # it takes more than one, or a number
+                said = str(kind("web"))
+                if said != "web":
+                    found[name] = said
+    return found
+
+
+def test_every_text_of_errors_is_in_the_table() -> None:
+    """Whoever adds an error with a text of its own says who reads it."""
+    rows = {name: text for text, name in re.findall(r"^\| `([^`]+)` \| `([A-Z]\w+)` \|", ARCHITECTURE, re.MULTILINE)}
+    texts = fixed_texts()
+
+    assert {"ContainerNotFound", "ProgramDenied", "Unauthorized"} < set(texts)
+    assert set(rows) == set(texts)
+    assert {
+        name for name, text in rows.items() if not texts[name].startswith(text.partition("...")[0].strip())
+    } == set()
+
+
+def test_the_tree_of_errors_is_that_of_the_classes() -> None:
+    """The drawing in errors.py has every class below the one that it is made of."""
+    drawn, above = {}, {0: "RunjailError"}
+    for branch, name in re.findall(r"^    ((?:[│ ]   )*[├└]── )(\w+)", errors.__doc__ or "", re.MULTILINE):
+        depth = len(branch) // 4
+        drawn[name], above[depth] = above[depth - 1], name
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and kind is not errors.RunjailError]
+
+    assert drawn == {kind.__name__: kind.__bases__[0].__name__ for kind in kinds}
 
 
 def test_diagnostics_of_the_manual_page() -> None:
