@@ -84,6 +84,7 @@ def test_hooks_find_it_moved(life: Life, devices: tuple[str, str]) -> None:
         ({"nosuch0": {}}, "linux.netDevices.nosuch0: there is no such interface"),
         ({NAMES[0]: {"name": "lo"}}, f"linux.netDevices.{NAMES[0]}: the container has an interface lo already"),
     ],
+    ids=["absent", "taken"],  # the same in each of the processes that share the tests out: the names have a pid
 )
 def test_what_cannot_be_moved_leaves_nothing(
     life: Life, devices: tuple[str, str], change: dict[str, dict[str, str]], problem: str
