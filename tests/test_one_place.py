@@ -1,6 +1,7 @@
 """What one module does, so that it is done in one way everywhere: programs, locks, numbers, systems."""
 
 import ast
+from collections.abc import Iterator
 
 from tests.support.imports import imports, modules, without_type_checking
 from tests.test_imports import room_of
@@ -27,6 +28,25 @@ def test_one_module_locks_files() -> None:
     }
 
     assert takers == {"runjail.locks"}
+
+
+def test_a_word_that_names_an_image_is_parsed_where_it_is_read() -> None:
+    """Verbs parse what their callers wrote, and pass it on taken apart: nobody below reads the same word again."""
+    readers = {
+        name
+        for name, package, tree in modules()
+        if {"runjail.image.reference", "runjail.image.reference.parse"} & set(imports(tree, package))
+        and any(ast.unparse(node.func) in ("parse", "reference.parse", "references.parse") for node in calls(tree))
+    }
+
+    below = {name for name in readers if not name.startswith("runjail.cli.")}
+    assert below == {"runjail.image.content.docker_archive"}  # the names of an archive
+    assert len(readers) > 10
+
+
+def calls(tree: ast.AST) -> Iterator[ast.Call]:
+    """Yield every call."""
+    return (node for node in ast.walk(tree) if isinstance(node, ast.Call))
 
 
 # Formats that have numbers of their own; `host` reads what the kernel and the system's programs write

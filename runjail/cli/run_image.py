@@ -14,6 +14,7 @@ from runjail.container.container import Runtime
 from runjail.errors import ContainerExists, StoreNotFound, UsageError
 from runjail.image.bundle import etc_files, owned
 from runjail.image.bundle.owned import OwnedBundle
+from runjail.image.reference import parse
 from runjail.image.resolve import Image
 from runjail.scope import scope
 
@@ -59,7 +60,7 @@ def _fill(bundle: OwnedBundle, images: ImageSession) -> dict[str, Any]:
     names = run_names.names(args, args.positionals[0], _hostname(args), network)
     more = [*found_options["mounts"], *options.get("mounts", [])]
     with images.content.lease():
-        image, found = images.unpack(args.text("image"))
+        image, found = images.unpack(parse(args.text("image")))
         root = images.store.create_rootfs(
             bundle.name,
             found.chain,

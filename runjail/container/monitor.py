@@ -59,14 +59,14 @@ def run_detached(
     """
     from runjail.container.sync import pair
 
-    ours, theirs = pair()
+    parent_end, child_end = pair()
     pid = signals.fork()
     if not pid:
-        ours.close()
-        _be_monitor(request, document, runtime, output, terminal, become, theirs)
-    theirs.close()
+        parent_end.close()
+        _be_monitor(request, document, runtime, output, terminal, become, child_end)
+    child_end.close()
     try:
-        ours.expect("started")
+        parent_end.expect("started")
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):  # it has a session of its own and heard nothing
             os.kill(pid, _signal.SIGTERM)

@@ -147,16 +147,16 @@ def _converse(
     leave: bool,
 ) -> Result:
     pipes = [_pipe() for _ in range(3)]
-    theirs = [pipes[0][0], pipes[1][1], pipes[2][1]]
-    ours = [pipes[0][1], pipes[1][0], pipes[2][0]]
+    child_ends = [pipes[0][0], pipes[1][1], pipes[2][1]]
+    own_ends = [pipes[0][1], pipes[1][0], pipes[2][0]]
     try:
-        pid = _spawn(path, argv, env, theirs)
+        pid = _spawn(path, argv, env, child_ends)
     except BaseException:
-        _close(ours)
+        _close(own_ends)
         raise
     finally:
-        _close(theirs)
-    talk = _Communicate(pid, ours, input, limit, end, leave)
+        _close(child_ends)
+    talk = _Communicate(pid, own_ends, input, limit, end, leave)
     try:
         return talk.finish()
     except BaseException:
@@ -171,11 +171,11 @@ def start(argv: Sequence[str], env: Mapping[str, str], descriptors: Sequence[int
 
     Raises OSError when it cannot be started.
     """
-    theirs = [fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, len(descriptors)) for each in descriptors]
+    child_ends = [fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, len(descriptors)) for each in descriptors]
     try:
-        return _spawn(argv[0], argv, env, theirs)
+        return _spawn(argv[0], argv, env, child_ends)
     finally:
-        _close(theirs)
+        _close(child_ends)
 
 
 def _pipe() -> tuple[int, int]:
@@ -195,9 +195,11 @@ def _close(descriptors: list[int]) -> None:
         os.close(descriptor)
 
 
-def _spawn(path: str, argv: Sequence[str], env: Mapping[str, str], theirs: list[int]) -> int:
-    actions: list[tuple[int, ...]] = [(os.POSIX_SPAWN_DUP2, descriptor, i) for i, descriptor in enumerate(theirs)]
-    actions += [(os.POSIX_SPAWN_CLOSE, stray) for stray in _strays() if stray >= len(theirs)]  # the others are replaced
+def _spawn(path: str, argv: Sequence[str], env: Mapping[str, str], child_ends: list[int]) -> int:
+    actions: list[tuple[int, ...]] = [(os.POSIX_SPAWN_DUP2, descriptor, i) for i, descriptor in enumerate(child_ends)]
+    actions += [
+        (os.POSIX_SPAWN_CLOSE, stray) for stray in _strays() if stray >= len(child_ends)
+    ]  # the others are replaced
     # KILL and STOP cannot be set, not even to their default: FreeBSD's posix_spawn fails when asked to.
     signals = [number for number in _signal.valid_signals() if number not in (_signal.SIGKILL, _signal.SIGSTOP)]
     return os.posix_spawn(path, list(argv), env, file_actions=actions, setpgroup=0, setsigmask=[], setsigdef=signals)

@@ -47,23 +47,23 @@ def supervise(run: Callable[[], object], leave: bool, keep: Iterable[int], kerne
     Raises what `run` does, OSError or HostError; HostError when the child was killed or a descendant does not die.
     """
     kernel = kernel or _kernel()
-    ours, theirs = os.pipe()
+    parent_end, child_end = os.pipe()
     try:
         pid = signals.fork()
     except BaseException:
-        os.close(ours)
-        os.close(theirs)
+        os.close(parent_end)
+        os.close(child_end)
         raise
     if not pid:
-        _watch(run, leave, [theirs, *keep], kernel)
-    os.close(theirs)
+        _watch(run, leave, [child_end, *keep], kernel)
+    os.close(child_end)
     try:
-        outcome = _read(ours)
+        outcome = _read(parent_end)
     except BaseException:
         os.kill(pid, _signal.SIGTERM)
         raise
     finally:
-        os.close(ours)
+        os.close(parent_end)
         _collect(pid)
     if not outcome:
         raise HostError("the process that watches over a program was killed")

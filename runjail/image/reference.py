@@ -34,7 +34,8 @@ class Reference(Record):
     """A name, taken apart. kind: one of PLACES, "registry" or "digest"; path and tag belong to places.
 
     The rest belongs to registries, whose tag is "" only when there is a digest; a place's is "" when none was given.
-    digest: of kind "digest" it may be the beginning of one.
+    digest: of kind "digest" it may be the beginning of one. word: what was parsed, as it was given: a layout may have
+    a name just like it.
     """
 
     kind: str
@@ -43,6 +44,7 @@ class Reference(Record):
     repository: str = ""
     tag: str = ""
     digest: str = ""
+    word: str = ""
 
     @property
     def name(self) -> str:
@@ -57,6 +59,10 @@ class Reference(Record):
 
 def parse(text: str) -> Reference:
     """Take a name apart. Raises UsageError for what is none."""
+    return _parse(text).replace(word=text)
+
+
+def _parse(text: str) -> Reference:
     kind, colon, rest = text.partition(":")
     if not text or "\0" in text:
         raise UsageError("an image needs a name" if not text else "an image's name holds a NUL")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from runjail.errors import Corrupt, ImageError, ImageNotFound, UsageError
 from runjail.image import media_types, model, platform
-from runjail.image import reference as references
 from runjail.image.model import Descriptor, ImageConfig, Index, Manifest, Platform
+from runjail.image.reference import Reference, is_digits
 from runjail.record import Record
 
 TYPE_CHECKING = False
@@ -35,15 +35,14 @@ class Image(Record):
     config: ImageConfig
 
 
-def find(content: Named, text: str) -> tuple[str, Descriptor]:
-    """Return the name in the store that a word means, and what it leads to. Raises ImageNotFound, UsageError.
+def find(content: Named, reference: Reference) -> tuple[str, Descriptor]:
+    """Return the name in the store that is meant, and what it leads to. Raises ImageNotFound, UsageError.
 
     The word is a name, or the digest of an index, manifest or config, or the first 12 digits of one or more. A name
     with a digest means what has this digest, whatever its tag. A name comes before a digest that begins like it.
     """
-    reference = references.parse(text)
     names = content.names()
-    for name in (reference.name, text):
+    for name in (reference.name, reference.word):
         if name in names:
             return name, names[name]
     if reference.digest and reference.kind == "registry":
@@ -51,15 +50,14 @@ def find(content: Named, text: str) -> tuple[str, Descriptor]:
         for name, top in names.items():
             if name.startswith(same) and top.digest == reference.digest:
                 return name, top
-    if reference.kind == "digest" or references.is_digits(text):
-        return _by_digest(content, names, text)
+    if reference.kind == "digest" or is_digits(reference.word):
+        return _by_digest(content, names, reference.word)
     raise ImageNotFound(reference.name)
 
 
-def is_digest(text: str, name: str) -> bool:
+def is_digest(reference: Reference, name: str) -> bool:
     """Whether `find` gave this name for a digest, and not because the word is the name."""
-    reference = references.parse(text)
-    return reference.kind == "digest" or (references.is_digits(text) and name != reference.name)
+    return reference.kind == "digest" or (is_digits(reference.word) and name != reference.name)
 
 
 def _by_digest(content: Named, names: dict[str, Descriptor], text: str) -> tuple[str, Descriptor]:

@@ -58,10 +58,10 @@ def create(engine: Engine, task: Task, worker: Worker) -> None:
 
 def _create(engine: Engine, task: Task, worker: Worker) -> None:
     logger = _start_logger(task)
-    ours, theirs = _sockets(task)
+    receiver, sender = _sockets(task)
     request = creating.Request(task.id, task.bundle, systemd=wants_systemd(task.request["options"]))
-    container = creating.create(request, engine.store(task.root), theirs)
-    copier, master = _copy(task.stdio, ours)
+    container = creating.create(request, engine.store(task.root), sender)
+    copier, master = _copy(task.stdio, receiver)
     host_state, host = container.host_state, engine.shim_host
     known = {"private": host.ends_with_init(host_state), "ooms": host.oom_file(host_state)}
     known["made"] = container.identity()
@@ -87,11 +87,11 @@ def _sockets(process: Process) -> tuple[_socket.socket | None, _socket.socket | 
     return _socket.socketpair() if process.terminal else (None, None)
 
 
-def _copy(streams: Stdio | None, ours: _socket.socket | None) -> tuple[int, int]:
+def _copy(streams: Stdio | None, receiver: _socket.socket | None) -> tuple[int, int]:
     """Show the terminal that has come. Returns the pid of the process that copies its output, and the master."""
-    if not ours or not streams:
+    if not receiver or not streams:
         return 0, -1
-    master = console.receive(ours)
+    master = console.receive(receiver)
     return stdio.start_copying(master, *streams.container_fds[:2]), master
 
 
@@ -111,14 +111,14 @@ def execute(engine: Engine, process: Process, worker: Worker) -> None:
     if process.size:
         document["consoleSize"] = dict(zip(("width", "height"), process.size, strict=True))
     logger = _start_logger(process)
-    ours, theirs = _sockets(process)
+    receiver, sender = _sockets(process)
     shown: list[tuple[int, int]] = []
     request = executing.Request(task.id, parse_process(document, engine.host.os))
     pid = executing.execute(
         request,
         _store(engine, task),
-        theirs,
-        lambda _pid: shown.append(_copy(process.stdio, ours)),
+        sender,
+        lambda _pid: shown.append(_copy(process.stdio, receiver)),
     )
     copier, master = shown[0]
     worker.answer({"pid": pid, "copier": copier or logger}, master)

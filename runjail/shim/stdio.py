@@ -145,16 +145,16 @@ def start_logger(logger: Logger, env: dict[str, str], start: Callable[..., int])
 
     It reads descriptors 3 and 4, and closes 5 when it is ready (containerd, runtime/v2/README.md, Logging).
     """
-    ready, theirs = os.pipe()
+    ready, child_end = os.pipe()
     null = os.open("/dev/null", os.O_RDWR | FLAGS)
     try:
-        pid = start(logger.words, env, [null, null, null, logger.stdout, logger.stderr, theirs])
+        pid = start(logger.words, env, [null, null, null, logger.stdout, logger.stderr, child_end])
     except OSError as error:
         os.close(ready)
         raise HostError(f"starting the logging program {logger.words[0]}: {reason(error)}") from error
     finally:
         os.close(null)
-        os.close(theirs)
+        os.close(child_end)
     try:
         if not select.select([ready], [], [], READY_SECONDS)[0]:
             os.kill(pid, SIGKILL)

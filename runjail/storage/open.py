@@ -1,4 +1,4 @@
-"""Open a store by its location, and find out what `auto` means on this machine.
+"""The table of storage drivers: opening a store by its location, and what `auto` means here.
 
 A driver is a module with two functions besides what `base.Store` asks for, and a row in DRIVERS:
 

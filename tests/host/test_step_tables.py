@@ -18,10 +18,9 @@ from runjail.plan import show_freebsd
 
 HOSTS = pytest.mark.parametrize("host", [freebsd, linux], ids=["freebsd", "linux"])
 PLANNERS = {
-    "freebsd": "freebsd*.py limits.py plan.py",
-    "linux": "linux*.py limits.py plan.py systemd_scope.py variants.py",
+    "freebsd": "freebsd*.py plan.py",
+    "linux": "linux*.py plan.py systemd_scope.py variants.py",
 }
-ELSEWHERE = {"linux": {"RctlRules", "Cpus"}, "freebsd": {"Cgroup"}}  # limits.py is about both
 
 
 def trees(directory: str, patterns: str) -> list[ast.Module]:
@@ -39,7 +38,7 @@ def planned(name: str) -> set[str]:
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "steps"
     }
-    return (used & known) - {"Step"} - ELSEWHERE[name]
+    return (used & known) - {"Step"}
 
 
 def noted(name: str) -> set[str]:

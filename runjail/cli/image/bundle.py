@@ -11,6 +11,7 @@ from runjail.cli.image.options import KEY, PLATFORM, QUIET, REMOTE, STORAGE
 from runjail.cli.image.session import ImageSession
 from runjail.image.bundle import owned
 from runjail.image.bundle.oci_config import LONGEST_HOSTNAME, config
+from runjail.image.reference import parse
 
 HELP = "make a bundle: config.json and a root file system of its own"
 ARGS = ("SRC", "DIR", "CMD...")
@@ -24,7 +25,7 @@ def run(args: Args, context: Context) -> int:
     path = os.path.abspath(args.positionals[1])
     name = f"bundle-{hashlib.sha256(path.encode('utf-8', 'surrogateescape')).hexdigest()[:16]}"
     with owned.empty_directory(path), images.content.lease():
-        image, found = images.unpack(args.positionals[0])
+        image, found = images.unpack(parse(args.positionals[0]))
         images.store.remove_root(name)  # of a bundle that was here before
         root = images.store.create_rootfs(
             name, found.chain, seal=found.seal, size=limit, properties={owned.BUNDLE: path}

@@ -44,21 +44,22 @@ def run(args: Args, context: Context) -> int:
 
 def change(images: ImageSession, recipients: Parameters | None) -> int:
     """Make the changed image and give it to its new name or place; without one it takes the old one's name."""
-    source = reference.parse(images.args.positionals[0])
-    target = reference.parse(images.args.positionals[-1])
-    if target.kind == "rootfs" or (target.kind != "registry" and len(images.args.positionals) == 1):
+    words = images.args.positionals
+    source, in_place = reference.parse(words[0]), len(words) == 1
+    target = source if in_place else reference.parse(words[1])
+    if target.kind == "rootfs" or (target.kind != "registry" and in_place):
         raise UsageError(f"{source.name}: say where the result goes", "a name, oci:DIR:TAG or oci-archive:FILE:TAG")
     if target.kind == "registry":
-        images.local_name(images.args.positionals[-1])  # a digest is no name for what has another
+        images.local_name(target)  # a digest is no name for what has another
     with images.transient_blobs() as digests:
-        name, top = images.fetch_transient(images.args.positionals[0], digests)
-        if len(images.args.positionals) == 1 and resolve.is_digest(images.args.positionals[0], name):
+        name, top = images.fetch_transient(source, digests)
+        if in_place and resolve.is_digest(source, name):
             raise UsageError(f"{source.name}: say what the result is called", f"for example {name}")
         changed = _changed(images, top, recipients, digests)
         if changed == top:
             log.warning(f"{name}: nothing to {'decrypt' if recipients is None else 'encrypt'}")
         if target.kind == "registry":
-            name = name if len(images.args.positionals) == 1 else images.local_name(images.args.positionals[1])
+            name = name if in_place else images.local_name(target)
             images.content.tag(name, changed)
             return images.report(name, changed)
         return images.report(target.name, images.send(source.name, changed, target, digests))

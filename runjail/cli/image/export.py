@@ -20,4 +20,4 @@ def run(args: Args, context: Context) -> int:
     target = parse(args.positionals[1])
     if target.kind not in PLACES:
         raise UsageError(f"{target.name}: not a layout or an archive", "runjail image push sends to registries")
-    return images.report(target.name, images.send_named(args.positionals[0], target))
+    return images.report(target.name, images.send_named(parse(args.positionals[0]), target))

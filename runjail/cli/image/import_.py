@@ -31,7 +31,7 @@ def run(args: Args, context: Context) -> int:
     reference = parse(args.positionals[0])
     if reference.kind not in PLACES:
         raise UsageError(f"{reference.name}: not a layout or an archive", "runjail image pull asks registries")
-    name = images.local_name(args.positionals[1] if len(args.positionals) > 1 else _own_name(reference))
+    name = images.local_name(parse(args.positionals[1] if len(args.positionals) > 1 else _own_name(reference)))
     if reference.kind == "rootfs":
         return images.report(name, _make(images, reference.path, name))
     if args.many("cmd") or args.many("env") or args.text("compression"):

@@ -12,6 +12,7 @@ from runjail.cli.image.session import ImageSession
 from runjail.cli.output import choice, table
 from runjail.image import resolve
 from runjail.image.digest import chain_ids
+from runjail.image.reference import parse
 from runjail.image.resolve import Image
 from runjail.sizes import show_size
 from runjail.storage.base import LayerInfo
@@ -29,7 +30,7 @@ def run(args: Args, context: Context) -> int:
     """Show one image: what it runs, its layers, their encryption and where they are unpacked."""
     images = ImageSession(args, context, make=False)
     form = choice(args, "table", "json")
-    with images.open_remote_or_local(args.positionals[0]) as (name, top, read):
+    with images.open_remote_or_local(parse(args.positionals[0])) as (name, top, read):
         image = resolve.load(read, name, top, images.platforms())
     document = _inspected(image, stored_layers(images))
     if form == "json":

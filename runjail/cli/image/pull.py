@@ -20,5 +20,5 @@ def run(args: Args, context: Context) -> int:
     reference = parse(args.positionals[0])
     if reference.kind != "registry":
         raise UsageError(f"{reference.name}: not a registry's image", "runjail image import takes layouts and archives")
-    name = images.local_name(args.positionals[1]) if len(args.positionals) > 1 else reference.name
+    name = images.local_name(parse(args.positionals[1])) if len(args.positionals) > 1 else reference.name
     return images.report(name, images.fetch(reference, name))

@@ -20,4 +20,4 @@ def run(args: Args, context: Context) -> int:
     target = parse(args.positionals[-1])
     if target.kind != "registry":
         raise UsageError(f"{target.name}: not in a registry", "runjail image export writes layouts and archives")
-    return images.report(target.name, images.send_named(args.positionals[0], target))
+    return images.report(target.name, images.send_named(parse(args.positionals[0]), target))

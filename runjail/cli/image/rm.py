@@ -10,6 +10,7 @@ from runjail.cli.image.session import ImageSession
 from runjail.container.query import is_used
 from runjail.errors import ImageNotFound, UsageError
 from runjail.image.bundle.prune import prune
+from runjail.image.reference import parse
 from runjail.image.resolve import is_digest
 
 HELP = "take a name away"
@@ -35,8 +36,9 @@ def run(args: Args, context: Context) -> int:
 
 def _names_of(images: ImageSession, word: str) -> list[str]:
     """Return the name that a word means, or all names of a digest. Raises ImageNotFound, UsageError."""
-    name, found = images.find(word)
-    if not is_digest(word, name):
+    reference = parse(word)
+    name, found = images.find(reference)
+    if not is_digest(reference, name):
         return [name]
     names = [other for other, top in images.content.names().items() if top.digest == found.digest]
     if not names:

@@ -197,20 +197,19 @@ class ImageSession:
 
         return Progress(False if self.flag("quiet") else None)
 
-    def find(self, text: str) -> tuple[str, Descriptor]:
-        """Return the name in the store that a word means, and what it leads to: resolve.find."""
-        return resolve.find(self.content, text)
+    def find(self, reference: Reference) -> tuple[str, Descriptor]:
+        """Return the name in the store that is meant, and what it leads to: resolve.find."""
+        return resolve.find(self.content, reference)
 
-    def resolve_or_pull(self, text: str, use: Use | None = None) -> tuple[str, Descriptor]:
+    def resolve_or_pull(self, reference: Reference, use: Use | None = None) -> tuple[str, Descriptor]:
         """Return an image's name and what it leads to, fetched first when it is not in the store.
 
         What comes from a layout or an archive gets no name; the caller holds the content's lease.
         use: what is done with an image while it is fetched; it is not called for one that is there.
         """
-        reference = references.parse(text)
         if reference.kind == "digest" or (reference.kind == "registry" and self.text("pull") != "always"):
             try:
-                return self.find(text)
+                return self.find(reference)
             except ImageNotFound:
                 if reference.kind == "digest" or self.text("pull") == "never":
                     raise
@@ -228,16 +227,15 @@ class ImageSession:
         return hint(name, self.content.names())
 
     @scope
-    def open_remote_or_local(self, text: str) -> Iterator[tuple[str, Descriptor, Read]]:
+    def open_remote_or_local(self, reference: Reference) -> Iterator[tuple[str, Descriptor, Read]]:
         """Return an image's name, what it leads to and how to read documents: in the store, or where it is.
 
         Nothing is fetched but the documents that are read.
         """
-        reference = references.parse(text)
         if reference.kind not in references.PLACES and self.there():
             with self.content.lease():
                 try:
-                    name, top = self.find(text)
+                    name, top = self.find(reference)
                 except ImageNotFound:
                     if reference.kind == "digest":
                         raise
@@ -264,10 +262,10 @@ class ImageSession:
             if digests:
                 self.content.garbage_collect(among=digests)
 
-    def fetch_transient(self, text: str, digests: set[str]) -> tuple[str, Descriptor]:
-        """Return what `obtain` does; what that brought without a name is added to the digests."""
-        name, top = self.resolve_or_pull(text)
-        if references.parse(text).kind in references.PLACES:
+    def fetch_transient(self, reference: Reference, digests: set[str]) -> tuple[str, Descriptor]:
+        """Return what resolve_or_pull does; what that brought without a name is added to the digests."""
+        name, top = self.resolve_or_pull(reference)
+        if reference.kind in references.PLACES:
             from runjail.image.content import copy  # what is in the store already pays nothing for it
 
             found = copy.parts(self.content.read, top)
@@ -299,11 +297,10 @@ class ImageSession:
             finally:
                 source.close()
 
-    def local_name(self, text: str) -> str:
+    def local_name(self, reference: Reference) -> str:
         """Return the canonical form of a name to give: no place, no digest."""
-        reference = references.parse(text)
         if reference.kind != "registry" or reference.digest:
-            raise UsageError(f"not a name for an image: {text[:200]!r}", "a name is [HOST/]REPOSITORY[:TAG]")
+            raise UsageError(f"not a name for an image: {reference.word[:200]!r}", "a name is [HOST/]REPOSITORY[:TAG]")
         return reference.name
 
     def send(self, name: str, top: Descriptor, target: Reference, added: set[str]) -> Descriptor:
@@ -329,8 +326,8 @@ class ImageSession:
                 added=added,
             )
 
-    def send_named(self, source: str, target: Reference) -> Descriptor:
-        """Copy the image that a word means, fetched first when it is not in the store."""
+    def send_named(self, source: Reference, target: Reference) -> Descriptor:
+        """Copy an image, fetched first when it is not in the store."""
         with self.transient_blobs() as digests:
             name, top = self.fetch_transient(source, digests)
             return self.send(name, top, target, digests)
@@ -341,7 +338,7 @@ class ImageSession:
             return write_stdout(jsonio.dumps({"name": name, "digest": top.digest, "mediaType": top.media_type}) + "\n")
         return write_stdout(f"{name if self.args.flag('quiet') else f'{name}@{top.digest}'}\n")
 
-    def unpack(self, word: str) -> tuple[Image, Unpacked]:
+    def unpack(self, reference: Reference) -> tuple[Image, Unpacked]:
         """Prove that the keys open every encrypted layer of an image, and have it in the store. Under the lease.
 
         Layers of one that is fetched for that are unpacked while others arrive.
@@ -354,7 +351,7 @@ class ImageSession:
         def use(name: str, top: Descriptor, arrived: Arrived, progress: Progress) -> None:
             found.append(self._unpacked(name, top, keys, arrived, progress))
 
-        name, top = self.resolve_or_pull(word, use)
+        name, top = self.resolve_or_pull(reference, use)
         if not found:
             with self.progress() as progress:
                 use(name, top, lambda _digest: None, progress)

@@ -19,6 +19,7 @@ from runjail.image.content import commit, encrypt
 from runjail.image.crypto import keys
 from runjail.image.layers import changes
 from runjail.image.model import Descriptor
+from runjail.image.reference import parse
 from runjail.image.resolve import Image
 
 HELP = "make an image of a container"
@@ -40,7 +41,7 @@ def run(args: Args, context: Context) -> int:
     there = ContainerImage(args, context)
     context.location = there.location
     images = ImageSession(args, context, make=False)
-    name = images.local_name(args.positionals[1])
+    name = images.local_name(parse(args.positionals[1]))
     recipients = keys.read_recipients(args.many("recipient")) if args.many("recipient") else None
     for text in args.many("change"):
         commit.change({}, text)  # a mistake costs no layer
@@ -68,7 +69,7 @@ def _image(images: ImageSession, there: ContainerImage) -> Image:
     """Return the image that the container was made of."""
     digest = there.annotations.get("org.runjail.image.manifest", "")
     try:
-        name, top = images.find(digest)
+        name, top = images.find(parse(digest))
     except ImageNotFound:
         what = there.annotations.get("org.runjail.image.name", digest)
         raise ImageNotFound(

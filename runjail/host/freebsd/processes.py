@@ -55,8 +55,8 @@ def find_jail(libc: Libc, name: str, path: str, jid: int = 0) -> int:
     A jid or a name alone may belong to somebody else by now. No name: there never was one.
     """
     prison = libc.jail(jid or name) if jid or name else None
-    ours = prison and prison.name == name and prison.path == os.path.realpath(path)
-    return prison.jid if prison and ours else 0
+    is_same = prison and prison.name == name and prison.path == os.path.realpath(path)
+    return prison.jid if prison and is_same else 0
 
 
 def members(libc: Libc, host_state: HostState) -> list[Proc]:

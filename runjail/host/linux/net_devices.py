@@ -37,15 +37,15 @@ def move(change: Change, step: NetDevices) -> None:
 
 def _socket_in(namespace: int) -> RouteSocket:
     """Return a socket to another network namespace."""
-    ours = os.open(OURS, os.O_RDONLY | os.O_CLOEXEC)
+    own = os.open(OURS, os.O_RDONLY | os.O_CLOEXEC)
     try:
         libc.setns(namespace, libc.CLONE_NEWNET)
         try:
             return RouteSocket()
         finally:
-            libc.setns(ours, libc.CLONE_NEWNET)
+            libc.setns(own, libc.CLONE_NEWNET)
     finally:
-        os.close(ours)
+        os.close(own)
 
 
 def _move(here: RouteSocket, there: RouteSocket, namespace: int, name: str, inside: str) -> None:

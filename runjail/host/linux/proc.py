@@ -45,16 +45,16 @@ def mount_on(place: rootfs.ResolvedPath, pids: int, root: str, options: Sequence
 
 def _prepare(pids: int, root: str) -> int:
     """Return what fsopen gives to a process in the pid namespace. Raises HostError when none comes."""
-    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+    parent_end, child_end = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
     children = [os.fork()]
     if not children[0]:
-        _send_one(theirs, pids, root)
-    theirs.close()
-    ours.settimeout(ANSWER_SECONDS)
+        _send_one(child_end, pids, root)
+    child_end.close()
+    parent_end.settimeout(ANSWER_SECONDS)
     context = -1
     try:
         while context < 0 or len(children) < 2:
-            said, ancillary, _, _ = ours.recvmsg(16, _socket.CMSG_SPACE(RIGHTS.size))
+            said, ancillary, _, _ = parent_end.recvmsg(16, _socket.CMSG_SPACE(RIGHTS.size))
             for _level, _kind, rights in ancillary:
                 (context,) = RIGHTS.unpack(rights[: RIGHTS.size])
                 os.set_inheritable(context, False)
@@ -66,7 +66,7 @@ def _prepare(pids: int, root: str) -> int:
     except TimeoutError:
         raise HostError("the process that was to prepare it was stopped from inside") from None
     finally:
-        ours.close()
+        parent_end.close()
         for pid in children:
             os.kill(pid, _signal.SIGKILL)
             os.waitpid(pid, 0)

@@ -79,8 +79,8 @@ def remove(change: Change, note: Note) -> None:
         return
     with systemd.Manager(note["user"]) as manager:
         found = manager.invocation(unit)
-        ours = note.get("invocation") or host_state.scope.get("invocation", "")
-        if found == ours if ours else not _has_processes(path):
+        invocation = note.get("invocation") or host_state.scope.get("invocation", "")
+        if found == invocation if invocation else not _has_processes(path):
             manager.stop(unit)
             manager.reset(unit)
 

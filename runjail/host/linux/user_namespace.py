@@ -58,21 +58,21 @@ def fork_init(entry: Entry, fork: Callable[[HostState], int]) -> int:
     Raises HostError when the kernel refuses something; then nobody is left.
     """
     entry.root.trees = outside.open_trees(entry.steps, entry.namespaces.propagation)
-    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+    parent_end, child_end = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
     pid = fork(entry.host_state)
     if not pid:
-        ours.close()
-        _go_in(entry, theirs)
+        parent_end.close()
+        _go_in(entry, child_end)
         return 0
-    theirs.close()
+    child_end.close()
     try:
-        return _accompany(entry.namespaces, pid, ours)
+        return _accompany(entry.namespaces, pid, parent_end)
     except BaseException:
         os.kill(pid, _signal.SIGKILL)
         os.waitpid(pid, 0)
         raise
     finally:
-        ours.close()
+        parent_end.close()
         outside.close(entry.root.trees)
 
 

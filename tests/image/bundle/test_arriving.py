@@ -16,6 +16,7 @@ from runjail.image.content.oci_layout import LayoutSource
 from runjail.image.content.store import ContentStore
 from runjail.image.layers import layer as layers
 from runjail.image.model import Descriptor
+from runjail.image.reference import parse
 from runjail.storage.base import Store
 from runjail.storage.open import open_store
 from tests.image.bundle.test_unpack import LINUX
@@ -196,7 +197,7 @@ def test_a_blob_that_somebody_has_changed_meanwhile_is_hashed(
     """With its old times, as who wants that would set them."""
     layout.image("web", LAYERS)
     copy.copy_in(LayoutSource(str(layout.path), "web"), content, "web", platforms=[LINUX])
-    name, top = resolve.find(content, "web") if "web" in content.names() else ("web", content.find("web"))
+    name, top = resolve.find(content, parse("web")) if "web" in content.names() else ("web", content.find("web"))
     image = resolve.load(content.read, name, top, [LINUX])
     victim = Path(content.path(image.manifest.layers[1].digest))
     before, data = victim.stat(), bytearray(victim.read_bytes())

@@ -16,6 +16,7 @@ from runjail.image.content import copy
 from runjail.image.content.oci_layout import LayoutSource
 from runjail.image.content.store import ContentStore
 from runjail.image.model import Platform
+from runjail.image.reference import parse
 from runjail.storage.base import Store
 from runjail.storage.open import open_store
 from tests.support.image.images import Files, Layout, link
@@ -38,7 +39,7 @@ def have(content: ContentStore, layout: Layout, name: str, layers: Sequence[File
     """Make an image and copy it in."""
     layout.image(name, layers)
     copy.copy_in(LayoutSource(str(layout.path), name), content, f"docker.io/library/{name}:latest", platforms=None)
-    found, top = resolve.find(content, name)
+    found, top = resolve.find(content, parse(name))
     return resolve.load(content.read, found, top, [LINUX])
 
 
