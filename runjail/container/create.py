@@ -19,7 +19,7 @@ from runjail.files import require_replaceable
 from runjail.plan.plan import check_allowed, make_plan
 from runjail.record import Record, to_data
 from runjail.spec.document import read
-from runjail.spec.model import Hook, Hooks, Spec
+from runjail.spec.model import Hook, Spec
 from runjail.spec.parse import parse
 from runjail.steps import Plan, Step
 from runjail.target import TARGETS
@@ -178,7 +178,7 @@ def _build(
     for step in plan.steps:
         if step.with_init:
             container.host.apply(step, host_state, container.note)
-    _sync_with_init(container, spec.hooks, joined, [step for step in plan.steps if step.between])
+    _sync_with_init(container, spec, joined, [step for step in plan.steps if step.between])
     if spec.process.is_scheduled():
         container.host.schedule(host_state.pid, spec.process)
     if request.pid_file:
@@ -200,7 +200,7 @@ def _fork_init(
     if any(namespace.type == "user" for namespace in spec.linux.namespaces or ()):
         _provide(container, inner)
     signals.hold()
-    joined = Joining(container.host.fork_init(host_state, plan, process), parent)
+    joined = Joining(container.host.fork_init(host_state, plan, process), parent, container, "creating")
     host_state.pid = joined.pid
     if not host_state.pid:
         parent.close()
@@ -230,14 +230,17 @@ def _know(container: Container) -> None:
     container.save()
 
 
-def _sync_with_init(container: Container, listed: Hooks, joined: Joining, between: list[Step]) -> None:
+def _sync_with_init(container: Container, spec: Spec, joined: Joining, between: list[Step]) -> None:
     """Let init go to its place before the gate; hooks run on its way, while the container is not locked.
+
+    Nor is it locked while init may wait for who listens to its seccomp filter.
 
     between: what we do for it when it asks for that.
     """
-    link = joined.link
+    link, listed = joined.link, spec.hooks
     state = state_document(container, "creating")
-    hooked = listed.prestart or listed.create_runtime or listed.create_container
+    listened = spec.linux.seccomp is not None and spec.linux.seccomp.listener
+    hooked = listened or listed.prestart or listed.create_runtime or listed.create_container
     link.send(go=[container.host_state.cgroup, container.host_state.devices])  # a scope has them since init was forked
     for step in between:
         link.expect("waiting")

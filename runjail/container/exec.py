@@ -90,7 +90,7 @@ def _fork(request: Request, container: Container, slave: int) -> Joining:
     """Fork the process, which waits for us to say go; signals are held from then on. slave: see _child."""
     parent, child = pair()
     signals.hold()
-    joined = Joining(container.host.fork_joining(container.host_state), parent)
+    joined = Joining(container.host.fork_joining(container.host_state), parent, container, "running")
     if not joined.pid:
         parent.close()
         _child(request, container, child, slave)
@@ -203,6 +203,7 @@ def _child(request: Request, container: Container, link: SyncSocket, slave: int)
     """Be the process that enters, appears inside and becomes the program. slave: its terminal, -1 without one."""
     try:
         link.expect("go")
+        joining.hand_over(container.host, link)
         env = _enter(request, container, [link.fileno()], slave)
         joining.appear(container.host, link)
         path = program.find(request.process)  # only now is there a /proc/self

@@ -13,7 +13,7 @@ import os
 
 from runjail.container import program
 from runjail.container.container import GATE, Container
-from runjail.container.joining import appear
+from runjail.container.joining import appear, hand_over
 from runjail.container.sync import SyncSocket
 from runjail.errors import RunjailError
 from runjail.host.base import WorkingDirectory, forbid_imports
@@ -108,6 +108,7 @@ def _enter(launch: InitConfig) -> None:
         from runjail.container import console  # nothing can be loaded any more when it is used
 
         keep += [launch.terminal.fileno(), master, slave]
+    hand_over(host, link)
     host.label_program(process)
     forbid_imports()
     host.enter_root(host_state, keep)

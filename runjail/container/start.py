@@ -113,7 +113,7 @@ def _run_inside(container: Container, listed: tuple[Hook, ...]) -> None:
 
     state, process = document(container, "created"), container.process()
     parent, child = pair()
-    joined = Joining(container.host.fork_joining(container.host_state), parent)
+    joined = Joining(container.host.fork_joining(container.host_state), parent, container, "created")
     if not joined.pid:
         try:
             parent.close()
@@ -148,6 +148,7 @@ def _be_hooked(
     from runjail.container import hooks, joining, program
 
     link.expect("go")
+    joining.hand_over(container.host, link)
     container.host.label_program(process)
     forbid_imports()
     container.host.enter(container.host_state, [link.fileno()])

@@ -143,6 +143,12 @@ if TYPE_CHECKING:  # a start without this class is 20 us shorter
         def apply_credentials(self, process: Process) -> None:
             """*child* Take on limits, ids and privileges of `process`; after it nothing privileged works."""
 
+        def on_listener(self, tell: Callable[[int], None]) -> None:
+            """*child* Call `tell` with the listening end of our seccomp filter, when apply_credentials has made one."""
+
+        def take_descriptor(self, pid: int, number: int) -> int:
+            """Return a descriptor of our own for what another process has open. Raises OSError."""
+
         def restrict_calls(self) -> None:
             """*child* Give up system calls that the container's processes may not make; nothing but execve follows."""
 

@@ -244,13 +244,17 @@ class SeccompRule(Record):
 
 
 class Seccomp(Record):
-    """linux.seccomp: words as config.json has them; default_errno None means EPERM."""
+    """linux.seccomp: words as config.json has them; default_errno None means EPERM.
+
+    listener: path of the socket of who decides about calls with SCMP_ACT_NOTIFY, "" where no rule has that.
+    """
 
     default: str
     default_errno: int | None = None
     architectures: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     rules: tuple[SeccompRule, ...] = ()
+    listener: str = ""
 
 
 class Linux(Record):

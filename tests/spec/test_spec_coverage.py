@@ -49,8 +49,6 @@ def test_what_is_refused_is_refused() -> None:
     refused = {field for field, status in STATUS.items() if status["linux"] == "refused" and "jail" not in field}
 
     assert refused == {f"linux.{name}" for name in REFUSED_IN_LINUX} | {
-        "linux.seccomp.listenerPath",
-        "linux.seccomp.listenerMetadata",
         "linux.personality.flags",
     }
 

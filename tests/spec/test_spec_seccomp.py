@@ -54,11 +54,26 @@ def test_no_profile(nothing: dict[str, Any] | None) -> None:
     ("change", "problem"),
     [
         ({"defaultAction": "ALLOW"}, 'linux.seccomp.defaultAction: must be "SCMP_ACT_KILL"'),
-        ({"defaultAction": "SCMP_ACT_NOTIFY"}, "linux.seccomp.defaultAction: SCMP_ACT_NOTIFY is not supported"),
+        (
+            {"defaultAction": "SCMP_ACT_NOTIFY"},
+            "linux.seccomp.defaultAction: SCMP_ACT_NOTIFY cannot be used as default action",
+        ),
         ({"defaultErrnoRet": 4096}, "linux.seccomp.defaultErrnoRet: must be between 0 and 4095, not 4096"),
         ({"architectures": ["SCMP_ARCH_VAX"]}, 'linux.seccomp.architectures[0]: "SCMP_ARCH_VAX" is not known'),
         ({"flags": ["SECCOMP_FILTER_FLAG_NEW"]}, 'linux.seccomp.flags[0]: "SECCOMP_FILTER_FLAG_NEW" is not known'),
-        ({"listenerPath": "/run/agent"}, "linux.seccomp.listenerPath: is not supported: there is no listener"),
+        ({"listenerMetadata": "x"}, "linux.seccomp.listenerMetadata: means nothing without listenerPath"),
+        (
+            {"flags": ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]},
+            "linux.seccomp.flags[0]: SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV is of no use without SCMP_ACT_NOTIFY",
+        ),
+        (
+            {"syscalls": [{"names": ["read"], "action": "SCMP_ACT_NOTIFY"}]},
+            'linux.seccomp.listenerPath: SCMP_ACT_NOTIFY takes the absolute path of a socket, not ""',
+        ),
+        (
+            {"listenerPath": "/a", "syscalls": [{"names": ["read", "write"], "action": "SCMP_ACT_NOTIFY"}]},
+            "linux.seccomp.syscalls[0].names[1]: SCMP_ACT_NOTIFY cannot be used for the write syscall",
+        ),
         ({"syscalls": [{"names": [], "action": "SCMP_ACT_ALLOW"}]}, "linux.seccomp.syscalls[0].names: must name"),
         ({"syscalls": [{"names": ["read"], "action": "x"}]}, "linux.seccomp.syscalls[0].action: must be"),
         (

@@ -7,6 +7,9 @@ processes and ctypes. Children that enter a jail run only what fork_init and for
 
 from __future__ import annotations
 
+import errno
+import os
+
 from runjail.errors import HostError
 from runjail.host.base import HostState, function_of, no_notes
 from runjail.host.freebsd import libc as libc_freebsd
@@ -155,6 +158,13 @@ class FreeBSDHost:
         from runjail.host.freebsd import attach
 
         attach.apply_credentials(self._libc, process)
+
+    def on_listener(self, tell: Callable[[int], None]) -> None:
+        """Do nothing: there are no filters of system calls."""
+
+    def take_descriptor(self, pid: int, number: int) -> int:
+        """Refuse: nobody asks for it here."""
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
 
     def restrict_calls(self) -> None:
         """Do nothing: what a jail may not do, the kernel refuses it by itself."""

@@ -7,7 +7,6 @@ ctypes is imported by the verbs that need more than /proc and kill(2).
 
 from __future__ import annotations
 
-import errno
 import os
 
 from runjail.errors import HostError, reason
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     from runjail.host.base import Note, ShimHost, UndoLog
     from runjail.host.linux.change import Change, NewRoot
+    from runjail.host.linux.seccomp_profile import PreparedFilter
     from runjail.spec.model import Process
     from runjail.steps import CreateNamespaces, Plan, Step
 
@@ -51,12 +51,13 @@ class LinuxHost:
 
     os = "linux"
     _root: NewRoot  # _have_root
+    _tell: Callable[[int], None]  # on_listener
 
     def __init__(self) -> None:
         self._lacks_policy = False
         self._user = False  # whether the container that we make has a user namespace
         self._of_user_namespace = 0  # the pid of an init that has one, while we join it
-        self._filter = b""  # seccomp_profile.load
+        self._filter: PreparedFilter | None = None
 
     def boot_id(self) -> str:
         """Return the kernel's boot id."""
@@ -162,7 +163,7 @@ class LinuxHost:
         if self._root.pids >= 0:
             libc.setns(self._root.pids, libc.CLONE_NEWPID)  # for who we are when we appear
         root.enter(host_state.root, self._root.propagation)
-        self._shut(libc, host_state, keep)
+        self._shut(host_state, keep)
 
     def fork_joining(self, host_state: HostState) -> int:
         """Fork with all loaded that the child needs where it cannot import any more."""
@@ -177,7 +178,7 @@ class LinuxHost:
             from runjail.host.linux import user_namespace  # noqa: F401
 
             self._of_user_namespace = host_state.pid
-        self._filter = b""
+        self._filter = None
         if os.path.exists(f"{host_state.state}/seccomp"):
             from runjail.host.linux import seccomp_profile
 
@@ -195,7 +196,10 @@ class LinuxHost:
         # Only now are the descriptors known to be of our init.
         if self.start_time(host_state.pid) != host_state.started:
             raise HostError("joining the container: its init is gone")
-        self._enter_cgroup(host_state)
+        if host_state.cgroup:
+            from runjail.host.linux import cgroups
+
+            cgroups.enter(host_state.cgroup)
         for descriptor, flag in opened:
             if not user:
                 libc.setns(descriptor, flag)
@@ -207,7 +211,7 @@ class LinuxHost:
             self._root.user, self._root.groups = True, user_namespace.groups_allowed(host_state.pid)
             user_namespace.enter(opened)
         os.chdir("/")
-        self._shut(libc, host_state, keep)
+        self._shut(host_state, keep)
 
     def appear(self, tell: Callable[[int], None]) -> bool:
         """Go on as a process in the pid namespace that was joined; see join.py."""
@@ -218,16 +222,12 @@ class LinuxHost:
         join.appear(tell)
         return True
 
-    def _enter_cgroup(self, host_state: HostState) -> None:
-        if host_state.cgroup:
-            from runjail.host.linux import cgroups
-
-            cgroups.enter(host_state.cgroup)
-
-    def _shut(self, libc: Any, host_state: HostState, keep: list[int]) -> None:
+    def _shut(self, host_state: HostState, keep: list[int]) -> None:
         close_others(keep)
         if host_state.keyring:
-            _forget_keys(libc)
+            from runjail.host.linux import join
+
+            join.forget_keys()
 
     def set_oom_score(self, pid: int, score: int) -> None:
         """Write it to our own /proc: the container's may be a fake."""
@@ -256,6 +256,8 @@ class LinuxHost:
 
         Unless that was done before a user namespace was entered.
         """
+        if process.personality or process.memory_policy:
+            from runjail.host.linux import scheduling  # noqa: F401 - for apply_credentials
         if self._root.user:
             return
         if self._of_user_namespace:
@@ -267,8 +269,6 @@ class LinuxHost:
             from runjail.host.linux import security_labels
 
             security_labels.apply(process)
-        if process.personality or process.memory_policy:
-            from runjail.host.linux import scheduling  # noqa: F401 - for apply_credentials
 
     def apply_credentials(self, process: Process) -> None:
         """Take on limits, ids and capabilities (setpriv(1)'s order: bounding set, ids, then the rest).
@@ -286,21 +286,31 @@ class LinuxHost:
 
             scheduling.take_on(process)
         if self._filter and not process.no_new_privileges:  # takes CAP_SYS_ADMIN, which is about to go
-            self._install_filter()
+            self._install_filter(self._filter)
         if self._lacks_policy and not self._root.user:  # a user namespace gives no right to make device files
             process = identity.without_mknod(process)
         identity.apply_credentials(process, self._root.groups, self._root.capped)
+        if self._filter and self._filter.has_listener:  # somebody has to pass that on, who is gone by the last moment
+            self._install_filter(self._filter)
+
+    def on_listener(self, tell: Callable[[int], None]) -> None:
+        """Remember whom to tell."""
+        self._tell = tell
+
+    def take_descriptor(self, pid: int, number: int) -> int:
+        """Take it by pidfd_getfd(2), as who may trace the process."""
+        from runjail.host.linux import libc
+
+        return libc.take_descriptor(pid, number)
 
     def restrict_calls(self) -> None:
         """Install the container's seccomp filter, unless `become` has: with no_new_privs it comes last."""
         if self._filter:
-            self._install_filter()
+            self._install_filter(self._filter)
 
-    def _install_filter(self) -> None:
-        from runjail.host.linux import seccomp_profile
-
-        prepared, self._filter = self._filter, b""
-        seccomp_profile.install(prepared)
+    def _install_filter(self, ready: PreparedFilter) -> None:
+        self._filter = None
+        ready.install(self._tell)
 
     def open_console(self, process: Process, host_state: HostState) -> tuple[int, int]:
         """Open a terminal of the container's own devpts, or of the host's when it has none."""
@@ -374,12 +384,3 @@ def _read(path: str) -> str:
         return os.read(descriptor, 65536).decode("utf-8", "replace")
     finally:
         os.close(descriptor)
-
-
-def _forget_keys(libc: Any) -> None:
-    """Leave our caller's session keyring: its keys are not the container's."""
-    try:
-        libc.new_session_keyring()
-    except OSError as error:
-        if error.errno not in (errno.ENOSYS, errno.EPERM):  # no keyrings, or a seccomp filter, which holds inside too
-            raise HostError(f"making a session keyring: {reason(error)}") from error

@@ -9,6 +9,7 @@ fork, by clone(2) with CLONE_PARENT, so that the new process is the child of who
 
 from __future__ import annotations
 
+import errno
 import os
 
 from runjail.errors import HostError, reason
@@ -161,3 +162,12 @@ def appear(tell: Callable[[int], None]) -> None:
     os.close(reading)
     if not told:
         os._exit(1)
+
+
+def forget_keys() -> None:
+    """Leave our caller's session keyring: its keys are not the container's."""
+    try:
+        libc.new_session_keyring()
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.EPERM):  # no keyrings, or a seccomp filter, which holds inside too
+            raise HostError(f"making a session keyring: {reason(error)}") from error

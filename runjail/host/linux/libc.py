@@ -49,6 +49,7 @@ MNT_DETACH = 2
 MACHINE = os.uname().machine if sys.maxsize > 1 << 32 else f"{os.uname().machine} with 32 bits"
 SYS_CLONE = {"x86_64": 56, "aarch64": 220, "riscv64": 220}.get(MACHINE, -1)
 CLONE_PARENT = 0x00008000
+SYS_PIDFD_GETFD = 438  # on every machine
 SIGCHLD = 17
 
 PR_SET_KEEPCAPS = 8
@@ -214,11 +215,20 @@ def call(numbers: dict[str, int], first: int, second: int = 0, third: int = 0) -
     return _checked(_syscall(numbers[MACHINE], first, second, third))
 
 
-def seccomp(operation: int, flags: int, program: int) -> None:
+def seccomp(operation: int, flags: int, program: int) -> int:
     """seccomp(2), for which glibc has no function; prctl(2) takes no flags."""
     if _SECCOMP is None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-    _checked(_syscall(_SECCOMP, operation, flags, program))
+    return _checked(_syscall(_SECCOMP, operation, flags, program))
+
+
+def take_descriptor(pid: int, number: int) -> int:
+    """pidfd_getfd(2), Linux 5.6: return a descriptor of what another process has open under a number."""
+    process = os.pidfd_open(pid)
+    try:
+        return _checked(_syscall(SYS_PIDFD_GETFD, process, number, 0))
+    finally:
+        os.close(process)
 
 
 def buffer(content: bytes) -> Any:

@@ -41,12 +41,14 @@ def allow_only(calls: tuple[int, ...]) -> None:
     install(b"".join(struct.pack("HBBI", *row) for row in rows))
 
 
-def install(filters: bytes, flags: int = 0) -> None:
-    """Install a program of struct sock_filter. flags: SECCOMP_FILTER_FLAG_ bits. Raises OSError."""
+def install(filters: bytes, flags: int = 0) -> int:
+    """Install a program of struct sock_filter. flags: SECCOMP_FILTER_FLAG_ bits. Raises OSError.
+
+    Returns the listening end with NEW_LISTENER, else 0.
+    """
     array = libc.buffer(filters)
     # struct sock_fprog: a short, padded, and a pointer
     program = (_Word * 2)(len(filters) // FILTER_SIZE, libc.address(array))
     if flags:
-        libc.seccomp(SECCOMP_SET_MODE_FILTER, flags, libc.address(program))
-    else:
-        libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, libc.address(program))
+        return libc.seccomp(SECCOMP_SET_MODE_FILTER, flags, libc.address(program))
+    return libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, libc.address(program))

@@ -17,6 +17,8 @@ from runjail.host.linux import seccomp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from runjail.host.linux.change import Change
     from runjail.spec.model import Seccomp
     from runjail.steps import SeccompFilter
@@ -27,7 +29,13 @@ MOST_KEPT = 32  # programs
 HEAD = struct.Struct("<I")  # SECCOMP_FILTER_FLAG_ bits
 DIGEST = 16  # bytes
 LARGEST = 4096 * 8  # BPF_MAXINSNS instructions
-FLAGS = {"SECCOMP_FILTER_FLAG_TSYNC": 1, "SECCOMP_FILTER_FLAG_LOG": 2, "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 4}
+FLAGS = {
+    "SECCOMP_FILTER_FLAG_TSYNC": 1,
+    "SECCOMP_FILTER_FLAG_LOG": 2,
+    "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 4,
+    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": 32,
+}
+NEW_LISTENER = 8
 HINT = "that takes no_new_privs (process.noNewPrivileges) or CAP_SYS_ADMIN"
 
 
@@ -41,24 +49,36 @@ def prepare(profile: Seccomp, state: str) -> None:
     flags = 0
     for word in profile.flags:
         flags |= FLAGS[word]
+    if profile.listener:  # the kernel gives one thread a listener; we have no other
+        flags = flags & ~FLAGS["SECCOMP_FILTER_FLAG_TSYNC"] | NEW_LISTENER
     program = _program(profile, f"{os.path.dirname(state)}/{KEPT}")
     write_file(f"{state}/{FILE}", HEAD.pack(flags) + program, 0o600, f"{state}/{FILE}.new")
 
 
-def load(state: str) -> bytes:
-    """Return what `prepare` put there; empty where the container has no profile."""
+class PreparedFilter:
+    """A container's program with its flags, as a process of it is about to install it."""
+
+    def __init__(self, prepared: bytes) -> None:
+        self.prepared = prepared
+        (self._flags,) = HEAD.unpack_from(prepared)
+        self.has_listener = bool(self._flags & NEW_LISTENER)
+
+    def install(self, tell: Callable[[int], None]) -> None:
+        """Put this process under the program, for good; `tell` gets the listening end. Raises HostError."""
+        try:
+            listening = seccomp.install(self.prepared[HEAD.size :], self._flags)
+        except OSError as error:
+            raise HostError(f"installing the seccomp filter: {reason(error)}", HINT) from error
+        if self.has_listener:
+            tell(listening)
+
+
+def load(state: str) -> PreparedFilter | None:
+    """Return what `prepare` put there; None where the container has no profile."""
     try:
-        return _read(f"{state}/{FILE}")
+        return PreparedFilter(_read(f"{state}/{FILE}"))
     except FileNotFoundError:
-        return b""
-
-
-def install(prepared: bytes) -> None:
-    """Put this process under its program, for good. Raises HostError."""
-    try:
-        seccomp.install(prepared[HEAD.size :], HEAD.unpack_from(prepared)[0])
-    except OSError as error:
-        raise HostError(f"installing the seccomp filter: {reason(error)}", HINT) from error
+        return None
 
 
 def _program(profile: Seccomp, kept: str) -> bytes:

@@ -305,3 +305,13 @@ def test_what_is_seen_inside_is_what_runc_shows(life: Life, change: str) -> None
 
     assert theirs.returncode == 0, theirs
     assert ours.splitlines() == theirs.stdout.splitlines()
+
+
+def test_what_each_process_takes_on_inside(life: Life) -> None:
+    """Nothing can be loaded any more where that is done."""
+    life.bundle.config["linux"] |= {"personality": {"domain": "LINUX"}, "memoryPolicy": {"mode": "MPOL_DEFAULT"}}
+    assert life.says("echo on") == "on\n"
+    life.start("/bin/sleep", "600", scheduler={"policy": "SCHED_BATCH", "nice": 7})
+
+    assert os.sched_getscheduler(life.runjail.state("c")["pid"]) == os.SCHED_BATCH
+    assert life.runjail.ok("exec", "c", "/bin/echo", "on").stdout == "on\n"
