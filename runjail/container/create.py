@@ -121,6 +121,8 @@ def _take_id(container_id: str, runtime: Runtime) -> Container:
 
 
 def _check(request: Request, spec: Spec, terminal: object) -> None:
+    if spec.unused:
+        log.warning(f"without effect here: {', '.join(spec.unused)}")
     if spec.process is None:
         raise InvalidConfig(["process: is required to create a container"])
     if spec.process.terminal and not (request.console_socket or terminal):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runjail.container.container import Container
+    from runjail.container.state import State
     from runjail.nri.invoke import PluginChain
 
 KINDS = {"mnt": "mount", "net": "network"}  # config.json's words for the kernel's
@@ -87,7 +88,7 @@ def describe(container: Container, state: str) -> ContainerInfo:
         id=container.id,
         pid=pid,
         annotations=container.state.annotations,
-        resources=_resources(linux.get("resources"), container.state.updates),
+        resources=_resources(linux.get("resources"), container.state),
         namespaces={} if jails else _namespaces(linux.get("namespaces"), host_state.namespaces, pid),
         cgroups_path=_group(linux.get("cgroupsPath") or "", host_state.cgroup),
         jail=host_state.name if jails else "",
@@ -95,14 +96,19 @@ def describe(container: Container, state: str) -> ContainerInfo:
     )
 
 
-def _resources(declared: dict[str, Any] | None, updates: dict[str, Any]) -> dict[str, Any] | None:
+def _resources(declared: dict[str, Any] | None, state: State) -> dict[str, Any] | None:
     """Return linux.resources of config.json with what `update` has changed since."""
-    if not updates:
+    if not state.updates and not state.updated_lists:
         return declared
     resources = {**(declared or {})}
-    for name, value in updates.items():
+    for name, value in state.updates.items():
         section, key = PLACES[name]
         resources[section] = {**(resources.get(section) or {}), key: value}
+    if state.updated_lists:
+        from runjail.nri.resources import lay_over
+
+        for name, items in state.updated_lists.items():
+            lay_over(resources, name, items)
     return resources
 
 

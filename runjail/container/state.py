@@ -41,12 +41,13 @@ class State:
     bundle: absolute path. created: time in RFC 3339. owner: user id. hooks: kind to the hooks that `start` and `delete`
     run, as JSON (see hooks_of). boot_id: of the boot in which it was created, "" as long as nothing is known. creator:
     who is creating it, None when that is done. starter: who has begun to start it. nri_plugins: who was told of it.
-    updates: what `update` has changed, by fields of spec.model.Resources. host: what only the host understands.
+    updates: what `update` has changed, by fields of spec.model.Resources; updated_lists: those that have many values.
+    host: what only the host understands.
     """
 
     __slots__ = (
         *("oci_version", "bundle", "created", "owner", "annotations", "hooks", "boot_id", "creator", "starter"),
-        *("nri_plugins", "updates", "host", "_more"),
+        *("nri_plugins", "updates", "updated_lists", "host", "_more"),
     )
 
     def __init__(self, host: HostState) -> None:
@@ -57,6 +58,7 @@ class State:
         self.starter: ProcessId | None = None
         self.nri_plugins: list[str] = []
         self.updates: dict[str, bool | int | str] = {}
+        self.updated_lists: dict[str, list[Any]] = {}
         self.host = host
         self._more: dict[str, Any] = {}
 
@@ -124,6 +126,10 @@ def _is_updates(value: object) -> bool:
     return isinstance(value, dict) and all(isinstance(amount, (int, str)) for amount in value.values())
 
 
+def _is_lists(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(items, list) for items in value.values())
+
+
 def _is_hooks(value: object) -> bool:
     return isinstance(value, dict) and all(
         isinstance(listed, list) and all(map(_is_hook, listed)) for listed in value.values()
@@ -142,7 +148,7 @@ def _is_hook(value: object) -> bool:
 
 HOST = "box"  # the key of what HostState holds
 PROCESSES = ("creator", "starter")
-LATER = ("starter", "nri", "updates")  # come with the verbs that know them
+LATER = ("starter", "nri", "updates", "updatedLists")  # come with the verbs that know them
 FIELDS = {
     "ociVersion": ("oci_version", _is_text),
     "bundle": ("bundle", _is_text),
@@ -155,4 +161,5 @@ FIELDS = {
     "starter": ("starter", _is_process),
     "nri": ("nri_plugins", _is_texts),
     "updates": ("updates", _is_updates),
+    "updatedLists": ("updated_lists", _is_lists),
 }

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from runjail import jsonio
 from runjail.container.container import Runtime
+from runjail.container.state import State
 from runjail.container.status import status
 from runjail.errors import WrongStatus
 from runjail.plan.plan import limit_steps
 from runjail.record import to_data
 from runjail.spec.model import Resources
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def update(container_id: str, resources: Resources, runtime: Runtime) -> None:
@@ -35,11 +40,25 @@ def update(container_id: str, resources: Resources, runtime: Runtime) -> None:
             before=rules,
         ):
             container.host.apply(step, host_state, note_once)
-        told = to_data(resources).items()  # type: ignore[attr-defined]
-        changed = {name: value for name, value in told if isinstance(value, (int, str)) and value is not False}
-        container.state.updates = {**container.state.updates, **changed}
+        _remember(container.state, resources)
         container.save()
         if container.state.nri_plugins:
             from runjail.container import nri
 
             nri.invoke_plugins("update", container)
+
+
+def _remember(state: State, resources: Resources) -> None:
+    """Lay what is changed over what was changed before: that is what plugins are told."""
+    told = to_data(resources).items()  # type: ignore[attr-defined]
+    changed = {name: value for name, value in told if isinstance(value, (int, str)) and value is not False}
+    state.updates = {**state.updates, **changed}
+    for name, items in told:
+        if isinstance(items, list) and items:
+            named = {_what(item): item for item in (*state.updated_lists.get(name, ()), *items)}
+            state.updated_lists = {**state.updated_lists, name: list(named.values())}
+
+
+def _what(item: Any) -> object:
+    """Return what one of many values is for: a size of pages, a device and its kind of limit, a file and so on."""
+    return (item["kind"], item["device"]) if isinstance(item, dict) else item[0]

@@ -163,10 +163,11 @@ def _read_sysctl(linux: Reader, namespaces: tuple[Namespace, ...] | None) -> tup
 def _owner(key: str) -> str | None:
     """Return the namespace a kernel setting belongs to; a key that could leave /proc/sys belongs to none."""
     plain = all(character.isalnum() or character in "._-/" for character in key) and key.isascii()
-    if not plain or "" in key.replace("/", ".").split("."):
+    dotted = key.replace("/", ".")  # sysctl(8) takes both marks, see host/linux/namespaces.py
+    if not plain or "" in dotted.split("."):
         return None
     for owner, settings in SETTINGS.items():
-        if key.startswith(settings):
+        if dotted.startswith(settings):
             return owner
     return None
 

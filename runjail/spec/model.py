@@ -281,7 +281,7 @@ class Linux(Record):
 
 
 class Spec(Record):
-    """A whole config.json."""
+    """A whole config.json. unused: JSON paths of what it says without effect on this system."""
 
     oci_version: str
     root: Root
@@ -293,3 +293,4 @@ class Spec(Record):
     annotations: tuple[tuple[str, str], ...] = ()
     freebsd: FreeBSD = FreeBSD()
     linux: Linux = Linux()
+    unused: tuple[str, ...] = ()

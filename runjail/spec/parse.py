@@ -12,6 +12,7 @@ from runjail.spec.problems import quote
 from runjail.spec.process import read_environment, read_process, read_surroundings
 from runjail.spec.reader import Reader, Report
 from runjail.spec.resources import read_resources
+from runjail.spec.unused import find_unused
 from runjail.target import TARGETS, Target
 
 MOUNTS = 1000
@@ -46,7 +47,8 @@ def parse(document: object, os: str) -> Spec:
         linux=_read_linux(config, target),
     )
     report.raise_if_any("config.json")
-    return spec
+    seccomp = spec.linux.seccomp
+    return spec.replace(unused=find_unused(config.values, target, seccomp is not None and bool(seccomp.listener)))
 
 
 def _read_version(config: Reader) -> str:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 STRING: Schema = {"type": "string"}
 FLAG: Schema = {"type": "boolean"}
 COUNT: Schema = {"type": "integer", "minimum": 0, "maximum": 2**64 - 1}
+COUNT32: Schema = {"type": "integer", "minimum": 0, "maximum": 2**32 - 1}
+INT32: Schema = {"type": "integer", "minimum": -(2**31), "maximum": 2**31 - 1}
+WEIGHT: Schema = {"type": ["integer", "null"], "minimum": 0, "maximum": 2**16 - 1}
 NUMBER: Schema = {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1}
 ID: Schema = {"type": "integer", "minimum": 0, "maximum": 2**32 - 2}  # 2**32-1 means "leave as it is" to setuid(2)
 
@@ -84,7 +87,6 @@ USER = _object(
     }
 )
 
-INT32: Schema = {"type": "integer", "minimum": -(2**31), "maximum": 2**31 - 1}
 
 SCHEDULER = _object(
     {
@@ -184,6 +186,23 @@ DEVICE_RULE = _object(
     required=("allow",),
 )
 
+BLOCK_DEVICE = {"major": NUMBER, "minor": NUMBER}
+RATES = _list(_object(BLOCK_DEVICE | {"rate": COUNT}, required=("major", "minor")))
+BLOCK_IO = _object(
+    {
+        "weight": WEIGHT,
+        "leafWeight": WEIGHT,
+        "weightDevice": _list(
+            _object(BLOCK_DEVICE | {"weight": WEIGHT, "leafWeight": WEIGHT}, required=("major", "minor"))
+        ),
+        "throttleReadBpsDevice": RATES,
+        "throttleWriteBpsDevice": RATES,
+        "throttleReadIOPSDevice": RATES,
+        "throttleWriteIOPSDevice": RATES,
+    }
+)
+PRIORITIES = _list(_object({"name": STRING, "priority": COUNT32}, required=("name", "priority")))
+
 RESOURCES = _object(
     {
         "memory": _optional(
@@ -218,10 +237,10 @@ RESOURCES = _object(
         ),
         "pids": _optional(_object({"limit": _optional(NUMBER)})),
         "devices": _list(DEVICE_RULE),
-        "blockIO": {"type": ["object", "null"]},
-        "hugepageLimits": {"type": ["array", "null"]},
-        "network": {"type": ["object", "null"]},
-        "rdma": {"type": ["object", "null"]},
+        "blockIO": _optional(BLOCK_IO),
+        "hugepageLimits": _list(_object({"pageSize": STRING, "limit": COUNT}, required=("pageSize", "limit"))),
+        "network": _optional(_object({"classID": _optional(COUNT32), "priorities": PRIORITIES})),
+        "rdma": _map(_optional(_object({"hcaHandles": _optional(COUNT32), "hcaObjects": _optional(COUNT32)}))),
         "unified": _map(STRING),
     }
 )
@@ -285,7 +304,17 @@ LINUX = _object(
         "maskedPaths": _list(STRING),
         "readonlyPaths": _list(STRING),
         "mountLabel": STRING,
-        "intelRdt": {"type": ["object", "null"]},
+        "intelRdt": _optional(
+            _object(
+                {
+                    "closID": STRING,
+                    "schemata": _list(STRING),
+                    "l3CacheSchema": STRING,
+                    "memBwSchema": STRING,
+                    "enableMonitoring": FLAG,
+                }
+            )
+        ),
         "memoryPolicy": _optional(
             _object({"mode": STRING, "nodes": STRING, "flags": _list(STRING)}, required=("mode",))
         ),

@@ -125,6 +125,18 @@ def test_a_cpu_burner_is_throttled_and_update_lets_it_run(limited: Life) -> None
     assert stats(limited)["cpu"]["throttling"]["throttledPeriods"] == held
 
 
+def test_update_has_runcs_options_for_burst_and_idle(limited: Life) -> None:
+    """They were accepted and did nothing."""
+    limits(limited, cpu={"quota": 10000, "period": 50000})
+    limited.sleep()
+    limited.runjail.ok("update", "--cpu-burst", "5000", "--cpu-idle", "1", "c")
+
+    assert control(limited, "cpu", "cpu.max.burst" if V2 else "cpu.cfs_burst_us") == "5000"
+    assert control(limited, "cpu", "cpu.idle") == "1"
+    refused = limited.runjail("update", "--mem-bw-schema", "MB:0=20", "c")
+    assert (refused.returncode, refused.stderr) == (1, "runjail: --mem-bw-schema: Intel RDT is not supported\n")
+
+
 def test_cpus_are_those_named(limited: Life) -> None:
     cpu = min(os.sched_getaffinity(0))
     limits(limited, cpu={"cpus": str(cpu)})

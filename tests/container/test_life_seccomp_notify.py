@@ -114,10 +114,12 @@ def test_a_call_after_the_listener_has_gone_does_not_wait(life: Life, tmp_path: 
 
 
 def test_a_path_without_a_rule_means_nothing(life: Life) -> None:
-    """runc: the listener is ignored."""
+    """runc: the listener is ignored. Here it is said so."""
     life.bundle.config["linux"]["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/nowhere/agent"}
 
-    assert life.says(TRY) == "/tmp/made\n"
+    result = life.run(TRY)
+    assert (result.returncode, result.stdout) == (0, "/tmp/made\n")
+    assert result.stderr.endswith('level=warning msg="without effect here: linux.seccomp.listenerPath"\n')
 
 
 def test_an_abstract_name(life: Life, tmp_path: Path) -> None:

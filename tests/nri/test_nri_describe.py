@@ -7,9 +7,12 @@ import pytest
 
 from runjail import jsonio
 from runjail.container import nri as glue
+from runjail.container import update
 from runjail.container.container import Runtime
 from runjail.container.reserve import reserve
 from runjail.nri.messages import ContainerInfo
+from runjail.spec.model import Resources
+from runjail.spec.resources import parse_resources
 from tests.support.container.fake_host import record
 
 RESOURCES = {"cpu": {"quota": 5, "shares": 2}}
@@ -83,6 +86,45 @@ def test_the_group_is_where_the_container_is(tmp_path: Path, said: str, real: st
     made.host_state.cgroup = real
 
     assert glue.describe(made, "create").cgroups_path == told
+
+
+def test_every_resource_that_update_may_change_is_told(tmp_path: Path) -> None:
+    """What is told after an update is what config.json would say: it reads back as the same values."""
+    rate = {"major": 8, "minor": 16, "rate": 7}
+    declared = {
+        "hugepageLimits": [{"pageSize": "2MB", "limit": 1}, {"pageSize": "1GB", "limit": 2}],
+        "blockIO": {"weight": 10, "throttleReadBpsDevice": [{"major": 8, "minor": 0, "rate": 5}]},
+        "network": {"classID": 3},
+    }
+    changed = {
+        "memory": {"limit": 5 << 20, "reservation": 4, "swap": 6 << 20, "swappiness": 7, "disableOOMKiller": True}
+        | {"checkBeforeUpdate": True},
+        "cpu": {"shares": 2, "quota": 3, "period": 4000, "cpus": "0", "mems": "0", "idle": 1, "burst": 5}
+        | {"realtimePeriod": 6, "realtimeRuntime": 7},
+        "pids": {"limit": 8},
+        "hugepageLimits": [{"pageSize": "2MB", "limit": 9}],
+        "blockIO": {"leafWeight": 11, "throttleReadBpsDevice": [rate], "throttleWriteBpsDevice": [rate]}
+        | {"throttleReadIOPSDevice": [rate], "throttleWriteIOPSDevice": [rate]}
+        | {"weightDevice": [{"major": 8, "minor": 0, "weight": 12, "leafWeight": 13}]},
+        "network": {"classID": 14, "priorities": [{"name": "eth0", "priority": 15}]},
+        "rdma": {"mlx5_1": {"hcaHandles": 16}},
+        "unified": {"memory.high": "17"},
+    }
+    made = container(tmp_path, {"linux": {"resources": declared}})
+    update._remember(made.state, parse_resources({"unified": {"memory.high": "1", "memory.low": "2"}}))
+    update._remember(made.state, parse_resources(changed))
+
+    told = glue.describe(made, "update").resources
+    assert told
+    assert told["hugepageLimits"] == [{"pageSize": "2MB", "limit": 9}, {"pageSize": "1GB", "limit": 2}]
+    assert told["unified"] == {"memory.high": "17", "memory.low": "2"}
+    assert told["blockIO"]["weight"] == 10
+    assert told["blockIO"]["throttleReadBpsDevice"] == [{"major": 8, "minor": 0, "rate": 5}, rate]
+    read, asked = parse_resources(told), parse_resources(changed)
+    for name in Resources._fields:
+        theirs, ours = getattr(asked, name), getattr(read, name)
+        assert theirs not in (None, (), False), f"{name} is not tried"
+        assert set(theirs) <= set(ours) if isinstance(theirs, tuple) else theirs == ours, name
 
 
 def test_updates_are_laid_over_the_resources(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_resources_of_control_groups_alone() -> None:
     [
         ({"memory": {"swappiness": 101}}, "memory.swappiness: must be between 0 and 100, not 101"),
         (
-            {"hugepageLimits": [{"pageSize": "big"}]},
+            {"hugepageLimits": [{"pageSize": "big", "limit": 1}]},
             'hugepageLimits[0].pageSize: must be a size such as 2MB or 1GB, not "big"',
         ),
         ({"unified": {"../memory.max": "1"}}, 'unified["../memory.max"]: must be a file name (no slashes)'),

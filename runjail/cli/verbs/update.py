@@ -14,6 +14,7 @@ from runjail.spec.resources import parse_resources
 
 HELP = "change the limits of a container"
 ARGS = ("ID",)
+RDT = ("l3-cache-schema", "mem-bw-schema")  # refused
 OPTIONS = (
     value("resources", "r", "FILE|-", "read the limits from this JSON document"),
     value("memory", "", "BYTES", "memory limit"),
@@ -25,13 +26,12 @@ OPTIONS = (
     value("cpuset-cpus", "", "LIST", "processors, e.g. 0-2,5"),
     value("cpuset-mems", "", "LIST", "memory nodes"),
     value("pids-limit", "", "N", "number of processes, -1 for no limit"),
-    *[
-        ignored(name, "X")
-        for name in (
-            *("blkio-weight", "cpu-rt-period", "cpu-rt-runtime", "cpu-burst", "cpu-idle", "kernel-memory"),
-            *("kernel-memory-tcp", "l3-cache-schema", "mem-bw-schema"),
-        )
-    ],
+    value("blkio-weight", "", "N", "relative weight of block I/O"),
+    value("cpu-burst", "", "MICROSECONDS", "CPU time beyond the quota that may be saved up"),
+    value("cpu-idle", "", "N", "1: only CPU time that nobody else wants"),
+    value("cpu-rt-period", "", "MICROSECONDS", "period of real-time processes"),
+    value("cpu-rt-runtime", "", "MICROSECONDS", "their CPU time in a period"),
+    *[ignored(name, "X") for name in ("kernel-memory", "kernel-memory-tcp", *RDT)],
 )
 
 PLACES = {  # option: section and name in the document (runtime-spec, config-linux.md, resources)
@@ -41,6 +41,11 @@ PLACES = {  # option: section and name in the document (runtime-spec, config-lin
     "cpu-period": ("cpu", "period"),
     "cpu-quota": ("cpu", "quota"),
     "cpu-share": ("cpu", "shares"),
+    "cpu-burst": ("cpu", "burst"),
+    "cpu-idle": ("cpu", "idle"),
+    "cpu-rt-period": ("cpu", "realtimePeriod"),
+    "cpu-rt-runtime": ("cpu", "realtimeRuntime"),
+    "blkio-weight": ("blockIO", "weight"),
     "cpuset-cpus": ("cpu", "cpus"),
     "cpuset-mems": ("cpu", "mems"),
     "pids-limit": ("pids", "limit"),
@@ -49,6 +54,10 @@ PLACES = {  # option: section and name in the document (runtime-spec, config-lin
 
 def run(args: Args, context: Context) -> int:
     """Change limits."""
+    for option in RDT:
+        if args.text(option):
+            raise UsageError(f"--{option}: Intel RDT is not supported")
+
     document = _document(args.text("resources"))
     for option, (section, name) in PLACES.items():
         if option in args.options:

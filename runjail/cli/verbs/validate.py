@@ -30,6 +30,8 @@ def run(args: Args, context: Context) -> int:
         make_plan(parsed, container_id="validate", bundle=bundle, state=state, os=system, systemd=systemd)
         if TARGETS[system].jails and parsed.freebsd.jail.needs_grant:
             check_allowed(parsed, *context.allowed_params())
+        if parsed.unused:
+            log.warning(f"without effect on {TARGETS[system].title}: {', '.join(parsed.unused)}")
     except InvalidConfig as error:
         for problem in error.problems:
             print(problem, file=sys.stderr)

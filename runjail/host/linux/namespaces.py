@@ -64,6 +64,15 @@ def _join(change: Change, step: CreateNamespaces) -> None:
             join.enter(path, kind)
 
 
+def _sysctl_path(key: str) -> str:
+    """Return where a setting is: the first of `.` and `/` parts the names, the other one stands for a dot in one.
+
+    sysctl.d(5): `net.ipv4.conf.eth0/5.rp_filter` and `net/ipv4/conf/eth0.5/rp_filter` are the same.
+    """
+    first = min((key.find(mark) for mark in "./" if mark in key), default=-1)
+    return key if key[first : first + 1] == "/" else key.translate(str.maketrans("./", "/."))
+
+
 def _enter_time(offsets: tuple[tuple[str, int, int], ...]) -> None:
     """Set the clocks of the time namespace that was made for children, and be in it: time_namespaces(7)."""
     for clock, seconds, nanoseconds in offsets:
@@ -89,6 +98,6 @@ def write_sysctls(_change: Change, step: Sysctls) -> None:
     """Set kernel parameters of the namespaces, sysctl(8). Raises HostError with the key."""
     for key, value in step.values:
         try:
-            cgroups.write("/proc/sys/" + key.replace(".", "/"), value)
+            cgroups.write(f"/proc/sys/{_sysctl_path(key)}", value)
         except OSError as error:
             raise HostError(f"setting sysctl {key}: {reason(error)}") from error

@@ -62,6 +62,37 @@ def test_sysctl(life: Life) -> None:
     assert life.says("cd /proc/sys; cat kernel/shmmax net/ipv4/ip_forward kernel/msgmax") == "12345\n1\n4096\n"
 
 
+def test_names_of_sysctls_with_slashes(life: Life) -> None:
+    """sysctl.d(5): the mark that comes first parts the names, the other one is a dot in one of them."""
+    life.bundle.config["linux"]["sysctl"] = {
+        "kernel/shmmax": "12345",
+        "net/ipv4/conf/lo/log_martians": "1",
+        "net.ipv4.conf.all.log_martians": "1",
+        "net/ipv4/ip_forward": "1",
+    }
+    shown = "kernel/shmmax net/ipv4/conf/lo/log_martians net/ipv4/conf/all/log_martians net/ipv4/ip_forward"
+
+    assert life.says(f"cd /proc/sys; cat {shown}").split() == ["12345", "1", "1", "1"]
+    life.bundle.config["linux"]["sysctl"] = {"net.ipv4.conf.eth0/5.log_martians": "1"}
+    result = life.runjail("create", "-b", life.bundle.write(), "c")
+    assert "setting sysctl net.ipv4.conf.eth0/5.log_martians: does not exist" in result.stderr
+    life.gone()
+
+
+@pytest.mark.parametrize(
+    ("key", "path"),
+    [
+        ("net.ipv4.conf.eth0/5.rp_filter", "net/ipv4/conf/eth0.5/rp_filter"),
+        ("net/ipv4/conf/eth0.5/rp_filter", "net/ipv4/conf/eth0.5/rp_filter"),
+        ("kernel.shmmax", "kernel/shmmax"),
+    ],
+)
+def test_where_a_sysctl_is(key: str, path: str) -> None:
+    from runjail.host.linux import namespaces
+
+    assert namespaces._sysctl_path(key) == path
+
+
 def test_a_sysctl_that_cannot_be(life: Life) -> None:
     """Named in the error; nothing is left."""
     life.bundle.config["linux"]["sysctl"] = {"net.ipv4.nonsense": "1"}

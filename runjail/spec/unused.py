@@ -1,0 +1,49 @@
+"""What config.json says without effect on a system: it is told, so that nobody relies on it.
+
+Nothing of this can make a container weaker than it would be without: FreeBSD isolates by jails, whatever the Linux
+section says. What cannot be left out without harm is refused elsewhere.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from runjail.target import Target
+
+WINDOWS = ("process.commandLine", "process.user.username")
+MEMORY = ("kernel", "kernelTCP", "useHierarchy")  # not recommended by the specification
+ON_LINUX = (
+    *WINDOWS,
+    *(f"linux.resources.memory.{key}" for key in MEMORY),
+    *(f"freebsd.jail.{key}" for key in ("host", "sysvmsg", "sysvsem", "sysvshm", "enforceStatfs", "allow")),
+    "freebsd.devices",
+)
+ON_FREEBSD = (
+    *WINDOWS,
+    *(f"process.{key}" for key in ("capabilities", "oomScoreAdj", "apparmorProfile", "selinuxLabel")),
+    *(f"linux.resources.memory.{key}" for key in ("reservation", "swappiness", "disableOOMKiller", *MEMORY)),
+    "linux.resources.memory.checkBeforeUpdate",
+    *(f"linux.resources.cpu.{key}" for key in ("shares", "burst", "realtimeRuntime", "realtimePeriod", "mems", "idle")),
+    *(f"linux.resources.{key}" for key in ("devices", "blockIO", "hugepageLimits", "network", "rdma", "unified")),
+    *(f"linux.{key}" for key in ("namespaces", "uidMappings", "gidMappings", "timeOffsets", "devices", "netDevices")),
+    *(f"linux.{key}" for key in ("cgroupsPath", "rootfsPropagation", "seccomp", "sysctl", "maskedPaths")),
+    *(f"linux.{key}" for key in ("readonlyPaths", "mountLabel", "intelRdt", "memoryPolicy", "personality")),
+)
+LISTENER = ("linux.seccomp.listenerPath", "linux.seccomp.listenerMetadata")
+
+
+def find_unused(document: dict[str, Any], target: Target, listened: bool) -> tuple[str, ...]:
+    """Return the JSON paths of what a document says without effect; null, nothing, false and 0 say nothing.
+
+    listened: whether somebody may listen to the seccomp filter.
+    """
+    paths = ON_FREEBSD if target.jails else ON_LINUX if listened else (*ON_LINUX, *LISTENER)
+    return tuple(path for path in paths if _said(document, path))
+
+
+def _said(document: object, path: str) -> bool:
+    for key in path.split("."):
+        document = document.get(key) if isinstance(document, dict) else None
+    return bool(document)
