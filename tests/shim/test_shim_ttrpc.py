@@ -146,13 +146,13 @@ def test_our_own_client(peer: Peer) -> None:
     caller = ttrpc.Client(peer.loop, peer.path)
     caller.call("s", "One", b"1", lambda *answer: done.append(answer), "ns")
     caller.call("s", "Two", b"2", lambda *answer: done.append(answer))
-    peer.turn()
+    peer.until(lambda: len(peer.answers) == 2)
     peer.answers[0][0](b"yes")
-    peer.turn()
+    peer.until(lambda: done)
     assert done == [(None, b"yes")]
     for client in list(peer.server.clients):
         client.close()
-    peer.turn()
+    peer.until(lambda: len(done) == 2)
 
     assert done[1][0].code == ttrpc.UNAVAILABLE
     assert not caller.open

@@ -153,6 +153,7 @@ def loopback() -> bool:
 NEEDS: dict[str, tuple[Callable[[], object], str]] = {
     "linux": (lambda: LINUX, "a Linux host"),
     "freebsd": (lambda: FREEBSD and root(), "a real FreeBSD and root"),
+    "linux64": (lambda: FREEBSD and works("kldstat", "-q", "-m", "linux64elf"), "Linux support: service linux start"),
     "root": (root, "root: sudo"),
     "no root": (lambda: not root(), "somebody who is not root"),
     "containers": (containers, "containers: root with CAP_SYS_ADMIN, for namespaces and mounts (docker --privileged)"),

@@ -163,7 +163,7 @@ def test_a_file_system_without_attributes_is_one_warning(root: Path, monkeypatch
         def set(self, file: int, name: bytes, value: bytes) -> None:
             raise OSError(errno.ENOTSUP, "Operation not supported")
 
-        def clear(self, file: int) -> None:
+        def names(self, file: int) -> list[bytes]:
             raise OSError(errno.ENOTSUP, "Operation not supported")
 
     monkeypatch.setattr(attributes, "SYSTEM", Nothing())

@@ -2,6 +2,7 @@
 
 import _socket
 import socket
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -37,6 +38,13 @@ class Peer:
     def turn(self) -> None:
         """Let the server work until there is nothing to do."""
         turn(self.loop)
+
+    def until(self, done: Callable[[], object]) -> None:
+        """Let the server work until something has happened."""
+        end = time.monotonic() + 60
+        while not done():
+            assert time.monotonic() < end
+            self.turn()
 
     def send(self, stream: int, data: bytes, kind: int = ttrpc.REQUEST) -> None:
         """Send a frame."""
