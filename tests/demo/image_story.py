@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -49,6 +50,16 @@ def store() -> Iterator[str]:
         pool.destroy()
 
 
+def loopback() -> bool:
+    """Whether this machine can talk to itself."""
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            socket.create_connection(server.getsockname(), timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
 @contextlib.contextmanager
 def registry() -> Iterator[str]:
     """Start a registry on loopback: Debian's docker-registry, or a small one of Python's; "" where neither can."""
@@ -56,6 +67,10 @@ def registry() -> Iterator[str]:
 
     if not find_spec("urllib3"):
         show("Python's urllib3 is not installed: the image travels in an OCI layout instead.")
+        yield ""
+        return
+    if not loopback():
+        show("Nothing can be reached at 127.0.0.1 (ip link set lo up): the image travels in an OCI layout instead.")
         yield ""
         return
     if shutil.which("docker-registry"):

@@ -57,6 +57,15 @@ def test_where_control_groups_cannot_be_made() -> None:
 
 
 @pytest.mark.needs("containers")
+def test_without_a_loopback_interface() -> None:
+    """A network namespace that was only made: the image goes by way of a directory."""
+    said = end(begin("unshare", "-n"))
+
+    assert "the image travels in an OCI layout instead" in said and "Hello World!" in said
+    assert "hello from a jail" in said
+
+
+@pytest.mark.needs("containers")
 def test_a_second_demo_beside_one_that_was_killed() -> None:
     """Two at once, and what a killed one left behind is taken away by the next."""
     killed = begin()
