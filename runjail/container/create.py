@@ -61,6 +61,7 @@ def create(
     config.json where the caller has read it already. prepare: is called once the container has its directory, before
     anything else is made.
     """
+    runtime.container(request.id)  # an id that cannot be is the first thing to say
     raw = read(f"{request.bundle}/config.json") if document is None else document
     spec, plan = _plan(request, raw, runtime, terminal)
     if request.console_socket:
