@@ -8,25 +8,18 @@ from pathlib import Path
 import pytest
 
 from runjail.errors import StorageError
-from runjail.storage import overlay_mount
 from runjail.storage.base import Store
 from runjail.storage.open import open_store
-from tests.support.storage.kinds import KINDS, mounts
+from tests.support.storage.kinds import DIRECTORIES, small_disk
 from tests.support.storage.layers import A, B, add, names
 
 pytestmark = pytest.mark.needs("mounts", "linux")
-DIRECTORIES = [kind for kind in KINDS if kind.values != ("zfs",)]
 
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:
     """A file system of 2 MB and 300 inodes."""
-    place = tmp_path / "small"
-    place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m,nr_inodes=300", "none", str(place)], check=True)
-    yield place
-    for mounted in (*mounts(tmp_path), str(place)):
-        overlay_mount.unmount(mounted)
+    yield from small_disk(tmp_path, "2m", 300)
 
 
 def fill(store: Store, how: str) -> None:

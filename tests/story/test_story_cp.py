@@ -5,12 +5,12 @@ import os
 import shutil
 import subprocess
 import tarfile
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.peers.podman import BARE, bare_podman
 from tests.support.story.teller import Teller
 
 pytestmark = [pytest.mark.needs("root"), pytest.mark.parametrize("location", ["dir"], indirect=True)]
@@ -106,17 +106,10 @@ def test_podman_copies_to_the_same_places(
     teller: Teller, web: str, machine_rootfs: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """Whether it works, and what is there afterwards."""
-    run = tempfile.mkdtemp(prefix="podman-", dir="/tmp")  # podman takes at most 50 characters
-    request.addfinalizer(lambda: shutil.rmtree(run))
+    podman, env = bare_podman(tmp_path, request)
     shutil.copytree(machine_rootfs, tmp_path / "rootfs", symlinks=True)
     (tmp_path / "rootfs" / "m").mkdir()
-    settings = tmp_path / "containers.conf"
-    settings.write_text('[containers]\ndefault_ulimits=[]\n[engine]\nlock_type="file"\n')
-    env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "CONTAINERS_CONF": str(settings)}
-    podman = ["podman", f"--root={tmp_path}/s", f"--runroot={run}", f"--tmpdir={tmp_path}/t", "--storage-driver=vfs"]
-    podman += ["--cgroup-manager=cgroupfs", "--events-backend=none", "--runtime=runc"]
-    thin = ["--security-opt=apparmor=unconfined", "--security-opt=label=disable", "--systemd=false", "--network=host"]
-    thin += ["--ulimit=nofile=1000:1000", "--ulimit=nproc=1000:1000", "--name=web", "--rootfs", f"{tmp_path}/rootfs"]
+    thin = [*BARE, "--name=web", "--rootfs", f"{tmp_path}/rootfs"]
     subprocess.run([*podman, "run", "-d", *thin, "/bin/sh", "-c", TREE], check=True, env=env, capture_output=True)
     try:
         theirs, ours = {}, {}

@@ -8,25 +8,18 @@ from typing import Any
 
 import pytest
 
-from runjail.storage import overlay_mount
 from tests.support.image.images import Files, Layout
-from tests.support.storage.kinds import KINDS, mounts
+from tests.support.storage.kinds import DIRECTORIES, KINDS, mounts, small_disk
 from tests.support.story.teller import Teller
 
 pytestmark = pytest.mark.needs("root", "linux", "mounts")
-DIRECTORIES = [kind for kind in KINDS if kind.values != ("zfs",)]
 ZFS = [kind for kind in KINDS if kind.values == ("zfs",)]
 
 
 @pytest.fixture
 def small(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
     """A file system of 4 MB and 400 inodes."""
-    place = tmp_path / "small"
-    place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m,nr_inodes=400", "none", str(place)], check=True)
-    yield place
-    for mounted in (*mounts(tmp_path), str(place)):
-        overlay_mount.unmount(mounted)
+    yield from small_disk(tmp_path, "4m", 400)
 
 
 def large(tmp_path: Path, how: str) -> str:

@@ -2,16 +2,15 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
-import tempfile
 from pathlib import Path
 
 import pytest
 
 from runjail.container.output_log import entries
 from tests.support.peers.commands import eventually, finish, start
+from tests.support.peers.podman import BARE, bare_podman
 from tests.support.story.teller import Teller
 
 pytestmark = [pytest.mark.needs("root"), pytest.mark.parametrize("location", ["dir"], indirect=True)]
@@ -185,15 +184,8 @@ def test_conmon_keeps_the_same_lines(
     teller: Teller, hello: str, machine_rootfs: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """But for the times, and the order of what came at the same time."""
-    run = tempfile.mkdtemp(prefix="podman-", dir="/tmp")  # podman takes at most 50 characters
-    request.addfinalizer(lambda: shutil.rmtree(run))
-    settings = tmp_path / "containers.conf"
-    settings.write_text('[containers]\ndefault_ulimits=[]\n[engine]\nlock_type="file"\n')
-    env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "CONTAINERS_CONF": str(settings)}
-    podman = ["podman", f"--root={tmp_path}/s", f"--runroot={run}", f"--tmpdir={tmp_path}/t", "--storage-driver=vfs"]
-    podman += ["--cgroup-manager=cgroupfs", "--events-backend=none", "--runtime=runc"]
-    thin = ["--security-opt=apparmor=unconfined", "--security-opt=label=disable", "--systemd=false", "--network=host"]
-    thin += ["--ulimit=nofile=1000:1000", "--ulimit=nproc=1000:1000", "--log-driver=k8s-file"]
+    podman, env = bare_podman(tmp_path, request)
+    thin = [*BARE, "--log-driver=k8s-file"]
     words = ["run", "-d", "--name=web", *thin, f"--log-opt=path={tmp_path}/theirs", "--rootfs", str(machine_rootfs)]
     assert finish(start([*podman, *words, "/bin/sh", "-c", SCRIPT], env)).code == 0
     assert finish(start([*podman, "wait", "web"], env)).out == "7\n"

@@ -90,12 +90,16 @@ def copy(source: Place, target: Place, owner: tuple[int, int] | None) -> list[st
         stream.close()
 
 
+def _resolved(place: Place) -> rootfs.ResolvedPath:
+    try:
+        return rootfs.resolve(place.root, place.path)
+    except OSError as error:
+        raise ImageError(f"{place.shown}: {reason(error)}") from error
+
+
 def _target(target: Place, stream: Stream) -> tuple[int, bytes]:
     """Return the open directory that is copied into, and the name that the source gets there: b"" for its contents."""
-    try:
-        found = rootfs.resolve(target.root, target.path)
-    except OSError as error:
-        raise ImageError(f"{target.shown}: {reason(error)}") from error
+    found = _resolved(target)
     try:
         mode = found.mode()
         if stat.S_ISDIR(mode):
@@ -113,10 +117,7 @@ def _target(target: Place, stream: Stream) -> tuple[int, bytes]:
 
 def extract(chunks: Iterable[bytes], target: Place, owner: tuple[int, int] | None) -> list[str]:
     """Copy the members of an archive into a directory that exists. Returns warnings. Raises ImageError, Corrupt."""
-    try:
-        found = rootfs.resolve(target.root, target.path)
-    except OSError as error:
-        raise ImageError(f"{target.shown}: {reason(error)}") from error
+    found = _resolved(target)
     try:
         directory = found.open_directory()
     except OSError as error:

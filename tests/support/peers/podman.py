@@ -3,8 +3,12 @@
 import json
 import os
 import shlex
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.support.leftovers import Leftovers
 from tests.support.peers.commands import (
@@ -27,6 +31,8 @@ network_config_dir = "{directory}/networks"
 """
 
 
+BARE = ["--security-opt=apparmor=unconfined", "--security-opt=label=disable", "--systemd=false", "--network=host"]
+BARE += ["--ulimit=nofile=1000:1000", "--ulimit=nproc=1000:1000"]
 GLOBALS = "--storage-driver vfs --cgroup-manager cgroupfs --events-backend none --runtime runjail"
 
 
@@ -71,3 +77,15 @@ class Podman(Caller):
         """Return what podman knows of a container's state."""
         found: dict[str, Any] = json.loads(self.ok("inspect", name).out)[0]["State"]
         return found
+
+
+def bare_podman(directory: Path, request: pytest.FixtureRequest) -> tuple[list[str], dict[str, str]]:
+    """Return the command of a podman with runc and everything of its own, and the environment it takes."""
+    run = tempfile.mkdtemp(prefix="podman-", dir="/tmp")  # podman takes at most 50 characters
+    request.addfinalizer(lambda: shutil.rmtree(run))
+    settings = directory / "containers.conf"
+    settings.write_text('[containers]\ndefault_ulimits=[]\n[engine]\nlock_type="file"\n')
+    env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "CONTAINERS_CONF": str(settings)}
+    podman = ["podman", f"--root={directory}/s", f"--runroot={run}", f"--tmpdir={directory}/t", "--storage-driver=vfs"]
+    podman += ["--cgroup-manager=cgroupfs", "--events-backend=none", "--runtime=runc"]
+    return podman, env
