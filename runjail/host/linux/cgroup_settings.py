@@ -106,7 +106,25 @@ def _set(path: str, controller: str, file: str, value: str, again: bool = False)
 
 def settings(resources: Resources, unified: bool) -> list[Setting]:
     """Return what is to be written, in an order that the kernel accepts. Raises HostError for what v1 does not have."""
-    return _of_v2(resources) if unified else _of_v1(resources)
+    if not unified:
+        return _of_v1(resources)
+    if lost := _only_of_v1(resources):
+        log.warning(f"not enforced: {', '.join(lost)} (control groups v2 have no such thing)")
+    return _of_v2(resources)
+
+
+def _only_of_v1(resources: Resources) -> list[str]:
+    """Return what is asked for and only control groups v1 have, by its place in linux.resources."""
+    asked = {
+        "memory.swappiness": resources.swappiness is not None,
+        "memory.disableOOMKiller": resources.oom_killer_off,
+        "cpu.realtimePeriod": resources.realtime_period is not None,
+        "cpu.realtimeRuntime": resources.realtime_runtime is not None,
+        "blockIO.leafWeight": any(limit.kind == "leaf_weight" for limit in resources.block),
+        "network.classID": resources.class_id is not None,
+        "network.priorities": bool(resources.priorities),
+    }
+    return [place for place, said in asked.items() if said]
 
 
 def _of_v1(resources: Resources) -> list[Setting]:

@@ -58,6 +58,20 @@ CASES: list[tuple[dict[str, Any], list[str], list[str]]] = [
 ]
 
 
+def test_what_v2_does_not_have_is_said(capfd: pytest.CaptureFixture[str]) -> None:
+    """It is dropped there, by runc too; but not silently."""
+    asked = Resources(swappiness=0, oom_killer_off=True, realtime_period=1, realtime_runtime=1, class_id=1)
+    asked = asked.replace(block=(BlockLimit("leaf_weight", "", 50),), priorities=(("lo", 0),))
+
+    assert settings(asked, unified=True) == []
+    places = "memory.swappiness, memory.disableOOMKiller, cpu.realtimePeriod, cpu.realtimeRuntime, blockIO.leafWeight"
+    places += ", network.classID, network.priorities"
+    assert f"not enforced: {places} (control groups v2 have no such thing)" in capfd.readouterr().err
+    settings(Resources(cpu_shares=5, block=(BlockLimit("weight", "", 50),)), unified=True)
+    settings(asked, unified=False)
+    assert capfd.readouterr().err == ""
+
+
 @pytest.mark.parametrize(("limits", "v1", "v2"), CASES)
 def test_files(limits: dict[str, Any], v1: list[str], v2: list[str]) -> None:
     resources = Resources(**limits)
