@@ -314,4 +314,4 @@ def test_no_configuration_costs_nothing(runjail: Runjail, bundle: Bundle, tmp_pa
 
         assert not {name for name in names if name.startswith(("runjail.nri", "runjail.settings", "tomllib"))}, verb
         assert "runjail.container.nri" not in names
-        assert f"runjail.container.{ {'pause': 'kill', 'resume': 'kill'}.get(verb, verb) }" in names
+        assert f"runjail.container.{ {'resume': 'pause'}.get(verb, verb) }" in names
