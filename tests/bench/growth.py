@@ -120,6 +120,8 @@ def main() -> int:
     with ExitStack() as stack:
         top = Path(tempfile.mkdtemp(prefix="runjail-stores-", dir=where))
         stack.callback(shutil.rmtree, top, ignore_errors=True)
+        if options.zfs:
+            stack.callback(subprocess.run, ["zfs", "destroy", "-Rf", f"{options.zfs}/{top.name}"], check=False)
         places = [Place(kind, top, options.zfs) for kind in options.stores.split(",")]
         series = {"files": [(LAYERS_OF_FILES, files) for files in (*FILES, 1_000_000) if files <= options.most]}
         series["layers"] = [(layers, FILES_OF_LAYERS) for layers in LAYERS]

@@ -9,6 +9,7 @@ theirs: below one, we are faster. Tools that are not installed are left out, and
 import argparse
 import hashlib
 import io
+import json
 import os
 import random
 import shutil
@@ -209,6 +210,16 @@ class Bench:
         needs = NEEDS.get(name, ("skopeo",) if name.startswith("decrypt") else ())  # somebody has to encrypt
         return " ".join(program for program in needs if not shutil.which(program))
 
+    def facts(self) -> dict[str, object]:
+        """Return the medians in seconds, the ratios that have goals, and the most memory in KiB, for programs."""
+        medians = {name: statistics.median(seconds) for name, seconds in self.times.items()}
+        ratios = {
+            f"{one} / {other}": medians[one] / medians[other]
+            for one, other, _goal in GOALS
+            if {one, other} <= medians.keys()
+        }
+        return {"load": os.getloadavg()[0], "seconds": medians, "ratios": ratios, "peaks": self.peaks}
+
     def report(self) -> None:
         """Print times, ratios with their goals, and peaks."""
         size = self.blob.stat().st_size / 1e6
@@ -238,19 +249,26 @@ def _run(*words: str) -> str:
     return done.stdout
 
 
-def main(rounds: int = 3, directory: str | None = None) -> None:
-    """Measure and print. Takes 3 GB of memory, or 5 GB for each round below a directory on a disk; minutes."""
+def main(rounds: int = 3, directory: str | None = None, *, as_json: bool = False) -> None:
+    """Measure and print, as JSON if wanted.
+
+    Takes 3 GB of memory, or 5 GB for each round below a directory on a disk; minutes.
+    """
     if directory is None and MEMORY_DISK.is_dir() and shutil.disk_usage(MEMORY_DISK).free > ROOM:
         directory = str(MEMORY_DISK)
     with tempfile.TemporaryDirectory(prefix="runjail-layers-", dir=directory) as top:
         bench = Bench(Path(top))
         bench.run(rounds)
-        bench.report()
+        if as_json:
+            print(json.dumps(bench.facts()))
+        else:
+            bench.report()
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--directory", help="where to work, e.g. on a disk")
+    parser.add_argument("--json", action="store_true", help="print what was measured as JSON instead")
     given = parser.parse_args()
-    main(given.rounds, given.directory)
+    main(given.rounds, given.directory, as_json=given.json)
