@@ -360,7 +360,7 @@ def test_a_sparse_file_may_be_huge(root: Path) -> None:
     apply(root, [archive(pax((b"GNU.sparse.size", size), (b"GNU.sparse.map", b"0,4," + size + b",0")), FILE)])
 
     found = (root / "file").stat()
-    assert (found.st_size, found.st_blocks < 100) == (1 << 40, True)
+    assert (found.st_size, found.st_blocks < 2000) == (1 << 40, True)  # UFS: three indirect blocks of 32 KB each
 
 
 def test_a_repeated_opaque_whiteout_is_cheap(root: Path) -> None:
