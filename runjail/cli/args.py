@@ -73,6 +73,7 @@ ENV_FILE = values("env-file", "", "FILE", "add to the environment what this file
 PROCESS = (ENV, ENV_FILE, TTY, INTERACTIVE)  # of `run` and `exec`
 FILES = (PID_FILE, CONSOLE, PRESERVE)  # of whatever starts a program
 FORMAT = value("format", "f", "table|json", "form of the output")
+TEMPLATE = value("format", "f", "table|json", "form of the output, or a Go template such as {{.ID}}")
 OS = value("os", "", "freebsd|linux", "for which system")
 
 GLOBALS = (

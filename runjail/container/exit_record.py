@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from runjail import jsonio, log
+from runjail.container.container import Container
 from runjail.errors import ContainerNotFound, RunjailError
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runjail.container.container import Container
 
 EXIT = "exit"
 
@@ -26,11 +24,16 @@ def record_exit(container: Container, code: int) -> None:
         log.warning(str(error))
 
 
-def recorded_exit(container: Container) -> int | None:
-    """Return how init ended, None when that is not known."""
+def exit_facts(container: Container) -> dict[str, Any]:
+    """Return what was written down, nothing when nobody did."""
     try:
         found = jsonio.loads(container.read(EXIT))
     except (OSError, ValueError):
-        return None
-    code = found.get("code") if isinstance(found, dict) else None
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def recorded_exit(container: Container) -> int | None:
+    """Return how init ended, None when that is not known."""
+    code = exit_facts(container).get("code")
     return code if isinstance(code, int) else None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from runjail import jsonio
-from runjail.cli.args import FORMAT, Args
+from runjail.cli.args import TEMPLATE, Args
 from runjail.cli.context import Context, write_stdout
 from runjail.cli.image.layerinfo import cell, encryption
 from runjail.cli.image.ls import listed, stored_layers
 from runjail.cli.image.options import AUTH, INSECURE, PLATFORM
 from runjail.cli.image.session import ImageSession
-from runjail.cli.output import choice, table
+from runjail.cli.output import table
+from runjail.cli.template import template
 from runjail.image import resolve
 from runjail.image.digest import chain_ids
 from runjail.image.reference import parse
@@ -23,17 +24,19 @@ if TYPE_CHECKING:
 
 HELP = "show layers, sizes, encryption, recipients and datasets"
 ARGS = ("SRC",)
-OPTIONS = (PLATFORM, AUTH, INSECURE, FORMAT)
+OPTIONS = (PLATFORM, AUTH, INSECURE, TEMPLATE)
 
 
 def run(args: Args, context: Context) -> int:
     """Show one image: what it runs, its layers, their encryption and where they are unpacked."""
     images = ImageSession(args, context, make=False)
-    form = choice(args, "table", "json")
+    form = template(args)
     with images.open_remote_or_local(parse(args.positionals[0])) as (name, top, read):
         image = resolve.load(read, name, top, images.platforms())
     document = _inspected(image, stored_layers(images))
-    if form == "json":
+    if form:
+        return write_stdout(form.render([document]))
+    if args.text("format") == "json":
         return write_stdout(jsonio.dumps(document, indent=2) + "\n")
     facts = [
         (key, cell(document[key])) for key in ("name", "digest", "manifest", "config", "platform", "created", "runs")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from runjail import jsonio
-from runjail.cli.args import FORMAT, Args, flag
+from runjail.cli.args import TEMPLATE, Args, flag
 from runjail.cli.context import Context, write_stdout
 from runjail.cli.image.session import ImageSession, warn
-from runjail.cli.output import choice, table
+from runjail.cli.output import table
+from runjail.cli.template import template
 from runjail.errors import ImageError
 from runjail.image import platform, resolve
 from runjail.image.digest import chain_ids
@@ -20,15 +21,16 @@ if TYPE_CHECKING:
 
 HELP = "list images"
 ARGS = ()
-OPTIONS = (FORMAT, flag("quiet", "q", "only names"))
+OPTIONS = (TEMPLATE, flag("quiet", "q", "only names"))
 
+ALIASES = {"names": "name", "createdat": "created", "size": "blobs"}  # podman's
 HEADING = ("NAME", "DIGEST", "PLATFORM", "BLOBS", "UNPACKED", "ENCRYPTED", "CREATED")
 
 
 def run(args: Args, context: Context) -> int:
     """List images, with the sizes that the store knows."""
     images = ImageSession(args, context, make=False)
-    form = choice(args, "table", "json")
+    form = template(args, ALIASES)
     names = images.content.names() if images.there() else {}
     if args.flag("quiet"):
         return write_stdout("".join(f"{name}\n" for name in sorted(names)))
@@ -39,7 +41,9 @@ def run(args: Args, context: Context) -> int:
             rows += [listed(image, stored) for image in resolve.every(images.content.read, name, names[name])]
         except ImageError as error:  # of a damaged disk; the others are there
             warn(f"{name}: {error}")
-    if form == "json":
+    if form:
+        return write_stdout(form.render([_named(row) for row in rows]))
+    if args.text("format") == "json":
         return write_stdout(jsonio.dumps(rows) + "\n")
     return write_stdout(table([HEADING, *[_row(row) for row in rows]]) + f"store {images.chosen()}\n")
 
@@ -64,6 +68,12 @@ def listed(image: Image, stored: dict[str, LayerInfo]) -> dict[str, Any]:
         "encrypted": image.manifest.encrypted,
         "created": created if isinstance(created, str) else None,
     }
+
+
+def _named(row: dict[str, Any]) -> dict[str, Any]:
+    """Return what templates of podman's images ask for besides."""
+    repository, _, tag = row["name"].rpartition(":")
+    return {**row, "id": row["manifest"].partition(":")[2][:12], "repository": repository, "tag": tag}
 
 
 def _row(row: dict[str, Any]) -> tuple[str, ...]:

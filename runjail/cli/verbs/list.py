@@ -5,28 +5,39 @@ What is JSON here, in ps and in events has no blanks, as runc's: scripts search 
 
 from __future__ import annotations
 
+from typing import Any
+
 from runjail import jsonio
-from runjail.cli.args import FORMAT, Args, flag
+from runjail.cli.args import TEMPLATE, Args, flag
 from runjail.cli.context import Context, write_stdout
-from runjail.cli.output import choice, table
+from runjail.cli.output import table
+from runjail.cli.template import template
 from runjail.container.query import documents, owner_name
 
 HELP = "list containers"
 ARGS = ()
-OPTIONS = (FORMAT, flag("quiet", "q", "only ids"))
+OPTIONS = (TEMPLATE, flag("quiet", "q", "only ids"))
 
+ALIASES = {"names": "id", "name": "id", "state": "status", "createdat": "created"}  # podman's
 HEADING = ("ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER")
 
 
 def run(args: Args, context: Context) -> int:
     """List containers."""
-    form = choice(args, "table", "json")
+    form = template(args, ALIASES)
     runtime = context.runtime()
     if args.flag("quiet"):
         return write_stdout("".join(f"{container_id}\n" for container_id in runtime.ids()))
     found = documents(runtime)
     for document in found:
         document["owner"] = owner_name(document["owner"])
-    if form == "json":
+    if form:
+        return write_stdout(form.render([{**document, "image": _image(document)} for document in found]))
+    if args.text("format") == "json":
         return write_stdout(jsonio.dumps(found, tight=True) + "\n")
     return write_stdout(table([HEADING, *[tuple(str(row[name.lower()]) or "-" for name in HEADING) for row in found]]))
+
+
+def _image(document: dict[str, Any]) -> str:
+    name: str = document["annotations"].get("org.runjail.image.name", "")
+    return name

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from runjail import jsonio
-from runjail.cli.args import FORMAT, Args
+from runjail.cli.args import TEMPLATE, Args
 from runjail.cli.context import Context, write_stdout
-from runjail.cli.output import choice, table
+from runjail.cli.output import table
+from runjail.cli.template import template
 from runjail.container import query
 
 HELP = "list the processes of a container"
 ARGS = ("ID", "OPTION...")
-OPTIONS = (FORMAT,)
+OPTIONS = (TEMPLATE,)
 
 
 def run(args: Args, context: Context) -> int:
     """List processes."""
-    form = _late_format(context.rest) or choice(args, "table", "json")
+    late, form = _late_format(context.rest), template(args)
     pids = query.pids(args.positionals[0], context.runtime())
-    if form == "json":
+    if form and not late:
+        heading, *rows = query.process_rows(pids)
+        return write_stdout(form.render([dict(zip(heading, row, strict=True)) for row in rows]))
+    if (late or args.text("format")) == "json":
         return write_stdout(jsonio.dumps(pids, tight=True) + "\n")
     return write_stdout(table(query.process_rows(pids)))
 

@@ -1,0 +1,83 @@
+"""inspect: all that is known of a container, under podman's names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from runjail import jsonio
+from runjail.container.container import Container
+from runjail.container.exit_record import exit_facts
+from runjail.container.monitor import monitored
+from runjail.container.status import status
+
+IMAGE = "org.runjail.image."
+
+
+def inspected(container: Container) -> dict[str, Any]:
+    """Return the document of a container that has been loaded. What is not known is left out, or 0."""
+    config = jsonio.loads(container.config())
+    process, annotations = config.get("process") or {}, config.get("annotations") or {}
+    args = process.get("args") or [""]
+    return {
+        "Id": container.id,
+        "Name": container.id,
+        "Created": container.state.created,
+        "Path": args[0],
+        "Args": args[1:],
+        "State": _state(container),
+        "Image": annotations.get(f"{IMAGE}manifest", ""),
+        "ImageName": annotations.get(f"{IMAGE}name", ""),
+        "Bundle": container.state.bundle,
+        "Rootfs": container.host_state.source,
+        "Mounts": [_mount(mount) for mount in config.get("mounts") or []],
+        "Config": {
+            "Hostname": config.get("hostname", ""),
+            "Env": process.get("env") or [],
+            "Cmd": args,
+            "WorkingDir": process.get("cwd", ""),
+            "User": _user(process.get("user") or {}),
+            "Tty": bool(process.get("terminal")),
+            "Labels": annotations,
+            "Annotations": annotations,
+            "StopSignal": annotations.get("org.opencontainers.image.stopSignal", ""),
+        },
+        "HostConfig": {
+            "LogConfig": _log(container),
+            "ReadonlyRootfs": bool((config.get("root") or {}).get("readonly")),
+        },
+    }
+
+
+def _state(container: Container) -> dict[str, Any]:
+    now, ended = status(container), exit_facts(container)
+    return {
+        "OciVersion": container.state.oci_version,
+        "Status": "exited" if now == "stopped" else now,
+        "Running": now in ("running", "paused"),
+        "Paused": now == "paused",
+        "Pid": container.host_state.pid if now in ("running", "paused", "created") else 0,
+        "ExitCode": ended.get("code", 0),
+        "FinishedAt": ended.get("finished", ""),
+    }
+
+
+def _mount(mount: dict[str, Any]) -> dict[str, Any]:
+    options = mount.get("options") or []
+    return {
+        "Type": mount.get("type", "bind"),
+        "Source": mount.get("source", ""),
+        "Destination": mount["destination"],
+        "Options": options,
+        "RW": "ro" not in options,
+    }
+
+
+def _user(user: dict[str, Any]) -> str:
+    return f"{user.get('uid', 0)}:{user.get('gid', 0)}"
+
+
+def _log(container: Container) -> dict[str, str]:
+    facts = monitored(container)
+    if facts is None:
+        return {"Type": "passthrough", "Path": ""}
+    return {"Type": "k8s-file" if facts.get("log") else "none", "Path": str(facts.get("log") or "")}
