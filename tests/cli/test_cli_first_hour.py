@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from runjail.cli.args import GLOBALS, Args, options_end, parse
-from runjail.cli.main import LATE
+from runjail.cli.main import LATE, NAMED
 from runjail.cli.verbs import GROUPS
 from tests.support.cli.verbs import modules
 from tests.support.container.harness import Life
@@ -91,7 +91,7 @@ def test_every_command_of_the_documents_is_one(page: str, line: str) -> None:
     module = modules()[verb]
     wanted = Args((*module.OPTIONS, *GLOBALS))
 
-    parse(rest, wanted, options_end(module.ARGS), late=verb in LATE)
+    parse(rest, wanted, options_end(module.ARGS), late=verb in LATE, instead=NAMED.get(verb, ""))
 
     needed = [name for name in module.ARGS if not name.startswith("[") and not name.endswith("...")]
     assert len(wanted.positionals) >= len(needed), page

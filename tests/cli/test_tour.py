@@ -1,0 +1,65 @@
+"""docs/tour.md is run, line by line: what it shows is what one sees."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.program import Runjail
+
+TOUR = Path(__file__).resolve().parent.parent.parent / "docs" / "tour.md"
+ANY = "…"
+
+
+def steps() -> list[tuple[str, list[str]]]:
+    """Return each command of the page with the lines that it shows."""
+    found: list[tuple[str, list[str]]] = []
+    inside = False
+    for line in TOUR.read_text(encoding="utf-8").splitlines():
+        if line.startswith("```"):
+            inside = line == "```console"
+        elif inside and line.startswith("# "):
+            found.append((line[2:], []))
+        elif inside:
+            found[-1][1].append(line)
+    return found
+
+
+def pattern(lines: list[str]) -> str:
+    """Return what matches the lines: a line of nothing but dots is any number of them."""
+    parts = [r"(?:.*\n)*" if line == ANY else re.escape(line).replace(ANY, ".*") + r"\n" for line in lines]
+    return "".join(parts)
+
+
+def test_the_page_is_read() -> None:
+    assert len(steps()) > 25
+    assert re.fullmatch(pattern(["a", ANY, "b …"]), "a\nx\ny\nb z\n")
+    assert not re.fullmatch(pattern(["a"]), "a\nb\n")
+
+
+@pytest.mark.needs("containers")
+def test_the_first_hour(runjail: Runjail, machine_rootfs: Path, tmp_path: Path) -> None:
+    """In order, in one directory, with a store and containers of its own; nothing of them stays."""
+    pytest.importorskip("urllib3")
+    shutil.copytree(machine_rootfs, tmp_path / "rootfs", symlinks=True)
+    path = f"{Path(runjail.program).parent}:{os.environ['PATH']}"
+    env = {
+        "PATH": path,
+        "RUNJAIL_ROOT": str(runjail.root),
+        "RUNJAIL_STORE": f"dir:{tmp_path}/store",
+        "LC_ALL": "C.UTF-8",
+    }
+    try:
+        for command, lines in steps():
+            with open(tmp_path / "said", "wb+") as said:  # a file: a container keeps what it is given
+                subprocess.run(["/bin/sh", "-c", command], cwd=tmp_path, env=env, stdin=subprocess.DEVNULL,
+                               stdout=said, stderr=said, check=False)  # fmt: skip
+            shown = (tmp_path / "said").read_text(encoding="utf-8")
+            assert re.fullmatch(pattern(lines), shown), f"# {command}\n{shown}"
+    finally:
+        for name in runjail.ids() if runjail.root.is_dir() else []:
+            runjail("--store", env["RUNJAIL_STORE"], "delete", "--force", name)
+    assert os.listdir(tmp_path / "store" / "bundles") == []
