@@ -14,6 +14,7 @@ from runjail import jsonio
 from runjail.cli.args import Args
 from runjail.cli.output import choice, table
 from runjail.errors import UsageError
+from runjail.sizes import read_number
 
 ESCAPES = {"\\t": "\t", "\\n": "\n"}
 TABLE = "table "
@@ -106,8 +107,6 @@ def _is_field(path: str) -> bool:
 
 def _indexed(found: Any, key: str) -> Any:
     """Return what index does: of a map nothing for what is not there, of a list an error."""
-    from runjail.sizes import read_number
-
     if isinstance(found, Mapping):
         return found.get(key.strip('"'), "")
     number = read_number(key, max(len(found) - 1, 0)) if isinstance(found, list) and found else None
