@@ -7,14 +7,16 @@ Names of fields are found in capitals or not. What is not in this part is refuse
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
-
 from runjail import jsonio
 from runjail.cli.args import Args
 from runjail.cli.output import choice, table
 from runjail.errors import UsageError
 from runjail.sizes import read_number
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # image ls loads this module
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import Any
 
 ESCAPES = {"\\t": "\t", "\\n": "\n"}
 TABLE = "table "
@@ -71,7 +73,7 @@ class Template:
     def _field(self, path: str, row: Mapping[str, Any]) -> Any:
         found: Any = row
         for depth, name in enumerate(path.split(".")[1:] if path != "." else ()):
-            names = {each.lower(): each for each in found} if isinstance(found, Mapping) else {}
+            names = {each.lower(): each for each in found} if isinstance(found, dict) else {}
             wanted = name.lower()
             wanted = self._aliases.get(wanted, wanted) if not depth else wanted
             if wanted not in names:
@@ -107,7 +109,7 @@ def _is_field(path: str) -> bool:
 
 def _indexed(found: Any, key: str) -> Any:
     """Return what index does: of a map nothing for what is not there, of a list an error."""
-    if isinstance(found, Mapping):
+    if isinstance(found, dict):
         return found.get(key.strip('"'), "")
     number = read_number(key, max(len(found) - 1, 0)) if isinstance(found, list) and found else None
     if number is None:
@@ -119,7 +121,7 @@ def _printed(found: Any) -> str:
     """Return a value as Go prints it."""
     if isinstance(found, bool):
         return "true" if found else "false"
-    if isinstance(found, Mapping):
+    if isinstance(found, dict):
         return f"map[{' '.join(f'{key}:{_printed(each)}' for key, each in sorted(found.items()))}]"
     if isinstance(found, list):
         return f"[{' '.join(map(_printed, found))}]"
