@@ -76,7 +76,7 @@ COLD = {"cli", "settings", "image.content", "image.crypto", "image.layers", "ima
 PLAIN = {f"runjail.image.content.{name}" for name in ("ingest", "layout", "open", "store")}
 PLAIN |= {"runjail.cli.containerd_shim", "runjail.cli.runj"}
 PLAIN |= {f"runjail.cli.image.{name}" for name in ("inspect", "layerinfo", "ls", "session")}
-PLAIN |= {f"runjail.cli.{name}" for name in ("args", "context", "main", "output", "process", "progress")}
+PLAIN |= {f"runjail.cli.{name}" for name in ("args", "context", "main", "output", "process", "progress", "template")}
 PLAIN |= {f"runjail.cli.run_{name}" for name in ("devices", "image", "mounts", "names", "options", "security")}
 PLAIN |= {
     f"runjail.cli.verbs.{name}"
