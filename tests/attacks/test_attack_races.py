@@ -66,7 +66,7 @@ def test_a_creator_wakes_up_in_the_directory_of_another(life: Life) -> None:
     survives(life, "created")
 
 
-@pytest.mark.parametrize("place", ["foreground.wait", "run._started"])
+@pytest.mark.parametrize("place", ["foreground.wait", "run.started"])
 def test_an_id_made_anew_under_a_foreground_run(life: Life, place: str) -> None:
     """While it waits for its program, or before it starts it: what it starts and deletes is what it made."""
     running = stopped_at(life, place, "run", "-b", sleeper(life), "c")

@@ -1,10 +1,11 @@
 """Run the program and stop it (SIGSTOP) before its n-th call of one of our functions: `stopper.py FUNCTION N ARGS...`.
 
-FUNCTION is `module.function`, as in `container.hold` or `run._started`. Whoever waits with WUNTRACED sees it stop.
+FUNCTION is `module.function`, as in `container.hold` or `run.started`. Whoever waits with WUNTRACED sees it stop.
 """
 
 import os
 import sys
+from pathlib import Path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,9 +15,12 @@ if TYPE_CHECKING:
 def main() -> None:
     wanted, number, *arguments = sys.argv[1:]
     module, function = wanted.split(".")
-    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))))
+    package = Path(__file__).resolve().parents[3] / "runjail"
+    sys.path.insert(0, str(package.parent))
     from runjail.cli import main as program
 
+    if not any(f"def {function}(" in path.read_text() for path in package.rglob(f"{module}.py")):
+        sys.exit(f"{wanted}: there is no such function to stop before")
     left, ours = int(number), os.getpid()
 
     def stop(frame: "FrameType", event: str, _function: object) -> None:
