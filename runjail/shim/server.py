@@ -41,8 +41,7 @@ class _Shim:
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2  # the other half is for containers
         self._loop.on_exit = containers.on_exit
         self._loop.watch_children()
-        service = self._service
-        self._server = Server(self._loop, listener, service.serve, self._trusts, most, service.nobody_connected)
+        self._server = Server(self._loop, listener, self._service.serve, self._trusts, most)
         self._namespace = namespace
 
     def serve(self) -> None:

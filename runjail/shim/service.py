@@ -49,7 +49,6 @@ class TaskService:
         self._engine, self._events = containers.engine, containers.events
         self._joined = containers.joined
         self._joins = 0
-        self._left = False
         life = TaskLifecycle(containers, namespace)
         task: dict[str, Method] = {
             "Create": (messages.CREATE, messages.PID, life.create),
@@ -213,21 +212,13 @@ class TaskService:
         return {"pid": os.getpid()}
 
     def _leave(self, request: Message) -> Message:
-        """Forget a container that `delete` cleans up: whoever asks knows better than we do that nobody needs it.
-
-        It may ask long after it gave up, if we were stopped; so others who are connected now are served on.
-        """
+        """Forget a container that `delete` cleans up: whoever asks knows better than we do that nobody needs it."""
         self._joined.pop(request["id"], None)
         task = self._containers.tasks.get(request["id"])
         if task:
             self._containers.forget(task)
-        self._left = True
+        self._end_if_unused()
         return {"pid": os.getpid()}
-
-    def nobody_connected(self) -> None:
-        """Hear that the last client has gone: after a `delete` nobody comes who does not join first."""
-        if self._left:
-            self._end_if_unused()
 
     def _shutdown(self, _request: Message) -> Message:
         self._end_if_unused()

@@ -112,7 +112,6 @@ class Server:
 
     Exactly one of answer and refuse is to be called, now or later; wanted says whether the client is still there.
     trusted: says of a connection whether to serve it. most: connections at a time; more wait for one to end.
-    deserted: called when the last client has gone.
     """
 
     def __init__(
@@ -122,10 +121,8 @@ class Server:
         serve: Serve,
         trusted: Callable[[_socket.socket], bool] = lambda connection: True,
         most: int = 1000,
-        deserted: Callable[[], None] = lambda: None,
     ) -> None:
         self.loop, self.listener, self.serve, self._trusted, self._most = loop, listener, serve, trusted, most
-        self._deserted = deserted
         self.clients: set[_ServerConnection] = set()
         self._complained = False
         listener.setblocking(False)
@@ -164,8 +161,6 @@ class Server:
         """Let go of a client that is gone; there is room for another."""
         self.clients.discard(client)
         self._listen()
-        if not self.clients:
-            self._deserted()
 
 
 class Client(Connection):

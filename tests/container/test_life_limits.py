@@ -15,7 +15,7 @@ from tests.support.container.harness import Life, until
 pytestmark = [pytest.mark.linux, pytest.mark.needs("cgroups")]
 V2 = os.path.exists("/sys/fs/cgroup/cgroup.controllers")
 HOG = ("/bin/dd", "if=/dev/zero", "of=/dev/null", "bs=100M", "count=1")  # holds and fills 100 MiB
-BOMB = "b() { b | b & }; b; sleep 600"
+BOMB = "b() { b | b & }; b & exec sleep 600"  # init forks once: where no more is to be had, a shell ends
 MIB = 1 << 20
 
 
