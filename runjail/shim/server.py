@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from runjail.shim.engine import Engine
 
 IDLE_SECONDS = 10.0
+UNUSED_SECONDS = 60.0  # for a containerd that is connected to come with a container
 
 
 def serve(listener: _socket.socket, path: str, engine: Engine, events: str, namespace: str) -> None:
@@ -34,6 +35,7 @@ class _Shim:
 
     def __init__(self, listener: _socket.socket, path: str, engine: Engine, events: str, namespace: str) -> None:
         self._path, self._engine, self._loop = path, engine, Loop()
+        self._unused = 0.0  # seconds that we have had nothing to keep
         containers = ExitQueue(self._loop, engine, Publisher(self._loop, events, namespace))
         self._service = TaskService(containers, namespace, self._end)
         containers.workers.files = _raise_descriptors()
@@ -56,8 +58,13 @@ class _Shim:
         return self._engine.shim_host.peer(client) in (0, os.geteuid())
 
     def _look(self) -> None:
-        """End when nobody is connected and there is nothing to keep: containerd died before it used us."""
-        if self._service.unused and not self._server.clients:
+        """End when nobody is connected and there is nothing to keep: containerd died before it used us.
+
+        Or when there has been nothing to keep for a minute: the containerd 1.6 that comes next connects, never asks for
+        anything, and keeps the bundle until we end.
+        """
+        self._unused = self._unused + IDLE_SECONDS if self._service.unused else 0.0
+        if self._unused and (not self._server.clients or self._unused > UNUSED_SECONDS):
             self._end()
         self._loop.later(IDLE_SECONDS, self._look)
 

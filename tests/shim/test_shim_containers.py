@@ -1,11 +1,13 @@
 """What the shim promises about order, with workers that are played by the test."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from runjail import errors, protobuf
 from runjail.shim import messages
+from runjail.shim.server import _Shim
 from runjail.shim.ttrpc import EXISTS, INTERNAL, INVALID, NOT_FOUND, PRECONDITION, UNIMPLEMENTED
 from tests.support.shim.fake_shim import Shim, code
 
@@ -275,6 +277,23 @@ def test_shutdown(shim: Shim) -> None:
     shim.ask("Leave", "runjail.shim.Group", id="next")
 
     assert shim.over == 1
+
+
+@pytest.mark.parametrize(("clients", "looks"), [((), 1), (("containerd",), 7)], ids=["deserted", "connected"])
+def test_a_shim_that_was_never_used(clients: tuple[str, ...], looks: int) -> None:
+    """It ends when nobody is connected, and after a minute though somebody is, in which there was no container."""
+    service, over = SimpleNamespace(unused=True), list[bool]()
+    loop = SimpleNamespace(later=lambda _seconds, _then: None)
+    server = SimpleNamespace(clients=clients)
+    shim: Any = SimpleNamespace(
+        _unused=0.0, _service=service, _server=server, _loop=loop, _end=lambda: over.append(True)
+    )
+    for unused in (*[True] * (looks - 1), False, *[True] * looks):
+        assert over == []
+        service.unused = unused
+        _Shim._look(shim)
+
+    assert over == [True]
 
 
 def test_a_shim_that_ends_promises_nothing(shim: Shim) -> None:

@@ -267,3 +267,11 @@ def test_freezing_does_not_wait_for_ever(machine: Machine, monkeypatch: pytest.M
 
 def test_signal_numbers_are_freebsd_s() -> None:
     assert (processes.SIGKILL, processes.SIGSTOP, processes.SIGCONT) == (9, 17, 19)
+
+
+def test_no_descriptor_is_taken_from_another_process(machine: Machine) -> None:
+    """Only listeners of Linux's filters need that; a plan for FreeBSD has none."""
+    with pytest.raises(OSError) as refused:
+        machine.host.take_descriptor(os.getpid(), 0)
+
+    assert refused.value.errno == errno.EOPNOTSUPP
