@@ -286,7 +286,7 @@ def test_a_shim_that_was_never_used(clients: tuple[str, ...], looks: int) -> Non
     loop = SimpleNamespace(later=lambda _seconds, _then: None)
     server = SimpleNamespace(clients=clients)
     shim: Any = SimpleNamespace(
-        _unused=0.0, _service=service, _server=server, _loop=loop, _end=lambda: over.append(True)
+        _unused=0.0, _service=service, _server=server, _loop=loop, _look=None, _end=lambda: over.append(True)
     )
     for unused in (*[True] * (looks - 1), False, *[True] * looks):
         assert over == []
