@@ -22,6 +22,7 @@ COLD = {  # modules of packages that only the command line uses
     "exit_record",
     "files_inside",
     "foreground",
+    "inspect",
     "logs",
     "monitor",
     "output_log",
