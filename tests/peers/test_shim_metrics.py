@@ -66,6 +66,7 @@ def test_the_same_fields_as_with_runc(ctr: Containerd) -> None:
     assert set(own) == set(document)
     assert {name: ours.get(name) for name in SAME} == {name: theirs.get(name) for name in SAME}
     small = {name for name, value in theirs.items() if isinstance(value, int) and value < 100000}  # may be 0 once
+    small |= {"cpu.usage.user", "cpu.usage.kernel"}  # sampled by the tick: a short script may be met by none
     assert set(theirs) - set(ours) - small == set()
     assert len(ours["cpu.usage.per_cpu"]) == len(theirs["cpu.usage.per_cpu"])
     assert sum(ours["cpu.usage.per_cpu"]) <= ours["cpu.usage.total"] * 1.1
