@@ -15,6 +15,7 @@ import pytest
 
 from runjail import log
 from tests.support import limits, machine_root, needs, side_by_side
+from tests.support.container.harness import Life
 from tests.support.leftovers import Leftovers
 from tests.support.program import LINUX, TOP, Bundle, Runjail, base_config
 
@@ -192,6 +193,12 @@ def make_bundle(tmp_path: Path, machine_rootfs: Path, leftovers: Leftovers) -> C
 def bundle(make_bundle: Callable[[str], Bundle]) -> Bundle:
     """One bundle that sleeps."""
     return make_bundle("bundle")
+
+
+@pytest.fixture
+def life(runjail: Runjail, bundle: Bundle) -> Life:
+    """A bundle and the program."""
+    return Life(runjail, bundle)
 
 
 @pytest.fixture

@@ -15,15 +15,10 @@ from runjail.container import program
 from runjail.errors import HostError
 from runjail.spec.model import Process
 from tests.support.container.harness import Life, exec_document
-from tests.support.program import Bundle, Result, Runjail
+from tests.support.program import Result
 
 pytestmark = pytest.mark.linux
 SCRIPT = "pwd; ls; cat secret ../host/secret; echo stolen >taken; echo ran >/tmp/ran"
-
-
-@pytest.fixture
-def life(runjail: Runjail, bundle: Bundle) -> Life:
-    return Life(runjail, bundle)
 
 
 @pytest.fixture

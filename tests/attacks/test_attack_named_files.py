@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.container.harness import Life
-from tests.support.program import TOP, Bundle, Runjail
+from tests.support.program import TOP
 
 SECONDS = 30  # in which a loaded machine has said no
 MEMORY = 1 << 30  # bytes of address space that a call may have
@@ -105,11 +105,6 @@ API = {  # what only a registry's or a key provider's answer leads to
     "grpc certificate": "from runjail.image.crypto.keyprovider_grpc import _content; print(_content(sys.argv[1]))",
     "PIN": "from runjail.image.crypto.pkcs11_uri import _read; print(_read(sys.argv[1], 'PIN file'))",
 }
-
-
-@pytest.fixture
-def life(runjail: Runjail, bundle: Bundle) -> Life:
-    return Life(runjail, bundle)
 
 
 class Caller:

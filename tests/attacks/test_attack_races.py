@@ -12,17 +12,11 @@ import pytest
 from tests.support.attacks.races import Race, goes_on, stopped_at
 from tests.support.container.harness import Life, until
 from tests.support.leftovers import Leftovers
-from tests.support.program import Bundle, Runjail, begin
+from tests.support.program import Runjail, begin
 
 pytestmark = pytest.mark.needs("containers")
 
 ROUNDS = int(os.environ.get("RUNJAIL_RACE_ROUNDS", "8"))
-
-
-@pytest.fixture
-def life(runjail: Runjail, bundle: Bundle) -> Life:
-    """A bundle and the program."""
-    return Life(runjail, bundle)
 
 
 @pytest.fixture

@@ -7,14 +7,6 @@ import pytest
 
 from runjail.container.container import Runtime
 from tests.support.container.fake_host import FakeHost
-from tests.support.container.harness import Life
-from tests.support.program import Bundle, Runjail
-
-
-@pytest.fixture
-def life(runjail: Runjail, bundle: Bundle) -> Life:
-    """A bundle and the program."""
-    return Life(runjail, bundle)
 
 
 @pytest.fixture

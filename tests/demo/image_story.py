@@ -3,7 +3,6 @@
 import contextlib
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 from tests.demo.output import DEMO, PROGRAM, STATE, expect, run, runjail, show
 from tests.support import zfs_pool
 from tests.support.leftovers import Leftovers
+from tests.support.loopback import loopback
 
 PRIVATE, PUBLIC = os.path.join(DEMO, "key.pem"), os.path.join(DEMO, "key.pub")
 NAMES = (f"demo-one-{os.getpid()}", f"demo-two-{os.getpid()}")
@@ -48,16 +48,6 @@ def store() -> Iterator[str]:
             yield f"zfs:{dataset}"
     finally:
         pool.destroy()
-
-
-def loopback() -> bool:
-    """Whether this machine can talk to itself."""
-    try:
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            socket.create_connection(server.getsockname(), timeout=5).close()
-    except OSError:
-        return False
-    return True
 
 
 @contextlib.contextmanager

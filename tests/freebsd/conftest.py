@@ -5,15 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.container.harness import Life
 from tests.support.freebsd.real import Real
-from tests.support.program import Bundle, Runjail
-
-
-@pytest.fixture
-def life(runjail: Runjail, bundle: Bundle) -> Life:
-    """A bundle and the program."""
-    return Life(runjail, bundle)
 
 
 @pytest.fixture

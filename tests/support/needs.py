@@ -11,7 +11,6 @@ import functools
 import importlib.util
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ import pytest
 
 from runjail.storage import overlay_mount
 from tests.support import machine_root, zfs_pool
+from tests.support.loopback import loopback
 
 TOP = Path(__file__).resolve().parents[2]
 FREEBSD = sys.platform.startswith("freebsd")
@@ -133,16 +133,6 @@ def libseccomp() -> bool:
     """Whether the library is there that makes programs of seccomp profiles."""
     try:
         ctypes.CDLL("libseccomp.so.2")
-    except OSError:
-        return False
-    return True
-
-
-def loopback() -> bool:
-    """Whether a program can talk to itself on 127.0.0.1: not in a network namespace that was only made."""
-    try:
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            socket.create_connection(server.getsockname(), timeout=5).close()
     except OSError:
         return False
     return True

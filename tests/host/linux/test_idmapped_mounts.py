@@ -9,17 +9,12 @@ from typing import Any
 import pytest
 
 from tests.support.container.harness import Life, failed
-from tests.support.program import Bundle, Runjail
+from tests.support.program import Bundle
 
 pytestmark = [pytest.mark.linux, pytest.mark.needs("idmapped mounts")]
 
 OWNER = 5000  # whose files the volume has
 SHIFTED = [{"containerID": OWNER, "hostID": 70, "size": 10}]
-
-
-@pytest.fixture
-def life(runjail: Runjail, bundle: Bundle) -> Life:
-    return Life(runjail, bundle)
 
 
 @pytest.fixture

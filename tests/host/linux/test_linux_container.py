@@ -7,14 +7,8 @@ from typing import Any
 import pytest
 
 from tests.support.container.harness import Life, is_alive
-from tests.support.program import Bundle, Runjail
 
 pytestmark = pytest.mark.linux
-
-
-@pytest.fixture
-def life(runjail: Runjail, bundle: Bundle) -> Life:
-    return Life(runjail, bundle)
 
 
 def namespaces(life: Life, *kinds: str, **paths: str) -> None:

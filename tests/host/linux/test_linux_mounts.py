@@ -13,14 +13,8 @@ from runjail.host.base import HostState
 from tests.support.container.harness import Life, tree
 from tests.support.host.linux_change import change
 from tests.support.leftovers import Leftovers
-from tests.support.program import Bundle, Runjail
 
 pytestmark = pytest.mark.linux
-
-
-@pytest.fixture
-def life(runjail: Runjail, bundle: Bundle) -> Life:
-    return Life(runjail, bundle)
 
 
 def add_mount(life: Life, destination: str, kind: str, source: "str | Path", *options: str) -> None:

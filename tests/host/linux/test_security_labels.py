@@ -13,7 +13,6 @@ from runjail.steps import SecurityLabels
 from tests.support.container.harness import Life
 from tests.support.host.linux_change import change
 from tests.support.plan.specs import plan_of, spec_of
-from tests.support.program import Bundle, Runjail
 
 LABEL = "system_u:system_r:container_t:s0:c1,c2"
 NO_APPARMOR = "apparmor: config provided but apparmor not supported"
@@ -32,11 +31,6 @@ def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(security_labels, "APPARMOR", str(tmp_path / "enabled"))
     monkeypatch.setattr(security_labels, "SELINUX", str(tmp_path / "enforce"))
     return tmp_path
-
-
-@pytest.fixture
-def life(runjail: Runjail, bundle: Bundle) -> Life:
-    return Life(runjail, bundle)
 
 
 def written(kernel: Path) -> dict[str, str]:
