@@ -10,7 +10,7 @@ from tests.support.program import LINUX
 
 if not LINUX:
     pytest.skip("needs Linux", allow_module_level=True)
-from runjail.host.linux import join, libc  # its functions are Linux's own
+from runjail.host.linux import join, libc, rights  # its functions are Linux's own
 
 pytestmark = pytest.mark.needs("linux")
 
@@ -30,6 +30,30 @@ def test_a_clone_that_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert told == []
     assert os.listdir("/proc/self/fd") == before
+
+
+def test_who_makes_the_pid_namespace_ends_when_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error is our creator's: the child, a copy of it, does not take back what that has made."""
+
+    def refused(*_arguments: int) -> int:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(libc, "setns", refused)
+    monkeypatch.setattr(rights, "holds", lambda _capability: True)
+    monkeypatch.setattr(libc, "unshare", lambda _flags: None)
+    monkeypatch.setattr(libc, "clone_sibling", refused)
+    creator = os.getpid()
+    reading, writing = os.pipe()
+    try:
+        with pytest.raises(HostError, match=r"making a pid namespace: unshare\(2\) or clone\(2\) is refused"):
+            join.fork_first(os.fork)
+    finally:
+        if os.getpid() != creator:
+            os.write(writing, b"went on")
+            os._exit(1)
+    os.close(writing)
+    with open(reading, "rb") as said:
+        assert said.read() == b""
 
 
 def test_what_we_were_started_with_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
