@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _signal
+import _socket
 import errno
 import os
 
@@ -52,26 +53,27 @@ def _have_written(pid: int, kind: str, ranges: tuple[IdRange, ...]) -> None:
 
 def namespace(mappings: IdMappings) -> int:
     """Return a descriptor of a user namespace with these ids, in which nobody is. Raises HostError."""
-    reading, writing = os.pipe()
+    parent_end, child_end = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
     pid = signals.fork()
     if not pid:
-        _make(writing)
-    os.close(writing)
+        parent_end.close()
+        _make(child_end)
+    child_end.close()
     try:
-        if not os.read(reading, 1):
+        if not parent_end.recv(1):
             raise HostError("making a user namespace for a mount: unshare(2) is refused")
         write(pid, mappings)
         return os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
     finally:
-        os.close(reading)
+        parent_end.close()
         os.kill(pid, _signal.SIGKILL)
         os.waitpid(pid, 0)
 
 
-def _make(writing: int) -> NoReturn:
+def _make(link: _socket.socket) -> NoReturn:
     try:
         libc.unshare(libc.CLONE_NEWUSER)
-        os.write(writing, b"1")
-        _signal.pause()
+        link.send(b"1")
+        link.recv(1)  # until our parent ends us, or has ended itself
     finally:
         os._exit(1)
