@@ -6,6 +6,7 @@ import os
 
 from runjail import log
 from runjail.errors import HostError
+from runjail.host.base import in_user_namespace
 from runjail.host.linux import dbus
 
 TYPE_CHECKING = False
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from runjail.steps import Property
 
 RUNNING = "/run/systemd/system"  # sd_booted(3)
-WHOLE_MAP = ["0", "0", "4294967295"]  # uid_map of the first user namespace
 UNIT = f"{dbus.SYSTEMD}.Unit"
 SCOPE = f"{dbus.SYSTEMD}.Scope"
 UNIT_EXISTS = f"{dbus.SYSTEMD}.UnitExists"
@@ -25,13 +25,7 @@ PROPERTY_SIGNATURE = "a(sv)"
 
 def rootless() -> bool:
     """Say whether it is our user's manager that we have to ask: we are not root, or only of a user namespace."""
-    if os.geteuid():
-        return True
-    try:
-        with open("/proc/self/uid_map", encoding="ascii") as file:
-            return file.read().split() != WHOLE_MAP
-    except OSError:
-        return False
+    return os.geteuid() != 0 or in_user_namespace()
 
 
 class Manager:
