@@ -6,7 +6,7 @@ The error names each with its JSON path. First the shape is judged (document.sha
 from __future__ import annotations
 
 from runjail.spec.document import shaped
-from runjail.spec.linux import read_linux
+from runjail.spec.linux import ID_MAPPINGS, read_linux
 from runjail.spec.model import FreeBSD, Hook, Hooks, IdMappings, Linux, Mount, Process, Root, Spec
 from runjail.spec.problems import quote
 from runjail.spec.process import read_environment, read_process, read_surroundings
@@ -102,7 +102,7 @@ def _read_mount(mount: Reader, target: Target) -> Mount:
 
 
 def _read_mappings(mount: Reader, target: Target) -> IdMappings | None:
-    said = [key for key in ("uidMappings", "gidMappings") if mount.values.get(key)]
+    said = [key for key in ID_MAPPINGS if mount.values.get(key)]
     for key in said if target.jails else ():
         mount.refuse("is not supported", key)
     if target.jails or not said:

@@ -38,7 +38,7 @@ def read_seccomp(seccomp: Reader) -> Seccomp | None:
     if seccomp.text("defaultAction") == NOTIFY:
         seccomp.refuse(f"{NOTIFY} cannot be used as default action", "defaultAction")
     return Seccomp(
-        default=_action(seccomp, "defaultAction"),
+        default=seccomp.word("defaultAction", ACTIONS),
         default_errno=_errno(seccomp, "defaultErrnoRet"),
         architectures=seccomp.words("architectures", ARCHITECTURES),
         flags=_flags(seccomp, notifies),
@@ -72,7 +72,7 @@ def _rule(rule: Reader) -> SeccompRule:
         rule.refuse(f"{NOTIFY} cannot be used for the write syscall", "names", names.index(UNHEARD))
     return SeccompRule(
         names=names,
-        action=_action(rule, "action"),
+        action=rule.word("action", ACTIONS),
         errno=_errno(rule, "errnoRet"),
         args=tuple(_argument(item) for item in rule.sections("args")),
     )
@@ -90,10 +90,6 @@ def _argument(argument: Reader) -> tuple[int, int, int, str]:
             argument.refuse(f"must be a number of 64 bits, not {value}", key)
         values.append(value)
     return index, values[0], values[1], op
-
-
-def _action(section: Reader, key: str) -> str:
-    return section.word(key, ACTIONS)
 
 
 def _errno(section: Reader, key: str) -> int | None:
