@@ -64,14 +64,10 @@ def open_trees(steps: Sequence[Step], propagation: str) -> dict[int, int]:
 
 
 def _map(tree: int, step: Mount, namespace: int) -> None:
-    try:
-        libc_mounts.mount_setattr(
-            tree, libc_mounts.MOUNT_ATTR_IDMAP, 0, recursive=step.mapped_below, namespace=namespace
-        )
-    except OSError as error:
-        hint = "idmapped mounts take Linux 5.12 and a file system that has them: ext4, xfs, btrfs; tmpfs since 6.3"
-        what = f"mounting {step.source} (bind) on {step.destination} with ids of its own"
-        raise HostError(f"{what}: mount_setattr(2): {reason(error)}", hint) from error
+    doing = f"mounting {step.source} (bind) on {step.destination} with ids of its own"
+    remedy = "idmapped mounts take Linux 5.12 and a file system that has them: ext4, xfs, btrfs; tmpfs since 6.3"
+    wanted = (tree, libc_mounts.MOUNT_ATTR_IDMAP, 0, step.mapped_below, 0, namespace)
+    rights.ask(doing, "mount_setattr(2)", libc_mounts.mount_setattr, *wanted, remedy=remedy)
 
 
 def _open(step: Mount, propagation: int) -> int:

@@ -15,20 +15,20 @@ CAPABILITIES = {"CAP_SYS_ADMIN": 21, "CAP_MKNOD": 27}  # capabilities(7); linux/
 PRIVILEGED = "in a container it takes docker run --privileged or the like"
 
 
-def ask(doing: str, call: str, function: Callable[..., None], *arguments: object) -> None:
-    """Make a system call that takes rights; an error says which, and what would allow it."""
+def ask(doing: str, call: str, function: Callable[..., None], *arguments: object, remedy: str | None = None) -> None:
+    """Make a system call that takes rights; an error says which, and what would allow it, see `refused`."""
     try:
         function(*arguments)
     except OSError as error:
-        raise refused(doing, call, error) from error
+        raise refused(doing, call, error, remedy) from error
 
 
-def refused(doing: str, call: str, error: OSError, capability: str = "CAP_SYS_ADMIN") -> HostError:
+def refused(doing: str, call: str, error: OSError, remedy: str | None = None) -> HostError:
     """Return the error for a system call that the kernel refused, with what it would take.
 
-    doing: what we were at; call: as `unshare(2)`; capability: the one that the call takes.
+    doing: what we were at; call: as `unshare(2)`; remedy: what would allow it, where that is not CAP_SYS_ADMIN.
     """
-    return HostError(f"{doing}: {call}: {reason(error)}", hint(error, capability))
+    return HostError(f"{doing}: {call}: {reason(error)}", remedy or hint(error))
 
 
 def hint(error: OSError, capability: str = "CAP_SYS_ADMIN") -> str | None:

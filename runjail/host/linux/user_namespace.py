@@ -221,12 +221,9 @@ def _become_root() -> None:
 
 
 def _make() -> None:
-    try:
-        libc.unshare(libc.CLONE_NEWUSER)
-    except OSError as error:
-        settings = "kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0"
-        hint = f"sysctl user.max_user_namespaces above 0; for ordinary users {settings}"
-        raise HostError(f"making a user namespace: unshare(2): {reason(error)}", hint) from error
+    settings = "kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0"
+    remedy = f"sysctl user.max_user_namespaces above 0; for ordinary users {settings}"
+    ask("making a user namespace", "unshare(2)", libc.unshare, libc.CLONE_NEWUSER, remedy=remedy)
 
 
 def require_way(root: str, step: CreateNamespaces) -> None:
