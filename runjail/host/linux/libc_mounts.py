@@ -60,7 +60,10 @@ def mount_setattr(
 
 
 def move_mount(tree: int, directory: int, name: str = "") -> None:
-    """move_mount(2), Linux 5.2: attach what open_tree or fsmount returned on a directory, or on a name below it."""
+    """move_mount(2), Linux 5.2: attach what open_tree or fsmount returned on a directory, or on a name in it.
+
+    A link of that name is not followed.
+    """
     flags = MOVE_MOUNT_F_EMPTY_PATH | (0 if name else MOVE_MOUNT_T_EMPTY_PATH)
     _checked(_move_mount(MOVE_MOUNT, tree, b"", directory, os.fsencode(name), flags))
 

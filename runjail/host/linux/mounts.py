@@ -111,9 +111,9 @@ def _mount_kind(place: rootfs.ResolvedPath, change: Change, step: steps.Mount, m
     if step.fstype.startswith("cgroup"):
         _mount_cgroups(place, host_state, _flag_bits(step))
     elif id(step) in change.root.trees:
-        from runjail.host.linux import outside
+        from runjail.host.linux import libc_mounts
 
-        outside.attach(place, change.root.trees[id(step)])
+        libc_mounts.move_mount(change.root.trees[id(step)], place.parent, place.name)
     elif step.fstype == "bind":
         mount_on(place, step.source, None, libc.MS_BIND | (libc.MS_REC if step.recursive else 0))
     elif step.fstype == "proc" and pids >= 0:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from runjail import rootfs
     from runjail.spec.model import IdMappings
     from runjail.steps import Step
 
@@ -90,12 +89,3 @@ def close(trees: dict[Any, int]) -> None:
     """Close them all: init has its own."""
     while trees:
         os.close(trees.popitem()[1])
-
-
-def attach(place: rootfs.ResolvedPath, tree: int) -> None:
-    """Attach a tree on a resolved place."""
-    target = os.open(place.name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=place.parent)
-    try:
-        libc_mounts.move_mount(tree, target)
-    finally:
-        os.close(target)

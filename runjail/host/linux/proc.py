@@ -35,11 +35,9 @@ def mount_on(place: rootfs.ResolvedPath, pids: int, root: str, options: Sequence
         tree = mounts.fsmount(context, [("source", "proc"), *options])
     finally:
         os.close(context)
-    target = os.open(place.name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=place.parent)
     try:
-        mounts.move_mount(tree, target)
+        mounts.move_mount(tree, place.parent, place.name)
     finally:
-        os.close(target)
         os.close(tree)
 
 
