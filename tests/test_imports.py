@@ -303,6 +303,16 @@ def test_an_image_that_is_in_the_store_is_started_by_plain_modules() -> None:
     assert not COLD & {room_of(name) for name in set(names) - PLAIN if name.count(".") > 2}
 
 
+@pytest.mark.parametrize("words", [["spec"], ["image", "tag"]], ids=" ".join)
+def test_help_of_a_verb_loads_that_verb_alone(words: list[str], program: Path, tmp_path: Path) -> None:
+    """All of them together bring everything that any verb needs, ciphers too."""
+    names = loaded(program, tmp_path / "out", *words, "--help")
+
+    assert "Usage: runjail" in (tmp_path / "out").read_text(encoding="utf-8")
+    assert f"runjail.cli.{'' if words[1:] else 'verbs.'}{'.'.join(words)}" in names
+    assert not names & {"runjail.cli.verbs.check", "runjail.cli.verbs.list", "runjail.cli.image.encrypt"}
+
+
 @pytest.mark.parametrize("words", [["ls"], ["inspect", "web"]], ids=["ls", "inspect"])
 def test_what_is_in_the_store_is_shown_by_plain_modules(words: list[str], program: Path, tmp_path: Path) -> None:
     """Nothing of crypto, and nothing that is only for changing or unpacking an image."""

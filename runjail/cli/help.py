@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -36,28 +37,37 @@ def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
-def _add(group: click.Group, verbs: Mapping[str, str]) -> None:
-    for name, module in verbs.items():
-        verb = import_module(module)
-        params = _options(verb.OPTIONS) + _positionals(verb.ARGS)
-        group.add_command(click.Command(name, params=params, help=_sentence(verb.HELP), hidden=not verb.HELP))
+class Verbs(click.Group):
+    """A group that loads a verb when something is asked about it: the help of one verb costs no other's imports."""
+
+    def __init__(self, name: str, modules: Mapping[str, str], **more: Any) -> None:
+        super().__init__(name, **more)
+        self.modules = modules
+
+    def list_commands(self, _context: click.Context) -> list[str]:
+        """Return the names of the verbs."""
+        return sorted(self.modules)
+
+    def get_command(self, _context: click.Context, name: str) -> click.Command | None:
+        """Return a verb, or a group of some; None for what is neither."""
+        if name not in self.modules:
+            return None
+        verb = import_module(self.modules[name])
+        about: dict[str, Any] = {"help": _sentence(verb.HELP), "hidden": not verb.HELP}
+        if name in GROUPS:
+            return Verbs(name, verb.VERBS, **about)
+        return click.Command(name, params=_options(verb.OPTIONS) + _positionals(verb.ARGS), **about)
 
 
 def program() -> click.Group:
     """Return the whole command line as a click group."""
-    group = click.Group(
+    return Verbs(
         "runjail",
+        VERBS | GROUPS,
         params=_options(GLOBALS),
         help="Run OCI containers as FreeBSD jails.",
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    _add(group, VERBS)
-    for name, module in GROUPS.items():
-        package = import_module(module)
-        inner = click.Group(name, help=_sentence(package.HELP))
-        _add(inner, package.VERBS)
-        group.add_command(inner)
-    return group
 
 
 def page(words: list[str]) -> str:
