@@ -56,6 +56,8 @@ MISTAKES = {  # command line: exit code and lines after `runjail: `
         "hint: runjail delete, once it has stopped",
     ),
     "run --log-driver none x": (1, "--log-driver and --log-opt need --detach: otherwise output goes to ours"),
+    "run --log-opt max-size=1m x": (1, "--log-driver and --log-opt need --detach: otherwise output goes to ours"),
+    "run -d --log-opt size=1 x": (1, "--log-opt: not max-size=BYTES or path=FILE: 'size=1'"),
     "run -d --log-driver journald x": (1, "--log-driver: not k8s-file, none or passthrough: 'journald'"),
     "run -d --image x --log-opt size=1 y": (1, "--log-opt: not max-size=BYTES or path=FILE: 'size=1'"),
     "logs web": (1, "container does not exist: web"),

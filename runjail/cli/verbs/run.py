@@ -14,8 +14,6 @@ from runjail.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from runjail.container.monitor import Output
 
 HELP = "create and start a container; without -d wait for it and delete it"
@@ -63,7 +61,7 @@ def run(args: Args, context: Context) -> int:
         _output(args, "", runtime)  # a mistake costs no download
         with run_image.owned_bundle(args, context, runtime) as (path, document):
             return _run(request.replace(bundle=path), document, args, runtime, _output(args, path, runtime))
-    output = _output(args, "", runtime) if args.text("log-driver") else None
+    output = _output(args, "", runtime) if args.text("log-driver") or args.many("log-opt") else None
     return _run(request, _document(request.bundle, args, context), args, runtime, output)
 
 
@@ -111,21 +109,19 @@ def _refuse_image_options(args: Args) -> None:
             raise UsageError(f"--{option.name} needs --image: a bundle's config.json says that itself")
 
 
-def _wants_terminal(document: dict[str, Any]) -> bool:
-    process = document.get("process")
+def _wants_terminal(document: object) -> bool:
+    process = document.get("process") if isinstance(document, dict) else None
     return isinstance(process, dict) and process.get("terminal") is True
 
 
 def _run(request: Request, document: object, args: Args, runtime: Runtime, output: Output | None) -> int:
-    detach, attach_terminal = args.flag("detach"), False
-    if isinstance(document, dict):
-        attach_terminal = _wants_terminal(document) and not (detach or request.console_socket)
+    terminal, detach = _wants_terminal(document), args.flag("detach")
     if output:
         from runjail.cli.verbs.monitor import becoming
         from runjail.container.monitor import run_detached
 
-        terminal = isinstance(document, dict) and _wants_terminal(document)
         return run_detached(request, document, runtime, output, terminal, becoming(runtime.root))
     from runjail.container.run import run
 
-    return run(request, document, runtime, detach=detach, keep=args.flag("keep"), attach_terminal=attach_terminal)
+    attach = terminal and not (detach or request.console_socket)
+    return run(request, document, runtime, detach=detach, keep=args.flag("keep"), attach_terminal=attach)
