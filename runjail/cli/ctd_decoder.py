@@ -62,7 +62,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         flags = _flags(arguments)
         if flags is None:
-            _write(1, f"{USAGE}\n".encode())
+            files.write_all(1, f"{USAGE}\n".encode())
         else:
             _decode(*flags.values())
         return 0
@@ -153,7 +153,7 @@ def _copy(file: FileIO, descriptor: Descriptor, private: PrivateLayerOptions) ->
     with _error_context("could not copy data"):
         layer_stream.verify(file.fileno(), private, ocicrypt.public(descriptor), descriptor)
         for block in layer_stream.decrypted(file.fileno(), private):
-            _write(1, block)
+            files.write_all(1, block)
 
 
 @contextmanager
@@ -217,13 +217,7 @@ def _spool(most: int) -> Iterator[FileIO]:
         with _error_context("could not copy data"):
             while most and (block := os.read(0, min(BLOCK, most))):
                 with _error_context(f"could not copy data: {place}"):
-                    _write(file.fileno(), block)
+                    files.write_all(file.fileno(), block)
                 most -= len(block)
             file.seek(0)
         yield file
-
-
-def _write(descriptor: int, data: bytes | memoryview) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from runjail import log
+from runjail import files, log
 from runjail.cli.args import Args, flag
 from runjail.cli.context import Context
 from runjail.container.container import Runtime
@@ -43,7 +43,6 @@ def run(args: Args, context: Context) -> int:
 
 
 def _copy(source: Place | None, target: Place | None, owner: Owner) -> list[str]:
-
     if source and target:
         return cp.copy(source, target, owner)
     if target:
@@ -52,15 +51,10 @@ def _copy(source: Place | None, target: Place | None, owner: Owner) -> list[str]
     stream = cp.Stream(source)
     try:
         for chunk in stream.archive(b"." if stream.contents else stream.name):
-            _write(chunk)
+            files.write_all(1, chunk)
     finally:
         stream.close()
     return []
-
-
-def _write(data: bytes) -> None:
-    while data:
-        data = data[os.write(1, data) :]
 
 
 def _split(text: str) -> tuple[str, str]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import time
 from datetime import datetime
 
+from runjail import files
 from runjail.cli.args import Args, flag, number, value
 from runjail.cli.context import Context
 from runjail.cli.verbs.monitor import becoming
@@ -44,21 +44,15 @@ def run(args: Args, context: Context) -> int:
     begun: set[str] = set()  # streams whose last line has no end yet
     for when, stream, ends, text in found:
         head = f"{when} ".encode() if args.flag("timestamps") and stream not in begun else b""
-        _write(1 if stream == "stdout" else 2, head + text + (b"\n" if ends else b""))
+        files.write_all(1 if stream == "stdout" else 2, head + text + (b"\n" if ends else b""))
         begun = begun - {stream} if ends else begun | {stream}
     return 0
-
-
-def _write(descriptor: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(descriptor, data) :]
 
 
 def point_in_time(text: str, option: str) -> str:
     """Return a time as logs have it: of a duration before now, a number of seconds, or RFC 3339. Raises UsageError."""
     if not text:
         return ""
-
     ago, seconds = read_duration(text), read_number(text.partition(".")[0], 2**33)
     if ago is not None:
         return stamp(time.time_ns() - round(ago * 1e9))
