@@ -13,6 +13,7 @@ from runjail.cli.process import add_volumes, change
 from runjail.container.container import Runtime
 from runjail.errors import ContainerExists, StoreNotFound, UsageError
 from runjail.image.bundle import etc_files, owned
+from runjail.image.bundle.oci_config import LONGEST_HOSTNAME, config
 from runjail.image.bundle.owned import OwnedBundle
 from runjail.image.reference import parse
 from runjail.image.resolve import Image
@@ -79,8 +80,6 @@ def _fill(bundle: OwnedBundle, images: ImageSession) -> dict[str, Any]:
 
 
 def _hostname(args: Args) -> str:
-    from runjail.image.bundle.oci_config import LONGEST_HOSTNAME
-
     return args.text("hostname") or args.positionals[0][:LONGEST_HOSTNAME]
 
 
@@ -88,8 +87,6 @@ def _config(
     image: Image, root: str, images: ImageSession, network: str, entrypoint: list[str], etc: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """Return config.json of an image with what the options say instead."""
-    from runjail.image.bundle.oci_config import config
-
     args, context = images.args, images.context
     document = config(
         image.config,

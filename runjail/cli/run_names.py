@@ -13,8 +13,6 @@ NOBODY = "none"  # --dns none: no resolv.conf
 
 def names(args: Args, container_id: str, hostname: str, network: str) -> Names:
     """Return what the files of /etc are made of. network: "host" or "none". Raises UsageError."""
-    from runjail.image.bundle.etc_files import Names
-
     servers, search, options = args.many("dns"), args.many("dns-search"), args.many("dns-option")
     if network == "none" and (servers or search or options):
         raise UsageError("--dns is of no use with --network none")
