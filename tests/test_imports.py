@@ -295,6 +295,7 @@ def test_verbs_load_little_without_a_container(verb: str, args: list[str], progr
 def test_an_image_that_is_in_the_store_is_started_by_plain_modules() -> None:
     """Before it is known what else there is to do: something to fetch, to decrypt or to unpack."""
     first = ["cli.run_image", "image.bundle.unpack", "image.bundle.owned", "image.bundle.oci_config"]
+    first += ["storage.zfs_open", "storage.directory"]  # of the drivers `auto` asks ZFS's first
     code = f"import sys; sys.path.insert(0, {str(TOP)!r}); import {', '.join(f'runjail.{name}' for name in first)}"
     command = [sys.executable, "-ISc", f"{code}; print(*sys.modules)"]
     names = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()

@@ -14,7 +14,6 @@ from runjail import log
 from runjail.errors import InUse, StorageError
 from runjail.storage import base
 from runjail.storage.base import LayerInfo, LayerKey, LayerWriter, RootfsInfo
-from runjail.storage.changes import Change, of_trees, of_zfs
 from runjail.storage.store_lock import Lock, StoreDirectory
 from runjail.storage.zfs_datasets import OWN_PROPERTIES, PROPERTY_PREFIX, READY, Datasets
 from runjail.storage.zfs_encryption import Seals
@@ -23,6 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from runjail.storage.changes import Change
     from runjail.storage.zfs_cli import Cli, Facts
 
 _NONE: Mapping[str, str] = {}
@@ -207,6 +207,8 @@ class ZfsStore:
 
     def changes(self, name: str) -> list[Change]:
         """Return what differs between a root and its layer, which is mounted meanwhile: zfs-diff(8) needs that."""
+        from runjail.storage.changes import of_trees, of_zfs
+
         found = self.root(name)
         if not found:
             raise StorageError(f"there is no root {name}")

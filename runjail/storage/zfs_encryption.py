@@ -6,9 +6,8 @@ system under it is mounted. Clones keep the key of their origin wherever they ar
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-
 from runjail.errors import StorageError
+from runjail.scope import scope
 from runjail.storage.base import LayerKey
 
 TYPE_CHECKING = False
@@ -37,7 +36,7 @@ class Seals:
     def __init__(self, dataset: str, home: StoreDirectory, zfs: Cli) -> None:
         self.dataset, self._home, self._zfs = dataset, home, zfs
 
-    @contextmanager
+    @scope
     def opened(self, seal: LayerKey | None) -> Iterator[None]:
         """Make the key available and let nobody take it away for the length of a `with`; nothing without a seal.
 

@@ -54,6 +54,22 @@ def test_other_locations_are_refused(location: str) -> None:
     assert not is_location(location)
 
 
+@pytest.mark.parametrize(
+    "name", ["1pool/x", "pool//x", "/pool", "pool/", "a/../b", "pool/x@y", "p/é", "p/" + "x" * 160]
+)
+def test_what_is_no_name_of_a_dataset_is_refused(name: str) -> None:
+    with pytest.raises(StorageError, match="cannot be a dataset for a store"):
+        open_store(f"zfs:{name}", default="/nonexistent", make=False)
+
+
+@pytest.mark.parametrize("name", ["tank", "Tank/a.b", "z_1:2/with space/9", "tank/...", "p/" + "x" * 158])
+def test_what_is_a_name_of_a_dataset_is_asked_of_zfs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zfs_cli, "DIRECTORIES", ())
+
+    with pytest.raises(StorageError, match="there is no zfs"):
+        open_store(f"zfs:{name}", default="/nonexistent", make=False)
+
+
 def test_auto_takes_plain_directories_where_nothing_else_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(zfs_cli, "DIRECTORIES", ())
     monkeypatch.setattr(overlay_mount, "refusal", lambda path: f"no overlayfs in {path}")
