@@ -6,56 +6,80 @@ it, and no link is followed.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
 
 from runjail.errors import StorageError, reason
 from runjail.rootfs import DIRECTORY
+from runjail.storage.copy_tree import open_below
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 ADDED, CHANGED, DELETED = "A", "C", "D"  # docker's and podman's letters
 Change = tuple[str, bytes]  # one of these, and a path below the root
 DEEPEST = 400  # directories, a descriptor each
 OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
+GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EMLINK)  # a link: ELOOP, or EMLINK on FreeBSD
 _ESCAPE = re.compile(rb"\\(\d{4})")
 
 
 def of_trees(before: str, after: str) -> list[Change]:
     """Compare a root with the tree that it was copied from, by what stat(2) says."""
-    return _listed(_of_trees, before, after)
+
+    def find(top: int) -> Iterator[Change]:
+        below = os.open(before, DIRECTORY)
+        try:
+            yield from _of_trees(below, top, b"", 0)
+        finally:
+            os.close(below)
+
+    return _listed(find, after)
 
 
 def of_overlay(lowers: list[str], upper: str) -> list[Change]:
     """Read the upper directory of an overlay. lowers: those below it, the highest first."""
-    return _listed(_of_overlay, [os.fsencode(lower) for lower in lowers], upper)
+    below = [os.fsencode(lower) for lower in lowers]
+    return _listed(lambda top: _of_overlay(below, top, b"", 0), upper)
 
 
 def of_zfs(lines: bytes, root: str) -> list[Change]:
     """Read what `zfs diff -FH` says of a file system mounted at `root`: zfs-diff(8)."""
-    return sorted(set(_of_zfs(lines, os.fsencode(root))), key=lambda change: change[1])
+    return _sorted(_of_zfs(lines, os.fsencode(root)), root)
 
 
-def _listed(find: object, before: object, after: str) -> list[Change]:
+def _listed(find: Callable[[int], Iterator[Change]], after: str) -> list[Change]:
+    """Return what is found in an open directory, sorted by path. Raises StorageError."""
     try:
         top = os.open(after, DIRECTORY)
     except OSError as error:
         raise StorageError(f"cannot read {after}: {reason(error)}") from error
     try:
-        return sorted(find(before, top, b"", 0), key=lambda change: change[1])  # type: ignore[operator]
-    except OSError as error:
-        raise StorageError(f"cannot read {error.filename or after}: {reason(error)}") from error
+        return _sorted(find(top), after)
     finally:
         os.close(top)
 
 
+def _sorted(found: Iterator[Change], where: str) -> list[Change]:
+    try:
+        return sorted(set(found), key=lambda change: change[1])
+    except OSError as error:
+        raise StorageError(f"cannot read {error.filename or where}: {reason(error)}") from error
+
+
 def _inside(directory: int, name: bytes, depth: int) -> int:
+    """Open a directory that was there a moment ago; -1 when it is gone by now, or something else."""
     if depth > DEEPEST:
         raise StorageError(f"more than {DEEPEST} levels of directories")
-    return os.open(name, DIRECTORY, dir_fd=directory)
+    try:
+        return os.open(name, DIRECTORY, dir_fd=directory)
+    except OSError as error:
+        if error.errno in GONE:
+            return -1
+        raise
 
 
 def _look(directory: int, name: bytes) -> os.stat_result | None:
@@ -65,26 +89,17 @@ def _look(directory: int, name: bytes) -> os.stat_result | None:
         return None
 
 
-def _names(directory: int) -> list[bytes]:
-    return sorted(map(os.fsencode, os.listdir(directory)))
+def _names(directory: int) -> set[bytes]:
+    return set(map(os.fsencode, os.listdir(directory)))
 
 
 # Two trees --------------------------------------------------------------------------------------------------------
 
 
-def _of_trees(before: str | int, after: int, above: bytes, depth: int) -> Iterator[Change]:
-    """Yield how two open directories differ. before: -1 for one that was not there; at first, the path."""
-    if isinstance(before, str):
-        top = os.open(before, DIRECTORY)
-        try:
-            yield from _of_trees(top, after, above, depth)
-        finally:
-            os.close(top)
-        return
-    were, are = _names(before) if before >= 0 else [], _names(after)
-    for name in were:
-        if name not in set(are):
-            yield DELETED, above + name
+def _of_trees(before: int, after: int, above: bytes, depth: int) -> Iterator[Change]:
+    """Yield how two open directories differ. before: -1 for one that was not there."""
+    were, are = _names(before) if before >= 0 else set(), _names(after)
+    yield from ((DELETED, above + name) for name in were - are)
     for name in are:
         now, was = _look(after, name), _look(before, name) if before >= 0 else None
         if now is None:
@@ -100,6 +115,8 @@ def _of_trees(before: str | int, after: int, above: bytes, depth: int) -> Iterat
 
 def _of_subtrees(before: int, after: int, name: bytes, above: bytes, depth: int) -> Iterator[Change]:
     inner = _inside(after, name, depth)
+    if inner < 0:
+        return
     try:
         if os.fstat(inner).st_dev != os.fstat(after).st_dev:  # something is mounted there
             return
@@ -122,7 +139,10 @@ def _differ(was: os.stat_result, now: os.stat_result) -> bool:
 
 
 def _target(directory: int, name: bytes) -> bytes:
-    return os.readlink(name, dir_fd=directory)
+    try:
+        return os.readlink(name, dir_fd=directory)
+    except OSError:  # gone by now, or something else
+        return b""
 
 
 # An overlay's upper directory -------------------------------------------------------------------------------------
@@ -142,9 +162,11 @@ def _of_overlay(lowers: list[bytes], directory: int, above: bytes, depth: int) -
         if not stat.S_ISDIR(found.st_mode):
             continue
         inner = _inside(directory, name, depth + 1)
+        if inner < 0:
+            continue
         try:
             if _is_opaque(inner):
-                yield from ((DELETED, path + b"/" + gone) for gone in _children(lowers, path) - set(_names(inner)))
+                yield from ((DELETED, path + b"/" + gone) for gone in _children(lowers, path) - _names(inner))
             yield from _of_overlay(lowers, inner, path + b"/", depth + 1)
         finally:
             os.close(inner)
@@ -217,14 +239,14 @@ def _of_zfs(lines: bytes, root: bytes) -> Iterator[Change]:
 def _whole(root: bytes, name: bytes) -> Iterator[Change]:
     """Yield a renamed entry and, of a directory, all that is in it: zfs says that only of the directory."""
     yield ADDED, name
-    directory = os.open(root, DIRECTORY)
+    top = os.open(root, DIRECTORY)
     try:
-        for part in name.split(b"/"):
-            inner = os.open(part, DIRECTORY, dir_fd=directory)
-            os.close(directory)
-            directory = inner
-        yield from _of_trees(-1, directory, name + b"/", name.count(b"/") + 1)
+        directory = open_below(top, os.fsdecode(name))
     except OSError:  # no directory, or gone by now
         return
+    finally:
+        os.close(top)
+    try:
+        yield from _of_trees(-1, directory, name + b"/", name.count(b"/") + 1)
     finally:
         os.close(directory)

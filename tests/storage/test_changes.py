@@ -3,13 +3,14 @@
 import os
 import stat
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from runjail.errors import StorageError
 from runjail.storage import changes
-from runjail.storage.changes import of_overlay, of_trees, of_zfs
+from runjail.storage.changes import Change, of_overlay, of_trees, of_zfs
 
 pytestmark = pytest.mark.needs("root")
 
@@ -104,6 +105,33 @@ def test_what_zfs_says(tmp_path: Path) -> None:
     assert [f"{kind} {path.decode()}" for kind, path in found] == [
         *("A a ä", "C etc", "A new", "A new/sub", "A new/sub/file", "D old", "D was"),
     ]
+
+
+@pytest.mark.parametrize(
+    "find", [of_trees, lambda before, after: of_overlay([before], after)], ids=["trees", "overlay"]
+)
+@pytest.mark.parametrize("instead", ["nothing", "link", "file"])
+def test_a_directory_that_goes_while_it_is_looked_at_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, find: Callable[[str, str], list[Change]], instead: str
+) -> None:
+    (tmp_path / "before").mkdir()
+    (tmp_path / "after" / "a").mkdir(parents=True)
+    (tmp_path / "after" / "b").mkdir()
+    look = changes._look
+
+    def swapped(directory: int, name: bytes) -> os.stat_result | None:
+        found, place = look(directory, name), tmp_path / "after" / "a"
+        if name == b"a" and place.is_dir() and not place.is_symlink() and found:
+            place.rmdir()
+            if instead == "link":
+                place.symlink_to("/")
+            elif instead == "file":
+                place.touch()
+        return found
+
+    monkeypatch.setattr(changes, "_look", swapped)
+
+    assert shown(find(str(tmp_path / "before"), str(tmp_path / "after"))) == ["A a", "A b"]
 
 
 def test_links_are_not_followed_and_depth_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
