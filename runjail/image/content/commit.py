@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +19,8 @@ from runjail.image.resolve import Image
 LISTS = ("CMD", "ENTRYPOINT")
 TEXTS = {"USER": "User", "WORKDIR": "WorkingDir", "STOPSIGNAL": "StopSignal"}
 SETS = {"EXPOSE": "ExposedPorts", "VOLUME": "Volumes"}
+RUN = ("Cmd", "Entrypoint", *TEXTS.values(), *SETS.values(), "Env", "Labels")
+TOP = ("config", "rootfs", "history", "created", "author")
 WORDS = (*LISTS, *TEXTS, *SETS, "ENV", "LABEL")
 SHELL = ["/bin/sh", "-c"]
 
@@ -41,7 +42,7 @@ def commit(
     blob: the layer, a tar stream. changes: instructions of a Containerfile. added: gets the digests of new blobs.
     Raises UsageError for an instruction that is none, ImageError, Corrupt.
     """
-    document = copy.deepcopy(dict(image.config.data))
+    document = _spelled(image.config.data, TOP)
     for text in changes:
         change(document, text)
     layer, diff_id = pack(content, blob, "gzip")
@@ -49,7 +50,7 @@ def commit(
     now = log.timestamp(time.time_ns())
     document["rootfs"] = {"type": "layers", "diff_ids": [*image.config.diff_ids, diff_id]}
     said = {"created": now, "created_by": note.created_by, "author": note.author, "comment": note.comment}
-    document["history"] = [*(document.get("history") or []), {key: text for key, text in said.items() if text}]
+    document["history"] = [*document.get("history", []), {key: text for key, text in said.items() if text}]
     document["created"] = now
     if note.author:
         document["author"] = note.author
@@ -63,7 +64,7 @@ def commit(
 def change(document: dict[str, Any], text: str) -> None:
     """Apply one instruction, `CMD ["/bin/sh"]`, `CMD=/bin/sh`, `ENV A=B`, to an image config. Raises UsageError."""
     name, value = _split(text)
-    run = document.setdefault("config", {})
+    run = document["config"] = _spelled(document.get("config") or {}, RUN)
     if name in LISTS:
         run[name.capitalize()] = _words(value)
         if name == "ENTRYPOINT":
@@ -71,12 +72,22 @@ def change(document: dict[str, Any], text: str) -> None:
     elif name in TEXTS:
         run[TEXTS[name]] = value
     elif name in SETS:
-        run[SETS[name]] = {**(run.get(SETS[name]) or {}), **{key: {} for key in _places(name, value)}}
+        run[SETS[name]] = {**run.get(SETS[name], {}), **{key: {} for key in _places(name, value)}}
     else:
         key, equals, what = value.partition("=") if "=" in value.split(" ")[0] else value.partition(" ")
         if not key or not equals:
             raise UsageError(f"--change: {name} needs NAME=VALUE: {text[:80]!r}")
         _set(run, name, key, what.strip('"'))
+
+
+def _spelled(document: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Return an object whose members of these names are called so, whatever their case was; without those of null.
+
+    A second one that differs only in case would be another value for Go, and so for whoever runs the image.
+    """
+    any_case = {name.lower() for name in names}
+    others = {key: value for key, value in document.items() if key.lower() not in any_case}
+    return others | {name: found for name in names if (found := model.get(document, name)) is not None}
 
 
 def _split(text: str) -> tuple[str, str]:
@@ -88,26 +99,30 @@ def _split(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _words(value: str) -> list[str]:
-    """Return the words of a JSON list; anything else is for the shell, as in a Containerfile."""
+def _list(value: str) -> list[str] | None:
+    """Return the words of a JSON list, None when it is none."""
     try:
         found = json.loads(value) if value.startswith("[") else None
     except ValueError:
-        found = None
-    if isinstance(found, list) and all(isinstance(word, str) for word in found):
-        return found
-    return [*SHELL, value]
+        return None
+    return found if isinstance(found, list) and all(isinstance(word, str) for word in found) else None
+
+
+def _words(value: str) -> list[str]:
+    """Return a command; what is no list is for the shell, as in a Containerfile."""
+    found = _list(value)
+    return [*SHELL, value] if found is None else found
 
 
 def _places(name: str, value: str) -> list[str]:
-    found = _words(value)
-    places = found if value.startswith("[") and found[: len(SHELL)] != SHELL else value.split()
+    found = _list(value)
+    places = value.split() if found is None else found
     return [place if name == "VOLUME" or "/" in place else f"{place}/tcp" for place in places]
 
 
 def _set(run: dict[str, Any], name: str, key: str, what: str) -> None:
     if name == "LABEL":
-        run["Labels"] = {**(run.get("Labels") or {}), key.strip('"'): what}
+        run["Labels"] = {**run.get("Labels", {}), key.strip('"'): what}
     else:
-        kept = [text for text in run.get("Env") or [] if text.partition("=")[0] != key]
+        kept = [text for text in run.get("Env", []) if text.partition("=")[0] != key]
         run["Env"] = [*kept, f"{key}={what}"]
