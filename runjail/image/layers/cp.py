@@ -48,11 +48,7 @@ class Stream:
 
     def __init__(self, source: Place) -> None:
         """Find what is copied, at the end of a link too. Raises ImageError when there is none."""
-        self._source = source
-        try:
-            self._found = rootfs.resolve(source.root, source.path)
-        except OSError as error:
-            raise ImageError(f"{source.shown}: {reason(error)}") from error
+        self._source, self._found = source, _resolved(source)
         mode = self._found.mode()
         self.is_directory = stat.S_ISDIR(mode)
         self.contents = self._found.name == HERE or source.path.endswith(("/.", "/./"))
