@@ -8,45 +8,20 @@ from __future__ import annotations
 import _socket
 import os
 import struct
-import time
 
 from runjail.errors import HostError, reason
-from runjail.host.base import WorkingDirectory
+from runjail.host.base import connect_named
 
 NAME = b"/dev/ptmx\0"  # what receivers log as the terminal's name; conmon wants at least one byte
 BLOCK = 1 << 16
-CONNECT_SECONDS = 10.0
 
 
 def connect(path: str) -> _socket.socket:
-    """Connect to the caller's console socket. A path longer than sun_path is reached by its last component.
-
-    Raises HostError, also when nobody accepts for CONNECT_SECONDS.
-    """
-    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
-    connection.setblocking(False)
-    directory, _, name = path.rpartition("/")
+    """Connect to the caller's console socket. Raises HostError, also when nobody accepts for some seconds."""
     try:
-        with WorkingDirectory(directory or "/"):
-            _connect(connection, name)
-        connection.setblocking(True)
+        return connect_named(path)
     except OSError as error:
-        connection.close()
         raise HostError(f"connecting to console socket {path}: {reason(error)}") from error
-    return connection
-
-
-def _connect(connection: _socket.socket, name: str) -> None:
-    """connect(2), again while the receiver has no room for one more; other errors are final."""
-    deadline = time.monotonic() + CONNECT_SECONDS
-    while True:
-        try:
-            connection.connect(name)
-            return
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
 
 
 def send(connection: _socket.socket, master: int) -> None:

@@ -11,19 +11,18 @@ import _socket
 import os
 import select
 import struct
-import time
 
 from runjail import jsonio
 from runjail.container.status import document
 from runjail.errors import HostError, reason
-from runjail.host.base import ANSWER_SECONDS, WorkingDirectory
+from runjail.host.base import ANSWER_SECONDS, connect_named
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runjail.container.container import Container
 
 NAME = "seccompFd"  # runtime-spec's, and of the only descriptor
-CONNECT_SECONDS = 10.0
+SEND_SECONDS = 10.0
 
 
 class ListeningEnd:
@@ -72,13 +71,13 @@ class ListeningEnd:
 
 
 def _send(path: str, data: bytes, descriptor: int) -> None:
-    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
-        try:
-            _connect(connection, path)
-        except OSError as error:
-            text = f"failed to connect with seccomp agent specified in the seccomp profile: {path}: {reason(error)}"
-            raise HostError(text) from error
+        connection = connect_named(path)
+    except OSError as error:
+        text = f"failed to connect with seccomp agent specified in the seccomp profile: {path}: {reason(error)}"
+        raise HostError(text) from error
+    try:
+        connection.settimeout(SEND_SECONDS)
         rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack("i", descriptor))]
         sent = connection.sendmsg([data], rights)
         while sent < len(data):
@@ -87,23 +86,3 @@ def _send(path: str, data: bytes, descriptor: int) -> None:
         raise HostError(f"cannot send seccomp fd to {path}: {reason(error)}") from error
     finally:
         connection.close()
-
-
-def _connect(connection: _socket.socket, path: str) -> None:
-    """connect(2), also to an abstract name (`@name`, as Go writes it) or by a path that is too long for it.
-
-    A listener that has no room for one more is asked again for a while.
-    """
-    deadline = time.monotonic() + CONNECT_SECONDS
-    directory, _, name = path.rpartition("/") if not path.startswith("@") else ("", "", "\0" + path[1:])
-    connection.setblocking(False)
-    with WorkingDirectory(directory or "/"):
-        while True:
-            try:
-                connection.connect(name)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.01)
-    connection.settimeout(CONNECT_SECONDS)

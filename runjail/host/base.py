@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 
 from runjail.errors import HostError
 
 ANSWER_SECONDS = 60.0  # the longest wait for a process that the container's own processes may stop
+CONNECT_SECONDS = 10.0
 MAX_DESCRIPTOR = 2**31 - 1  # os.closerange hands the range to close_range(2) or closefrom(2): its size costs nothing
 
 TYPE_CHECKING = False
@@ -305,3 +307,37 @@ class WorkingDirectory:
     def __exit__(self, *_raised: object) -> None:
         os.fchdir(self._before)
         os.close(self._before)
+
+
+def connect_named(path: str) -> _socket.socket:
+    """Connect to the Unix socket that a caller names: an absolute path, or `@name` for an abstract one, as with Go.
+
+    A path that is too long for sun_path is reached by its last component. Who listens, but has no room for one more, is
+    asked again for CONNECT_SECONDS. Raises OSError.
+    """
+    import _socket
+
+    directory, _, name = ("/", "", "\0" + path[1:]) if path.startswith("@") else path.rpartition("/")
+    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    try:
+        connection.setblocking(False)
+        with WorkingDirectory(directory or "/"):
+            _connect(connection, name)
+        connection.setblocking(True)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _connect(connection: _socket.socket, name: str) -> None:
+    """connect(2), again while there is no room for one more; other errors are final."""
+    deadline = time.monotonic() + CONNECT_SECONDS
+    while True:
+        try:
+            connection.connect(name)
+            return
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
