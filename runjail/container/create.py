@@ -61,9 +61,9 @@ def create(
     config.json where the caller has read it already. prepare: is called once the container has its directory, before
     anything else is made.
     """
-    runtime.container(request.id)  # an id that cannot be is the first thing to say
+    container = runtime.container(request.id)  # an id that cannot be is the first thing to say
     raw = read(f"{request.bundle}/config.json") if document is None else document
-    spec, plan = _plan(request, raw, runtime, terminal)
+    spec, plan = _plan(request, raw, container, terminal)
     if request.console_socket:
         from runjail.container import console
 
@@ -89,21 +89,21 @@ def create(
     return container
 
 
-def _plan(request: Request, document: object, runtime: Runtime, terminal: object) -> tuple[Spec, Plan]:
+def _plan(request: Request, document: object, container: Container, terminal: object) -> tuple[Spec, Plan]:
     """Parse, check and plan, before anything is touched. Raises InvalidConfig or UsageError for what cannot be done."""
-    os_name = runtime.host.os
+    os_name = container.host.os
     spec = parse(document, os_name)
     _check(request, spec, terminal)
     plan = make_plan(
         spec,
         container_id=request.id,
         bundle=request.bundle,
-        state=runtime.container(request.id).path,
+        state=container.path,
         os=os_name,
         systemd=request.systemd,
     )
     if spec.freebsd.jail.needs_grant and TARGETS[os_name].jails:
-        check_allowed(spec, *runtime.allowed_params())
+        check_allowed(spec, *container.runtime.allowed_params())
     if not os.path.isdir(plan.source):
         raise InvalidConfig([f"root.path: {plan.source} is not a directory"])
     return spec, plan
