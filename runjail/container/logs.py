@@ -6,7 +6,7 @@ import time
 
 from runjail.container.exit_record import recorded_exit
 from runjail.container.monitor import is_watched, monitored, take_over
-from runjail.container.output_log import Reader
+from runjail.container.output_log import Reader, stamp
 from runjail.container.status import status
 from runjail.errors import ContainerNotFound, HostError, UsageError, reason
 
@@ -36,19 +36,13 @@ def entries(
     reader = Reader(path)
     found = [entry for entry in _read(reader) if since <= entry[0] and (not until or entry[0] <= until)]
     yield from found if tail < 0 else _last(found, tail)
-    while follow and not (until and _now() > until):
+    while follow and not (until and stamp(time.time_ns()) > until):
         over = not is_watched(container)
         more = _read(reader)
         yield from (entry for entry in more if not until or entry[0] <= until)
         if over:
             return
         time.sleep(0 if more else POLL)
-
-
-def _now() -> str:
-    from runjail.container.output_log import stamp
-
-    return stamp(time.time_ns())
 
 
 def _path(container: Container) -> str:
