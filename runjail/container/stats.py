@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, field
 
 from runjail.container.status import status
 from runjail.errors import ContainerNotFound, NotRunning
+from runjail.record import Record
 from runjail.sizes import show_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
 
     from runjail.container.container import Container, Runtime
 
@@ -21,8 +20,7 @@ BLOCK_IO = "ioServiceBytesRecursive"
 NANO = 1_000_000_000
 
 
-@dataclass(frozen=True)
-class Sample:
+class Sample(Record):
     """What a container used up to now. at, cpu: nanoseconds; sizes in bytes; limit: 0 for none."""
 
     id: str
@@ -35,8 +33,7 @@ class Sample:
     pids: int
 
 
-@dataclass(frozen=True)
-class Usage:
+class Usage(Record):
     """A sample, and how much of one processor was used since the last sample and since the start, in percent."""
 
     sample: Sample
@@ -44,20 +41,19 @@ class Usage:
     average: float
 
 
-@dataclass
 class Meter:
     """Containers that are looked at again and again. ids: which; none for all that run at the time."""
 
-    runtime: Runtime
-    ids: list[str]
-    _last: dict[str, Sample] = field(default_factory=dict)
+    def __init__(self, runtime: Runtime, ids: list[str]) -> None:
+        self.runtime, self.ids = runtime, ids
+        self._last: dict[str, Sample] = {}
 
     def read(self) -> list[Usage]:
         """Return what each uses. Raises ContainerNotFound, NotRunning for one that was named, the first time."""
         found = []
         for container in self._running():
             sample = _sample(container)
-            before, begun = self._last.get(container.id), _seconds(container.state.created)
+            before, begun = self._last.get(container.id), _nanoseconds(container.state.created)
             average = _percent(sample.cpu, sample.at - begun)
             percent = _percent(sample.cpu - before.cpu, sample.at - before.at) if before else average
             self._last[container.id] = sample
@@ -106,7 +102,7 @@ def _percent(part: int, whole: int) -> float:
     return 100 * part / whole if whole > 0 and part > 0 else 0.0
 
 
-def _seconds(created: str) -> int:
+def _nanoseconds(created: str) -> int:
     from datetime import datetime
 
     return round(datetime.fromisoformat(created).timestamp() * NANO)
@@ -143,11 +139,11 @@ def _duration(nanoseconds: int) -> str:
     return (f"{hours}h" if hours else "") + (f"{minutes}m" if hours or minutes else "") + f"{rest:.6g}s"
 
 
-def usages(meter: Meter, interval: float) -> Iterator[list[dict[str, Any]]]:
+def usages(meter: Meter, interval: float) -> Iterator[list[dict[str, str]]]:
     """Yield what containers use now, and again every `interval` seconds, as long as one that was named runs."""
     while True:
         found = meter.read()
-        yield [dict(shown(usage)) for usage in found]
+        yield [shown(usage) for usage in found]
         if meter.ids and not found:
             return
         time.sleep(interval)
