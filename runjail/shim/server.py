@@ -64,7 +64,7 @@ class _Shim:
         anything, and keeps the bundle until we end.
         """
         self._unused = self._unused + IDLE_SECONDS if self._service.unused else 0.0
-        if self._unused and (not self._server.clients or self._unused > UNUSED_SECONDS):
+        if self._unused > (UNUSED_SECONDS if self._server.clients else 0.0):
             self._end()
         self._loop.later(IDLE_SECONDS, self._look)
 
