@@ -23,7 +23,7 @@ from runjail.container.exit_record import record_exit
 from runjail.container.foreground import exit_status
 from runjail.container.output_log import STREAMS, OutputLog
 from runjail.container.status import alive
-from runjail.host.base import close_others
+from runjail.host.base import be_quiet, close_others
 from runjail.record import Record
 
 TYPE_CHECKING = False
@@ -72,6 +72,8 @@ def run_detached(
             os.kill(pid, _signal.SIGTERM)
         os.waitpid(pid, 0)
         raise
+    finally:
+        parent_end.close()
     return 0
 
 
@@ -95,12 +97,14 @@ def _be_monitor(
     except BaseException as error:
         link.report(error)
         os._exit(1)
-    _be_quiet()
-    link.send(started=True)
-    link.close()
-    become(container.id, streams)
-    watch(container, streams)
-    os._exit(0)
+    try:
+        be_quiet()
+        link.send(started=True)
+        link.close()
+        become(container.id, streams)
+        watch(container, streams)
+    finally:  # a signal must not have us take back what our caller has by now
+        os._exit(0)
 
 
 def _make(
@@ -130,20 +134,15 @@ def _make(
 def _prepare(container: Container, output: Output) -> dict[str, int]:
     """Make our output what init is to inherit. Returns the other ends."""
     _note(container, output)
-    nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    os.dup2(nothing, 0)
+    be_quiet()
     streams = {}
-    for number, name in enumerate(STREAMS, 1):
-        if not output.path:
-            os.dup2(nothing, number)
-            continue
+    for number, name in enumerate(STREAMS if output.path else (), 1):
         os.mkfifo(f"{container.path}/{name}", 0o600)
         file = container.open(name, os.O_RDWR | os.O_NONBLOCK)
         streams[name] = container.open(name, os.O_RDONLY | os.O_NONBLOCK)
         os.set_blocking(file, True)
         os.dup2(file, number)
         os.close(file)
-    os.close(nothing)
     return streams
 
 
@@ -151,13 +150,6 @@ def _note(container: Container, output: Output) -> None:
     own = os.getpid()
     facts = {"pid": own, "started": container.host.start_time(own), "log": output.path, "most": output.most}
     container.write(MONITOR, jsonio.dumps(facts).encode())
-
-
-def _be_quiet() -> None:
-    nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    for number in (0, 1, 2):
-        os.dup2(nothing, number)
-    os.close(nothing)
 
 
 def monitored(container: Container) -> dict[str, object] | None:
@@ -265,7 +257,7 @@ def take_over(container: Container, become: Become) -> bool:
         names = [name for name in STREAMS if container.has(name)]
         if not facts or not facts.get("log") or not names or not alive(container) or _lives(container, facts):
             return False
-        pid = os.fork()
+        pid = signals.fork()
         if not pid:
             _follow(container, names, become)
         container.write(
@@ -276,9 +268,11 @@ def take_over(container: Container, become: Become) -> bool:
 
 def _follow(container: Container, names: list[str], become: Become) -> NoReturn:
     """Be the next monitor, in a session of our own and with none of our caller's files."""
-    os.setsid()
-    streams = {name: container.open(name, os.O_RDONLY | os.O_NONBLOCK) for name in names}
-    _be_quiet()
-    close_others(list(streams.values()))
-    become(container.id, streams)
-    os._exit(1)
+    try:
+        os.setsid()
+        streams = {name: container.open(name, os.O_RDONLY | os.O_NONBLOCK) for name in names}
+        be_quiet()
+        close_others(list(streams.values()))
+        become(container.id, streams)
+    finally:  # what fails here is not our caller's to go on with: the lock is its own
+        os._exit(1)

@@ -265,6 +265,15 @@ def close_others(keep: list[int]) -> None:
     os.closerange(low, MAX_DESCRIPTOR)
 
 
+def be_quiet() -> None:
+    """Make standard input, output and error /dev/null, for a process that nobody waits for."""
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    for standard in (0, 1, 2):
+        os.dup2(null, standard)
+    if null > 2:  # they may have been closed
+        os.close(null)
+
+
 def give_pipes(uid: int) -> None:
     """Let the program open /dev/stdout and the like, whoever it runs as: a pipe belongs to who made it, our caller."""
     for standard in (0, 1, 2):

@@ -1,15 +1,21 @@
 """The form in which output is kept, and how it is read while it is written."""
 
+import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from runjail import signals
 from runjail.cli.verbs.logs import point_in_time
-from runjail.container import logs
+from runjail.container import logs, monitor
+from runjail.container.container import Runtime
+from runjail.container.create import Request
 from runjail.container.output_log import LEAST, OLDER, OutputLog, Reader, entries, stamp
 from runjail.container.stats import _duration
 from runjail.errors import UsageError
+from tests.support.container.fake_host import FakeHost, made
 
 
 def texts(reader: Reader) -> list[bytes]:
@@ -111,3 +117,49 @@ def test_points_in_time() -> None:
 )
 def test_durations_are_go_s(nanoseconds: int, text: str) -> None:
     assert _duration(nanoseconds) == text
+
+
+def fail(_id: str, _streams: Mapping[str, int]) -> None:
+    raise UsageError("no such verb")
+
+
+def test_a_next_monitor_that_cannot_begin_is_not_its_caller(runtime: Runtime, host: FakeHost) -> None:
+    """It ends there and then: the caller's way back, and the lock on the container, are the caller's alone."""
+    container, caller = made(runtime), os.getpid()
+    container.host_state.pid, container.host_state.started = 1234, "then"
+    host.alive[1234] = "then"
+    container.save()
+    container.write(monitor.MONITOR, b'{"pid": 4321, "started": "gone", "log": "/log", "most": 4096}')
+    os.mkfifo(f"{container.path}/stdout")
+    container.unlock()
+
+    try:
+        assert monitor.take_over(container, fail)
+    finally:
+        if os.getpid() != caller:
+            os._exit(99)
+
+    pid = (monitor.monitored(container) or {})["pid"]
+    assert isinstance(pid, int)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
+
+
+def test_a_monitor_that_ends_early_is_not_its_caller(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The container runs, and `run` has said so: its bundle is not taken back by who was interrupted later."""
+    container, caller, pids = made(runtime), os.getpid(), list[int]()
+    container.unlock()
+
+    def fork() -> int:
+        pids.append(os.fork())
+        return pids[-1]
+
+    monkeypatch.setattr(signals, "fork", fork)
+    monkeypatch.setattr(monitor, "_make", lambda *_args: container)
+
+    try:
+        assert monitor.run_detached(Request("c", "/b"), {}, runtime, monitor.Output("", 0), False, fail) == 0
+    finally:
+        if os.getpid() != caller:
+            os._exit(99)
+
+    assert os.waitstatus_to_exitcode(os.waitpid(pids[0], 0)[1]) == 0
