@@ -343,9 +343,8 @@ class ImageSession:
 
         Layers of one that is fetched for that are unpacked while others arrive.
         """
-        keys = (
-            self.keys() if self.args.many("key") else None
-        )  # what is wrong with a key is said before anything is fetched
+        # What is wrong with a key is said before anything is fetched.
+        keys = self.keys() if self.args.many("key") else None
         found: list[tuple[Image, Unpacked]] = []
 
         def use(name: str, top: Descriptor, arrived: Arrived, progress: Progress) -> None:
@@ -371,9 +370,16 @@ class ImageSession:
             opened = unpacking.authorise(image, self.keys() if keys is None else keys, self.providers())
         else:
             opened = unpacking.authorise(image, {}, {})
-        encrypt = bool(self.setting("store", "encrypt", False))
-        how: dict[str, Any] = {"encrypt": encrypt, "progress": progress.unpacked, "warn": warn, "arrived": arrived}
-        return image, unpacking.unpack(image, opened, self.content, self.store, **how)
+        return image, unpacking.unpack(
+            image,
+            opened,
+            self.content,
+            self.store,
+            encrypt=bool(self.setting("store", "encrypt", False)),
+            progress=progress.unpacked,
+            warn=warn,
+            arrived=arrived,
+        )
 
     def storage_size(self) -> int:
         """Return the bytes of --storage-opt size=, 0 without it."""
