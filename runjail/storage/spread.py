@@ -30,7 +30,10 @@ def spread(first: Iterable[Any], work: Work, threads: int = 0) -> None:
             todo.step()
             helpers = [helper for helper in helpers if helper.is_alive()]
             if len(todo.waiting) >= ENOUGH and len(helpers) < most - 1:
-                helpers.append(todo.helper())
+                try:
+                    helpers.append(todo.helper())
+                except RuntimeError:  # we may have no more threads: it is slower without
+                    most = 1
             elif not todo.waiting and helpers:
                 helpers[0].join(PAUSE)
     except BaseException as error:  # a signal, too

@@ -52,6 +52,26 @@ def test_copies_are_the_same_whoever_makes_them(
     assert copier.total == sum({path.stat().st_ino: path.stat().st_size for path in _files(wide)}.values())
 
 
+def test_one_who_may_have_no_threads_does_all_of_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A limit of processes is no reason for a container's files to stay."""
+    tries, done = [], []
+
+    def refuse(thread: threading.Thread) -> None:
+        tries.append(thread)
+        raise RuntimeError("can't start new thread")
+
+    def work(number: int) -> list[int]:
+        done.append(number)
+        return []
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+
+    spread(range(10 * ENOUGH), work, 8)
+
+    assert sorted(done) == list(range(10 * ENOUGH))
+    assert len(tries) == 1
+
+
 @pytest.mark.parametrize("threads", [1, 8])
 def test_links_are_the_same_by_any_number(ends: tuple[int, int], wide: Path, tmp_path: Path, threads: int) -> None:
     copier = copy_tree.Copier(*ends, threads)
