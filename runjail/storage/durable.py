@@ -27,7 +27,7 @@ def sync_tree(path: str, libc: Any = None) -> None:
     """
     import ctypes
 
-    libc = libc or _libc()
+    libc = libc or c_library()
     top = os.open(path, DIRECTORY)
     try:
         if hasattr(libc, "syncfs"):
@@ -41,7 +41,8 @@ def sync_tree(path: str, libc: Any = None) -> None:
         os.close(top)
 
 
-def _libc(kept: list[Any] = []) -> Any:  # noqa: B006 - opened once: each is a circle of types that stays
+def c_library(kept: list[Any] = []) -> Any:  # noqa: B006 - opened once: each is a circle of types that stays
+    """Return the C library."""
     import ctypes
 
     if not kept:

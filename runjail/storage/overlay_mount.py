@@ -16,6 +16,7 @@ import sys
 
 from runjail.errors import StorageError, reason
 from runjail.record import Record
+from runjail.storage.durable import c_library
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -248,16 +249,10 @@ def in_thread(call: Callable[[], None]) -> None:
 def _call(name: str, *arguments: Any) -> int:
     """Call a function of libc. Numbers are as wide as registers, which syscall(2) needs. Raises OSError."""
     wide = [ctypes.c_long(value) if isinstance(value, int) else value for value in arguments]
-    function = getattr(_libc(), name)
+    function = getattr(c_library(), name)
     function.restype = ctypes.c_long if name == "syscall" else ctypes.c_int
     result: int = function(*wide)
     if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
     return result
-
-
-def _libc(kept: list[Any] = []) -> Any:  # noqa: B006 - opened once
-    if not kept:
-        kept.append(ctypes.CDLL(None, use_errno=True))
-    return kept[0]
