@@ -189,16 +189,19 @@ def _is_opaque(directory: int | bytes) -> bool:
 def _lower(lowers: list[bytes], path: bytes) -> bool:
     """Tell whether there is a path in the layers below, as an overlay of them shows it."""
     for lower in lowers:
-        place, hides = lower, False
+        place, hides, is_directory = lower, False, True
         for name in path.split(b"/"):
+            if not is_directory:  # a link or file, which hides what layers below it have there
+                return False
             hides = hides or _is_opaque(place)
             place += b"/" + name
             try:
                 found = os.lstat(place)
-            except (FileNotFoundError, NotADirectoryError):
+            except FileNotFoundError:
                 break
             if _is_whiteout(found):
                 return False
+            is_directory = stat.S_ISDIR(found.st_mode)
         else:
             return True
         if hides:

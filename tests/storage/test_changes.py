@@ -91,6 +91,20 @@ def test_an_overlay_says_the_same(tmp_path: Path) -> None:
         process.wait()
 
 
+@pytest.mark.parametrize("hiding", ["file", "link"])
+def test_what_a_link_or_file_of_a_layer_hides_was_not_there(tmp_path: Path, hiding: str) -> None:
+    """The container has put a directory in its place; the link leads to a directory that has such a name."""
+    lowest, middle, upper = (tmp_path / name for name in ("lowest", "middle", "upper"))
+    for path in (lowest / "a" / "x", upper / "a" / "x", middle):
+        path.mkdir(parents=True)
+    if hiding == "link":
+        (middle / "a").symlink_to(lowest / "a")
+    else:
+        (middle / "a").touch()
+
+    assert shown(of_overlay([str(middle), str(lowest)], str(upper))) == ["C a", "A a/x"]
+
+
 def test_what_zfs_says(tmp_path: Path) -> None:
     """Escapes of what is no ASCII, a renamed directory with what is in it, the root itself, other mounts."""
     (tmp_path / "new" / "sub").mkdir(parents=True)
