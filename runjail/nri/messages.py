@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-STATES = ("create", "delete", "update", "pause", "resume")
 CRI = "io.kubernetes.cri."  # annotations by which containerd's CRI says which pod a container belongs to
 LABELS = {"sandbox-name": "pod.name", "sandbox-namespace": "pod.namespace", "sandbox-uid": "pod.uid"}
 JAIL_NAME, JAIL_ID = "org.runjail.jail.name", "org.runjail.jail.jid"
