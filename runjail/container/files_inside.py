@@ -7,12 +7,12 @@ import os
 from runjail import jsonio
 from runjail.container.status import alive, status
 from runjail.errors import HostError, reason
+from runjail.spec.id_mappings import translate
+from runjail.spec.parse import parse
 from runjail.target import TARGETS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from runjail.container.container import Container
 
 
@@ -37,16 +37,11 @@ def open_root(container: Container) -> int:
 
 def owner(container: Container) -> tuple[int, int]:
     """Return user and group, as the host knows them, of the container's own process."""
-    document = jsonio.loads(container.config())
-    user = container.process().user
-    linux = document.get("linux") or {}
-    return _mapped(user.uid, linux.get("uidMappings")), _mapped(user.gid, linux.get("gidMappings"))
-
-
-def _mapped(number: int, mappings: Any) -> int:
-    """Return the number outside of a user namespace; one that is not mapped stays as it is."""
-    for entry in mappings or ():
-        first = entry["containerID"]
-        if first <= number < first + entry["size"]:
-            return int(entry["hostID"] + number - first)
-    return number
+    spec = parse(jsonio.loads(container.config()), container.host.os)
+    assert spec.process, "create has seen to it"
+    user, mappings = spec.process.user, spec.linux.mappings
+    if not mappings:
+        return user.uid, user.gid
+    uid, gid = translate(mappings.uids, user.uid), translate(mappings.gids, user.gid)
+    assert uid is not None and gid is not None, "the plan has seen to it"
+    return uid, gid
