@@ -41,10 +41,8 @@ def _block(block: dict[str, Any], items: list[dict[str, Any]]) -> dict[str, Any]
         listed = RATES.get(item["kind"], "weightDevice")
         major, _, minor = item["device"].partition(":")
         told = {"major": int(major), "minor": int(minor)}
-        before = [old for old in block.get(listed) or () if told.items() <= old.items()]
-        block[listed] = _with(
-            block.get(listed), [*before, {**(before[-1] if before else {}), **told, key: value}], *told
-        )
+        before = [{}, *(old for old in block.get(listed) or () if told.items() <= old.items())][-1]
+        block[listed] = _with(block.get(listed), [{**before, **told, key: value}], *told)
     return block
 
 
