@@ -22,6 +22,7 @@ from runjail import jsonio, log, signals
 from runjail.container.exit_record import record_exit
 from runjail.container.foreground import exit_status
 from runjail.container.output_log import STREAMS, OutputLog
+from runjail.container.state import ProcessId
 from runjail.container.status import alive
 from runjail.host.base import be_quiet, close_others
 from runjail.record import Record
@@ -147,8 +148,8 @@ def _prepare(container: Container, output: Output) -> dict[str, int]:
 
 
 def _note(container: Container, output: Output) -> None:
-    own = os.getpid()
-    facts = {"pid": own, "started": container.host.start_time(own), "log": output.path, "most": output.most}
+    own = ProcessId.own(container.host)
+    facts = {"pid": own.pid, "started": own.start_time, "log": output.path, "most": output.most}
     container.write(MONITOR, jsonio.dumps(facts).encode())
 
 
@@ -237,8 +238,8 @@ def _wake_on_child() -> int:
 
 
 def _lives(container: Container, facts: Mapping[str, object]) -> bool:
-    pid, start_time = facts.get("pid"), facts.get("started")
-    return isinstance(pid, int) and bool(start_time) and container.host.start_time(pid) == start_time
+    pid, started = facts.get("pid"), facts.get("started")
+    return isinstance(pid, int) and isinstance(started, str) and ProcessId(pid, started).lives(container.host)
 
 
 def is_watched(container: Container) -> bool:
