@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from runjail.errors import ImageError, reason
 from runjail.image.layers import tar_directory, tar_writer
 from runjail.image.layers.tar_directory import WHITEOUT
+from runjail.image.layers.tree import GONE
 from runjail.rootfs import DIRECTORY
 
 
@@ -41,7 +42,7 @@ def layer(root: str, changes: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
 
 
 def _entry(entries: tar_directory.Entries, top: int, above: bytes, name: bytes) -> Iterator[bytes]:
-    """Yield one entry; a directory on its way that is none by now, or none any more, is passed over."""
+    """Yield one entry; it is passed over when it, or a directory on its way, is gone by now or has become a link."""
     directory = os.dup(top)
     try:
         for part in above.split(b"/") if above else ():
@@ -49,7 +50,8 @@ def _entry(entries: tar_directory.Entries, top: int, above: bytes, name: bytes) 
             os.close(directory)
             directory = inner
         yield from entries.one(directory, name, (above + b"/" if above else b"") + name)
-    except (FileNotFoundError, NotADirectoryError):
-        return
+    except OSError as error:
+        if error.errno not in GONE:
+            raise
     finally:
         os.close(directory)

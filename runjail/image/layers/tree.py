@@ -19,7 +19,7 @@ from runjail.rootfs import DIRECTORY, MAX_LINKS
 MOST_OPEN = 128  # directories; far below any limit on descriptors
 # What open(2) says about a link or a file that should be a directory: Linux, FreeBSD
 _NO_DIRECTORY = (errno.ENOTDIR, errno.ELOOP, errno.EMLINK)
-_GONE = (*_NO_DIRECTORY, errno.ENOENT)
+GONE = (*_NO_DIRECTORY, errno.ENOENT)
 
 
 def join(directory: bytes, name: bytes) -> bytes:
@@ -176,14 +176,14 @@ class Tree:
             try:
                 os.utime(self.directory(real), ns=(mtime, mtime))
             except OSError as error:
-                if error.errno not in _GONE:
+                if error.errno not in GONE:
                     raise
         for path, flags in self.flags.items():
             parent, _, name = path.rpartition(b"/")
             try:
                 attributes.SYSTEM.set_flags(self.directory(parent), name or b".", flags)
             except OSError as error:
-                if error.errno not in _GONE:
+                if error.errno not in GONE:
                     raise
 
 
