@@ -100,6 +100,8 @@ def _of_trees(before: int, after: int, above: bytes, depth: int) -> Iterator[Cha
     """Yield how two open directories differ. before: -1 for one that was not there."""
     were, are = _names(before) if before >= 0 else set(), _names(after)
     yield from ((DELETED, above + name) for name in were - are)
+    if before >= 0 and were != are and above:  # whatever its time says, which may be set back, or kept by FUSE
+        yield CHANGED, above[:-1]
     for name in are:
         now, was = _look(after, name), _look(before, name) if before >= 0 else None
         if now is None:

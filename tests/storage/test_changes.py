@@ -63,6 +63,16 @@ def test_two_trees(tmp_path: Path) -> None:
     assert shown(of_trees(str(before), str(after))) == expected()
 
 
+def test_a_directory_whose_entries_are_others_has_changed_whatever_its_time(tmp_path: Path) -> None:
+    before, after = tree(tmp_path / "before"), tmp_path / "after"
+    subprocess.run(["cp", "-a", str(before), str(after)], check=True)
+    found = (after / "kept").stat()
+    (after / "kept" / "new").touch()
+    os.utime(after / "kept", ns=(found.st_mtime_ns, found.st_mtime_ns))
+
+    assert shown(of_trees(str(before), str(after))) == ["C kept", "A kept/new"]
+
+
 @pytest.mark.linux
 @pytest.mark.needs("containers")
 def test_an_overlay_says_the_same(tmp_path: Path) -> None:
