@@ -9,6 +9,7 @@ from __future__ import annotations
 from runjail import steps
 from runjail.plan import device_rules, linux_mounts
 from runjail.plan.linux_cgroup import cgroup_path, plan_limits
+from runjail.spec.linux import setting_owner
 from runjail.spec.model import Linux, Namespace, Spec
 
 NAMESPACES = ("user", "pid", "network", "mount", "ipc", "uts", "cgroup", "time")  # in this order
@@ -21,7 +22,6 @@ LINKS = (
     ("/dev/stderr", "/proc/self/fd/2"),
     ("/dev/ptmx", "pts/ptmx"),
 )
-SYSCTLS = {"net.": "network", "fs.mqueue.": "ipc", "kernel.domainname": "uts"}  # by first letters; others are ipc
 
 
 def plan_steps(
@@ -139,7 +139,7 @@ def _sysctls(linux: Linux, namespaces: steps.CreateNamespaces, problems: list[st
     """Return the settings; in a namespace that is not the container's own they would change the host."""
     own = {*namespaces.new, *(kind for kind, _ in namespaces.join)}
     for key, _ in linux.sysctl:
-        owner = next((kind for start, kind in SYSCTLS.items() if key.replace("/", ".").startswith(start)), "ipc")
+        owner = setting_owner(key)  # the specification's reader has refused a key that has none
         if owner not in own:
             problems.append(f"linux.sysctl.{key}: needs a {owner} namespace of the container's own")
     return steps.Sysctls(linux.sysctl)

@@ -151,7 +151,7 @@ def _read_sysctl(linux: Reader, namespaces: tuple[Namespace, ...] | None) -> tup
     for key in settings.values:
         if not settings.has(key):
             continue
-        owner = _owner(key)
+        owner = setting_owner(key)
         if owner is None:
             settings.refuse("is not a setting that a container can have of its own", key)
         elif own is not None and owner not in own:
@@ -160,7 +160,7 @@ def _read_sysctl(linux: Reader, namespaces: tuple[Namespace, ...] | None) -> tup
     return tuple(found)
 
 
-def _owner(key: str) -> str | None:
+def setting_owner(key: str) -> str | None:
     """Return the namespace a kernel setting belongs to; a key that could leave /proc/sys belongs to none."""
     plain = all(character.isalnum() or character in "._-/" for character in key) and key.isascii()
     dotted = key.replace("/", ".")  # sysctl(8) takes both marks, see host/linux/namespaces.py
