@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import resource
 
+from runjail import log
 from runjail.errors import HostError, reason
 from runjail.spec.model import Rlimit, User
 
@@ -20,11 +21,12 @@ ENDLESS = 2**63 - 1  # RLIM_INFINITY on FreeBSD; nothing above it fits the kerne
 
 
 def set_rlimits(rlimits: tuple[Rlimit, ...], numbers: Mapping[str, int]) -> None:
-    """Set resource limits and check that none allows more than was asked for.
+    """Set resource limits and check that none allows more than was asked for. A refusal is an error, as in runc.
 
     numbers: the limits this system has, by name (`RLIMIT_NOFILE`). A value of -1, or of 2**63-1 and more, is unlimited.
     FreeBSD lowers some to its own maximum, such as kern.maxfilesperproc, and says nothing (setrlimit(2)). That is
-    accepted: podman asks every container for more. Raises HostError naming the type: unknown here, refused, or raised.
+    accepted and logged, below warnings, which conmon would put among the program's own words: podman asks every
+    container for more. Raises HostError naming the type: unknown here, refused, or raised.
     """
     for rlimit in rlimits:
         if rlimit.type not in numbers:
@@ -36,9 +38,19 @@ def set_rlimits(rlimits: tuple[Rlimit, ...], numbers: Mapping[str, int]) -> None
         except OSError as error:
             raise HostError(f"set {rlimit.type}: {reason(error)}") from error
         except ValueError as error:  # how Python words EINVAL and EPERM here
-            raise HostError(f"set {rlimit.type}: {error}") from error
+            hint = _remedy(numbers[rlimit.type], wanted)
+            raise HostError(f"set {rlimit.type} to {_text(wanted)}: {error}", hint) from error
         if any(map(_exceeds, got, wanted)):
             raise HostError(f"set {rlimit.type} to {_text(wanted)}: the kernel made it {_text(got)}")
+        if any(map(_exceeds, wanted, got)):
+            log.info(f"{rlimit.type} is {_text(got)}: the kernel allows no more, {_text(wanted)} was asked for")
+
+
+def _remedy(number: int, wanted: tuple[int, int]) -> str | None:
+    most = resource.getrlimit(number)[1]
+    if not _exceeds(wanted[1], most):
+        return None
+    return f"ask for {_text((most,))} at most, or give who calls runjail a higher one: prlimit(1), CAP_SYS_RESOURCE"
 
 
 def limit(value: int) -> int:
@@ -46,12 +58,12 @@ def limit(value: int) -> int:
     return resource.RLIM_INFINITY if value < 0 or value >= ENDLESS else value
 
 
-def _exceeds(got: int, wanted: int) -> bool:
+def _exceeds(value: int, most: int) -> bool:
     unlimited = resource.RLIM_INFINITY  # -1 on Linux
-    return wanted != unlimited and (got == unlimited or got > wanted)
+    return most != unlimited and (value == unlimited or value > most)
 
 
-def _text(limits: tuple[int, int]) -> str:
+def _text(limits: tuple[int, ...]) -> str:
     return ":".join("unlimited" if value == resource.RLIM_INFINITY else str(value) for value in limits)
 
 

@@ -212,13 +212,6 @@ def test_a_working_directory_that_only_the_user_may_enter(monkeypatch: pytest.Mo
     assert done == ["/home", "became", "/home"]
 
 
-def test_rlimits(life: Life) -> None:
-    """Soft and hard ones, and what the caller has where none is given."""
-    limits = [{"type": "RLIMIT_NOFILE", "soft": 100, "hard": 200}, {"type": "RLIMIT_CORE", "soft": 0, "hard": 0}]
-
-    assert life.says("ulimit -Sn; ulimit -Hn; ulimit -c", rlimits=limits) == "100\n200\n0\n"
-
-
 def test_leaked_descriptors_do_not_reach_the_container(life: Life) -> None:
     """Callers leak descriptors 10 and 251 and directories; the program sees 0, 1 and 2."""
     script = 'for i in 3 4 5 6 7 8 9 10 11 12 250 251 252; do (eval "true <&$i") 2>/dev/null && echo $i; done; true'

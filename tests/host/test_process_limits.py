@@ -95,7 +95,7 @@ def test_a_refused_limit_is_named(monkeypatch: pytest.MonkeyPatch, refusal: Exce
 
     monkeypatch.setattr(resource, "setrlimit", refuse)
 
-    with pytest.raises(HostError, match=r"^set RLIMIT_NOFILE: "):
+    with pytest.raises(HostError, match=r"^set RLIMIT_NOFILE( to 1:1)?: "):
         set_rlimits((Rlimit("RLIMIT_NOFILE", 1, 1),), NUMBERS)
 
 

@@ -130,7 +130,7 @@ def test_five_at_once(podman: Podman) -> None:
         ("--user web", "id -un; echo $HOME", ["web", "/tmp"]),
         ("--workdir /var", "pwd", ["/var"]),
         ("--env NAME=value --env EMPTY=", 'echo "$NAME-${EMPTY-unset}-"', ["value--"]),
-        ("--ulimit nofile=99:100", "ulimit -n; ulimit -Hn", ["99", "100"]),
+        ("--ulimit nofile=99:100 --ulimit nproc=1000:1000", "ulimit -n; ulimit -Hn", ["99", "100"]),
         ("--hostname wonderland", "hostname", ["wonderland"]),
         ("--read-only", "touch /file 2>/dev/null || echo refused; touch /tmp/file && echo made", ["refused", "made"]),
         (

@@ -289,7 +289,7 @@ class LinuxHost:
             self._install_filter(self._filter)
         if self._lacks_policy and not self._root.user:  # a user namespace gives no right to make device files
             process = identity.without_mknod(process)
-        identity.apply_credentials(process, self._root.groups, self._root.capped)
+        identity.apply_credentials(process, self._root.groups)
         if self._filter and self._filter.has_listener:  # somebody has to pass that on, who is gone by the last moment
             self._install_filter(self._filter)
 

@@ -33,13 +33,11 @@ TIOCGPTPEER = 0x5441
 TIOCSPTLCK = 0x40045431
 
 
-def raise_limits(rlimits: tuple[Rlimit, ...]) -> bool:
+def raise_limits(rlimits: tuple[Rlimit, ...]) -> None:
     """Raise the hard limits that are to be higher: a user namespace has no right to it (prlimit(2)).
 
-    What is refused here is refused again when they are set. Returns whether this machine lets nobody raise them.
+    What is refused here is refused again when they are set.
     """
-    if not libc.prctl(libc.PR_CAPBSET_READ, CAPABILITIES.index("SYS_RESOURCE")):
-        return True
     for rlimit in rlimits:
         number = RLIMITS.get(rlimit.type)
         if number is None:
@@ -51,15 +49,14 @@ def raise_limits(rlimits: tuple[Rlimit, ...]) -> bool:
                 resource.setrlimit(number, (soft, wanted))
             except (OSError, ValueError) as error:
                 log.debug(f"{rlimit.type}: {error}")
-    return False
 
 
-def apply_credentials(process: Process, groups: bool = True, capped: bool = False) -> None:
+def apply_credentials(process: Process, groups: bool = True) -> None:
     """Take on what `process` says; bounding capabilities and limits need the privileges that the ids then take away.
 
-    groups: False where the user namespace forbids to set them. capped: as raise_limits says.
+    groups: False where the user namespace forbids to set them.
     """
-    common.set_rlimits(_attainable(process.rlimits, capped), RLIMITS)
+    common.set_rlimits(process.rlimits, RLIMITS)
     wanted = process.capabilities or Capabilities()  # not named: none, whoever it runs as
     _drop_bounding(_mask(wanted.bounding))
     libc.prctl(libc.PR_SET_KEEPCAPS, 1)
@@ -81,21 +78,6 @@ def without_mknod(process: Process) -> Process:
         for kind in ("bounding", "effective", "inheritable", "permitted", "ambient")
     }
     return process.replace(capabilities=sets.replace(**kept))
-
-
-def _attainable(rlimits: tuple[Rlimit, ...], capped: bool = False) -> tuple[Rlimit, ...]:
-    """Where even root may not raise limits (a container without CAP_SYS_RESOURCE, as CI machines are), stop at ours."""
-    if not capped and libc.prctl(libc.PR_CAPBSET_READ, CAPABILITIES.index("SYS_RESOURCE")):
-        return rlimits
-    result = []
-    for rlimit in rlimits:
-        most = resource.getrlimit(RLIMITS[rlimit.type])[1] if rlimit.type in RLIMITS else resource.RLIM_INFINITY
-        if most != resource.RLIM_INFINITY and not 0 <= rlimit.hard <= most:
-            log.info(f"{rlimit.type} stays at {most}: this machine does not let us raise it to {rlimit.hard}")
-            soft = rlimit.soft if 0 <= rlimit.soft <= most else most
-            rlimit = rlimit.replace(hard=most, soft=soft)
-        result.append(rlimit)
-    return tuple(result)
 
 
 def _mask(names: tuple[str, ...]) -> int:

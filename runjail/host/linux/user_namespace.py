@@ -123,7 +123,7 @@ def host_user(process: Process, pid: int) -> int:
 
 def take_along(process: Process, uid: int | None, root: NewRoot) -> None:
     """Take what only the host's rights can give. uid: whose the pipes are that the program gets, None: unknown."""
-    root.capped = identity.raise_limits(process.rlimits)
+    identity.raise_limits(process.rlimits)
     if uid is not None:
         give_pipes(uid)
 

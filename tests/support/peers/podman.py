@@ -19,7 +19,11 @@ from tests.support.peers.commands import (
 )
 
 # A private configuration: see docs/callers.md. File locks, because the others are one per machine.
+# Without limits of its own podman asks for more open files than some machines, containers themselves, can give.
 CONFIGURATION = """\
+[containers]
+default_ulimits = ["nofile=1024:4096", "nproc=1024:4096"]
+
 [engine]
 lock_type = "file"
 {json}
