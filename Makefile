@@ -73,7 +73,10 @@ uninstall:
 	rm -f "$(DESTDIR)$(PREFIX)/bin/runjail" "$(DESTDIR)$(PREFIX)/bin/containerd-shim-runjail-v1" \
 	    "$(DESTDIR)$(PREFIX)/bin/ctd-decoder" "$(DESTDIR)$(PREFIX)/etc/rc.d/runjail"
 	rm -f "$(DESTDIR)$(PREFIX)/share/man/man8/runjail.8" \
-	    "$(DESTDIR)$(PREFIX)/share/man/man8/runjail-image.8"
+	    "$(DESTDIR)$(PREFIX)/share/man/man8/runjail-image.8" \
+	    "$(DESTDIR)$(PREFIX)/share/bash-completion/completions/runjail" \
+	    "$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_runjail" \
+	    "$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/runjail.fish"
 
 clean:
 	@for place in .venv .pythons/*/checkout/.venv; do sh .ci/release "$$place/libexec/runjail/bin"; done

@@ -9,7 +9,7 @@ import pytest
 from runjail.cli import completion_scripts
 from runjail.cli.args import GLOBALS
 from tests.support.cli.verbs import modules
-from tests.support.program import Runjail
+from tests.support.program import TOP, Runjail
 
 SCRIPTS = {"bash": completion_scripts.bash, "zsh": completion_scripts.zsh, "fish": completion_scripts.fish}
 LINES = {
@@ -43,7 +43,11 @@ def env(tmp_path: Path) -> dict[str, str]:
     """Where the scripts find a runjail that knows two containers and an image."""
     program = tmp_path / "bin" / "runjail"
     program.parent.mkdir()
-    program.write_text('#!/bin/sh\n[ "$1" = list ] && echo web && echo db || echo hello:latest\n')
+    real = TOP / ".venv/bin/runjail"
+    program.write_text(
+        f'#!/bin/sh\n[ "$1" != completion ] || exec {real} "$@"\n'
+        '[ "$1" = list ] && echo web && echo db || echo hello:latest\n'
+    )
     program.chmod(0o755)
     return {"HOME": str(tmp_path), "PATH": f"{program.parent}:/bin:/usr/bin:/usr/local/bin", "TERM": "dumb"}
 
@@ -107,6 +111,31 @@ def test_zsh_offers(tmp_path: Path, env: dict[str, str], line: str, words: set[s
 
     offered = {re.split(r"(?<!\\):", row)[0].replace("\\:", ":") for row in done.stdout.splitlines()}
     assert ({word for word in offered if word.startswith(last)}, done.stderr) == (words, "")
+
+
+ASK_ZSH = """
+compdef() { : }; _describe() { print -lr -- ${(P)2} }
+fpath=(@FILE@(:h)); autoload _runjail
+words=(runjail kill w); CURRENT=3 PREFIX=w; _runjail
+"""
+INSTALLED = {
+    "bash": ("runjail", ("-c", ASK, "sh", "@FILE@", "kill w")),
+    "zsh": ("_runjail", ("-fc", ASK_ZSH)),
+    "fish": ("runjail.fish", ("-N", "-c", "source @FILE@; complete -C 'runjail kill w'")),
+}
+
+
+@pytest.mark.needs("program")
+@pytest.mark.parametrize("shell", [pytest.param(name, marks=pytest.mark.needs(name)) for name in INSTALLED])
+def test_what_is_installed_asks_the_program(env: dict[str, str], shell: str) -> None:
+    """The file that a shell finds when somebody presses the key, as the shell uses it."""
+    file, words = INSTALLED[shell]
+    path = str(TOP / "packaging" / "completion" / file)
+    command = [shell, *(word.replace("@FILE@", path) for word in words)]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+
+    assert "web" in done.stdout.split() and done.stderr == "", done
 
 
 def test_other_shells_read_the_script_of_bash(tmp_path: Path) -> None:
