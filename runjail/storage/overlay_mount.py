@@ -91,12 +91,13 @@ def _cause(error: OSError) -> str:
 def _mount_each(overlay: Overlay, place: str, held: list[int]) -> bool:
     """Mount with one call for each layer. Whether this kernel can. Raises OSError."""
     try:
-        context = _call("syscall", SYS_FSOPEN, b"overlay", 1)
+        if _takes_anything(held):
+            return False
+        context = _opened(held)
     except OSError as error:
         if error.errno == errno.ENOSYS:
             return False
         raise
-    held.append(context)
     try:
         _set(context, SET_STRING, "lowerdir+", _short(overlay.lowers[0], held))
     except OSError as error:
@@ -110,6 +111,25 @@ def _mount_each(overlay: Overlay, place: str, held: list[int]) -> bool:
         raise OSError(error.errno, _told(context) or reason(error), "") from error
     held.append(tree)
     _call("syscall", SYS_MOVE_MOUNT, tree, b"", AT_FDCWD, os.fsencode(place), MOVE_MOUNT_F_EMPTY_PATH)
+    return True
+
+
+def _opened(held: list[int]) -> int:
+    held.append(_call("syscall", SYS_FSOPEN, b"overlay", 1))
+    return held[-1]
+
+
+def _takes_anything(held: list[int]) -> bool:
+    """Whether overlayfs is of the kind that keeps whatever it is given, and looks at it when it is mounted.
+
+    So it is before Linux 6.5: there `lowerdir+` is refused so late that the reason could be any.
+    """
+    try:
+        _set(_opened(held), SET_STRING, "no-such-option", "")
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return False
     return True
 
 

@@ -1,5 +1,6 @@
 """Overlays: what a layer holds of its own, how deep they may be, and what mounts that fail, stay or go leave."""
 
+import errno
 import os
 import stat
 import subprocess
@@ -130,6 +131,18 @@ def test_places_with_any_name(tmp_path: Path, name: str, how: str, monkeypatch: 
     assert sorted(os.listdir(root)) == ["a", "b"]
     store.remove_root("web")
     assert mounts(tmp_path) == []
+
+
+def test_a_kernel_that_looks_at_options_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before Linux 6.5 overlayfs keeps every option, and refuses `lowerdir+` when all are there: Debian 12's does."""
+
+    def set_late(_context: int, command: int, _name: str | None, _value: str | None) -> None:
+        if command == overlay_mount.CMD_CREATE:
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(overlay_mount, "_set", set_late)
+
+    assert overlay_mount.refusal(str(tmp_path)) == ""
 
 
 def test_after_a_boot_mounts_are_gone_and_nothing_is_in_the_way(store: Store, tmp_path: Path) -> None:
