@@ -10,6 +10,8 @@ The start scripts that .ci/boot.py writes name a link in a directory of ours. Th
 a container mounts the interpreter's own directory there and executes itself once more; whoever starts later comes
 through the mount and finds nothing to do. The directory is mounted rather than the file, so that an upgrade of Python
 is seen. Without such a script, each verb of that kind executes itself once more, through a mount that has no place.
+Who may not mount, an ordinary user above all, is executed from a sealed copy in memory instead, where the file is his:
+the root of his containers could write to it. Other people's Python is closed to them anyway.
 FreeBSD has no links of this kind: what its procfs shows is text, which the kernel reads inside the jail.
 """
 
@@ -40,7 +42,7 @@ def secure() -> str:
         if secured():
             return ""
         if AGAIN in sys._xoptions:
-            return "the interpreter is not executed through a read-only mount, although one was made"
+            return "the interpreter can be written from inside, although it was started anew to prevent that"
         if at_place():
             mount_at_place()
             execute(sys.executable)
@@ -50,18 +52,43 @@ def secure() -> str:
         tree = view(os.path.dirname(real))
         execute(f"/proc/self/fd/{tree}/{os.path.basename(real)}")
     except OSError as error:
-        if os.geteuid() and not os.access(os.path.realpath(EXECUTED), os.W_OK):
-            return ""  # nobody inside has other ids than who runs us, and those that it was lent
-        return f"the interpreter can be written from inside: mounting it read-only: {reason(error)}"
+        return _from_memory(reason(error)) if ours_to_write() else ""
+
+
+def ours_to_write() -> bool:
+    """Whether a container's processes could write to the interpreter: who has no root has only his own ids inside."""
+    if not os.geteuid():
+        return True
+    real = os.path.realpath(EXECUTED)
+    return os.stat(real).st_uid == os.geteuid() or os.access(real, os.W_OK)
+
+
+def _from_memory(why: str) -> str:
+    """Start again from a copy that nobody can write to. Returns why not. why: why there is no mount."""
+    exposed = f"the interpreter can be written from inside: mounting it read-only: {why}"
+    if own_library():
+        return f"{exposed}; it finds its library next to itself, so that it cannot be executed from a copy"
+    from runjail.host.linux.sealed import copy_of
+
+    try:
+        execute(f"/proc/self/fd/{copy_of(os.path.realpath(EXECUTED))}")
+    except OSError as error:
+        return f"{exposed}; copying it to memory: {reason(error)}"
 
 
 def secured() -> bool:
-    """Whether this process is executed through a mount that was made for it and is not outdated."""
+    """Whether this process is executed through a mount that was made for it and is not outdated, or from a copy."""
     if not os.statvfs(EXECUTED).f_flag & os.ST_RDONLY:
-        return False
+        return AGAIN in sys._xoptions and _sealed()
     if not at_place():
         return AGAIN in sys._xoptions
     return os.readlink(EXECUTED) == sys.executable and os.path.samefile(EXECUTED, meant())
+
+
+def _sealed() -> bool:
+    from runjail.host.linux.sealed import is_sealed
+
+    return is_sealed(EXECUTED)
 
 
 def at_place() -> bool:
@@ -137,13 +164,30 @@ def execute(path: str) -> NoReturn:
 def check() -> list[tuple[str, bool, str, str]]:
     """Return the row of `runjail check`: whether containers can be kept from writing to the interpreter."""
     name = "interpreter"
+    real = os.path.realpath(EXECUTED)
     try:
-        os.close(view(os.path.dirname(os.path.realpath(EXECUTED))))
+        os.close(view(os.path.dirname(real)))
     except OSError as error:
-        return [(name, False, f"can be written from inside: {reason(error)}", "run as root on Linux 5.12 or later")]
+        return [(name, *_without_mount(real, reason(error)))]
     if at_place():
         where = os.path.dirname(sys.executable)
         return [(name, True, f"read-only at {where}" if secured() else f"the first container mounts it at {where}", "")]
     if own_library():
         return [(name, False, "can be written from inside: its library is next to it", "make install")]
     return [(name, True, "read-only; create and exec start twice, without a script of make install", "")]
+
+
+def _without_mount(real: str, why: str) -> tuple[bool, str, str]:
+    """Return the rest of that row where the interpreter cannot be mounted. real: its path."""
+    from runjail.host.linux.sealed import copy_of
+
+    if not ours_to_write():
+        return True, "belongs to somebody whom containers of this user do not have", ""
+    remedy = "run as root on Linux 5.12 or later"
+    if own_library():
+        return False, f"can be written from inside: its library is next to it, and {why} to mount it", remedy
+    try:
+        os.close(copy_of(real))
+    except OSError as error:
+        return False, f"can be written from inside: {why} to mount it, and {reason(error)} to copy it", remedy
+    return True, "executed from a copy in memory, which create and exec make each time", ""

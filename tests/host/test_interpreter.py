@@ -129,16 +129,31 @@ def test_without_a_place(scripts: Scripts) -> None:
     assert first == second == "True 1 - [] None"
 
 
+WEAK = "setpriv --bounding-set -sys_admin --inh-caps -sys_admin"
+
+
 @pytest.mark.needs("setpriv")
 def test_without_the_right_to_mount(scripts: Scripts) -> None:
+    """It is executed from a sealed copy; arguments, descriptors and modules are those of the first start."""
+    check = f"{WEAK} {scripts.runjail} check | grep ^interpreter"
+    look, modules, kept, row = scripts.shell(f'GIVEN=yes {WEAK} "$LOOK" 7 word 7>&1; {check}')
+
+    assert look == "True 0 - ['7', 'word'] yes"
+    assert modules == f"{sys.base_prefix} {plain_path()}"
+    assert kept == "descriptor kept"
+    assert row.split()[:6] == "interpreter yes executed from a copy".split()
+
+
+@pytest.mark.needs("setpriv")
+def test_without_memory_for_a_copy(scripts: Scripts) -> None:
     """It goes on, `create --debug` says why, and `check` what helps."""
-    weak = "setpriv --bounding-set -sys_admin --inh-caps -sys_admin"
     look, _, logged, row = scripts.shell(
-        f'{weak} "$LOOK"; {weak} {scripts.runjail} --debug --root /nonexistent create -b / c 2>&1 | grep interpreter;'
-        f"{weak} {scripts.runjail} check | grep ^interpreter"
+        f'ulimit -f 0; {WEAK} "$LOOK"; '
+        f"{WEAK} {scripts.runjail} --debug --root /nonexistent create -b / c 2>&1 | grep interpreter;"
+        f"{WEAK} {scripts.runjail} check | grep ^interpreter"
     )
 
-    why = "the interpreter can be written from inside: mounting it read-only: not allowed"
+    why = "the interpreter can be written from inside: mounting it read-only: not allowed; copying it to memory: "
     assert look.startswith(f"False 0 {why}"), look
     assert why in logged and "level=debug" in logged
     assert row.split()[1] == "no" and row.endswith("run as root on Linux 5.12 or later")
