@@ -151,6 +151,17 @@ def test_options(podman: Podman, options: str, script: str, shown: list[str]) ->
     assert (done.code, done.lines) == (0, shown), done
 
 
+@pytest.mark.needs("cgroups")
+@pytest.mark.skipif(os.path.exists("/sys/fs/cgroup/cgroup.controllers"), reason="control groups v2 have no such thing")
+def test_systemds_hierarchy(podman: Podman) -> None:
+    """--systemd=always mounts it once more, to be written, where the rest of /sys/fs/cgroup is read-only."""
+    group = f"systemd/runjail-test-{os.getpid()}"  # the host's
+    script = f"cd /sys/fs/cgroup; mkdir {group} && rmdir {group} && echo made; mkdir pids/sub || echo refused"
+    done = podman.run("--rm --systemd=always --cgroupns=private", "sh", "-c", script)
+
+    assert (done.code, done.lines) == (0, ["made", "refused"]), done
+
+
 def test_volumes(podman: Podman) -> None:
     """One that can be written, one that cannot, and a single file."""
     data, fixed = podman.directory / "data", podman.directory / "fixed"

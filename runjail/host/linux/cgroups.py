@@ -12,7 +12,9 @@ TOP = "/sys/fs/cgroup"
 CONTROLLERS = tuple(
     "memory cpu cpuacct cpuset pids freezer devices blkio io hugetlb net_cls net_prio rdma".split()
 )  # of either version
-ADDED = ("blkio", "hugetlb", "net_cls", "net_prio", "rdma")  # containers that were made before we made these lack them
+HIERARCHIES = (*CONTROLLERS, "systemd")  # of v1: that of a name has no limits, and systemd in a container looks for it
+# Containers that were made before we made these lack them
+ADDED = ("blkio", "hugetlb", "net_cls", "net_prio", "rdma", "systemd")
 MARK = "trusted.runjail"  # extended attribute of the groups that we made
 NO_MARKS = errno.EOPNOTSUPP  # of a kernel whose groups have no attributes
 MAKE_ROUNDS = 200
@@ -27,7 +29,22 @@ def directories(path: str) -> list[str]:
     """Return the directory of a control group in every hierarchy that is mounted here."""
     if unified():
         return [f"{TOP}/{path}"]
-    return [f"{TOP}/{controller}/{path}" for controller in CONTROLLERS if os.path.isdir(f"{TOP}/{controller}")]
+    return [f"{TOP}/{name}/{path}" for name in HIERARCHIES if os.path.isdir(f"{TOP}/{name}")]
+
+
+def mounted(table: str = "/proc/self/mountinfo") -> list[str]:
+    """Return the names of the directories where v1 hierarchies with our groups are mounted, in the order of mounting.
+
+    Controllers that share one have a name of several words: `cpu,cpuacct` (proc(5), /proc/pid/mountinfo).
+    """
+    found = []
+    with open(table, encoding="utf-8", errors="surrogateescape") as lines:
+        for line in lines:
+            words = line.split()
+            above, _, name = words[4].rpartition("/")
+            if above == TOP and words[words.index("-") + 1] == "cgroup" and set(name.split(",")) & set(HIERARCHIES):
+                found.append(name)
+    return list(dict.fromkeys(found))
 
 
 def _joined(path: str) -> list[str]:

@@ -12,7 +12,6 @@ import stat
 
 from runjail import rootfs
 from runjail.errors import HostError, reason
-from runjail.host.base import HostState
 from runjail.host.linux import libc
 from runjail.host.linux import root as linux_root
 from runjail.host.linux.change import Change
@@ -40,6 +39,7 @@ KERNELS = ("proc", "sysfs")  # whoever could move them from their places would s
 OWN_DEVICES = ("tmpfs", "devpts")  # a container that cannot make device files has in them what was made for it
 PATH_ONLY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 CGROUPS = "/sys/fs/cgroup"
+OF_CGROUPS = libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC
 OWNERS = {"proc": "pid", "sysfs": "network", "mqueue": "ipc"}  # whose root alone may mount it
 ATTEMPTS = 5  # at a mount point that goes away
 
@@ -89,7 +89,7 @@ def _mount_at(root: int, place: rootfs.ResolvedPath, change: Change, step: steps
         rootfs.copy_covered(root, covered, filled)
         os.close(filled)
         os.close(covered)
-    if _flag_bits(step) and (step.fstype in ("bind", "proc") or step.fstype.startswith("cgroup")):
+    if _flag_bits(step) and step.fstype in ("bind", "proc"):
         restrict_place(place, _flag_bits(step))
     strict = change.host_state.lacks_policy() and step.fstype not in OWN_DEVICES and stat.S_ISDIR(place.mode())
     if step.propagation or strict:
@@ -109,7 +109,7 @@ def _mount_kind(place: rootfs.ResolvedPath, change: Change, step: steps.Mount, m
     """Mount as the file system type demands."""
     host_state, pids = change.host_state, change.root.pids
     if step.fstype.startswith("cgroup"):
-        _mount_cgroups(place, host_state, _flag_bits(step))
+        _mount_cgroups(place, change, step, mode)
     elif id(step) in change.root.trees:
         from runjail.host.linux import libc_mounts
 
@@ -218,24 +218,41 @@ def restrict_place(place: rootfs.ResolvedPath, flags: int) -> None:
         os.close(descriptor)
 
 
-def _mount_cgroups(place: rootfs.ResolvedPath, host_state: HostState, flags: int) -> None:
-    """Show the container its own control group: one tree (v2), or a tmpfs with one bind mount each (v1).
+def _mount_cgroups(place: rootfs.ResolvedPath, change: Change, step: steps.Mount, mode: int) -> None:
+    """Show the container its own control group: one tree (v2), or a tmpfs with one mount a hierarchy (v1), as runc.
 
-    flags are those of each bind mount below the tmpfs, too: a container that could write there would raise its limits.
+    The tmpfs can be written, its mounts only without `ro`: a container that could write there would raise its limits.
     """
     from runjail.host.linux import cgroups
 
+    own, flags = change.host_state.cgroup, _flag_bits(step)
     if cgroups.unified():
-        mount_on(place, f"{CGROUPS}/{host_state.cgroup}", None, libc.MS_BIND)
+        mount_on(place, f"{CGROUPS}/{own}", None, libc.MS_BIND)
+        if flags:
+            restrict_place(place, flags)
         return
-    mount_on(place, "tmpfs", "tmpfs", libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC, "mode=755")
+    mount_on(place, "tmpfs", "tmpfs", OF_CGROUPS, "mode=755")
     top = place.open_directory()
     try:
-        for directory in cgroups.directories(host_state.cgroup) if host_state.cgroup else []:
-            name = directory[len(CGROUPS) + 1 :].split("/")[0]
+        os.fchmod(top, stat.S_IMODE(mode) or 0o755)  # as what it covers
+        for name in cgroups.mounted() if own else []:
             os.mkdir(name, 0o755, dir_fd=top)
             group = rootfs.ResolvedPath(top, name, name)
-            mount_on(group, directory, None, libc.MS_BIND)
-            restrict_place(group, flags)
+            if not (change.root.cgroups and _mount_hierarchy(group, flags & libc.MS_RDONLY)):
+                mount_on(group, f"{CGROUPS}/{name}/{own}", None, libc.MS_BIND)
+                if flags:
+                    restrict_place(group, flags)
+            for part in name.split(",") if "," in name else ():
+                os.symlink(name, part, dir_fd=top)
     finally:
         os.close(top)
+
+
+def _mount_hierarchy(place: rootfs.ResolvedPath, flags: int) -> bool:
+    """Mount a hierarchy of v1 in a cgroup namespace, whose root it shows. False where a user namespace may not."""
+    source, words = ("systemd", "name=systemd") if place.name == "systemd" else ("cgroup", place.name)
+    try:
+        mount_on(place, source, "cgroup", OF_CGROUPS | flags, words)
+    except PermissionError:
+        return False
+    return True

@@ -48,6 +48,7 @@ def create(change: Change, step: CreateNamespaces) -> None:
     if host_state.lacks_policy():
         ask("forbidding device files", "mount_setattr(2)", mounts.forbid_devices, host_state.root)
     new_root.readonly, new_root.propagation = step.readonly, step.propagation
+    new_root.cgroups = "cgroup" in step.new or any(kind == "cgroup" for kind, _ in step.join)
     if step.hostname is not None:
         ask("setting the host name", "sethostname(2)", _socket.sethostname, step.hostname)
     if step.domainname is not None:
