@@ -26,6 +26,7 @@ def race(life: Life, leftovers: Leftovers) -> Race:
 
 
 @pytest.mark.slow
+@pytest.mark.limit(300 + 30 * ROUNDS)
 def test_four_creators_against_four_deleters(race: Race) -> None:
     """Whatever they do between two system calls of each other: afterwards there is no process, mount, group or file."""
     assert race.alone() == 0, "what dawdles works"

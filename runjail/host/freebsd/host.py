@@ -46,7 +46,7 @@ UNDO = {
     "interface": "network:return_interface",
     "jail": "jails:remove",
     "limits": "rctl:lift",
-    "made": "unmount:remove_mount_point",
+    "made": "mount_points:take_back",
     "mounts": "unmount:take_back",
     "ruleset": "devfs:remove_ruleset",
     "view": "unmount:remove_view",

@@ -205,14 +205,18 @@ class _Mounting:
 
     def _mount_here(self, fspath: str, place: rootfs.ResolvedPath, data: list[tuple[str, str | None]]) -> None:
         """Note the way back, mount, look where the mount went, write down whose it is."""
+        owners.settle(self.libc, self.boot)
         mounts = self.libc.mounts()
         self.known = {mounted.fsid for mounted in mounts}
         keep = fsids_below(mounts, self.root, self.boot, self.host_state.state)
         self.note({"undo": "mounts", "below": self.root, "keep": keep, "boot": self.boot})
+        owner = owners.token(self.host_state.state)
+        owners.intend(mounts, f"{self.root.rstrip('/')}/{place.path}", self.boot, owner)
         self._nmount(fspath, data)
         mounted = self.libc.statfs(fspath)
         self._check_mounted(mounted, place)
-        owners.write(mounted.fsid, self.boot, owners.token(self.host_state.state))
+        owners.write(mounted.fsid, self.boot, owner)
+        owners.done(self.boot)
 
     def _nmount(self, fspath: str, data: list[tuple[str, str | None]], update: int = 0) -> None:
         options: list[tuple[str, str | None]] = [("fstype", self.step.fstype), ("fspath", fspath)]
@@ -289,7 +293,8 @@ def mount_readonly_root(change: Change, step: ReadonlyRoot) -> None:
     try:
         os.mkdir(step.target, 0o700)
         source = os.path.realpath(step.source)
-        libc.nmount([("fstype", "nullfs"), ("fspath", step.target), ("from", source)], c.MNT_RDONLY)
+        with MachineLock("mounts"):  # who removes mount points of this root sees the view, or has removed them
+            libc.nmount([("fstype", "nullfs"), ("fspath", step.target), ("from", source)], c.MNT_RDONLY)
         if not libc.statfs(step.target).flags & c.MNT_RDONLY:
             raise HostError(f"{what}: the kernel ignored ro")
     except OSError as error:

@@ -2,13 +2,15 @@
 
 A mount of one is then seen by all of them. Each mount is written down, machine-wide and until the next boot, with the
 state directory of the container that it was made for. Who goes takes back its own; what others keep busy is left
-without an owner, to the last one of that root. All of it happens under the lock `mounts`.
+without an owner, to the last one of that root. All of it happens under the lock `mounts`. What is about to be mounted
+is written down before, so that the next one who has the lock knows whose it is if its maker was killed meanwhile.
 """
 
 from __future__ import annotations
 
 import os
 
+from runjail import jsonio
 from runjail.host.freebsd import lock
 
 TYPE_CHECKING = False
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from runjail.host.freebsd.structs import MountEntry
 
 NOBODY = ""
+DIRECTORY = "runjail-mounts"
 
 
 def token(state: str) -> str:
@@ -36,6 +39,35 @@ def write(fsid: Sequence[int], boot: str, owner: str) -> None:
     os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
     with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
         file.write(owner)
+
+
+def intend(mounts: Sequence[MountEntry], path: str, boot: str, owner: str) -> None:
+    """Write down for whom something will be mounted on a path. mounts: what is mounted now."""
+    there = [list(mounted.fsid) for mounted in mounts if mounted.path == path]
+    os.makedirs(f"{lock.DIRECTORY}/{DIRECTORY}", 0o700, exist_ok=True)
+    with open(_intended(boot), "w", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(jsonio.dumps({"path": path, "there": there, "owner": owner}))
+
+
+def done(boot: str) -> None:
+    """It is mounted, and its owner written down."""
+    os.unlink(_intended(boot))
+
+
+def settle(libc: Libc, boot: str) -> None:
+    """Write down whose a mount is whose maker was killed before it could."""
+    try:
+        with open(_intended(boot), encoding="utf-8", errors="surrogateescape") as file:
+            meant = jsonio.loads(file.read())
+        for mounted in libc.mounts():
+            made = mounted.path == meant["path"] and list(mounted.fsid) not in meant["there"]
+            if made and read(mounted.fsid, boot) is None:
+                write(mounted.fsid, boot, meant["owner"])
+    except FileNotFoundError:
+        return
+    except ValueError:  # killed while writing it: nothing was mounted
+        pass
+    done(boot)
 
 
 def leave(fsid: Sequence[int], boot: str) -> None:
@@ -63,7 +95,11 @@ def read(fsid: Sequence[int], boot: str) -> str | None:
 
 
 def _path(fsid: Sequence[int], boot: str) -> str:
-    return f"{lock.DIRECTORY}/runjail-mounts/{boot.replace(' ', '-')}.{fsid[0]}.{fsid[1]}"
+    return f"{lock.DIRECTORY}/{DIRECTORY}/{boot.replace(' ', '-')}.{fsid[0]}.{fsid[1]}"
+
+
+def _intended(boot: str) -> str:
+    return f"{lock.DIRECTORY}/{DIRECTORY}/{boot.replace(' ', '-')}.mounting"
 
 
 def choose(libc: Libc, found: Sequence[MountEntry], root: str, boot: str, owner: str) -> tuple[list[MountEntry], bool]:

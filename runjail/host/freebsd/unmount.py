@@ -6,7 +6,6 @@ import errno
 import os
 import time
 
-from runjail import rootfs
 from runjail.errors import HostError, reason
 from runjail.host.freebsd import owners
 from runjail.host.freebsd.lock import MachineLock
@@ -43,7 +42,10 @@ def fsids_below(mounts: list[MountEntry], root: str, boot: str, state: str) -> l
 
 def take_back(change: Change, note: Note) -> None:
     """Unmount what a step of the container has mounted, and what was mounted in it since."""
+    from runjail.host.freebsd.mount_points import take_back_left
+
     unmount_below(change.libc, note["below"], note["keep"], change.boot_id, change.host_state.state)
+    take_back_left(change)
 
 
 def unmount_below(libc: Libc, root: str, keep: list[list[int]], boot: str, state: str) -> None:
@@ -79,6 +81,7 @@ def _unmount_all(libc: Libc, find: Callable[[], tuple[list[MountEntry], bool]], 
     for number, pause in enumerate((*PATIENCE, 0.0)):
         time.sleep(pause)
         with MachineLock("mounts"):  # nobody mounts between the look and the deed
+            owners.settle(libc, boot)
             found, force = find()
             if not found:
                 return
@@ -109,15 +112,3 @@ def remove_view(change: Change, note: Note) -> None:
         os.rmdir(target)
     except FileNotFoundError:
         pass
-
-
-def remove_mount_point(_change: Change, note: Note) -> None:
-    """Remove a mount point that was made for the container, if it is empty."""
-    try:
-        root = rootfs.open_root(note["root"])
-    except OSError:  # the root directory itself is gone
-        return
-    try:
-        rootfs.remove_made(root, note["path"], note.get("device"))
-    finally:
-        os.close(root)
