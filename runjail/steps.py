@@ -97,8 +97,9 @@ class Mount(Step):
     fstype: the kernel's word (nullfs, tmpfs, devfs, bind, proc, ...). source: absolute path, dataset or word.
     destination: absolute in the container, not yet resolved. flags: mount flag words that the host knows (ro, nosuid,
     noexec, nodev, noatime, ...). data: file system options in order. propagation (Linux): rslave and so on, in order.
-    recursive_flags (Linux): rro and the like, for the mount and what is mounted below it. mappings (Linux): what the
-    ids of its files are for whoever uses the mount; mapped_below: in what is mounted below it, too.
+    recursive_flags (Linux): rro and the like, for the mount and what is mounted below it. label (Linux): SELinux's, of
+    a file system that no option labels. mappings (Linux): what the ids of its files are for whoever uses the mount;
+    mapped_below: in what is mounted below it, too.
     ruleset: devfs ruleset to start from (0: every device), None when fstype is not devfs.
     rules: extra devfs rules, in rule words, e.g. `path shm unhide mode 1777`.
     copy_up: fill a tmpfs with what it covers. recursive: a bind that brings submounts along.
@@ -112,6 +113,7 @@ class Mount(Step):
     data: tuple[tuple[str, str], ...] = ()
     propagation: tuple[str, ...] = ()
     recursive_flags: tuple[str, ...] = ()
+    label: str = ""
     mappings: IdMappings | None = None
     mapped_below: bool = False
     ruleset: int | None = None
@@ -233,10 +235,14 @@ class SeccompFilter(Step):
 
 
 class Sysctls(Step):
-    """linux.sysctl: namespaced kernel settings as (key, value)."""
+    """linux.sysctl: namespaced kernel settings as (key, value).
+
+    joined: kinds of the namespaces that some of them are of and that are joined. One that is the host's is refused.
+    """
 
     inside = True
     values: tuple[tuple[str, str], ...]
+    joined: tuple[str, ...] = ()
 
 
 class Plan(Record):

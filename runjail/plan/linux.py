@@ -138,8 +138,8 @@ def _net_devices(linux: Linux, namespaces: steps.CreateNamespaces, problems: lis
 def _sysctls(linux: Linux, namespaces: steps.CreateNamespaces, problems: list[str]) -> steps.Sysctls:
     """Return the settings; in a namespace that is not the container's own they would change the host."""
     own = {*namespaces.new, *(kind for kind, _ in namespaces.join)}
-    for key, _ in linux.sysctl:
-        owner = setting_owner(key)  # the specification's reader has refused a key that has none
+    owners = {key: setting_owner(key) for key, _ in linux.sysctl}  # the reader has refused a key that has none
+    for key, owner in owners.items():
         if owner not in own:
             problems.append(f"linux.sysctl.{key}: needs a {owner} namespace of the container's own")
-    return steps.Sysctls(linux.sysctl)
+    return steps.Sysctls(linux.sysctl, tuple(kind for kind, _ in namespaces.join if kind in owners.values()))

@@ -65,7 +65,9 @@ def without_peers(step: steps.Mount) -> steps.Mount:
 
 def labelled(step: steps.Mount, label: str) -> steps.Mount:
     """Return the step with the SELinux label of all that is in the file system, which only new ones can be given."""
-    own = step.fstype not in ("bind", "proc", "sysfs", "mqueue") and not step.fstype.startswith("cgroup")
+    if step.fstype == "mqueue" or step.fstype.startswith("cgroup"):
+        return step.replace(label=label)
+    own = step.fstype not in ("bind", "proc", "sysfs")
     return step.replace(data=(*step.data, ("context", f'"{label}"'))) if own else step
 
 
@@ -136,6 +138,8 @@ class _Entry:
         if text in mount_options.PROPAGATION:
             self.propagation.append(text)  # in this order: slave and then shared is both
         elif text in mount_options.COPY_UP:
+            if self.bind or self.mount.type != "tmpfs":
+                raise ValueError("only a tmpfs can begin with what the image has there")
             self.copy_up = text == "tmpcopyup"
         elif text in mount_options.RECURSIVE:
             mount_options.add_recursive(text, self.recursive_flags)

@@ -17,16 +17,18 @@ class NewRoot:
 
     points: mount points that were made in it. readonly, propagation: as steps.CreateNamespaces has them. pids:
     descriptor of a pid namespace to appear in, -1 for none. user: whether the child is in a user namespace of the
-    container's; groups: whether it may set supplementary groups; cgroups: whether it has a cgroup namespace; trees:
-    what it brought along to be mounted, descriptors by the id() of their steps.
+    container's; groups: whether it may set supplementary groups; cgroups: whether it has a cgroup namespace; hosts:
+    inodes of our caller's namespaces, by the kinds that were joined; trees: what it brought along to be mounted,
+    descriptors by the id() of their steps.
     """
 
-    __slots__ = ("cgroups", "groups", "pids", "points", "propagation", "readonly", "trees", "user")
+    __slots__ = ("cgroups", "groups", "hosts", "pids", "points", "propagation", "readonly", "trees", "user")
     points: Points
 
     def __init__(self) -> None:
         self.readonly, self.propagation, self.pids, self.user, self.groups = False, "", -1, False, True
         self.cgroups = False
+        self.hosts: dict[str, int] = {}
         self.trees: dict[int, int] = {}
 
 

@@ -109,6 +109,11 @@ class LinuxHost:
         from runjail import steps
 
         step = next(step for step in plan.steps if isinstance(step, steps.CreateNamespaces))
+        if step.join:
+            from runjail.host.linux import join
+
+            self._have_root()
+            self._root.hosts = {kind: join.inode(kind) for kind, _ in step.join}
         if "user" in step.new or any(kind == "user" for kind, _ in step.join):
             from runjail.host.linux import user_namespace
 

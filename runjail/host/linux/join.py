@@ -39,6 +39,11 @@ def flag(kind: str) -> int:
     return FLAGS[SPEC_NAMES.get(kind, kind)]
 
 
+def inode(kind: str) -> int:
+    """Return which namespace of a kind we are in. kind: as config.json has it."""
+    return os.stat(f"/proc/thread-self/ns/{SPEC_NAMES.get(kind, kind)}").st_ino
+
+
 def enter(path: str, kind: str) -> None:
     """Join one namespace by its path. kind: as config.json has it."""
     descriptor = open_one(path, kind)

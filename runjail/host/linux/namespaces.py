@@ -95,8 +95,14 @@ def _raise_loopback() -> None:
         door.close()
 
 
-def write_sysctls(_change: Change, step: Sysctls) -> None:
-    """Set kernel parameters of the namespaces, sysctl(8). Raises HostError with the key."""
+def write_sysctls(change: Change, step: Sysctls) -> None:
+    """Set kernel parameters of the namespaces, sysctl(8). Raises HostError with the key.
+
+    Another container's namespace may be joined and set; the host's own may not, it would be the machine that changes.
+    """
+    for kind in step.joined:
+        if join.inode(kind) == change.root.hosts[kind]:
+            raise HostError(f"linux.sysctl: the {kind} namespace to join is the host's own", "leave out its settings")
     for key, value in step.values:
         try:
             cgroups.write(f"/proc/sys/{_sysctl_path(key)}", value)

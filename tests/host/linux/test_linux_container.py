@@ -2,11 +2,12 @@
 
 import json
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.container.harness import Life, is_alive
+from tests.support.container.harness import Life, failed, is_alive
 
 pytestmark = pytest.mark.linux
 
@@ -95,6 +96,46 @@ def test_a_sysctl_that_cannot_be(life: Life) -> None:
     assert result.returncode == 1
     assert "setting sysctl net.ipv4.nonsense: does not exist" in result.stderr
     life.gone()
+
+
+HOSTS = {
+    "network": ("net", "net/ipv4/ip_forward"),
+    "ipc": ("ipc", "kernel/shmmni"),
+    "uts": ("uts", "kernel/domainname"),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTS)
+def test_a_sysctl_of_a_joined_namespace_that_is_the_hosts(life: Life, kind: str) -> None:
+    """By its path the host's own looks like another's: the whole machine would be changed. Nothing is left."""
+    name, key = HOSTS[kind]
+    now = Path("/proc/sys", key).read_text().strip()
+    namespaces = life.bundle.config["linux"]["namespaces"]
+    namespaces[:] = [entry for entry in namespaces if entry["type"] != kind]
+    namespaces.append({"type": kind, "path": f"/proc/{os.getpid()}/ns/{name}"})
+    del life.bundle.config["hostname"]
+    life.bundle.config["linux"]["sysctl"] = {key.replace("/", "."): now}
+    result = life.runjail("create", "-b", life.bundle.write(), "c")
+
+    failed(result, f"linux.sysctl: the {kind} namespace to join is the host's own")
+    life.gone()
+
+
+@pytest.mark.parametrize("kind", ["network", "ipc"])
+def test_a_sysctl_of_another_containers_namespace(life: Life, kind: str) -> None:
+    """Another container's may be set, as with runc; both see it."""
+    name, key = HOSTS[kind]
+    life.sleep()
+    pid = life.runjail.state("c")["pid"]
+    for entry in life.bundle.config["linux"]["namespaces"]:
+        if entry["type"] == kind:
+            entry["path"] = f"/proc/{pid}/ns/{name}"
+    value = {"network": "1", "ipc": "4000"}[kind]
+    life.bundle.config["linux"]["sysctl"] = {key.replace("/", "."): value}
+    other = life.run(f"cat /proc/sys/{key}", id="d")
+
+    assert (other.returncode, other.stdout.strip()) == (0, value), other
+    assert life.runjail.ok("exec", "c", "/bin/cat", f"/proc/sys/{key}").stdout.strip() == value
 
 
 CAPABILITIES = {"CAP_CHOWN": 0, "CAP_KILL": 5, "CAP_NET_BIND_SERVICE": 10}

@@ -10,7 +10,7 @@ import pytest
 from runjail import steps
 from runjail.errors import HostError
 from runjail.host.base import HostState
-from tests.support.container.harness import Life, tree
+from tests.support.container.harness import Life, failed, tree
 from tests.support.host.linux_change import change
 from tests.support.leftovers import Leftovers
 
@@ -100,6 +100,20 @@ def test_tmpfs(life: Life) -> None:
     assert lines[4] == "full"
     assert not (life.bundle.rootfs / "etc" / "new").exists()
     assert not (life.bundle.rootfs / "fresh").exists()
+
+
+@pytest.mark.parametrize("kind", ["bind", "proc", "sysfs"])
+def test_only_a_tmpfs_is_filled(life: Life, kind: str) -> None:
+    """A bind mount was: what the image has there was written into the host's directory. runc ignores the word."""
+    volume = life.path / "volume"
+    volume.mkdir()
+    add_mount(life, "/etc", kind, volume, "tmpcopyup")
+    result = life.runjail("create", "-b", life.bundle.write(), "c")
+
+    place = f"mounts[{len(life.bundle.config['mounts']) - 1}].options[0]"
+    failed(result, f"invalid config.json: {place}: 'tmpcopyup': only a tmpfs can begin with what the image has there")
+    assert tree(volume) == []
+    life.gone()
 
 
 def test_a_read_only_tmpfs_is_filled_first(life: Life) -> None:

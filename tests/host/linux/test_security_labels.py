@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from runjail import rootfs
 from runjail.errors import HostError
 from runjail.host.base import HostState
 from runjail.host.linux import security_labels
@@ -99,6 +100,35 @@ def test_the_label_of_mounts_goes_to_new_file_systems() -> None:
 
     assert plan.steps[0] == SecurityLabels("", "", LABEL)
     assert labelled == {"/tmpfs": f'"{LABEL}"', "/bind": None, "/proc": None, "/sysfs": None, "/devpts": f'"{LABEL}"'}
+
+
+@pytest.mark.linux
+def test_message_queues_and_control_groups_get_the_label_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As runc: queues by an attribute, since their file system takes no option; the directory of v1's groups by one."""
+    from runjail.host.linux import cgroups
+    from runjail.host.linux import mounts as linux_mounts
+
+    mounts = (Mount("/queues", "mqueue", "mqueue", ()), Mount("/groups", "cgroup", "cgroup", ()))
+    plan = plan_of(spec_of(*mounts).replace(linux=Linux(mount_label=LABEL)), "linux")
+    steps = {step.fstype: step for step in plan.steps if hasattr(step, "fstype")}
+    done: list[object] = []
+    monkeypatch.setattr(cgroups, "unified", lambda: False)
+    monkeypatch.setattr(linux_mounts, "mount_on", lambda _place, *words: done.append(words[1:]))
+    monkeypatch.setattr(os, "setxattr", lambda path, *words: done.append((os.readlink(path), *words)))
+    (tmp_path / "queues").mkdir()
+    (tmp_path / "groups").mkdir()
+    top = rootfs.open_root(str(tmp_path))
+    for kind, name in (("mqueue", "queues"), ("cgroup", "groups")):
+        place = rootfs.resolve(top, f"/{name}")
+        linux_mounts._mount_kind(place, change(HostState("c", "c", "", "", "")), steps[kind], 0)
+        place.close()
+    os.close(top)
+
+    confined = linux_mounts.OF_CGROUPS
+    queues = [("mqueue", 0, ""), (str(tmp_path / "queues"), "security.selinux", LABEL.encode())]
+    assert done == [*queues, ("tmpfs", confined, f'mode=755,context="{LABEL}"')]
 
 
 @pytest.mark.linux
