@@ -13,6 +13,7 @@
     ├── ProgramDenied                `exec: "/PATH": permission denied`
     ├── HookError                    a hook failed or ran out of time
     ├── PluginError                  an NRI plugin failed, or refused the container
+    ├── NetworkError                 there is no such network, or a CNI plugin failed
     ├── ImageError                   an image, or a source of images, is not what it should be
     │   ├── ImageNotFound            "image does not exist: ..."
     │   ├── Corrupt                  content does not match its digest, size or HMAC
@@ -131,6 +132,10 @@ class PluginError(RunjailError):
     """An NRI plugin failed, or refused the container. answered: the plugins that answered before."""
 
     answered: tuple[str, ...] = ()
+
+
+class NetworkError(RunjailError):
+    """There is no such network, or a CNI plugin is missing or failed."""
 
 
 class ImageError(RunjailError):

@@ -16,6 +16,7 @@ LARGEST = 1 << 20  # bytes
 # the values there are. The keys of a section `*` stand in a table below a name that is free: [registries."host"].
 KEYS = {
     "nri": {"config": "path", "bin": "path", "timeout": "number"},
+    "network": {"config": "path", "bin": "path", "timeout": "number"},
     "store": {"location": "string", "encrypt": "boolean"},
     "keys": {"directories": "paths"},
     "registries.*": {"insecure": "boolean", "mirror": "string"},

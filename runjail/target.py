@@ -14,12 +14,12 @@ class Target:
     with rctl rules; else they are namespaces and control groups. schema: $defs of config.json (spec/schema.py).
     hostname_max: bytes. groups_max: supplementary groups besides the gid. rlimits: of getrlimit(2), without RLIMIT_.
     state_root, store_root: directories where nobody says other ones. nri_dirs, nri_bins: of NRI's configuration, and of
-    its plugins.
+    its plugins; cni_dirs, cni_bins: of CNI's network lists, and of its plugins.
     """
 
     __slots__ = (
         *("name", "title", "jails", "schema", "hostname_max", "groups_max", "rlimits", "state_root", "store_root"),
-        *("nri_dirs", "nri_bins"),
+        *("nri_dirs", "nri_bins", "cni_dirs", "cni_bins"),
     )
 
     def __init__(
@@ -36,11 +36,14 @@ class Target:
         store_root: str,
         nri_dirs: tuple[str, ...],
         nri_bins: tuple[str, ...],
+        cni_dirs: tuple[str, ...],
+        cni_bins: tuple[str, ...],
     ) -> None:
         self.name, self.title, self.jails, self.schema = name, title, jails, schema
         self.hostname_max, self.groups_max, self.rlimits = hostname_max, groups_max, frozenset(rlimits.split())
         self.state_root, self.store_root = state_root, store_root
         self.nri_dirs, self.nri_bins = nri_dirs, nri_bins
+        self.cni_dirs, self.cni_bins = cni_dirs, cni_bins
 
 
 FREEBSD = Target(
@@ -55,6 +58,8 @@ FREEBSD = Target(
     store_root="/var/db/runjail",
     nri_dirs=("/etc/nri", "/usr/local/etc/nri"),
     nri_bins=("/opt/nri/bin", "/usr/local/libexec/nri"),
+    cni_dirs=("/usr/local/etc/cni/net.d", "/etc/cni/net.d"),
+    cni_bins=("/usr/local/libexec/cni", "/opt/cni/bin"),
 )
 LINUX = Target(
     "linux",
@@ -68,5 +73,7 @@ LINUX = Target(
     store_root="/var/lib/runjail",
     nri_dirs=("/etc/nri",),
     nri_bins=("/opt/nri/bin",),
+    cni_dirs=("/etc/cni/net.d", "/usr/local/etc/cni/net.d"),
+    cni_bins=("/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni", "/usr/local/libexec/cni", "/usr/local/lib/cni"),
 )
 TARGETS = {target.name: target for target in (FREEBSD, LINUX)}

@@ -15,7 +15,9 @@ from tests.support.cli.verbs import modules
 TOP = Path(__file__).resolve().parent.parent
 PAGES = sorted([*TOP.glob("*.md"), *TOP.glob("docs/**/*.md"), *TOP.glob("bundles/**/*.md")])
 MANUAL = (TOP / "docs" / "runjail.8").read_text(encoding="utf-8")
-IMAGES = (TOP / "docs" / "runjail-image.8").read_text(encoding="utf-8")
+GROUP_PAGES = {
+    group: (TOP / "docs" / f"runjail-{group}.8").read_text(encoding="utf-8") for group in ("image", "network")
+}
 ARCHITECTURE = (TOP / "docs" / "architecture.md").read_text(encoding="utf-8")
 
 
@@ -157,13 +159,14 @@ def test_manual_page_has_every_verb_and_option() -> None:
     assert described == expected
 
 
-def test_the_page_of_images_has_every_verb_and_option() -> None:
-    """The same for the verbs of `runjail image`."""
+@pytest.mark.parametrize("group", GROUP_PAGES)
+def test_the_page_of_a_group_has_every_verb_and_option(group: str) -> None:
+    """The same for the verbs of `runjail image` and the like."""
     expected = {
-        name.split()[1]: explained(verb.OPTIONS) for name, verb in modules().items() if name.startswith("image ")
+        name.split()[1]: explained(verb.OPTIONS) for name, verb in modules().items() if name.startswith(f"{group} ")
     }
 
-    described = described_options(IMAGES.split(".Sh COMMANDS", 1)[1].split(".Sh ENVIRONMENT")[0])
+    described = described_options(GROUP_PAGES[group].split(".Sh COMMANDS", 1)[1].split(".Sh ENVIRONMENT")[0])
 
     assert described == expected | {"global": set()}
 

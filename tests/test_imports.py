@@ -41,6 +41,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "host.linux": BASE | {"files", "host", "record", "rootfs", "signals", "spec", "steps"},
     "settings": {"", "errors", "files"},
     "nri": BASE | {"files", "host", "record", "settings"},
+    "network": BASE | {"files", "host", "record"},
     "storage": BASE | {"attributes", "files", "host", "record", "rootfs"},
     "image": {"", "errors", "jsonio", "record"},  # the words that its rooms share
     "image.layers": {"attributes", "errors", "image", "rootfs"},
@@ -48,11 +49,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "image.crypto": BASE | {"files", "host", "image", "protobuf"},
     "image.content": BASE | {"files", "image", "image.crypto", "image.layers", "image.registry", "record", "storage"},
     "image.bundle": BASE | {"image", "image.content", "image.crypto", "image.layers", "record", "rootfs", "storage"},
-    "container": BASE | {"files", "host", "nri", "plan", "record", "rootfs", "signals", "spec", "steps"},
+    "container": BASE | {"files", "host", "network", "nri", "plan", "record", "rootfs", "signals", "spec", "steps"},
     "shim": BASE | {"container", "files", "host", "nri", "plan", "protobuf", "record", "settings", "spec"},
     "cli": {
         *("", "container", "errors", "files", "host", "host.freebsd", "host.linux", "image", "image.bundle"),
-        *("image.content", "image.crypto", "image.layers", "image.registry", "jsonio", "log", "nri", "plan"),
+        *("image.content", "image.crypto", "image.layers", "image.registry", "jsonio", "log", "network", "nri", "plan"),
         *("protobuf", "record", "settings", "shim", "signals", "spec", "steps", "storage"),
     },
     "__main__": {"cli"},
@@ -61,7 +62,7 @@ VOCABULARY = {"locks", "scope", "sizes", "target"}  # what every room may know
 # Modules of a room that only some rooms may know: which operating system this is, is decided once.
 PRIVATE = {
     "host": {
-        **{room: {"programs"} for room in ("image.registry", "image.crypto", "nri", "storage")},
+        **{room: {"programs"} for room in ("image.registry", "image.crypto", "network", "nri", "storage")},
         "container": {"base", "programs"},
     }
 }
@@ -252,7 +253,7 @@ VERBS: list[tuple[str, list[str]]] = [
     ("exec", ["ID", "true"]),
 ]
 # Rooms that a quick verb must not load; plugins and settings nobody, where none are configured
-ABSENT = {"image", "nri", "settings", "shim", "storage"}
+ABSENT = {"image", "network", "nri", "settings", "shim", "storage"}
 QUICK = {"plan", "spec"} | ABSENT
 NEVER = {
     "create": ABSENT,

@@ -76,7 +76,8 @@ def test_shell_syntax(script: Path) -> None:
 @pytest.mark.needs("mandoc")
 def test_manual_page() -> None:
     """The manual pages are clean mdoc."""
-    run("mandoc", "-T", "lint", "-W", "warning", "docs/runjail.8", "docs/runjail-image.8")
+    pages = [f"docs/runjail{name}.8" for name in ("", "-image", "-network")]
+    run("mandoc", "-T", "lint", "-W", "warning", *pages)
 
 
 @pytest.mark.parametrize("make", [pytest.param(make, marks=pytest.mark.needs(make)) for make in MAKES])

@@ -24,10 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+    from runjail.container.network import Networks
+
 
 @scope
-def owned_bundle(args: Args, context: Context, runtime: Runtime) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Make the bundle of --image and yield its path and config.json.
+def owned_bundle(args: Args, context: Context, runtime: Runtime, network: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Make the bundle of --image and yield its path and config.json. network: the first of what `networks` returns.
 
     Leaving the context takes the bundle back unless the container exists by then.
     """
@@ -47,18 +49,17 @@ def owned_bundle(args: Args, context: Context, runtime: Runtime) -> Iterator[tup
         return is_used(runtime.host, directory, bundle)
 
     with owned.OwnedBundle(images.store, name, os.path.abspath(container.path), used, cidfile) as bundle:
-        yield bundle.path, _fill(bundle, images)
+        yield bundle.path, _fill(bundle, images, network)
 
 
-def _fill(bundle: OwnedBundle, images: ImageSession) -> dict[str, Any]:
+def _fill(bundle: OwnedBundle, images: ImageSession, network: str) -> dict[str, Any]:
     """Unpack the image, give the bundle its root, and return its config.json: written once, with every option."""
     args, limit = images.args, images.storage_size()
     options: dict[str, Any] = {}  # first: a mistake in one costs no download
     add_volumes(options, args.many("volume"))
-    network = _network(args)
     found_options = run_options.options_of(args, images.context.host().os)
     entrypoint = run_options.entrypoint(args)
-    names = run_names.names(args, args.positionals[0], _hostname(args), network)
+    names = run_names.names(args, args.positionals[0], hostname(args), network)
     more = [*found_options["mounts"], *options.get("mounts", [])]
     with images.content.lease():
         image, found = images.unpack(parse(args.text("image")))
@@ -79,7 +80,8 @@ def _fill(bundle: OwnedBundle, images: ImageSession) -> dict[str, Any]:
     return document
 
 
-def _hostname(args: Args) -> str:
+def hostname(args: Args) -> str:
+    """Return the container's name for itself."""
     return args.text("hostname") or args.positionals[0][:LONGEST_HOSTNAME]
 
 
@@ -95,7 +97,7 @@ def _config(
         args=context.rest or entrypoint,
         user=args.text("user"),
         cwd=args.text("workdir"),
-        hostname=_hostname(args),
+        hostname=hostname(args),
         network=network,
         readonly=args.flag("read-only"),
         etc=etc,
@@ -112,11 +114,26 @@ def _config(
     return document
 
 
-def _network(args: Args) -> str:
-    network = args.text("network", "host")
-    if network not in ("host", "none"):
-        raise UsageError(f"--network: not host or none: {network[:40]!r}")
-    return network
+def networks(args: Args, context: Context, runtime: Runtime) -> tuple[str, Networks | None]:
+    """Return "host", "none" or the name of a network that will be there, and what it is then attached to.
+
+    Raises UsageError, NetworkError, InvalidConfig.
+    """
+    words = args.many("network")
+    if not args.many("publish") and words in ([], ["host"], ["none"]):
+        return (words or ["host"])[0], None
+    from runjail.cli import run_network
+
+    found = run_network.wanted(args, context, runtime)
+    return found.namespace, found
+
+
+def telling(networks: Networks, bundle: str, args: Args) -> Networks:
+    """Return networks whose results get into the files of /etc of a bundle."""
+    from runjail.cli import run_network
+
+    names = run_names.names(args, args.positionals[0], hostname(args), networks.namespace)
+    return networks.replace(told=lambda results: run_network.tell(results, names, bundle))
 
 
 def release(path: str) -> None:

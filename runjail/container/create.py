@@ -29,13 +29,15 @@ if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable
 
+    from runjail.container.network import Networks
+
 
 class Request(Record):
     """What `create` was asked for; paths are absolute.
 
     preserve: how many descriptors from 3 on the program inherits; listen: how many of them are systemd's. keyring:
     whether processes inside get session keyrings of their own. systemd: whether a Linux container is to lie in a scope
-    of systemd's.
+    of systemd's. networks: what the container is attached to by CNI.
     """
 
     id: str
@@ -46,6 +48,7 @@ class Request(Record):
     listen: int = 0
     keyring: bool = True
     systemd: bool = False
+    networks: Networks | None = None
 
 
 def create(
@@ -74,8 +77,7 @@ def create(
         signals.release()
         _record(container, request, spec, plan)
         container.write("config.json", jsonio.dumps(raw).encode())
-        if prepare:
-            prepare(container)
+        _prepare(container, request, prepare)
         _build(container, request, spec, plan, terminal)
         signals.hold()
     except BaseException as error:  # also an interrupt: a half-made container is of no use to anybody
@@ -87,6 +89,16 @@ def create(
         if terminal:
             terminal.close()
     return container
+
+
+def _prepare(container: Container, request: Request, prepare: Callable[[Container], None] | None) -> None:
+    """Do what comes before the plan's steps."""
+    if request.networks:
+        from runjail.container import network
+
+        network.attach(container, request.networks)
+    if prepare:
+        prepare(container)
 
 
 def _plan(request: Request, document: object, container: Container, terminal: object) -> tuple[Spec, Plan]:

@@ -140,7 +140,11 @@ def destroy(container: Container) -> None:
     """
     signals.hold()  # it can be done again, but why not finish
     kill_everything(container)
-    _undo(container)
+    try:
+        failures = _detach(container)
+    except ContainerNotFound:  # somebody else deleted it while plugins ran
+        return
+    _undo(container, failures)
     listed = container.state.hooks_of("poststop")
     if listed or container.state.nri_plugins:
         try:
@@ -150,13 +154,27 @@ def destroy(container: Container) -> None:
     container.remove()
 
 
-def _undo(container: Container) -> None:
-    """Undo what was noted, the last first. Only what stays is noted for another try: the rest is others' by then."""
-    failures, left = [], []
+def _detach(container: Container) -> list[str]:
+    """Have plugins take back the container's networks, for which the lock is let go. Returns what went wrong."""
+    if not any(note["undo"] == "network" for note in container.notes()):
+        return []
+    from runjail.container import network
+
+    return network.detach(container)
+
+
+def _undo(container: Container, failures: list[str]) -> None:
+    """Undo what was noted, the last first. Only what stays is noted for another try: the rest is others' by then.
+
+    failures: of plugins that could not take back a network. Their notes stay, and the namespace that they need.
+    """
+    left, plugins = [], bool(failures)
     for note in reversed(container.notes()):
         try:
             if note["undo"] == "init":  # killed already; how a later try knows it
                 left.append(note)
+            elif note["undo"] == "network" or (plugins and note["undo"] == "netns"):
+                left += [note] if plugins else []
             else:
                 container.host.undo(note, container.host_state)
         except (RunjailError, OSError) as error:

@@ -181,8 +181,26 @@ if TYPE_CHECKING:  # a start without this class is 20 us shorter
         def check(self) -> list[tuple[str, bool, str, str]]:
             """Return rows for `runjail check`: what, whether it works, what was found, the command that mends it."""
 
+        def networks(self) -> NetworkHost:
+            """Return what networks of a container's own take here."""
+
         def shim(self) -> ShimHost:
             """Return what answers a containerd shim here."""
+
+    class NetworkHost(Protocol):
+        """Networks that live without processes, for CNI's plugins: only `lo` is in them before."""
+
+        def name(self, directory: str) -> str:
+            """Return what plugins will call that of a container, before it is there. directory: the container's."""
+
+        def make(self, name: str, host_state: HostState, note: UndoLog) -> None:
+            """Note the way back, then make a network."""
+
+        def has(self, name: str) -> bool:
+            """Say whether there is such a network."""
+
+        def remove_bridge(self, name: str) -> bool:
+            """Remove a bridge that plugins have made; one that is gone is success. False when it is in use."""
 
     class ShimHost(Protocol):
         """What a containerd shim asks of an operating system beyond `Host`.

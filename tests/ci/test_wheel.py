@@ -128,7 +128,8 @@ def test_an_installed_package_runs_a_container(
     assert run(program, *state, "list", "-q", cwd=tmp_path).stdout == ""
     assert "runjail version" in run(program, "--version", cwd=tmp_path).stdout
     assert {"containerd-shim-runjail-v1", "ctd-decoder"} <= {path.name for path in program.parent.iterdir()}
-    assert {"runjail.8", "runjail-image.8"} == {path.name for path in (place / "share/man/man8").iterdir()}
+    names = {f"runjail{name}.8" for name in ("", "-image", "-network")}
+    assert names == {path.name for path in (place / "share/man/man8").iterdir()}
     assert plugins(program, tmp_path) == ["clearcfs True", "konfine True"]
     for name in ("bash-completion/completions/runjail", "zsh/site-functions/_runjail"):
         assert (place / "share" / name).is_file()

@@ -89,7 +89,15 @@ MISTAKES = {  # command line: exit code and lines after `runjail: `
 }
 IMAGE_MISTAKES = {  # options of run --image absent
     "--bundle /x": ("run takes --bundle or --image, not both",),
-    "--network bridge": ("--network: not host or none: 'bridge'",),
+    "--network host --network none": ("--network: host and none stand alone, and a name stands once: host, none",),
+    "-p 80:80:80": (
+        "--publish: not an address before the ports: '80:80:80'",
+        "hint: for example 8080:80, 127.0.0.1:8080:80, 5000-5002:5000-5002, 5353:53/udp",
+    ),
+    "--network none -p 80:80": (
+        "--publish is of no use with --network none",
+        "hint: --network NAME has ports of its own",
+    ),
     "--volume data": ("--volume: not SRC:DST[:ro]: 'data'",),
     "--storage-opt size=x": ("--storage-opt: not size=BYTES, with k, m, g or t: 'size=x'",),
     "--tmpfs tmp": ("--tmpfs: not an absolute path: 'tmp'",),

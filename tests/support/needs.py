@@ -116,6 +116,14 @@ def devices() -> bool:
     return False
 
 
+def cni() -> bool:
+    """Whether CNI's plugins are there, and what they call works in a network namespace."""
+    if not any(os.access(f"{place}/bridge", os.X_OK) for place in ("/usr/lib/cni", "/opt/cni/bin")):
+        return False
+    commands = "ip link set lo up && ip link add type bridge && iptables -t nat -L -n"
+    return LINUX and root() and bool(shutil.which("nsenter")) and works("unshare", "-n", "sh", "-c", commands)
+
+
 def trusted_attributes() -> bool:
     """Whether extended attributes of the class trusted can be set, which takes CAP_SYS_ADMIN and a file system."""
     with tempfile.TemporaryDirectory() as directory, contextlib.suppress(OSError, AttributeError):
@@ -161,6 +169,7 @@ NEEDS: dict[str, tuple[Callable[[], object], str]] = {
     "devices": (devices, "the right to make device nodes: root with CAP_MKNOD"),
     "trusted attributes": (trusted_attributes, "extended attributes of the class trusted: root with CAP_SYS_ADMIN"),
     "overlay": (overlay, "overlayfs: root with CAP_SYS_ADMIN, and TMPDIR on a file system that is no overlay"),
+    "cni": (cni, "CNI's plugins, iptables and root (Debian: containernetworking-plugins)"),
     "libseccomp": (libseccomp, "libseccomp (Debian: libseccomp2)"),
     "loopback": (loopback, "a network: ip link set lo up"),
     "zfs": (lambda: not zfs_pool.missing(), "ZFS and root: on Linux zfs-fuse, /dev/fuse and the right to mount"),

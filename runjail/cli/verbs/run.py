@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 HELP = "create and start a container; without -d wait for it and delete it"
 ARGS = ("ID", "CMD...")
 _KEY = "private key of an encrypted image; also provider:NAME"
+_PORT = "[ADDR:][HOST:]CONT[/udp]"
 OPTIONS = (
     *create.OPTIONS,
     DETACH,
@@ -32,7 +33,8 @@ OPTIONS = (
     value("user", "u", "USER[:GROUP]", "run as this user, by name or number", image_only=True),
     value("workdir", "w", "DIR", "working directory", image_only=True),
     value("hostname", "h", "NAME", "the container's name for itself (default: ID)", image_only=True),
-    value("network", "", "host|none", "the host's network (default) or none", image_only=True),
+    values("network", "", "host|none|NAME", "the host's network (default), none, or one by CNI", image_only=True),
+    values("publish", "p", _PORT, "publish a port of the container's at one of the host's", image_only=True),
     flag("read-only", "", "the root file system cannot be written", image_only=True),
     values("storage-opt", "", "size=BYTES", "limit of what the container may write", image_only=True),
     flag("quiet", "q", "no progress", image_only=True),
@@ -59,8 +61,12 @@ def run(args: Args, context: Context) -> int:
         from runjail.cli import run_image
 
         _output(args, "", runtime)  # a mistake costs no download
-        with run_image.owned_bundle(args, context, runtime) as (path, document):
-            return _run(request.replace(bundle=path), document, args, runtime, _output(args, path, runtime))
+        network, networks = run_image.networks(args, context, runtime)
+        with run_image.owned_bundle(args, context, runtime, network) as (path, document):
+            if networks:
+                networks = run_image.telling(networks, path, args)
+            request = request.replace(bundle=path, networks=networks)
+            return _run(request, document, args, runtime, _output(args, path, runtime))
     output = _output(args, "", runtime) if args.text("log-driver") or args.many("log-opt") else None
     return _run(request, _document(request.bundle, args, context), args, runtime, output)
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from runjail.host.base import Note, ShimHost, UndoLog
+    from runjail.host.base import NetworkHost, Note, ShimHost, UndoLog
     from runjail.host.freebsd.change import Change
     from runjail.spec.model import Process
     from runjail.steps import Plan, Step
@@ -47,6 +47,7 @@ UNDO = {
     "jail": "jails:remove",
     "limits": "rctl:lift",
     "made": "mount_points:take_back",
+    "netns": "vnet:remove",
     "mounts": "unmount:take_back",
     "ruleset": "devfs:remove_ruleset",
     "view": "unmount:remove_view",
@@ -204,6 +205,12 @@ class FreeBSDHost:
         from runjail.host.freebsd import rctl
 
         return rctl.usage(self._libc, host_state)
+
+    def networks(self) -> NetworkHost:
+        """Return what makes network stacks."""
+        from runjail.host.freebsd.vnet import FreeBSDNetworks
+
+        return FreeBSDNetworks(self._libc, self.boot_id())
 
     def shim(self) -> ShimHost:
         """Return what answers a containerd shim."""

@@ -63,7 +63,7 @@ def create(change: Change, step: CreateJail) -> None:
         note(facts)
         try:
             named = [(key, host_state.name if (key, value) == ("name", step.name) else value) for key, value in params]
-            host_state.jid = _run_jail(host_state.name, named)
+            host_state.jid = run_jail(host_state.name, named)
         except Taken:  # by who does not know our lock: the note must not lead to that jail
             host_state.name = ""
             raise
@@ -103,7 +103,8 @@ def _length(params: Sequence[tuple[str, str]], kind: str) -> int:
     return 1 + sum(len(f"{key}={value}".encode()) + 1 - len(kind) for key, value in params if key.startswith(kind))
 
 
-def _run_jail(name: str, given: Sequence[tuple[str, str | None]]) -> int:
+def run_jail(name: str, given: Sequence[tuple[str, str | None]]) -> int:
+    """Create a jail with these parameters and return its jid. Raises HostError, Taken."""
     params = [key if value is None else f"{key}={value}" for key, value in given]
     if not any(key == "name" for key, _ in given):
         params.insert(0, f"name={name}")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from runjail.host.base import Note, ShimHost, UndoLog
+    from runjail.host.base import NetworkHost, Note, ShimHost, UndoLog
     from runjail.host.linux.change import Change, NewRoot
     from runjail.host.linux.seccomp_profile import PreparedFilter
     from runjail.spec.model import Process
@@ -42,6 +42,7 @@ APPLY = {
 UNDO = {
     "cgroup": "cgroup_users:take_back",
     "made": "mount_points:take_back",
+    "netns": "network:remove",
     "scope": "scope:remove",
 }
 
@@ -369,6 +370,12 @@ class LinuxHost:
         from runjail.host.linux import usage
 
         return usage.stats(host_state.cgroup, len(self.processes(host_state)))
+
+    def networks(self) -> NetworkHost:
+        """Return what makes network namespaces."""
+        from runjail.host.linux.network import LinuxNetworks
+
+        return LinuxNetworks()
 
     def shim(self) -> ShimHost:
         """Return what answers a containerd shim."""

@@ -42,7 +42,7 @@ def create(change: Change, step: CreateNamespaces) -> None:
         if new_root.user:
             libc.prctl(libc.PR_SET_DUMPABLE, 0)
     if "network" in step.new:
-        _raise_loopback()
+        raise_loopback()
     new_root.points = mount_points.Points(host_state.source, step.bundle)
     ask("making the root a mount", "mount(2)", root.bind, host_state.root, step.propagation)
     if host_state.lacks_policy():
@@ -84,7 +84,7 @@ def _enter_time(offsets: tuple[tuple[str, int, int], ...]) -> None:
     join.enter("/proc/self/ns/time_for_children", "time")
 
 
-def _raise_loopback() -> None:
+def raise_loopback() -> None:
     """Bring `lo` up in our network namespace; the kernel gives it 127.0.0.1 and ::1 then."""
     door = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)
     try:

@@ -18,9 +18,10 @@ LINK = struct.Struct("=BxHiII")  # struct ifinfomsg: family, type, index, flags,
 ADDRESS = struct.Struct("=BBBBI")  # struct ifaddrmsg: family, length of the prefix, flags, scope, index
 ATTRIBUTE = struct.Struct("=HH")  # struct rtattr: length, type
 NLMSG_ERROR, NLMSG_DONE = 2, 3
-RTM_NEWLINK, RTM_GETLINK, RTM_NEWADDR, RTM_GETADDR = 16, 18, 20, 22
+RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_NEWADDR, RTM_GETADDR = 16, 17, 18, 20, 22
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP, NLM_F_EXCL, NLM_F_CREATE = 1, 4, 0x300, 0x200, 0x400
-IFLA_IFNAME, IFLA_NET_NS_FD = 3, 28
+IFLA_IFNAME, IFLA_MASTER, IFLA_LINKINFO, IFLA_NET_NS_FD = 3, 10, 18, 28
+IFLA_INFO_KIND = 1
 IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST, IFA_FLAGS = 1, 2, 4, 8
 WHICH = (IFA_LOCAL, IFA_ADDRESS, IFA_BROADCAST)  # what says which address it is
 IFA_F_PERMANENT, RT_SCOPE_UNIVERSE = 0x80, 0
@@ -80,9 +81,24 @@ class RouteSocket:
             found[index] = os.fsdecode(name.rstrip(b"\0")), bool(flags & IFF_UP)
         return found
 
+    def bridges(self) -> dict[str, tuple[int, int]]:
+        """Return the bridges by name: the index, and how many interfaces are ports of it."""
+        found, masters = {}, []
+        for message in self._dump(RTM_GETLINK, LINK.pack(0, 0, 0, 0, 0)):
+            facts = attributes(message[LINK.size :])
+            masters.append(facts.get(IFLA_MASTER, b""))
+            if attributes(facts.get(IFLA_LINKINFO, b"")).get(IFLA_INFO_KIND, b"").rstrip(b"\0") == b"bridge":
+                name = os.fsdecode(facts.get(IFLA_IFNAME, b"").rstrip(b"\0"))
+                found[name] = LINK.unpack_from(message)[2]
+        return {name: (index, masters.count(struct.pack("=I", index))) for name, index in found.items()}
+
     def set_up(self, index: int, up: bool) -> None:
         """Bring an interface up or down."""
         self._change(RTM_NEWLINK, LINK.pack(0, 0, index, IFF_UP if up else 0, IFF_UP))
+
+    def remove(self, index: int) -> None:
+        """Delete an interface that is no device."""
+        self._change(RTM_DELLINK, LINK.pack(0, 0, index, 0, 0))
 
     def move(self, index: int, name: str, namespace: int) -> None:
         """Move an interface to the network namespace behind a descriptor, under a name, both or nothing."""

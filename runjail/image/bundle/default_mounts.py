@@ -63,9 +63,11 @@ def file(place: str, source: str, host: str, *more: str) -> dict[str, Any]:
 
 
 def linux(network: str) -> dict[str, Any]:
-    """Return the linux section. network: "host" or "none"."""
-    kinds = ("pid", "mount", "ipc", "uts", *(() if network == "host" else ("network",)))
-    return {"namespaces": [{"type": kind} for kind in kinds], "maskedPaths": MASKED, "readonlyPaths": READONLY}
+    """Return the linux section. network: "host", "none" or the path of a namespace."""
+    kept: list[dict[str, str]] = [{"type": kind} for kind in ("pid", "mount", "ipc", "uts")]
+    if network != "host":
+        kept.append({"type": "network"} if network == "none" else {"type": "network", "path": network})
+    return {"namespaces": kept, "maskedPaths": MASKED, "readonlyPaths": READONLY}
 
 
 def _mount(destination: str, kind: str, *options: str, source: str = "") -> dict[str, Any]:

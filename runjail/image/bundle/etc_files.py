@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 HOSTS = "/etc/hosts"
 HOSTNAME = "/etc/hostname"
+GATEWAY = "host.containers.internal"  # podman's name for the host in a network of containers
+RESOLVED = "/run/systemd/resolve/resolv.conf"  # the servers behind systemd-resolved's stub (systemd-resolved(8))
+LOOPBACK = ("127.", "::1")
 LOCALHOST = (("127.0.0.1", "localhost"), ("::1", "localhost"))
 LARGEST = 1 << 20  # bytes that are read of a file of the host
 
@@ -29,6 +32,8 @@ class Names(Record):
 
     hostname: its own; others: its further names. hosts: (address, name) of --add-host, before the host's. servers,
     search, options: of resolv.conf instead of the host's, None for the host's. resolver: whether there is to be one.
+    apart: whether the container has a network of its own, where nobody reaches what listens on the host's loopback;
+    addresses: its own there; gateway: the host's.
     """
 
     hostname: str
@@ -38,6 +43,9 @@ class Names(Record):
     search: tuple[str, ...] | None = None
     options: tuple[str, ...] | None = None
     resolver: bool = True
+    apart: bool = False
+    addresses: tuple[str, ...] = ()
+    gateway: str = ""
 
 
 def make(directory: str, names: Names, host: str, taken: Sequence[str]) -> list[dict[str, Any]]:
@@ -46,7 +54,7 @@ def make(directory: str, names: Names, host: str, taken: Sequence[str]) -> list[
     host: "freebsd" or "linux". taken: mount points that the caller has something else for. Raises StorageError.
     """
     contents = {HOSTS: hosts(names), HOSTNAME: f"{names.hostname}\n"}
-    if names.resolver and (names.servers is not None or os.path.isfile(RESOLVER)):
+    if names.resolver and (names.apart or names.servers is not None or os.path.isfile(RESOLVER)):
         contents[RESOLVER] = resolver(names)
     mounts = []
     for place, text in contents.items():
@@ -61,6 +69,20 @@ def make(directory: str, names: Names, host: str, taken: Sequence[str]) -> list[
     return mounts
 
 
+def tell(directory: str, names: Names) -> None:
+    """Write what is known by now into the files that `make` has made. Raises StorageError."""
+    for place, text in ((HOSTS, hosts(names)), (RESOLVER, resolver(names))):
+        path = f"{directory}/{os.path.basename(place)}"
+        try:
+            with open(path, "r+", encoding="utf-8", errors="surrogateescape") as stream:
+                stream.truncate()
+                stream.write(text)
+        except FileNotFoundError:  # the caller has something else for this place
+            continue
+        except OSError as error:
+            raise StorageError(f"cannot write {path}: {reason(error)}") from error
+
+
 def hosts(names: Names) -> str:
     """Return /etc/hosts: what was asked for, the host's of other names, localhost, and the container's own names."""
     said = {name for _address, name in names.hosts}
@@ -72,7 +94,9 @@ def hosts(names: Names) -> str:
         lines += [f"{address}\t{' '.join(kept)}"] if kept else []
         known.update(kept)
     lines += [f"{address}\t{name}" for address, name in LOCALHOST if name not in known | said]
-    lines += [f"127.0.0.1\t{' '.join(own)}"] if own else []
+    if names.gateway and GATEWAY not in known | said:
+        lines.append(f"{names.gateway}\t{GATEWAY}")
+    lines += [f"{address}\t{' '.join(own)}" for address in names.addresses or ("127.0.0.1",) if own]
     return "\n".join(lines) + "\n"
 
 
@@ -85,7 +109,7 @@ def _entries(text: str) -> list[tuple[str, list[str]]]:
 def resolver(names: Names) -> str:
     """Return /etc/resolv.conf: the host's, with what was asked for instead of its servers, domains or options."""
     found: dict[str, list[str]] = {"search": [], "nameserver": [], "options": []}
-    for line in _read(RESOLVER).split("\n"):
+    for line in _servers(names.apart).split("\n"):
         words = line.split()
         if words and words[0] in ("search", "domain"):  # of these the last one counts
             found["search"] = words[1:]
@@ -97,6 +121,18 @@ def resolver(names: Names) -> str:
     lines += [f"nameserver {server}" for server in found["nameserver"]]
     lines += [f"options {' '.join(found['options'])}"] if found["options"] else []
     return "".join(f"{line}\n" for line in lines)
+
+
+def _servers(apart: bool) -> str:
+    """Return the host's resolv.conf; for a network apart without servers on the host's loopback."""
+    text = _read(RESOLVER)
+    if not apart:
+        return text
+    lines = [line.split() for line in text.split("\n")]
+    stub = [words[1] for words in lines if words[:1] == ["nameserver"]] == ["127.0.0.53"]
+    lines = [line.split() for line in (_read(RESOLVED) or text).split("\n")] if stub else lines
+    kept = [words for words in lines if not (words[:1] == ["nameserver"] and "".join(words[1:2]).startswith(LOOPBACK))]
+    return "\n".join(map(" ".join, kept))
 
 
 def _read(path: str) -> str:

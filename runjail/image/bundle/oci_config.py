@@ -52,8 +52,8 @@ def config(
 
     root: its directory, which names users, and gets directories for volumes. host: "freebsd" or "linux". args: instead
     of the image's Cmd; its Entrypoint stays before them. user, cwd: instead of the image's. network: "host" (then the
-    host's resolv.conf is shown) or "none". readonly: the root; the image's volumes are in memory then, otherwise they
-    are directories of the root, which no other container shares. etc: mounts of files of /etc instead of resolv.conf's.
+    host's resolv.conf is shown), "none", or one that is there by then (NetworkHost). readonly: the root; volumes are
+    in memory then, otherwise directories of the root. etc: mounts of files of /etc instead of resolv.conf's.
 
     Raises ImageError for an image that says nothing to run, is for another system, or has a config that means nothing.
     """
@@ -82,6 +82,8 @@ def _isolate(document: dict[str, Any], linux: bool, network: str) -> None:
     if linux:
         document["process"] |= default_mounts.CONFINED
         document["linux"] = default_mounts.linux(network)
+    elif network not in ("host", "none"):
+        document["freebsd"] = {"jail": {"parent": network}}
     else:
         inherit = "inherit" if network == "host" else "disable"
         document["freebsd"] = {"jail": {"ip4": inherit, "ip6": inherit}}

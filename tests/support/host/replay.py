@@ -18,7 +18,8 @@ RULE_WORDS = {"path": 1, "type": 1, "include": 1, "mode": 1, "user": 1, "group":
 PARAMETERS = {
     "name", "path", "persist", "host", "host.hostname", "host.domainname", "vnet", "ip4", "ip4.addr", "ip6", "ip6.addr",
     "enforce_statfs", "devfs_ruleset", "sysvmsg", "sysvsem", "sysvshm", "allow.raw_sockets", "allow.mount",
-    "allow.mount.tmpfs", "securelevel", "osrelease", "meta", "env", "children.max",
+    "allow.mount.tmpfs", "allow.mount.devfs", "allow.mount.nullfs", "allow.chflags",
+    "securelevel", "osrelease", "meta", "env", "children.max",
 }  # fmt: skip
 
 

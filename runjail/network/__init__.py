@@ -1,0 +1,1 @@
+"""Networks of containers by CNI (Container Network Interface): lists, plugins, attachments."""

@@ -1,0 +1,119 @@
+"""Networks by CNI with the real plugins, in a network namespace of the test's own: nothing of the machine changes."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.container.harness import until
+from tests.support.network.plugins import Cni, Namespace, namespace
+from tests.support.story.teller import Teller
+
+pytestmark = [
+    pytest.mark.needs("root", "linux", "cni"),
+    pytest.mark.parametrize("location", ["dir"], indirect=True),
+    pytest.mark.limit(600),
+]
+SERVE = "echo served >/index.html; exec httpd -f -p 80 -h /"
+PLUGINS = next((place for place in ("/usr/lib/cni", "/opt/cni/bin") if os.path.exists(f"{place}/bridge")), "")
+
+
+@pytest.fixture
+def place() -> Iterator[Namespace]:
+    """The network of this test."""
+    with namespace() as found:
+        yield found
+
+
+@pytest.fixture
+def told(teller: Teller, place: Namespace, tmp_path: Path, hello: str) -> Iterator[Teller]:
+    """The program in that network, with a bridge `web`."""
+    script = tmp_path / "program"
+    script.write_text(f'#!/bin/sh\nexec {" ".join(place.command)} {teller.runjail.program} "$@"\n')
+    script.chmod(0o755)
+    cni = Cni(tmp_path / "cni")
+    program, teller.runjail.program, teller.env = teller.runjail.program, str(script), cni.env(PLUGINS)
+    teller.ok("network", "create", "web")
+    move_addresses(cni, tmp_path / "addresses")
+    yield teller
+    for name in teller.runjail.ids() if teller.runjail.root.is_dir() else []:  # as long as there is the namespace
+        teller.ok("delete", "--force", name)
+    teller.runjail.program = program
+
+
+def move_addresses(cni: Cni, directory: Path) -> None:
+    """Keep what host-local writes down among the files of the test."""
+    path = cni.lists / "web.conflist"
+    document = json.loads(path.read_text())
+    document["plugins"][0]["ipam"]["dataDir"] = str(directory)
+    path.write_text(json.dumps(document))
+
+
+def clean(place: Namespace, tmp_path: Path) -> bool:
+    """Whether no interface, rule or address of a container is left."""
+    kept = tmp_path / "addresses" / "web"
+    addresses = [path.name for path in kept.iterdir() if path.name[0].isdigit()] if kept.exists() else []
+    return (place.interfaces(), place.rules(), addresses) == (["cni-web", "lo"], "", [])
+
+
+def test_two_containers_talk_and_a_port_answers(told: Teller, hello: str, place: Namespace, tmp_path: Path) -> None:
+    told.ok("run", "-d", "--image", hello, "--network", "web", "-p", "8080:80", "one", "/bin/sh", "-c", SERVE)
+    hosts = told.ok("exec", "one", "/bin/cat", "/etc/hosts").splitlines()
+    own = next(line.split()[0] for line in hosts if line.endswith("\tone"))
+    fetch = ["busybox", "wget", "-q", "-O", "-"]
+
+    said = until(lambda: place.run("sh", "-c", f"{' '.join(fetch)} http://127.0.0.1:8080/index.html || true"))
+    inside = told.ok(
+        "run", "--image", hello, "--network", "web", "two", "/bin/wget", "-qO-", f"http://{own}/index.html"
+    )
+
+    assert (said, inside) == ("served\n", "served\n")
+    assert "10.89.0.1\thost.containers.internal" in hosts
+    assert told.refused("network", "rm", "web") == "network web is in use by one"
+    told.ok("delete", "--force", "one")
+    assert clean(place, tmp_path)
+    assert told.ok("network", "rm", "web") == "web\n"
+    assert place.interfaces() == ["lo"]
+
+
+def test_plugins_check_what_they_have_made(told: Teller, hello: str, place: Namespace) -> None:
+    told.ok("run", "-d", "--image", hello, "--network", "web", "one", "/bin/sleep", "600")
+    told.ok("network", "check", "one")
+
+    place.run("ip", "link", "set", "cni-web", "down")
+    place.run("ip", "link", "del", "cni-web")
+
+    assert told.refused("network", "check", "one").startswith("network web: CNI plugin bridge: CHECK: ")
+
+
+def test_a_container_that_cannot_be_made_leaves_nothing(
+    told: Teller, hello: str, place: Namespace, tmp_path: Path
+) -> None:
+    words = ("run", "--image", hello, "--network", "web", "-p", "8080:80", "one", "/no/such")
+
+    assert 'exec: "/no/such"' in told.refused(*words)
+    assert clean(place, tmp_path)
+
+
+def test_what_is_gone_is_no_hindrance(told: Teller, hello: str, place: Namespace, tmp_path: Path) -> None:
+    """Whoever has removed the list, the rules or the namespace."""
+    told.ok("run", "-d", "--image", hello, "--network", "web", "-p", "8080:80", "one", "/bin/sleep", "600")
+    for path in (tmp_path / "cni" / "net.d").iterdir():
+        path.unlink()
+    place.run("iptables", "-t", "nat", "-F")
+    place.run("umount", "-l", str(told.runjail.root / "one" / "netns"))
+
+    told.ok("delete", "--force", "one")
+
+    assert clean(place, tmp_path)
+
+
+def test_networks_are_seen_by_nobody_else(told: Teller, hello: str, place: Namespace) -> None:
+    """A container on a network has its own `lo`, and none of the test's ports."""
+    show = "cat /proc/net/dev"
+
+    said = told.ok("run", "--image", hello, "--network", "web", "one", "/bin/sh", "-c", show)
+
+    assert sorted(line.partition(":")[0].strip() for line in said.splitlines()[2:]) == ["eth0", "lo"]

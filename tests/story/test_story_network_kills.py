@@ -1,0 +1,148 @@
+"""SIGKILL at every step of a run on a network: delete gives everything back, whatever plugins are still doing."""
+
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.container import fault_injection
+from tests.support.container.harness import until
+from tests.support.container.victim import interpreter
+from tests.support.network.plugins import Cni, wait_for
+from tests.support.program import begin
+from tests.support.story.teller import Teller
+
+pytestmark = [
+    pytest.mark.needs("root", "linux", "containers"),
+    pytest.mark.parametrize("location", ["dir"], indirect=True),
+    pytest.mark.limit(1800),
+]
+MOST = 1000
+
+
+@pytest.fixture
+def cni(tmp_path: Path, teller: Teller) -> Cni:
+    """Two plugins and a network of them."""
+    found = Cni(tmp_path / "cni")
+    found.add("first", "second")
+    found.write("web", {"type": "first"}, {"type": "second"})
+    teller.env = found.env()
+    return found
+
+
+def words(teller: Teller, hello: str, *options: str) -> list[str]:
+    """Return what follows the program's name."""
+    return ["--store", teller.location, "run", *options, "--image", hello, "--network", "web", "web", "/bin/true"]
+
+
+def nothing_is_left(teller: Teller, cni: Cni, what: str) -> None:
+    """Delete by force, and look."""
+    teller.ok("delete", "--force", "web")
+    teller.ok("image", "prune")
+    assert cni.taken() == [], what
+    assert not (teller.runjail.root / "web").exists(), what
+    assert str(teller.runjail.root) not in Path("/proc/self/mounts").read_text(), what
+
+
+@pytest.mark.slow
+def test_run_killed_at_every_step(teller: Teller, hello: str, cni: Cni) -> None:
+    """From the first note on: what comes before belongs to images, whose tests kill it."""
+    killer = [*interpreter(), str(fault_injection.__file__), "parent"]
+    reached = False
+    for number in range(1, MOST):
+        command = [*killer, str(number), "--root", str(teller.runjail.root), *words(teller, hello)]
+        code = subprocess.run(command, capture_output=True, env=teller.env, timeout=300, check=False).returncode
+        reached = reached or (teller.runjail.root / "web" / "undo").exists()
+        if reached or number % 10 == 0:
+            nothing_is_left(teller, cni, f"killed before step {number}")
+        if code == 0:
+            break
+    else:
+        pytest.fail("it never got through")
+    assert reached
+    assert {call[0] for call in cni.seen()} == {"ADD", "DEL"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_plugin_that_outlives_its_caller_is_waited_for(
+    teller: Teller, hello: str, cni: Cni, number: signal.Signals
+) -> None:
+    """Else what it takes after DEL would be nobody's. A signal that can be heard ends the plugin instead."""
+    cni.write("web", {"type": "first", "wait": ["ADD"]}, {"type": "second"})
+    runner = subprocess.Popen(
+        [teller.runjail.program, "--root", str(teller.runjail.root), *words(teller, hello)], env=teller.env
+    )
+    wait_for(cni.base / "waiting")
+    runner.send_signal(number)
+    runner.wait()
+    deleter = begin(teller.runjail, "delete", "--force", "web")
+    if number == signal.SIGKILL:
+        assert [call[0] for call in cni.seen()] == ["ADD"]
+    (cni.base / "go").touch()
+
+    assert deleter.wait(300) == 0
+    nothing_is_left(teller, cni, "after the plugin")
+
+
+def test_the_container_is_not_locked_while_a_plugin_runs(teller: Teller, hello: str, cni: Cni) -> None:
+    """A plugin, or anybody else, may ask for its state."""
+    cni.write("web", {"type": "first", "wait": ["ADD", "DEL"]})
+    runner = subprocess.Popen(
+        [teller.runjail.program, "--root", str(teller.runjail.root), *words(teller, hello)], env=teller.env
+    )
+    wait_for(cni.base / "waiting")
+
+    assert teller.runjail.state("web")["status"] == "creating"
+    (cni.base / "waiting").unlink()
+    (cni.base / "go").touch()
+    assert runner.wait(300) == 0
+    assert cni.taken() == []
+
+
+def test_a_plugin_that_fails_to_delete_is_asked_again(teller: Teller, hello: str, cni: Cni) -> None:
+    """The namespace stays with the notes: the plugin may need it."""
+    cni.write("web", {"type": "first"}, {"type": "second", "fail": ["DEL"]})
+    teller.ok("run", "-d", "--image", hello, "--network", "web", "web", "/bin/sleep", "600")
+
+    said = teller.refused("delete", "--force", "web")
+
+    assert said == "network web: CNI plugin second: DEL: no room: try again"
+    assert (teller.runjail.root / "web" / "netns").exists()
+    assert [path.split("-")[0] for path in cni.taken()] == ["second"]
+    text = (teller.runjail.root / "web" / "undo").read_text().replace('"fail": ["DEL"]', '"fail": []')
+    (teller.runjail.root / "web" / "undo").write_text(text)
+    nothing_is_left(teller, cni, "the second time")
+
+
+def test_deleters_take_turns(teller: Teller, hello: str, cni: Cni) -> None:
+    """CNI has no plugin called twice at once for one container."""
+    cni.write("web", {"type": "first", "wait": ["DEL"]})
+    teller.ok("run", "-d", "--image", hello, "--network", "web", "web", "/bin/sleep", "600")
+    deleters = [begin(teller.runjail, "delete", "--force", "web") for _ in range(2)]
+    wait_for(cni.base / "waiting")
+    (cni.base / "go").touch()
+
+    assert [deleter.wait(300) for deleter in deleters] == [0, 0]
+    until(lambda: not (teller.runjail.root / "web").exists())
+    assert cni.taken() == []
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--network", "mail"), "there is no network mail in "),
+        (("--network", "web", "-p", "80:80"), "network web: no plugin of it publishes ports"),
+        (("-p", "80:80"), "--publish: there is no network in "),
+        (("--network", "host", "-p", "80:80"), "--publish is of no use with --network host"),
+        (("--network", "web,host"), "--network: host and none stand alone, and a name stands once: web, host"),
+        (("--network", "late"), "CNI plugin third is not in "),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_made(
+    teller: Teller, cni: Cni, hello: str, options: tuple[str, ...], said: str
+) -> None:
+    cni.write("late", {"type": "third"})
+
+    assert teller.refused("run", "--image", hello, *options, "web", "/bin/true").startswith(said)
+    assert (cni.seen(), teller.runjail.root.exists() and teller.runjail.ids()) == ([], False)
