@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tomllib
 import venv
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -20,11 +20,11 @@ LIMIT = 240  # seconds of one step
 
 
 def run(
-    *command: "str | Path", cwd: Path, needed: bool = True, **more: "str | Path"
+    *command: "str | Path", cwd: Path, needed: bool = True, more: "Mapping[str, str | Path] | None" = None
 ) -> "subprocess.CompletedProcess[str]":
     """Run a step outside the checkout, with nothing of this process's environment that leads back to it."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
-    env |= {name: str(value) for name, value in more.items()}
+    env |= {name: str(value) for name, value in (more or {}).items()}
     done = subprocess.run(
         command, cwd=cwd, capture_output=True, text=True, check=False, timeout=LIMIT, env=env, stdin=subprocess.DEVNULL
     )
@@ -74,7 +74,7 @@ def with_pip(builder: Path, package: Path, place: Path) -> Path:
 def with_pipx(builder: Path, package: Path, place: Path) -> Path:
     """The same by pipx, whose programs are links into its venv; it insists on what the package depends on."""
     names = {"PIPX_HOME": "home", "PIPX_BIN_DIR": "bin", "PIPX_MAN_DIR": "man"}
-    run(builder / "pipx", "install", package, cwd=place, **{name: place / word for name, word in names.items()})
+    run(builder / "pipx", "install", package, cwd=place, more={name: place / word for name, word in names.items()})
     return place / "bin"
 
 
@@ -86,7 +86,7 @@ def with_uv(builder: Path, package: Path, place: Path) -> Path:
     overrides.write_text("".join(f"{name}; python_version < '3'\n" for name in wanted), encoding="utf-8")
     names = {"UV_TOOL_DIR": "tools", "UV_TOOL_BIN_DIR": "bin", "UV_CACHE_DIR": "cache"}
     words = ("tool", "install", "--overrides", overrides, "--python", sys.executable, package)
-    run(builder / "uv", *words, cwd=place, **{name: place / word for name, word in names.items()})
+    run(builder / "uv", *words, cwd=place, more={name: place / word for name, word in names.items()})
     return place / "bin"
 
 
@@ -95,7 +95,7 @@ def plugins(program: Path, place: Path) -> list[str]:
     (place / "conf.json").write_text('{"version": "0.1", "plugins": [{"type": "clearcfs"}, {"type": "konfine"}]}')
     settings = place / "runjail.toml"
     settings.write_text(f'[nri]\nconfig = "{place}"\n', encoding="utf-8")
-    said = run(program, "nri", "check", "-f", "json", cwd=place, RUNJAIL_CONFIG=settings, needed=False).stdout
+    said = run(program, "nri", "check", "-f", "json", cwd=place, needed=False, more={"RUNJAIL_CONFIG": settings}).stdout
     return [f"{row['type']} {row['works']}" for row in json.loads(said)]
 
 
