@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from runjail.image.bundle.default_mounts import linux
 from runjail.target import Target
 
 CAPABILITIES = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]  # of `runc spec`
@@ -29,6 +30,9 @@ def example(target: Target) -> dict[str, Any]:
         ],
         "freebsd": {"jail": {"ip4": "inherit", "ip6": "inherit"}},
     }
-    if not target.jails:  # where root has what is listed here; in a jail all that jails may
+    if not target.jails:  # where root has what is listed here, and ps(1) reads /proc; in a jail all that jails may
+        proc = {"destination": "/proc", "type": "linprocfs", "source": "proc", "options": ["nosuid", "noexec"]}
+        document["mounts"].insert(0, proc)
+        document["linux"] = linux("host")
         document["process"]["capabilities"] = dict.fromkeys(("bounding", "effective", "permitted"), CAPABILITIES)
     return document

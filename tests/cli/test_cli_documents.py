@@ -1,21 +1,14 @@
 """Every session that README and docs show is run as it is written, or the table says why not and which test has it."""
 
-import os
-import pty
-import re
-import select
 import shutil
-import time
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.support.cli.sessions import commands, session, sessions, shown
+from tests.support.cli.sessions import commands, manual_session, session, sessions
+from tests.support.cli.typed import Machine, on_terminal
 from tests.support.program import TOP, Runjail
-
-FOREGROUND = re.compile(r"^runjail run (?!.* -d )", re.MULTILINE)
-PROMPT = re.compile(rb"[#$] (\x1b\[6n)?\Z")  # busybox asks where the cursor is
-LIMIT = 280.0  # seconds of one session
 
 # Sessions that are run here: page, how their first command begins.
 RUN = [
@@ -71,58 +64,6 @@ def test_every_session_is_accounted_for() -> None:
     assert [path for path in ELSEWHERE.values() if not (TOP / path).exists()] == []
 
 
-def on_terminal(script: str, directory: Path, env: dict[str, str]) -> tuple[int, str]:
-    """Run a shell script on a terminal of its own. Returns its code and its output.
-
-    Somebody types `exit` at the prompt of a container that runs in the foreground. A shell that runs beside the script
-    may show one too, and goes on.
-    """
-    pid, terminal = pty.fork()
-    if not pid:
-        os.chdir(directory)
-        os.execve("/bin/sh", ["sh", "-e", "-c", script], env)
-    output, deadline, shells = b"", time.monotonic() + LIMIT, len(FOREGROUND.findall(script))
-    try:
-        while time.monotonic() < deadline:
-            if not select.select([terminal], [], [], 1.0)[0]:
-                continue
-            try:
-                block = os.read(terminal, 1 << 16)
-            except OSError:  # Linux's way to say that nobody has the other end any more
-                break
-            if not block:
-                break
-            output += block
-            if shells and PROMPT.search(output):
-                os.write(terminal, b"exit\n")
-                shells -= 1
-        else:
-            os.kill(pid, 9)
-    finally:
-        os.close(terminal)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), output.decode().replace("\r\n", "\n")
-
-
-class Machine:
-    """Where somebody who follows the documents sits: a directory, `runjail` in PATH, a store."""
-
-    def __init__(self, runjail: Runjail, directory: Path) -> None:
-        self.directory = directory / "srv"
-        (directory / "bin").mkdir()
-        self.directory.mkdir()
-        (directory / "bin" / "runjail").symlink_to(runjail.program)
-        self.env = {"PATH": f"{directory}/bin:{os.environ['PATH']}", "RUNJAIL_ROOT": str(runjail.root)}
-        self.env |= {"RUNJAIL_STORE": f"dir:{directory}/store", "HOME": str(directory)}
-
-    def follow(self, block: str) -> str:
-        """Type a session; everything has to succeed. Returns what was on the screen."""
-        code, output = on_terminal("\n".join(commands(block)), self.directory, self.env)
-        assert code == 0, output
-        lines = tuple(output.splitlines())  # one may stand behind the prompt of a container's shell
-        assert [line for line in shown(block) if not any(seen.endswith(line) for seen in lines)] == [], output
-        return output
-
-
 @pytest.fixture
 def machine(runjail: Runjail, tmp_path: Path) -> Machine:
     return Machine(runjail, tmp_path)
@@ -153,6 +94,40 @@ def test_the_sessions_of_callers(machine: Machine, runjail: Runjail, machine_roo
     machine.follow(second)
     assert runjail.ids() == []
     assert (machine.directory / "web.pid").read_text().isdigit()
+
+
+@pytest.mark.needs("containers", "tar")
+def test_the_examples_of_the_manual_page(machine: Machine, runjail: Runjail, machine_rootfs: Path) -> None:
+    """In order, from the archive that they begin with; podman's line is run by tests/peers/test_podman.py."""
+    script, separator, podman = manual_session("runjail.8").rpartition("# podman ")
+    subprocess.run(["tar", "-C", machine_rootfs, "-cf", machine.directory / "base.txz", "."], check=True)
+
+    screen = machine.follow(script)
+
+    assert separator and "run --rm" in podman
+    assert "sleep 600" in screen, screen
+    assert "runjail" in screen.splitlines(), screen
+    assert runjail.ids() == []
+
+
+@pytest.mark.needs("containers", "module cryptography", "module urllib3", "loopback", "tar")
+def test_the_examples_of_the_page_of_images(machine: Machine, runjail: Runjail, machine_rootfs: Path) -> None:
+    """With keys and a registry of ours."""
+    from tests.support.image import key_fixtures
+    from tests.support.image.registry_server import Fake
+
+    pair, server = key_fixtures.rsa_pair("key"), Fake().server
+    for name, content in (("public.pem", pair.public), ("private.pem", pair.private)):
+        (machine.directory / name).write_bytes(content)
+        (machine.directory / name).chmod(0o600)
+    subprocess.run(["tar", "-C", machine_rootfs, "-cf", machine.directory / "base.txz", "."], check=True)
+    try:
+        screen = machine.follow(manual_session("runjail-image.8").replace("registry.example", server.host))
+    finally:
+        server.stop()
+        runjail("--store", machine.env["RUNJAIL_STORE"], "delete", "--force", "web")
+
+    assert "/base:1@sha256:" in screen
 
 
 @pytest.mark.needs("containers", "module cryptography")

@@ -37,3 +37,11 @@ def session(page: str, start: str) -> str:
     """Return the one session of a page that begins so."""
     (found,) = [block for where, block in sessions() if where == page and commands(block)[0].startswith(start)]
     return found
+
+
+def manual_session(page: str) -> str:
+    """Return what the EXAMPLES of a manual page show, in order: displays (Bd) and single lines (Dl)."""
+    text = (TOP / "docs" / page).read_text(encoding="utf-8")
+    examples = text.partition(".Sh EXAMPLES\n")[2].partition("\n.Sh ")[0] + "\n"
+    found = re.findall(r"^\.Bd -literal.*?\n(.*?)^\.Ed$|^\.Dl (.*?\n)", examples, re.MULTILINE | re.DOTALL)
+    return "".join(display or line for display, line in found)
