@@ -93,7 +93,7 @@ def test_an_id_made_anew_while_a_hook_runs(life: Life) -> None:
         life.runjail.ok("create", "-b", sleeper(life), "c")
         (life.path / f"go-{kind}").touch()
 
-        assert hooked.wait(30) == (0 if verb == "delete" else 1), kind
+        assert hooked.wait(200) == (0 if verb == "delete" else 1), kind
         survives(life, "created")
 
 

@@ -236,15 +236,15 @@ def test_documents_through_create(life: Life, document: Any) -> None:
                 mount["source"] = "tmpfs"
     before = tree(life.bundle.rootfs)
     (life.path / "config.json").write_text(json.dumps(document))
-    result = life.runjail("create", "-b", str(life.path), "c", timeout=30)
+    result = life.runjail("create", "-b", str(life.path), "c")
     assert result.returncode in (0, 1)
     assert "Traceback" not in result.stderr and "internal error" not in result.stderr, result
     assert (result.returncode == 0) or result.stderr.startswith("runjail: "), result
     if result.returncode == 0:
-        life.runjail("start", "c", timeout=30)
+        life.runjail("start", "c")
     else:
         assert not (life.runjail.root / "c").exists(), result
-    life.runjail.ok("delete", "--force", "c", timeout=30)
+    life.runjail.ok("delete", "--force", "c")
     after = [path for path in tree(life.bundle.rootfs) if path not in before]
     assert all(os.path.isdir(path) for path in after), (
         after

@@ -58,7 +58,7 @@ def test_events(life: Life) -> None:
         events = [json.loads(watching.stdout.readline()) for _ in range(2)]
         life.runjail.ok("kill", "c", "KILL")
         watching.stdout.read()
-        assert watching.wait(timeout=20) == 0
+        assert watching.wait(timeout=200) == 0
 
     assert (once["type"], once["id"]) == ("stats", "c")
     assert once["data"]["pids"]["current"] >= 1

@@ -34,7 +34,7 @@ def test_a_paused_container_can_be_killed(life: Life, how: tuple[str, ...]) -> N
     life.start()
     pid = life.runjail.state("c")["pid"]
     life.runjail.ok("pause", "c")
-    life.runjail.ok(*how, timeout=8)
+    life.runjail.ok(*how)
     until(lambda: not is_alive(pid))
 
     life.runjail.ok("delete", "-f", "c")

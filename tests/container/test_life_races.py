@@ -127,7 +127,7 @@ def test_a_lock_holder_that_is_stopped(life: Life) -> None:
     try:
         assert life.runjail.state("c")["status"] == "creating"
         assert life.runjail("start", "c").stderr == "runjail: cannot start a container that is still being created\n"
-        life.runjail.ok("delete", "--force", "c", timeout=10)
+        life.runjail.ok("delete", "--force", "c")
         life.gone()
     finally:
         creating.kill()

@@ -346,11 +346,11 @@ def test_a_missing_interpreter_fails_start(life: Life, verb: str) -> None:
     script.chmod(0o755)
     text = 'exec: "/bin/script": no such file or directory'
     if verb == "run":
-        failed(life.runjail("run", "-b", life.bundle.write("/bin/script"), "c", timeout=10), text)
+        failed(life.runjail("run", "-b", life.bundle.write("/bin/script"), "c"), text)
         life.gone()
         return
     life.create("/bin/script")
-    failed(life.runjail("start", "c", timeout=10), text)
+    failed(life.runjail("start", "c"), text)
 
     assert life.runjail.wait("c")["pid"] == 0
     life.runjail.ok("delete", "c")

@@ -194,7 +194,7 @@ def test_nobody_listens(life: Life, console: Console) -> None:
     """A socket that was closed is an error and no hang; nothing stays."""
     console.listener.close()
     bundle = life.bundle.write(terminal=True)
-    result = life.runjail("create", "-b", bundle, "--console-socket", str(console.path), "c", timeout=10)
+    result = life.runjail("create", "-b", bundle, "--console-socket", str(console.path), "c")
 
     assert result.returncode == 1
     assert "connecting to console socket" in result.stderr
@@ -288,7 +288,7 @@ def test_interrupt_goes_to_the_program(life: Life) -> None:
 def test_a_terminal_without_one_on_our_side(life: Life) -> None:
     """Input and output may be pipes; the end of the input is the end of the program's."""
     life.sleep()
-    result = life.runjail("exec", "-t", "c", "/bin/sh", "-c", "cat; exit 8", stdin="to the terminal\n", timeout=20)
+    result = life.runjail("exec", "-t", "c", "/bin/sh", "-c", "cat; exit 8", stdin="to the terminal\n")
 
     assert result.returncode == 8
     assert "to the terminal" in result.stdout

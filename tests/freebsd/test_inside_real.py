@@ -86,7 +86,7 @@ def test_three_at_the_same_time(runjail: Runjail, make_bundle: Callable[[str], B
         command = [runjail.program, "--root", str(runjail.root), "run", "-b", path, name]
         programs.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
 
-    assert [program.communicate(timeout=60)[0] for program in programs] == ["runjail-test\n"] * 3
+    assert [program.communicate(timeout=200)[0] for program in programs] == ["runjail-test\n"] * 3
     assert tool("devfs", "rule", "showsets") == before
     assert runjail.ids() == []
 

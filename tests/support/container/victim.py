@@ -36,7 +36,7 @@ class Victim:
         command = [*interpreter(), KILLER, mode, str(number), "--root", str(self.runjail.root), *args]
         with open(self.life.path / "said", "wb") as said:
             return subprocess.run(
-                command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, timeout=30, check=False, env={}
+                command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, timeout=200, check=False, env={}
             ).returncode
 
     def said(self) -> str:
@@ -66,10 +66,10 @@ class Victim:
         state = self.runjail("state", "c")
         assert state.returncode == 0 or "does not exist" in state.stderr or "damaged" in state.stderr, (what, state)
         assert self.runjail("list").returncode == 0, what
-        result = self.runjail("delete", "--force", "c", timeout=20)
+        result = self.runjail("delete", "--force", "c")
         assert (result.returncode, result.stderr) == (0, ""), (what, result)
         assert not (self.runjail.root / "c").exists(), what
-        assert until(lambda: not self.processes(), 5), (what, self.processes())
+        assert until(lambda: not self.processes()), (what, self.processes())
         assert self.leftovers.mounts(str(self.life.path)) == [], what
         assert self.leftovers.mounts(str(self.runjail.root)) == [], what
         groups = [path for path in self.leftovers.cgroups() if self.group in path]
