@@ -1,6 +1,6 @@
 """Write the boot scripts: the files that people and container engines start, and those of our NRI plugins.
 
-    python3 boot.py --package DIR --to DIR [--destination DIR] [--site DIR]... [--plugins DIR]
+    python3 boot.py --package DIR --to DIR [--destination DIR] [--site DIR]... [--plugins DIR] [--system NAME]
 
 A script that pip generates starts Python with `site` and imports `re`, which doubles the time `runjail state` takes.
 Ours runs the real interpreter isolated and without `site` (-IS): nothing from the environment, the working directory or
@@ -14,6 +14,8 @@ import os
 import subprocess
 import sys
 
+import merge
+
 TEMPLATE = """\
 #!{python} -IS
 # Made by .ci/boot.py. The package first; what only some verbs import comes last.
@@ -24,9 +26,31 @@ if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # no traceback; who has something to undo asks for signals
 sys.path.insert(0, {package!r})
 sys.path += {site!r}
-from {module} import main
+{merged}from {module} import main
 
 main()
+"""
+
+# In programs whose verbs have files of bytecode (merge.py). Whoever may write to one could have anything run by us. A
+# word that only looks like a verb, as in `--root state`, costs time. python -X importtime shows imports as without it.
+MERGED = """\
+import posix
+from marshal import loads
+from _frozen_importlib_external import MAGIC_NUMBER
+
+for word in sys.argv[1:]:
+    if word in {verbs!r} and "importtime" not in sys._xoptions:
+        try:
+            file = posix.open({directory!r} + word + {ending!r}, posix.O_RDONLY | posix.O_CLOEXEC)
+        except OSError:
+            break
+        status = posix.fstat(file)
+        if status.st_uid in (0, posix.geteuid()) and not status.st_mode & 0o22 and posix.read(file, 4) == MAGIC_NUMBER:
+            place, modules = loads(posix.read(file, status.st_size))
+            exec(place, {{"__name__": "runjail.merged", "MODULES": modules}})
+            del place, modules
+        posix.close(file)
+        break
 """
 
 PLACE = "../libexec/runjail/bin"  # next to the programs: over which the interpreter's directory is mounted
@@ -49,14 +73,15 @@ def fits(python: str) -> bool:
     return " " not in python and len(os.fsencode(python)) <= LONGEST
 
 
-def text(package: str, site: list[str], module: str, python: str) -> str:
+def text(package: str, site: list[str], module: str, python: str, merged: str = "") -> str:
     """Return a script that runs main() of a module.
 
-    package: the directory that holds `runjail/`; site: where third-party packages are; python: the interpreter.
+    package: the directory that holds `runjail/`; site: where third-party packages are; python: the interpreter; merged:
+    what it does before.
     """
     if not fits(python):
         raise SystemExit(f"cannot make a script that starts with {python!r}: too long, or it holds a space")
-    return TEMPLATE.format(python=python, package=package, site=site, module=module)
+    return TEMPLATE.format(python=python, package=package, site=site, module=module, merged=merged)
 
 
 def write_programs(package: str, site: list[str], directory: str, destination: str = "") -> bool:
@@ -69,8 +94,16 @@ def write_programs(package: str, site: list[str], directory: str, destination: s
     for path in paths:
         os.makedirs(os.path.dirname(path), exist_ok=True)
     python = make_place(directory, destination) if sys.platform == "linux" else interpreter()
-    new = [path for path, module in paths.items() if write(path, text(package, site, module, python))]
+    loading = {"runjail.cli.main": merged(package)}
+    texts = {path: text(package, site, module, python, loading.get(module, "")) for path, module in paths.items()}
+    new = [path for path, content in texts.items() if write(path, content)]
     return bool(new)
+
+
+def merged(package: str) -> str:
+    """Return how a script loads what its verb needs from one file."""
+    directory = f"{package}/runjail/__pycache__/"
+    return MERGED.format(verbs=merge.VERBS, directory=directory, ending=merge.ENDING)
 
 
 def make_place(directory: str, destination: str) -> str:
@@ -138,7 +171,9 @@ def main() -> None:
     parser.add_argument("--destination", default="")
     parser.add_argument("--site", action="append", default=[])
     parser.add_argument("--plugins", default="")
+    parser.add_argument("--system", default=sys.platform)
     options = parser.parse_args()
+    merge.write(options.package, options.destination, options.system)
     write_programs(options.package, options.site, options.to, options.destination)
     if options.plugins:
         write_plugins(options.package, options.destination + options.plugins)

@@ -19,6 +19,7 @@ import sys
 import tomllib
 
 import boot
+import merge
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 VENV = os.path.join(TOP, ".venv")
@@ -64,7 +65,8 @@ def requirements(tests: bool) -> list[str]:
 
 def stamp(tests: bool) -> str:
     """Return what is written down once .venv is complete."""
-    return "\n".join([boot.interpreter(), TOP, boot.PLACE, boot.TEMPLATE, *boot.PROGRAMS, *requirements(tests)]) + "\n"
+    scripts = [boot.PLACE, boot.TEMPLATE, boot.MERGED, *merge.VERBS, *boot.PROGRAMS]
+    return "\n".join([boot.interpreter(), TOP, *scripts, *requirements(tests)]) + "\n"
 
 
 def needed(requirement: str) -> bool:
@@ -207,6 +209,7 @@ def main() -> None:
     boot.write_plugins(TOP, os.path.join(VENV, "libexec", "runjail", "nri"))
     # Callers may forbid writing bytecode in their environment, and compiling at each start costs 50 ms.
     compileall.compile_dir(os.path.join(TOP, "runjail"), quiet=2)
+    merge.write(TOP, "", sys.platform)
 
 
 if __name__ == "__main__":

@@ -66,6 +66,21 @@ def is_package(name: str) -> bool:
     return TOP.joinpath(*name.split(".")).is_dir()
 
 
+def merged(system: str, verb: str) -> list[str]:
+    """Return what .ci/merge.py puts into the file of a verb, in its order."""
+    return list(merge().modules(str(TOP), system, verb))
+
+
+@functools.cache
+def merge() -> Any:
+    """Return .ci/merge.py as a module."""
+    spec = importlib.util.spec_from_file_location("merge", TOP / ".ci" / "merge.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def loaded(program: Path, out: Path, *args: str) -> set[str]:
     """Run the installed program and return the names of all modules that it and its children load."""
     python = program.read_text(encoding="utf-8").split("\n", 1)[0].removeprefix("#!").split()

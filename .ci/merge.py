@@ -1,0 +1,134 @@
+"""Write the files that start scripts load a verb's modules from: one for each verb of the life cycle.
+
+A file is named after its verb and this Python, in the package's own __pycache__, and belongs to who makes it: a start
+script reads it only if that is root or its own user, and nobody else may write to it. It holds the number of this
+Python's bytecode, runjail/merged.py, and the modules in the order in which they are loaded.
+
+Which those are follows from what is imported at the top of `ROOTS`; tests/test_imports.py compares it with what each
+verb loads in a whole life of a container, and so are they a budget: one module more fails.
+"""
+
+import __future__
+
+import ast
+import functools
+import importlib.util
+import marshal
+import os
+import sys
+from collections.abc import Iterator
+from types import CodeType
+
+Entry = tuple[str, str, bool, int, int, CodeType]  # name, source, whether a package, its time in seconds, size
+
+LOADER = "runjail.merged"
+ENDING = f".{sys.implementation.cache_tag}.merged"
+# What a verb loads besides its own module and what that imports: by name, when it gets there. In that order.
+ROOTS: dict[str, dict[str, str]] = {
+    "linux": {
+        "create": "host.interpreter cli.verbs.create container.create host.linux.host plan.linux locks"
+        " host.linux.cgroup_settings host.linux.identity host.linux.namespaces host.linux.nodes host.linux.mask",
+        "delete": "cli.verbs.delete signals container.delete host.linux.host locks host.linux.processes"
+        " host.linux.cgroup_users rootfs container.pid_file",
+        "exec": "host.interpreter cli.verbs.exec host.linux.host spec.process cli.process container.foreground"
+        " host.linux.identity host.linux.join host.linux.change host.linux.cgroups",
+        "kill": "cli.verbs.kill container.kill host.linux.host host.linux.processes",
+        "run": "host.interpreter cli.verbs.run host.linux.host cli.process container.run container.foreground"
+        " plan.linux host.linux.cgroup_settings host.linux.identity host.linux.namespaces host.linux.nodes"
+        " host.linux.mask host.linux.processes",
+        "start": "host.interpreter cli.verbs.start container.start host.linux.host locks",
+        "state": "cli.verbs.state jsonio container.status host.linux.host",
+    },
+    "freebsd": {
+        "create": "cli.verbs.create container.create host.freebsd.host plan.freebsd locks host.program_lock"
+        " host.freebsd.mounts host.freebsd.jails host.freebsd.attach",
+        "delete": "cli.verbs.delete signals container.delete host.freebsd.host locks host.program_lock"
+        " host.freebsd.jails host.freebsd.unmount rootfs container.pid_file",
+        "exec": "cli.verbs.exec host.freebsd.host spec.process cli.process container.foreground host.freebsd.attach",
+        "kill": "cli.verbs.kill container.kill host.freebsd.host",
+        "run": "cli.verbs.run host.freebsd.host cli.process container.run container.foreground plan.freebsd"
+        " host.program_lock host.freebsd.mounts host.freebsd.jails host.freebsd.attach host.freebsd.unmount",
+        "start": "cli.verbs.start container.start host.freebsd.host locks",
+        "state": "cli.verbs.state jsonio container.status host.freebsd.host",
+    },
+}
+VERBS = tuple(ROOTS["linux"])
+
+
+def modules(package: str, system: str, verb: str) -> list[str]:
+    """Return the names of what a verb loads on a system, each after those that it imports.
+
+    package: the directory that holds `runjail/`.
+    """
+    begun: set[str] = set()
+    done: list[str] = []
+
+    def visit(name: str) -> None:
+        if name not in begun and os.path.exists(source(package, name)):
+            begun.add(name)
+            for below in imported(package, name):
+                visit(below)
+            done.append(name)
+
+    for root in ("cli.main", *ROOTS[system][verb].split()):
+        visit(f"runjail.{root}")
+    return done
+
+
+def source(package: str, name: str) -> str:
+    """Return the path of a module's source."""
+    path = os.path.join(package, *name.split("."))
+    return f"{path}/__init__.py" if os.path.isdir(path) else f"{path}.py"
+
+
+def imported(package: str, name: str) -> Iterator[str]:
+    """Yield what may be modules of ours, in the order in which importing a module imports them."""
+    if "." in name:
+        yield name.rpartition(".")[0]
+    with open(source(package, name), encoding="utf-8") as file:
+        body = ast.parse(file.read()).body
+    for statement in body:
+        if isinstance(statement, ast.Import):
+            yield from (alias.name for alias in statement.names)
+        elif isinstance(statement, ast.ImportFrom) and statement.module:
+            yield statement.module
+            yield from (f"{statement.module}.{alias.name}" for alias in statement.names)
+
+
+@functools.cache
+def entry(path: str, place: str, name: str) -> Entry:
+    """Return what runjail/merged.py takes for a module. path: of its source now; place: once it is installed."""
+    with open(path, encoding="utf-8") as file:
+        status, text = os.fstat(file.fileno()), file.read()
+    code = compile(text, place, "exec", dont_inherit=True)
+    return name, place, place.endswith("/__init__.py"), int(status.st_mtime), status.st_size, code
+
+
+def entries(package: str, destination: str, names: list[str]) -> list[Entry]:
+    """Return what merged.py takes. package: where it will be; destination: stands before that for now."""
+    found = [source(destination + package, name) for name in names]
+    ours = [entry(path, path.removeprefix(destination), name) for path, name in zip(found, names, strict=True)]
+    future = __future__.__file__
+    return [entry(future, future, "__future__"), *ours]  # of Python's own modules all of ours load this one
+
+
+def write(package: str, destination: str, system: str) -> None:
+    """Write the files of all verbs. system: as sys.platform or uname(1) names it."""
+    system = "freebsd" if system.lower().startswith("freebsd") else "linux"
+    directory = os.path.join(destination + package, "runjail", "__pycache__")
+    os.makedirs(directory, exist_ok=True)
+    for verb in ROOTS[system]:
+        names = [LOADER, *modules(destination + package, system, verb)]
+        names.sort(key=lambda name: name != "runjail")  # the package, whose module LOADER is, comes first
+        found = entries(package, destination, list(dict.fromkeys(names)))
+        loader = next(code for name, *_rest, code in found if name == LOADER)
+        put(f"{directory}/{verb}{ENDING}", importlib.util.MAGIC_NUMBER + marshal.dumps((loader, found)))
+
+
+def put(path: str, content: bytes) -> None:
+    """Put a file in place in one step, with a mode that start scripts trust."""
+    beside = f"{path}.{os.getpid()}"
+    with open(beside, "wb") as file:
+        file.write(content)
+    os.chmod(beside, 0o644)
+    os.rename(beside, path)

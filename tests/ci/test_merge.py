@@ -1,0 +1,184 @@
+"""Files of bytecode for verbs: what counts is the sources, and who could have written the file."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.imports import exists, merge, merged
+from tests.support.program import TOP
+
+SYSTEM = "freebsd" if sys.platform.startswith("freebsd") else "linux"
+VERBS = sorted(merge().VERBS)
+
+
+class Copy:
+    """A copy of the package with a start script and its files. said: all that the last call wrote."""
+
+    def __init__(self, directory: Path, boot: Any) -> None:
+        self.package = directory / "runjail"
+        shutil.copytree(TOP / "runjail", self.package, ignore=shutil.ignore_patterns("__pycache__"))
+        self._script = directory / "program"
+        self._script.write_text(
+            boot.text(str(directory), [], "runjail.cli.main", boot.interpreter(), boot.merged(str(directory)))
+        )
+        merge().write(str(directory), "", sys.platform)
+        self.file = self.package / "__pycache__" / f"state{merge().ENDING}"
+        self.said = ""
+
+    def imported(self, verb: str = "state") -> set[str]:
+        """Call a verb for a container that does not exist. Returns what of ours Python itself imported."""
+        python = [os.path.realpath(sys.executable), "-IS", "-v", str(self._script)]
+        command = [*python, "--root", str(self.package / "nowhere"), verb, "nobody"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        self.said = done.stderr
+        assert "does not exist" in self.said, self.said
+        lines = [line.split("'") for line in self.said.splitlines() if line.startswith("import 'runjail")]
+        return {line[1] for line in lines}
+
+
+@pytest.fixture
+def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Copy:
+    monkeypatch.syspath_prepend(str(TOP / ".ci"))
+    import boot
+
+    return Copy(tmp_path, boot)
+
+
+@pytest.mark.parametrize("verb", ["delete", "kill", "state"])
+def test_a_verb_comes_from_its_file(copy: Copy, verb: str) -> None:
+    assert copy.imported(verb) == set()
+
+
+def test_without_a_file_modules_are_imported(copy: Copy) -> None:
+    copy.file.unlink()
+
+    assert copy.imported() >= {"runjail.cli.main", "runjail.container.status"}
+
+
+def test_a_changed_source_counts(copy: Copy) -> None:
+    """Also what was loaded before it: nothing is said by the old text."""
+    source = copy.package / "errors.py"
+    text = source.read_text(encoding="utf-8")
+    source.write_text(text.replace("container does not exist", "such a container does not exist"), encoding="utf-8")
+
+    assert "runjail.errors" in copy.imported()
+    assert "such a container does not exist" in copy.said
+
+
+def test_a_source_of_the_same_length_counts_by_its_time(copy: Copy) -> None:
+    source = copy.package / "errors.py"
+    text, before = source.read_text(encoding="utf-8"), source.stat()
+    source.write_text(text.replace("container does not exist", "cantoiner does not exist"), encoding="utf-8")
+    os.utime(source, (before.st_atime + 7, before.st_mtime + 7))
+
+    copy.imported()
+
+    assert "cantoiner does not exist" in copy.said
+
+
+def test_the_loader_is_a_source_too(copy: Copy) -> None:
+    with open(copy.package / "merged.py", "a", encoding="utf-8") as file:
+        file.write("# changed\n")
+
+    assert "runjail.cli.main" in copy.imported()
+
+
+@pytest.mark.parametrize("mode", [0o664, 0o646])
+def test_a_file_that_others_may_write_is_not_trusted(copy: Copy, mode: int) -> None:
+    copy.file.chmod(mode)
+
+    assert "runjail.cli.main" in copy.imported()
+
+
+@pytest.mark.needs("root")
+def test_a_file_of_another_user_is_not_trusted(copy: Copy) -> None:
+    os.chown(copy.file, 4711, -1)
+
+    assert "runjail.cli.main" in copy.imported()
+
+
+def test_a_file_for_another_python_is_left_alone(copy: Copy) -> None:
+    content = copy.file.read_bytes()
+    copy.file.write_bytes(b"\0\0\r\n" + content[4:])
+
+    assert "runjail.cli.main" in copy.imported()
+
+
+def test_files_are_written_for_their_owner_alone(copy: Copy) -> None:
+    before = os.umask(0)
+    try:
+        merge().write(str(copy.package.parent), "", sys.platform)
+    finally:
+        os.umask(before)
+
+    assert copy.file.stat().st_mode & 0o7777 == 0o644
+    assert not [path for path in copy.file.parent.iterdir() if not path.name.endswith(merge().ENDING)]
+
+
+SEEN = """
+import posix, sys
+sys.path.insert(0, {package!r})
+if {merged!r}:
+    from marshal import loads
+    file = posix.open({merged!r}, posix.O_RDONLY)
+    place, modules = loads(posix.read(file, 1 << 24)[4:])
+    exec(place, dict(MODULES=modules))
+else:
+    for name in ["runjail.merged", *{names!r}]:
+        __import__(name)
+for name, module in sorted(sys.modules.items()):
+    if name.startswith("runjail") and name != "runjail.merged":
+        parent, _, last = name.rpartition(".")
+        assert not parent or getattr(sys.modules[parent], last) is module, name
+        spec = module.__spec__
+        print(name, module.__file__, module.__package__, getattr(module, "__path__", ""), type(module.__loader__))
+        print(spec.name, spec.origin, spec.parent, spec.submodule_search_locations, type(spec.loader))
+        print(sorted(vars(module)))
+"""
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_placed_modules_are_what_imported_ones_are(verb: str, copy: Copy) -> None:
+    """Those of the verb in their order, with the same attributes but where their bytecode is."""
+    package, names = str(copy.package.parent), merged(SYSTEM, verb)
+    seen = []
+    for file in (str(copy.file).replace("state", verb), ""):
+        code = SEEN.format(package=package, merged=file, names=names)
+        command = [os.path.realpath(sys.executable), "-ISBc", code]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 0, done.stderr
+        seen.append(done.stdout.replace("'__cached__', ", "").splitlines())
+
+    assert seen[0] == seen[1]
+    assert len(seen[0]) == 3 * len(names)
+
+
+def test_a_module_that_fails_is_left_to_who_imports_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It and what comes after it are not there, and nothing was said."""
+    from runjail.merged import place
+
+    modules = []
+    for name, text in {"placed_first": "x = 1", "placed_badly": "raise OSError", "placed_last": ""}.items():
+        (tmp_path / f"{name}.py").write_text(text)
+        modules.append(merge().entry(str(tmp_path / f"{name}.py"), str(tmp_path / f"{name}.py"), name))
+
+    place(modules)
+
+    assert [name for name in sys.modules if name.startswith("placed_")] == ["placed_first"]
+    assert sys.modules.pop("placed_first").x == 1
+
+
+@pytest.mark.parametrize("system", ["freebsd", "linux"])
+@pytest.mark.parametrize("verb", VERBS)
+def test_what_is_listed_exists(system: str, verb: str) -> None:
+    """And none is of the other system: nobody would notice that but by the time it takes."""
+    names = [f"runjail.{root}" for root in merge().ROOTS[system][verb].split()]
+
+    assert [name for name in names if not exists(name)] == []
+    other = {"freebsd": ".linux", "linux": ".freebsd"}[system]
+    assert [name for name in merged(system, verb) if name.startswith("runjail.host") and other in name] == []
