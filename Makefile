@@ -75,6 +75,7 @@ uninstall:
 	rm -f "$(DESTDIR)$(PREFIX)/share/man/man8/runjail.8" \
 	    "$(DESTDIR)$(PREFIX)/share/man/man8/runjail-image.8" \
 	    "$(DESTDIR)$(PREFIX)/share/man/man8/runjail-network.8" \
+	    "$(DESTDIR)$(PREFIX)/share/man/man8/runjail-volume.8" \
 	    "$(DESTDIR)$(PREFIX)/share/bash-completion/completions/runjail" \
 	    "$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_runjail" \
 	    "$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/runjail.fish"

@@ -19,7 +19,7 @@ MODULES = {
 }
 MESSAGE = """\
 runjail check says what this machine lacks, each with the command that mends it. For limits, /boot/loader.conf needs
-kern.racct.enable=1, and a boot. runjail(8), runjail-image(8) and runjail-network(8) are the manual pages.
+kern.racct.enable=1, and a boot. runjail(8), runjail-image(8), -network and -volume are the manual pages.
 """
 
 

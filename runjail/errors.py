@@ -21,6 +21,7 @@
     │   └── RegistryError            a registry refused, or could not be reached
     ├── StorageError                 the store of layers and roots cannot do it
     │   ├── StoreNotFound            there is no store where one was named
+    │   ├── VolumeNotFound           "volume does not exist: ..."
     │   └── InUse                    a layer or root that is in use is not destroyed
     ├── HostError                    the kernel or a system program refused
     │   └── NoAnswer                 a process of the container was stopped or frozen from inside
@@ -180,6 +181,13 @@ class StoreNotFound(StorageError):
     def __init__(self, location: str) -> None:
         hint = "runjail image pull and image import make a store; --store, RUNJAIL_STORE and runjail.toml say where"
         super().__init__(f"there is no store {location}", hint)
+
+
+class VolumeNotFound(StorageError):
+    """There is no volume of this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"volume does not exist: {name}", "runjail volume ls shows those that do")
 
 
 class InUse(StorageError):

@@ -16,7 +16,7 @@ TOP = Path(__file__).resolve().parent.parent
 PAGES = sorted([*TOP.glob("*.md"), *TOP.glob("docs/**/*.md"), *TOP.glob("bundles/**/*.md")])
 MANUAL = (TOP / "docs" / "runjail.8").read_text(encoding="utf-8")
 GROUP_PAGES = {
-    group: (TOP / "docs" / f"runjail-{group}.8").read_text(encoding="utf-8") for group in ("image", "network")
+    group: (TOP / "docs" / f"runjail-{group}.8").read_text(encoding="utf-8") for group in ("image", "network", "volume")
 }
 ARCHITECTURE = (TOP / "docs" / "architecture.md").read_text(encoding="utf-8")
 

@@ -76,7 +76,7 @@ def test_shell_syntax(script: Path) -> None:
 @pytest.mark.needs("mandoc")
 def test_manual_page() -> None:
     """The manual pages are clean mdoc."""
-    pages = [f"docs/runjail{name}.8" for name in ("", "-image", "-network")]
+    pages = [f"docs/runjail{name}.8" for name in ("", "-image", "-network", "-volume")]
     run("mandoc", "-T", "lint", "-W", "warning", *pages)
 
 

@@ -14,7 +14,7 @@ function __runjail_command
             case '-*'
             case '*'
                 set -a command $each
-                contains -- "$command" image network; or break
+                contains -- "$command" image network volume; or break
         end
     end
     test "$command" = "$argv"
@@ -51,6 +51,7 @@ complete -c runjail -n '__runjail_command ' -a commit -d 'make an image of a con
 complete -c runjail -n '__runjail_command ' -a inspect -d 'show all that is known of a container, under podmans names'
 complete -c runjail -n '__runjail_command ' -a image -d 'work with images: pull, push, encrypt, unpack and more'
 complete -c runjail -n '__runjail_command ' -a network -d 'work with networks of containers: create, ls, inspect, check, rm'
+complete -c runjail -n '__runjail_command ' -a volume -d 'work with named volumes: create, ls, inspect, rm'
 complete -c runjail -n '__runjail_command image' -a pull -d 'fetch an image from a registry'
 complete -c runjail -n '__runjail_command image' -a push -d 'store an image in a registry'
 complete -c runjail -n '__runjail_command image' -a export -d 'write an image to oci:DIR[:TAG], oci-archive:FILE[:TAG] or docker-archive:FILE[:TAG]'
@@ -70,6 +71,10 @@ complete -c runjail -n '__runjail_command network' -a ls -d 'list networks'
 complete -c runjail -n '__runjail_command network' -a inspect -d 'show lists of networks'
 complete -c runjail -n '__runjail_command network' -a check -d 'have plugins check the networks of a container'
 complete -c runjail -n '__runjail_command network' -a rm -d 'remove networks that no container is on'
+complete -c runjail -n '__runjail_command volume' -a create -d 'make a volume, which run --image mounts by its name'
+complete -c runjail -n '__runjail_command volume' -a ls -d 'list volumes'
+complete -c runjail -n '__runjail_command volume' -a inspect -d 'show where volumes are, and who has them'
+complete -c runjail -n '__runjail_command volume' -a rm -d 'remove volumes, with all that is in them'
 complete -c runjail -n '__runjail_command ' -l root -r -F -d 'where the state of containers is kept'
 complete -c runjail -n '__runjail_command ' -l log -r -F -d 'append errors to FILE (also file:FILE)'
 complete -c runjail -n '__runjail_command ' -l log-format -r -a "text json" -d 'form of the log'
@@ -99,7 +104,7 @@ complete -c runjail -n '__runjail_command run' -l env -s e -r -d 'add to the env
 complete -c runjail -n '__runjail_command run' -l env-file -r -F -d 'add to the environment what this file has, a NAME=VALUE a line'
 complete -c runjail -n '__runjail_command run' -l tty -s t -d 'give the program a terminal'
 complete -c runjail -n '__runjail_command run' -l interactive -s i -d 'keep standard input open (it always is)'
-complete -c runjail -n '__runjail_command run' -l volume -s v -r -F -d 'mount a directory or file of the host'
+complete -c runjail -n '__runjail_command run' -l volume -s v -r -F -d 'mount a directory or file of the host, or a volume by its name'
 complete -c runjail -n '__runjail_command run' -l image -r -a "(runjail image ls -q 2>/dev/null)" -d 'run this image instead of a bundle'
 complete -c runjail -n '__runjail_command run' -l key -r -F -d 'with --image: private key of an encrypted image; also provider:NAME'
 complete -c runjail -n '__runjail_command run' -l platform -r -d 'with --image: run the image of this platform'
@@ -124,7 +129,7 @@ complete -c runjail -n '__runjail_command run' -l memory -s m -r -d 'with --imag
 complete -c runjail -n '__runjail_command run' -l cpus -r -d 'with --image: as much time as this number of processors has, e.g. 1.5'
 complete -c runjail -n '__runjail_command run' -l cpuset-cpus -r -d 'with --image: processors, e.g. 0-2,5'
 complete -c runjail -n '__runjail_command run' -l pids-limit -r -d 'with --image: number of processes, -1 for no limit'
-complete -c runjail -n '__runjail_command run' -l mount -r -a "type=bind tmpfs,…" -d 'with --image: mount src= on dst=, or memory on dst='
+complete -c runjail -n '__runjail_command run' -l mount -r -a "type=bind tmpfs volume,…" -d 'with --image: mount src= on dst=, or memory on dst='
 complete -c runjail -n '__runjail_command run' -l device -r -d 'with --image: a device of the host, or all in a directory'
 complete -c runjail -n '__runjail_command run' -l add-host -r -d 'with --image: one more line of /etc/hosts'
 complete -c runjail -n '__runjail_command run' -l dns -r -d 'with --image: name server instead of the hosts; none for no resolv.conf'
@@ -323,3 +328,10 @@ complete -c runjail -n '__runjail_command network inspect' -a "(runjail image ls
 complete -c runjail -n '__runjail_command network check' -a "(runjail list -q 2>/dev/null)"
 complete -c runjail -n '__runjail_command network rm' -l force -s f -d 'one that does not exist is no error'
 complete -c runjail -n '__runjail_command network rm' -a "(runjail image ls -q 2>/dev/null)"
+complete -c runjail -n '__runjail_command volume create' -a "(runjail image ls -q 2>/dev/null)"
+complete -c runjail -n '__runjail_command volume ls' -l format -s f -r -a "table json" -d 'form of the output, or a Go template such as {{.ID}}'
+complete -c runjail -n '__runjail_command volume ls' -l quiet -s q -d 'only names'
+complete -c runjail -n '__runjail_command volume inspect' -l format -s f -r -a "table json" -d 'form of the output, or a Go template such as {{.ID}}'
+complete -c runjail -n '__runjail_command volume inspect' -a "(runjail image ls -q 2>/dev/null)"
+complete -c runjail -n '__runjail_command volume rm' -l force -s f -d 'one that does not exist is no error'
+complete -c runjail -n '__runjail_command volume rm' -a "(runjail image ls -q 2>/dev/null)"

@@ -153,7 +153,7 @@ def _call(verb: str, module: Any, parsed: Args, rest: list[str], exposed: str) -
     if problem:
         raise problem
     _check_positionals(verb, wanted.positionals, module.ARGS)
-    if verb in UNDOING or verb.startswith(("image ", "network ")):
+    if verb in UNDOING or verb.startswith(("image ", "network ", "volume ")):
         from runjail import signals
 
         signals.catch()

@@ -63,8 +63,14 @@ def add_volumes(document: dict[str, Any], volumes: list[str]) -> None:
         if not source or not destination.startswith("/"):
             raise UsageError(f"--volume: not SRC:DST[:ro]: {volume[:200]!r}")
         words = ["rbind", *[word for word in options.split(",") if word]]
-        mount = {"type": "bind", "source": os.path.abspath(source), "destination": destination, "options": words}
+        kind, source = ("bind", os.path.abspath(source)) if _is_path(source) else ("volume", source)
+        mount = {"type": kind, "source": source, "destination": destination, "options": words}
         _extend(document, "mounts", [mount])
+
+
+def _is_path(source: str) -> bool:
+    """Say whether the source of a volume is a path, and not a name: as podman and docker tell them apart."""
+    return "/" in source or source.startswith(".")
 
 
 def _extend(document: dict[str, Any], name: str, more: list[Any]) -> None:

@@ -12,12 +12,13 @@ from runjail.cli.image.session import ImageSession
 from runjail.cli.process import add_volumes, change
 from runjail.container.container import Runtime
 from runjail.errors import ContainerExists, StoreNotFound, UsageError
-from runjail.image.bundle import etc_files, owned
+from runjail.image.bundle import etc_files, owned, volumes
 from runjail.image.bundle.oci_config import LONGEST_HOSTNAME, config
 from runjail.image.bundle.owned import OwnedBundle
 from runjail.image.reference import parse
 from runjail.image.resolve import Image
 from runjail.scope import scope
+from runjail.storage.base import check_volume_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,6 +62,9 @@ def _fill(bundle: OwnedBundle, images: ImageSession, network: str) -> dict[str, 
     entrypoint = run_options.entrypoint(args)
     names = run_names.names(args, args.positionals[0], hostname(args), network)
     more = [*found_options["mounts"], *options.get("mounts", [])]
+    for mount in more:
+        if mount["type"] == volumes.KIND:
+            check_volume_name(mount["source"])
     with images.content.lease():
         image, found = images.unpack(parse(args.text("image")))
         root = images.store.create_rootfs(
@@ -71,6 +75,7 @@ def _fill(bundle: OwnedBundle, images: ImageSession, network: str) -> dict[str, 
             properties=bundle.properties(),
             transient=not (args.flag("detach") or args.flag("keep")),
         )
+    volumes.resolve(more, images.store, root)
     taken = [posixpath.normpath(mount["destination"]) for mount in more]
     etc = etc_files.make(bundle.path, names, images.context.host().os, taken)
     document = _config(image, root, images, network, entrypoint, etc)

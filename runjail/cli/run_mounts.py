@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     Mount = dict[str, Any]
 
 TMPFS = ["nosuid", "nodev", "noexec", "tmpcopyup"]  # podman's
-KINDS = ("bind", "tmpfs")
+KINDS = ("bind", "tmpfs", "volume")
 PLACES = {"target": "destination", "dst": "destination", "src": "source"}  # other words for the same
 PROPAGATION = ("private", "rprivate", "shared", "rshared", "slave", "rslave", "unbindable", "runbindable")
 SWITCHES = ("rw", "suid", "nosuid", "dev", "nodev", "exec", "noexec")
@@ -36,17 +36,19 @@ def _tmpfs(destination: str, words: list[str]) -> Mount:
 
 
 def mount(text: str) -> Mount:
-    """Return the mount of --mount type=bind|tmpfs,NAME=VALUE,… Raises UsageError."""
+    """Return the mount of --mount type=bind|tmpfs|volume,NAME=VALUE,… Raises UsageError."""
     found: dict[str, str] = {}
     for word in _words(text):
         name, equals, value = word.partition("=")
         found[PLACES.get(name, name)] = value if equals else ""
     kind, destination = found.pop("type", "volume"), found.pop("destination", "")
     if kind not in KINDS:
-        raise UsageError(f"--mount: type is not bind or tmpfs: {kind[:40]!r}", "for example type=bind,src=/a,dst=/b")
+        raise UsageError(
+            f"--mount: type is not bind, tmpfs or volume: {kind[:40]!r}", "for example type=bind,src=/a,dst=/b"
+        )
     if not destination.startswith("/"):
         raise UsageError(f"--mount: destination must be an absolute path: {text[:200]!r}")
-    return (_bind if kind == "bind" else _memory)(destination, found)
+    return {"bind": _bind, "tmpfs": _memory, "volume": _volume}[kind](destination, found)
 
 
 def _words(text: str) -> list[str]:
@@ -72,6 +74,15 @@ def _bind(destination: str, found: dict[str, str]) -> Mount:
         else:
             options += _switches(name, value)
     return {"type": "bind", "source": os.path.abspath(source), "destination": destination, "options": options}
+
+
+def _volume(destination: str, found: dict[str, str]) -> Mount:
+    source, options = found.pop("source", ""), ["rbind"]
+    if not source:
+        raise UsageError("--mount: type=volume needs a source, the volume's name")
+    for name, value in found.items():
+        options += _switches(name, value)
+    return {"type": "volume", "source": source, "destination": destination, "options": options}
 
 
 def _memory(destination: str, found: dict[str, str]) -> Mount:

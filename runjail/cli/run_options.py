@@ -25,7 +25,7 @@ OPTIONS = (
     value("cpus", "", "N", "as much time as this number of processors has, e.g. 1.5", image_only=True),
     value("cpuset-cpus", "", "LIST", "processors, e.g. 0-2,5", image_only=True),
     value("pids-limit", "", "N", "number of processes, -1 for no limit", image_only=True),
-    values("mount", "", "type=bind|tmpfs,…", "mount src= on dst=, or memory on dst=", image_only=True),
+    values("mount", "", "type=bind|tmpfs|volume,…", "mount src= on dst=, or memory on dst=", image_only=True),
     values("device", "", "HOST[:CONT][:rwm]", "a device of the host, or all in a directory", image_only=True),
     values("add-host", "", "NAME:ADDRESS", "one more line of /etc/hosts", image_only=True),
     values("dns", "", "ADDRESS", "name server instead of the host's; none for no resolv.conf", image_only=True),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from runjail.storage.store_lock import Lock
 
     Say = Callable[[str], None]
+    Fill = Callable[[str], None]
 else:
     Protocol = object  # each run of an image would import typing for it
 
@@ -82,6 +83,14 @@ class RootfsInfo(Record):
     dataset: str
 
 
+class VolumeInfo(Record):
+    """A named volume. path: its directory; dataset: of ZFS, or ""."""
+
+    name: str
+    path: str
+    dataset: str
+
+
 class LayerWriter:
     """A layer in the making. path: the directory to apply it in, which shows the parent's whole tree.
 
@@ -127,6 +136,22 @@ class LayerWriter:
             if error is None:
                 raise
             log.debug(f"{failure}")  # the reason for giving up is what people should read
+
+
+class Volumes(Protocol):
+    """The named volumes of a store. Every method raises StorageError, also for what cannot be a name."""
+
+    def make(self, name: str) -> str:
+        """Make a volume where there is none. Returns its directory."""
+
+    def use(self, name: str, fill: Fill) -> str:
+        """Do so for a container: `fill` is called with the directory of one that none has had."""
+
+    def all(self) -> list[VolumeInfo]:
+        """Return all volumes, sorted by name."""
+
+    def remove(self, name: str) -> None:
+        """Remove a volume. Raises VolumeNotFound, InUse."""
 
 
 class Store(Protocol):
@@ -193,6 +218,9 @@ class Store(Protocol):
     def changes(self, name: str) -> list[Change]:
         """Return what differs between a root and its layer, sorted by path. Raises StorageError without such a root."""
 
+    def volumes(self) -> Volumes:
+        """Return the named volumes, which nothing but their own `remove` takes away."""
+
     def sweep(self) -> list[str]:
         """Remove half-made layers and roots whose makers died. Returns the datasets or directories removed."""
 
@@ -219,6 +247,14 @@ def check_root_name(name: str) -> str:
     """Return the name of a root. Raises StorageError when it is not a container ID."""
     if not 0 < len(name) <= 255 or not _IN_NAMES.issuperset(name) or name in (".", ".."):
         raise StorageError(f"{name!r} cannot be the name of a root")
+    return name
+
+
+def check_volume_name(name: str) -> str:
+    """Return the name of a volume. Raises StorageError for what podman, ZFS and file systems would not all take."""
+    if not 0 < len(name) <= 64 or not (_IN_NAMES - {"+"}).issuperset(name) or not name[0].isalnum():
+        why = "it begins with a letter or digit, and has 64 of these and _ . - at most; ./NAME is a directory here"
+        raise StorageError(f"{name[:80]!r} cannot be the name of a volume", why)
     return name
 
 

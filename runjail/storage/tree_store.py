@@ -3,6 +3,7 @@
     PATH/store.json                            which driver made it
     PATH/layers/HEX/{...,layer.json}           a layer by its chainID
     PATH/containers/NAME/{root,...,root.json}  the root of a container
+    PATH/volumes/NAME/_data                    a named volume
     PATH/making/KIND+NAME                      the same before it is complete; a rename makes it one of the above
     PATH/trash                                 what is being removed
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-    from runjail.storage.base import Say
+    from runjail.storage.base import Say, Volumes
     from runjail.storage.changes import Change
 
 _NONE: Mapping[str, str] = {}
@@ -77,6 +78,12 @@ class TreeStore(abc.ABC):
     def bundles(self) -> str:
         """Return the directory for bundles."""
         return self._home.directory("bundles")
+
+    def volumes(self) -> Volumes:
+        """Return the named volumes."""
+        from runjail.storage.tree_volumes import TreeVolumes
+
+        return TreeVolumes(self._home, self._places)
 
     # -- layers
 
@@ -229,7 +236,7 @@ class TreeStore(abc.ABC):
                 removed.append(self._container(name))
         for name in self._places.names("trash"):
             self._attempt(self._places.empty, name)
-        self._home.sweep_locks("layer", "seal")
+        self._home.sweep_locks("layer", "seal", "volume")
         return removed
 
     def _sweep(self, kind: str, name: str) -> bool:

@@ -4,6 +4,7 @@ DATASET                        content, bundles and locks are directories in it
 DATASET/layers/HEX             a layer by its chainID, clone of the layer below; complete when HEX@ready exists
 DATASET/sealed/SEAL/HEX        the same for encrypted images; SEAL is an encryption root whose key is on no disk
 DATASET/containers/NAME        the root of a container, clone of a layer
+DATASET/volumes/NAME           a named volume
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from runjail.storage.base import Volumes
     from runjail.storage.changes import Change
     from runjail.storage.zfs_cli import Cli, Facts
 
@@ -53,6 +55,12 @@ class ZfsStore:
     def bundles(self) -> str:
         """Return the directory for bundles."""
         return self._home.directory("bundles")
+
+    def volumes(self) -> Volumes:
+        """Return the named volumes."""
+        from runjail.storage.zfs_volumes import ZfsVolumes
+
+        return ZfsVolumes(self._home, self._sets, self._zfs)
 
     # -- layers
 
@@ -233,7 +241,7 @@ class ZfsStore:
         for name in facts:
             if os.path.dirname(name) == f"{self.dataset}/sealed":
                 self._attempt(self.seals.forget, os.path.basename(name))
-        self._home.sweep_locks("layer", "seal")
+        self._home.sweep_locks("layer", "seal", "volume")
         return removed + [self._sets.container(name) for name in roots]
 
     def _sweep_layer(self, name: str) -> bool:

@@ -39,7 +39,7 @@ def test_the_list_is_what_was_staged(made: Path) -> None:
     assert set(listed) == staged
     wanted = {"bin/runjail", "bin/containerd-shim-runjail-v1", "bin/ctd-decoder", "libexec/runjail/nri/konfine"}
     wanted.add("etc/rc.d/runjail")
-    assert wanted | {f"share/man/man8/runjail{name}.8" for name in ("", "-image", "-network")} <= staged
+    assert wanted | {f"share/man/man8/runjail{name}.8" for name in ("", "-image", "-network", "-volume")} <= staged
     outside = [path for path in (made / "stage").rglob("*") if path.is_file() and root not in path.parents]
     assert outside == []
 

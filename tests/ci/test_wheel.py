@@ -128,7 +128,7 @@ def test_an_installed_package_runs_a_container(
     assert run(program, *state, "list", "-q", cwd=tmp_path).stdout == ""
     assert "runjail version" in run(program, "--version", cwd=tmp_path).stdout
     assert {"containerd-shim-runjail-v1", "ctd-decoder"} <= {path.name for path in program.parent.iterdir()}
-    names = {f"runjail{name}.8" for name in ("", "-image", "-network")}
+    names = {f"runjail{name}.8" for name in ("", "-image", "-network", "-volume")}
     assert names == {path.name for path in (place / "share/man/man8").iterdir()}
     assert plugins(program, tmp_path) == ["clearcfs True", "konfine True"]
     for name in ("bash-completion/completions/runjail", "zsh/site-functions/_runjail"):

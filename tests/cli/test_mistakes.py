@@ -107,9 +107,14 @@ IMAGE_MISTAKES = {  # options of run --image absent
     "--cpus all": ("--cpus: not a number of processors: 'all'",),
     "--cpus inf": ("--cpus: not a number of processors: 'inf'",),
     "--pids-limit -2": ("--pids-limit: not a number from -1 to 4194304: '-2'",),
-    "--mount type=volume,dst=/x": (
-        "--mount: type is not bind or tmpfs: 'volume'",
+    "--mount type=image,dst=/x": (
+        "--mount: type is not bind, tmpfs or volume: 'image'",
         "hint: for example type=bind,src=/a,dst=/b",
+    ),
+    "--mount type=volume,dst=/x": ("--mount: type=volume needs a source, the volume's name",),
+    "--volume .x:/x --volume a+b:/x": (
+        "'a+b' cannot be the name of a volume",
+        "hint: it begins with a letter or digit, and has 64 of these and _ . - at most; ./NAME is a directory here",
     ),
     "--mount type=bind,src=/nonexistent,dst=/x": ("--mount: the source /nonexistent does not exist",),
     "--mount type=bind,dst=/x": ("--mount: type=bind needs a source",),

@@ -17,4 +17,4 @@ VERBS = {
 VERBS["restore"] = VERBS["checkpoint"]
 
 # Verbs that have verbs: packages with HELP and VERBS
-GROUPS = {"image": "runjail.cli.image", "network": "runjail.cli.network"}
+GROUPS = {"image": "runjail.cli.image", "network": "runjail.cli.network", "volume": "runjail.cli.volume"}

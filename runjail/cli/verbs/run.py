@@ -14,6 +14,8 @@ from runjail.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from runjail.container.monitor import Output
 
 HELP = "create and start a container; without -d wait for it and delete it"
@@ -26,7 +28,7 @@ OPTIONS = (
     flag("keep", "", "keep the container when its program ends"),
     flag("rm", "", "delete the container when its program ends (the default in the foreground)"),
     *PROCESS,
-    values("volume", "v", "SRC:DST[:ro]", "mount a directory or file of the host"),
+    values("volume", "v", "SRC:DST[:ro]", "mount a directory or file of the host, or a volume by its name"),
     value("image", "", "REF", "run this image instead of a bundle"),
     values("key", "", "FILE[:pass=…|:file=…|:fd=N]", _KEY, image_only=True),
     value("platform", "", "OS/ARCH", "run the image of this platform", image_only=True),
@@ -105,7 +107,16 @@ def _document(bundle: str, args: Args, context: Context) -> object:
     if isinstance(document, dict):
         change(document, args, context.rest)
         add_volumes(document, args.many("volume"))
+        _refuse_volumes(document)
     return document
+
+
+def _refuse_volumes(document: dict[str, Any]) -> None:
+    """Only a container of an image belongs to a store, where volumes are."""
+    for mount in document.get("mounts") or []:
+        if isinstance(mount, dict) and mount.get("type") == "volume":
+            name = str(mount.get("source"))
+            raise UsageError(f"--volume {name}: a volume by name needs --image", f"./{name} is a directory here")
 
 
 def _refuse_image_options(args: Args) -> None:

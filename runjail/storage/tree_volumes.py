@@ -1,0 +1,75 @@
+"""Named volumes in a directory: PATH/volumes/NAME/_data, and NAME/new until one is used."""
+
+from __future__ import annotations
+
+import os
+
+from runjail import rootfs
+from runjail.errors import StorageError, VolumeNotFound, reason
+from runjail.storage.base import VolumeInfo, check_volume_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runjail.storage.base import Fill
+    from runjail.storage.directory_layout import DirectoryLayout
+    from runjail.storage.store_lock import StoreDirectory
+
+DATA, NEW = "_data", "new"
+
+
+class TreeVolumes:
+    """`Volumes` in a directory."""
+
+    def __init__(self, home: StoreDirectory, places: DirectoryLayout) -> None:
+        self._home, self._places = home, places
+
+    def _place(self, name: str) -> str:
+        return f"{self._home.directory('volumes')}/{check_volume_name(name)}"
+
+    def make(self, name: str) -> str:
+        """Make a volume where there is none. Returns its directory."""
+        place, making = self._place(name), self._places.making("volume", name)
+        if not os.path.isdir(place):
+            with self._home.lock("volume", name):
+                if not os.path.isdir(place):
+                    self._places.fresh(making, DATA)
+                    try:
+                        os.close(os.open(f"{making}/{NEW}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+                        os.rename(making, place)
+                    except OSError as error:
+                        raise StorageError(f"{place}: cannot be made: {reason(error)}") from error
+        return f"{place}/{DATA}"
+
+    def use(self, name: str, fill: Fill) -> str:
+        """Make a volume where there is none, and fill one that no container has had. Returns its directory."""
+        place, data = self._place(name), self.make(name)
+        if os.path.exists(f"{place}/{NEW}"):
+            with self._home.lock("volume", name):
+                if os.path.exists(f"{place}/{NEW}"):
+                    try:
+                        empty(data)  # of what somebody had begun with who died
+                        fill(data)
+                        os.unlink(f"{place}/{NEW}")
+                    except OSError as error:
+                        raise StorageError(f"volume {name}: cannot be filled: {reason(error)}") from error
+        return data
+
+    def all(self) -> list[VolumeInfo]:
+        """Return all volumes, sorted by name."""
+        return [VolumeInfo(name, f"{self._place(name)}/{DATA}", "") for name in self._places.names("volumes")]
+
+    def remove(self, name: str) -> None:
+        """Remove a volume. Raises VolumeNotFound where there is none, InUse."""
+        place = self._place(name)
+        with self._home.lock("volume", name, removing=True):
+            if not self._places.discard(place):
+                raise VolumeNotFound(name)
+
+
+def empty(path: str) -> None:
+    """Remove what is in a directory. Raises OSError, also for a mount in it."""
+    directory = os.open(path, rootfs.DIRECTORY)
+    try:
+        rootfs.empty_tree(directory, path)
+    finally:
+        os.close(directory)

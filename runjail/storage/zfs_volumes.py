@@ -1,0 +1,87 @@
+"""Named volumes on ZFS: DATASET/volumes/NAME with a property that says whether it was used."""
+
+from __future__ import annotations
+
+import os
+
+from runjail.errors import InUse, StorageError, VolumeNotFound, reason
+from runjail.storage.base import VolumeInfo, check_volume_name
+from runjail.storage.tree_volumes import empty
+from runjail.storage.zfs_datasets import PROPERTY_PREFIX
+from runjail.storage.zfs_encryption import make_parent
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runjail.storage.base import Fill
+    from runjail.storage.store_lock import StoreDirectory
+    from runjail.storage.zfs_cli import Cli
+    from runjail.storage.zfs_datasets import Datasets
+
+MARK = PROPERTY_PREFIX + "volume"
+NEW, USED = "new", "used"
+
+
+class ZfsVolumes:
+    """`Volumes` as datasets."""
+
+    def __init__(self, home: StoreDirectory, sets: Datasets, zfs: Cli) -> None:
+        self._home, self._sets, self._zfs, self._above = home, sets, zfs, f"{sets.dataset}/volumes"
+
+    def _dataset(self, name: str) -> str:
+        return f"{self._above}/{check_volume_name(name)}"
+
+    def _mark(self, dataset: str) -> str:
+        """Return NEW or USED, "" where there is no such dataset. Raises StorageError for somebody else's."""
+        found = self._zfs.read([dataset], [MARK]).get(dataset)
+        if found and found[MARK] not in (NEW, USED):
+            raise StorageError(f"{dataset} was not made by runjail and is no volume")
+        return found[MARK] if found else ""
+
+    def make(self, name: str) -> str:
+        """Make a volume where there is none. Returns where it is mounted."""
+        dataset = self._dataset(name)
+        if not self._mark(dataset):
+            with self._home.lock("volume", name):
+                if not self._mark(dataset):
+                    if not self._zfs.exists(self._above):
+                        self._home.directory("volumes")
+                        make_parent(self._zfs, self._above)
+                    self._zfs.create(dataset, {MARK: NEW, "canmount": "noauto"})
+        return self._mounted(dataset)
+
+    def _mounted(self, dataset: str) -> str:
+        path = os.path.join(self._sets.path, dataset.removeprefix(f"{self._sets.dataset}/"))
+        return path if os.path.ismount(path) else self._sets.mount(dataset, None)
+
+    def use(self, name: str, fill: Fill) -> str:
+        """Make a volume where there is none, and fill one that no container has had. Returns where it is mounted."""
+        dataset, path = self._dataset(name), self.make(name)
+        if self._mark(dataset) == NEW:
+            with self._home.lock("volume", name):
+                if self._mark(dataset) == NEW:
+                    try:
+                        empty(path)  # of what somebody had begun with who died
+                        fill(path)
+                    except OSError as error:
+                        raise StorageError(f"volume {name}: cannot be filled: {reason(error)}") from error
+                    self._zfs.set(dataset, MARK, USED)
+        return path
+
+    def all(self) -> list[VolumeInfo]:
+        """Return all volumes, sorted by name."""
+        facts = self._zfs.read([self._above], [MARK, "mountpoint"], recursive=True)
+        ours = [name for name in sorted(facts) if "@" not in name and facts[name][MARK] in (NEW, USED)]
+        return [VolumeInfo(name.rpartition("/")[2], facts[name]["mountpoint"], name) for name in ours]
+
+    def remove(self, name: str) -> None:
+        """Destroy a volume. Raises VolumeNotFound where there is none, InUse while it is mounted elsewhere."""
+        dataset = self._dataset(name)
+        with self._home.lock("volume", name, removing=True):
+            if not self._mark(dataset):
+                raise VolumeNotFound(name)
+            facts = self._zfs.read([dataset], ["mounted"], recursive=True)
+            if others := sorted(facts.keys() - {dataset}):
+                raise InUse(f"{dataset} has what runjail did not make: {', '.join(others[:5])}")
+            if facts[dataset]["mounted"] == "yes":
+                self._sets.until_free(dataset, self._zfs.unmount)
+            self._sets.until_free(dataset, self._zfs.destroy)

@@ -1,0 +1,119 @@
+"""Named volumes: kept by the store, filled by the first image, and taken away by nothing but `volume rm`."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from runjail.errors import StorageError, VolumeNotFound
+from runjail.storage.open import open_store
+from tests.support.story.teller import Teller
+
+pytestmark = pytest.mark.needs("root")
+
+
+@pytest.fixture
+def filled(teller: Teller, machine_rootfs: Path, tmp_path: Path) -> str:
+    """An image with something at /data, which belongs to somebody."""
+    root = tmp_path / "filled"
+    shutil.copytree(machine_rootfs, root, symlinks=True)
+    (root / "data").mkdir(mode=0o750)
+    (root / "data" / "first").write_text("of the image\n")
+    (root / "data").chmod(0o2750)
+    os.chown(root / "data", 70, 71)
+    os.symlink("/data", root / "link")
+    teller.ok("image", "import", f"rootfs:{root}", "filled")
+    return "filled"
+
+
+def run(teller: Teller, image: str, volume: str, script: str, *options: str) -> str:
+    return teller.ok("run", "--image", image, *options, "-v", volume, "web", "/bin/sh", "-c", script)
+
+
+def test_a_volume_outlives_its_containers(teller: Teller, filled: str) -> None:
+    """The first container's image fills it, its owner and mode too; what is there later stays."""
+    script = "cat /data/* ; echo more >/data/second"
+
+    assert run(teller, filled, "kept:/data", script) == "of the image\n"
+    assert run(teller, filled, "kept:/data", script) == "of the image\nmore\n"
+    assert run(teller, filled, "kept:/elsewhere", "cat /elsewhere/second") == "more\n"
+
+    (listed,) = teller.json("volume", "ls")
+    found = os.stat(listed["path"])
+    assert (listed["name"], found.st_uid, found.st_gid, found.st_mode & 0o7777) == ("kept", 70, 71, 0o2750)
+    teller.ok("image", "rm", "filled")
+    teller.ok("image", "prune", "--all")
+    assert teller.ok("volume", "ls", "-q") == "kept\n"
+    assert teller.ok("volume", "rm", "kept") == "kept\n"
+    assert not os.path.exists(listed["path"])
+    assert teller.json("volume", "ls") == []
+
+
+def test_what_an_image_links_to_is_its_own(teller: Teller, filled: str) -> None:
+    assert run(teller, filled, "kept:/link", "cat /data/first") == "of the image\n"
+    assert run(teller, filled, "new:/nothing/there", "ls /nothing/there") == ""
+
+
+def test_a_volume_that_is_read_only(teller: Teller, filled: str) -> None:
+    assert run(teller, filled, "kept:/data:ro", "cat /data/first; echo x 2>/dev/null >/data/x || echo refused") == (
+        "of the image\nrefused\n"
+    )
+    said = teller.ok(
+        "run", "--image", filled, "--mount", "type=volume,src=kept,dst=/m,ro", "web", "/bin/cat", "/m/first"
+    )
+    assert said == "of the image\n"
+
+
+def test_a_volume_in_use_stays(teller: Teller, filled: str) -> None:
+    teller.ok("run", "-d", "--image", filled, "-v", "kept:/data", "web", "/bin/sleep", "600")
+
+    assert teller.refused("volume", "rm", "kept").startswith("volume kept is in use by web-")
+    (found,) = json.loads(teller.ok("volume", "inspect", "kept"))
+    assert [user.rpartition("-")[0] for user in found["Users"]] == ["web"]
+    teller.ok("delete", "--force", "web")
+    assert teller.ok("volume", "rm", "kept") == "kept\n"
+
+
+@pytest.mark.parametrize("location", ["dir"], indirect=True)
+def test_mistakes(teller: Teller, hello: str) -> None:
+    assert teller.ok("volume", "create", "kept") == "kept\n" == teller.ok("volume", "create", "kept")
+    assert teller.refused("volume", "rm", "none") == "volume does not exist: none"
+    assert teller.ok("volume", "rm", "-f", "none", "kept") == "kept\n"
+    assert teller.refused("volume", "inspect", "kept") == "volume does not exist: kept"
+    assert teller.refused("volume", "create", "a/b") == "'a/b' cannot be the name of a volume"
+    for words in (("-v", "-x:/data"), ("--mount", "type=volume,src=../x,dst=/data")):
+        assert teller.refused("run", "--image", hello, *words, "web").endswith("cannot be the name of a volume")
+    assert teller.ok("volume", "ls", "-q") == ""
+
+
+def test_a_fill_that_breaks_off_begins_again(location: str) -> None:
+    """Whatever half of it is there: no container has had it."""
+    volumes = open_store(location, default="/nonexistent").volumes()
+
+    def breaks(path: str) -> None:
+        Path(path, "half").touch()
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(StorageError, match="volume kept: cannot be filled"):
+        volumes.use("kept", breaks)
+    seen: list[list[str]] = []
+    path = volumes.use("kept", lambda path: seen.append(os.listdir(path)))
+    assert volumes.use("kept", lambda _path: pytest.fail("it is used")) == path
+
+    assert seen == [[]]
+    volumes.remove("kept")
+    with pytest.raises(VolumeNotFound):
+        volumes.remove("kept")
+
+
+def test_sweeping_leaves_volumes(location: str) -> None:
+    store = open_store(location, default="/nonexistent")
+    path = Path(store.volumes().make("kept"))
+    (path / "file").touch()
+
+    assert store.sweep() == []
+    assert (path / "file").exists()
+    assert [each.name for each in store.volumes().all()] == ["kept"]
+    store.volumes().remove("kept")
