@@ -205,10 +205,11 @@ def no_answer(result: Result) -> bool:
     return result.returncode != 0 and f"does not answer after {PATIENCE} s" in result.stderr
 
 
-def test_a_stopped_exec_ends(watched: Watched, tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ["stop", "trace"])
+def test_a_stopped_exec_ends(watched: Watched, tmp_path: Path, way: str) -> None:
     """The container stops whatever it sees: `exec` gives up, and its process is gone."""
     watched.start()
-    watched.watch("stop")
+    watched.watch(way)
     impatient(watched.runjail, tmp_path)
     results = []
     for _ in range(10):
@@ -272,12 +273,13 @@ def test_force_wins_against_a_frozen_container(watched: Watched) -> None:
     assert not own.exists()
 
 
+@pytest.mark.parametrize("way", ["stop", "trace"])
 def test_a_stopped_second_container_is_not_made(
-    watched: Watched, make_bundle: Callable[[str], Bundle], tmp_path: Path
+    watched: Watched, make_bundle: Callable[[str], Bundle], tmp_path: Path, way: str
 ) -> None:
     """Whatever of it is stopped, `create` gives up and leaves nothing."""
     watched.start()
-    watched.watch("stop")
+    watched.watch(way)
     bundle = watched.pod(make_bundle("second"))
     impatient(watched.runjail, tmp_path)
     for _ in range(10):

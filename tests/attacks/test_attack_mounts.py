@@ -22,6 +22,8 @@ $RUNJAIL exec c sh -c "mount -t tmpfs tmpfs /volume/in && touch /volume/in/file"
 $RUNJAIL delete -f c
 """
 
+WORDS = ("", "private", "rprivate", "slave", "rslave", "unbindable", "runbindable", "shared", "rshared")
+
 # Every mount but the one through which runjail runs its interpreter, made by the first create
 TABLE = "grep -v /libexec/runjail/ /proc/self/mountinfo"
 
@@ -41,23 +43,24 @@ def _without_others(table: str, own: Path) -> list[str]:
     return [line for line in table.splitlines() if "/pytest-of-" not in line or str(own) in line]
 
 
-@pytest.mark.parametrize("word", ["shared", "rshared"])
-def test_no_propagation_takes_mounts_from_the_host(apart: Apart, word: str) -> None:
+@pytest.mark.parametrize("host", ["shared", "private"])
+@pytest.mark.parametrize("word", WORDS)
+def test_no_propagation_takes_mounts_from_the_host(apart: Apart, word: str, host: str) -> None:
     """On a shared /, detaching the old root of a shared container took away half of the host's mounts."""
     volume = apart.out / "volume"
     apart.add_mount("/volume", volume, "rbind", "rprivate")
-    apart.bundle.config["linux"]["rootfsPropagation"] = word
+    apart.bundle.config["linux"] |= {"rootfsPropagation": word} if word else {}
     apart.run(
         f"mkdir {volume}; mount -t tmpfs tmpfs {volume}; mkdir {volume}/in; {TABLE} > $OUT/before"
         f"{VERBS} {TABLE} > $OUT/after",
-        "shared",
+        host,
     )
     inside = (apart.out / "inside").read_text()
 
     before, after = (_without_others((apart.out / name).read_text(), volume) for name in ("before", "after"))
     assert after == before
     assert " /volume " in inside, "the container did not run"
-    assert "shared:" in inside.splitlines()[0], "its root is not as asked"
+    assert ("shared:" in inside.splitlines()[0]) == word.endswith("shared"), "its root is not as asked"
 
 
 @pytest.mark.parametrize("word", ["shared", "rshared"])

@@ -6,6 +6,7 @@
  * a descriptor above 2 that leads to a file or directory, the text SECRET in its environment, its executed file opened
  * for writing, privileges that we do not have, in a process that may make any system call.
  * spy stop: send SIGSTOP to every process that comes, until /stop exists.
+ * spy trace: attach to every process that comes as a debugger does, which stops it too.
  */
 #define _GNU_SOURCE
 #include <ctype.h>
@@ -15,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -140,7 +142,8 @@ static void each(void (*act)(int), int first)
 		else {
 			if (!known[pid])
 				seen++;
-			known[pid] = 2;
+			if (known[pid] < 2)
+				known[pid] = 2;
 			act(pid);
 		}
 	}
@@ -153,6 +156,12 @@ static void stop(int pid)
 	kill(pid, SIGSTOP);
 }
 
+static void trace(int pid)
+{
+	if (known[pid] == 2 && !ptrace(PTRACE_ATTACH, pid, NULL, NULL))
+		known[pid] = 3;
+}
+
 int main(int count, char **words)
 {
 	FILE *file;
@@ -163,7 +172,7 @@ int main(int count, char **words)
 	file = fopen("/ready", "w");
 	fclose(file);
 	while (access("/stop", F_OK))
-		each(count > 2 ? look_at : stop, 0);
+		each(count > 2 ? look_at : strcmp(marker, "trace") ? stop : trace, 0);
 	file = fopen("/seen", "w");
 	fprintf(file, "%d\n", seen);
 	fclose(file);
