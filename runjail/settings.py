@@ -15,7 +15,7 @@ LARGEST = 1 << 20  # bytes
 # What may be said: section, key, and its type. A path is a string that starts with a slash; words separated by | are
 # the values there are. The keys of a section `*` stand in a table below a name that is free: [registries."host"].
 KEYS = {
-    "nri": {"config": "path", "bin": "path", "timeout": "number"},
+    "nri": {"config": "path", "bin": "path", "timeout": "number", "cri": "containerd|runjail"},
     "network": {"config": "path", "bin": "path", "timeout": "number"},
     "store": {"location": "string", "encrypt": "boolean"},
     "keys": {"directories": "paths"},

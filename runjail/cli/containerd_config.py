@@ -21,6 +21,7 @@ DECODER = "ctd-decoder"
 TAR = "application/vnd.oci.image.layer.v1.tar"
 # Only to stream processors of these names does containerd send the layer's description, without which none decrypts.
 IDS = {"io.containerd.ocicrypt.decoder.v1.tar.gzip": f"{TAR}+gzip", "io.containerd.ocicrypt.decoder.v1.tar": TAR}
+CONTENT_OPTION = "--content-store"
 KEYS_OPTION = "--decryption-keys-path"
 PROVIDER_VARIABLE = "OCICRYPT_KEYPROVIDER_CONFIG="
 # Where CRI's configuration is: containerd 1.x (version = 2), and 2.x (version = 3 and later)
@@ -36,7 +37,14 @@ def rows(path: str) -> list[Row]:
         raise UsageError(str(error)) from None
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}: {error}") from None
-    return [_version(document), _program(SHIM), _runtime(document), *_decoders(document), _key_model(document)]
+    return [
+        _version(document),
+        _program(SHIM),
+        _runtime(document),
+        *_decoders(document),
+        _key_model(document),
+        _payload(document),
+    ]
 
 
 def table(document: object, *names: str) -> dict[str, Any]:
@@ -138,3 +146,22 @@ def _key_model(document: dict[str, Any]) -> Row:
         if model != "node":
             return ("CRI image_decryption", False, f"key_model = {model!r}", "key_model = 'node'")
     return ("CRI image_decryption", True, "key_model = 'node'", "")
+
+
+def _payload(document: dict[str, Any]) -> Row:
+    """Say whether decoders are told of the layer: containerd 2.1 and later fetch by a service that sends nothing."""
+    name = "CRI payload"
+    if document.get("version") not in (3, 4):
+        return (name, True, "sent by containerd 1.x", "")
+    if table(document, "plugins", CRI[2]).get("use_local_image_pull") is True:
+        return (name, True, "sent: use_local_image_pull", "")
+    decoders = [each for each in map(table, table(document, "stream_processors").values()) if _is_decoder(each)]
+    if decoders and all(_has_content(each.get("args")) for each in decoders):
+        return (name, True, f"read from {CONTENT_OPTION}", "")
+    remedy = f"[plugins.'{CRI[2]}'] use_local_image_pull = true, or {CONTENT_OPTION} in args"
+    return (name, False, "containerd 2.1 and later send none", remedy)
+
+
+def _has_content(arguments: object) -> bool:
+    words = [str(word) for word in arguments] if isinstance(arguments, list) else []
+    return any(word.split("=", 1)[0] == CONTENT_OPTION for word in words)

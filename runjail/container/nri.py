@@ -47,9 +47,11 @@ PLACES = {
 def run(plugins: PluginChain, state: str, container: Container) -> None:
     """Ask all plugins about a container; a result may move its resource group. Raises PluginError at the first failure.
 
-    The container must not be locked: a plugin may call runjail for the same container.
+    The container must not be locked: a plugin may call runjail for the same container. Whom containerd's CRI asks in
+    `create` and `delete`, where it knows no other states, is not asked again.
     """
     subject = describe(container, state)
+    plugins = plugins.ours(subject.annotations) if state == "create" else plugins
     try:
         plugins.run(state, subject, os.path.dirname(container.path), lambda path: _regroup(container, path))
     except PluginError as error:
@@ -72,7 +74,9 @@ def notify_delete(names: list[str], container: Container) -> None:
         plugins = container.runtime.plugins()
         if plugins:
             subject = describe(container, "delete")
-            plugins.only(names).run_all("delete", subject, os.path.dirname(container.path), log.warning)
+            plugins.ours(subject.annotations).only(names).run_all(
+                "delete", subject, os.path.dirname(container.path), log.warning
+            )
     except (RunjailError, ValueError) as error:
         log.warning(f"NRI plugins of container {container.id}: {error}")
     except OSError as error:

@@ -5,6 +5,7 @@
     docker-archive:FILE[:REF]  what `docker save` writes
     rootfs:PATH                a directory, or a tar file, that is a root file system
     [HOST/]REPOSITORY[:TAG][@DIGEST]   in a registry, or pulled from there; docker's short names are understood
+    docker://REPOSITORY[:TAG]  there, as skopeo names it
     ALGORITHM:DIGITS           the digest of an image in the store, or how it begins
 
 A path ends at the first colon, as with skopeo: what follows is the name inside.
@@ -20,6 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+REGISTRY = "docker://"  # before a name: in the registry
 PLACES = ("oci", "oci-archive", "docker-archive", "rootfs")
 DOCKER = "docker.io"  # the registry of names without a host; a name without a slash is below its `library`
 LONGEST = 255  # of a repository (distribution-spec, Pulling manifests) and of a name inside a layout
@@ -45,6 +47,11 @@ class Reference(Record):
     tag: str = ""
     digest: str = ""
     word: str = ""
+
+    @property
+    def remote(self) -> bool:
+        """Whether it was said that a registry is meant, and not a name in the store."""
+        return self.word.startswith(REGISTRY)
 
     @property
     def name(self) -> str:
@@ -75,7 +82,7 @@ def _parse(text: str) -> Reference:
     if text.startswith(("/", "./", "../", "~")) or text in (".", ".."):
         hint = f"a layout is oci:{text}, an archive oci-archive:{text}, a root file system rootfs:{text}"
         raise UsageError(f"not an image's name: {text[:200]!r}", hint)
-    return _registry(text.removeprefix("docker://"))
+    return _registry(text.removeprefix(REGISTRY))
 
 
 def _place(kind: str, rest: str) -> Reference:

@@ -18,8 +18,9 @@ from runjail.nri.messages import ContainerInfo, Result
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
+CRI_CONFIG = "/etc/nri/conf.json"  # the only file that containerd's own client of v0.1 reads
 TIMEOUT = 10.0  # seconds; NRI itself has none
 LONGEST = 3600.0
 LARGEST = 1 << 20  # bytes of an answer
@@ -33,12 +34,18 @@ CAUSES = {
 
 
 class PluginChain:
-    """The plugins to run, in order; where their programs are; how many seconds each may take."""
+    """The plugins to run, in order; where their programs are; how many seconds each may take.
 
-    def __init__(self, plugins: Sequence[Plugin], directories: Sequence[str], timeout: float = TIMEOUT) -> None:
+    cri: the file whose plugins containerd's CRI asks about its containers, "" for none.
+    """
+
+    def __init__(
+        self, plugins: Sequence[Plugin], directories: Sequence[str], timeout: float = TIMEOUT, cri: str = ""
+    ) -> None:
         self.plugins = tuple(plugins)
         self.directories = tuple(directories)
         self.timeout = timeout
+        self.cri = cri
 
     def names(self) -> list[str]:
         """Return the plugins' names, in order."""
@@ -51,7 +58,14 @@ class PluginChain:
             if plugin.type in wanted:
                 wanted.remove(plugin.type)
                 chosen.append(plugin)
-        return PluginChain(chosen, self.directories, self.timeout)
+        return PluginChain(chosen, self.directories, self.timeout, self.cri)
+
+    def ours(self, annotations: Mapping[str, str]) -> PluginChain:
+        """Return a chain of those that nobody else asks when a container with these annotations begins and ends."""
+        if f"{messages.CRI}container-type" not in annotations:
+            return self
+        chosen = [plugin for plugin in self.plugins if plugin.file != self.cri]
+        return PluginChain(chosen, self.directories, self.timeout, self.cri)
 
     def run(self, state: str, subject: ContainerInfo, root: str, move: Callable[[str], None]) -> None:
         """Ask every plugin until one fails; each sees the results of those before it.
@@ -139,7 +153,7 @@ def configured(
     directories, bin_directories: used where nothing else is said by runjail.toml at `settings`, or by `bin` for the
     latter. Raises InvalidConfig.
     """
-    timeout = TIMEOUT
+    timeout, cri = TIMEOUT, CRI_CONFIG
     if settings:
         from runjail.settings import read
 
@@ -148,10 +162,11 @@ def configured(
             raise InvalidConfig([f"nri.config: {section['config']} is not a directory"], settings)
         directories = (section["config"],) if "config" in section else directories
         bin = bin or section.get("bin", "")
+        cri = "" if section.get("cri") == "runjail" else cri
         timeout = float(section.get("timeout", TIMEOUT))
         if not 0 < timeout <= LONGEST:
             raise InvalidConfig([f"nri.timeout: must be above 0 and at most {LONGEST:g} seconds"], settings)
-    return PluginChain(load(directories), (bin,) if bin else tuple(bin_directories), timeout)
+    return PluginChain(load(directories), (bin,) if bin else tuple(bin_directories), timeout, cri)
 
 
 def _moved(plugin: Plugin, subject: ContainerInfo, path: str, move: Callable[[str], None]) -> ContainerInfo:

@@ -104,6 +104,35 @@ def test_version_3_has_other_plugins(tmp_path: Path, good: str) -> None:
     assert looked(tmp_path, text)["CRI runtime"][0]
 
 
+LOCAL = "[plugins.'io.containerd.cri.v1.images']\n  use_local_image_pull = true\n"
+
+
+@pytest.mark.parametrize(
+    ("version", "arguments", "more", "works"),
+    [
+        (2, "", "", True),
+        (3, "", "", False),
+        (4, "", "", False),
+        (3, "", LOCAL, True),
+        (3, "", LOCAL.replace("true", "false"), False),
+        (3, '"--content-store", "/content", ', "", True),
+        (3, '"--content-store=/content", ', "", True),
+    ],
+)
+def test_who_sends_a_payload(tmp_path: Path, good: str, version: int, arguments: str, more: str, works: bool) -> None:
+    """Both decoders need the store of content where containerd says nothing of layers."""
+    text = good.replace("version = 2", f"version = {version}").replace("env =", "args = []\n  env =")
+    found = looked(tmp_path, text.replace("args = [", f"args = [{arguments}") + more)["CRI payload"]
+
+    assert found[0] == works
+    assert found[2].startswith("[plugins.'io.containerd.cri.v1.images'] use_local_image_pull = true") != works
+
+
+def test_one_decoder_without_content_is_not_enough(tmp_path: Path, good: str) -> None:
+    text = good.replace("version = 2", "version = 3")
+    assert not looked(tmp_path, text.replace("args = [", 'args = ["--content-store", "/x", '))["CRI payload"][0]
+
+
 @pytest.mark.parametrize(
     "text", ["", "plugins = 3\n", "stream_processors = []\n", "[plugins.x]\n[stream_processors.x]\n"]
 )

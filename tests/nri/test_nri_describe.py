@@ -141,6 +141,9 @@ def test_a_move_is_remembered_and_told(tmp_path: Path) -> None:
     made = container(tmp_path, {"linux": {"cgroupsPath": "/old"}}, "freebsd")
 
     class Mover:
+        def ours(self, _annotations: object) -> Any:
+            return self
+
         def run(self, _state: str, subject: ContainerInfo, root: str, move: Any) -> None:
             assert (subject.cgroups_path, root) == ("/old", str(tmp_path / "state"))
             move("qos/new")

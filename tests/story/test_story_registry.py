@@ -64,6 +64,29 @@ def test_a_container_that_stays_has_a_root_of_its_own(teller: Teller, hello: str
     assert teller.store.layers() == []
 
 
+def test_encrypt_for_a_registry(teller: Teller, hello: str, keys: Keys, registry: DockerRegistry) -> None:
+    """docker:// is a place, as for skopeo: the result is there, and has no name here."""
+    name = f"{registry.host}/straight:1"
+    before = teller.json("image", "ls")
+    said = teller.ok("image", "encrypt", *keys.recipient, hello, f"docker://{name}")
+    assert name in said
+    assert teller.json("image", "ls") == before
+    assert not teller.json("image", "inspect", hello)["encrypted"]
+
+    teller.ok("image", "decrypt", *keys.key, f"docker://{name}", f"docker://{registry.host}/straight:plain")
+    teller.ok("image", "rm", name)
+    encrypted, plain = (
+        teller.json("image", "inspect", f"{registry.host}/straight:{tag}")["encrypted"] for tag in ("1", "plain")
+    )
+    assert (encrypted, plain) == (True, False)
+    for words in ((f"docker://{name}",), (hello, "docker://UPPER/case")):
+        teller.refused("image", "encrypt", *keys.recipient, *words)
+    assert "say where the result goes" in teller.refused("image", "encrypt", *keys.recipient, f"docker://{name}")
+    for verb in ("tag", "import"):
+        source = hello if verb == "tag" else "oci:/nonexistent"
+        assert "not a name for an image" in teller.refused("image", verb, source, f"docker://{name}")
+
+
 def test_keys_may_be_settled_in_runjail_toml(teller: Teller, hello: str, keys: Keys, tmp_path: Path) -> None:
     directory = tmp_path / "keys"
     directory.mkdir()

@@ -5,12 +5,12 @@ from __future__ import annotations
 from runjail.cli.args import Args
 from runjail.cli.context import Context
 from runjail.cli.image.encrypt import change
-from runjail.cli.image.options import KEY, LAYER, REPORT, SELECTED
+from runjail.cli.image.options import KEY, LAYER, REMOTE, REPORT, SELECTED
 from runjail.cli.image.session import ImageSession
 
 HELP = "decrypt layers"
 ARGS = ("SRC", "[DST]")
-OPTIONS = (KEY, LAYER, *SELECTED, *REPORT)
+OPTIONS = (KEY, LAYER, *SELECTED, *REMOTE, *REPORT)
 
 
 def run(args: Args, context: Context) -> int:

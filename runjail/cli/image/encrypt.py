@@ -8,7 +8,7 @@ from __future__ import annotations
 from runjail import log
 from runjail.cli.args import Args, values
 from runjail.cli.context import Context
-from runjail.cli.image.options import KEY, LAYER, REPORT, SELECTED
+from runjail.cli.image.options import KEY, LAYER, REMOTE, REPORT, SELECTED
 from runjail.cli.image.session import ImageSession
 from runjail.errors import UsageError
 from runjail.image import platform, reference, resolve
@@ -30,6 +30,7 @@ OPTIONS = (
     KEY,
     LAYER,
     *SELECTED,
+    *REMOTE,
     *REPORT,
 )
 
@@ -43,13 +44,18 @@ def run(args: Args, context: Context) -> int:
 
 
 def change(images: ImageSession, recipients: Parameters | None) -> int:
-    """Make the changed image and give it to its new name or place; without one it takes the old one's name."""
+    """Make the changed image and give it to its new name or place; without one it takes the old one's name.
+
+    docker:// is a place: the registry.
+    """
     words = images.args.positionals
     source, in_place = reference.parse(words[0]), len(words) == 1
     target = source if in_place else reference.parse(words[1])
-    if target.kind == "rootfs" or (target.kind != "registry" and in_place):
-        raise UsageError(f"{source.name}: say where the result goes", "a name, oci:DIR:TAG or oci-archive:FILE:TAG")
-    if target.kind == "registry":
+    named = target.kind == "registry" and not target.remote
+    if target.kind == "rootfs" or (in_place and not named):
+        hint = "a name, oci:DIR:TAG, oci-archive:FILE:TAG or docker://REPOSITORY:TAG"
+        raise UsageError(f"{source.name}: say where the result goes", hint)
+    if named:
         images.local_name(target)  # a digest is no name for what has another
     with images.transient_blobs() as digests:
         name, top = images.fetch_transient(source, digests)
@@ -58,7 +64,7 @@ def change(images: ImageSession, recipients: Parameters | None) -> int:
         changed = _changed(images, top, recipients, digests)
         if changed == top:
             log.warning(f"{name}: nothing to {'decrypt' if recipients is None else 'encrypt'}")
-        if target.kind == "registry":
+        if named:
             name = name if in_place else images.local_name(target)
             images.content.tag(name, changed)
             return images.report(name, changed)

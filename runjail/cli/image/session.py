@@ -299,8 +299,9 @@ class ImageSession:
 
     def local_name(self, reference: Reference) -> str:
         """Return the canonical form of a name to give: no place, no digest."""
-        if reference.kind != "registry" or reference.digest:
-            raise UsageError(f"not a name for an image: {reference.word[:200]!r}", "a name is [HOST/]REPOSITORY[:TAG]")
+        if reference.kind != "registry" or reference.digest or reference.remote:
+            hint = "image push sends it there" if reference.remote else "a name is [HOST/]REPOSITORY[:TAG]"
+            raise UsageError(f"not a name for an image: {reference.word[:200]!r}", hint)
         return reference.name
 
     def send(self, name: str, top: Descriptor, target: Reference, added: set[str]) -> Descriptor:
