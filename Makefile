@@ -51,6 +51,7 @@ lint: venv
 
 bench: setup venv
 	.venv/bin/python tests/bench/bench.py
+	.venv/bin/python tests/bench/verbs.py
 	.venv/bin/python tests/bench/layers.py
 	.venv/bin/python tests/bench/images.py --images small,20,100
 	.venv/bin/python tests/bench/shim.py
