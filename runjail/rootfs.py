@@ -186,6 +186,18 @@ def remove_made(root: int, path: str, device: int | None = None) -> None:
         os.close(parent)
 
 
+def with_root(path: str, work: Callable[[int], None]) -> None:
+    """Do something with a root directory open; one that is gone leaves nothing to do. Raises what `work` raises."""
+    try:
+        root = open_root(path)
+    except OSError:
+        return
+    try:
+        work(root)
+    finally:
+        os.close(root)
+
+
 def make_directories(path: str) -> None:
     """Create `path` and its missing parents, mode 0755, below our own root: for use inside a container."""
     root = open_root("/")

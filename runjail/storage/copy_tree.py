@@ -41,6 +41,23 @@ def open_below(root: int, path: str) -> int:
     return found
 
 
+def directories(root: int) -> Iterator[tuple[str, int, list[tuple[str, os.stat_result]]]]:
+    """Yield each directory of a tree: its path below `root`, itself open until the next one, and its entries.
+
+    What an entry is, is of the entry itself: no link is followed. Raises OSError.
+    """
+    pending = [""]
+    while pending:
+        at = pending.pop()
+        directory = open_below(root, at)
+        try:
+            entries = [(name, os.stat(name, dir_fd=directory, follow_symlinks=False)) for name in os.listdir(directory)]
+            pending += [f"{at}/{name}" for name, found in entries if stat.S_ISDIR(found.st_mode)]
+            yield at, directory, entries
+        finally:
+            os.close(directory)
+
+
 class Copier:
     """Copies one tree; entries that were one file are one file again. source, target: open directories.
 
@@ -238,19 +255,10 @@ def measure(root: int, shared: set[int]) -> tuple[int, int]:
     """Return the bytes in files of a tree that are not in `shared` (inodes), and of all files; each file once."""
     own = total = 0
     seen: set[int] = set()
-    pending = [""]
-    while pending:
-        at = pending.pop()
-        directory = open_below(root, at)
-        try:
-            for name in os.listdir(directory):
-                found = os.stat(name, dir_fd=directory, follow_symlinks=False)
-                if stat.S_ISDIR(found.st_mode):
-                    pending.append(f"{at}/{name}")
-                elif found.st_ino not in seen:
-                    seen.add(found.st_ino)
-                    total += found.st_size
-                    own += found.st_size if found.st_ino not in shared else 0
-        finally:
-            os.close(directory)
+    for _at, _directory, entries in directories(root):
+        for _name, found in entries:
+            if not stat.S_ISDIR(found.st_mode) and found.st_ino not in seen:
+                seen.add(found.st_ino)
+                total += found.st_size
+                own += found.st_size if found.st_ino not in shared else 0
     return own, total

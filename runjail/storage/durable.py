@@ -51,22 +51,13 @@ def c_library(kept: list[Any] = []) -> Any:  # noqa: B006 - opened once: each is
 
 
 def _sync_each(top: int) -> None:
-    from runjail.storage.copy_tree import open_below
+    from runjail.storage.copy_tree import directories
 
-    pending = [""]
-    while pending:
-        at = pending.pop()
-        directory = open_below(top, at)
-        try:
-            for name in os.listdir(directory):
-                kind = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
-                if stat.S_ISDIR(kind):
-                    pending.append(f"{at}/{name}")
-                elif stat.S_ISREG(kind):
-                    _sync_file(name, directory)
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+    for _at, directory, entries in directories(top):
+        for name, found in entries:
+            if stat.S_ISREG(found.st_mode):
+                _sync_file(name, directory)
+        os.fsync(directory)
 
 
 def _sync_file(name: str, directory: int) -> None:

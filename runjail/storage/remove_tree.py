@@ -13,7 +13,7 @@ import stat
 from runjail import attributes
 from runjail.errors import InUse
 from runjail.rootfs import DIRECTORY
-from runjail.storage.copy_tree import open_below
+from runjail.storage.copy_tree import directories
 from runjail.storage.spread import spread
 
 
@@ -40,19 +40,11 @@ def _other_devices(path: str) -> list[str]:
     """Return the first entry below a directory that is on another file system."""
     root = os.open(path, DIRECTORY)
     try:
-        device, pending = os.fstat(root).st_dev, [""]
-        while pending:
-            at = pending.pop()
-            directory = open_below(root, at)
-            try:
-                for name in os.listdir(directory):
-                    found = os.stat(name, dir_fd=directory, follow_symlinks=False)
-                    if found.st_dev != device:
-                        return [f"{path}{at}/{name}"]
-                    if stat.S_ISDIR(found.st_mode):
-                        pending.append(f"{at}/{name}")
-            finally:
-                os.close(directory)
+        device = os.fstat(root).st_dev
+        for at, _directory, entries in directories(root):
+            for name, found in entries:
+                if found.st_dev != device:
+                    return [f"{path}{at}/{name}"]
     finally:
         os.close(root)
     return []

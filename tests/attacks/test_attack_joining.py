@@ -65,6 +65,20 @@ class Watched:
         self.spies.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, env={}))
         until((self.bundle.rootfs / "ready").exists, 30)
 
+    def start_with_hooks(self, number: int) -> None:
+        """Start the container under a spy, with that many startContainer hooks."""
+        self.bundle.config["hooks"] = {"startContainer": [{"path": "/bin/true"}] * number}
+        self.runjail.ok("create", "-b", self.bundle.write("/bin/sleep", "600"), "c", env=environment())
+        self.watch()
+        self.runjail.ok("start", "c", env=environment())
+
+    def lives_beside(self, bundle: str, number: int) -> None:
+        """Create, start and delete containers of a bundle that shares namespaces with ours."""
+        for id in (f"pod{at}" for at in range(number)):
+            self.runjail.ok("create", "-b", bundle, id, env=environment())
+            self.runjail.ok("start", id, env=environment())
+            self.runjail.ok("delete", "--force", id)
+
     def calm(self) -> None:
         """Let the spies end."""
         (self.bundle.rootfs / "stop").touch()
@@ -156,10 +170,7 @@ def test_exec_with_a_terminal_shows_nothing(watched: Watched) -> None:
 
 def test_hooks_inside_show_nothing(watched: Watched) -> None:
     """A startContainer hook is brought in as `exec` brings in a process."""
-    watched.bundle.config["hooks"] = {"startContainer": [{"path": "/bin/true"}] * 20}
-    watched.runjail.ok("create", "-b", watched.bundle.write("/bin/sleep", "600"), "c", env=environment())
-    watched.watch()
-    watched.runjail.ok("start", "c", env=environment())
+    watched.start_with_hooks(20)
 
     assert watched.found() == []
     assert watched.seen >= 1
@@ -170,10 +181,7 @@ def test_another_container_of_the_pod_shows_nothing(watched: Watched, make_bundl
     watched.start()
     watched.watch()
     bundle = watched.pod(make_bundle("second"))
-    for number in range(EXECS // 5):
-        watched.runjail.ok("create", "-b", bundle, f"pod{number}", env=environment())
-        watched.runjail.ok("start", f"pod{number}", env=environment())
-        watched.runjail.ok("delete", "--force", f"pod{number}")
+    watched.lives_beside(bundle, EXECS // 5)
 
     assert watched.found() == []
     assert watched.seen >= EXECS / 5

@@ -7,6 +7,7 @@ control is in the same test: the registry itself was told the secret.
 import json
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -88,19 +89,24 @@ TWO_READINGS = [
 ]
 
 
+@contextmanager
+def refused(fake: Fake, trap: Trap, why: str) -> Iterator[None]:
+    """Expect an error; whoever was meant has seen the password, and the other registry nothing at all."""
+    with pytest.raises(ImageError, match=why):
+        yield
+    assert trap.told == []
+    assert ALICE.basic in fake.server.sent("Authorization")
+
+
 @pytest.mark.parametrize("location", TWO_READINGS)
 def test_redirect_that_parsers_read_differently(fake: Fake, trap: Trap, client_of: Make, location: str) -> None:
     fake.faults.append(demand_basic)
     blob = fake.add(CONTENT)
     named = location.format(trap=trap.host, own=fake.host)
     fake.fault("GET", "/blobs/", lambda request: request.reply(307, Location=named))
-    client = client_of(fake.host, ALICE)
 
-    with pytest.raises(ImageError) as caught:
-        client.blob(blob)
-    assert trap.told == []
-    assert re.search("redirected to .*, refused", str(caught.value))
-    assert ALICE.basic in fake.server.sent("Authorization")
+    with refused(fake, trap, "redirected to .*, refused"):
+        client_of(fake.host, ALICE).blob(blob)
 
 
 @pytest.mark.parametrize("location", TWO_READINGS)
@@ -108,13 +114,9 @@ def test_upload_that_parsers_read_differently(fake: Fake, trap: Trap, client_of:
     fake.faults.append(demand_basic)
     named = location.format(trap=trap.host, own=fake.host)
     fake.fault("POST", "/uploads/", *[lambda request: request.reply(202, Location=named)] * 9)
-    client = client_of(fake.host, ALICE)
 
-    with pytest.raises(ImageError) as caught:
-        put(client.sink(), described(CONTENT), CONTENT)
-    assert trap.told == []
-    assert re.search("an upload without a location that can be used", str(caught.value))
-    assert ALICE.basic in fake.server.sent("Authorization")
+    with refused(fake, trap, "an upload without a location that can be used"):
+        put(client_of(fake.host, ALICE).sink(), described(CONTENT), CONTENT)
 
 
 @pytest.mark.parametrize("location", TWO_READINGS)
@@ -122,13 +124,9 @@ def test_next_page_that_parsers_read_differently(fake: Fake, trap: Trap, client_
     fake.faults.append(demand_basic)
     link = f'<{location.format(trap=trap.host, own=fake.host)}>; rel="next"'
     fake.fault("GET", "/tags/list", lambda request: request.reply(200, b'{"tags": ["a"]}', Link=link))
-    client = client_of(fake.host, ALICE)
 
-    with pytest.raises(ImageError) as caught:
-        client.registry.tags("library/web")
-    assert trap.told == []
-    assert re.search("next page", str(caught.value))
-    assert ALICE.basic in fake.server.sent("Authorization")
+    with refused(fake, trap, "next page"):
+        client_of(fake.host, ALICE).registry.tags("library/web")
 
 
 def test_realm_that_parsers_read_differently(fake: Fake, trap: Trap, client_of: Make, far_away: None) -> None:

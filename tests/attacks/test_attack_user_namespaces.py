@@ -58,10 +58,7 @@ def test_exec_shows_nothing(watched: Watched) -> None:
 
 def test_a_created_container_and_its_hooks_show_nothing(watched: Watched) -> None:
     """Its parked init, which knows the caller's environment until it is confined, and what `start` brings in."""
-    watched.bundle.config["hooks"] = {"startContainer": [{"path": "/bin/true"}] * 10}
-    watched.runjail.ok("create", "-b", watched.bundle.write("/bin/sleep", "600"), "c", env=environment())
-    watched.watch()
-    watched.runjail.ok("start", "c", env=environment())
+    watched.start_with_hooks(10)
 
     assert watched.found() == []
     assert watched.seen >= 1
@@ -76,10 +73,7 @@ def test_another_container_of_the_pod_shows_nothing(
     second = bundle_of(place / "second", machine_rootfs, leftovers)
     second.config["linux"]["namespaces"][-1]["path"] = f"/proc/{watched.runjail.state('c')['pid']}/ns/user"
     bundle = watched.pod(second)
-    for number in range(EXECS // 10):
-        watched.runjail.ok("create", "-b", bundle, f"pod{number}", env=environment())
-        watched.runjail.ok("start", f"pod{number}", env=environment())
-        watched.runjail.ok("delete", "--force", f"pod{number}")
+    watched.lives_beside(bundle, EXECS // 10)
 
     assert watched.found() == []
     assert watched.seen >= EXECS / 10

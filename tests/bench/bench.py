@@ -15,14 +15,14 @@ import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from typing import Any
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, TOP)
 
-from tests.support.leftovers import Leftovers  # noqa: E402  # this program may be started from anywhere
+from tests.bench.workplace import workplace  # noqa: E402  # this program may be started from anywhere
+from tests.support.leftovers import Leftovers  # noqa: E402
 from tests.support.machine_root import make_root, missing  # noqa: E402
 
 FREEBSD = sys.platform.startswith("freebsd")
@@ -244,11 +244,6 @@ def judge(goal: str, ratio: float) -> None:
     print(f"{verdict}: {what} takes {ratio:.2f} times as long as runc's; the goal is at most {GOALS[goal]}")
 
 
-def load() -> str:
-    """Return the load average: times of a busy machine mean little, their ratios a bit more."""
-    return " ".join(f"{number:.2f}" for number in os.getloadavg())
-
-
 def main() -> int:
     """Measure and print; 1 only when nothing could be measured."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -258,20 +253,22 @@ def main() -> int:
     if os.geteuid() or missing():
         print(f"make bench: {missing() or 'it makes containers, which takes root: run it as root'}", file=sys.stderr)
         return 1
-    directory = tempfile.mkdtemp(prefix="runjail-bench-")
-    ours = Leftovers(directory)
+    with workplace() as ours:
+        return compare(ours, options.rounds, options.crowd)
+
+
+def compare(ours: Leftovers, rounds: int, many: int) -> int:
+    """Measure the runtimes in a directory of their own and print it. Returns the exit status."""
     found = {name: shutil.which(name) for name in ("runc", "crun") if not FREEBSD}
     paths = {"runjail": RUNJAIL, **{name: path for name, path in found.items() if path}}
-    runtimes = [Runtime(name, path, directory, ours) for name, path in paths.items()]
-    before = load()
+    runtimes = [Runtime(name, path, ours.base, ours) for name, path in paths.items()]
     try:
         for runtime in runtimes:
             runtime.prepare()
         taking_part = able(runtimes)
-        measure(taking_part, options.rounds)
-        crowd(taking_part, options.crowd)
-        report(taking_part, options.crowd)
-        print(f"load average: {before} before, {load()} after; {os.cpu_count()} processors")
+        measure(taking_part, rounds)
+        crowd(taking_part, many)
+        report(taking_part, many)
         return 0
     except (Refused, subprocess.SubprocessError) as error:
         print(f"make bench: {error}", file=sys.stderr)
@@ -279,9 +276,6 @@ def main() -> int:
     finally:
         for runtime in runtimes:
             runtime.remove_everything()
-        ours.sweep()
-        ours.release_interpreter()
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -12,14 +12,14 @@ import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, TOP)
 
-from tests.support.leftovers import Leftovers  # noqa: E402  # this program may be started from anywhere
+from tests.bench.workplace import workplace  # noqa: E402  # this program may be started from anywhere
+from tests.support.leftovers import Leftovers  # noqa: E402
 from tests.support.machine_root import make_root, missing  # noqa: E402
 from tests.support.peers.commands import finish, start  # noqa: E402
 from tests.support.peers.shims import SHIM, Containerd  # noqa: E402
@@ -143,27 +143,26 @@ def main() -> int:
         why = missing() or (f"needs {', '.join(absent)}" if absent else "it makes containers, which takes root")
         print(f"bench of the shim: {why}", file=sys.stderr)
         return 1
-    directory = Path(tempfile.mkdtemp(prefix="runjail-bench-"))
-    ours = Leftovers(str(directory))
-    daemons: list[Containerd] = []
-    before = os.getloadavg()[0]
+    with workplace() as ours:
+        compare(ours, options.rounds)
+    return 0
+
+
+def compare(ours: Leftovers, rounds: int) -> None:
+    """Measure under two daemons, with a shim for each container and with one for all, and print it."""
+    directory, daemons = Path(ours.base), list[Containerd]()
     try:
         make_root(str(directory / "rootfs"))
         for name, settings in (("own", ""), ("shared", SHARED)):
             (directory / name).mkdir()
             daemons.append(Containerd(directory / name, directory / "rootfs", ours, settings=settings))
-        rows = measure(daemons[0], options.rounds)
-        measure_shared(daemons[1], options.rounds, rows)
+        rows = measure(daemons[0], rounds)
+        measure_shared(daemons[1], rounds, rows)
         report(rows)
-        print(f"load average: {before:.2f} before, {os.getloadavg()[0]:.2f} after; {os.cpu_count()} processors")
-        return 0
     finally:
         for daemon in daemons:
             daemon.remove_everything()
             daemon.end()
-        ours.sweep()
-        ours.release_interpreter()
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 if __name__ == "__main__":

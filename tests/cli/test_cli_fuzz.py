@@ -3,7 +3,6 @@
 import copy
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from runjail.cli import main
 from tests.support.container.harness import Life, tree
 from tests.support.leftovers import Leftovers
 from tests.support.program import Runjail, base_config
+from tests.support.spec.documents import places
 
 LEAVES = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=12)
@@ -33,16 +33,6 @@ NAMES = (
     "parent vnet ip4Addr enforceStatfs allow capabilities terminal consoleSize height width ociVersion "
     "cgroupsPath rootfsPropagation oomScoreAdj "
 ).split()
-
-
-def paths(document: Any, here: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Yield the way to every value of a document."""
-    yield here
-    items = (
-        document.items() if isinstance(document, dict) else enumerate(document) if isinstance(document, list) else ()
-    )
-    for key, value in items:
-        yield from paths(value, (*here, key))
 
 
 def rich() -> dict[str, Any]:
@@ -77,7 +67,7 @@ def mutated(draw: st.DrawFn) -> Any:
     """Return a rich document with one to four values replaced, removed or added."""
     document = rich()
     for _ in range(draw(st.integers(1, 4))):
-        way = draw(st.sampled_from(list(paths(document))))
+        way = draw(st.sampled_from(list(places(document))))
         if not way:
             continue
         parent = document

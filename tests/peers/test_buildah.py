@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.leftovers import Leftovers
-from tests.support.peers.commands import PATH, Caller, Tidiness, in_its_own_state, on_terminal
+from tests.support.peers.commands import PATH, Caller, Tidiness, check_terminal, in_its_own_state
 
 pytestmark = [pytest.mark.peers("buildah"), pytest.mark.linux]
 
@@ -72,11 +72,7 @@ def test_a_program_that_does_not_exist(buildah: Buildah) -> None:
 
 def test_terminal(buildah: Buildah) -> None:
     words = buildah.words("-t", "sh", "-c", 'tty; read word; echo "got $word"; exit 6')
-    done = on_terminal([*buildah.command, *words], buildah.env, typed=b"hello\n", after=b"/dev/pts/")
-
-    assert done.code == 6, done
-    assert "/dev/pts/0" in done.lines
-    assert "got hello" in done.lines
+    check_terminal([*buildah.command, *words], buildah.env, 6)
 
 
 @pytest.mark.parametrize(

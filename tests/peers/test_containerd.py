@@ -19,12 +19,14 @@ from tests.support.peers.commands import (
     Finished,
     Tidiness,
     call,
+    check_terminal,
     eventually,
     finish,
-    on_terminal,
     start,
 )
 from tests.support.peers.shims import CANNOT_RUN
+from tests.support.peers.tasks import pause_and_resume
+from tests.support.processes import end
 
 pytestmark = [pytest.mark.peers("containerd", "ctr", "containerd-shim-runc-v2"), pytest.mark.linux]
 
@@ -116,12 +118,7 @@ class Containerd:
 
     def end(self) -> None:
         """Stop containerd."""
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(15)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        end(self.process)
 
 
 @pytest.fixture(scope="module")
@@ -176,11 +173,7 @@ def test_much_output(ctr: Containerd) -> None:
 
 def test_terminal(ctr: Containerd) -> None:
     words = ctr.run_words("web", "sh", "-c", 'tty; read word; echo "got $word"; exit 4', options=("--rm", "-t"))
-    done = on_terminal(ctr.words(*words), ctr.env, typed=b"hello\n", after=b"/dev/pts/")
-
-    assert done.code == 4, done
-    assert done.lines[0] == "/dev/pts/0"
-    assert "got hello" in done.lines
+    check_terminal(ctr.words(*words), ctr.env, 4)
 
 
 @pytest.mark.parametrize(("program", "reason"), CANNOT_RUN)
@@ -272,11 +265,7 @@ def test_exec(ctr: Containerd) -> None:
 def test_exec_on_a_terminal(ctr: Containerd) -> None:
     ctr.detached("web", "sleep", "600")
     words = ctr.exec_words("web", "sh", "-c", 'tty; read word; echo "got $word"; exit 5', options=("-t",))
-    done = on_terminal(ctr.words(*words), ctr.env, typed=b"hello\n", after=b"/dev/pts/")
-
-    assert done.code == 5, done
-    assert done.lines[0] == "/dev/pts/0"
-    assert "got hello" in done.lines
+    check_terminal(ctr.words(*words), ctr.env, 5)
 
 
 def test_exec_in_the_background(ctr: Containerd) -> None:
@@ -293,18 +282,7 @@ def test_exec_in_the_background(ctr: Containerd) -> None:
 
 
 def test_pause(ctr: Containerd) -> None:
-    ctr.detached("web", "sh", "-c", "while :; do echo x >>/tmp/count; sleep 0.02; done")
-    count = ctr.rootfs / "tmp" / "count"
-    eventually(count.exists, "it counts")
-    ctr.ok("task", "pause", "web")
-    before = count.stat().st_size
-
-    assert ctr.tasks()["web"][1] == "PAUSED"
-    assert count.stat().st_size == before
-    ctr.ok("task", "resume", "web")
-    eventually(lambda: count.stat().st_size > before, "it counts again")
-    assert ctr.tasks()["web"][1] == "RUNNING"
-    count.unlink()
+    pause_and_resume(ctr)
 
 
 @pytest.mark.needs("cgroups")

@@ -9,8 +9,18 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.support.peers.commands import RUNJAIL, call, eventually, finish, on_terminal, processes_naming, start
+from tests.support.peers.commands import (
+    RUNJAIL,
+    call,
+    check_terminal,
+    eventually,
+    finish,
+    on_terminal,
+    processes_naming,
+    start,
+)
 from tests.support.peers.shims import CANNOT_RUN, RUNTIME, SHIM, Containerd
+from tests.support.peers.tasks import pause_and_resume
 
 FIFO_BYTES = 65536  # pipe(7)
 pytestmark = [pytest.mark.peers("containerd", "ctr"), pytest.mark.linux]
@@ -71,11 +81,7 @@ def test_much_output_to_a_slow_reader(ctr: Containerd) -> None:
 def test_terminal(ctr: Containerd) -> None:
     script = 'tty; until test "$(stty size)" = "33 101"; do sleep 0.02; done; read word; echo "got $word"; exit 4'
     words = [*ctr.command, *ctr.words("--rm -t web", "sh", "-c", script)]
-    done = on_terminal(words, ctr.env, typed=b"hello\n", after=b"/dev/pts/", size=(33, 101))
-
-    assert done.code == 4, done
-    assert done.lines[0] == "/dev/pts/0"
-    assert "got hello" in done.lines
+    check_terminal(words, ctr.env, 4, size=(33, 101))
 
 
 def test_much_output_on_a_terminal(ctr: Containerd) -> None:
@@ -330,11 +336,7 @@ def test_exec_on_a_terminal(ctr: Containerd) -> None:
     ctr.detached("web", "sleep", "600")
     script = 'tty; until test "$(stty size)" = "33 101"; do sleep 0.02; done; read word; echo "got $word"; exit 5'
     words = ctr.exec_words("-t web", "sh", "-c", script)
-    done = on_terminal([*ctr.command, *words], ctr.env, typed=b"hello\n", after=b"/dev/pts/", size=(33, 101))
-
-    assert done.code == 5, done
-    assert done.lines[0] == "/dev/pts/0"
-    assert "got hello" in done.lines
+    check_terminal([*ctr.command, *words], ctr.env, 5, size=(33, 101))
 
 
 def test_exec_in_the_background(ctr: Containerd) -> None:
@@ -348,18 +350,7 @@ def test_exec_in_the_background(ctr: Containerd) -> None:
 
 
 def test_pause(ctr: Containerd) -> None:
-    ctr.detached("web", "sh", "-c", "while :; do echo x >>/tmp/count; sleep 0.02; done")
-    count = ctr.rootfs / "tmp" / "count"
-    eventually(count.exists, "it counts")
-    ctr.ok("task", "pause", "web")
-    before = count.stat().st_size
-
-    assert ctr.tasks()["web"][1] == "PAUSED"
-    assert count.stat().st_size == before
-    ctr.ok("task", "resume", "web")
-    eventually(lambda: count.stat().st_size > before, "it counts again")
-    assert ctr.tasks()["web"][1] == "RUNNING"
-    count.unlink()
+    pause_and_resume(ctr)
 
 
 def test_a_paused_container_is_killed(ctr: Containerd) -> None:

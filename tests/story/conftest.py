@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 
 from tests.support.image.registry_server import DockerRegistry
+from tests.support.peers.podman import bare_podman
 from tests.support.program import Runjail
 from tests.support.storage.kinds import location
 from tests.support.storage.zpool import dataset, zpool
 from tests.support.story.teller import Keys, Teller
 
-__all__ = ["dataset", "location", "zpool"]
+__all__ = ["bare_podman", "dataset", "location", "zpool"]
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.peers.podman import BARE, bare_podman
+from tests.support.peers.podman import BARE
 from tests.support.story.teller import Teller
 
 pytestmark = [pytest.mark.needs("root"), pytest.mark.parametrize("location", ["dir"], indirect=True)]
@@ -103,10 +103,10 @@ OUT += [("/way/b", "to"), ("/d/link", "to/end"), ("/none", "to"), ("/d/a/", "to"
 @pytest.mark.linux
 @pytest.mark.needs("podman", "runc", "conmon")
 def test_podman_copies_to_the_same_places(
-    teller: Teller, web: str, machine_rootfs: Path, tmp_path: Path, request: pytest.FixtureRequest
+    teller: Teller, web: str, machine_rootfs: Path, tmp_path: Path, bare_podman: tuple[list[str], dict[str, str]]
 ) -> None:
     """Whether it works, and what is there afterwards."""
-    podman, env = bare_podman(tmp_path, request)
+    podman, env = bare_podman
     shutil.copytree(machine_rootfs, tmp_path / "rootfs", symlinks=True)
     (tmp_path / "rootfs" / "m").mkdir()
     thin = [*BARE, "--name=web", "--rootfs", f"{tmp_path}/rootfs"]

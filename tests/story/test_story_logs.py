@@ -10,7 +10,7 @@ import pytest
 
 from runjail.container.output_log import entries
 from tests.support.peers.commands import eventually, finish, start
-from tests.support.peers.podman import BARE, bare_podman
+from tests.support.peers.podman import BARE
 from tests.support.story.teller import Teller
 
 pytestmark = [pytest.mark.needs("root"), pytest.mark.parametrize("location", ["dir"], indirect=True)]
@@ -181,10 +181,10 @@ def test_top_and_stats(teller: Teller, hello: str) -> None:
 @pytest.mark.linux
 @pytest.mark.needs("podman", "runc", "conmon")
 def test_conmon_keeps_the_same_lines(
-    teller: Teller, hello: str, machine_rootfs: Path, tmp_path: Path, request: pytest.FixtureRequest
+    teller: Teller, hello: str, machine_rootfs: Path, tmp_path: Path, bare_podman: tuple[list[str], dict[str, str]]
 ) -> None:
     """But for the times, and the order of what came at the same time."""
-    podman, env = bare_podman(tmp_path, request)
+    podman, env = bare_podman
     thin = [*BARE, "--log-driver=k8s-file"]
     words = ["run", "-d", "--name=web", *thin, f"--log-opt=path={tmp_path}/theirs", "--rootfs", str(machine_rootfs)]
     assert finish(start([*podman, *words, "/bin/sh", "-c", SCRIPT], env)).code == 0

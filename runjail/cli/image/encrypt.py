@@ -75,7 +75,7 @@ def _changed(images: ImageSession, top: Descriptor, recipients: Parameters | Non
     with images.progress() as progress:
         keys = encrypt.CryptoConfig(images.keys(), recipients or {}, images.providers(), progress, added)
         do = encrypt.decrypt if recipients is None else encrypt.encrypt
-        return do(images.content, top, keys, images.layers(), _chosen(images))
+        return do(images.content, top, keys, encrypt.Selection(images.layers(), _chosen(images)))
 
 
 def _chosen(images: ImageSession) -> Chosen | None:

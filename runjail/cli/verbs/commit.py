@@ -55,7 +55,7 @@ def run(args: Args, context: Context) -> int:
         if recipients:
             with images.progress() as progress:
                 how = encrypt.CryptoConfig(images.keys(), recipients, images.providers(), progress, added)
-                made = encrypt.encrypt(images.content, made, how, _layers(image))
+                made = encrypt.encrypt(images.content, made, how, encrypt.Selection(_layers(image)))
         images.content.tag(name, made)
     return images.report(name, made)
 

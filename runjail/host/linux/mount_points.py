@@ -60,17 +60,14 @@ class Points:
 
 def take_back(_change: object, note: Note) -> None:
     """Remove a mount point that was made, unless somebody else uses the root now: then that one's notes have it too."""
-    try:
-        root = rootfs.open_root(note["root"])
-    except OSError:  # the root directory itself is gone
-        return
-    try:
+
+    def remove(root: int) -> None:
         if note.get("found") and not _marked(root, note["path"].rstrip("/")):  # the image's own, on the way to ours
             return
         if locks.lock_within(root, LOCK_SECONDS) and not _lived_in(root, os.path.realpath(note["root"])):
             rootfs.remove_made(root, note["path"])
-    finally:
-        os.close(root)
+
+    rootfs.with_root(note["root"], remove)
 
 
 def _lived_in(root: int, path: str) -> bool:

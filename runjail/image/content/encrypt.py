@@ -7,6 +7,7 @@ Everything else in it stays, unknown members included.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from runjail import log
 from runjail.errors import ImageError, ImageNotFound
@@ -41,43 +42,43 @@ class CryptoConfig:
         self.added = set() if added is None else added
 
 
-def encrypt(
-    content: ContentStore,
-    top: Descriptor,
-    keys: CryptoConfig,
-    layers: Sequence[int] = (),
-    chosen: Chosen | None = None,
-) -> Descriptor:
-    """Encrypt layers, and add recipients to those that are encrypted already. Returns what replaces `top`.
+@dataclass(frozen=True)
+class Selection:
+    """Which layers of an image are changed.
 
     layers: numbers from 0, the lowest, or from -1, the highest; () for all. chosen: which manifests of an index, None
-    for all. The caller holds the content's lease. Raises ImageError, Unauthorized.
+    for all.
     """
-    return _Change(content, keys.added, lambda layer, _diff_id: _encrypted(content, layer, keys), layers, chosen)(top)
+
+    layers: Sequence[int] = ()
+    chosen: Chosen | None = None
 
 
-def decrypt(
-    content: ContentStore,
-    top: Descriptor,
-    keys: CryptoConfig,
-    layers: Sequence[int] = (),
-    chosen: Chosen | None = None,
-) -> Descriptor:
+EVERYTHING = Selection()
+
+
+def encrypt(content: ContentStore, top: Descriptor, keys: CryptoConfig, which: Selection = EVERYTHING) -> Descriptor:
+    """Encrypt layers, and add recipients to those that are encrypted already. Returns what replaces `top`.
+
+    The caller holds the content's lease. Raises ImageError, Unauthorized.
+    """
+    return _Change(content, keys.added, lambda layer, _diff_id: _encrypted(content, layer, keys), which)(top)
+
+
+def decrypt(content: ContentStore, top: Descriptor, keys: CryptoConfig, which: Selection = EVERYTHING) -> Descriptor:
     """Decrypt layers. As `encrypt`; an image without encrypted layers is returned as it is."""
 
     def edit(layer: Descriptor, diff_id: str) -> Descriptor:
         return _decrypted(content, layer, diff_id, keys)
 
-    return _Change(content, keys.added, edit, layers, chosen)(top)
+    return _Change(content, keys.added, edit, which)(top)
 
 
 class _Change:
     """A change of layers, and what follows from it in documents. Call it with what is to be changed."""
 
-    def __init__(
-        self, content: ContentStore, added: set[str], edit: Edit, layers: Sequence[int], chosen: Chosen | None
-    ) -> None:
-        self.content, self.added, self.edit, self.layers, self.chosen = content, added, edit, layers, chosen
+    def __init__(self, content: ContentStore, added: set[str], edit: Edit, which: Selection) -> None:
+        self.content, self.added, self.edit, self.layers, self.chosen = content, added, edit, which.layers, which.chosen
 
     def __call__(self, top: Descriptor) -> Descriptor:
         document = model.parse_manifest(self.content.read(top), top.media_type, f"manifest {top.digest}")

@@ -17,6 +17,7 @@ from runjail.spec.model import Process, Rlimit, User
 from runjail.steps import Plan
 from tests.support.host.fake_libc import Refusal
 from tests.support.host.machine import Machine
+from tests.support.processes import report
 
 
 def in_child(work: Callable[[], object]) -> str:
@@ -25,12 +26,7 @@ def in_child(work: Callable[[], object]) -> str:
     pid = os.fork()
     if not pid:
         os.dup2(writing, 0)  # confine closes what it was not told to keep
-        try:
-            said = f"{work()}"
-        except BaseException as error:
-            said = f"{type(error).__name__}: {error}"
-        os.write(0, said.encode())
-        os._exit(0)
+        report(0, work)
     os.close(writing)
     os.waitpid(pid, 0)
     with os.fdopen(reading) as file:

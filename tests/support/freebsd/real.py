@@ -14,6 +14,7 @@ from runjail.host.base import HostState
 from runjail.plan.plan import make_plan
 from runjail.spec.parse import parse
 from runjail.steps import CreateJail, Step
+from tests.support.processes import report
 
 if sys.platform.startswith("freebsd"):
     from runjail.host.freebsd import libc
@@ -76,14 +77,8 @@ class Real:
         reading, writing = os.pipe()
         pid = self.host.fork_joining(self.host_state)
         if not pid:
-            try:
-                os.dup2(writing, 2)
-                self.host.enter(self.host_state, keep or [])
-                said = f"{work()}"
-            except BaseException as error:
-                said = f"{type(error).__name__}: {error}"
-            os.write(2, said.encode())
-            os._exit(0)
+            os.dup2(writing, 2)
+            report(2, lambda: (self.host.enter(self.host_state, keep or []), work())[1])
         os.close(writing)
         return pid, reading
 

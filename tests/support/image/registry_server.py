@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import ssl
 import subprocess
 import threading
@@ -19,6 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from runjail.image import media_types
 from runjail.image.model import Descriptor
+from tests.support.processes import end
 
 USER, PASSWORD = "alice", "wonderland"
 HTPASSWD = f"{USER}:$2b$04$abcdefghijklmnopqrstuujZkTwHUiJ9XdZPwKfcfDo7dMp5DjlTu\n"  # bcrypt of PASSWORD
@@ -84,12 +84,7 @@ class DockerRegistry:
         return [(method, path, int(status)) for method, path, status in found]
 
     def stop(self) -> None:
-        self._process.send_signal(signal.SIGTERM)
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        end(self._process)
 
 
 def htpasswd(directory: Path) -> dict[str, Any]:

@@ -96,6 +96,20 @@ def on_terminal(
     return Finished(command, code, shown, b"")
 
 
+def check_terminal(
+    command: list[str],
+    env: dict[str, str],
+    code: int,
+    after: bytes = b"/dev/pts/",
+    size: tuple[int, int] = (24, 80),
+) -> None:
+    """Run a program that names its terminal, waits for its size, reads a word, repeats it, and ends with `code`."""
+    done = on_terminal(command, env, typed=b"hello\n", after=after, size=size)
+    assert done.code == code, done
+    assert "/dev/pts/0" in done.lines  # of the container's own devpts
+    assert "got hello" in done.lines
+
+
 def _converse(master: int, typed: bytes, after: bytes, seconds: float) -> bytes:
     shown, end = b"", time.monotonic() + seconds
     while True:

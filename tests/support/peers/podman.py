@@ -3,8 +3,8 @@
 import json
 import os
 import shlex
-import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -83,13 +83,13 @@ class Podman(Caller):
         return found
 
 
-def bare_podman(directory: Path, request: pytest.FixtureRequest) -> tuple[list[str], dict[str, str]]:
-    """Return the command of a podman with runc and everything of its own, and the environment it takes."""
-    run = tempfile.mkdtemp(prefix="podman-", dir="/tmp")  # podman takes at most 50 characters
-    request.addfinalizer(lambda: shutil.rmtree(run))
-    settings = directory / "containers.conf"
+@pytest.fixture
+def bare_podman(tmp_path: Path) -> Iterator[tuple[list[str], dict[str, str]]]:
+    """The command of a podman with runc and everything of its own, and the environment it takes."""
+    settings = tmp_path / "containers.conf"
     settings.write_text('[containers]\ndefault_ulimits=[]\n[engine]\nlock_type="file"\n')
     env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "CONTAINERS_CONF": str(settings)}
-    podman = ["podman", f"--root={directory}/s", f"--runroot={run}", f"--tmpdir={directory}/t", "--storage-driver=vfs"]
-    podman += ["--cgroup-manager=cgroupfs", "--events-backend=none", "--runtime=runc"]
-    return podman, env
+    with tempfile.TemporaryDirectory(prefix="podman-", dir="/tmp") as run:  # podman takes at most 50 characters
+        podman = ["podman", f"--root={tmp_path}/s", f"--runroot={run}", f"--tmpdir={tmp_path}/t"]
+        podman += ["--storage-driver=vfs", "--cgroup-manager=cgroupfs", "--events-backend=none", "--runtime=runc"]
+        yield podman, env

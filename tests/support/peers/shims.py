@@ -12,6 +12,7 @@ from typing import Any
 
 from tests.support.leftovers import Leftovers
 from tests.support.peers.commands import PATH, RUNJAIL, Caller, Finished, eventually
+from tests.support.processes import end
 
 RUNTIME = "io.containerd.runjail.v1"
 SHIM = RUNJAIL.parent / "containerd-shim-runjail-v1"
@@ -90,12 +91,7 @@ class Containerd(Caller):
 
     def end(self, number: int = signal.SIGTERM) -> None:
         """Stop containerd, or kill it."""
-        self.process.send_signal(number)
-        try:
-            self.process.wait(15)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        end(self.process, number)
 
     def words(self, options: str, *command: str) -> list[str]:
         """Return the words of `ctr run`; options end with the container's id."""

@@ -1,0 +1,28 @@
+"""Where the programs of `make bench` work, and what they tell of the machine."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.support.leftovers import Leftovers
+
+
+@contextmanager
+def workplace() -> Iterator[Leftovers]:
+    """Make a directory, `base`, whose containers are swept away with it, and print the load before and after."""
+    ours = Leftovers(tempfile.mkdtemp(prefix="runjail-bench-"))
+    before = load()
+    try:
+        yield ours
+        print(f"load average: {before} before, {load()} after; {os.cpu_count()} processors")
+    finally:
+        ours.sweep()
+        ours.release_interpreter()
+        shutil.rmtree(ours.base, ignore_errors=True)
+
+
+def load() -> str:
+    """Return the load average: times of a busy machine mean little, their ratios a bit more."""
+    return " ".join(f"{number:.2f}" for number in os.getloadavg())
