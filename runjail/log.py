@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 
-MAX_SAID = 8000  # bytes of an error on stderr; callers read 8 KiB of it, once
+MAX_ERROR = 8000  # bytes of an error on stderr; callers read 8 KiB of it, once
 APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -53,7 +53,7 @@ def debug(message: str) -> None:
 
 
 def info(message: str) -> None:
-    """Log what is ignored on purpose."""
+    """Log what is ignored on purpose, such as a field without a meaning on this system."""
     _write("info", message)
 
 
@@ -67,7 +67,7 @@ def error(message: str, hint: str | None = None) -> None:
     message = _one_line(message)
     text = f"runjail: {message}\n" + (f"hint: {_one_line(hint)}\n" if hint else "")
     data = text.encode("utf-8", "replace")
-    _put(2, data if len(data) <= MAX_SAID else data[:MAX_SAID] + b"\n")
+    _put(2, data if len(data) <= MAX_ERROR else data[:MAX_ERROR] + b"\n")
     record(message)
 
 

@@ -83,7 +83,7 @@ def fork() -> int:
             handle(_signal.SIG_DFL)
         _signal.pthread_sigmask(_signal.SIG_SETMASK, before)  # raises what came meanwhile
     except BaseException:
-        if pid > 0:  # nobody will know of it
+        if pid > 0:  # no caller ever gets its pid: it would go on unseen
             os.kill(pid, _signal.SIGKILL)
             os.waitpid(pid, 0)
         raise

@@ -1,6 +1,6 @@
 """Numbers, sizes and durations in texts: read within bounds, and sizes written for people.
 
-What reads returns None for a text that is none, so that each caller says which text of whom that was.
+Readers return None for a text that has not the form, so that the caller's error can name the option or file it is from.
 """
 
 from __future__ import annotations

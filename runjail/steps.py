@@ -1,4 +1,4 @@
-"""The steps of a plan: plain data, made by `jail`, performed by `host`, undone from notes on disk.
+"""The steps of a plan: plain data, made by `plan`, performed by `host`, undone from notes on disk.
 
 A host writes a note (a dict that JSON can hold, with the key `undo` naming what to take back) *before* it changes
 anything, and may write a second one with facts it only learns afterwards. `delete` and every failure replay the

@@ -156,7 +156,7 @@ def _positional(name: str, positionals: Sequence[str]) -> str | None:
 
 
 def _value(option: Option) -> str | None:
-    """Return what may stand as an option's value, as `_positional`; None for what nobody can guess."""
+    """Return what may stand as an option's value, as `_positional`; None for free text."""
     if option.name == "image":
         return f"$({IMAGES})"
     if option.kind.startswith(FILES):
@@ -244,7 +244,7 @@ def fish() -> str:
 
 
 def _fish_value(option: Option) -> str:
-    """Return how fish hears of an option's value: any, files, or these words."""
+    """Return fish's words for an option's value: any, files, or one of these."""
     words = _value(option)
     if not option.kind:
         return ""
@@ -258,5 +258,5 @@ def _in_fish(words: str) -> str:
 
 def _fish_line(command: str, what: str, about: str) -> str:
     text = about.replace("'", "").replace("{stores}", forms())
-    told = f" -d '{text}'" if text else ""
-    return f"complete -c runjail -n '__runjail_command {command}' {what}{told}"
+    description = f" -d '{text}'" if text else ""
+    return f"complete -c runjail -n '__runjail_command {command}' {what}{description}"

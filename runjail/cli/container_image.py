@@ -30,7 +30,7 @@ class ContainerImage:
 
     @property
     def annotations(self) -> dict[str, str]:
-        """Of config.json: which image it was."""
+        """Annotations of config.json, which name the image."""
         found: dict[str, str] = self.document.get("annotations") or {}
         return found
 

@@ -81,8 +81,8 @@ class Context:
         from runjail.nri.invoke import configured
 
         target = self._target(host)
-        ours = os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(sys.argv[0]))), "libexec/runjail/nri")
-        programs = (*target.nri_bins, ours)
+        own = os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(sys.argv[0]))), "libexec/runjail/nri")
+        programs = (*target.nri_bins, own)
         chain = configured(target.nri_dirs, programs, settings, self.nri_bin)
         return chain if chain.plugins else None
 

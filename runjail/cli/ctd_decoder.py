@@ -182,13 +182,13 @@ def _payload(store: str) -> tuple[Parameters, Descriptor] | None:
         raise ImageError("read payload: " + ("bad file descriptor" if closed else error.why)) from None
     os.close(PAYLOAD_DESCRIPTOR)
     try:
-        said = protobuf.decode(ANY, data)
+        wrapped = protobuf.decode(ANY, data)
     except ValueError as error:
         raise Corrupt(f"could not proto.Unmarshal() decrypt data: {error}") from None
     with _error_context("could not UnmarshalAny() the decrypt data"):
-        if said["type_url"] != PAYLOAD:
-            raise Corrupt(f"type with url {said['type_url'][:80]!r}: not found")
-        document = model.parse_document(said["value"], "payload")
+        if wrapped["type_url"] != PAYLOAD:
+            raise Corrupt(f"type with url {wrapped['type_url'][:80]!r}: not found")
+        document = model.parse_document(wrapped["value"], "payload")
         config = model.get(document, "DecryptConfig")
         parameters = model.get(config, "Parameters") if isinstance(config, dict) else None
         return _parameters(parameters or {}), model.parse_descriptor(model.get(document, "Descriptor"), "Descriptor")

@@ -161,9 +161,9 @@ def _call(verb: str, module: Any, parsed: Args, rest: list[str], exposed: str) -
     return code
 
 
-def _close_leaked(first: int, said: list[str]) -> None:
+def _close_leaked(first: int, words: list[str]) -> None:
     """Close whatever leaked into us (see host.base.close_others), but not what the command line names."""
-    for kept in sorted({number for number in map(_named_descriptor, said) if number >= first}):
+    for kept in sorted({number for number in map(_named_descriptor, words) if number >= first}):
         os.closerange(first, kept)
         first = kept + 1
         try:

@@ -33,7 +33,7 @@ def _row(name: str, use: str, port: str, debian: str, wheel: str, os: str) -> tu
         return (f"module {name}", False, f"missing: {use}", _remedy(port, debian, wheel, os))
     try:
         found = metadata.version(wheel)
-    except metadata.PackageNotFoundError:  # a copy without its papers works as well
+    except metadata.PackageNotFoundError:  # a copy without its metadata works as well
         return (f"module {name}", True, use, "")
     if name in OLDEST and _parts(found) < _parts(OLDEST[name]):
         older = f"{found} is too old, {OLDEST[name]} is needed: {use}"

@@ -204,7 +204,7 @@ class Container:
         """Open the notes for a process that will not be able to: it is about to enter a user namespace."""
         self._notes = self._open_notes()
 
-    def renote(self, notes: list[Note]) -> None:
+    def replace_notes(self, notes: list[Note]) -> None:
         """Replace all notes by these."""
         self.write(NOTES_FILE, b"".join(map(_line, notes)))
 
@@ -327,12 +327,12 @@ class _Unlocked:
 
 
 def no_plugins() -> PluginChain | None:
-    """Say that no NRI plugins are configured."""
+    """Stand in where no NRI plugins are configured."""
     return None
 
 
 def no_allowed_params() -> tuple[str, Sequence[str]]:
-    """Say that there are no settings."""
+    """Stand in where no runjail.toml is read: no path, and nothing is allowed beyond the specification."""
     return "runjail.toml", ()
 
 

@@ -64,7 +64,7 @@ def create(
     config.json where the caller has read it already. prepare: is called once the container has its directory, before
     anything else is made.
     """
-    container = runtime.container(request.id)  # an id that cannot be is the first thing to say
+    container = runtime.container(request.id)  # first: whatever else is wrong, an invalid id is the error to report
     raw = read(f"{request.bundle}/config.json") if document is None else document
     spec, plan = _plan(request, raw, container, terminal)
     if request.console_socket:
@@ -213,7 +213,7 @@ def _fork_init(
     process, inner = spec.process, spec.hooks.create_container
     assert process, "_check has seen to it"
     if any(namespace.type == "user" for namespace in spec.linux.namespaces or ()):
-        _provide(container, inner)
+        _prepare_for_namespace(container, inner)
     signals.hold()
     joined = Joining(container.host.fork_init(host_state, plan, process), parent, container, "creating")
     host_state.pid = joined.pid
@@ -223,20 +223,20 @@ def _fork_init(
         init.run(init.InitConfig(container, plan, process, inner, child, gate, terminal, preserve, listen))
     child.close()
     gate.close()
-    _know(container)
+    _record_init(container)
     signals.release()
     return joined
 
 
-def _provide(container: Container, inner: tuple[Hook, ...]) -> None:
+def _prepare_for_namespace(container: Container, inner: tuple[Hook, ...]) -> None:
     """Open and load what init cannot reach in a user namespace: the state directory, and perhaps Python's modules."""
     container.keep_notes()
     if inner:
         from runjail.container import hooks  # noqa: F401
 
 
-def _know(container: Container) -> None:
-    """Write down which process init is."""
+def _record_init(container: Container) -> None:
+    """Record init's pid and start time, with the note that lets `delete` kill it without the facts."""
     host_state = container.host_state
     host_state.started = container.host.start_time(host_state.pid)
     container.note(
@@ -284,7 +284,7 @@ def _change_init(container: Container, pid: int) -> None:
     """Init has appeared in a pid namespace of others: it is another process from now on."""
     container.host_state.pid = pid
     container.host.record_namespaces(container.host_state)
-    _know(container)
+    _record_init(container)
 
 
 def _change_unlocked(container: Container, pid: int) -> None:

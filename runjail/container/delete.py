@@ -31,7 +31,7 @@ def delete(container_id: str, force: bool, runtime: Runtime) -> str:
 
 
 def delete_made(container: Container, force: bool) -> str:
-    """Do as delete does; of a container that the caller has locked before, no other that has its id by now."""
+    """Delete the very container that the caller holds: one that was made under its id since is left alone."""
     if force:
         _make_way(container)
     try:
@@ -98,7 +98,7 @@ def _load(container: Container, force: bool) -> None:
 
 
 def _compare(container: Container) -> None:
-    """See that facts and notes name the same init: what is damaged may still be well-formed. Raises HostError."""
+    """Raise HostError unless facts and notes name the same init: damaged facts can still be well-formed JSON."""
     host_state, boot_id = container.host_state, container.state.boot_id
     inits = [note for note in container.notes() if note["undo"] == "init"]
     for note in inits[-1:]:  # one that appeared among the processes of others is another process than at first
@@ -120,7 +120,7 @@ def _recover(container: Container) -> None:
 
 
 def roll_back(container: Container, error: BaseException) -> None:
-    """Undo all of a container because of `error`. Raises LeftBehind, with both causes, when something stays."""
+    """Undo all of a container because of `error`. Raises CleanupError, with both causes, when something stays."""
     signals.hold()
     try:
         container.unlock()
@@ -136,9 +136,9 @@ def roll_back(container: Container, error: BaseException) -> None:
 def destroy(container: Container) -> None:
     """Kill, undo, tell NRI plugins, run the poststop hooks, remove. The caller holds the lock.
 
-    Raises LeftBehind naming what stayed; the state directory stays with it, for another try.
+    Raises CleanupError naming what stayed; the state directory stays with it, for another try.
     """
-    signals.hold()  # it can be done again, but why not finish
+    signals.hold()  # an interrupted delete can be repeated, but half of it would stay until somebody does
     kill_everything(container)
     try:
         failures = _detach(container)
@@ -183,7 +183,7 @@ def _undo(container: Container, failures: list[str]) -> None:
     if not failures:
         return
     try:
-        container.renote(left[::-1])
+        container.replace_notes(left[::-1])
     except OSError as error:  # a full disk: then all of it is tried again
         log.debug(f"container {container.id}: {reason(error)}")
     raise CleanupError("; ".join(dict.fromkeys(failures)), "runjail delete --force tries again")

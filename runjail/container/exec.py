@@ -29,7 +29,7 @@ REFUSALS = {
     "stopped": "cannot exec in a stopped container",
 }
 # What a process has from config.json where it does not say otherwise, as with runc; some of it is of the linux section
-MORE = (
+INHERITED = (
     *(b"apparmorProfile", b"selinuxLabel", b"scheduler", b"ioPriority", b"execCPUAffinity"),
     *(b"personality", b"memoryPolicy"),
 )
@@ -109,7 +109,7 @@ def exec_in_place(request: Request, runtime: Runtime) -> NoReturn:
     master, slave = container.host.open_console(request.process, container.host_state) if terminal else (-1, -1)
     if terminal:
         console.send(terminal, master)
-    _schedule(request.process, container, os.getpid())  # inside nobody may
+    _schedule(request.process, container, os.getpid())  # before we enter: a process inside may not raise its priority
     env = _enter(request, container, [], slave)
     path = program.find(request.process)
     program.lead(slave >= 0)
@@ -132,7 +132,7 @@ def _find(request: Request, runtime: Runtime) -> Container:
 def _complete(process: Process, container: Container) -> Process:
     """Give a process the container's own capabilities, oomScoreAdj, labels and scheduling where it names none."""
     named = process.capabilities is not None and process.oom_score_adj is not None
-    if named and not _has_more(container.config()):
+    if named and not _may_inherit(container.config()):
         return process
     own = container.process()
     return process.replace(
@@ -148,9 +148,9 @@ def _complete(process: Process, container: Container) -> Process:
     )
 
 
-def _has_more(config: bytes) -> bool:
-    """Say whether a config.json may name something of MORE: most do not, and parsing it takes a millisecond."""
-    return any(b'"%s"' % name in config for name in MORE)
+def _may_inherit(config: bytes) -> bool:
+    """Say whether a config.json may name something of INHERITED: most do not, and parsing one takes a millisecond."""
+    return any(b'"%s"' % name in config for name in INHERITED)
 
 
 def _connect(request: Request, terminal: _socket.socket | None) -> _socket.socket | None:
@@ -192,7 +192,7 @@ def _schedule(process: Process, container: Container, pid: int) -> None:
 
 
 def _remove_pid_file(path: str) -> None:
-    """Remove it, even an old one: to conmon a pid file means success, whatever our exit code."""
+    """Remove a pid file, one of an earlier exec too: conmon takes its presence for success, whatever our exit code."""
     try:
         os.unlink(path)
     except OSError:  # there is none

@@ -35,7 +35,7 @@ def _handle(action: Any) -> None:
 
 
 def forward_signals(pid: int) -> None:
-    """Send on what we get, and what came while signals were held; the process decides."""
+    """Forward every signal we get, and those that came while signals were held: the program decides what they mean."""
 
     def forward(number: int, _frame: object) -> None:
         try:
@@ -128,7 +128,9 @@ class Terminal:
         while True:
             if select.select(inputs, [], [], 0.02)[0]:
                 block = console.read(0)
-                console.write_all(self._master, block or b"\x04")  # end of our input is end of theirs
+                console.write_all(
+                    self._master, block or b"\x04"
+                )  # ^D: the end of our input is the end of the program's
                 inputs = inputs if block else []
             done, status = os.waitpid(pid, os.WNOHANG)
             if done:

@@ -103,7 +103,7 @@ def appear(host: Host, link: SyncSocket) -> None:
 
 
 def _collected(pid: int) -> bool:
-    """Collect a child that has ended or will at once; a frozen one is left to whoever is parent after us."""
+    """Collect a child that has ended or is about to; a frozen one is left to our parent or init, its next parent."""
     deadline = time.monotonic() + END_SECONDS
     while not os.waitpid(pid, os.WNOHANG)[0]:
         if time.monotonic() > deadline:

@@ -24,7 +24,7 @@ from runjail.container.foreground import exit_status
 from runjail.container.output_log import STREAMS, OutputLog
 from runjail.container.state import ProcessId
 from runjail.container.status import alive
-from runjail.host.base import be_quiet, close_others
+from runjail.host.base import close_others, use_dev_null
 from runjail.record import Record
 
 TYPE_CHECKING = False
@@ -99,7 +99,7 @@ def _be_monitor(
         link.report(error)
         os._exit(1)
     try:
-        be_quiet()
+        use_dev_null()
         link.send(started=True)
         link.close()
         become(container.id, streams)
@@ -135,7 +135,7 @@ def _make(
 def _prepare(container: Container, output: Output) -> dict[str, int]:
     """Make our output what init is to inherit. Returns the other ends."""
     _note(container, output)
-    be_quiet()
+    use_dev_null()
     streams = {}
     for number, name in enumerate(STREAMS if output.path else (), 1):
         os.mkfifo(f"{container.path}/{name}", 0o600)
@@ -272,7 +272,7 @@ def _follow(container: Container, names: list[str], become: Become) -> NoReturn:
     try:
         os.setsid()
         streams = {name: container.open(name, os.O_RDONLY | os.O_NONBLOCK) for name in names}
-        be_quiet()
+        use_dev_null()
         close_others(list(streams.values()))
         become(container.id, streams)
     finally:  # what fails here is not our caller's to go on with: the lock is its own

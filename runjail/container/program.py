@@ -54,10 +54,10 @@ def settle(process: Process, make_cwd: bool) -> None:
 
 
 def take_on(process: Process, apply_credentials: Callable[[Process], None]) -> None:
-    """Set umask, go to the working directory and take on the identity with `become`: in this order, as others do.
+    """Set umask, go to the working directory and take on the identity, in the order of other runtimes.
 
-    Images rely on chdir(2) before the ids change. What root is refused, as on NFS and FUSE, the user may enter, and is
-    told otherwise.
+    Images rely on chdir(2) before the ids change. A directory that root may not enter, as on NFS and FUSE, is
+    tried again as the user; the error is then that of the second try.
     """
     if process.user.umask is not None:
         os.umask(process.user.umask)
@@ -163,7 +163,7 @@ def _home(uid: int) -> bytes:
 
 
 def reset_signals() -> None:
-    """Default actions and an empty mask: Python ignores SIGPIPE and SIGXFSZ, and our caller may ignore more."""
+    """Set default actions and an empty mask: Python ignores SIGPIPE and SIGXFSZ, and our caller may ignore more."""
     for number in range(1, _signal.NSIG):
         try:
             if _signal.getsignal(number) is not _signal.SIG_DFL:

@@ -9,7 +9,7 @@ from runjail.container.container import Container, Runtime
 from runjail.errors import ContainerExists, ContainerNotFound, HostError, reason
 
 REFUSED = (1, 13, 30)  # EPERM, EACCES, EROFS
-SECONDS = 30.0  # for who has locked a directory without facts to write some, or to remove it
+SECONDS = 30.0  # until whoever has locked a directory without facts writes some, or removes it
 POLL = 0.001
 
 

@@ -38,7 +38,7 @@ def run(
             record_exit(container, code)
         return code
     finally:
-        signals.ignore()  # whom they were sent on to is gone, and its number may be another's
+        signals.ignore()  # the process that they were forwarded to is gone, and its pid may be another's
         if not keep:
             delete_made(container, True)
 

@@ -53,7 +53,7 @@ def start_made(container: Container) -> None:
         signals.hold()
         try:
             open_gate(container)
-        except NoAnswer:  # it has been told to go on and would, some time, in a container that could not be started
+        except NoAnswer:  # init has its go-ahead and could run the program later, although `start` has failed: end it
             container.host.kill_all(container.host_state, SIGKILL)
             raise
     listed = container.state.hooks_of("poststart")
@@ -81,7 +81,7 @@ def _undo_on_failure(container: Container, hooks_run: Callable[[], None]) -> Non
     try:
         signals.release()
         hooks_run()
-        signals.release()  # what came while a child was collected
+        signals.release()  # a signal that came while the child was collected
         signals.hold()
     except (RunjailError, KeyboardInterrupt) as error:
         from runjail.container.delete import roll_back
@@ -117,7 +117,7 @@ def _run_inside(container: Container, listed: tuple[Hook, ...]) -> None:
     if not joined.pid:
         try:
             parent.close()
-            _be_hooked(container, listed, state, process, child)
+            _hook_child(container, listed, state, process, child)
         except BaseException as error:
             child.report(error)
         os._exit(0)
@@ -137,14 +137,14 @@ def _run_inside(container: Container, listed: tuple[Hook, ...]) -> None:
         joined.end()
 
 
-def _be_hooked(
+def _hook_child(
     container: Container,
     listed: tuple[Hook, ...],
     state: dict[str, Any],
     process: Process,
     link: SyncSocket,
 ) -> None:
-    """Enter the container, become what its program will be, and run the hooks, in a session without our terminal."""
+    """Enter the container, take on its program's identity, and run the hooks in a session without our terminal."""
     from runjail.container import hooks, joining, program
 
     link.expect("go")

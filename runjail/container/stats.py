@@ -1,4 +1,4 @@
-"""stats: what containers use now, of what `events` reads: control groups on Linux, rctl(8) on FreeBSD."""
+"""stats: what containers use now. The numbers are those of `events`: control groups on Linux, rctl(8) on FreeBSD."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _sample(container: Container) -> Sample:
 
 
 def _limit(limit: int) -> int:
-    """Return the limit that counts: the machine has no more than it has."""
+    """Return the memory limit that is in force: never more than the machine has."""
     machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return limit if 0 < limit < machine else machine
 
@@ -130,7 +130,7 @@ def _size(count: int) -> str:
 
 
 def _duration(nanoseconds: int) -> str:
-    """Return a duration as Go writes it, in its largest unit that is not nothing."""
+    """Return a duration as Go writes it: in the largest unit of which it has at least one."""
     seconds = nanoseconds / NANO
     if seconds < 1:
         return f"{seconds * 1000:.6g}ms"

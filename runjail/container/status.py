@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def status(container: Container) -> str:
     """Return creating, created, running, paused or stopped (runtime-spec, State).
 
-    A reused pid has another start time and a reboot another boot text, so both read as stopped, as does a zombie.
+    A reused pid has another start time, and after a reboot the boot id differs: both read as stopped, as does a zombie.
     A creation whose runjail died is stopped too: nothing will ever finish it.
     """
     state, host = container.state, container.host

@@ -49,16 +49,16 @@ def update(container_id: str, resources: Resources, runtime: Runtime) -> None:
 
 
 def _remember(state: State, resources: Resources) -> None:
-    """Lay what is changed over what was changed before: that is what plugins are told."""
-    told = to_data(resources).items()  # type: ignore[attr-defined]
-    changed = {name: value for name, value in told if isinstance(value, (int, str)) and value is not False}
+    """Merge these changes into those of earlier updates: plugins are told the sum."""
+    fields = to_data(resources).items()  # type: ignore[attr-defined]
+    changed = {name: value for name, value in fields if isinstance(value, (int, str)) and value is not False}
     state.updates = {**state.updates, **changed}
-    for name, items in told:
+    for name, items in fields:
         if isinstance(items, list) and items:
-            named = {_what(item): item for item in (*state.updated_lists.get(name, ()), *items)}
+            named = {_subject(item): item for item in (*state.updated_lists.get(name, ()), *items)}
             state.updated_lists = {**state.updated_lists, name: list(named.values())}
 
 
-def _what(item: Any) -> object:
-    """Return what one of many values is for: a size of pages, a device and its kind of limit, a file and so on."""
+def _subject(item: Any) -> object:
+    """Return what identifies one entry of a list of limits: a page size, a device and kind of limit, a file."""
     return (item["kind"], item["device"]) if isinstance(item, dict) else item[0]

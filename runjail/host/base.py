@@ -118,7 +118,7 @@ if TYPE_CHECKING:  # a start without this class is 20 us shorter
             """Fork a process that will join a running container. Returns its pid, 0 in the child."""
 
         def enter(self, host_state: HostState, keep: list[int]) -> None:
-            """*child* of fork_joining: take on what the container has, with confine's care."""
+            """*child* of fork_joining: enter the container; promises about descriptors are those of enter_root."""
 
         def appear(self, tell: Callable[[int], None]) -> bool:
             """*child* Be seen by the container's processes, now that nothing of the host is left to be seen.
@@ -185,7 +185,7 @@ if TYPE_CHECKING:  # a start without this class is 20 us shorter
             """Return what networks of a container's own take here."""
 
         def shim(self) -> ShimHost:
-            """Return what answers a containerd shim here."""
+            """Return this system's ShimHost."""
 
     class NetworkHost(Protocol):
         """Networks that live without processes, for CNI's plugins: only `lo` is in them before."""
@@ -228,7 +228,7 @@ if TYPE_CHECKING:  # a start without this class is 20 us shorter
             """Take away everything that is mounted on a directory or below it."""
 
         def ends_with_init(self, host_state: HostState) -> bool:
-            """Say whether nobody of a container outlives its init."""
+            """Say whether all processes of a container end with its init."""
 
         def oom_file(self, host_state: HostState) -> str:
             """Return where the kernel counts a container's processes that died for want of memory, "" nowhere."""
@@ -245,13 +245,13 @@ if TYPE_CHECKING:  # a start without this class is 20 us shorter
             """
 
     class OomWatch(Protocol):
-        """A watched container. descriptor: ready for `events` (poll(2)) when `hear` is to be called."""
+        """A watched container. descriptor: ready for `events` (poll(2)) when `acknowledge` is to be called."""
 
         descriptor: int
         events: int
 
-        def hear(self) -> None:
-            """Take the news."""
+        def acknowledge(self) -> None:
+            """Read the notification, so that poll(2) waits for the next one."""
 
         def kills(self) -> int:
             """Return how many of its processes died for want of memory."""
@@ -283,7 +283,7 @@ def close_others(keep: list[int]) -> None:
     os.closerange(low, MAX_DESCRIPTOR)
 
 
-def be_quiet() -> None:
+def use_dev_null() -> None:
     """Make standard input, output and error /dev/null, for a process that nobody waits for."""
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     for standard in (0, 1, 2):

@@ -31,7 +31,7 @@ GRACE = 0.2  # seconds that a pipe may stay open after the program is gone: a da
 TICK = 0.05  # seconds between two looks at whether the program is gone
 BLOCK = 65536
 STRAYS = 256  # descriptors below this are looked at; callers pass what they leak by the lowest numbers
-HELD: set[int] = set()  # inheritable descriptors that programs keep: leash.py
+HELD: set[int] = set()  # inheritable descriptors that programs keep: program_lock.py
 PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@%+=:,./-_")
 
 # What callers take for a verdict on the container's program when they find it anywhere in a message: errors.reason.
@@ -98,8 +98,8 @@ def check(
     if result.timed_out:
         raise HostError(f"{command(argv)}: no end after {timeout:g} s")
     if result.status:
-        said = first_line(result.stderr) or first_line(result.stdout)
-        raise HostError(f"{command(argv)} returned {result.status}" + (f": {said}" if said else ""))
+        output = first_line(result.stderr) or first_line(result.stdout)
+        raise HostError(f"{command(argv)} returned {result.status}" + (f": {output}" if output else ""))
     return result
 
 
@@ -226,7 +226,7 @@ class _Communicate:
         self.pid, self.limit, self.deadline, self.leave = pid, limit, deadline, leave
         self.stdin, self.stdout, self.stderr = pipes
         self.pending = memoryview(input)
-        self.said: dict[int, bytearray] = {self.stdout: bytearray(), self.stderr: bytearray()}
+        self.output: dict[int, bytearray] = {self.stdout: bytearray(), self.stderr: bytearray()}
         self.status: int | None = None
         self.collected = False
         self.poll = select.poll()
@@ -247,15 +247,15 @@ class _Communicate:
             self.kill()
             self._drain()
         elif not self.leave:
-            left = bool(self.said.keys() & self.open)
+            left = bool(self.output.keys() & self.open)
             self._kill_group()
-        outputs = (bytes(self.said[self.stdout]), bytes(self.said[self.stderr]))
+        outputs = (bytes(self.output[self.stdout]), bytes(self.output[self.stderr]))
         return Result(self.status or 0, *outputs, timed_out, left)
 
     def _exchange(self) -> None:
         """Move bytes until both outputs end, the program is gone and had its grace, or time is up."""
         stop, look = self.deadline, time.monotonic() + TICK
-        while self.said.keys() & self.open:
+        while self.output.keys() & self.open:
             now = time.monotonic()
             if now >= stop or self._too_much():
                 self._drain()  # on a busy machine all of that time may have passed without us
@@ -277,8 +277,8 @@ class _Communicate:
             return
         if not block:
             self._shut(descriptor)
-        said = self.said[descriptor]
-        said += block[: self.limit - len(said)]
+        output = self.output[descriptor]
+        output += block[: self.limit - len(output)]
 
     def _write(self) -> None:
         try:
@@ -294,7 +294,7 @@ class _Communicate:
 
     def _drain(self) -> None:
         """Take what is in the pipes already."""
-        for descriptor in self.said.keys() & self.open:
+        for descriptor in self.output.keys() & self.open:
             self._move(descriptor)
 
     def _wait(self) -> bool:
@@ -308,7 +308,7 @@ class _Communicate:
         return True
 
     def _too_much(self) -> bool:
-        return not self.leave and len(self.said[self.stdout]) >= self.limit
+        return not self.leave and len(self.output[self.stdout]) >= self.limit
 
     def _gone(self, options: int = os.WNOHANG) -> bool:
         try:

@@ -71,7 +71,7 @@ def supervise(run: Callable[[], object], leave: bool, keep: Iterable[int], kerne
 
 
 def _kernel() -> Kernel:
-    """Return this system's way: who starts programs knows no host."""
+    """Return this system's Kernel, chosen here: whoever starts programs has no host at hand."""
     if sys.platform.startswith("freebsd"):
         from runjail.host.freebsd import reaper
 

@@ -1,1 +1,1 @@
-"""The image half: references, layouts, registries, encrypted layers, and bundles of images."""
+"""Images: references, layouts, registries, encrypted layers, and bundles made of images."""

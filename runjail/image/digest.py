@@ -18,7 +18,7 @@ if TYPE_CHECKING:
             """Take more content."""
 
         def hexdigest(self) -> str:
-            """Return the verdict."""
+            """Return the digest in hexadecimal digits."""
 
 
 LENGTHS = {"sha256": 64, "sha512": 128}  # the registered algorithms, and the hexadecimal digits of each

@@ -60,7 +60,7 @@ class _Work:
             try:
                 task(self.check)
             except BaseException as error:
-                if not self.stop.is_set():  # what follows the first failure is its echo
+                if not self.stop.is_set():  # later failures are consequences of the first
                     self.error = error
                     self.stop.set()
             else:

@@ -16,13 +16,16 @@ WEIGHTS = {"weight": "weight", "leaf_weight": "leafWeight"}
 
 
 def lay_over(resources: dict[str, Any], name: str, items: list[Any]) -> None:
-    """Change `resources`, which no other has: values that a field of spec.model.Resources has many of, as JSON data."""
+    """Merge entries of a list field of spec.model.Resources, as JSON data, into `resources`: it is changed."""
     if name == "hugepages":
         pages = [{"pageSize": size, "limit": limit} for size, limit in items]
         resources["hugepageLimits"] = _with(resources.get("hugepageLimits"), pages, "pageSize")
     elif name == "priorities":
-        network, told = {**(resources.get("network") or {})}, [{"name": item[0], "priority": item[1]} for item in items]
-        resources["network"] = network | {"priorities": _with(network.get("priorities"), told, "name")}
+        network, entries = (
+            {**(resources.get("network") or {})},
+            [{"name": item[0], "priority": item[1]} for item in items],
+        )
+        resources["network"] = network | {"priorities": _with(network.get("priorities"), entries, "name")}
     elif name == "rdma":
         limits = {item[0]: _known({"hcaHandles": item[1], "hcaObjects": item[2]}) for item in items}
         resources["rdma"] = {**(resources.get("rdma") or {}), **limits}
@@ -40,9 +43,9 @@ def _block(block: dict[str, Any], items: list[dict[str, Any]]) -> dict[str, Any]
             continue
         listed = RATES.get(item["kind"], "weightDevice")
         major, _, minor = item["device"].partition(":")
-        told = {"major": int(major), "minor": int(minor)}
-        before = [{}, *(old for old in block.get(listed) or () if told.items() <= old.items())][-1]
-        block[listed] = _with(block.get(listed), [{**before, **told, key: value}], *told)
+        numbers = {"major": int(major), "minor": int(minor)}
+        before = [{}, *(old for old in block.get(listed) or () if numbers.items() <= old.items())][-1]
+        block[listed] = _with(block.get(listed), [{**before, **numbers, key: value}], *numbers)
     return block
 
 

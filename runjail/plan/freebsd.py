@@ -40,14 +40,14 @@ def plan_steps(
 
 
 def _is_linux(jail: Jail) -> bool:
-    """Somebody said so: the image's own description, or the version that Linux programs are to see."""
+    """Whether the jail runs Linux programs: its image is for Linux, or a parameter of linux(4) is set."""
     return jail.image_os == LINUX.name or any(param.startswith("linux.") for param, _ in jail.params)
 
 
 def _labels(container_id: str, bundle: str) -> tuple[tuple[str, str], ...]:
     """Return what `jls` shows of the container where the kernel keeps such texts, one printable line each."""
-    told = {"meta.org.runjail.id": container_id, "meta.org.runjail.bundle": bundle}
-    return tuple((key, text) for key, text in told.items() if text.isprintable())
+    labels = {"meta.org.runjail.id": container_id, "meta.org.runjail.bundle": bundle}
+    return tuple((key, text) for key, text in labels.items() if text.isprintable())
 
 
 def _params(spec: Spec, name: str, root: str, mounted: tuple[steps.Mount, ...], network: Network) -> Params:
@@ -100,17 +100,17 @@ def _system_v(jail: Jail) -> Params:
     "Operation not permitted", and a plan cannot know.
     """
     default = None if jail.parent else "new"
-    said = [("sysvmsg", jail.sysvmsg), ("sysvsem", jail.sysvsem), ("sysvshm", jail.sysvshm)]
-    return [(name, value or default) for name, value in said if value or default]
+    settings = [("sysvmsg", jail.sysvmsg), ("sysvsem", jail.sysvsem), ("sysvshm", jail.sysvshm)]
+    return [(name, value or default) for name, value in settings if value or default]
 
 
 def _allow(jail: Jail) -> Params:
     """Return allow.*: what is not mentioned keeps the kernel's default, `false` becomes its `no` form."""
-    said = dict(jail.allow)
+    settings = dict(jail.allow)
     if mountable := _mountable(jail):
-        said |= {"mount": True} | {f"mount.{fstype}": True for fstype in mountable}
+        settings |= {"mount": True} | {f"mount.{fstype}": True for fstype in mountable}
     params: Params = []
-    for name, value in said.items():
+    for name, value in settings.items():
         above, dot, last = f"allow.{name}".rpartition(".")
         params.append((f"{above}{dot}{last if value else 'no' + last}", None))
     return params

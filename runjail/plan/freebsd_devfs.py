@@ -60,12 +60,14 @@ def show(
     mounts: Sequence[steps.Mount], devices: Sequence[model.Device], problems: list[str]
 ) -> tuple[steps.Mount, ...]:
     """Return the mounts, each devfs on /dev with rules for freebsd.devices and for what is mounted inside it later."""
-    ours = [mount for mount in mounts if on_dev(mount)]
-    if devices and not ours:
+    on_devices = [mount for mount in mounts if on_dev(mount)]
+    if devices and not on_devices:
         problems.append("freebsd.devices: no devfs is mounted on /dev to show them in")
     rules = tuple(text for device in devices for text in rule(device))
     shm = any(normalised(mount.destination) == "/dev/shm" for mount in mounts)
-    return tuple(mount.replace(rules=_with_rules(mount, rules, shm)) if mount in ours else mount for mount in mounts)
+    return tuple(
+        mount.replace(rules=_with_rules(mount, rules, shm)) if mount in on_devices else mount for mount in mounts
+    )
 
 
 def on_dev(mount: steps.Mount) -> bool:
@@ -74,6 +76,6 @@ def on_dev(mount: steps.Mount) -> bool:
 
 
 def _with_rules(mount: steps.Mount, rules: tuple[str, ...], shm: bool) -> tuple[str, ...]:
-    said = any(text.startswith("path shm ") for text in mount.rules)
+    named = any(text.startswith("path shm ") for text in mount.rules)
     # The usual rulesets hide shm, and devfs has no mkdir: without this nothing can be mounted there.
-    return mount.rules + rules + (("path shm unhide",) if shm and mount.ruleset and not said else ())
+    return mount.rules + rules + (("path shm unhide",) if shm and mount.ruleset and not named else ())

@@ -7,7 +7,7 @@
 | cpu.quota / cpu.period            | pcpu:deny, in percent of one CPU           |
 | cpu.cpus                          | cpuset -l                                  |
 
-cpu.shares, cpu.mems and memory.reservation are wishes without a counterpart in FreeBSD and change nothing there.
+cpu.shares, cpu.mems and memory.reservation have no counterpart in FreeBSD and change nothing there.
 A limit of 0 on memory or CPU is what clients send for "not said"; on pids it is a limit (runtime-spec 1.3): the program
 runs, and cannot fork. A negative limit takes the limit away.
 """

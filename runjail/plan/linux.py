@@ -62,7 +62,7 @@ def plan_steps(
 
 
 def _labels(spec: Spec) -> tuple[steps.SecurityLabels, ...]:
-    """Return the step that comes before all: without its security module nothing of the container is made."""
+    """Return the step that comes before all: where the security module is missing, nothing of the container is made."""
     own = (spec.process.apparmor_profile, spec.process.selinux_label) if spec.process else ("", "")
     labels = (*own, spec.linux.mount_label)
     return (steps.SecurityLabels(*labels),) if any(labels) else ()

@@ -48,8 +48,8 @@ def translate(
             step = entry.mapped(step, mappings)
         if step:
             made.append(step)
-        ours = step and mount.type == "devfs" and step.fstype == "tmpfs" and normalised(step.destination) == "/dev"
-        if ours and not any(normalised(other.destination) == TERMINALS.destination for other in mounts):
+        own = step and mount.type == "devfs" and step.fstype == "tmpfs" and normalised(step.destination) == "/dev"
+        if own and not any(normalised(other.destination) == TERMINALS.destination for other in mounts):
             made.append(TERMINALS)
     return tuple(made)
 

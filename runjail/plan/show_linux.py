@@ -35,20 +35,20 @@ def _scope(step: steps.Scope) -> str:
 
 def _limits(step: steps.Cgroup | steps.Scope) -> list[str]:
     limits = ((name, getattr(step.resources, name)) for name in step.resources._fields)
-    said = [f"{name}={value}" for name, value in limits if value not in ((), None) and value is not False]
+    parts = [f"{name}={value}" for name, value in limits if value not in ((), None) and value is not False]
     if step.devices:
         rules = ", ".join(words(*rule) for rule in step.devices.rules)
-        said += ["every device" if step.devices.allow else "no device"] + [f"but {rules}"] * bool(rules)
-    return said
+        parts += ["every device" if step.devices.allow else "no device"] + [f"but {rules}"] * bool(rules)
+    return parts
 
 
 def _namespaces(step: steps.CreateNamespaces) -> str:
-    said = [f"new namespaces {' '.join(step.new)}", *(f"{kind} of {path}" for kind, path in step.join)]
-    said += [f"hostname {step.hostname}"] * bool(step.hostname) + [f"domainname {step.domainname}"] * bool(
+    parts = [f"new namespaces {' '.join(step.new)}", *(f"{kind} of {path}" for kind, path in step.join)]
+    parts += [f"hostname {step.hostname}"] * bool(step.hostname) + [f"domainname {step.domainname}"] * bool(
         step.domainname
     )
-    said += [f"{clock} {seconds} s {nanos} ns ahead" for clock, seconds, nanos in step.time_offsets]
-    return ", ".join(said + ["root read-only"] * step.readonly + _mappings(step.mappings))
+    parts += [f"{clock} {seconds} s {nanos} ns ahead" for clock, seconds, nanos in step.time_offsets]
+    return ", ".join(parts + ["root read-only"] * step.readonly + _mappings(step.mappings))
 
 
 def _mappings(mappings: IdMappings | None) -> list[str]:
@@ -66,8 +66,8 @@ def _mount(step: steps.Mount) -> str:
     words += step.recursive_flags
     words += ["recursive"] * step.recursive + ["copy up"] * step.copy_up
     words += ["idmapped"] * bool(step.mappings)
-    said = ",".join(word for word in words if word)
-    return f"mount {step.fstype} {step.source} on {step.destination}" + (f" ({said})" if said else "")
+    parts = ",".join(word for word in words if word)
+    return f"mount {step.fstype} {step.source} on {step.destination}" + (f" ({parts})" if parts else "")
 
 
 def _nodes(step: steps.DeviceNodes) -> str:
@@ -77,8 +77,8 @@ def _nodes(step: steps.DeviceNodes) -> str:
 
 
 def _conceal(step: steps.MaskPaths) -> str:
-    said = [("hide", step.masked), ("read-only", step.readonly)]
-    return "; ".join(" ".join((word, *paths)) for word, paths in said if paths)
+    parts = [("hide", step.masked), ("read-only", step.readonly)]
+    return "; ".join(" ".join((word, *paths)) for word, paths in parts if paths)
 
 
 def _labels(step: steps.SecurityLabels) -> str:

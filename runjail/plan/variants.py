@@ -51,8 +51,8 @@ def _end(rest: str) -> None:
 def _single(text: str) -> tuple[str, Single, str]:
     """Return a value's signature, the value, and what follows it."""
     if text[:1] in ("'", '"'):
-        said, rest = _quoted(text)
-        return "s", said, rest
+        value, rest = _quoted(text)
+        return "s", value, rest
     end = next((at for at, letter in enumerate(text) if letter in ",] "), len(text))
     word, rest = text[:end], text[end:].lstrip()
     if word in ("true", "false"):
@@ -79,14 +79,14 @@ def _number(text: str, kind: str) -> int | float:
 
 def _quoted(text: str) -> tuple[str, str]:
     """Return a text between quotation marks, and what follows it."""
-    said, at = [], 1
+    value, at = [], 1
     while at < len(text) and text[at] != text[0]:
         if text[at] == "\\" and at + 1 < len(text):
             at += 1
-            said.append(ESCAPES.get(text[at], text[at]))
+            value.append(ESCAPES.get(text[at], text[at]))
         else:
-            said.append(text[at])
+            value.append(text[at])
         at += 1
     if at >= len(text):
         raise ValueError("a text without its end")
-    return "".join(said), text[at + 1 :].lstrip()
+    return "".join(value), text[at + 1 :].lstrip()

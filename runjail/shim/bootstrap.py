@@ -11,7 +11,7 @@ import time
 
 from runjail import files, jsonio, locks, log, protobuf
 from runjail.errors import UnreadableFile, UsageError
-from runjail.host.base import be_quiet, close_others
+from runjail.host.base import close_others, use_dev_null
 from runjail.shim import messages
 
 TYPE_CHECKING = False
@@ -173,7 +173,7 @@ def _become(listener: _socket.socket, path: str, given: Args, engine: Engine, bu
     """Be the shim, in the forked child: away from our caller's pipes, terminal and directory. Never returns."""
     try:
         os.setsid()
-        be_quiet()
+        use_dev_null()
         close_others([listener.fileno()])
         os.chdir("/")
         _open_log(bundle, given)

@@ -45,13 +45,13 @@ class Args:
         """Return a flag's value, or the variable's that newer versions of containerd set."""
         return self.flags.get(name, "") or os.environ.get(variable, "")
 
-    def complete(self, said: bytes) -> None:
+    def complete(self, stdin: bytes) -> None:
         """Take what is missing from containerd.runtime.bootstrap.v1.BootstrapParams (2.3).
 
         Older versions send options instead, or nothing: what does not name our container is not for us.
         """
         try:
-            params = protobuf.decode(messages.BOOTSTRAP, said)
+            params = protobuf.decode(messages.BOOTSTRAP, stdin)
         except ValueError:
             return
         flags = {"id": params["instance_id"], "namespace": params["namespace"]}

@@ -28,13 +28,13 @@ def main(argv: Sequence[str], engine: Callable[[], Engine]) -> int:
     try:
         given = Args(argv[1:])
         if given.text("v") or given.text("version"):
-            return _say(f"{os.path.basename(argv[0])} {__version__}\n".encode())
+            return _print(f"{os.path.basename(argv[0])} {__version__}\n".encode())
         if given.text("info"):
-            return _say(info(engine()))
+            return _print(info(engine()))
         if given.verb == "start":
-            return _say(start(given, engine()))
+            return _print(start(given, engine()))
         if given.verb == "delete":
-            return _say(delete(given, engine))
+            return _print(delete(given, engine))
         raise UsageError(f"unknown command {given.verb[:80]!r}: start or delete")
     except RunjailError as error:
         log.error(str(error), error.hint)
@@ -43,7 +43,7 @@ def main(argv: Sequence[str], engine: Callable[[], Engine]) -> int:
     return 1
 
 
-def _say(data: bytes) -> int:
+def _print(data: bytes) -> int:
     while data:
         data = data[os.write(1, data) :]
     return 0

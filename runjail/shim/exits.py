@@ -85,7 +85,7 @@ class ExitQueue:
     # -- ends
 
     def on_exit(self, pid: int, status: int) -> None:
-        """Hear of a child that has ended (Loop).
+        """Note a child that has ended; Loop calls this.
 
         What a worker launches is its child until it has answered and ended: so a number that no answer names is that
         of an orphan, and to remember it would take the next process with that number for the dead one.
@@ -111,7 +111,7 @@ class ExitQueue:
         return False
 
     def go_on(self, process: Process, state: int) -> None:
-        """Let a process be in a state, and publish its end if it came before."""
+        """Move a process on to a state, and publish its end if that came before."""
         process.enter(state)
         self.settle(process)
 
@@ -132,7 +132,7 @@ class ExitQueue:
             self.settle(task)
 
     def wake_waiters(self, process: Process) -> None:
-        """Let those go on who wait for the end of a process: containerd knows of it."""
+        """Continue the requests that wait for the end of a process, once containerd knows of it."""
         process.enter(EXITED)
         waiting, process.waiting = process.waiting, []
         for call, _wanted in waiting:
@@ -168,19 +168,19 @@ class ExitQueue:
         except OSError as error:
             log.warning(f"container {task.id}: who runs out of memory is not known: {errors.reason(error)}")
             return
-        task.told = watch.kills()  # in a group that was there before
-        self.loop.watch(watch.descriptor, watch.events, lambda _events: self._hear_oom(task, watch))
+        task.reported_ooms = watch.kills()  # in a group that was there before
+        self.loop.watch(watch.descriptor, watch.events, lambda _events: self._on_oom(task, watch))
 
-    def _hear_oom(self, task: Task, watch: OomWatch) -> None:
-        watch.hear()
+    def _on_oom(self, task: Task, watch: OomWatch) -> None:
+        watch.acknowledge()
         self._publish_oom(task)
         self.loop.later(OOM_SECONDS, lambda: self._publish_oom(task))
 
     def _publish_oom(self, task: Task) -> None:
-        """Say so if the kernel has killed for want of memory since we last looked."""
+        """Publish an OOM event if the kernel has killed a process since the last look."""
         count = task.ooms.kills() if task.ooms else 0
-        if count > task.told:
-            task.told = count
+        if count > task.reported_ooms:
+            task.reported_ooms = count
             self.events.publish("/tasks/oom", {"container_id": task.id})
 
     def when_exited(

@@ -25,7 +25,7 @@ FRAME_SECONDS = 30.0  # from a frame's first byte to its last
 class Connection:
     """One end of a connection: frames in and out, without ever blocking.
 
-    on_frame: called with (stream, type, data); on_end: called once when the peer is gone. `oversize` is called with
+    on_frame: called with (stream, type, data); on_end: called once when the peer is gone. on_oversize: called with
     the stream of a frame that is too long, which is read and dropped. A peer that begins a frame and does not end it,
     or does not read, is one that is gone; between frames it may take its time.
     """

@@ -84,7 +84,7 @@ class TaskLifecycle:
         task.state = STARTING
         try:
             yield Fork(lambda worker: jobs.start(self._engine, task, worker), "start")
-        except StatusError:  # who fails to start is killed: the end is to come
+        except StatusError:  # a process that fails to start is killed: its end is still to come
             self._containers.go_on(task, CREATED)
             raise
         self._events.publish("/tasks/start", {"container_id": task.id, "pid": task.pid})

@@ -45,7 +45,7 @@ class Loop:
         self.watch(self._wake, READ, self._woken)
 
     def forget(self) -> None:
-        """In a forked child: signals are nobody's business here any more."""
+        """In a forked child: stop handling signals, and let go of the pipe that they are written to."""
         _signal.set_wakeup_fd(-1)
         _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
 

@@ -1,4 +1,4 @@
-"""The messages of a shim, as tables for `wire`: ttRPC, the task service, its events and metrics.
+"""The messages of a shim, as tables for `protobuf`: ttRPC, the task service, its events and metrics.
 
 Field numbers are containerd's api/ directory: runtime/task/v2 (v3 is the same), events, types, ttrpc's request.proto,
 and cgroups' stats/v1/metrics.proto.

@@ -12,7 +12,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runjail.protobuf import Message
 
-ROOT_FILE = "runjail-root"  # in the bundle, where the options name a directory: for the `delete` after us
+ROOT_FILE = (
+    "runjail-root"  # in the bundle, when the options name a directory: a `delete` without options finds it there
+)
 
 
 def state_root(bundle: str, namespace: str, options: Message | None = None) -> str:

@@ -69,7 +69,7 @@ class _Shim:
         self._loop.later(IDLE_SECONDS, self._look)
 
     def _end(self) -> None:
-        """Take the name away first: who finds it finds somebody who answers."""
+        """Remove the socket first, so that nobody connects to a shim that answers no more."""
         if not self._loop.ending:
             self._loop.ending = True
             try:
@@ -84,7 +84,7 @@ class _Shim:
 
 
 def _raise_descriptors() -> tuple[int, int]:
-    """Four descriptors a container: take as many as we may have. Returns the limit as it was."""
+    """Raise the limit of descriptors: each container takes four. Returns the limit as it was."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
     return before

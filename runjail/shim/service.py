@@ -212,7 +212,7 @@ class TaskService:
         return {"pid": os.getpid()}
 
     def _leave(self, request: Message) -> Message:
-        """Forget a container that `delete` cleans up: whoever asks knows better than we do that nobody needs it."""
+        """Forget a container that `delete` cleans up: containerd calls that only for one that it has given up."""
         self._joined.pop(request["id"], None)
         task = self._containers.tasks.get(request["id"])
         if task:

@@ -110,8 +110,9 @@ class Process:
 class Task(Process):
     """A container: its init, and the others.
 
-    root: state directory. others: whether somebody may outlive init. ooms: tells who is killed for want of memory,
-    where that is known; told: of how many containerd knows. made: which container of the id it is (Container.identity).
+    root: state directory. others: whether somebody may outlive init. ooms: counts processes killed for want of memory,
+    where that is known; reported_ooms: how many of them containerd knows. made: which container of the id it is
+    (Container.identity).
     """
 
     def __init__(self, request: Message, root: str, namespace: str) -> None:
@@ -123,7 +124,7 @@ class Task(Process):
         self.others = MAY_LIVE
         self.made: list[int | str] = []
         self.ooms: OomWatch | None = None
-        self.told = 0
+        self.reported_ooms = 0
 
     @property
     def task(self) -> Task:

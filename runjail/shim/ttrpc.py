@@ -54,7 +54,7 @@ class _ServerConnection(Connection):
         super().__init__(loop, connection)
 
     def on_frame(self, stream: int, kind: int, data: bytes) -> None:
-        """Serve a request. Streams of clients are odd, and never used twice."""
+        """Serve a request. Stream numbers of clients are odd, and never used twice."""
         if kind != REQUEST:
             return
         if not stream & 1 or stream <= self._last:
@@ -150,7 +150,7 @@ class Server:
             self.loop.unwatch(self.listener.fileno())
 
     def _wait_for_room(self, error: OSError) -> None:
-        """Look away: who waits to be accepted stays ready, and poll(2) would return at once for ever."""
+        """Stop watching for a second: the listening socket stays ready, so poll(2) would return at once for ever."""
         if not self._complained:
             log.warning(f"shim: accept: {reason(error)}; trying again every {ACCEPT_PAUSE:g} s")
         self._complained = True

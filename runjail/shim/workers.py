@@ -102,7 +102,7 @@ class Workers:
             self._loop.forget()
             gc.disable()
             self._shim_host.die_with_parent()
-            if os.getppid() != parent:  # it died before we said so
+            if os.getppid() != parent:  # the shim died before this was in force
                 os._exit(1)
             self._shim_host.adopt_orphans()  # what we launch, by whatever ways, is the shim's child only once we ended
             resource.setrlimit(resource.RLIMIT_NOFILE, self.files)

@@ -2,7 +2,7 @@
 
 Before runtime-spec 1.3 had a freebsd section, podman and buildah spoke to ocijail through `org.freebsd.*`, and they
 still do. A key is honoured where it stands in the tables below; an unknown `allow` parameter is an error because
-ignoring it would silently run a different jail than the one asked for; all other keys are nobody's business here.
+ignoring it would silently run a different jail than the one asked for; all other keys are ignored.
 
 Permissions beyond those of the specification weaken the wall between container and host. The document may ask for
 them, and only the administrator can grant them: they are collected with their keys (`Jail.beyond`) for the planner.
@@ -101,7 +101,7 @@ def _declare_permission(annotations: Reader, key: str, params: JailParams) -> No
 
 
 def _declare_parameter(annotations: Reader, key: str, params: JailParams) -> None:
-    """Note a parameter that the freebsd section has no field for; what is none of them is nobody's business here."""
+    """Note a parameter that the freebsd section has no field for; other keys are ignored."""
     name, value = key.removeprefix(JAIL), annotations.text(key)
     path = (*annotations.path, key)
     if name in NUMBERS:

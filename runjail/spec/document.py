@@ -1,4 +1,4 @@
-"""A JSON document of a caller's: read within bounds, decoded, and its shape judged by the schema."""
+"""A JSON document of a caller's: read within bounds, decoded, and its shape checked against the schema."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def shaped(document: object, definition: str, report: Report, what: str) -> Read
         report.add(path, text)
     mended = _mended(document, (), {path for path, _ in faults})
     if not complete or not isinstance(mended, dict):
-        report.raise_if_any(what)  # always raises: there are faults
+        report.raise_if_any(what)  # raises: an incomplete list of faults has at least one
     return Reader(mended, (), report)
 
 

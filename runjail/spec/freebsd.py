@@ -91,7 +91,7 @@ def _placed(section: Reader, key: str) -> list[tuple[tuple[str | int, ...], str]
 
 
 def _refuse_conflicts(config: Reader, params: JailParams) -> None:
-    """Refuse what the kernel would refuse without a word about why, or would silently decide itself."""
+    """Refuse what the kernel would refuse without a reason, or would silently resolve itself."""
     values, refuse = params.values, config.report.add
     if values.get("vnet") == "new":
         for field in OWN_STACK_EXCLUDES:

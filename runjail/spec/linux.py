@@ -82,12 +82,12 @@ def _read_namespaces(linux: Reader) -> tuple[Namespace, ...] | None:
 
 def _read_mappings(linux: Reader, namespaces: tuple[Namespace, ...] | None) -> IdMappings | None:
     user = next((namespace for namespace in namespaces or () if namespace.type == "user"), None)
-    said = [key for key in ID_MAPPINGS if linux.values.get(key)]
+    mapped = [key for key in ID_MAPPINGS if linux.values.get(key)]
     if not user:
-        for key in said:
+        for key in mapped:
             linux.refuse("needs a user namespace", key)
         return None
-    if user.path and not said:
+    if user.path and not mapped:
         return None
     from runjail.spec.id_mappings import read_mappings
 

@@ -16,7 +16,7 @@ from runjail.spec.unused import find_unused
 from runjail.target import TARGETS, Target
 
 MOUNTS = 1000
-SPEAKING_OF_JAILS = ("org.freebsd.", "org.runjail.", "org.opencontainers.image.os")  # beginnings of annotations
+JAIL_PREFIXES = ("org.freebsd.", "org.runjail.", "org.opencontainers.image.os")  # beginnings of annotations
 HOOKS = {
     "prestart": "prestart",
     "createRuntime": "create_runtime",
@@ -102,10 +102,10 @@ def _read_mount(mount: Reader, target: Target) -> Mount:
 
 
 def _read_mappings(mount: Reader, target: Target) -> IdMappings | None:
-    said = [key for key in ID_MAPPINGS if mount.values.get(key)]
-    for key in said if target.jails else ():
+    mapped = [key for key in ID_MAPPINGS if mount.values.get(key)]
+    for key in mapped if target.jails else ():
         mount.refuse("is not supported", key)
-    if target.jails or not said:
+    if target.jails or not mapped:
         return None
     from runjail.spec.id_mappings import read_mappings
 
@@ -140,9 +140,9 @@ def _read_annotations(annotations: Reader) -> tuple[tuple[str, str], ...]:
 
 
 def _read_freebsd(config: Reader) -> FreeBSD:
-    """Most containers of Linux say nothing about a jail; then what reads it is not even loaded."""
+    """Read what is said of the jail; most Linux containers say nothing, and its readers are not loaded then."""
     keys = config.section("annotations").values
-    if not config.has("freebsd") and not any(key.startswith(SPEAKING_OF_JAILS) for key in keys):
+    if not config.has("freebsd") and not any(key.startswith(JAIL_PREFIXES) for key in keys):
         return FreeBSD()
     from runjail.spec.freebsd import read_freebsd
 

@@ -16,7 +16,7 @@ ACTIONS = tuple(
     f"SCMP_ACT_{word}" for word in "KILL KILL_PROCESS KILL_THREAD TRAP ERRNO TRACE ALLOW LOG NOTIFY".split()
 )
 NOTIFY = "SCMP_ACT_NOTIFY"
-UNHEARD = "write"  # by which the process says that there is something to listen to
+NEVER_NOTIFIED = "write"  # by which the process reports the listening end: nobody could answer it yet
 OPERATORS = tuple(f"SCMP_CMP_{word}" for word in "NE LT LE EQ GE GT MASKED_EQ".split())
 ARCHITECTURES = tuple(
     f"SCMP_ARCH_{word}"
@@ -68,8 +68,8 @@ def _rule(rule: Reader) -> SeccompRule:
     names = tuple(name for _, name in rule.texts("names"))
     if not names and rule.report.clean(*rule.path, "names"):
         rule.refuse("must name at least one system call", "names")
-    if rule.text("action") == NOTIFY and UNHEARD in names:
-        rule.refuse(f"{NOTIFY} cannot be used for the write syscall", "names", names.index(UNHEARD))
+    if rule.text("action") == NOTIFY and NEVER_NOTIFIED in names:
+        rule.refuse(f"{NOTIFY} cannot be used for the write syscall", "names", names.index(NEVER_NOTIFIED))
     return SeccompRule(
         names=names,
         action=rule.word("action", ACTIONS),

@@ -40,10 +40,10 @@ def find_unused(document: dict[str, Any], target: Target, listened: bool) -> tup
     listened: whether somebody may listen to the seccomp filter.
     """
     paths = ON_FREEBSD if target.jails else ON_LINUX if listened else (*ON_LINUX, *LISTENER)
-    return tuple(path for path in paths if _said(document, path))
+    return tuple(path for path in paths if _has_value(document, path))
 
 
-def _said(document: object, path: str) -> bool:
+def _has_value(document: object, path: str) -> bool:
     for key in path.split("."):
         document = document.get(key) if isinstance(document, dict) else None
     return bool(document)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from runjail.storage.changes import Change
     from runjail.storage.store_lock import Lock
 
-    Say = Callable[[str], None]
+    Report = Callable[[str], None]
     Fill = Callable[[str], None]
 else:
     Protocol = object  # each run of an image would import typing for it

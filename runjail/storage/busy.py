@@ -1,4 +1,4 @@
-"""Waiting for what ends by itself: a dying container, an unmount that goes on behind our back."""
+"""Waiting for what ends by itself: a dying container, an unmount that the kernel has not finished."""
 
 from __future__ import annotations
 

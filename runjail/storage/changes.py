@@ -1,4 +1,4 @@
-"""What a container changed of its image's files: as paths, whatever the store keeps.
+"""What a container changed of its image's files: as paths, for every kind of store.
 
 A container may be running and change its files while they are looked at: every directory is opened below the one above
 it, and no link is followed.

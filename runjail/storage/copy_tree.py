@@ -87,7 +87,7 @@ class Copier:
         for first, at, name in self._further:
             self._link_to(first, at, name)
         for path in reversed(self._done):  # when nothing is added to them any more: that would change their times
-            self._dress_directory(path)
+            self._finish_directory(path)
 
     def _part(self, part: Part, leaf: Leaf, sizes: list[int]) -> list[Part]:
         """Copy entries of a directory. Returns what is to be copied then: directories, the rest of a large one."""
@@ -114,12 +114,12 @@ class Copier:
             os.close(inner)
             os.close(outer)
 
-    def _dress_directory(self, path: str) -> None:
+    def _finish_directory(self, path: str) -> None:
         above, _, name = path.rpartition("/")
         inner, outer = open_below(self._source, path), open_below(self._target, path)
         try:
             found = os.fstat(inner)
-            _dress(inner, outer, found)
+            _copy_metadata(inner, outer, found)
             if path and _flags(found):
                 parent = open_below(self._target, above)
                 try:
@@ -172,7 +172,7 @@ def _copy_entry(name: str, inner: int, outer: int, found: os.stat_result) -> Non
     elif stat.S_ISFIFO(mode):
         os.mkfifo(name, 0o600, dir_fd=outer)
     elif stat.S_ISSOCK(mode):
-        return  # somebody's who is gone; a copy would be nobody's
+        return  # a socket: its server is gone, so a copy could never be connected to
     else:
         os.mknod(name, mode, found.st_rdev, dir_fd=outer)
     if not stat.S_ISREG(mode):
@@ -196,15 +196,15 @@ def _copy_file(name: str, inner: int, outer: int, found: os.stat_result) -> None
                 end = start + length
             if end != found.st_size:  # a hole at the end, or somebody made the file longer
                 os.ftruncate(writing, found.st_size)
-            _dress(reading, writing, found)
+            _copy_metadata(reading, writing, found)
         finally:
             os.close(writing)
     finally:
         os.close(reading)
 
 
-def _dress(source: int, target: int, found: os.stat_result) -> None:
-    """Give an open file or directory another's owner, attributes, mode and times, in the order that loses none."""
+def _copy_metadata(source: int, target: int, found: os.stat_result) -> None:
+    """Copy owner, attributes, mode and times, in this order: a change of owner clears mode bits, each changes times."""
     os.fchown(target, found.st_uid, found.st_gid)
     attributes.copy(source, target)
     os.fchmod(target, stat.S_IMODE(found.st_mode))

@@ -17,11 +17,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runjail.storage.base import Say
+    from runjail.storage.base import Report
     from runjail.storage.changes import Change
 
 
-def open_at(place: str, *, default: str, make: bool, warn: Say) -> DirectoryStore:
+def open_at(place: str, *, default: str, make: bool, warn: Report) -> DirectoryStore:
     """Open the store in a directory: see open.DRIVERS. Raises StorageError, StoreNotFound."""
     return DirectoryStore(place, warn, make=make)
 
@@ -56,7 +56,7 @@ class DirectoryStore(TreeStore):
         return of_trees(f"{layer}/root", f"{place}/root")
 
     def _show(self, place: str, layer: str, *, transient: bool) -> None:
-        """The files are there."""
+        """Do nothing: the files are there already."""
 
 
 class DirectoryDraft(LayerWriter):

@@ -20,12 +20,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol
 
-    from runjail.storage.base import Say, Store
+    from runjail.storage.base import Report, Store
 
     class Module(Protocol):
         """A driver's module. holds: which driver made the store in the directory `default`, "" where there is none."""
 
-        def open_at(self, place: str, *, default: str, make: bool, warn: Say) -> Store:
+        def open_at(self, place: str, *, default: str, make: bool, warn: Report) -> Store:
             """Open a store. Raises StorageError with a hint that names the command to give, StoreNotFound."""
 
         def suits(self, default: str, holds: str) -> tuple[str, str]:
@@ -69,7 +69,7 @@ def is_location(text: str) -> bool:
 
 
 def open_store(
-    location: str, *, default: str, make: bool = True, warn: Say = log.warning, info: Say = log.info
+    location: str, *, default: str, make: bool = True, warn: Report = log.warning, info: Report = log.info
 ) -> Store:
     """Open a store, making what is missing of it. make: also the store itself.
 

@@ -27,14 +27,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runjail.storage.base import Say
+    from runjail.storage.base import Report
     from runjail.storage.changes import Change
 
 MARKS = "marks"  # in the store's file: which extended attributes tell what is hidden
 USER, TRUSTED = "user", "trusted"
 
 
-def open_at(place: str, *, default: str, make: bool, warn: Say) -> OverlayStore:
+def open_at(place: str, *, default: str, make: bool, warn: Report) -> OverlayStore:
     """Open the store in a directory: see open.DRIVERS. Raises StorageError, StoreNotFound."""
     if not overlay_mount.LINUX:
         raise StorageError(f"overlay:{place}: overlayfs is of Linux", "a store here is on ZFS, or dir:/ABSOLUTE/PATH")
@@ -68,7 +68,7 @@ class OverlayStore(TreeStore):
     kind = "overlay"
     apart = True
 
-    def __init__(self, path: str, warn: Say, *, make: bool = True) -> None:
+    def __init__(self, path: str, warn: Report, *, make: bool = True) -> None:
         inside = overlay_mount.in_user_namespace()
         self._read: dict[str, dict[str, Any]] = {}  # facts of layers that have one above them: nobody removes them
         super().__init__(path, warn, make=make, facts={MARKS: USER if inside else TRUSTED})
@@ -87,7 +87,7 @@ class OverlayStore(TreeStore):
         try:
             self._places.fresh(making, "diff", "work", "root")
             if below:
-                _dress(lowers[0], f"{making}/diff")
+                _copy_metadata(lowers[0], f"{making}/diff")
             elif self._user:  # a layer must not bring marks of its own: the kernel refuses them
                 self._places.fresh(f"{making}/nothing")
                 lowers = [f"{making}/nothing"]
@@ -101,7 +101,7 @@ class OverlayStore(TreeStore):
 
     def _fill(self, making: str, layer: str) -> dict[str, Any]:
         self._places.fresh(making, "upper", "work", "root")
-        _dress(f"{layer}/diff", f"{making}/upper")
+        _copy_metadata(f"{layer}/diff", f"{making}/upper")
         return {"size": 0}
 
     def _changes(self, place: str, layer: str) -> list[Change]:
@@ -155,7 +155,7 @@ class OverlayDraft(LayerWriter):
         self._places.discard(self._making)
 
 
-def _dress(source: str, target: str) -> None:
+def _copy_metadata(source: str, target: str) -> None:
     """Give the top directory of new files what the one below it has: overlayfs shows the highest one's."""
     opened: list[int] = []
     try:

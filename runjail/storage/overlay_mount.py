@@ -108,7 +108,7 @@ def _mount_each(overlay: Overlay, place: str, held: list[int]) -> bool:
         _configure(context, overlay, held)
         tree = _call("syscall", SYS_FSMOUNT, context, 1, 0)
     except OSError as error:
-        raise OSError(error.errno, _told(context) or reason(error), "") from error
+        raise OSError(error.errno, _kernel_messages(context) or reason(error), "") from error
     held.append(tree)
     _call("syscall", SYS_MOVE_MOUNT, tree, b"", AT_FDCWD, os.fsencode(place), MOVE_MOUNT_F_EMPTY_PATH)
     return True
@@ -149,7 +149,7 @@ def _set(context: int, command: int, name: str | None, value: str | None) -> Non
     _call("syscall", SYS_FSCONFIG, context, command, *arguments, 0)
 
 
-def _told(context: int) -> str:
+def _kernel_messages(context: int) -> str:
     """Return what the kernel has to say about a mount that failed: lines that begin with `e `."""
     lines: list[str] = []
     while True:
@@ -219,8 +219,8 @@ def refusal(path: str) -> str:
     try:
         in_thread(lambda: _try(place))
     except (OSError, StorageError) as error:
-        said = reason(error) if isinstance(error, OSError) else str(error)
-        return f"overlayfs does not work in {path}: {said.rpartition(CANNOT)[2]}"
+        message = reason(error) if isinstance(error, OSError) else str(error)
+        return f"overlayfs does not work in {path}: {message.rpartition(CANNOT)[2]}"
     finally:
         shutil.rmtree(place, ignore_errors=True)
     return ""

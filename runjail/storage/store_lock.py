@@ -89,7 +89,7 @@ class Lock:
             os.close(descriptor)
 
     def leave(self) -> None:
-        """Let go the way dying does: for work that could not be finished, so that a sweep tries again."""
+        """Let go but leave the lock file, as a dying holder does: work was not finished, a sweep is to try again."""
         if self._descriptor >= 0:
             InheritedLocks.remove(self._descriptor)
             os.close(self._descriptor)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-    from runjail.storage.base import Say, Volumes
+    from runjail.storage.base import Report, Volumes
     from runjail.storage.changes import Change
 
 _NONE: Mapping[str, str] = {}
@@ -45,7 +45,7 @@ class TreeStore(abc.ABC):
     apart = True
 
     def __init__(
-        self, path: str, warn: Say = log.warning, *, make: bool = True, facts: Mapping[str, str] = _NONE
+        self, path: str, warn: Report = log.warning, *, make: bool = True, facts: Mapping[str, str] = _NONE
     ) -> None:
         self.path, self.location, self._warn, self._warned = path, f"{self.kind}:{path}", warn, False
         self._home = StoreDirectory(path, self.location, make=make, facts=facts)
@@ -189,14 +189,14 @@ class TreeStore(abc.ABC):
     def _discard_root(self, name: str, lock: Lock) -> bool:
         """Remove a root whose lock we hold; when that fails, a sweep will try again. Whether there was one."""
         try:
-            halves = [
+            removed = [
                 self._places.discard(self._places.making("root", name)),
                 self._places.discard(self._container(name)),
             ]
         except StorageError:
             lock.leave()
             raise
-        return any(halves)
+        return any(removed)
 
     def root(self, name: str) -> RootfsInfo | None:
         """Return one root."""

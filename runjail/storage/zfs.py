@@ -190,13 +190,13 @@ class ZfsStore:
         """Destroy a clone whose lock we hold; when that fails, a sweep will try again. Returns what it was."""
         try:
             facts = self._sets.facts(dataset)
-            theirs = bool(facts) and not self._sets.root_at(dataset, facts[dataset])
-            if not theirs:
+            foreign = bool(facts) and not self._sets.root_at(dataset, facts[dataset])
+            if not foreign:
                 self._sets.discard(dataset, facts)
         except StorageError:
             lock.leave()
             raise
-        if theirs:
+        if foreign:
             raise StorageError(f"{dataset} was not made by runjail and stays")
         return facts
 
@@ -297,7 +297,7 @@ def _layer_info(
 
 
 def _root_info(root: str, name: str, found: Mapping[str, str]) -> RootfsInfo:
-    ours = {key.removeprefix(PROPERTY_PREFIX): value for key, value in found.items() if key.startswith(PROPERTY_PREFIX)}
-    kept = {key: value for key, value in ours.items() if key not in base.RESERVED}
+    own = {key.removeprefix(PROPERTY_PREFIX): value for key, value in found.items() if key.startswith(PROPERTY_PREFIX)}
+    kept = {key: value for key, value in own.items() if key not in base.RESERVED}
     sizes = int(found["used"]), int(found["quota"])
-    return RootfsInfo(root, ours["chain"], found["mountpoint"], *sizes, kept, int(found["creation"]), name)
+    return RootfsInfo(root, own["chain"], found["mountpoint"], *sizes, kept, int(found["creation"]), name)

@@ -24,7 +24,7 @@ MOST = 256 << 20  # bytes of a listing
 DIRECTORIES = ("/sbin", "/usr/sbin", "/usr/local/sbin")
 GONE = ("does not exist", "could not find any snapshots to destroy")
 BUSY = ("is busy",)  # `dataset is busy`, `pool or dataset is busy`, umount's `target is busy`
-# The last is the kernel's EEXIST, when a clone came between zfs(8)'s look and the deed.
+# The last is the kernel's EEXIST, when a clone was made between zfs(8)'s check and its call.
 NEEDED = ("has dependent clones", "has children", "being held", "dataset already exists")
 
 
@@ -39,7 +39,7 @@ class Cli:
         self._zfs_path, self._zpool_path, self._run = zfs, zpool, run
 
     def read(self, names: Sequence[str], properties: Sequence[str], *, recursive: bool = False) -> Facts:
-        """Return the properties of these datasets, and of all below them and their snapshots; missing ones lack."""
+        """Return the properties of datasets, and with `recursive` of what is below; missing ones are left out."""
         options = ["-r"] if recursive else []
         result = self._zfs("get", "-Hp", *options, "-o", "name,property,value", ",".join(properties), *names)
         lines = result.stderr.decode("utf-8", "replace").splitlines()
@@ -137,12 +137,12 @@ class Cli:
 
     def _settled(self, verb: str, name: str, result: programs.Result, fine: Sequence[str] = GONE) -> bool:
         """Whether it is done, or was so before; False when it is busy."""
-        said = result.stderr.decode("utf-8", "replace")
-        if not result.status or any(phrase in said for phrase in fine):
+        stderr = result.stderr.decode("utf-8", "replace")
+        if not result.status or any(phrase in stderr for phrase in fine):
             return True
-        if any(phrase in said for phrase in NEEDED):
+        if any(phrase in stderr for phrase in NEEDED):
             raise InUse(f"{name} is in use: {_cause(result)}")
-        if any(phrase in said for phrase in BUSY):
+        if any(phrase in stderr for phrase in BUSY):
             return False
         raise self._refusal(verb, name, result)
 
@@ -159,10 +159,12 @@ def _cause(result: programs.Result) -> str:
 
 
 def _advice(result: programs.Result) -> str | None:
-    said = result.stderr.decode("utf-8", "replace").lower()
-    if "permission denied" in said or "operation not permitted" in said:
+    stderr = result.stderr.decode("utf-8", "replace").lower()
+    if "permission denied" in stderr or "operation not permitted" in stderr:
         return "ZFS stores need root"
-    return "zpool list shows the pools that are there" if "no such pool" in said or "parent does not" in said else None
+    return (
+        "zpool list shows the pools that are there" if "no such pool" in stderr or "parent does not" in stderr else None
+    )
 
 
 def find(run: Callable[..., programs.Result] = programs.run) -> Cli | None:

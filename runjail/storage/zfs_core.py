@@ -65,19 +65,19 @@ class Core(Cli):
             if error.errno == errno.EBUSY:
                 return False
             if error.errno == errno.EEXIST:  # SnapshotIsCloned
-                raise InUse(f"{name} is in use: {_said(error)}") from error
+                raise InUse(f"{name} is in use: {_message(error)}") from error
             if error.errno != errno.ENOENT:
-                raise StorageError(f"destroy {name}: {_said(error)}") from error
+                raise StorageError(f"destroy {name}: {_message(error)}") from error
         return True
 
     def _try(self, verb: str, name: str, call: Callable[[], object]) -> None:
         try:
             call()
         except self._library.exceptions.ZFSError as error:
-            raise StorageError(f"{verb} {name}: {_said(error)}") from error
+            raise StorageError(f"{verb} {name}: {_message(error)}") from error
 
 
-def _said(error: Any) -> str:
+def _message(error: Any) -> str:
     """Return the message of a ZFSError, of its first cause where it has several."""
     first = (getattr(error, "errors", None) or [error])[0]
     return str(first.message)

@@ -92,7 +92,7 @@ class Datasets:
         self.until_free(name, (zfs or self._zfs).destroy)
 
     def alone(self, name: str, facts: Facts, *own: str) -> None:
-        """Raise unless the dataset is one of ours with nothing but `own` snapshots on it. InUse, StorageError."""
+        """Check that the dataset is ours and has no snapshots but `own`. Raises InUse, StorageError."""
         if name in facts and not self.layer_at(name, facts[name]) and not self.root_at(name, facts[name]):
             raise StorageError(f"{name} was not made by runjail and stays")
         others = sorted(facts.keys() - {name, *(name + snapshot for snapshot in own)})

@@ -38,7 +38,7 @@ class Seals:
 
     @scope
     def opened(self, seal: LayerKey | None) -> Iterator[None]:
-        """Make the key available and let nobody take it away for the length of a `with`; nothing without a seal.
+        """Keep the key loaded during a `with`, whoever else closes it; nothing without a seal.
 
         Raises StorageError when the key is not that of the seal, or when the pool cannot encrypt.
         """

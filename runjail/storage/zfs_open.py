@@ -12,7 +12,7 @@ from runjail.storage.zfs_encryption import make_parent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runjail.storage.base import Say
+    from runjail.storage.base import Report
     from runjail.storage.zfs_cli import Cli
 
     FileSystem = tuple[str, str, bool]  # dataset, its mount point, whether it is mounted
@@ -23,7 +23,7 @@ LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 IN_NAMES = LETTERS | frozenset("0123456789_.: -")
 
 
-def open_at(dataset: str, *, default: str, warn: Say, zfs: Cli | None = None, make: bool = True) -> ZfsStore:
+def open_at(dataset: str, *, default: str, warn: Report, zfs: Cli | None = None, make: bool = True) -> ZfsStore:
     """Open the store in a dataset, which is created when only its parent is there, unless make is False.
 
     Raises StorageError, StoreNotFound.
@@ -45,7 +45,7 @@ def open_at(dataset: str, *, default: str, warn: Say, zfs: Cli | None = None, ma
     place = _mounted(cli, dataset, facts[dataset], default)
     home = StoreDirectory(place, f"zfs:{dataset}", make=make or all(name in facts for name in parts), known=True)
     for part, name in zip(PARTS, parts, strict=True):
-        home.directory(part)  # set-uid programs of layers are nobody's business on the host
+        home.directory(part)  # mode 0700: users of the host must not reach set-uid programs in layers
         if name not in facts:
             make_parent(cli, name)
     return ZfsStore(dataset, home, cli, lambda: zfs_core.load(cli, dataset, warn))

@@ -25,8 +25,8 @@ class Watch:
         self.count += count
         os.write(self._other, b"x")
 
-    def hear(self) -> None:
-        """Take the news."""
+    def acknowledge(self) -> None:
+        """Read the notification."""
         os.read(self.descriptor, 1)
 
     def kills(self) -> int:

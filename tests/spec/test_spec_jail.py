@@ -9,7 +9,7 @@ from runjail.spec import annotations
 from runjail.spec.annotations import FILE_SYSTEMS, PERMISSIONS
 from runjail.spec.freebsd import read_freebsd
 from runjail.spec.model import FreeBSD, Jail
-from runjail.spec.parse import SPEAKING_OF_JAILS, parse
+from runjail.spec.parse import JAIL_PREFIXES, parse
 from runjail.spec.reader import Reader, Report
 from runjail.spec.schema import JAIL
 from tests.support.spec.bad_configs import CONFIG
@@ -66,7 +66,7 @@ def test_who_says_nothing_of_a_jail_gets_what_readers_of_jails_say_of_nothing(na
 
     assert parse(silent, name.rpartition("-")[2]).freebsd == read_freebsd(Reader(silent, (), report)) == FreeBSD()
     known = (annotations.PARENT, annotations.JAIL, annotations.DATASET, annotations.IMAGE_OS, *annotations.CHOICES)
-    assert all(key.startswith(SPEAKING_OF_JAILS) for key in known)
+    assert all(key.startswith(JAIL_PREFIXES) for key in known)
 
 
 def test_own_network_stack() -> None:

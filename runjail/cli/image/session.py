@@ -40,14 +40,14 @@ LEVELS = {"gzip": 9, "zstd": 22, "none": 0}
 
 
 class ImageSession:
-    """The image half as one command line sees it. store and content are opened when asked for.
+    """What one command line needs of images. store and content are opened when they are first used.
 
     make: make the store where there is none. Raises ImageError for an --authfile that cannot be read.
     """
 
     def __init__(self, args: Args, context: Context, *, make: bool = True) -> None:
         self.args, self.context, self.make = args, context, make
-        if self.text("authfile"):  # also when nobody asks for credentials, as podman and buildah do it
+        if self.text("authfile"):  # checked even where no credentials are needed, as by podman and buildah
             from runjail.image.registry.credentials import check
 
             check(self.text("authfile"))
@@ -221,7 +221,7 @@ class ImageSession:
             raise
 
     def _similar(self, name: str) -> str | None:
-        """Return a hint for the name of an image that nobody has: names in the store that are close."""
+        """Return a hint for the name of an image that is not in the store: names there that are close."""
         from runjail.cli.suggest import hint
 
         return hint(name, self.content.names())
@@ -395,5 +395,5 @@ class ImageSession:
 
 
 def warn(text: str) -> None:
-    """Tell what an administrator should know although the verb succeeds."""
+    """Log what an administrator should know although the verb succeeds."""
     log.warning(text)

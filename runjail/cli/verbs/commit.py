@@ -44,7 +44,7 @@ def run(args: Args, context: Context) -> int:
     name = images.local_name(parse(args.positionals[1]))
     recipients = keys.read_recipients(args.many("recipient")) if args.many("recipient") else None
     for text in args.many("change"):
-        commit.change({}, text)  # a mistake costs no layer
+        commit.change({}, text)  # only to check it, before a layer is made
     with images.transient_blobs() as added:
         image = _image(images, there)
         if image.manifest.encrypted and not recipients and not args.flag("plain"):

@@ -76,9 +76,9 @@ def _place(text: str, runtime: Runtime) -> Iterator[tuple[Place | None, Owner]]:
         container = runtime.find(container_id)
         root, whose, modes = open_root(container), owner(container), 0o7777
     else:
-        path = os.path.join(os.getcwd(), path)  # not abspath: /. at the end means something
+        path = os.path.join(os.getcwd(), path)  # not abspath, which drops a final /. (contents, not the directory)
         root, whose = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), (os.geteuid(), os.getegid())
-        modes = 0o1777  # whoever runs what came out of a container runs it as himself
+        modes = 0o1777  # no set-id bits: a program copied out of a container must not run as another user of the host
     try:
         yield Place(root, path, text, modes), whose
     finally:

@@ -1,4 +1,4 @@
-"""monitor: what `run -d` leaves running beside a container (container/monitor.py). Nobody types this."""
+"""monitor: what `run -d` leaves running beside a container (container/monitor.py); `run` executes it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from runjail.sizes import read_descriptor
 
 HELP = ""
 ARGS = ("ID",)
-OPTIONS = (value("stdout", "", "FD", ""), value("stderr", "", "FD", ""))  # without a text, as nobody is told of them
+OPTIONS = (value("stdout", "", "FD", ""), value("stderr", "", "FD", ""))  # hidden from help: only `run` passes them
 
 EXECUTED = "/proc/self/exe"  # Linux: the interpreter through its read-only mount (host/interpreter.py)
 PREFIX = "/dev/fd/"

@@ -62,7 +62,7 @@ def run(args: Args, context: Context) -> int:
     if args.text("image"):
         from runjail.cli import run_image
 
-        _output(args, "", runtime)  # a mistake costs no download
+        _output(args, "", runtime)  # only to check the options, before anything is fetched
         network, networks = run_image.networks(args, context, runtime)
         with run_image.owned_bundle(args, context, runtime, network) as (path, document):
             if networks:
@@ -120,7 +120,7 @@ def _refuse_volumes(document: dict[str, Any]) -> None:
 
 
 def _refuse_image_options(args: Args) -> None:
-    """A bundle says by itself who runs and what of the host is seen: no option may look as if it changed that."""
+    """Refuse options of --image for a bundle, whose own config.json says who runs and what is mounted."""
     for option in OPTIONS:
         if option.image_only and option.name in args.options:
             raise UsageError(f"--{option.name} needs --image: a bundle's config.json says that itself")

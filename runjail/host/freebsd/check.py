@@ -80,7 +80,7 @@ def _linux(libc: Libc) -> list[Row]:
 
 
 def _labels(libc: Libc) -> Row:
-    """A kernel without them is no fault: `runjail list` knows as much."""
+    """Jail metadata, for information: without it nothing is lost that `runjail list` does not show."""
     try:
         room = int.from_bytes(libc.sysctl("security.jail.meta_maxbufsize"), "little")
     except OSError:

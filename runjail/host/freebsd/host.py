@@ -164,7 +164,7 @@ class FreeBSDHost:
         """Do nothing: there are no filters of system calls."""
 
     def take_descriptor(self, pid: int, number: int) -> int:
-        """Refuse: nobody asks for it here."""
+        """Refuse: there are no seccomp listeners, the only descriptors that are taken."""
         raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
 
     def restrict_calls(self) -> None:
@@ -213,7 +213,7 @@ class FreeBSDHost:
         return FreeBSDNetworks(self._libc, self.boot_id())
 
     def shim(self) -> ShimHost:
-        """Return what answers a containerd shim."""
+        """Return the ShimHost of FreeBSD."""
         from runjail.host.freebsd.shim import FreeBSDShim
 
         return FreeBSDShim(self._libc)

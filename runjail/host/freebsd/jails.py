@@ -40,7 +40,7 @@ HINTS = (
 )
 
 
-class Taken(HostError):
+class NameTaken(HostError):
     """Somebody has made a jail of this name since we looked."""
 
 
@@ -64,7 +64,7 @@ def create(change: Change, step: CreateJail) -> None:
         try:
             named = [(key, host_state.name if (key, value) == ("name", step.name) else value) for key, value in params]
             host_state.jid = run_jail(host_state.name, named)
-        except Taken:  # by who does not know our lock: the note must not lead to that jail
+        except NameTaken:  # by who does not know our lock: the note must not lead to that jail
             host_state.name = ""
             raise
         note(facts | {"jid": host_state.jid})
@@ -115,14 +115,14 @@ def run_jail(name: str, given: Sequence[tuple[str, str | None]]) -> int:
         raise HostError(f"create jail {name}: {JAIL} cannot be run: {reason(error)}") from error
     if result.timed_out:
         raise HostError(f"create jail {name}: no end after {CREATE_SECONDS:g} s")
-    said = programs.first_line(result.stderr).removeprefix("jail: ")
+    message = programs.first_line(result.stderr).removeprefix("jail: ")
     jid = result.stdout.strip()
-    if said.endswith(" already exists"):  # it quotes the jid
-        raise Taken(f"create jail {name}: a jail of this name exists already")
+    if message.endswith(" already exists"):  # it quotes the jid
+        raise NameTaken(f"create jail {name}: a jail of this name exists already")
     if result.status or not jid.isdigit():
-        hint = next((hint for cause, hint in HINTS if cause in said), None)
+        hint = next((hint for cause, hint in HINTS if cause in message), None)
         silent = f"{programs.command(argv)} says nothing and ends with status {result.status}"
-        raise HostError(f"create jail {name}: {said or silent}", hint)
+        raise HostError(f"create jail {name}: {message or silent}", hint)
     return int(jid)
 
 

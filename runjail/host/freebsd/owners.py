@@ -29,7 +29,7 @@ def token(state: str) -> str:
     path = os.path.realpath(state)
     try:
         return f"{path}:{os.stat(path).st_ino}"
-    except OSError:  # gone, and nobody's
+    except OSError:  # the container is gone, so the mount has no owner
         return f"{path}:"
 
 

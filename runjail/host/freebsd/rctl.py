@@ -1,6 +1,6 @@
 """Resource limits and usage of jails: rctl_add_rule(2) and its siblings, rctl(8) for the words.
 
-Rules hang on the jail's name, which is ours once the jail is there and no longer; they stay behind it unless removed.
+Rules belong to the jail's name, which is ours only while our jail exists; they outlive the jail unless removed.
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ class FreeBSDShim:
         return ""
 
     def watch_ooms(self, path: str) -> NoReturn:
-        """Nobody asks."""
+        """Do nothing: oom_file names none."""
         raise HostError(f"nothing to watch: {path}")
 
     def more_usage(self, host_state: HostState) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def _unmount_all(libc: Libc, find: Callable[[], tuple[list[MountEntry], bool]], 
     force = True
     for number, pause in enumerate((*PATIENCE, 0.0)):
         time.sleep(pause)
-        with MachineLock("mounts"):  # nobody mounts between the look and the deed
+        with MachineLock("mounts"):  # no runjail mounts between our look at the table and the unmounting
             owners.settle(libc, boot)
             found, force = find()
             if not found:

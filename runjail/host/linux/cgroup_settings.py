@@ -55,10 +55,10 @@ def create(step: Cgroup, host_state: HostState, note: UndoLog) -> None:
             names = ", ".join(file for _, file, _ in wanted)
             lost = [f"not enforced: {names}"] * bool(names) + [devices.do_without(step.devices, host_state)]
             ordinary = os.geteuid() or in_user_namespace()  # who has none, as with runc
-            say = log.info if ordinary and not names else log.warning
-            say("; ".join([f"control groups cannot be written ({reason(error)})", *filter(None, lost)]))
+            report = log.info if ordinary and not names else log.warning
+            report("; ".join([f"control groups cannot be written ({reason(error)})", *filter(None, lost)]))
             return
-        if cgroups.is_frozen(path):  # who enters it would never come to its program
+        if cgroups.is_frozen(path):  # a process that enters a frozen group stops before its program
             raise HostError(f"the control group {path} is frozen")
         host_state.cgroup = path
         devices.hold(step.devices, host_state)
@@ -124,7 +124,7 @@ def _only_of_v1(resources: Resources) -> list[str]:
         "network.classID": resources.class_id is not None,
         "network.priorities": bool(resources.priorities),
     }
-    return [place for place, said in asked.items() if said]
+    return [place for place, value in asked.items() if value]
 
 
 def _of_v1(resources: Resources) -> list[Setting]:
@@ -176,7 +176,8 @@ def _of_v2(resources: Resources) -> list[Setting]:
         *(("hugetlb", f"hugetlb.{size}.max", limit) for size, limit in resources.hugepages),
         *_block_of_v2(resources),
         *_rdma(resources),
-        *(("unified", file, value) for file, value in resources.unified),  # last: it is the caller's last word
+        # Last: the caller names these files itself, so they win over what is derived from other fields.
+        *(("unified", file, value) for file, value in resources.unified),
     ]
     return [(controller, file, str(value)) for controller, file, value in rows if value not in (None, "")]
 

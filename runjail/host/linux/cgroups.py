@@ -97,7 +97,7 @@ def _inherit(directory: str) -> None:
     if directory.startswith(f"{TOP}/cpuset/"):
         for file in ("cpuset.cpus", "cpuset.mems"):
             if not content(f"{directory}/{file}").strip():
-                _inherit(parent)  # whoever makes it at this moment may not have come so far yet
+                _inherit(parent)  # another runjail that makes it at this moment may not have done so yet
                 write(f"{directory}/{file}", content(f"{parent}/{file}"))
     elif unified():
         for controller in content(f"{parent}/cgroup.controllers").split():

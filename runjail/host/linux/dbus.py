@@ -178,14 +178,16 @@ def _socket_name(address: str) -> str:
     from urllib.parse import unquote  # here: it costs a shim, which loads all of its host, 1.6 MB
 
     kind, _, text = address.partition(":")
-    said = dict(pair.split("=", 1) for pair in text.split(",") if "=" in pair)
+    given = dict(pair.split("=", 1) for pair in text.split(",") if "=" in pair)
     if kind != "unix":
         return ""
-    return unquote(said["path"]) if "path" in said else f"\0{unquote(said['abstract'])}" if "abstract" in said else ""
+    return (
+        unquote(given["path"]) if "path" in given else f"\0{unquote(given['abstract'])}" if "abstract" in given else ""
+    )
 
 
 def _dial(name: str) -> socket.socket:
-    """Connect and introduce ourselves. Raises OSError."""
+    """Connect and authenticate. Raises OSError."""
     import socket
 
     link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -218,11 +220,11 @@ def _connect(link: socket.socket, name: str) -> None:
 
 
 def _line(link: socket.socket) -> bytes:
-    """Read one line of the introduction, byte by byte: what follows it is not ours to take."""
-    said = b""
-    while not said.endswith(b"\r\n") and len(said) < MAX_GREETING:
+    """Read one line of the authentication, byte by byte: what follows it belongs to the stream of messages."""
+    given = b""
+    while not given.endswith(b"\r\n") and len(given) < MAX_GREETING:
         byte = link.recv(1)
         if not byte:
             raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
-        said += byte
-    return said
+        given += byte
+    return given

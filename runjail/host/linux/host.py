@@ -310,7 +310,7 @@ class LinuxHost:
         return libc.take_descriptor(pid, number)
 
     def restrict_calls(self) -> None:
-        """Install the container's seccomp filter, unless `become` has: with no_new_privs it comes last."""
+        """Install the container's seccomp filter, unless apply_credentials has: with no_new_privs it comes last."""
         if self._filter:
             self._install_filter(self._filter)
 
@@ -378,7 +378,7 @@ class LinuxHost:
         return LinuxNetworks()
 
     def shim(self) -> ShimHost:
-        """Return what answers a containerd shim."""
+        """Return the ShimHost of Linux."""
         from runjail.host.linux.shim import LinuxShim
 
         return LinuxShim()

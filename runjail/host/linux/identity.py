@@ -121,7 +121,7 @@ def open_console(process: Process, host_state: HostState) -> tuple[int, int]:
     slave = fcntl.ioctl(master, TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     try:
         os.fchown(slave, process.user.uid, -1)
-    except PermissionError as error:  # of the host's devpts, in a user namespace where its group is nobody's
+    except PermissionError as error:  # of the host's devpts, whose group has no id in this user namespace
         log.debug(f"the terminal keeps its owner: {reason(error)}")
     if process.console_size:
         fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", *process.console_size, 0, 0))

@@ -120,12 +120,12 @@ def _fork_by_child(fork: Callable[[], int]) -> int:
         except BaseException:  # also what `appear` makes of an error: our creator's cleaning up is not for a copy of it
             os._exit(1)
     os.close(writing)
-    said = os.read(reading, 32)
+    answer = os.read(reading, 32)
     os.close(reading)
     os.waitpid(child, 0)
-    if not said:
+    if not answer:
         raise HostError("making a pid namespace: unshare(2) or clone(2) is refused")
-    return int(said)
+    return int(answer)
 
 
 def _write(descriptor: int, text: bytes) -> None:
@@ -133,7 +133,7 @@ def _write(descriptor: int, text: bytes) -> None:
 
 
 def hide() -> None:
-    """Be undumpable, and forget the environment that we were started with: it is the host's."""
+    """Make this process undumpable, and wipe the environment that it was started with: it is the host's."""
     libc.prctl(libc.PR_SET_DUMPABLE, 0)
     descriptor = os.open(
         "/proc/thread-self/stat", os.O_RDONLY | os.O_CLOEXEC
@@ -163,9 +163,9 @@ def appear(tell: Callable[[int], None]) -> None:
         os.write(writing, b"told")
         os._exit(0)
     os.close(writing)
-    told = os.read(reading, 4)
+    answer = os.read(reading, 4)
     os.close(reading)
-    if not told:
+    if not answer:
         os._exit(1)
 
 

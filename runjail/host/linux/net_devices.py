@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from runjail.host.linux.netlink import Address
     from runjail.steps import NetDevices
 
-OURS = "/proc/self/ns/net"
+OWN_NAMESPACE = "/proc/self/ns/net"
 
 
 def move(change: Change, step: NetDevices) -> None:
@@ -37,7 +37,7 @@ def move(change: Change, step: NetDevices) -> None:
 
 def _socket_in(namespace: int) -> RouteSocket:
     """Return a socket to another network namespace."""
-    own = os.open(OURS, os.O_RDONLY | os.O_CLOEXEC)
+    own = os.open(OWN_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)
     try:
         libc.setns(namespace, libc.CLONE_NEWNET)
         try:

@@ -57,7 +57,7 @@ class Address(Record):
     which: bytes
 
     def lasts(self) -> bool:
-        """Say whether it is nobody's to take back, and is seen everywhere."""
+        """Say whether it is permanent (no DHCP lease or the like will end it) and of global scope."""
         return bool(self.flags & IFA_F_PERMANENT) and self.scope == RT_SCOPE_UNIVERSE
 
 

@@ -18,7 +18,7 @@ V1 = "memory.oom_control"
 
 
 class OomWatch:
-    """A group that is watched. descriptor: poll(2) it for `events`; then there may be news, and `hear` is to be called.
+    """A group that is watched. descriptor: poll(2) it for `events`; then call `acknowledge`, and look at `kills`.
 
     v1 tells by an eventfd that memory has run out, just before it kills somebody (memory.rst, OOM Control); v2 by
     POLLPRI that a number in the file has changed (cgroup-v2.rst, memory.events).
@@ -33,10 +33,10 @@ class OomWatch:
         else:
             self.events = select.POLLPRI
             self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            self.hear()
+            self.acknowledge()
 
-    def hear(self) -> None:
-        """Take the news, so that poll(2) waits for others."""
+    def acknowledge(self) -> None:
+        """Read the notification, so that poll(2) waits for the next one."""
         if self.events == select.POLLPRI:
             os.pread(self.descriptor, 4096, 0)
         else:

@@ -52,14 +52,14 @@ def _prepare(pids: int, root: str) -> int:
     context = -1
     try:
         while context < 0 or len(children) < 2:
-            said, ancillary, _, _ = parent_end.recvmsg(16, _socket.CMSG_SPACE(RIGHTS.size))
+            number, ancillary, _, _ = parent_end.recvmsg(16, _socket.CMSG_SPACE(RIGHTS.size))
             for _level, _kind, rights in ancillary:
                 (context,) = RIGHTS.unpack(rights[: RIGHTS.size])
                 os.set_inheritable(context, False)
-            if not said:
+            if not number:
                 raise HostError("the process that was to prepare it died")
             if not ancillary:
-                children.append(int(said))  # who appeared in there
+                children.append(int(number))  # who appeared in there
         return context
     except TimeoutError:
         raise HostError("the process that was to prepare it was stopped from inside") from None
@@ -81,14 +81,14 @@ def _send_one(connection: _socket.socket, pids: int, root: str) -> NoReturn:
         libc.capset(1 << CAP_SYS_ADMIN, 1 << CAP_SYS_ADMIN, 0)
         libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1)
         seccomp.allow_only((mounts.FSOPEN, libc.SYS_CLONE))
-        join.appear(lambda pid: _say(connection, b"%d" % pid))
+        join.appear(lambda pid: _send_pid(connection, b"%d" % pid))
         rights = RIGHTS.pack(mounts.fsopen("proc"))
         connection.sendmsg([b"0"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
     finally:
         os._exit(1)
 
 
-def _say(connection: _socket.socket, text: bytes) -> None:
+def _send_pid(connection: _socket.socket, text: bytes) -> None:
     connection.sendmsg([text])
 
 

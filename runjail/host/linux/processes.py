@@ -87,7 +87,7 @@ def hold(host_state: HostState, frozen: bool, start_time: StartTime) -> None:
 
 
 def _is_private(host_state: HostState) -> bool:
-    """Say whether init is the first of process numbers of its own, which end with it."""
+    """Say whether the container has a pid namespace of its own, which ends with init."""
     own = host_state.namespaces.get("pid") != os.stat("/proc/self/ns/pid").st_ino
     return bool(host_state.namespaces) and own and bool(host_state.namespaces.get("first", 1))
 

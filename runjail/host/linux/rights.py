@@ -1,4 +1,4 @@
-"""What Linux refuses to whom: hints where the kernel only says that it is not allowed."""
+"""Which right a refused system call lacks: hints where the kernel only says that it is not allowed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PRIVILEGED = "in a container it takes docker run --privileged or the like"
 
 
 def ask(doing: str, call: str, function: Callable[..., None], *arguments: object, remedy: str | None = None) -> None:
-    """Make a system call that takes rights; an error says which, and what would allow it, see `refused`."""
+    """Make a system call that needs a privilege. Raises HostError naming that, and what would allow it (`refused`)."""
     try:
         function(*arguments)
     except OSError as error:
@@ -26,7 +26,7 @@ def ask(doing: str, call: str, function: Callable[..., None], *arguments: object
 def refused(doing: str, call: str, error: OSError, remedy: str | None = None) -> HostError:
     """Return the error for a system call that the kernel refused, with what it would take.
 
-    doing: what we were at; call: as `unshare(2)`; remedy: what would allow it, where that is not CAP_SYS_ADMIN.
+    doing: what the call was for; call: as `unshare(2)`; remedy: what would allow it, where that is not CAP_SYS_ADMIN.
     """
     return HostError(f"{doing}: {call}: {reason(error)}", remedy or hint(error))
 

@@ -90,7 +90,7 @@ def _program(profile: Seccomp, kept: str) -> bytes:
         if len(found) > DIGEST and _digest(found[DIGEST:]) == found[:DIGEST]:
             return found[DIGEST:]
     except OSError:
-        pass  # nobody had this profile, or it cannot be read: it is made
+        pass  # no container had this profile yet, or the file cannot be read: it is made anew
     program = libseccomp.compile_profile(profile)
     if len(program) > LARGEST:
         raise HostError(f"linux.seccomp: {len(program) // 8} instructions, of which the kernel takes {LARGEST // 8}")

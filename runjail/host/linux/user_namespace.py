@@ -78,28 +78,28 @@ def fork_init(entry: Entry, fork: Callable[[HostState], int]) -> int:
 
 def _accompany(step: CreateNamespaces, pid: int, link: _socket.socket) -> int:
     """Write the mappings once our child is in its namespace, and return which process is init."""
-    _hear(link)
+    _receive(link)
     if "user" in step.new:
         assert step.mappings, "the specification's reader has seen to it"
         mapped_ids.write(pid, step.mappings)
     elif step.mappings and step.mappings != mappings_of(pid):
         raise HostError("linux.uidMappings, linux.gidMappings: the user namespace to join has others")
     link.send(b"mapped")
-    init = int(_hear(link))
+    init = int(_receive(link))
     if init != pid:
         os.waitpid(pid, 0)
     return init
 
 
-def _hear(link: _socket.socket) -> bytes:
-    """Return what our child says. Raises the HostError that it reports."""
-    said: bytes = link.recv(MESSAGE)
-    if not said:
+def _receive(link: _socket.socket) -> bytes:
+    """Return our child's next message. Raises the HostError that it reports."""
+    message: bytes = link.recv(MESSAGE)
+    if not message:
         raise HostError("the container's process died in its user namespace")
-    if said.startswith(FAILED):
-        text, _, hint = said[1:].decode("utf-8", "replace").partition("\0")
+    if message.startswith(FAILED):
+        text, _, hint = message[1:].decode("utf-8", "replace").partition("\0")
         raise HostError(text, hint or None)
-    return said
+    return message
 
 
 def mappings_of(pid: int) -> IdMappings:
@@ -145,17 +145,17 @@ def _go_in(entry: Entry, link: _socket.socket) -> None:
         _change_over(entry, link)
         if "pid" in step.new:
             ask("making namespaces (pid)", "unshare(2)", libc.unshare, libc.CLONE_NEWPID)
-            join.appear(lambda pid: _say(link, b"%d" % pid))
+            join.appear(lambda pid: _send(link, b"%d" % pid))
         else:
-            _say(link, b"%d" % os.getpid())
+            _send(link, b"%d" % os.getpid())
         link.close()
     except BaseException as error:
         text = reason(error) if isinstance(error, OSError) else str(error) or type(error).__name__
-        _say(link, FAILED + f"{text}\0{getattr(error, 'hint', None) or ''}".encode())
+        _send(link, FAILED + f"{text}\0{getattr(error, 'hint', None) or ''}".encode())
         os._exit(1)
 
 
-def _say(link: _socket.socket, text: bytes) -> None:
+def _send(link: _socket.socket, text: bytes) -> None:
     link.send(text[:MESSAGE])
 
 
@@ -170,7 +170,7 @@ def _change_over(entry: Entry, link: _socket.socket) -> None:
             opened.append((descriptor, join.flag(kind)))
 
     def mapped() -> None:
-        _say(link, b"made")
+        _send(link, b"made")
         if link.recv(MESSAGE) != b"mapped":
             os._exit(1)
 

@@ -85,16 +85,16 @@ def tell(directory: str, names: Names) -> None:
 
 def hosts(names: Names) -> str:
     """Return /etc/hosts: what was asked for, the host's of other names, localhost, and the container's own names."""
-    said = {name for _address, name in names.hosts}
-    own = [name for name in dict.fromkeys((names.hostname, *names.others)) if name not in said]
+    added = {name for _address, name in names.hosts}
+    own = [name for name in dict.fromkeys((names.hostname, *names.others)) if name not in added]
     lines = [f"{address}\t{name}" for address, name in names.hosts]
     known: set[str] = set()
     for address, found in _entries(_read(HOSTS)):
-        kept = [name for name in found if name not in said and name not in own]
+        kept = [name for name in found if name not in added and name not in own]
         lines += [f"{address}\t{' '.join(kept)}"] if kept else []
         known.update(kept)
-    lines += [f"{address}\t{name}" for address, name in LOCALHOST if name not in known | said]
-    if names.gateway and GATEWAY not in known | said:
+    lines += [f"{address}\t{name}" for address, name in LOCALHOST if name not in known | added]
+    if names.gateway and GATEWAY not in known | added:
         lines.append(f"{names.gateway}\t{GATEWAY}")
     lines += [f"{address}\t{' '.join(own)}" for address in names.addresses or ("127.0.0.1",) if own]
     return "\n".join(lines) + "\n"

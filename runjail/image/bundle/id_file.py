@@ -40,8 +40,8 @@ def remove(mark: str, owner: str) -> None:
             return
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
         with open(file, "rb") as stream:
-            said = stream.read(LARGEST)
-        if said == os.path.basename(found.get(owner, "")).encode():
+            content = stream.read(LARGEST)
+        if content == os.path.basename(found.get(owner, "")).encode():
             os.unlink(path)
     except (OSError, ValueError):
         pass

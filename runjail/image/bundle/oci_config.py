@@ -163,8 +163,8 @@ def _annotations(image: ImageConfig, system: str) -> dict[str, str]:
         f"{IMAGE}variant": platform.variant,
         f"{IMAGE}os.version": platform.os_version,
         f"{IMAGE}os.features": ",".join(platform.os_features),
-        f"{IMAGE}author": _said(model.get(image.data, "author")),
-        f"{IMAGE}created": _said(model.get(image.data, "created")),
+        f"{IMAGE}author": _if_text(model.get(image.data, "author")),
+        f"{IMAGE}created": _if_text(model.get(image.data, "created")),
         f"{IMAGE}stopSignal": _text(image, "StopSignal"),
         f"{IMAGE}exposedPorts": ",".join(_members(image, "ExposedPorts")),
     }
@@ -174,7 +174,7 @@ def _annotations(image: ImageConfig, system: str) -> dict[str, str]:
     return {key: value for key, value in found.items() if value} | {k: v for k, v in labels.items() if k}
 
 
-def _said(value: object) -> str:
+def _if_text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 

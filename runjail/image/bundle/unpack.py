@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from runjail.image.transport import Progress
 
     Opened = Sequence[PrivateLayerOptions | None]
-    Say = Callable[[str], None]
+    Report = Callable[[str], None]
     Arrived = Callable[[str], None]
 
 
@@ -60,7 +60,7 @@ def unpack(
     *,
     encrypt: bool = False,
     progress: Progress | None = None,
-    warn: Say = lambda _text: None,
+    warn: Report = lambda _text: None,
     arrived: Arrived = lambda _digest: None,
 ) -> Unpacked:
     """Have every layer of an image in the store.
@@ -73,9 +73,9 @@ def unpack(
     if not image.manifest.layers:
         raise ImageError(f"{image.name}: an image without layers cannot be run")
     seal = _seal(opened) if encrypt else None
-    proofs, chains = VerifiedLayers(content), digests.chain_ids(image.config.diff_ids)
+    verified, chains = VerifiedLayers(content), digests.chain_ids(image.config.diff_ids)
     done = _there(store, chains, seal)
-    _require(proofs, image, opened, 0, done, arrived)
+    _require(verified, image, opened, 0, done, arrived)
     for end in _ends(store, image, content, done):
         arrived(image.manifest.layers[done].digest)  # before a draft keeps others waiting
         draft = store.draft(chains[end - 1], chains[done - 1] if done else None, seal)
@@ -86,9 +86,9 @@ def unpack(
                     _fill(draft, image, opened, number, content, progress, warn)
                 draft.commit()
             for number in range(done, end):
-                proofs.note(image.manifest.layers[number], image.config.diff_ids[number], opened[number])
+                verified.note(image.manifest.layers[number], image.config.diff_ids[number], opened[number])
         else:
-            _require(proofs, image, opened, done, end, arrived)
+            _require(verified, image, opened, done, end, arrived)
         done = end
     return Unpacked(chains[-1], seal)
 
@@ -98,10 +98,10 @@ def _there(store: Store, chains: Sequence[str], seal: LayerKey | None) -> int:
     return next((count for count in range(len(chains), 0, -1) if store.has_layer(chains[count - 1], seal)), 0)
 
 
-def _require(proofs: VerifiedLayers, image: Image, opened: Opened, start: int, end: int, arrived: Arrived) -> None:
+def _require(verified: VerifiedLayers, image: Image, opened: Opened, start: int, end: int, arrived: Arrived) -> None:
     for number in range(start, end):
         arrived(image.manifest.layers[number].digest)
-        proofs.require(image.manifest.layers[number], image.config.diff_ids[number], opened[number])
+        verified.require(image.manifest.layers[number], image.config.diff_ids[number], opened[number])
 
 
 def _ends(store: Store, image: Image, content: ContentStore, done: int) -> list[int]:
@@ -134,7 +134,7 @@ def _fill(
     number: int,
     content: ContentStore,
     progress: Progress | None,
-    warn: Say,
+    warn: Report,
 ) -> None:
     """Authenticate a layer's blob, then apply it."""
     from runjail.image.crypto import cipher  # what is in the store already pays nothing for it

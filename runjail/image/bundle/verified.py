@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runjail.image.crypto.options import PrivateLayerOptions
 
-LONGEST = 1 << 20  # bytes of one file of proofs
+LONGEST = 1 << 20  # bytes of the file of one diffID
 
 
 class VerifiedLayers:

@@ -49,8 +49,8 @@ def commit(
     added.add(layer.digest)
     now = log.timestamp(time.time_ns())
     document["rootfs"] = {"type": "layers", "diff_ids": [*image.config.diff_ids, diff_id]}
-    said = {"created": now, "created_by": note.created_by, "author": note.author, "comment": note.comment}
-    document["history"] = [*document.get("history", []), {key: text for key, text in said.items() if text}]
+    entry = {"created": now, "created_by": note.created_by, "author": note.author, "comment": note.comment}
+    document["history"] = [*document.get("history", []), {key: text for key, text in entry.items() if text}]
     document["created"] = now
     if note.author:
         document["author"] = note.author

@@ -48,7 +48,7 @@ def make_image(
             if not os.path.isdir(path):
                 _require_tar(path)
             kind = "" if compression == "none" else compression
-            layer, diff_id = pack(content, _told(chunks, what, progress), kind, level)
+            layer, diff_id = pack(content, _counted(chunks, what, progress), kind, level)
         except Corrupt as error:
             raise Corrupt(f"{path}: {error}") from None
         config = content.add(model.encode(_config(platform, diff_id, cmd, entrypoint, env)), media_types.OCI_CONFIG)
@@ -89,7 +89,7 @@ def _check(cmd: Sequence[str], entrypoint: Sequence[str], env: Sequence[str]) ->
         raise ImageError("arguments and environment cannot hold a NUL")
 
 
-def _told(chunks: Iterator[bytes], what: Descriptor, progress: Progress | None) -> Iterator[bytes]:
+def _counted(chunks: Iterator[bytes], what: Descriptor, progress: Progress | None) -> Iterator[bytes]:
     for chunk in chunks:
         yield chunk
         if progress:

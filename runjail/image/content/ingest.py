@@ -157,7 +157,7 @@ class Ingest:
 
 
 class Temporary:
-    """An empty file in a Content's file system; a context. fd: open for reading and writing; path: "" once adopted."""
+    """An empty file in a store's file system; a context. fd: for reading and writing; path: "" once it is a blob."""
 
     def __init__(self, content: Receiver) -> None:
         self.path = f"{content.directory}/ingest/tmp-{os.getpid()}-{os.urandom(8).hex()}"
@@ -168,7 +168,7 @@ class Temporary:
             self.fd = open_beside(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         except OSError as error:
             raise ImageError(f"cannot write {self.path}: {reason(error)}") from error
-        locks.lock(self.fd)  # `collect` sees that it is being written
+        locks.lock(self.fd)  # garbage collection leaves it alone while it is locked
         return self
 
     def __exit__(self, *_error: object) -> None:

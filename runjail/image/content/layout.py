@@ -23,7 +23,7 @@ VERSION = "1.0.0"  # imageLayoutVersion
 
 
 class LayoutReader:
-    """A layout to read, wherever its files are; `Directory` is the usual place. where: what to call it in errors."""
+    """A layout to read, in a directory (LayoutDirectory) or elsewhere. where: what to call it in errors."""
 
     def __init__(self, where: str) -> None:
         self.where = where

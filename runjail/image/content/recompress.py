@@ -58,7 +58,7 @@ class _Recompression:
         """Return the new layers, made in threads."""
         layers = list(manifest.layers)
         if not all(media_types.is_layer(layer.media_type) for layer in layers):
-            return layers  # no image of file systems
+            return layers  # layers that are no tar archives, such as an SBOM's
         config = model.parse_config(self.content.read(manifest.config), len(layers))
 
         def making(number: int) -> Callable[[parallel.Check], None]:

@@ -69,7 +69,7 @@ class ContentStore(LayoutDirectory):
         return Ingest(self, descriptor, check)
 
     def temporary(self) -> Temporary:
-        """Return a context with an empty file on the same file system: what `adopt` can make a blob of."""
+        """Return a context with an empty file on the same file system: `commit_file` can make a blob of it."""
         return Temporary(self)
 
     def add(self, content: bytes, media_type: str = "") -> Descriptor:
@@ -182,7 +182,7 @@ class ContentStore(LayoutDirectory):
             self._write_entries([*self._others(name), descriptor.replace(annotations=named)])
 
     def untag(self, name: str) -> None:
-        """Take a name away; the content stays until `collect`. Raises ImageNotFound."""
+        """Take a name away; the content stays until `garbage_collect`. Raises ImageNotFound."""
         with self._locked():
             others = self._others(name)
             if len(others) == len(self.index().manifests):
@@ -278,7 +278,7 @@ class ContentStore(LayoutDirectory):
         return found
 
     def lease(self) -> Lock:
-        """Return a context in which new blobs are safe from `collect` though nothing names them yet."""
+        """Return a context in which garbage collection keeps new blobs although nothing names them yet."""
         return Lock(f"{self.directory}/blobs", shared=True)
 
     def _locked(self, *, shared: bool = False) -> Lock:
@@ -310,7 +310,7 @@ class Lock:
 
 
 def _identity(file: int) -> tuple[int, ...]:
-    """Return what changes when a file is another, or is written to: the last cannot be set back."""
+    """Return what differs for another file, or after a write: nobody can set ctime, the last of these, back."""
     found = os.fstat(file)
     return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns
 

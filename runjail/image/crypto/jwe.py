@@ -109,7 +109,7 @@ def unwrap(packet: bytes, parameters: Parameters) -> bytes:
         for header, encrypted_key in message.recipients:
             try:
                 return _open(message, str(header.get("enc")), _unwrap_key(header, encrypted_key, key))
-            except (ValueError, ArithmeticError):  # the wrong key, or nonsense: there is no telling, nor a need to
+            except (ValueError, ArithmeticError):  # the wrong key or a damaged packet: they cannot be told apart
                 continue
     raise SchemeError("; ".join(faults) or NO_KEY)
 

@@ -124,7 +124,7 @@ def decrypted(source_fd: int, private: PrivateLayerOptions) -> Iterator[bytes]:
 
 
 def check_digest(private: PrivateLayerOptions, descriptor: Descriptor, *found: str) -> None:
-    """Warn when the private options speak of another layer: of none of the digests found.
+    """Warn when the digest in the private options is none of those that the layer has.
 
     No more than that, because writers differ: ocicrypt never checks it, imgcrypt names the compressed blob, and skopeo
     what it had before it compressed. A layer is what its diffID says.
@@ -186,7 +186,7 @@ class _HashThread:
         self._waiting.put(block)
 
     def hexdigest(self) -> str:
-        """Return the verdict."""
+        """Return the digest in hexadecimal digits."""
         return self._hash.hexdigest()
 
     def _work(self) -> None:

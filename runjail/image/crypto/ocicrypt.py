@@ -34,7 +34,7 @@ PUBLIC = NAMESPACE + "pubopts"
 PROVIDER = "provider."
 LONGEST = 256 << 10  # bytes of one annotation: about 500 recipients
 MOST_PACKETS = 128  # in one annotation
-MOST_TOLD = 10  # reasons in an error
+MOST_REASONS = 10  # reasons in an error
 NO_KEY_FITS = "no suitable key unwrapper found or none of the private keys could be used for decryption"
 
 SCHEMES: dict[str, Scheme] = {scheme.NAME: scheme for scheme in (jwe, pkcs7, pgp, pkcs11)}  # in the order of trying
@@ -136,13 +136,13 @@ def _unwrap(descriptor: Descriptor, parameters: Parameters, providers: Mapping[s
         if found := _open(descriptor, name, _opener(name, parameters, providers), faults):
             return found
     text = NO_KEY_FITS if any_key else Unauthorized.most_important
-    raise Unauthorized(f"{text}: {_told(faults)}" if faults else text)
+    raise Unauthorized(f"{text}: {_reasons(faults)}" if faults else text)
 
 
-def _told(faults: list[str]) -> str:
+def _reasons(faults: list[str]) -> str:
     different = list(dict.fromkeys(faults))
-    more = len(different) - MOST_TOLD
-    return "; ".join(different[:MOST_TOLD] + ([f"and {more} more"] if more > 0 else []))
+    more = len(different) - MOST_REASONS
+    return "; ".join(different[:MOST_REASONS] + ([f"and {more} more"] if more > 0 else []))
 
 
 def _open(descriptor: Descriptor, name: str, opener: Opener, faults: list[str]) -> PrivateLayerOptions | None:
@@ -159,7 +159,7 @@ def _open(descriptor: Descriptor, name: str, opener: Opener, faults: list[str]) 
             continue
         try:
             return PrivateLayerOptions.from_json(opened)
-        except Corrupt as error:  # the same words as when it does not open: what came out is nobody's to learn
+        except Corrupt as error:  # the same text as when it does not open: an error must not reveal what was decrypted
             faults.append(SCHEMES[name].NO_KEY if name in SCHEMES else str(error))
     return None
 

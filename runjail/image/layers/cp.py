@@ -169,7 +169,7 @@ class _Paster:
             self.left_out += 1
         elif entry.kind == tar.DIRECTORY:
             if path:
-                self._adorn(self._directory(path), entry)
+                self._set_owner_and_mode(self._directory(path), entry)
                 self._times.append((path, entry.mtime))
         elif name:
             self._node(self._directory(parent), name, entry)
@@ -219,7 +219,7 @@ class _Paster:
                     at, left = at + count, left[count:]
             if entry.sparse is not None:
                 os.ftruncate(file, entry.size)
-            self._adorn(file, entry)
+            self._set_owner_and_mode(file, entry)
             os.utime(file, ns=(entry.mtime, entry.mtime))
         finally:
             os.close(file)
@@ -229,7 +229,7 @@ class _Paster:
         file = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
         try:
             if stat.S_ISFIFO(os.fstat(file).st_mode):
-                self._adorn(file, entry)
+                self._set_owner_and_mode(file, entry)
         finally:
             os.close(file)
 
@@ -242,7 +242,7 @@ class _Paster:
         finally:
             os.close(into)
 
-    def _adorn(self, file: int, entry: Entry) -> None:
+    def _set_owner_and_mode(self, file: int, entry: Entry) -> None:
         """Give an open file its owner and mode: in this order, as the first takes set-id bits away."""
         uid, gid = self._owner or (entry.uid, entry.gid)
         os.fchown(file, uid, gid)

@@ -53,7 +53,7 @@ def _read(blob: int, offset: int) -> bytes:
 
 
 def verify(blob: int, descriptor: Descriptor) -> None:
-    """Check the size and digest of a blob. Raises Corrupt. crypto.blobs does it for encrypted ones, HMAC included."""
+    """Check a blob's size and digest. Raises Corrupt. crypto.layer_stream does it for encrypted ones, HMAC included."""
     what = f"layer {descriptor.digest}"
     size = os.fstat(blob).st_size
     if size != descriptor.size:

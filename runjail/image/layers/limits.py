@@ -1,4 +1,4 @@
-"""What a layer may be, what of it is applied, and what came of it."""
+"""Limits of a layer, the policy of what is applied, and the result."""
 
 from __future__ import annotations
 

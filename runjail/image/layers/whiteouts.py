@@ -13,7 +13,7 @@ from runjail.errors import Corrupt
 from runjail.image.layers.tree import Tree, join
 
 PREFIX, OPAQUE = b".wh.", b".wh..wh..opq"
-_AUFS = b".wh..wh."  # its own notes, e.g. .wh..wh.plnk: nothing to anybody else
+_AUFS = b".wh..wh."  # metadata of aufs, e.g. .wh..wh.plnk: no whiteouts
 
 
 class Whiteouts:
@@ -22,22 +22,24 @@ class Whiteouts:
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
         nothing_below = not os.listdir(tree.directory(b""))
-        self._ours: dict[bytes, set[bytes]] | None = None if nothing_below else {}  # without lower layers: not needed
+        self._own_entries: dict[bytes, set[bytes]] | None = (
+            None if nothing_below else {}
+        )  # without lower layers: not needed
         self._cleared: set[bytes] = set()
         self._new: set[bytes] = set()  # directories that this layer has made
 
     def made(self, real: bytes) -> None:
         """Remember a directory that this layer has made, and that is marked: nothing of layers below is in it."""
-        if self._ours is not None:
+        if self._own_entries is not None:
             self._new.add(real)
 
     def mark(self, real: bytes, name: bytes) -> None:
         """Remember that this layer has put an entry into a directory, and so the directory too."""
-        if self._ours is None or real in self._new:
+        if self._own_entries is None or real in self._new:
             return
-        names = self._ours.get(real)
+        names = self._own_entries.get(real)
         if names is None:
-            names = self._ours[real] = set()
+            names = self._own_entries[real] = set()
             if real:
                 parent, _, last = real.rpartition(b"/")
                 self.mark(parent, last)
@@ -58,7 +60,7 @@ class Whiteouts:
         if hidden in (b"", b".", b".."):
             raise Corrupt("a whiteout of nothing, or of its own directory")
         real = self._tree.resolve(b"/".join(parents), making=False)
-        if real is not None and self._ours is not None:
+        if real is not None and self._own_entries is not None:
             self._hide_all(real) if name == OPAQUE else self._hide(real, hidden)
         return True
 
@@ -66,7 +68,7 @@ class Whiteouts:
         if real in self._new:
             return
         try:
-            if self._ours is None or name not in self._ours.get(real, ()):
+            if self._own_entries is None or name not in self._own_entries.get(real, ()):
                 self._tree.remove(real, name)
                 return
             found = os.stat(name, dir_fd=self._tree.directory(real), follow_symlinks=False)

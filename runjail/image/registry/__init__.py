@@ -1,6 +1,6 @@
 """Registries (distribution-spec): pull and push of manifests and blobs.
 
-source  sink            what the image half reads from and writes to
+source  sink            what images are read from and written to
     client              one registry: a mirror first, then itself
    endpoint             one server: its scheme, redirects, authorization, retries, error texts
 auth  connections       who we are, without I/O · the only module that knows urllib3, whose pools it adapts

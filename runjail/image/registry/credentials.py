@@ -73,7 +73,7 @@ def ask_helper(suffix: str, server: str, environ: Mapping[str, str]) -> tuple[st
     except OSError as error:
         log.warning(f"credential helper {name}: cannot be run: {reason(error)}")
         return None
-    except (HostError, ValueError, RecursionError):  # what it said may be a secret
+    except (HostError, ValueError, RecursionError):  # its output may be a secret
         log.warning(f"credential helper {name}: no answer that can be read")
         return None
     if answer is None and b"not found" not in result.stdout:

@@ -17,13 +17,13 @@ class UploadProgress:
     """How far a blob has been sent; what is sent again counts once."""
 
     def __init__(self, descriptor: Descriptor, progress: Progress) -> None:
-        self._descriptor, self._progress, self._told = descriptor, progress, 0
+        self._descriptor, self._progress, self._reported = descriptor, progress, 0
 
     def __call__(self, position: int) -> None:
         """Tell of what has been sent up to a byte."""
-        if position > self._told:
-            self._progress(self._descriptor, position - self._told)
-            self._told = position
+        if position > self._reported:
+            self._progress(self._descriptor, position - self._reported)
+            self._reported = position
 
 
 class RequestBody:
@@ -38,15 +38,15 @@ class RequestBody:
 
 
 class Reader:
-    """One pass over a portion. Its last block is held back when the content is not what it should be."""
+    """One pass over a body. Its last block is held back when the content is not what it should be."""
 
-    def __init__(self, portion: RequestBody) -> None:
-        self._portion, self._position = portion, portion.start
-        self._hash = digests.new(portion.digest) if portion.digest else None
+    def __init__(self, body: RequestBody) -> None:
+        self._body, self._position = body, body.start
+        self._hash = digests.new(body.digest) if body.digest else None
 
     def read(self, size: int = -1) -> bytes:
         """Return up to size bytes. Raises Corrupt, before the end is sent, for content that has changed."""
-        part = self._portion
+        part = self._body
         left = part.start + part.length - self._position
         block = os.pread(part.file, left if size < 0 else min(size, left), self._position) if left else b""
         if left and not block:

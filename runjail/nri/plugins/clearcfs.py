@@ -1,7 +1,7 @@
 """clearcfs: take the CPU quota off latency-sensitive containers.
 
 These are the containers with the annotation `qos.class: ls`. FreeBSD: the jail's pcpu rules are removed with rctl(8).
-Linux: the quota of the control group is lifted. What else shares the CPU out (weights, CPU sets) stays.
+Linux: the quota of the control group is lifted. CPU weights and CPU sets stay.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import pytest
 
 from runjail.errors import HostError
 from runjail.host.base import HostState
-from runjail.host.freebsd.jails import Taken
+from runjail.host.freebsd.jails import NameTaken
 from runjail.host.programs import Result
 from runjail.steps import AddressAlias, CreateJail, MoveInterface, RctlRules
 from tests.support.host.machine import Machine
@@ -82,7 +82,7 @@ def test_a_stranger_takes_the_name_while_jail_works(machine: Machine, monkeypatc
         return Result(1, b"", b'jail: "9" already exists\n')
 
     monkeypatch.setattr("runjail.host.programs.run", taken)
-    with pytest.raises(Taken, match="create jail web: a jail of this name exists already"):
+    with pytest.raises(NameTaken, match="create jail web: a jail of this name exists already"):
         root.apply(jail_of(machine))
     root.undo()
     root.host.kill_all(root.host_state, 9)

@@ -41,7 +41,7 @@ def test_a_child_is_killed(group: Path) -> None:
         done = subprocess.run(["sh", "-c", EATER, group], capture_output=True)
         assert done.returncode == 3
         assert ready(watch, 5)
-        watch.hear()
+        watch.acknowledge()
         assert (ready(watch, 0), watch.kills()) == (False, count)
     watch.close()
 
@@ -52,7 +52,7 @@ def test_a_group_that_is_removed(group: Path) -> None:
     watch = OomWatch(str(group / "memory.oom_control"))
     group.rmdir()
     assert ready(watch, 5)
-    watch.hear()
+    watch.acknowledge()
     assert (ready(watch, 0.1), watch.kills()) == (False, 0)
     watch.close()
     group.mkdir()
@@ -68,7 +68,7 @@ def test_a_number_of_v2_changes() -> None:
         assert not ready(watch, 0)
         with subprocess.Popen(["sh", "-c", "echo 0 >$0/cgroup.procs; read x", path], stdin=subprocess.PIPE) as member:
             assert ready(watch, 5)
-            watch.hear()
+            watch.acknowledge()
             assert not ready(watch, 0.05)
             member.communicate(b"x\n")
         assert ready(watch, 5)
