@@ -237,11 +237,11 @@ if TYPE_CHECKING:  # a start without this class is 20 us shorter
             """Watch such a file."""
 
         def more_usage(self, host_state: HostState) -> dict[str, Any]:
-            """Return what runc's stats document lacks.
+            """Return what runc's stats document lacks, by these keys.
 
-            unified: whether control groups are v2. memory_events: numbers of memory.events or memory.oom_control.
-            devices: names of block devices by `MAJOR:MINOR`. rdma: entries, as messages.RDMA, or None. On v2: swap, the
-            current use, max and peak; hugetlb: limits by size of page.
+            `unified` (whether control groups are v2), `memory_events` (numbers of memory.events or memory.oom_control),
+            `devices` (names of block devices by `MAJOR:MINOR`), `rdma` (entries, as messages.RDMA, or None). On v2 also
+            `swap` (the current use, max and peak) and `hugetlb` (limits by size of page).
             """
 
     class OomWatch(Protocol):

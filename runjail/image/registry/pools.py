@@ -24,8 +24,8 @@ LONGEST_LINE = 64 << 10
 def adapt(manager: PoolManager, watch: Watch) -> None:
     """Let a manager's connections give up when a head takes longer than their time-out.
 
-    Its pools take another argument of urlopen. target: what to send as it is; it has to be free of blanks. Its answers
-    have an attribute more. sock: the socket they are read from.
+    urlopen of its pools takes one more argument, `target`: what to send as it is, which has to be free of blanks. Its
+    answers have one more attribute, `sock`: the socket that they are read from.
     """
     pools: dict[str, Any] = dict(manager.pool_classes_by_scheme)
     for scheme, pool in pools.items():
