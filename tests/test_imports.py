@@ -94,9 +94,8 @@ PLAIN |= {
     for name in ("create", "delete", "exec", "features", "kill", "pause", "resume", "run", "start", "state")
 }
 # Cold modules of the other rooms
-COLD_MODULES = {f"runjail.plan.{name}" for name in ("show", "show_freebsd", "show_linux")} | {
-    "runjail.image.bundle.prune"
-}
+COLD_MODULES = {f"runjail.plan.{name}" for name in ("show", "show_freebsd", "show_linux", "show_process")}
+COLD_MODULES |= {"runjail.image.bundle.prune", "runjail.host.freebsd.check", "runjail.host.linux.check"}
 # What only one operating system can load
 HOSTS = ("runjail.host.freebsd.", "runjail.host.linux.")
 # What need not be installed, or is not built everywhere, is imported by who uses it.

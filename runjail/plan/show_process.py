@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runjail.spec.model import Process
+from runjail.spec.model import Process
 
 
 def scheduling(process: Process) -> list[str]:

@@ -8,13 +8,9 @@ from runjail.errors import HostError
 from runjail.host import programs
 from runjail.host.freebsd import linux_abi
 from runjail.host.freebsd.devfs import DEVFS
+from runjail.host.freebsd.libc import Libc
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runjail.host.freebsd.libc import Libc
-
-    Row = tuple[str, bool, str, str]
-
+Row = tuple[str, bool, str, str]
 OLDEST = (14, 2)
 NO_JAIL = 2**31 - 1
 PATCHED = "15.1-RELEASE-p1"  # SA-26:38.jail: a reference count that jails could make run over

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 
 from runjail.errors import HostError, reason
 from runjail.host import interpreter
 from runjail.host.linux import cgroups, devices, libc, libseccomp, rights, systemd
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    Row = tuple[str, bool, str, str]
-
+Row = tuple[str, bool, str, str]
 NAMESPACES = {
     "pid": libc.CLONE_NEWPID,
     "mount": libc.CLONE_NEWNS,
