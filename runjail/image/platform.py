@@ -13,6 +13,7 @@ from runjail.errors import ImageError, UsageError
 from runjail.image import media_types, model
 from runjail.image.model import Descriptor, Index, Platform
 from runjail.sizes import read_number
+from runjail.target import TARGETS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,9 +84,9 @@ def host(system: os.uname_result | None = None) -> Platform:
 
 def accepted(host_platform: Platform) -> list[Platform]:
     """Return what a host runs, best first: FreeBSD runs Linux images as well."""
-    if host_platform.os != "freebsd":
-        return [host_platform]
-    return [host_platform, host_platform.replace(os="linux", os_version="")]
+    target = TARGETS.get(host_platform.os)
+    others = target.runs if target else ()
+    return [host_platform, *(host_platform.replace(os=system, os_version="") for system in others)]
 
 
 def fits(offered: Platform, wanted: Platform) -> bool:
@@ -95,8 +96,12 @@ def fits(offered: Platform, wanted: Platform) -> bool:
         (offered.os, offered.architecture) == (wanted.os, wanted.architecture)
         and _variant_fits(offered, wanted)
         and set(offered.os_features) <= set(wanted.os_features)
-        and not (offered.os == "freebsd" and newer(offered.os_version, wanted.os_version))
+        and not (_is_bound(offered) and newer(offered.os_version, wanted.os_version))
     )
+
+
+def _is_bound(platform: Platform) -> bool:
+    return platform.os in TARGETS and TARGETS[platform.os].bound_to_release
 
 
 def _variant_fits(offered: Platform, wanted: Platform) -> bool:

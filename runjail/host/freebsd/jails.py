@@ -104,7 +104,7 @@ def _length(params: Sequence[tuple[str, str]], kind: str) -> int:
 
 
 def run_jail(name: str, given: Sequence[tuple[str, str | None]]) -> int:
-    """Create a jail with these parameters and return its jid. Raises HostError, Taken."""
+    """Create a jail with these parameters and return its jid. Raises HostError, NameTaken."""
     params = [key if value is None else f"{key}={value}" for key, value in given]
     if not any(key == "name" for key, _ in given):
         params.insert(0, f"name={name}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from runjail.target import TARGETS
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,10 +35,10 @@ READONLY = "/proc/bus /proc/fs /proc/irq /proc/sys /proc/sysrq-trigger".split()
 
 
 def mounts(system: str, host: str) -> Mounts:
-    """Return the mounts of an image for `system` on a host, parents first."""
-    if system == "freebsd":
+    """Return the mounts of an image for `system` on a host, parents first. Both are names of TARGETS."""
+    if TARGETS[system].jails:
         return (_mount("/dev", "devfs", "ruleset=4"), _mount("/dev/fd", "fdescfs"))
-    return _LINUX_ON_FREEBSD if host == "freebsd" else _LINUX
+    return _LINUX_ON_FREEBSD if TARGETS[host].jails else _LINUX
 
 
 def volume(path: str) -> dict[str, Any]:
@@ -57,9 +59,8 @@ def resolver(host: str) -> Mounts:
 
 def file(place: str, source: str, host: str, *more: str) -> dict[str, Any]:
     """Return the mount of one file of the host. more: further options."""
-    kind = {"freebsd": "nullfs"}.get(host, "bind")
-    options = [*more, "nosuid", "noexec"] + (["bind"] if host == "linux" else [])
-    return {"destination": place, "type": kind, "source": source, "options": options}
+    kind, own = ("nullfs", ()) if TARGETS[host].jails else ("bind", ("bind",))
+    return {"destination": place, "type": kind, "source": source, "options": [*more, "nosuid", "noexec", *own]}
 
 
 def linux(network: str) -> dict[str, Any]:

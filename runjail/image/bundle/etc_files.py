@@ -51,7 +51,7 @@ class Names(Record):
 def make(directory: str, names: Names, host: str, taken: Sequence[str]) -> list[dict[str, Any]]:
     """Write the files into a bundle's directory and return the mounts that show them.
 
-    host: "freebsd" or "linux". taken: mount points that the caller has something else for. Raises StorageError.
+    host: a name of target.TARGETS. taken: mount points that the caller has something else for. Raises StorageError.
     """
     contents = {HOSTS: hosts(names), HOSTNAME: f"{names.hostname}\n"}
     if names.resolver and (names.apart or names.servers is not None or os.path.isfile(RESOLVER)):

@@ -16,16 +16,13 @@ from runjail.image import model
 from runjail.image.bundle import default_mounts, users
 from runjail.image.bundle.users import Identity
 from runjail.image.model import ImageConfig
+from runjail.target import TARGETS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-PATHS = {
-    "freebsd": "/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin",
-    "linux": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-}
 LONGEST_HOSTNAME = 64  # bytes that Linux takes (sethostname(2)); FreeBSD takes 255
 IMAGE = "org.opencontainers.image."
 # Annotations that tell a runtime what a container may do. As labels, anybody who builds an image could write them.
@@ -50,7 +47,7 @@ def config(
 ) -> dict[str, Any]:
     """Return config.json for a root that was made of the image.
 
-    root: its directory, which names users, and gets directories for volumes. host: "freebsd" or "linux". args: instead
+    root: its directory, which names users, and gets directories for volumes. host: a name of TARGETS. args: instead
     of the image's Cmd; its Entrypoint stays before them. user, cwd: instead of the image's. network: "host" (then the
     host's resolv.conf is shown), "none", or one that is there by then (NetworkHost). readonly: the root; volumes are
     in memory then, otherwise directories of the root. etc: mounts of files of /etc instead of resolv.conf's.
@@ -60,7 +57,7 @@ def config(
     if etc is None:
         etc = default_mounts.resolver(host) if network == "host" else []
     system = image.platform.os or host
-    if system not in PATHS:
+    if system not in TARGETS:
         raise ImageError(f"the image is for {system[:40]}, which neither FreeBSD nor Linux can run")
     volumes = _volumes(image)
     identity = _look(root, user or _text(image, "User"), () if readonly else volumes)
@@ -73,13 +70,13 @@ def config(
     }
     if hostname:
         document["hostname"] = hostname
-    _isolate(document, system == host == "linux", network)
+    _isolate(document, TARGETS[system].jails or TARGETS[host].jails, network)
     return document
 
 
-def _isolate(document: dict[str, Any], linux: bool, network: str) -> None:
-    """Say what the container is kept apart by. linux: by the kernel's namespaces, and not a jail."""
-    if linux:
+def _isolate(document: dict[str, Any], jail: bool, network: str) -> None:
+    """Say what the container is kept apart by: a jail, or the kernel's namespaces."""
+    if not jail:
         document["process"] |= default_mounts.CONFINED
         document["linux"] = default_mounts.linux(network)
     elif network not in ("host", "none"):
@@ -133,7 +130,7 @@ def _environment(image: ImageConfig, system: str, home: str) -> list[str]:
             raise ImageError(f"the image's Env must be NAME=VALUE each, not {text[:100]!r}")
         if equals:  # a name alone sets nothing: podman would take our caller's variable
             found[name] = value
-    found.setdefault("PATH", PATHS[system])
+    found.setdefault("PATH", TARGETS[system].path)
     if home:
         found.setdefault("HOME", home)
     return [f"{name}={value}" for name, value in found.items()]
