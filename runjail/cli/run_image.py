@@ -18,7 +18,7 @@ from runjail.image.bundle.owned import OwnedBundle
 from runjail.image.reference import parse
 from runjail.image.resolve import Image
 from runjail.scope import scope
-from runjail.storage.base import check_volume_name
+from runjail.storage.base import RootfsUse, check_volume_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,14 +67,8 @@ def _fill(bundle: OwnedBundle, images: ImageSession, network: str) -> dict[str, 
             check_volume_name(mount["source"])
     with images.content.lease():
         image, found = images.unpack(parse(args.text("image")))
-        root = images.store.create_rootfs(
-            bundle.name,
-            found.chain,
-            seal=found.seal,
-            size=limit,
-            properties=bundle.properties(),
-            transient=not (args.flag("detach") or args.flag("keep")),
-        )
+        use = RootfsUse(limit, bundle.properties(), transient=not (args.flag("detach") or args.flag("keep")))
+        root = images.store.create_rootfs(bundle.name, found.chain, found.seal, use)
     volumes.resolve(more, images.store, root)
     taken = [posixpath.normpath(mount["destination"]) for mount in more]
     etc = etc_files.make(bundle.path, names, images.context.host().os, taken)

@@ -15,7 +15,7 @@ MAX_DESCRIPTOR = 2**31 - 1  # os.closerange hands the range to close_range(2) or
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any, Protocol
 
     from runjail.spec.model import Process
@@ -266,6 +266,22 @@ def function_of(package: str, place: str) -> Callable[[Any, Any], None]:
     __import__(f"{package}.{module}")
     function: Callable[[Any, Any], None] = getattr(sys.modules[f"{package}.{module}"], name)
     return function
+
+
+def performer(package: str, table: Mapping[str, str], step: Step) -> Callable[[Any, Any], None]:
+    """Return the function that performs a step. table: of a host, by the names of steps. Raises HostError."""
+    kind = type(step).__name__
+    if kind not in table:
+        raise HostError(f"the {package.rpartition('.')[2]} host has no {kind}")
+    return function_of(package, table[kind])
+
+
+def undoer(package: str, table: Mapping[str, str], note: Note) -> Callable[[Any, Any], None]:
+    """Return the function that takes a noted change back. table: of a host, by kind. Raises HostError."""
+    kind = note["undo"]
+    if kind not in table:
+        raise HostError(f"undoing {kind!r}: written by another runjail; this one does not know how")
+    return function_of(package, table[kind])
 
 
 def no_notes(note: Note) -> None:

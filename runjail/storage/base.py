@@ -70,7 +70,7 @@ class RootfsInfo(Record):
 
     size: bytes it adds to its layer; in a directory those when it was made, of the whole copy if it is one. quota: most
     bytes it may add, 0 without. created: seconds since the epoch. path: the directory. dataset: of ZFS, or "".
-    properties: as create_rootfs got them.
+    properties: as in RootfsUse.
     """
 
     name: str
@@ -89,6 +89,22 @@ class VolumeInfo(Record):
     name: str
     path: str
     dataset: str
+
+
+class RootfsUse(Record):
+    """What a root is made for.
+
+    size: quota in bytes, 0 for none. properties: texts without control characters by name ([a-z0-9._-], but for name,
+    chain and seal). transient: it goes when its program ends, so nothing of it has to reach the disk, whatever is
+    synced inside; a store that cannot make use of that ignores it.
+    """
+
+    size: int = 0
+    properties: Mapping[str, str] = {}
+    transient: bool = False
+
+
+ANY_USE = RootfsUse()
 
 
 class LayerWriter:
@@ -185,21 +201,9 @@ class Store(Protocol):
     def remove_layer(self, info: LayerInfo) -> None:
         """Remove a layer; one that is gone is success. Raises InUse while a root or a higher layer is on it."""
 
-    def create_rootfs(
-        self,
-        name: str,
-        chain: str,
-        *,
-        seal: LayerKey | None = None,
-        size: int = 0,
-        properties: Mapping[str, str] = ...,
-        transient: bool = False,
-    ) -> str:
-        """Make a container's root out of a layer and return its path, mounted. size: quota in bytes, 0 for none.
+    def create_rootfs(self, name: str, chain: str, seal: LayerKey | None = None, use: RootfsUse = ...) -> str:
+        """Make a container's root out of a layer and return its path, mounted.
 
-        properties: texts without control characters by name ([a-z0-9._-], but for name, chain and seal).
-        transient: it goes when its program ends, so nothing of it has to reach the disk, whatever is synced inside; who
-        has no use for that ignores it.
         Raises StorageError when there is such a root already.
         """
 

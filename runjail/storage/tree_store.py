@@ -20,7 +20,7 @@ import os
 from runjail import log
 from runjail.errors import InUse, StorageError
 from runjail.storage import base
-from runjail.storage.base import LayerInfo, LayerKey, LayerWriter, RootfsInfo
+from runjail.storage.base import ANY_USE, LayerInfo, LayerKey, LayerWriter, RootfsInfo, RootfsUse
 from runjail.storage.directory_layout import DirectoryLayout
 from runjail.storage.store_lock import Lock, StoreDirectory
 
@@ -143,20 +143,11 @@ class TreeStore(abc.ABC):
 
     # -- roots
 
-    def create_rootfs(
-        self,
-        name: str,
-        chain: str,
-        *,
-        seal: LayerKey | None = None,
-        size: int = 0,
-        properties: Mapping[str, str] = _NONE,
-        transient: bool = False,
-    ) -> str:
+    def create_rootfs(self, name: str, chain: str, seal: LayerKey | None = None, use: RootfsUse = ANY_USE) -> str:
         """Make a container's root and return its path."""
         layer, place = self._layer(chain, seal), self._container(name)
-        facts = {"name": name, "chain": chain, "properties": base.check_properties(properties)}
-        if size and not self._warned:
+        facts = {"name": name, "chain": chain, "properties": base.check_properties(use.properties)}
+        if use.size and not self._warned:
             self._warned = True
             self._warn(f"{self.location} cannot enforce a size; a store on ZFS can")
         with self._home.lock("root", name) as lock:
@@ -167,7 +158,7 @@ class TreeStore(abc.ABC):
             with self._home.lock("layer", os.path.basename(layer), shared=True):
                 if not self._is_layer(layer):
                     raise StorageError(f"layer {chain} is not in the store")
-                self._make_root(name, layer, facts, lock, transient=transient)
+                self._make_root(name, layer, facts, lock, transient=use.transient)
         return f"{place}/root"
 
     def _make_root(self, name: str, layer: str, facts: dict[str, Any], lock: Lock, *, transient: bool) -> None:

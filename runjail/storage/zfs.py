@@ -14,7 +14,7 @@ import os
 from runjail import log
 from runjail.errors import InUse, StorageError
 from runjail.storage import base
-from runjail.storage.base import LayerInfo, LayerKey, LayerWriter, RootfsInfo
+from runjail.storage.base import ANY_USE, LayerInfo, LayerKey, LayerWriter, RootfsInfo, RootfsUse
 from runjail.storage.store_lock import Lock, StoreDirectory
 from runjail.storage.zfs_datasets import OWN_PROPERTIES, PROPERTY_PREFIX, READY, Datasets
 from runjail.storage.zfs_encryption import Seals
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from runjail.storage.base import Volumes
     from runjail.storage.changes import Change
     from runjail.storage.zfs_cli import Cli, Facts
-
-_NONE: Mapping[str, str] = {}
 
 
 class ZfsStore:
@@ -147,22 +145,13 @@ class ZfsStore:
 
     # -- roots
 
-    def create_rootfs(
-        self,
-        name: str,
-        chain: str,
-        *,
-        seal: LayerKey | None = None,
-        size: int = 0,
-        properties: Mapping[str, str] = _NONE,
-        transient: bool = False,
-    ) -> str:
+    def create_rootfs(self, name: str, chain: str, seal: LayerKey | None = None, use: RootfsUse = ANY_USE) -> str:
         """Clone a layer for a container and return the path it is mounted at."""
         dataset, snapshot = self._sets.container(name), self._sets.layer(chain, seal) + READY
-        wanted = {PROPERTY_PREFIX + key: value for key, value in base.check_properties(properties).items()}
+        wanted = {PROPERTY_PREFIX + key: value for key, value in base.check_properties(use.properties).items()}
         wanted |= {"canmount": "noauto", PROPERTY_PREFIX + "chain": chain, PROPERTY_PREFIX + "name": name}
         wanted |= {PROPERTY_PREFIX + "seal": seal.name} if seal else {}
-        wanted |= {"quota": str(size)} if size else {}
+        wanted |= {"quota": str(use.size)} if use.size else {}
         with self._home.lock("root", name) as lock:
             if lock.abandoned:
                 self._discard_root(dataset, lock)

@@ -169,13 +169,18 @@ def calls(reader: str) -> list[str]:
     return READERS.get(reader) or ["-c", API[reader]]
 
 
+def path_of(caller: Caller, reader: str) -> Path:
+    """Return where a reader finds its file; some read it for a container that runs."""
+    if reader in ("process.json", "resources"):
+        caller.life.sleep()
+    return caller.path(reader)
+
+
 @pytest.mark.linux
 @pytest.mark.parametrize("reader", [*READERS, *API])
 def test_what_is_no_file(caller: Caller, reader: str) -> None:
     """FIFOs and devices keep nobody waiting, and nothing is read without end."""
-    if reader in ("process.json", "resources"):
-        caller.life.sleep()
-    path = caller.path(reader)
+    path = path_of(caller, reader)
     for kind, make in THINGS.items():
         make(path)
         caller.refused(reader, calls(reader), path, kind)
@@ -188,9 +193,7 @@ def test_what_is_no_file(caller: Caller, reader: str) -> None:
 @pytest.mark.parametrize("reader", [*READERS, *API])
 def test_content_that_means_nothing(caller: Caller, reader: str) -> None:
     """NUL, bytes that are no text, halves of surrogate pairs, nesting, numbers without end."""
-    if reader in ("process.json", "resources"):
-        caller.life.sleep()
-    path = caller.path(reader)
+    path = path_of(caller, reader)
     for kind, content in CONTENTS.items():
         if reader in ("PIN", "grpc certificate", "password"):  # any bytes will do
             continue
@@ -292,9 +295,7 @@ GOOD = {
 @pytest.mark.linux
 @pytest.mark.parametrize("reader", GOOD)
 def test_control_a_good_file_is_read(caller: Caller, reader: str) -> None:
-    if reader in ("process.json", "resources"):
-        caller.life.sleep()
-    path = caller.path(reader)
+    path = path_of(caller, reader)
     path.write_text(json.dumps(GOOD[reader]))
     result = caller.call(reader, calls(reader), path)
 

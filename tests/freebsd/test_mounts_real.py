@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -14,6 +13,7 @@ from runjail.errors import HostError
 from runjail.host.base import HostState
 from runjail.steps import Mount, ReadonlyRoot
 from tests.support.freebsd.real import Real
+from tests.support.host.noted import Noted
 
 if sys.platform.startswith("freebsd"):
     pass
@@ -161,22 +161,15 @@ def test_a_dying_jail_does_not_keep_the_view(real: Real) -> None:
     os.waitpid(pid, 0)
 
 
-class Beside:
+class Beside(Noted):
     """Another container of the same root, with a state directory of its own."""
 
     def __init__(self, real: Real) -> None:
+        super().__init__()
         self.host = real.host
         state = real.base / "beside"
         state.mkdir()
         self.host_state = HostState("beside", "beside", str(state), str(real.root), str(real.root))
-        self.notes: list[dict[str, Any]] = []
-
-    def apply(self, step: Mount) -> None:
-        self.host.apply(step, self.host_state, self.notes.append)
-
-    def undo(self) -> None:
-        for note in reversed(self.notes):
-            self.host.undo(note, self.host_state)
 
 
 def test_containers_of_one_root_take_back_their_own(real: Real) -> None:

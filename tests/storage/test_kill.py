@@ -12,7 +12,7 @@ import pytest
 
 from runjail.errors import InUse, StorageError
 from runjail.storage import overlay_mount
-from runjail.storage.base import Store
+from runjail.storage.base import RootfsUse, Store
 from runjail.storage.open import open_store
 from runjail.storage.zfs_cli import Cli
 from runjail.storage.zfs_open import open_at as open_zfs
@@ -38,7 +38,7 @@ def give_up(store: Store) -> None:
 
 
 def create_rootfs(store: Store) -> None:
-    store.create_rootfs("web", A, properties={"image": "x"})
+    store.create_rootfs("web", A, use=RootfsUse(properties={"image": "x"}))
 
 
 def remove_root(store: Store) -> None:

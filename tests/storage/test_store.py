@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from runjail.errors import InUse, StorageError
-from runjail.storage.base import LayerInfo, Store
+from runjail.storage.base import LayerInfo, RootfsUse, Store
 from runjail.storage.open import open_store
 from runjail.storage.store_lock import StoreDirectory
 from tests.support.storage.layers import A, B, C, add, names
@@ -130,7 +130,7 @@ def test_a_layer_in_the_making_keeps_its_parent(store: Store) -> None:
 
 def test_a_root_is_a_writable_copy_of_its_layer(store: Store) -> None:
     add(store, A, {"etc/motd": "hello"})
-    path = Path(store.create_rootfs("web", A, properties={"image": "x:1", "note": "ä = b"}))
+    path = Path(store.create_rootfs("web", A, use=RootfsUse(properties={"image": "x:1", "note": "ä = b"})))
     (path / "etc/motd").write_text("changed")
     (path / "new").write_text("new")
     info = store.root("web")
@@ -266,7 +266,7 @@ def test_sha512_chains_work(store: Store) -> None:
 def test_other_properties_are_refused(store: Store, wrong: dict[str, str]) -> None:
     add(store, A)
     with pytest.raises(StorageError):
-        store.create_rootfs("web", A, properties=wrong)
+        store.create_rootfs("web", A, use=RootfsUse(properties=wrong))
 
     assert store.roots() == []
 

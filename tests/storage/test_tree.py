@@ -13,6 +13,7 @@ from runjail import attributes
 from runjail.errors import InUse, StorageError
 from runjail.rootfs import DIRECTORY
 from runjail.storage import copy_tree, remove_tree
+from runjail.storage.base import RootfsUse
 from runjail.storage.directory import DirectoryStore
 from runjail.storage.open import open_store
 from tests.support.storage.facts import facts
@@ -281,8 +282,8 @@ def test_a_store_of_directories_warns_once_that_it_enforces_no_size(tmp_path: Pa
     said: list[str] = []
     store = open_store(f"dir:{tmp_path}/store", default="", warn=said.append)
     add(store, A)
-    store.create_rootfs("one", A, size=1 << 20)
-    store.create_rootfs("two", A, size=1 << 20)
+    store.create_rootfs("one", A, use=RootfsUse(size=1 << 20))
+    store.create_rootfs("two", A, use=RootfsUse(size=1 << 20))
 
     assert len(said) == 1
     assert [root.quota for root in store.roots()] == [0, 0]

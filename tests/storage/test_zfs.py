@@ -10,7 +10,7 @@ from runjail.errors import InUse, StorageError
 from runjail.host import programs
 from runjail.storage import open as choose
 from runjail.storage import zfs_cli
-from runjail.storage.base import Store
+from runjail.storage.base import RootfsUse, Store
 from runjail.storage.open import open_store
 from runjail.storage.zfs_open import decide
 from runjail.storage.zfs_open import open_at as open_zfs
@@ -68,7 +68,7 @@ def test_layers_are_read_only_and_unmounted(real: Store, dataset: str) -> None:
 @REAL
 def test_a_size_is_enforced(real: Store) -> None:
     add(real, A, {"a": "a" * 2_000_000})
-    path = Path(real.create_rootfs("web", A, size=1 << 20))
+    path = Path(real.create_rootfs("web", A, use=RootfsUse(size=1 << 20)))
     root = real.root("web")
     assert root
     assert root.quota == 1 << 20

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from runjail.storage.base import RootfsUse
 from tests.support.container import fault_injection
 from tests.support.image.registry_server import DockerRegistry
 from tests.support.program import TOP
@@ -152,7 +153,7 @@ def test_prune_and_rm_killed(victim: Victim) -> None:
         victim.teller.ok("image", "import", victim.hello, "hello")
         if not any(root.name == "orphan" for root in victim.teller.store.roots()):
             gone = {"container": "/nonexistent/state"}
-            victim.teller.store.create_rootfs("orphan", used[0], properties=gone)
+            victim.teller.store.create_rootfs("orphan", used[0], use=RootfsUse(properties=gone))
 
     def look() -> None:
         assert victim.teller.ok("exec", "stays", "/bin/echo", "well") == "well\n"

@@ -18,6 +18,7 @@ from runjail.image import media_types, model
 from runjail.image.bundle import owned
 from runjail.image.bundle.prune import prune
 from runjail.image.content.store import ContentStore
+from runjail.storage.base import RootfsUse
 from tests.support.attacks.races import goes_on, stopped_at
 from tests.support.container.fake_host import record
 from tests.support.container.harness import Life
@@ -91,7 +92,7 @@ def test_prune_takes_no_root_from_a_bundle_in_the_making(teller: Teller, hello: 
     chain, _where = teller.ok("image", "unpack", hello).split()
     store, content = teller.store, ContentStore(teller.store.content())
     with content.lease():
-        store.create_rootfs("bundle-1", chain, properties={owned.BUNDLE: str(tmp_path / "bundle")})
+        store.create_rootfs("bundle-1", chain, use=RootfsUse(properties={owned.BUNDLE: str(tmp_path / "bundle")}))
         assert prune(content, store, USED).busy
         assert store.root("bundle-1")
     assert prune(content, store, USED).roots == ("bundle-1",)
@@ -172,7 +173,7 @@ def test_of_several_runs_with_one_id_only_one_leaves_anything(teller: Teller, he
     chain, _where = teller.ok("image", "unpack", hello).split()
     making = owned.OwnedBundle(teller.store, "c1-1", str(tmp_path / "c1"), USED)
     with pytest.raises(ContainerExists), making:
-        teller.store.create_rootfs("c1-1", chain, properties=making.properties())
+        teller.store.create_rootfs("c1-1", chain, use=RootfsUse(properties=making.properties()))
         container_of(tmp_path, "/some/other/bundle")
         raise ContainerExists("c1")
     assert teller.left() == {"roots": [], "bundles": [], "containers": []}
@@ -191,7 +192,7 @@ def test_prune_asks_whose_the_container_is(teller: Teller, hello: str, tmp_path:
     chain, _where = teller.ok("image", "unpack", hello).split()
     making = owned.OwnedBundle(teller.store, "c1-1", str(tmp_path / "c1"), lambda *_: True)  # and its maker dies
     with making:
-        teller.store.create_rootfs("c1-1", chain, properties=making.properties())
+        teller.store.create_rootfs("c1-1", chain, use=RootfsUse(properties=making.properties()))
     if state in ("other", "ours"):
         container_of(tmp_path, "/some/other/bundle" if state == "other" else making.path)
     elif state != "nothing":

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from runjail.storage import overlay_mount
+from runjail.storage.base import RootfsUse
 from tests.support.storage.kinds import mounts
 from tests.support.story.teller import Teller
 
@@ -56,7 +57,9 @@ def test_prune_after_a_boot_that_emptied_the_state(teller: Teller, hello: str, t
     os.kill(started(teller, hello), signal.SIGKILL)
     time.sleep(0.1)
     teller.ok("delete", "--force", "stays")
-    teller.store.create_rootfs("orphan", teller.store.layers()[0].chain, properties={"container": "/nonexistent"})
+    teller.store.create_rootfs(
+        "orphan", teller.store.layers()[0].chain, use=RootfsUse(properties={"container": "/nonexistent"})
+    )
     assert len(mounts(tmp_path)) == 1
     for place in mounts(tmp_path):
         overlay_mount.unmount(place)

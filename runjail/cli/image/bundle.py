@@ -12,6 +12,7 @@ from runjail.cli.image.session import ImageSession
 from runjail.image.bundle import owned
 from runjail.image.bundle.oci_config import LONGEST_HOSTNAME, config
 from runjail.image.reference import parse
+from runjail.storage.base import RootfsUse
 
 HELP = "make a bundle: config.json and a root file system of its own"
 ARGS = ("SRC", "DIR", "CMD...")
@@ -27,9 +28,7 @@ def run(args: Args, context: Context) -> int:
     with owned.empty_directory(path), images.content.lease():
         image, found = images.unpack(parse(args.positionals[0]))
         images.store.remove_root(name)  # of a bundle that was here before
-        root = images.store.create_rootfs(
-            name, found.chain, seal=found.seal, size=limit, properties={owned.BUNDLE: path}
-        )
+        root = images.store.create_rootfs(name, found.chain, found.seal, RootfsUse(limit, {owned.BUNDLE: path}))
         try:
             hostname = os.path.basename(path)[:LONGEST_HOSTNAME]
             document = config(image.config, root, host=context.host().os, args=context.rest, hostname=hostname)

@@ -10,8 +10,7 @@ from __future__ import annotations
 import errno
 import os
 
-from runjail.errors import HostError
-from runjail.host.base import HostState, function_of, no_notes
+from runjail.host.base import HostState, no_notes, performer, undoer
 from runjail.host.freebsd import libc as libc_freebsd
 from runjail.host.freebsd import processes
 from runjail.host.freebsd.libc import Libc
@@ -79,13 +78,7 @@ class FreeBSDHost:
         from runjail.host.program_lock import InheritedLock
 
         with InheritedLock(host_state.state):
-            self._apply(step, host_state, note)
-
-    def _apply(self, step: Step, host_state: HostState, note: UndoLog) -> None:
-        kind = type(step).__name__
-        if kind not in APPLY:
-            raise HostError(f"the FreeBSD host has no {kind}")
-        function_of(__package__, APPLY[kind])(self._change(host_state, note), step)
+            performer(__package__, APPLY, step)(self._change(host_state, note), step)
 
     def undo(self, note: Note, host_state: HostState) -> None:
         """Take back one noted change; what is gone already is success.
@@ -95,12 +88,9 @@ class FreeBSDHost:
         from runjail.host.program_lock import wait_for_programs
 
         wait_for_programs(host_state.state)
-        kind = note["undo"]
         if "boot" in note and note["boot"] != self.boot_id():
             return  # mounts, jails and rulesets end with the kernel; what has their numbers now is not ours
-        if kind not in UNDO:
-            raise HostError(f"undoing {kind!r}: written by another runjail; this one does not know how")
-        function_of(__package__, UNDO[kind])(self._change(host_state, no_notes), note)
+        undoer(__package__, UNDO, note)(self._change(host_state, no_notes), note)
 
     def _change(self, host_state: HostState, note: UndoLog) -> Change:
         from runjail.host.freebsd.change import Change

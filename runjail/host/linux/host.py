@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from runjail.errors import HostError, reason
-from runjail.host.base import HostState, close_others, function_of, no_notes
+from runjail.host.base import HostState, close_others, no_notes, performer, undoer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,17 +76,11 @@ class LinuxHost:
 
     def apply(self, step: Step, host_state: HostState, note: UndoLog) -> None:
         """Perform one step; the container's mounts are its own and need no undo, what they leave on disk does."""
-        kind = type(step).__name__
-        if kind not in APPLY:
-            raise HostError(f"the Linux host has no {kind}")
-        function_of(__package__, APPLY[kind])(self._change(host_state, note), step)
+        performer(__package__, APPLY, step)(self._change(host_state, note), step)
 
     def undo(self, note: Note, host_state: HostState) -> None:
         """Take back one noted change; what is gone already is success."""
-        kind = note["undo"]
-        if kind not in UNDO:
-            raise HostError(f"undoing {kind!r}: written by another runjail; this one does not know how")
-        function_of(__package__, UNDO[kind])(self._change(host_state, no_notes), note)
+        undoer(__package__, UNDO, note)(self._change(host_state, no_notes), note)
 
     def _change(self, host_state: HostState, note: UndoLog) -> Change:
         from runjail.host.linux.change import Change

@@ -234,7 +234,7 @@ def test_cpus_the_machine_lacks_are_an_error(machine: Machine, cpus: str) -> Non
 
 
 def test_a_step_for_another_system_is_refused(machine: Machine) -> None:
-    with pytest.raises(HostError, match="the FreeBSD host has no DeviceNodes"):
+    with pytest.raises(HostError, match="the freebsd host has no DeviceNodes"):
         machine.apply(DeviceNodes(()))
 
 

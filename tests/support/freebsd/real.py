@@ -13,7 +13,8 @@ from typing import Any
 from runjail.host.base import HostState
 from runjail.plan.plan import make_plan
 from runjail.spec.parse import parse
-from runjail.steps import CreateJail, Step
+from runjail.steps import CreateJail
+from tests.support.host.noted import Noted
 from tests.support.processes import report
 
 if sys.platform.startswith("freebsd"):
@@ -21,10 +22,11 @@ if sys.platform.startswith("freebsd"):
     from runjail.host.freebsd.host import FreeBSDHost
 
 
-class Real:
+class Real(Noted):
     """One container in the making on this machine."""
 
     def __init__(self, base: Path) -> None:
+        super().__init__()
         self.host = FreeBSDHost()
         self.libc = libc.load()
         self.base, self.root, self.state = base, base / "rootfs", base / "state"
@@ -35,11 +37,6 @@ class Real:
         (self.root / "etc/passwd").write_text("root:*:0:0::/:/bin/sh\n")
         self.name = f"rjtest{os.getpid()}"
         self.host_state = HostState(self.name, self.name, str(self.state), str(self.root), str(self.root))
-        self.notes: list[dict[str, Any]] = []
-
-    def apply(self, *steps: Step) -> None:
-        for step in steps:
-            self.host.apply(step, self.host_state, self.notes.append)
 
     def create(self, *params: tuple[str, str | None]) -> None:
         given = (("name", self.name), ("path", self.host_state.root), ("persist", None), *params)
@@ -63,8 +60,7 @@ class Real:
 
     def undo(self) -> None:
         self.host.kill_all(self.host_state, signal.SIGKILL)
-        for note in reversed(self.notes):
-            self.host.undo(note, self.host_state)
+        super().undo()
 
     def mounts(self) -> list[str]:
         """Return what is mounted below the root, relative to it."""

@@ -8,15 +8,17 @@ import pytest
 
 from runjail.host.base import HostState
 from runjail.host.freebsd.host import FreeBSDHost
-from runjail.steps import CreateJail, Step
+from runjail.steps import CreateJail
 from tests.support.host.fake_libc import FakeKernel
+from tests.support.host.noted import Noted
 from tests.support.host.replay import FakePrograms
 
 
-class Machine:
+class Machine(Noted):
     """A host on a fake kernel with fake tools, and one container `web` whose root is a real directory."""
 
     def __init__(self, base: Path) -> None:
+        super().__init__()
         self.kernel = FakeKernel()
         self.programs = FakePrograms(self.kernel)
         self.host = FreeBSDHost(self.kernel.libc())
@@ -26,15 +28,6 @@ class Machine:
         self.root.mkdir()
         self.state.mkdir()
         self.host_state = HostState("web", "web", str(self.state), str(self.root), str(self.root))
-        self.notes: list[dict[str, Any]] = []
-
-    def apply(self, step: Step) -> None:
-        self.host.apply(step, self.host_state, self.notes.append)
-
-    def undo(self) -> None:
-        """Take everything back, as delete does."""
-        for note in reversed(self.notes):
-            self.host.undo(note, self.host_state)
 
     def reboot(self) -> None:
         """Let everything look as it did, to another runjail, on a kernel that was started at another time."""
