@@ -146,11 +146,13 @@ def require_replaceable(path: str) -> None:
         pass
 
 
-def write_file(path: str, content: bytes, mode: int, beside: str, directory: int | None = None) -> None:
+def write_file(
+    path: str, content: bytes, mode: int, beside: str, directory: int | None = None, *, synced: bool = False
+) -> None:
     """Write a file so that readers see the old content or the new one, whole.
 
     beside: where it is written first; what is there is removed, and no link followed. Both paths may be relative to an
-    open directory.
+    open directory. synced: the content is on the disk before it has its name, so that a power cut leaves no empty file.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
@@ -160,6 +162,8 @@ def write_file(path: str, content: bytes, mode: int, beside: str, directory: int
         descriptor = os.open(beside, flags, mode, dir_fd=directory)
     try:
         write_all(descriptor, content)
+        if synced:
+            os.fsync(descriptor)
     except OSError:
         os.unlink(beside, dir_fd=directory)
         raise

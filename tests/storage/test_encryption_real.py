@@ -1,4 +1,4 @@
-"""Layers under native encryption, on an OpenZFS that has it: what test_seals.py has on one in memory."""
+"""Layers under native encryption, on an OpenZFS that has it: what test_encryption.py has on one in memory."""
 
 import os
 import subprocess

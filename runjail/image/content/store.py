@@ -16,7 +16,7 @@ import time
 
 from runjail import locks
 from runjail.errors import Corrupt, ImageError, ImageNotFound, reason
-from runjail.files import write_all
+from runjail.files import write_file
 from runjail.image import digest as digests
 from runjail.image import media_types, model
 from runjail.image.content.ingest import Ingest, Temporary
@@ -199,14 +199,7 @@ class ContentStore(LayoutDirectory):
         """Write one of our two documents: beside, to disk, renamed."""
         beside = f"{self.directory}/.{name}.new"  # one at a time: the lock is held
         try:
-            unlink(beside)  # of who died here, or a link of somebody else's
-            file = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-            try:
-                write_all(file, model.encode(document))
-                os.fsync(file)
-            finally:
-                os.close(file)
-            os.rename(beside, f"{self.directory}/{name}")
+            write_file(f"{self.directory}/{name}", model.encode(document), 0o644, beside, synced=True)
             sync_directory(self.directory)
         except OSError as error:
             unlink(beside)

@@ -16,7 +16,6 @@ from runjail.image.crypto.options import SchemeError
 SERVICE = "/keyprovider.KeyProviderService/"
 TIMEOUT = 60.0  # seconds, for connecting and the answer
 MESSAGE: protobuf.Table = {1: ("document", "y")}
-FIELD = 1 << 3 | 2  # number 1, length-delimited: https://protobuf.dev/programming-guides/encoding/
 LIMIT = 4 << 20  # bytes of an answer
 
 
@@ -71,12 +70,8 @@ def encode(content: bytes) -> bytes:
 
 def decode(message: bytes) -> bytes | None:
     """Return field 1 of a message that has nothing else in it, None for any other."""
-    if not message:
-        return b""
-    size = shift = 0
-    for at, byte in enumerate(message[1:6], 2):
-        size |= (byte & 0x7F) << shift
-        shift += 7
-        if byte < 0x80:
-            return message[at:] if message[0] == FIELD and len(message) - at == size else None
-    return None
+    try:
+        content: bytes = protobuf.decode(MESSAGE, message)["document"]
+    except ValueError:
+        return None
+    return content if encode(content) == message else None

@@ -1,4 +1,4 @@
-"""Encrypted images, small: made by runjail's own blobs.py in an OCI layout, or by skopeo out of a plain one."""
+"""Encrypted images, small: made by runjail's layer_stream.py in an OCI layout, or by skopeo out of a plain one."""
 
 import gzip
 import hashlib
