@@ -6,6 +6,8 @@ two ways of isolation; everything else is a fact by itself.
 
 from __future__ import annotations
 
+import sys
+
 
 class Target:
     """One operating system.
@@ -89,3 +91,8 @@ LINUX = Target(
     bound_to_release=False,
 )
 TARGETS = {target.name: target for target in (FREEBSD, LINUX)}
+
+
+def this_system() -> Target:
+    """Return the system that this program runs on; any other than FreeBSD is taken for Linux."""
+    return FREEBSD if sys.platform.startswith(FREEBSD.name) else LINUX

@@ -11,12 +11,12 @@ from __future__ import annotations
 import _signal
 import marshal
 import os
-import sys
 import time
 
 from runjail import signals
 from runjail.errors import HostError, reason
 from runjail.host.base import close_others
+from runjail.target import this_system
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,13 +72,13 @@ def supervise(run: Callable[[], object], leave: bool, keep: Iterable[int], kerne
 
 def _kernel() -> Kernel:
     """Return this system's Kernel, chosen here: whoever starts programs has no host at hand."""
-    if sys.platform.startswith("freebsd"):
-        from runjail.host.freebsd import reaper
+    if this_system().jails:
+        from runjail.host.freebsd.reaper import FreeBSDReaper
 
-        return reaper.FreeBSDReaper()
-    from runjail.host.linux import reaper
+        return FreeBSDReaper()
+    from runjail.host.linux.reaper import LinuxReaper
 
-    return reaper.LinuxReaper()
+    return LinuxReaper()
 
 
 def _read(source: int) -> bytes:

@@ -12,8 +12,8 @@ import ctypes
 import errno
 import os
 import stat
-import sys
 
+from runjail import target
 from runjail.errors import StorageError, reason
 from runjail.record import Record
 from runjail.storage.durable import c_library
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-LINUX = sys.platform.startswith("linux")  # elsewhere the numbers of system calls below mean other calls
+LINUX = target.this_system() is target.LINUX  # elsewhere the numbers of system calls below mean other calls
 # What foreign settings of the kernel's module would change: layers are complete without any other, and no layer can
 # name a place in another one.
 FIXED = {"metacopy": "off", "redirect_dir": "nofollow", "index": "off"}
