@@ -53,14 +53,7 @@ def _remove(change: Change, note: Note) -> bool:
     root = os.path.realpath(note["root"])
     if _used(change.libc, root, f"{root}/{note['path'].strip('/')}", os.path.realpath(change.host_state.root)):
         return False
-    try:
-        directory = rootfs.open_root(note["root"])
-    except OSError:  # the root directory itself is gone
-        return True
-    try:
-        rootfs.remove_made(directory, note["path"], note.get("device"))
-    finally:
-        os.close(directory)
+    rootfs.with_root(note["root"], lambda opened: rootfs.remove_made(opened, note["path"], note.get("device")))
     return True
 
 
