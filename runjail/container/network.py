@@ -88,7 +88,7 @@ def detach(container: Container) -> list[str]:
             failures += attachment.delete(container.host.networks().has(attachment.namespace))
     if not failures:
         try:
-            container.renote([note for note in container.notes() if note["undo"] != NOTE])
+            container.replace_notes([note for note in container.notes() if note["undo"] != NOTE])
         except OSError as error:  # a full disk: they are of no harm
             log.debug(f"container {container.id}: {reason(error)}")
     return failures

@@ -1,4 +1,4 @@
-"""stats: what containers use now. The numbers are those of `events`: control groups on Linux, rctl(8) on FreeBSD."""
+"""stats: what containers use now, by the numbers of `events` (control groups, or rctl(8))."""
 
 from __future__ import annotations
 

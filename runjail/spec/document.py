@@ -1,4 +1,4 @@
-"""A JSON document of a caller's: read within bounds, decoded, and its shape checked against the schema."""
+"""A JSON document of a caller's: read within bounds, decoded, its shape checked by the schema."""
 
 from __future__ import annotations
 

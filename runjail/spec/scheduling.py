@@ -1,4 +1,4 @@
-"""How the kernel treats a process: CPU and I/O scheduling, memory policy, execution domain (personality(2)).
+"""How the kernel treats a process: CPU and I/O scheduling, memory policy, personality(2).
 
 process.scheduler, ioPriority and execCPUAffinity, linux.personality and linux.memoryPolicy (runtime-spec 1.3). Loaded
 only for a config.json that has one of them. What the rules refuse here runc refuses before it starts anything; what

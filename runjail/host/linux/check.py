@@ -1,4 +1,4 @@
-"""What `runjail check` says about a Linux machine: one row for each privilege, tried in a process of its own."""
+"""What `runjail check` says about Linux: a row for each privilege, tried in a process of its own."""
 
 from __future__ import annotations
 
