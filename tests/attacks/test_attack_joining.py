@@ -176,6 +176,7 @@ def test_hooks_inside_show_nothing(watched: Watched) -> None:
     assert watched.seen >= 1
 
 
+@pytest.mark.limit(300 + 3 * EXECS)
 def test_another_container_of_the_pod_shows_nothing(watched: Watched, make_bundle: Callable[[str], Bundle]) -> None:
     """Its root is the host's until it has been made: nobody of the pod sees it before, nor who mounts its /proc."""
     watched.start()

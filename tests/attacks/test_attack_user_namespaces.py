@@ -44,6 +44,7 @@ def test_the_spy_sees_its_own_container(watched: Watched) -> None:
     assert {line.split()[0] for line in watched.found()} >= {"root", "cwd", "environ"}
 
 
+@pytest.mark.limit(300 + 3 * EXECS)
 def test_exec_shows_nothing(watched: Watched) -> None:
     """A change of ids makes a process dumpable again where the machine says so (fs.suid_dumpable)."""
     watched.start()
@@ -64,6 +65,7 @@ def test_a_created_container_and_its_hooks_show_nothing(watched: Watched) -> Non
     assert watched.seen >= 1
 
 
+@pytest.mark.limit(300 + 3 * EXECS)
 def test_another_container_of_the_pod_shows_nothing(
     watched: Watched, place: Path, machine_rootfs: Path, leftovers: Leftovers
 ) -> None:

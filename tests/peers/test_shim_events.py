@@ -13,6 +13,7 @@ from tests.support.peers.shims import RUNTIME, Containerd
 RUNC = "io.containerd.runc.v2"
 WEB = f"web{os.getpid()}"  # the state directory of runc is the machine's
 AT_ONCE = 16
+TRIES = 10  # of runc
 SMALL = "--memory-limit 8388608"
 EAT = "PATH=/bin:/usr/bin; tail /dev/zero"
 peers = pytest.mark.peers("containerd", "ctr", "runc", "containerd-shim-runc-v2")
@@ -86,18 +87,25 @@ def child_of_exec(ctr: Containerd) -> None:
     ctr.ok("task", "delete", WEB)
 
 
+def heard(ctr: Containerd, runtime: str, work: Callable[[Containerd], None]) -> list[tuple[str, str, str]]:
+    """Return the events of one runtime's shim."""
+    ctr.runtime = runtime
+    try:
+        return events(ctr, work)
+    finally:
+        ctr("container", "rm", WEB)
+
+
 @peers
 @pytest.mark.needs("cgroups v1")
 @pytest.mark.parametrize("work", [life, children, init, child_of_exec])
 def test_the_same_as_with_runc(ctr: Containerd, work: Callable[[Containerd], None]) -> None:
-    heard = {}
-    for runtime in (RUNC, RUNTIME):
-        ctr.runtime = runtime
-        heard[runtime] = events(ctr, work)
-        ctr("container", "rm", WEB)
+    """On a busy machine runc's shim loses an `oom` of init to its end now and then: ours has to say it each time."""
+    ours = heard(ctr, RUNTIME, work)
+    assert (work is life) != ("oom" in [topic for topic, _id, _process in ours])
 
-    assert heard[RUNTIME] == heard[RUNC]
-    assert (work is life) != ("oom" in [topic for topic, _id, _process in heard[RUNTIME]])
+    theirs = next((said for _ in range(TRIES) if (said := heard(ctr, RUNC, work)) == ours), None)
+    assert theirs == ours, "runc's shim never says that"
 
 
 # Under load -------------------------------------------------------------------------------------------------------
