@@ -40,6 +40,7 @@ from _frozen_importlib_external import MAGIC_NUMBER
 
 for word in sys.argv[1:]:
     if word in {verbs!r} and "importtime" not in sys._xoptions:
+        word += "-image" * any([other.startswith("--image") for other in sys.argv])
         try:
             file = posix.open({directory!r} + word + {ending!r}, posix.O_RDONLY | posix.O_CLOEXEC)
         except OSError:

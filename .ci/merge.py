@@ -1,4 +1,4 @@
-"""Write the files that start scripts load a verb's modules from: one for each verb of the life cycle.
+"""Write the files that start scripts load a verb's modules from: one for each verb of the life cycle, two for `run`.
 
 A file is named after its verb and this Python, in the package's own __pycache__, and belongs to who makes it: a start
 script reads it only if that is root or its own user, and nobody else may write to it. It holds the number of this
@@ -36,6 +36,10 @@ ROOTS: dict[str, dict[str, str]] = {
         "run": "host.interpreter cli.verbs.run host.linux.host cli.process container.run container.foreground"
         " plan.linux host.linux.cgroup_settings host.linux.identity host.linux.namespaces host.linux.nodes"
         " host.linux.mask host.linux.processes",
+        "run-image": "host.interpreter cli.verbs.run host.linux.host cli.run_image container.query storage.overlay"
+        " cli.run_devices cli.run_mounts cli.run_security container.kill cli.progress image.bundle.unpack container.run"
+        " container.foreground spec.freebsd plan.linux host.linux.cgroup_settings host.linux.identity"
+        " host.linux.namespaces host.linux.nodes host.linux.mask host.linux.processes",
         "start": "host.interpreter cli.verbs.start container.start host.linux.host locks",
         "state": "cli.verbs.state jsonio container.status host.linux.host",
     },
@@ -48,11 +52,15 @@ ROOTS: dict[str, dict[str, str]] = {
         "kill": "cli.verbs.kill container.kill host.freebsd.host",
         "run": "cli.verbs.run host.freebsd.host cli.process container.run container.foreground plan.freebsd"
         " host.program_lock host.freebsd.mounts host.freebsd.jails host.freebsd.attach host.freebsd.unmount",
+        "run-image": "cli.verbs.run host.freebsd.host cli.run_image container.query storage.zfs_open storage.zfs"
+        " cli.run_devices cli.run_mounts cli.run_security container.kill cli.progress image.bundle.unpack container.run"
+        " container.foreground spec.freebsd plan.freebsd host.program_lock host.freebsd.mounts host.freebsd.jails"
+        " host.freebsd.attach host.freebsd.unmount",
         "start": "cli.verbs.start container.start host.freebsd.host locks",
         "state": "cli.verbs.state jsonio container.status host.freebsd.host",
     },
 }
-VERBS = tuple(ROOTS["linux"])
+VERBS = tuple(verb for verb in ROOTS["linux"] if not verb.endswith("-image"))  # "-image": with that option
 
 
 def modules(package: str, system: str, verb: str) -> list[str]:

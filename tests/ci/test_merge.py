@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from tests.support.imports import exists, merge, merged
+from tests.support.imports import exists, loaded, merge, merged
+from tests.support.machine_root import make_root
 from tests.support.program import TOP
 
 SYSTEM = "freebsd" if sys.platform.startswith("freebsd") else "linux"
-VERBS = sorted(merge().VERBS)
+VERBS = sorted(merge().ROOTS[SYSTEM])
 
 
 class Copy:
@@ -171,6 +172,24 @@ def test_a_module_that_fails_is_left_to_who_imports_it(tmp_path: Path, monkeypat
 
     assert [name for name in sys.modules if name.startswith("placed_")] == ["placed_first"]
     assert sys.modules.pop("placed_first").x == 1
+
+
+@pytest.mark.linux
+def test_a_run_of_an_image_has_a_file_of_its_own(tmp_path: Path, runjail: Any) -> None:
+    """With what its store's driver needs for overlays; another driver's modules come as ever."""
+    make_root(str(tmp_path / "root"))
+    store = ("--store", f"dir:{tmp_path}/store")
+    words = (*store, "run", "--image", "web", "few", "/bin/true")
+    for before in ((*store, "image", "import", f"rootfs:{tmp_path}/root", "web"), words):  # it is unpacked by then
+        done = runjail(*before)
+        assert done.returncode == 0, done.stderr
+
+    names = loaded(Path(runjail.program), tmp_path / "out", "--root", str(runjail.root), *words)
+    listed = set(merged("linux", "run-image"))
+
+    other = {name for name in names if name.startswith("runjail")} - listed
+    assert {name for name in other if not name.startswith("runjail.storage.")} == set()
+    assert not [name for name in listed - names if not name.startswith(("runjail.storage.", "runjail.host.linux."))]
 
 
 @pytest.mark.parametrize("system", ["freebsd", "linux"])
