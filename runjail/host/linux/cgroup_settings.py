@@ -12,7 +12,7 @@ import os
 
 from runjail import log
 from runjail.errors import HostError, reason
-from runjail.host.base import HostState, in_user_namespace
+from runjail.host.base import HostState
 from runjail.host.linux import cgroup_users, cgroups, devices
 from runjail.host.linux.change import Change
 from runjail.spec.model import Resources
@@ -54,8 +54,7 @@ def create(step: Cgroup, host_state: HostState, note: UndoLog) -> None:
         except OSError as error:
             names = ", ".join(file for _, file, _ in wanted)
             lost = [f"not enforced: {names}"] * bool(names) + [devices.do_without(step.devices, host_state)]
-            ordinary = os.geteuid() or in_user_namespace()  # who has none, as with runc
-            report = log.info if ordinary and not names else log.warning
+            report = log.info if cgroups.ordinary() and not names else log.warning
             report("; ".join([f"control groups cannot be written ({reason(error)})", *filter(None, lost)]))
             return
         if cgroups.is_frozen(path):  # a process that enters a frozen group stops before its program

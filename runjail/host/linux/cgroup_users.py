@@ -32,15 +32,11 @@ def make(path: str, user: str) -> None:
         for attempt in range(ROUNDS):
             cgroup.make(directory)
             try:
-                os.setxattr(directory, f"{cgroup.MARK}.{user}", b"")
+                cgroup.set_mark(directory, f"{cgroup.mark()}.{user}")
                 break
             except FileNotFoundError:  # its last user went between our look and our mark
                 if attempt == ROUNDS - 1:
                     raise
-            except OSError as error:
-                if error.errno != cgroup.NO_MARKS:
-                    raise
-                break
 
 
 def take_back(_change: Change, note: Note) -> None:
@@ -62,9 +58,9 @@ def take_back(_change: Change, note: Note) -> None:
 
 
 def _used_by_others(directory: str, user: str) -> bool:
-    own = f"{cgroup.MARK}.{user}"
+    own = f"{cgroup.mark()}.{user}"
     try:
-        marks = [name for name in os.listxattr(directory) if name.startswith(f"{cgroup.MARK}.")]
+        marks = [name for name in os.listxattr(directory) if name.startswith(f"{cgroup.mark()}.")]
         if own in marks:
             os.removexattr(directory, own)
     except OSError:  # gone, or no marks on this kernel
@@ -74,7 +70,7 @@ def _used_by_others(directory: str, user: str) -> bool:
 
 def _marked(directory: str) -> bool:
     try:
-        return os.getxattr(directory, cgroup.MARK) is not None
+        return os.getxattr(directory, cgroup.mark()) is not None
     except OSError:  # not marked: not ours
         return False
 

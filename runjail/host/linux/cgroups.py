@@ -7,6 +7,7 @@ import os
 
 from runjail import log
 from runjail.errors import HostError, reason
+from runjail.host.base import in_user_namespace
 
 TOP = "/sys/fs/cgroup"
 CONTROLLERS = tuple(
@@ -15,8 +16,9 @@ CONTROLLERS = tuple(
 HIERARCHIES = (*CONTROLLERS, "systemd")  # of v1: that of a name has no limits, and systemd in a container looks for it
 # Containers that were made before we made these lack them
 ADDED = ("blkio", "hugetlb", "net_cls", "net_prio", "rdma", "systemd")
-MARK = "trusted.runjail"  # extended attribute of the groups that we made
-NO_MARKS = errno.EOPNOTSUPP  # of a kernel whose groups have no attributes
+MARK, MARK_OF_USER = "trusted.runjail", "user.runjail"  # extended attribute of the groups that we made
+_mark: list[str] = []  # that of this process
+NO_MARKS = (errno.EOPNOTSUPP, errno.EPERM)  # groups of this kernel have no attributes, or not for this caller
 MAKE_ROUNDS = 200
 
 
@@ -82,13 +84,32 @@ def make(directory: str) -> None:
 def _make_one(path: str) -> None:
     try:
         os.mkdir(path, 0o755)
-        os.setxattr(path, MARK, b"")
     except FileExistsError:
         pass
-    except OSError as error:
-        if error.errno != NO_MARKS:  # without marks each container removes only the parents it made itself
-            raise
+    else:
+        set_mark(path, mark())
     _inherit(path)
+
+
+def mark() -> str:
+    """Return the attribute that this caller marks groups with: those of the class trusted are root's alone."""
+    if not _mark:
+        _mark.append(MARK_OF_USER if ordinary() else MARK)
+    return _mark[0]
+
+
+def set_mark(directory: str, name: str) -> None:
+    """Mark a group, as far as that works: without, each container removes only the parents that it made itself."""
+    try:
+        os.setxattr(directory, name, b"")
+    except OSError as error:
+        if error.errno not in NO_MARKS:
+            raise
+
+
+def ordinary() -> bool:
+    """Say whether groups may be others' business, as with runc: the caller is not root, or a user namespace's."""
+    return os.geteuid() != 0 or in_user_namespace()
 
 
 def _inherit(directory: str) -> None:
@@ -120,13 +141,17 @@ def join(path: str, pid: int) -> None:
 def enter(path: str) -> None:
     """Put the calling process, which has one thread, into the group.
 
-    On v1 through `tasks`: a thread that moves itself needs no grace period of the kernel's, which costs 10 ms.
+    On v1 through `tasks`: a thread that moves itself needs no grace period of the kernel's, which costs 10 ms. An
+    ordinary user whose own group is not below the one that systemd gave stays outside, as with runc, with a warning.
     """
     file = "cgroup.procs" if unified() else "tasks"
     for directory in _joined(path):
         try:
             write(f"{directory}/{file}", "0")
         except OSError as error:
+            if ordinary() and isinstance(error, PermissionError):
+                log.warning(f"the process is not in control group {path}, and not limited: {reason(error)}")
+                continue
             raise HostError(f"joining control group {directory}: {reason(error)}") from error
 
 

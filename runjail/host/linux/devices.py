@@ -33,7 +33,9 @@ def hold(policy: DevicePolicy | None, host_state: HostState) -> None:
         host_state.devices = {"allow": policy.allow, "rules": policy.rules, "enforced": True}
     except OSError as error:
         if lost := do_without(policy, host_state):
-            log.warning(f"device rules cannot be set ({reason(error)}): {lost}")
+            # Who is not root can make no device files in a container either
+            report = log.info if cgroup.ordinary() else log.warning
+            report(f"device rules cannot be set ({reason(error)}): {lost}")
 
 
 def do_without(policy: DevicePolicy | None, host_state: HostState) -> str:
