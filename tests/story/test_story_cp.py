@@ -100,8 +100,6 @@ OUT += [("/d", "to"), ("/d", "to/new"), ("/d/.", "to"), ("/d/.", "to/new"), ("/d
 OUT += [("/way/b", "to"), ("/d/link", "to/end"), ("/none", "to"), ("/d/a/", "to"), ("/way", "to/dir/")]
 
 
-@pytest.mark.linux
-@pytest.mark.needs("podman", "runc", "conmon")
 def test_podman_copies_to_the_same_places(
     teller: Teller, web: str, machine_rootfs: Path, tmp_path: Path, bare_podman: tuple[list[str], dict[str, str]]
 ) -> None:

@@ -178,8 +178,6 @@ def test_top_and_stats(teller: Teller, hello: str) -> None:
     assert teller.ok("stats", "--no-stream").splitlines()[1:] == []
 
 
-@pytest.mark.linux
-@pytest.mark.needs("podman", "runc", "conmon")
 def test_conmon_keeps_the_same_lines(
     teller: Teller, hello: str, machine_rootfs: Path, tmp_path: Path, bare_podman: tuple[list[str], dict[str, str]]
 ) -> None:

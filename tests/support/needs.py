@@ -182,6 +182,7 @@ FIXTURES = {
     **dict.fromkeys(("make_bundle", "teller"), ("containers",)),
     "machine_rootfs": ("busybox",),
     "zpool": ("zfs",),
+    "bare_podman": ("linux", "podman", "runc", "conmon"),
     "registry": ("docker-registry", "loopback"),
     "images": ("umoci",),
     "service": ("loopback",),

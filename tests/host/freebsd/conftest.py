@@ -6,7 +6,7 @@ import pytest
 
 from runjail.host import programs
 from runjail.host.freebsd import jails, lock, processes, unmount
-from tests.support.host.machine import Machine
+from tests.support.host.machine import Machine, Other
 
 
 @pytest.fixture
@@ -27,3 +27,9 @@ def volume(machine: Machine) -> str:
     path = machine.base / "volume"
     path.mkdir()
     return str(path)
+
+
+@pytest.fixture
+def other(machine: Machine) -> Other:
+    """A second container of the machine, with the same root and another state directory."""
+    return Other(machine)

@@ -8,38 +8,19 @@ from typing import Any
 
 import pytest
 
-from runjail.host.base import HostState
 from runjail.host.freebsd import owners
 from runjail.steps import Mount, ReadonlyRoot
-from tests.host.freebsd.test_freebsd_sharing import Other
-from tests.support.host.machine import Machine
+from tests.support.host.machine import Machine, Other
 
 
 class Killed(BaseException):
     """What stands for SIGKILL."""
 
 
-@pytest.fixture
-def volume(machine: Machine) -> str:
-    path = machine.base / "volume"
-    path.mkdir()
-    return str(path)
-
-
-@pytest.fixture
-def other(machine: Machine) -> Other:
-    return Other(machine)
-
-
 def viewing(machine: Machine, name: str) -> Other:
     """Return a container that has a read-only view of the machine's root."""
-    made = Other.__new__(Other)
-    made.machine, made.notes = machine, []
-    made.state = machine.base / name
-    made.state.mkdir()
-    view = str(made.state / "rootfs")
-    made.host_state = HostState(name, name, str(made.state), str(machine.root), view)
-    machine.host.apply(ReadonlyRoot(str(machine.root), view), made.host_state, made.notes.append)
+    made = Other(machine, name, root=str(machine.base / name / "rootfs"))
+    made.apply(ReadonlyRoot(str(machine.root), made.host_state.root))
     return made
 
 
@@ -104,11 +85,9 @@ def test_other_roots_are_left_alone(machine: Machine, other: Other, volume: str,
     machine.apply(Mount("nullfs", volume, "/data"))
     other.apply(Mount("nullfs", volume, "/data"))
     machine.undo()
-    third = Other.__new__(Other)
     root = machine.base / "third-root"
     root.mkdir()
-    third.machine, third.notes = machine, []
-    third.host_state = HostState("third", "third", str(machine.state), str(root), str(root))
+    third = Other(machine, "third", root)
     third.apply(Mount("nullfs", volume, "/data"))
     third.undo()
 

@@ -8,40 +8,9 @@ from typing import Any
 import pytest
 
 from runjail import rootfs
-from runjail.host.base import HostState
 from runjail.host.freebsd import mounts, owners
 from runjail.steps import CreateJail, Mount
-from tests.support.host.machine import Machine
-
-
-class Other:
-    """A second container of the machine, with the same root and another state directory."""
-
-    def __init__(self, machine: Machine) -> None:
-        self.machine = machine
-        self.state = machine.base / "other"
-        self.state.mkdir()
-        self.host_state = HostState("other", "other", str(self.state), str(machine.root), str(machine.root))
-        self.notes: list[dict[str, Any]] = []
-
-    def apply(self, step: Mount) -> None:
-        self.machine.host.apply(step, self.host_state, self.notes.append)
-
-    def undo(self) -> None:
-        for note in reversed(self.notes):
-            self.machine.host.undo(note, self.host_state)
-
-
-@pytest.fixture
-def volume(machine: Machine) -> str:
-    path = machine.base / "volume"
-    path.mkdir()
-    return str(path)
-
-
-@pytest.fixture
-def other(machine: Machine) -> Other:
-    return Other(machine)
+from tests.support.host.machine import Machine, Other
 
 
 def test_each_takes_back_its_own(machine: Machine, other: Other, volume: str) -> None:

@@ -43,6 +43,18 @@ class Machine(Noted):
             self.host_state.jid = jid
 
 
+class Other(Noted):
+    """Another container of a machine: of its root, or of another one, or with a root directory that shows its root."""
+
+    def __init__(self, machine: Machine, name: str = "other", source: Path | None = None, root: str = "") -> None:
+        super().__init__()
+        self.machine, self.host = machine, machine.host
+        self.state = machine.base / name
+        self.state.mkdir()
+        of = str(source or machine.root)
+        self.host_state = HostState(name, name, str(self.state), of, root or of)
+
+
 def children() -> list[Any]:
     """Return our children, those included that nobody has waited for. Some are the session's: zfs-fuse."""
     psutil = pytest.importorskip("psutil")
