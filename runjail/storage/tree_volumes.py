@@ -47,7 +47,7 @@ class TreeVolumes:
             with self._home.lock("volume", name):
                 if os.path.exists(f"{place}/{NEW}"):
                     try:
-                        empty(data)  # of what somebody had begun with who died
+                        empty(data)  # left by a process that died while it filled the volume
                         fill(data)
                         os.unlink(f"{place}/{NEW}")
                     except OSError as error:

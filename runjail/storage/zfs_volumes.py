@@ -60,7 +60,7 @@ class ZfsVolumes:
             with self._home.lock("volume", name):
                 if self._mark(dataset) == NEW:
                     try:
-                        empty(path)  # of what somebody had begun with who died
+                        empty(path)  # left by a process that died while it filled the volume
                         fill(path)
                     except OSError as error:
                         raise StorageError(f"volume {name}: cannot be filled: {reason(error)}") from error

@@ -1,7 +1,7 @@
 """Mount points that a container's root lacked: who takes them back, where containers share a root.
 
 What another container still uses is left, and written down machine-wide; whoever goes later removes it once nobody
-does. All of it happens under the lock `mounts`, so that nobody mounts between the look and the deed.
+does. All of it happens under the lock `mounts`, so that nobody mounts between the look and the removal.
 """
 
 from __future__ import annotations
