@@ -4,6 +4,7 @@ What is attacked is a copy of the interpreter, with start scripts of its own. Th
 program and the dynamic loader of its image, so that it runs in the place of our Python.
 """
 
+import json
 import os
 import platform
 import shutil
@@ -165,9 +166,12 @@ def foreground(image: Image, program: str) -> None:
     running.wait()
 
 
-def shim(image: Image, program: str) -> None:
-    """Attack by the program of a container that containerd's shim makes; the shim is killed like `run`."""
-    bundle, root = image.bundle.write(program), image.runjail.root
+def shim(image: Image, program: str, joining: str = "") -> None:
+    """Attack by the program of a container that containerd's shim makes; the shim is killed like `run`.
+
+    joining: the program of a process that it sends in.
+    """
+    bundle, root = image.bundle.write(*program.split()), image.runjail.root
     sockets = tempfile.mkdtemp(prefix="s", dir="/tmp")  # short: a socket's name has 107 bytes at most
     words = [str(image.copy.directory / "containerd-shim-runjail-v1"), "-namespace", root.name, "-address", "/none"]
     words += ["-bundle", bundle, "-id", "c", "start"]
@@ -179,10 +183,20 @@ def shim(image: Image, program: str) -> None:
     try:
         ask(done.stdout.decode(), "Create", messages.CREATE, id="c", bundle=bundle, options=options)
         ask(done.stdout.decode(), "Start", messages.PROCESS, id="c")
+        if joining:
+            process = json.dumps({**image.bundle.config["process"], "args": [joining]}).encode()
+            spec = {"type_url": "types.containerd.io/opencontainers/runtime-spec/1/Process", "value": process}
+            ask(done.stdout.decode(), "Exec", messages.EXEC, id="c", exec_id="e", spec=spec)
+            ask(done.stdout.decode(), "Start", messages.PROCESS, id="c", exec_id="e")
         until((image.bundle.rootfs / "report").exists, 30)
     finally:
         os.kill(pid, signal.SIGKILL)
         shutil.rmtree(sockets)
+
+
+def shim_exec(image: Image, program: str) -> None:
+    """Attack by what the shim sends into a container."""
+    shim(image, "/bin/sleep 600", program)
 
 
 def ask(address: str, method: str, table: "protobuf.Table", **request: object) -> None:
@@ -201,7 +215,7 @@ def ask(address: str, method: str, table: "protobuf.Table", **request: object) -
     assert answers == [None]
 
 
-WAYS = [first_process, joining_process, start_container_hook, create_container_hook, foreground, shim]
+WAYS = [first_process, joining_process, start_container_hook, create_container_hook, foreground, shim, shim_exec]
 
 
 @pytest.mark.parametrize("program", ["/proc/self/exe", "/script"], ids=["link", "script"])
