@@ -41,7 +41,7 @@ test: setup venv
 	.venv/bin/python -m pytest $$(.venv/bin/python -m tests.support.side_by_side) $(PYTEST_ARGS)
 
 test-fast: venv
-	.venv/bin/python -m pytest -q -m "not needs and not slow" $(FAST_TESTS)
+	.venv/bin/python -m pytest -q $$(.venv/bin/python -m tests.support.side_by_side) -m "not needs and not slow" $(FAST_TESTS)
 
 test-pythons: setup
 	@python=$$(sh .ci/python) && "$$python" .ci/test_pythons.py $(PYTHONS) -- -q $(PYTHON_TESTS)

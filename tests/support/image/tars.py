@@ -10,6 +10,7 @@ from runjail.image.layers import layer
 
 MTIME = 1_600_000_000
 NULLS = bytes(1024)
+LINK_ROOM = 100  # bytes of a header's field for a target
 
 
 def header(name: bytes, kind: bytes = b"0", size: int | bytes = 0, **fields: int | bytes) -> bytes:
@@ -52,12 +53,17 @@ def directory(name: bytes, **fields: int | bytes) -> bytes:
 
 def symlink(name: bytes, target: bytes) -> bytes:
     """Return a symbolic link."""
-    return header(name, b"2", link=target, mode=0o777)
+    return _long_link(target) + header(name, b"2", link=target[:LINK_ROOM], mode=0o777)
 
 
 def hardlink(name: bytes, target: bytes) -> bytes:
     """Return a hard link."""
-    return header(name, b"1", link=target)
+    return _long_link(target) + header(name, b"1", link=target[:LINK_ROOM])
+
+
+def _long_link(target: bytes) -> bytes:
+    """Return what comes before a link whose target does not fit its field, such as a path below a long TMPDIR."""
+    return long_name(target, b"K") if len(target) > LINK_ROOM else b""
 
 
 def record(key: bytes, value: bytes) -> bytes:
