@@ -9,9 +9,12 @@ from runjail.cli.args import Args
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from runjail.container.container import Runtime
     from runjail.host.base import Host
     from runjail.nri.invoke import PluginChain
+    from runjail.spec.model import IdMappings
     from runjail.target import Target
 
 SETTINGS = ("/usr/local/etc/runjail.toml", "/etc/runjail.toml")  # the first that exists, without $RUNJAIL_CONFIG
@@ -31,6 +34,9 @@ class Context:
         self.location = parsed.text("store") or os.environ.get("RUNJAIL_STORE", "")
         self.nri_bin = os.path.abspath(parsed.text("nri-bin")) if parsed.text("nri-bin") else ""
         self.systemd = parsed.flag("systemd-cgroup") or parsed.text("cgroup-manager") == "systemd"
+        self.ordinary = (
+            os.geteuid() != 0 and sys.platform == "linux"
+        )  # who has user namespaces instead of root's rights
         self.rest = rest or []
         self.preserve = preserve
         self.listen = listen
@@ -58,6 +64,61 @@ class Context:
         from runjail.target import TARGETS
 
         return TARGETS[host.os]
+
+    def own_ids(self) -> IdMappings | None:
+        """Return what a user namespace of our own has, None for root, who needs none, and on FreeBSD."""
+        if not self.ordinary or os.geteuid() == 0:
+            return None
+        from runjail.host.linux import own_ids
+
+        return own_ids.mappings()
+
+    def apart(self, work: Callable[[], None]) -> None:
+        """Do something in a store of images: as root, or as root of a user namespace of our own."""
+        ids = self.own_ids()
+        if ids is None:
+            work()
+            return
+        from runjail.host.linux import own_ids
+
+        own_ids.call(ids, work)
+
+    def enter_own_ids(self) -> int | None:
+        """Go on as root of a user namespace of our own, where there can be one: returns None there, and who needs none.
+
+        Our caller's process, which only waits, gets the exit code.
+        """
+        ids = self.own_ids()
+        if ids is None:
+            return None
+        from runjail import log, signals
+        from runjail.errors import HostError
+        from runjail.host.linux import own_ids
+
+        try:
+            pid = own_ids.fork(ids)
+        except HostError as error:
+            log.info(f"files of images cannot have owners: {error}")
+            return None
+        if pid:
+            return own_ids.accompany(pid)
+        signals.catch()
+        return None
+
+    def store_root(self) -> str:
+        """Return the directory of the store where nobody says another. Raises UsageError for a user without a home."""
+        if not self.ordinary:
+            return self._target(self.host()).store_root
+        data = os.environ.get("XDG_DATA_HOME") or (os.environ.get("HOME") and f"{os.environ['HOME']}/.local/share")
+        if not data:
+            from runjail.errors import UsageError
+
+            raise UsageError("no directory for images", "who is not root has it with HOME, XDG_DATA_HOME or --store")
+        return f"{os.path.abspath(data)}/runjail"
+
+    def own_store(self) -> tuple[str, str] | None:
+        """Return an ordinary user's store and why it is that: mounts, which others have, end with who has made them."""
+        return (f"dir:{self.store_root()}", "who is not root has it in a directory") if self.ordinary else None
 
     def settings(self) -> str:
         """Return the path of runjail.toml, "" when there is none."""

@@ -157,8 +157,15 @@ def _call(verb: str, module: Any, parsed: Args, rest: list[str], exposed: str) -
         from runjail import signals
 
         signals.catch()
-    code: int = module.run(wanted, Context(parsed, words, preserve, listen))
+    context = Context(parsed, words, preserve, listen)
+    entered = context.enter_own_ids() if context.ordinary and _of_store(verb) else None
+    code: int = module.run(wanted, context) if entered is None else entered
     return code
+
+
+def _of_store(verb: str) -> bool:
+    """Whether a verb is about what is in a store: images, volumes and the files of containers."""
+    return verb.startswith(("image ", "volume ")) or verb in ("commit", "diff")
 
 
 def _close_leaked(first: int, words: list[str]) -> None:

@@ -18,6 +18,7 @@ from runjail.image.bundle.owned import OwnedBundle
 from runjail.image.reference import parse
 from runjail.image.resolve import Image
 from runjail.scope import scope
+from runjail.spec.document import read
 from runjail.storage.base import RootfsUse, check_volume_name
 
 TYPE_CHECKING = False
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runjail.container.network import Networks
+    from runjail.spec.model import IdMappings
 
 
 @scope
@@ -49,12 +51,22 @@ def owned_bundle(args: Args, context: Context, runtime: Runtime, network: str) -
     def used(directory: str, bundle: str) -> bool:
         return is_used(runtime.host, directory, bundle)
 
-    with owned.OwnedBundle(images.store, name, os.path.abspath(container.path), used, cidfile) as bundle:
-        yield bundle.path, _fill(bundle, images, network)
+    place = os.path.abspath(container.path)
+    with owned.OwnedBundle(images.store, name, place, used, cidfile, apart=context.apart) as bundle:
+        ids = context.own_ids()
+        made: list[dict[str, Any]] = []
+        context.apart(lambda: made.append(_fill(bundle, images, network, ids)))
+        if not made:  # another process did it
+            found: Any = read(f"{bundle.path}/config.json")
+            made.append(found)
+        yield bundle.path, made[0]
 
 
-def _fill(bundle: OwnedBundle, images: ImageSession, network: str) -> dict[str, Any]:
-    """Unpack the image, give the bundle its root, and return its config.json: written once, with every option."""
+def _fill(bundle: OwnedBundle, images: ImageSession, network: str, ids: IdMappings | None) -> dict[str, Any]:
+    """Unpack the image, give the bundle its root, and return its config.json: written once, with every option.
+
+    ids: of an ordinary user's user namespace.
+    """
     args, limit = images.args, images.storage_size()
     options: dict[str, Any] = {}  # first: a mistake in one costs no download
     add_volumes(options, args.many("volume"))
@@ -75,6 +87,10 @@ def _fill(bundle: OwnedBundle, images: ImageSession, network: str) -> dict[str, 
     document = _config(image, root, images, network, entrypoint, etc)
     run_options.apply(document, found_options)
     document["mounts"] += options.get("mounts", [])
+    if ids:
+        from runjail.image.bundle import ordinary
+
+        ordinary.adapt(document, ids.uids, ids.gids)
     owned.write(f"{bundle.path}/config.json", document)
     return document
 
@@ -135,8 +151,12 @@ def telling(networks: Networks, bundle: str, args: Args) -> Networks:
     return networks.replace(told=lambda results: run_network.tell(results, names, bundle))
 
 
-def release(path: str) -> None:
+def release(path: str, context: Context) -> None:
     """Take back the bundle of a container that is gone, if the store made it."""
+    context.apart(lambda: _release(path))
+
+
+def _release(path: str) -> None:
     from runjail.storage.open import open_store
 
     location = owned.location(path)

@@ -19,7 +19,6 @@ from runjail.image.resolve import Image
 from runjail.scope import scope
 from runjail.sizes import read_number, read_size
 from runjail.storage.base import Store
-from runjail.target import TARGETS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -95,12 +94,14 @@ class ImageSession:
     @property
     def _default(self) -> str:
         """The directory of a store that is on no dataset, for `auto`."""
-        return TARGETS[self.context.host().os].store_root
+        return self.context.store_root()
 
     def _choice(self) -> tuple[str, str]:
         """Return which store this is and why."""
         from runjail.storage.open import AUTO, choose
 
+        if self._chosen is None and self.location == AUTO:
+            self._chosen = self.context.own_store()
         if self._chosen is None:
             self._chosen = choose(self._default) if self.location == AUTO else (self.location, "it was named")
         return self._chosen

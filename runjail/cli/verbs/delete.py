@@ -22,5 +22,5 @@ def run(args: Args, context: Context) -> int:
     if bundle and os.path.lexists(f"{bundle}/{OWNER_FILE}"):
         from runjail.cli.run_image import release
 
-        release(bundle)
+        release(bundle, context)
     return 0

@@ -34,12 +34,21 @@ class OwnedBundle:
     """A bundle and its container, as a context: leaving it takes everything back unless the container exists by then.
 
     container: the state directory. used: says whether a container there was made of this bundle. cidfile: a file that
-    gets the container's id, "" for none; it goes with the bundle.
+    gets the container's id, "" for none; it goes with the bundle. apart: does what takes the rights to all files of a
+    root.
     """
 
-    def __init__(self, store: Store, name: str, container: str, used: Used, cidfile: str = "") -> None:
+    def __init__(
+        self,
+        store: Store,
+        name: str,
+        container: str,
+        used: Used,
+        cidfile: str = "",
+        apart: Callable[[Callable[[], None]], None] = lambda work: work(),
+    ) -> None:
         self.store, self.name, self.container, self.used, self.cidfile = store, name, container, used, cidfile
-        self.path = f"{store.bundles()}/{name}"
+        self.apart, self.path = apart, f"{store.bundles()}/{name}"
 
     def __enter__(self) -> Self:
         self._lock = -1
@@ -73,7 +82,7 @@ class OwnedBundle:
 
     def _take_back(self) -> None:
         if not self.used(self.container, self.name):
-            roll_back(self.store, self.path)
+            self.apart(lambda: roll_back(self.store, self.path))
 
     def properties(self) -> dict[str, str]:
         """Return what the root has to say."""

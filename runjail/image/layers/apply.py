@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from runjail import attributes
 from runjail.errors import Corrupt, ImageError, StorageError, reason
-from runjail.image.layers import tar
+from runjail.image.layers import owners, tar
 from runjail.image.layers.limits import Limits, Policy
 from runjail.image.layers.tar import Entry, Reader
 from runjail.image.layers.tree import Tree, join
@@ -136,9 +136,8 @@ class Applier:
                     written += os.pwrite(file, piece[written:], offset + written)
             if entry.sparse is not None:
                 os.ftruncate(file, entry.size)
-            os.fchown(file, entry.uid, entry.gid)
-            if entry.xattrs:
-                self._set_xattrs(file, entry)
+            owned = owners.give(file, entry.uid, entry.gid)
+            self._set_xattrs(file, entry, owned=owned)
             os.fchmod(file, entry.mode)
             os.utime(file, ns=(entry.mtime, entry.mtime))
         finally:
@@ -163,11 +162,10 @@ class Applier:
         if not existed:
             self._tree.mtimes[real] = entry.mtime
         directory = self._tree.directory(real)
-        os.fchown(directory, entry.uid, entry.gid)
+        owned = owners.give(directory, entry.uid, entry.gid)
         if existed:
             attributes.clear(directory)
-        if entry.xattrs:
-            self._set_xattrs(directory, entry)
+        self._set_xattrs(directory, entry, owned=owned)
         os.fchmod(directory, entry.mode)
         self._tree.mtimes[real] = entry.mtime
         self._note_flags(real, entry)
@@ -224,7 +222,8 @@ class Applier:
     def _node_attributes(self, real: bytes, name: bytes, entry: Entry) -> None:
         """Give what cannot be opened its attributes: by name, in a directory that nobody else changes."""
         directory = self._tree.directory(real)
-        os.chown(name, entry.uid, entry.gid, dir_fd=directory, follow_symlinks=False)
+        if not owners.give(name, entry.uid, entry.gid, directory):
+            self._omit("owners of links and special files that are no ids here", join(real, name))
         if entry.kind != tar.SYMLINK:
             os.chmod(name, entry.mode, dir_fd=directory)
         os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=directory, follow_symlinks=False)
@@ -238,7 +237,9 @@ class Applier:
         if entry.flags and self._policy.flags and (bits := attributes.parse_flags(entry.flags)):
             self._tree.flags[path] = bits
 
-    def _set_xattrs(self, file: int, entry: Entry) -> None:
+    def _set_xattrs(self, file: int, entry: Entry, *, owned: bool) -> None:
+        if not owned:
+            owners.keep(file, entry.uid, entry.gid)
         for name, value in entry.xattrs.items():
             if attributes.SYSTEM.carried(name):
                 try:

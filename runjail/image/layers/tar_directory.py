@@ -14,7 +14,7 @@ from typing import Any
 from runjail import attributes
 from runjail.errors import ImageError, reason
 from runjail.image.file_range import READING, FileRange
-from runjail.image.layers import tar_writer
+from runjail.image.layers import owners, tar_writer
 from runjail.rootfs import DIRECTORY
 
 WHITEOUT = b".wh."  # what a name that starts so means in a layer is another file's removal
@@ -71,7 +71,8 @@ class _Tree:
 
     def _header(self, name: bytes, found: os.stat_result, kind: bytes, **more: Any) -> bytes:
         more |= {"mode": stat.S_IMODE(found.st_mode), "mtime": found.st_mtime_ns}
-        return tar_writer.header(name, kind, uid=found.st_uid, gid=found.st_gid, **more)
+        uid, gid, more["xattrs"] = owners.shown(found, more.get("xattrs", {}))
+        return tar_writer.header(name, kind, uid=uid, gid=gid, **more)
 
     def inside(self, directory: int, above: bytes, depth: int) -> Iterator[bytes]:
         """Yield what is in an open directory."""
