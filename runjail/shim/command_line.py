@@ -77,7 +77,7 @@ def _used(directory: str) -> bool:
 
 
 def _leave(bundle: str, container_id: str) -> None:
-    """Tell a shim that still runs that the container is not its business any more; remove the socket of a dead one."""
+    """Tell a shim that still runs to forget the container; remove the socket of a dead one."""
     try:
         with open(f"{bundle}/address", encoding="utf-8") as file:
             path = file.read().removeprefix("unix://")

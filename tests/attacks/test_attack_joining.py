@@ -170,7 +170,7 @@ def test_exec_with_a_terminal_shows_nothing(watched: Watched) -> None:
 
 def test_hooks_inside_show_nothing(watched: Watched) -> None:
     """A startContainer hook is brought in as `exec` brings in a process."""
-    watched.start_with_hooks(20)
+    watched.start_with_hooks(40)
 
     assert watched.found() == []
     assert watched.seen >= 1

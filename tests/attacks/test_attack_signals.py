@@ -172,7 +172,7 @@ def test_control_signals_that_ask_for_nothing(victim: Victim) -> None:
 
 
 def test_control_a_caller_that_ignores_them(victim: Victim) -> None:
-    """nohup(1), and background jobs of a shell: SIGHUP and SIGINT are nobody's business."""
+    """nohup(1), and background jobs of a shell: SIGHUP and SIGINT stay ignored."""
 
     def ignore() -> None:
         for which in (signal.SIGHUP, signal.SIGINT):

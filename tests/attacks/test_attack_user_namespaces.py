@@ -59,7 +59,7 @@ def test_exec_shows_nothing(watched: Watched) -> None:
 
 def test_a_created_container_and_its_hooks_show_nothing(watched: Watched) -> None:
     """Its parked init, which knows the caller's environment until it is confined, and what `start` brings in."""
-    watched.start_with_hooks(10)
+    watched.start_with_hooks(40)
 
     assert watched.found() == []
     assert watched.seen >= 1

@@ -1,4 +1,4 @@
-"""Damage and bad luck: full disks, broken files, another boot, reused pids, stopped neighbours."""
+"""Faults from outside: full disks, broken files, another boot, reused pids, stopped neighbours."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Plugins that hang, shout or answer nonsense: who waits for them goes on, and says what was wrong."""
+"""Plugins that hang, write without end or answer nonsense: the verb goes on, and says what was wrong."""
 
 import json
 import time

@@ -92,7 +92,7 @@ def test_mount_points_stay_as_runc_leaves_them(podman: Podman) -> None:
 
 
 def test_killed_from_outside_is_137(podman: Podman) -> None:
-    """podman waits in the foreground; somebody kills init behind its back."""
+    """podman waits in the foreground; somebody else kills init."""
     with start([*podman.command, *podman.words("--name web", "sleep", "600")], podman.env) as foreground:
         eventually(lambda: podman("inspect", "web").code == 0 and podman.inspect("web")["Running"], "runs")
         os.kill(podman.inspect("web")["Pid"], 9)

@@ -213,7 +213,7 @@ def test_the_system_of_the_image() -> None:
 
 
 @pytest.mark.parametrize("key", ["jail__jid", "jail__ip4", "other", "jail__", "jail"])
-def test_other_annotations_are_nobodys_business(key: str) -> None:
+def test_other_annotations_are_ignored(key: str) -> None:
     assert jail(**{key: "anything"}) == Jail()
 
 

@@ -27,7 +27,7 @@ def test_needs_come_from_markers_and_fixtures() -> None:
 
 
 def test_what_is_not_here_is_skipped_with_its_reason_and_counted() -> None:
-    """The table has a line for each lack, the dearest first."""
+    """The table has a line for each lack, the one that costs most tests first."""
     absent, both = pytest.mark.needs("no-such-program"), pytest.mark.needs("module no_such_module", "no-such-program")
     items: list[Any] = [FakeItem(absent), FakeItem(absent), FakeItem(both), FakeItem()]
 

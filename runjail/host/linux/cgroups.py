@@ -108,7 +108,7 @@ def set_mark(directory: str, name: str) -> None:
 
 
 def ordinary() -> bool:
-    """Say whether groups may be others' business, as with runc: the caller is not root, or a user namespace's."""
+    """Say whether a container may do without groups, as with runc: where the caller is not the host's root."""
     return os.geteuid() != 0 or in_user_namespace()
 
 

@@ -295,7 +295,7 @@ def test_pushes_pass_mirrors(fake: Fake, other: Fake, client_of: Make) -> None:
 
 
 def test_everything_fails(fake: Fake, other: Fake, client_of: Make) -> None:
-    """The registry has the last word."""
+    """Where the mirror fails, the registry's own error is the one that is reported."""
     with pytest.raises(ImageNotFound, match=f"{fake.host}/library/web:v1"):
         client_of(fake.host, mirror=other.host).source().top()
 
