@@ -95,16 +95,19 @@ def write_programs(package: str, site: list[str], directory: str, destination: s
     for path in paths:
         os.makedirs(os.path.dirname(path), exist_ok=True)
     python = make_place(directory, destination) if sys.platform == "linux" else interpreter()
-    loading = {"runjail.cli.main": merged(package)}
+    loading = {
+        "runjail.cli.main": merged(package, merge.VERBS),
+        "runjail.cli.containerd_shim": merged(package, merge.COMMANDS, merge.SHIM),
+    }
     texts = {path: text(package, site, module, python, loading.get(module, "")) for path, module in paths.items()}
     new = [path for path, content in texts.items() if write(path, content)]
     return bool(new)
 
 
-def merged(package: str) -> str:
-    """Return how a script loads what its verb needs from one file."""
-    directory = f"{package}/runjail/__pycache__/"
-    return MERGED.format(verbs=merge.VERBS, directory=directory, ending=merge.ENDING)
+def merged(package: str, verbs: tuple[str, ...], prefix: str = "") -> str:
+    """Return how a script loads what its verb needs from one file. prefix: of the names of files."""
+    directory = f"{package}/runjail/__pycache__/{prefix}"
+    return MERGED.format(verbs=verbs, directory=directory, ending=merge.ENDING)
 
 
 def make_place(directory: str, destination: str) -> str:

@@ -65,7 +65,7 @@ def requirements(tests: bool) -> list[str]:
 
 def stamp(tests: bool) -> str:
     """Return what is written down once .venv is complete."""
-    scripts = [boot.PLACE, boot.TEMPLATE, boot.MERGED, *merge.VERBS, *boot.PROGRAMS]
+    scripts = [boot.PLACE, boot.TEMPLATE, boot.MERGED, *merge.ROOTS["linux"], *boot.PROGRAMS]
     return "\n".join([boot.interpreter(), TOP, *scripts, *requirements(tests)]) + "\n"
 
 

@@ -1,8 +1,10 @@
-"""Write the files that start scripts load a verb's modules from: one for each verb of the life cycle, two for `run`.
+"""Write the files that start scripts load a verb's modules from: one for each verb of the life cycle.
 
 A file is named after its verb and this Python, in the package's own __pycache__, and belongs to who makes it: a start
 script reads it only if that is root or its own user, and nobody else may write to it. It holds the number of this
 Python's bytecode, runjail/merged.py, and the modules in the order in which they are loaded.
+
+`run` of an image has a file of its own, and containerd's shim three.
 
 Which those are follows from what is imported at the top of `ROOTS`; tests/test_imports.py compares it with what each
 verb loads in a whole life of a container, and so are they a budget: one module more fails.
@@ -40,6 +42,11 @@ ROOTS: dict[str, dict[str, str]] = {
         " cli.run_devices cli.run_mounts cli.run_security container.kill cli.progress image.bundle.unpack container.run"
         " container.foreground spec.freebsd plan.linux host.linux.cgroup_settings host.linux.identity"
         " host.linux.namespaces host.linux.nodes host.linux.mask host.linux.processes",
+        "shim": "shim.server container.create container.start container.exec plan.linux host.linux.cgroup_settings"
+        " host.linux.identity host.linux.join host.linux.rights host.linux.namespaces host.linux.nodes host.linux.mask"
+        " host.linux.oom host.linux.processes",
+        "shim-delete": "cli.containerd_shim",
+        "shim-start": "cli.containerd_shim host.interpreter cli.context shim.engine host.linux.host host.linux.shim",
         "start": "host.interpreter cli.verbs.start container.start host.linux.host locks",
         "state": "cli.verbs.state jsonio container.status host.linux.host",
     },
@@ -56,11 +63,17 @@ ROOTS: dict[str, dict[str, str]] = {
         " cli.run_devices cli.run_mounts cli.run_security container.kill cli.progress image.bundle.unpack container.run"
         " container.foreground spec.freebsd plan.freebsd host.program_lock host.freebsd.mounts host.freebsd.jails"
         " host.freebsd.attach host.freebsd.unmount",
+        "shim": "shim.server container.create container.start container.exec plan.freebsd host.program_lock"
+        " host.freebsd.mounts host.freebsd.jails host.freebsd.attach host.freebsd.unmount",
+        "shim-delete": "cli.containerd_shim",
+        "shim-start": "cli.containerd_shim cli.context shim.engine host.freebsd.host host.freebsd.shim",
         "start": "cli.verbs.start container.start host.freebsd.host locks",
         "state": "cli.verbs.state jsonio container.status host.freebsd.host",
     },
 }
-VERBS = tuple(verb for verb in ROOTS["linux"] if not verb.endswith("-image"))  # "-image": with that option
+SHIM = "shim-"  # begins the names of files of containerd's shim: its two commands; "shim" is what it becomes
+VERBS = tuple(verb for verb in ROOTS["linux"] if "shim" not in verb and "-image" not in verb)  # `run --image` has one
+COMMANDS = tuple(name.removeprefix(SHIM) for name in ROOTS["linux"] if name.startswith(SHIM))
 
 
 def modules(package: str, system: str, verb: str) -> list[str]:
@@ -78,7 +91,7 @@ def modules(package: str, system: str, verb: str) -> list[str]:
                 visit(below)
             done.append(name)
 
-    for root in ("cli.main", *ROOTS[system][verb].split()):
+    for root in ([] if verb.startswith("shim") else ["cli.main"]) + ROOTS[system][verb].split():
         visit(f"runjail.{root}")
     return done
 

@@ -62,4 +62,26 @@ def _load(name: str, path: str, package: bool, code: CodeType) -> None:
         setattr(sys.modules[parent], last, module)
 
 
+def load(name: str) -> None:
+    """Load what one more file has, if that is there and can be trusted, as a start script does.
+
+    Whether the garbage collector is on stays as it is.
+    """
+    from _frozen_importlib_external import MAGIC_NUMBER
+    from marshal import loads
+
+    path = f"{__file__.rpartition('/')[0]}/__pycache__/{name}.{sys.implementation.cache_tag}.merged"
+    try:
+        file = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+    except OSError:
+        return
+    collecting = gc.isenabled()
+    status = posix.fstat(file)
+    if status.st_uid in (0, posix.geteuid()) and not status.st_mode & 0o22 and posix.read(file, 4) == MAGIC_NUMBER:
+        place(loads(posix.read(file, status.st_size))[1])
+    posix.close(file)
+    if collecting:
+        gc.enable()
+
+
 place(globals().pop("MODULES", ()))  # which nothing holds any longer

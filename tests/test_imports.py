@@ -60,7 +60,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "image.content": BASE | {"files", "image", "image.crypto", "image.layers", "image.registry", "record", "storage"},
     "image.bundle": BASE | {"image", "image.content", "image.crypto", "image.layers", "record", "rootfs", "storage"},
     "container": BASE | {"files", "host", "network", "nri", "plan", "record", "rootfs", "signals", "spec", "steps"},
-    "shim": BASE | {"container", "files", "host", "nri", "plan", "protobuf", "record", "settings", "spec"},
+    "shim": BASE | {"container", "files", "host", "merged", "nri", "plan", "protobuf", "record", "settings", "spec"},
     "cli": {
         *("", "container", "errors", "files", "host", "host.freebsd", "host.linux", "image", "image.bundle"),
         *("image.content", "image.crypto", "image.layers", "image.registry", "jsonio", "log", "network", "nri", "plan"),

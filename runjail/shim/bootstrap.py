@@ -179,6 +179,9 @@ def _become(listener: _socket.socket, path: str, given: Args, engine: Engine, bu
         _open_log(bundle, given)
         if engine.exposed:
             log.debug(engine.exposed)
+        from runjail import merged
+
+        merged.load("shim")
         from runjail.shim import server  # the engine, while our parent prints where we are
 
         server.serve(listener, path, engine, given.events, given.namespace)

@@ -25,7 +25,9 @@ class Copy:
         shutil.copytree(TOP / "runjail", self.package, ignore=shutil.ignore_patterns("__pycache__"))
         self._script = directory / "program"
         self._script.write_text(
-            boot.text(str(directory), [], "runjail.cli.main", boot.interpreter(), boot.merged(str(directory)))
+            boot.text(
+                str(directory), [], "runjail.cli.main", boot.interpreter(), boot.merged(str(directory), merge().VERBS)
+            )
         )
         merge().write(str(directory), "", sys.platform)
         self.file = self.package / "__pycache__" / f"state{merge().ENDING}"
@@ -157,6 +159,26 @@ def test_placed_modules_are_what_imported_ones_are(verb: str, copy: Copy) -> Non
 
     assert seen[0] == seen[1]
     assert len(seen[0]) == 3 * len(names)
+
+
+@pytest.mark.parametrize(("mode", "there"), [(0o644, True), (0o646, False), (0o664, False)])
+def test_a_process_loads_one_more_file(mode: int, there: bool, copy: Copy) -> None:
+    """As the shim does for what it becomes; whether garbage is collected stays as it was."""
+    copy.file.with_name(f"shim{merge().ENDING}").chmod(mode)
+    code = f"""
+import gc, sys
+sys.path.insert(0, {str(copy.package.parent)!r})
+from runjail import merged
+merged.load("nothing")
+for collecting in (gc.enable, gc.disable):
+    collecting()
+    merged.load("shim")
+    print("runjail.shim.server" in sys.modules, gc.isenabled())
+"""
+    command = [os.path.realpath(sys.executable), "-ISBc", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+    assert (done.stdout.split(), done.stderr) == ([str(there), "True", str(there), "False"], "")
 
 
 def test_a_module_that_fails_is_left_to_who_imports_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

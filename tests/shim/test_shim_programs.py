@@ -9,7 +9,7 @@ import pytest
 from runjail import jsonio, protobuf
 from runjail.shim import messages
 from runjail.shim.bootstrap import FileLock, register_container
-from tests.support.imports import over_budget
+from tests.support.imports import merged, over_budget
 from tests.support.shim.caller import SHIM, Caller, eventually
 
 
@@ -110,6 +110,7 @@ def test_little_is_loaded(caller: Caller) -> None:
     names = {line.split("|")[2].strip() for line in said.decode().splitlines()} - {"imported package"}
 
     assert "runjail.shim.command_line" in names
+    assert {name for name in names if name.startswith("runjail")} == set(merged("linux", "shim-delete"))
     assert over_budget(names) == set()
     assert not names & {"runjail.container", "runjail.host.linux.host", "runjail.host.freebsd.host", "runjail.cli.main"}
 
