@@ -120,6 +120,22 @@ def test_a_masked_file_is_no_device_of_the_host(apart: Apart, attack: str) -> No
     assert (apart.bundle.rootfs / "key").read_text() == "secret"
 
 
+@pytest.mark.needs("devices")
+@pytest.mark.parametrize("node", ["null", "zero", "full", "random", "urandom", "tty"])
+def test_a_device_file_of_the_container_is_its_own(apart: Apart, node: str) -> None:
+    """Where device files can be made, none of the host's is shown: its mode, owner and time are the host's alone."""
+    facts = f"stat -c '%a %u %Y' /dev/{node}"
+    attack = f"chmod 600 /dev/{node} && chown 7 /dev/{node} && touch -d @0 /dev/{node} && {facts}"
+    said = apart.run(
+        f"{OWN_DEV} {facts}; $RUNJAIL create -b $BUNDLE c; $RUNJAIL start c\n"
+        f'$RUNJAIL exec c sh -c "{attack}"; $RUNJAIL delete -f c; {facts}'
+    )
+    before, inside, after = said.splitlines()
+
+    assert after == before
+    assert inside == "600 7 0", "the attack did not work where it may"
+
+
 def test_a_masked_directory_takes_nothing(apart: Apart) -> None:
     """Not even from one who may mount: it is empty, and of a file system that has no room."""
     (apart.bundle.rootfs / "keys").mkdir()
