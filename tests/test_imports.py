@@ -100,7 +100,7 @@ COLD_MODULES |= {"runjail.image.bundle.prune", "runjail.host.freebsd.check", "ru
 HOSTS = ("runjail.host.freebsd.", "runjail.host.linux.")
 # What need not be installed, or is not built everywhere, is imported by who uses it.
 OPTIONAL = set("backports click compression cryptography grpc isal jsonschema libzfs_core lzma pkcs11 psutil".split())
-OPTIONAL |= {"urllib3", "yaml"}
+OPTIONAL |= {"bz2", "urllib3", "yaml"}
 # What the pure rooms must not touch. Type-only imports do not count here: they are not there when the program runs.
 FORBIDDEN = {
     "plan": {"os", "subprocess", "ctypes", "socket", "fcntl", "resource"},  # _socket.inet_pton reads addresses

@@ -90,8 +90,9 @@ def accepted(host_platform: Platform) -> list[Platform]:
 
 
 def fits(offered: Platform, wanted: Platform) -> bool:
-    """Whether an image for one platform runs on another."""
+    """Whether an image for one platform runs on another; one that does not say its own is for any, as with podman."""
     offered, wanted = normalise(offered), normalise(wanted)
+    offered = offered.replace(os=offered.os or wanted.os, architecture=offered.architecture or wanted.architecture)
     return (
         (offered.os, offered.architecture) == (wanted.os, wanted.architecture)
         and _variant_fits(offered, wanted)

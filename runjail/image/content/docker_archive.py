@@ -98,10 +98,9 @@ class DockerArchiveSource:
             raise ImageError(f"{self.members.path}: cannot read {name}: {reason(error)}") from error
         finally:
             part.close()
-        if kind not in media_types.COMPRESSIONS:
-            raise ImageError(f"{self.members.path}: {name}: layers in {kind} are not supported")
         self.files[digest] = name
-        return Descriptor(media_types.oci_layer(kind), digest, part.size)
+        named = kind if kind in media_types.COMPRESSIONS else ""  # xz and bzip2 have no type: the content says it
+        return Descriptor(media_types.oci_layer(named), digest, part.size)
 
     def _part(self, name: str) -> FileRange:
         try:

@@ -1,4 +1,4 @@
-"""Reading and writing gzip, zstd and (reading only) xz, as streams of flat memory.
+"""Reading and writing gzip, zstd and (reading only) xz and bzip2, as streams of flat memory.
 
 Content decides what a blob is, never its media type (image-spec allows docker's `tar` that is really a `tar.gzip`).
 Reading covers what layers are made of besides one plain stream: estargz (a gzip member for each file), zstd:chunked
@@ -17,7 +17,7 @@ Decoders = tuple[Callable[[], "Decoder"], type[Exception]]  # and what they rais
 
 
 class Decoder(Protocol):
-    """One gzip member, zstd frame or xz stream: what bz2, lzma, igzip_lib and zstd of Python all look like."""
+    """One gzip member, zstd frame, xz or bzip2 stream: what bz2, lzma, igzip_lib and zstd of Python all look like."""
 
     @property
     def eof(self) -> bool:
@@ -53,11 +53,13 @@ GZIP_LEVELS, ZSTD_LEVELS = (1, 9), (1, 22)
 
 
 def detect(head: bytes) -> str:
-    """Return "gzip", "zstd" or "xz" by the first six bytes of content, "" for anything else."""
+    """Return "gzip", "zstd", "xz" or "bzip2" by the first six bytes of content, "" for anything else."""
     if head.startswith(b"\x1f\x8b\x08"):
         return "gzip"
     if head.startswith(_ZSTD) or (head[1:4] == _SKIPPABLE and head[0] & 0xF0 == 0x50):
         return "zstd"
+    if head.startswith(b"BZh") and head[4:6] == b"1A":  # a block follows: pi in BCD
+        return "bzip2"
     return "xz" if head.startswith(b"\xfd7zXZ\0") else ""
 
 
@@ -177,7 +179,13 @@ def _xz_decoders() -> Decoders:
     return lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, XZ_MEMORY), lzma.LZMAError
 
 
-_DECODERS = {"gzip": _gzip_decoders, "zstd": _zstd_decoders, "xz": _xz_decoders}
+def _bzip2_decoders() -> Decoders:
+    import bz2
+
+    return bz2.BZ2Decompressor, OSError
+
+
+_DECODERS = {"gzip": _gzip_decoders, "zstd": _zstd_decoders, "xz": _xz_decoders, "bzip2": _bzip2_decoders}
 
 
 def _zstd() -> Any:
