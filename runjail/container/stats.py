@@ -21,7 +21,10 @@ NANO = 1_000_000_000
 
 
 class Sample(Record):
-    """What a container used up to now. at, cpu: nanoseconds; sizes in bytes; limit: 0 for none."""
+    """What a container used up to now. at, cpu: nanoseconds; sizes in bytes; limit: 0 for none.
+
+    traffic: bytes that it received and sent, None where nobody knows.
+    """
 
     id: str
     at: int
@@ -31,6 +34,7 @@ class Sample(Record):
     read: int
     written: int
     pids: int
+    traffic: tuple[int, int] | None = None
 
 
 class Usage(Record):
@@ -89,6 +93,7 @@ def _sample(container: Container) -> Sample:
         moved["read"],
         moved["write"],
         found["pids"]["current"],
+        container.host.networks().traffic(container.host_state),
     )
 
 
@@ -119,7 +124,7 @@ def shown(usage: Usage) -> dict[str, str]:
         "avg_cpu": f"{usage.average:.2f}%",
         "mem_usage": f"{_size(sample.memory)} / {_size(sample.limit)}",
         "mem_percent": f"{_percent(sample.memory, sample.limit):.2f}%",
-        "net_io": "-- / --",
+        "net_io": " / ".join(map(_size, sample.traffic)) if sample.traffic else "-- / --",
         "block_io": f"{_size(sample.read)} / {_size(sample.written)}",
         "pids": str(sample.pids),
     }

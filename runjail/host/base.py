@@ -199,6 +199,9 @@ if TYPE_CHECKING:  # a start without this class is 20 us shorter
         def has(self, name: str) -> bool:
             """Say whether there is such a network."""
 
+        def traffic(self, host_state: HostState) -> tuple[int, int] | None:
+            """Return the bytes that a container has received and sent; None where its network is not its own."""
+
         def remove_bridge(self, name: str) -> bool:
             """Remove a bridge that plugins have made; one that is gone is success. False when it is in use."""
 

@@ -4,23 +4,29 @@ import os
 import re
 import shutil
 import subprocess
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+from tests.support.needs import has
+from tests.support.network.plugins import PLUGINS, Cni, namespace
 from tests.support.program import Runjail
 
 TOUR = Path(__file__).resolve().parent.parent.parent / "docs" / "tour.md"
 ANY = "…"
+NETWORK = "## A network"
 
 
-def steps() -> list[tuple[str, list[str]]]:
-    """Return each command of the page with the lines that it shows."""
+def steps(cni: bool = True) -> list[tuple[str, list[str]]]:
+    """Return each command of the page with the lines that it shows. cni: with those of the section about networks."""
     found: list[tuple[str, list[str]]] = []
-    inside = False
+    inside, heading = False, ""
     for line in TOUR.read_text(encoding="utf-8").splitlines():
+        if line.startswith("## "):
+            heading = line
         if line.startswith("```"):
-            inside = line == "```console"
+            inside = line == "```console" and (cni or heading != NETWORK)
         elif inside and line.startswith("# "):
             found.append((line[2:], []))
         elif inside:
@@ -55,6 +61,7 @@ def test_the_first_hour(runjail: Runjail, machine_rootfs: Path, tmp_path: Path) 
     """In order, in one directory, with a store and containers of its own; nothing of them stays."""
     pytest.importorskip("urllib3")
     shutil.copytree(machine_rootfs, tmp_path / "rootfs", symlinks=True)
+    cni = has("cni")
     path = f"{Path(runjail.program).parent}:{os.environ['PATH']}"
     env = {
         "PATH": path,
@@ -62,14 +69,25 @@ def test_the_first_hour(runjail: Runjail, machine_rootfs: Path, tmp_path: Path) 
         "RUNJAIL_STORE": f"dir:{tmp_path}/store",
         "LC_ALL": "C.UTF-8",
     }
+    with namespace() if cni else nullcontext() as place:
+        within = place.command if place else []
+        env |= Cni(tmp_path / "cni").env(PLUGINS) if cni else {}
+        walk(steps(cni), within, env, tmp_path, runjail)
+    assert os.listdir(tmp_path / "store" / "bundles") == []
+
+
+def walk(
+    typed: list[tuple[str, list[str]]], within: list[str], env: dict[str, str], tmp_path: Path, runjail: Runjail
+) -> None:
+    """Type everything, and compare what is seen. within: what runs a command in a network of the test's own."""
     try:
-        for command, lines in steps():
+        for command, lines in typed:
             with open(tmp_path / "said", "wb+") as said:  # a file: a container keeps what it is given
-                subprocess.run(["/bin/sh", "-c", command], cwd=tmp_path, env=env, stdin=subprocess.DEVNULL,
+                subprocess.run([*within, "/bin/sh", "-c", command], cwd=tmp_path, env=env, stdin=subprocess.DEVNULL,
                                stdout=said, stderr=said, check=False)  # fmt: skip
             shown = (tmp_path / "said").read_text(encoding="utf-8")
             assert re.fullmatch(pattern(lines), shown), f"# {command}\n{shown}"
     finally:
         for name in runjail.ids() if runjail.root.is_dir() else []:
-            runjail("--store", env["RUNJAIL_STORE"], "delete", "--force", name)
-    assert os.listdir(tmp_path / "store" / "bundles") == []
+            command = [runjail.program, "delete", "--force", name]
+            subprocess.run([*within, *command], env=env, check=False, capture_output=True)

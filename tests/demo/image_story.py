@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,6 +16,7 @@ from tests.support.leftovers import Leftovers
 from tests.support.loopback import loopback
 
 PRIVATE, PUBLIC = os.path.join(DEMO, "key.pem"), os.path.join(DEMO, "key.pub")
+CHANGED = "changed"  # the image of what a container has become
 NAMES = (f"demo-one-{os.getpid()}", f"demo-two-{os.getpid()}")
 
 
@@ -150,9 +152,42 @@ def encrypt() -> bool:
 
 
 def stay(name: str, key: tuple[str, ...], location: str) -> None:
-    """Let one container stay, and look at its datasets."""
+    """Let one container stay, look at its datasets and its output, and make an image of it."""
     show("A container that stays: its root shares the layer, and writes go to the root alone.")
-    runjail("run", "--image", name, *key, "-d", NAMES[1], "--", "/bin/sleep", "600", stays=True)
+    script = "echo at work; exec sleep 600"
+    runjail("run", "--image", name, *key, "-d", NAMES[1], "--", "/bin/sh", "-c", script, stays=True)
     if location.startswith("zfs:"):
         run("zfs", "list", "-t", "all", "-r", "-o", "name,used,refer,origin", location.removeprefix("zfs:"))
     runjail("image", "inspect", name)
+    show("What it writes is kept, and what it uses is counted.")
+    wait_for_log("at work")
+    expect(runjail("logs", NAMES[1]) == "at work\n", "another log")
+    runjail("stats", "--no-stream", NAMES[1])
+    commit(name, key)
+
+
+def wait_for_log(text: str) -> None:
+    """Wait until a container has said it."""
+    end = time.monotonic() + 60
+    command = [PROGRAM, "--root", STATE, "logs", NAMES[1]]
+    while text not in subprocess.run(command, check=True, capture_output=True, text=True).stdout:
+        expect(time.monotonic() < end, f"the log lacks {text!r}")
+        time.sleep(0.02)
+
+
+def commit(name: str, key: tuple[str, ...]) -> None:
+    """Change the container, make an image of it, encrypted like its own, send that away, and run it."""
+    show("It changes a file, and becomes an image: one layer more, encrypted at once if its image is.")
+    runjail("exec", NAMES[1], "/bin/sh", "-c", "echo changed >/note")
+    expect("A /note" in runjail("diff", NAMES[1]), "the change is not seen")
+    recipient = ("--recipient", f"jwe:{PUBLIC}") if key else ()
+    words = ("--quiet", "--change", 'CMD ["cat", "/note"]')
+    runjail("commit", *words, *recipient, *key, NAMES[1], CHANGED)
+    image = CHANGED
+    if name != "hello":
+        show("It goes to the registry, and what runs is fetched from there.")
+        image = name.replace("/hello:", f"/{CHANGED}:")
+        runjail("image", "push", CHANGED, image)
+        runjail("image", "rm", CHANGED)
+    expect(runjail("run", "--image", image, *key, NAMES[0]) == "changed\n", "it says something else")
+    runjail("image", "rm", image)

@@ -1,14 +1,13 @@
 """Networks by CNI with the real plugins, in a network namespace of the test's own: nothing of the machine changes."""
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.container.harness import until
-from tests.support.network.plugins import Cni, Namespace, namespace
+from tests.support.network.plugins import PLUGINS, Cni, Namespace, namespace
 from tests.support.story.teller import Teller
 
 pytestmark = [
@@ -17,7 +16,6 @@ pytestmark = [
     pytest.mark.limit(600),
 ]
 SERVE = "echo served >/index.html; exec httpd -f -p 80 -h /"
-PLUGINS = next((place for place in ("/usr/lib/cni", "/opt/cni/bin") if os.path.exists(f"{place}/bridge")), "")
 
 
 @pytest.fixture
@@ -71,6 +69,8 @@ def test_two_containers_talk_and_a_port_answers(told: Teller, hello: str, place:
 
     assert (said, inside) == ("served\n", "served\n")
     assert "10.89.0.1\thost.containers.internal" in hosts
+    received = json.loads(told.ok("stats", "--no-stream", "--format", "json", "one"))[0]["net_io"]
+    assert received != "-- / --" and not received.startswith("0B")
     assert told.refused("network", "rm", "web") == "network web is in use by one"
     told.ok("delete", "--force", "one")
     assert clean(place, tmp_path)

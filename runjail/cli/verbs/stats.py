@@ -25,6 +25,7 @@ COLUMNS = {
     "CPU %": "cpu_percent",
     "MEM USAGE / LIMIT": "mem_usage",
     "MEM %": "mem_percent",
+    "NET IO": "net_io",
     "BLOCK IO": "block_io",
     "PIDS": "pids",
     "CPU TIME": "cpu_time",

@@ -58,6 +58,10 @@ class FreeBSDNetworks:
         """Say whether there is such a jail."""
         return self._libc.jail(name) is not None
 
+    def traffic(self, host_state: HostState) -> tuple[int, int] | None:
+        """Return None: what a network stack has moved is seen inside of it only, by netstat(1)."""
+        return None
+
     def remove_bridge(self, name: str) -> bool:
         """Destroy a bridge unless it has members; one that is gone is success. Raises HostError."""
         shown = programs.run([IFCONFIG, name])

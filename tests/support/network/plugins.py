@@ -13,6 +13,7 @@ from typing import Any
 from runjail.network import attachment, lists
 from runjail.network.attachment import Attachment
 
+PLUGINS = next((place for place in ("/usr/lib/cni", "/opt/cni/bin") if os.path.exists(f"{place}/bridge")), "")
 # What a plugin does is in its configuration: fail, wait (for a file), escape (a child that sets up its own session),
 # say (instead of a result). What it is called with it writes down; ADD takes an address, DEL gives it back.
 SCRIPT = """#!{python} -IS
