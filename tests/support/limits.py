@@ -22,7 +22,7 @@ import pytest
 
 from tests.support import watchman
 
-SECONDS = 300.0  # for one phase of a test on a loaded machine; nearly all take less than one
+SECONDS = 600.0  # for one phase of a test on a loaded machine; nearly all take less than one
 GRACE = 30.0  # until the second alarm, and from that to the third
 START = 'exec 3<&0; "$@" <&3 3<&- &'  # no child of ours: some tests wait for all of theirs
 

@@ -92,7 +92,7 @@ class Controller:
     def pytest_xdist_node_collection_finished(self) -> None:
         """Print once what is not tested here."""
         reporter = self.config.pluginmanager.get_plugin("terminalreporter")
-        if reporter and not self.printed:
+        if reporter and not self.printed and self.told.exists():  # else a path is wrong, and no worker looked at tests
             self.printed = True
             reporter.write_line("\n".join(["", *json.loads(self.told.read_text(encoding="utf-8"))["table"]]))
 

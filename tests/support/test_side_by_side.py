@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from tests.support.program import TOP
 CRASHING = """
 import os, signal, subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -65,6 +67,22 @@ def test_as_many_workers_as_processors_within_reason(monkeypatch: pytest.MonkeyP
     assert side_by_side.options() == []
 
 
+def test_a_path_that_is_not_there_is_no_error_of_ours(tmp_path: Path) -> None:
+    """No worker has looked at tests then, and there is no table to show."""
+    lines: list[str] = []
+    reporter = SimpleNamespace(write_line=lines.append)
+    controller = object.__new__(side_by_side.Controller)
+    controller.config = SimpleNamespace(pluginmanager=SimpleNamespace(get_plugin=lambda _name: reporter))
+    controller.told, controller.printed = tmp_path / "told", False
+
+    controller.pytest_xdist_node_collection_finished()
+    (tmp_path / "told").write_text('{"table": ["what is missing"], "groups": {}}', encoding="utf-8")
+    controller.pytest_xdist_node_collection_finished()
+    controller.pytest_xdist_node_collection_finished()
+
+    assert lines == ["\nwhat is missing"]
+
+
 @pytest.mark.needs("linux", "busybox", "module xdist")
 def test_a_worker_that_dies_stops_nobody(tmp_path: Path) -> None:
     """Another goes on with the tests of its file; what it left is removed; what is not tested is said once."""
@@ -80,7 +98,7 @@ def test_a_worker_that_dies_stops_nobody(tmp_path: Path) -> None:
         env=env | {"TMPDIR": f"{tmp_path}/tmp"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=280,
         check=False,
     )
 

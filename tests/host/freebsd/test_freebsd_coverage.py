@@ -24,6 +24,7 @@ data_file = {directory}/data
 
 
 @pytest.mark.slow
+@pytest.mark.limit(1000)
 @pytest.mark.skipif(FREEBSD, reason="the room is run for real here")
 def test_the_freebsd_room_is_exercised(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The tests beside this one, in processes of their own: many of the lines are those of forked children."""
@@ -40,7 +41,7 @@ def test_the_freebsd_room_is_exercised(tmp_path: Path, capsys: pytest.CaptureFix
         verb, *rest = words
         command = [sys.executable, "-m", "coverage", verb, f"--rcfile={settings}", *rest]
         env = {**os.environ, "PYTEST_DEBUG_TEMPROOT": str(tmp_path)}
-        done = subprocess.run(command, cwd=TOP, env=env, capture_output=True, text=True, check=False, timeout=120)
+        done = subprocess.run(command, cwd=TOP, env=env, capture_output=True, text=True, check=False, timeout=900)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
