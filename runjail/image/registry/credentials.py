@@ -168,9 +168,20 @@ def _content(path: str, *, needed: bool) -> bytes | None:
     try:
         return files.read(path, LARGEST)
     except UnreadableFile as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR) and not needed:
+        if not needed and (error.errno in (errno.ENOENT, errno.ENOTDIR) or _closed(path)):
             return None
         raise ImageError(f"credentials file {error}") from None
+
+
+def _closed(path: str) -> bool:
+    """Whether the caller may not even look there: /run/containers is root's alone where root's podman made it."""
+    try:
+        os.lstat(path)
+    except PermissionError:
+        return True
+    except OSError:
+        pass
+    return False
 
 
 def _parse(content: bytes, what: str) -> dict[str, Any]:

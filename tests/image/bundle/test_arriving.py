@@ -24,6 +24,7 @@ from tests.support.image.images import Files, Layout, digest_of
 from tests.support.storage.kinds import location, mounts  # noqa: F401  # a fixture
 from tests.support.storage.zpool import dataset, zpool  # noqa: F401
 
+pytestmark = pytest.mark.needs("root")  # whose files those of the layers are
 LONGEST = 120.0  # seconds that a loaded machine may need
 LAYERS: list[Files] = [{"etc/one": "1\n"}, {"etc/.wh.one": "", "bin/sh": "#!"}, {"bin/more": "m"}]
 

@@ -48,6 +48,7 @@ def unpack(image: resolve.Image, content: ContentStore, store: Store) -> str:
     return unpacking.unpack(image, unpacking.authorise(image, {}, {}), content, store).chain
 
 
+@pytest.mark.needs("root")  # whose files those of the layers are
 def test_a_layer_of_its_own_only_where_that_costs_nothing(store: Store, content: ContentStore, layout: Layout) -> None:
     first = have(content, layout, "first", [*BASE, {"app": "1"}])
     unpack(first, content, store)
@@ -66,6 +67,7 @@ def test_a_layer_of_its_own_only_where_that_costs_nothing(store: Store, content:
     assert unpack(first, content, store) == unpack(first, content, store)
 
 
+@pytest.mark.needs("root")  # whose files those of the layers are
 def test_what_is_there_is_asked_for_once(store: Store, content: ContentStore, layout: Layout) -> None:
     image = have(content, layout, "first", BASE)
     chain = unpack(image, content, store)
@@ -82,6 +84,7 @@ def test_what_is_there_is_asked_for_once(store: Store, content: ContentStore, la
     assert asked == [chain]
 
 
+@pytest.mark.needs("root")  # whose files those of the layers are
 def test_a_layer_that_fails_leaves_nothing_of_its_tree(store: Store, content: ContentStore, layout: Layout) -> None:
     image = have(content, layout, "first", [*BASE, {"app": "1"}])
     content.untag(image.name)

@@ -14,6 +14,7 @@ from runjail import log
 from runjail.errors import ImageError
 from runjail.image.registry import credentials
 from runjail.image.registry.credentials import Credentials, CredentialStore
+from tests.support.needs import ORDINARY
 
 HUB = "https://index.docker.io/v1/"
 
@@ -107,6 +108,22 @@ def test_a_file_that_is_a_directory(home: Path) -> None:
     (home / ".docker" / "config.json").mkdir(parents=True)
     with pytest.raises(ImageError, match=r"config\.json is not a regular file"):
         CredentialStore(environ={"HOME": str(home)}).find("r.test", "web")
+
+
+def test_a_place_that_one_may_not_enter_holds_nothing(home: Path) -> None:
+    """Who is not root often may not enter /run/containers; a file that is named has to be readable."""
+    (home / "run").mkdir(mode=0o000)
+    environ = {"HOME": str(home / "absent"), "XDG_RUNTIME_DIR": str(home / "run")}
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(ORDINARY)
+    try:
+        assert CredentialStore(environ=environ).find("r.test", "web") is None
+        with pytest.raises(ImageError, match=r"auth\.json may not be read$"):
+            CredentialStore(f"{home}/run/containers/auth.json", environ).find("r.test", "web")
+    finally:
+        os.seteuid(before)
+        (home / "run").chmod(0o700)
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"auths": {"r.test": s3cret', "5", "[" * 5000])
