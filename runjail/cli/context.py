@@ -25,7 +25,8 @@ class Context:
     """What a command line means besides its verb's own options.
 
     parsed: the global options. rest: the words of the verb's `CMD...`. preserve: how many descriptors from 3 on go to
-    the program, listen: how many of them are systemd's (sd_listen_fds(3)).
+    the program, listen: how many of them are systemd's (sd_listen_fds(3)). ordinary: of Linux, who is not root.
+    entered: the ids of the user namespace whose root this process became for one.
     """
 
     def __init__(self, parsed: Args, rest: list[str] | None = None, preserve: int = 0, listen: int = 0) -> None:
@@ -37,6 +38,7 @@ class Context:
         self.ordinary = (
             os.geteuid() != 0 and sys.platform == "linux"
         )  # who has user namespaces instead of root's rights
+        self.entered: IdMappings | None = None
         self.rest = rest or []
         self.preserve = preserve
         self.listen = listen
@@ -103,6 +105,7 @@ class Context:
         if pid:
             return own_ids.accompany(pid)
         signals.catch()
+        self.entered = ids
         return None
 
     def store_root(self) -> str:

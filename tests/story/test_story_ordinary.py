@@ -167,6 +167,15 @@ def test_with_one_id(alone: Ordinary) -> None:
     shutil.rmtree(alone.home / "out")
 
 
+def test_a_bundle(alone: Ordinary) -> None:
+    """What `image bundle` makes for an ordinary user can be run by one; prune removes its root."""
+    alone.ok("image", "bundle", "made", f"{alone.home}/bundle", "--", "/bin/cat", "/proc/self/uid_map")
+    ran = alone.ok("run", "-b", f"{alone.home}/bundle", "web")
+    shutil.rmtree(alone.home / "bundle")
+
+    assert ran.stdout.split() == ["0", str(ORDINARY), "1"]
+
+
 def test_with_one_id_there_is_no_other_user(alone: Ordinary) -> None:
     """Named in the error; nothing is left of the container, which was not made."""
     refused = alone("run", "--image", "made", "-u", "33", "web", "--", "/bin/true")

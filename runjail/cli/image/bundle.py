@@ -9,7 +9,7 @@ from runjail.cli.args import Args
 from runjail.cli.context import Context, write_stdout
 from runjail.cli.image.options import KEY, PLATFORM, QUIET, REMOTE, STORAGE
 from runjail.cli.image.session import ImageSession
-from runjail.image.bundle import owned
+from runjail.image.bundle import ordinary, owned
 from runjail.image.bundle.oci_config import LONGEST_HOSTNAME, config
 from runjail.image.reference import parse
 from runjail.storage.base import RootfsUse
@@ -32,6 +32,8 @@ def run(args: Args, context: Context) -> int:
         try:
             hostname = os.path.basename(path)[:LONGEST_HOSTNAME]
             document = config(image.config, root, host=context.host().os, args=context.rest, hostname=hostname)
+            if context.entered:
+                ordinary.adapt(document, context.entered.uids, context.entered.gids)
             owned.write(f"{path}/config.json", document)
         except BaseException:
             images.store.remove_root(name)

@@ -42,7 +42,10 @@ def apply(change: Change, step: Cgroup) -> None:
 
 
 def create(step: Cgroup, host_state: HostState, note: UndoLog) -> None:
-    """Make the group where it is missing, then set its limits and the policy for devices."""
+    """Make the group where it is missing, then set its limits and the policy for devices. Raises HostError.
+
+    Where root cannot write control groups, as in many containers, limits are warned of: callers send some each time.
+    """
     wanted = settings(step.resources, cgroups.unified())
     if not host_state.cgroup:
         path = _unused(step.path) if step.own else step.path
@@ -53,8 +56,11 @@ def create(step: Cgroup, host_state: HostState, note: UndoLog) -> None:
             cgroup_users.make(path, user)
         except OSError as error:
             names = ", ".join(file for _, file, _ in wanted)
+            if names and cgroups.ordinary():  # as runc: no machine lets them be set, so nobody counts on that
+                hint = "leave limits out of config.json, or have systemd make the group: --systemd-cgroup"
+                raise HostError(f"{names}: control groups cannot be written ({reason(error)})", hint) from error
             lost = [f"not enforced: {names}"] * bool(names) + [devices.do_without(step.devices, host_state)]
-            report = log.info if cgroups.ordinary() and not names else log.warning
+            report = log.info if cgroups.ordinary() else log.warning
             report("; ".join([f"control groups cannot be written ({reason(error)})", *filter(None, lost)]))
             return
         if cgroups.is_frozen(path):  # a process that enters a frozen group stops before its program

@@ -15,11 +15,14 @@ SYS = {"destination": "/sys", "type": "none", "source": "/sys", "options": ["rbi
 
 
 def adapt(document: dict[str, Any], uids: Ranges, gids: Ranges) -> None:
-    """Change a document for a Linux image. uids, gids: of the user namespace, (inside, outside, how many) each.
+    """Change the document of an image for Linux, and none of another system's.
 
-    With one group there are no others to be in; control groups are not the user's.
+    uids, gids: of the user namespace, (inside, outside, how many) each. With one group there are no others to be in;
+    control groups are not the user's.
     """
-    linux = document["linux"]
+    linux = document.get("linux")
+    if not linux:
+        return
     kinds = {namespace["type"] for namespace in linux["namespaces"]}
     linux["namespaces"].append({"type": "user"})
     for name, ranges in (("uidMappings", uids), ("gidMappings", gids)):

@@ -98,6 +98,22 @@ def test_without_a_user_namespace(life: Life) -> None:
     life.gone()
 
 
+def test_limits_that_nobody_sets(life: Life) -> None:
+    """As with runc, which cannot "set memory limit: container could not join or create cgroup"; nothing stays."""
+    life.bundle.config["linux"]["resources"] = {"memory": {"limit": 32 << 20}, "pids": {"limit": 7}}
+    refused = life.runjail("create", "-b", life.bundle.write(), "c")
+
+    assert refused.returncode == 1
+    assert (
+        "pids.max: control groups cannot be written (" in refused.stderr and "hint: leave limits out" in refused.stderr
+    )
+    life.gone()
+    del life.bundle.config["linux"]["resources"]
+    life.sleep()
+    updated = life.runjail("update", "--pids-limit", "5", "c")
+    assert updated.returncode == 1 and "pids.max: control groups cannot be written (" in updated.stderr
+
+
 def test_ids_that_nobody_gave(life: Life) -> None:
     """newuidmap, or its absence, is named; nothing stays."""
     more = [*OWN, {"containerID": 1, "hostID": 300000, "size": 10}]
