@@ -7,11 +7,9 @@ Containers are made and started until there are 1, 10, 100, 1,000 of them; at ea
 import argparse
 import json
 import os
-import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[2]
@@ -19,7 +17,7 @@ sys.path.insert(0, str(TOP))
 
 from tests.bench.bench import ENV, RUNJAIL, Runtime  # noqa: E402  # this program may be started from anywhere
 from tests.bench.plot import Line, plot  # noqa: E402
-from tests.support.leftovers import Leftovers  # noqa: E402
+from tests.bench.workplace import workplace  # noqa: E402
 from tests.support.machine_root import missing  # noqa: E402
 
 COUNTS = (1, 10, 100, 1_000)
@@ -106,9 +104,13 @@ def main() -> int:
     if os.geteuid() or missing():
         print(f"bench of a crowd: {missing() or 'it makes containers, which takes root'}", file=sys.stderr)
         return 1
-    directory = tempfile.mkdtemp(prefix="runjail-bench-")
-    ours = Leftovers(directory)
-    runtime = Runtime("runjail", RUNJAIL, directory, ours)
+    with workplace(silent=True) as ours:
+        compare(Runtime("runjail", RUNJAIL, ours.base, ours), options)
+    return 0
+
+
+def compare(runtime: Runtime, options: argparse.Namespace) -> None:
+    """Measure at each number of containers; print it, and draw it where that was asked for."""
     try:
         runtime.prepare()
         crowd = Crowd(runtime)
@@ -122,12 +124,8 @@ def main() -> int:
             points = {verb: [(row["containers"], row[verb]) for row in rows] for verb in COLORS}
             lines = [Line(verb, color, points[verb]) for verb, color in COLORS.items()]
             Path(options.plot).write_text(plot(title, "containers", lines), encoding="utf-8")
-        return 0
     finally:
         runtime.remove_everything()
-        ours.sweep()
-        ours.release_interpreter()
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 if __name__ == "__main__":

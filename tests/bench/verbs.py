@@ -16,15 +16,16 @@ import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 TOP = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP))
 
 from tests.bench.bars import Bar, bars  # noqa: E402  # this program may be started from anywhere
 from tests.bench.bench import RUNJAIL, Refused, Runtime, wait_for_death  # noqa: E402
+from tests.bench.workplace import workplace  # noqa: E402
 from tests.support.leftovers import Leftovers  # noqa: E402
 from tests.support.machine_root import missing  # noqa: E402
 
@@ -224,10 +225,15 @@ def main() -> int:
         print(f"bench of verbs: {missing() or 'it makes containers, which takes root'}", file=sys.stderr)
         return 1
     old = json.loads(Path(options.compare).read_text(encoding="utf-8")) if options.compare else None
-    directory = tempfile.mkdtemp(prefix="runjail-bench-")
-    ours = Leftovers(directory)
+    with workplace(silent=True) as ours:
+        compare(ours, old, options)
+    return 0
+
+
+def compare(ours: Leftovers, old: dict[str, Any] | None, options: argparse.Namespace) -> None:
+    """Measure the runtimes in a directory of their own; print it, and draw it where that was asked for."""
     paths = {"runjail": RUNJAIL, **({"runc": shutil.which("runc")} if shutil.which("runc") else {})}
-    runtimes = [Timed(name, path, directory, ours) for name, path in paths.items() if path]
+    runtimes = [Timed(name, path, ours.base, ours) for name, path in paths.items() if path]
     try:
         for runtime in runtimes:
             runtime.prepare()
@@ -235,15 +241,11 @@ def main() -> int:
         document = {"machine": machine(), "rounds": options.rounds, "rows": rows}
         print(json.dumps(document, indent=1)) if options.json else report(document, old)
         if options.parts:
-            drawn = picture(runtimes[0], rows, options.rounds, Path(directory))
+            drawn = picture(runtimes[0], rows, options.rounds, Path(ours.base))
             Path(options.parts).write_text(drawn, encoding="utf-8")
-        return 0
     finally:
         for runtime in runtimes:
             runtime.remove_everything()
-        ours.sweep()
-        ours.release_interpreter()
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 if __name__ == "__main__":

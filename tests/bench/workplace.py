@@ -10,13 +10,14 @@ from tests.support.leftovers import Leftovers
 
 
 @contextmanager
-def workplace() -> Iterator[Leftovers]:
-    """Make a directory, `base`, whose containers are swept away with it, and print the load before and after."""
+def workplace(*, silent: bool = False) -> Iterator[Leftovers]:
+    """Make a directory, `base`, whose containers are swept away with it, and print the load unless `silent`."""
     ours = Leftovers(tempfile.mkdtemp(prefix="runjail-bench-"))
     before = load()
     try:
         yield ours
-        print(f"load average: {before} before, {load()} after; {os.cpu_count()} processors")
+        if not silent:
+            print(f"load average: {before} before, {load()} after; {os.cpu_count()} processors")
     finally:
         ours.sweep()
         ours.release_interpreter()
