@@ -21,9 +21,9 @@ from typing import Any
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, TOP)
 
-from tests.bench.workplace import workplace  # noqa: E402  # this program may be started from anywhere
+from tests.bench.workplace import lacks_root, workplace  # noqa: E402  # this program may be started from anywhere
 from tests.support.leftovers import Leftovers  # noqa: E402
-from tests.support.machine_root import make_root, missing  # noqa: E402
+from tests.support.machine_root import make_root  # noqa: E402
 
 FREEBSD = sys.platform.startswith("freebsd")
 RUNJAIL = os.path.join(TOP, ".venv", "bin", "runjail")
@@ -250,8 +250,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=30, help="lives of a container (default: 30)")
     parser.add_argument("--crowd", type=int, default=200, help="containers side by side, 0 for none (default: 200)")
     options = parser.parse_args()
-    if os.geteuid() or missing():
-        print(f"make bench: {missing() or 'it makes containers, which takes root: run it as root'}", file=sys.stderr)
+    if lacks_root("make bench"):
         return 1
     with workplace() as ours:
         return compare(ours, options.rounds, options.crowd)

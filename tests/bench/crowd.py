@@ -17,8 +17,7 @@ sys.path.insert(0, str(TOP))
 
 from tests.bench.bench import ENV, RUNJAIL, Runtime  # noqa: E402  # this program may be started from anywhere
 from tests.bench.plot import Line, plot  # noqa: E402
-from tests.bench.workplace import workplace  # noqa: E402
-from tests.support.machine_root import missing  # noqa: E402
+from tests.bench.workplace import lacks_root, workplace  # noqa: E402
 
 COUNTS = (1, 10, 100, 1_000)
 LAST = 10  # creations whose median counts
@@ -101,8 +100,7 @@ def main() -> int:
     parser.add_argument("--plot", metavar="FILE.svg", help="where to draw")
     parser.add_argument("--json", action="store_true", help="print what was measured as JSON instead")
     options = parser.parse_args()
-    if os.geteuid() or missing():
-        print(f"bench of a crowd: {missing() or 'it makes containers, which takes root'}", file=sys.stderr)
+    if lacks_root("bench of a crowd"):
         return 1
     with workplace(silent=True) as ours:
         compare(Runtime("runjail", RUNJAIL, ours.base, ours), options)

@@ -25,9 +25,8 @@ sys.path.insert(0, str(TOP))
 
 from tests.bench.bars import Bar, bars  # noqa: E402  # this program may be started from anywhere
 from tests.bench.bench import RUNJAIL, Refused, Runtime, wait_for_death  # noqa: E402
-from tests.bench.workplace import workplace  # noqa: E402
+from tests.bench.workplace import lacks_root, workplace  # noqa: E402
 from tests.support.leftovers import Leftovers  # noqa: E402
-from tests.support.machine_root import missing  # noqa: E402
 
 BARE = ["-I", "-S", "-c", "pass"]
 GOALS = {"state": 1.2, "kill": 1.2, "start": 1.4, "delete": 1.5, "exec": 1.6, "create": 2.0}
@@ -221,8 +220,7 @@ def main() -> int:
     parser.add_argument("--compare", metavar="OLD.json", help="also say what has changed since")
     parser.add_argument("--parts", metavar="FILE.svg", help="measure the parts of a start, and draw them")
     options = parser.parse_args()
-    if os.geteuid() or missing():
-        print(f"bench of verbs: {missing() or 'it makes containers, which takes root'}", file=sys.stderr)
+    if lacks_root("bench of verbs"):
         return 1
     old = json.loads(Path(options.compare).read_text(encoding="utf-8")) if options.compare else None
     with workplace(silent=True) as ours:

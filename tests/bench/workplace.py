@@ -2,11 +2,13 @@
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.support.leftovers import Leftovers
+from tests.support.machine_root import missing
 
 
 @contextmanager
@@ -22,6 +24,14 @@ def workplace(*, silent: bool = False) -> Iterator[Leftovers]:
         ours.sweep()
         ours.release_interpreter()
         shutil.rmtree(ours.base, ignore_errors=True)
+
+
+def lacks_root(name: str) -> bool:
+    """Whether no containers can be made here; says why on standard error. name: of the bench."""
+    if not os.geteuid() and not missing():
+        return False
+    print(f"{name}: {missing() or 'it makes containers, which takes root: run it as root'}", file=sys.stderr)
+    return True
 
 
 def load() -> str:
