@@ -8,7 +8,9 @@ from runjail import jsonio
 from runjail.container.container import Container
 from runjail.container.exit_record import exit_facts
 from runjail.container.monitor import monitored
+from runjail.container.network import attached
 from runjail.container.status import status
+from runjail.network.attachment import Attachment, addresses, gateways
 
 IMAGE = "org.runjail.image."
 
@@ -45,7 +47,27 @@ def inspected(container: Container) -> dict[str, Any]:
             "LogConfig": _log(container),
             "ReadonlyRootfs": bool((config.get("root") or {}).get("readonly")),
         },
+        "NetworkSettings": _networks(attached(container)),
     }
+
+
+def _networks(attachments: list[Attachment]) -> dict[str, Any]:
+    """Return podman's NetworkSettings: the first network's address at the top, ports of all of them."""
+    ports: dict[str, list[dict[str, str]]] = {}
+    for attachment in attachments:
+        for port in attachment.ports:
+            place = {"HostIp": port.get("hostIP", ""), "HostPort": str(port["hostPort"])}
+            ports.setdefault(f"{port['containerPort']}/{port['protocol']}", []).append(place)
+    networks = {each.network: _network(each) for each in attachments}
+    first = next(iter(networks.values()), {"IPAddress": "", "Gateway": ""})
+    key = attachments[0].namespace if attachments else ""
+    return {**first, "Ports": ports, "SandboxKey": key, "Networks": networks}
+
+
+def _network(attachment: Attachment) -> dict[str, str]:
+    """Return what a network has given the container, "" as long as there is no result."""
+    found, host = addresses(attachment.result), gateways(attachment.result)
+    return {"IPAddress": found[0] if found else "", "Gateway": host[0] if host else ""}
 
 
 def _state(container: Container) -> dict[str, Any]:

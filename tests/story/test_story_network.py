@@ -69,6 +69,8 @@ def test_two_containers_talk_and_a_port_answers(told: Teller, hello: str, place:
 
     assert (said, inside) == ("served\n", "served\n")
     assert "10.89.0.1\thost.containers.internal" in hosts
+    show = "{{.NetworkSettings.IPAddress}} {{json .NetworkSettings.Ports}}"
+    assert told.ok("inspect", "-f", show, "one") == f'{own} {{"80/tcp":[{{"HostIp":"","HostPort":"8080"}}]}}\n'
     received = json.loads(told.ok("stats", "--no-stream", "--format", "json", "one"))[0]["net_io"]
     assert received != "-- / --" and not received.startswith("0B")
     assert told.refused("network", "rm", "web") == "network web is in use by one"
