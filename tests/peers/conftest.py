@@ -1,8 +1,9 @@
-"""What the tests of our shim share: a containerd for all tests of a module."""
+"""What tests of engines share: a containerd, or a dockerd, for all tests of a module."""
 
 import os
 import shutil
 import socket
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from tests.support.leftovers import Leftovers
 from tests.support.peers.commands import Tidiness
+from tests.support.peers.docker import Docker, unmount_own, versions
 from tests.support.peers.shims import SOCKETS, Containerd
 
 
@@ -61,3 +63,30 @@ def dead_sockets() -> set[str]:
             except FileNotFoundError:
                 pass
     return found
+
+
+@pytest.fixture(
+    scope="module", params=versions(), ids=lambda place: place.removesuffix("/usr").rpartition("/")[2] or "own"
+)
+def dockerd(request: pytest.FixtureRequest, machine_rootfs: Path, leftovers: Leftovers) -> Iterator[Docker]:
+    """A dockerd of each version, one after the other; nothing of it is left."""
+    directory = Path(tempfile.mkdtemp(prefix="docker-", dir="/tmp"))  # sockets below it have a path of 107 characters
+    binaries = (f"{request.param}/bin", f"{request.param}/sbin") if request.param else ()
+    made = Docker(directory, machine_rootfs, leftovers, binaries)
+    yield made
+    made.remove_everything()
+    made.end()
+    unmount_own(directory)
+    Tidiness([directory], directory / "exec", leftovers).check()
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def docker(dockerd: Docker) -> Iterator[Docker]:
+    """That dockerd; after each test no container is left."""
+    yield dockerd
+    dockerd.runtime = "runc"
+    if dockerd.process.poll() is not None:
+        dockerd.start()
+    dockerd.remove_everything()
+    Tidiness([], dockerd.directory / "exec", dockerd.ours, (), (dockerd.process.pid, *dockerd.children())).check()

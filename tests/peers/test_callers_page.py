@@ -1,9 +1,10 @@
 """docs/callers.md shows the options that the tests here really use."""
 
+import json
 from pathlib import Path
 
 from tests.peers import test_buildah, test_containerd
-from tests.support.peers import podman
+from tests.support.peers import docker, podman
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "callers.md").read_text(encoding="utf-8")
 WORDS = " ".join(PAGE.replace("\\\n", " ").split())
@@ -24,3 +25,11 @@ def test_buildah_lines() -> None:
 
     assert f"buildah run {words} $container --" in WORDS
     assert f"buildah build {words} --tag" in WORDS
+
+
+def test_docker_lines() -> None:
+    section = PAGE.partition("## docker\n")[2].partition("\n## ")[0]
+    document = section.partition("```json\n")[2].partition("```")[0]
+
+    assert json.loads(document)["runtimes"] == docker.RUNTIMES
+    assert all(f'"{name}": {json.dumps(docker.ALONE[name])}' in section for name in ("bridge", "iptables", "exec-opts"))

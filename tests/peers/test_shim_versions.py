@@ -1,6 +1,6 @@
 """containerd of several versions and its shim, killed in the middle of something: what is left is listed and removed.
 
-The system's containerd, and those that .ci/unpack_containerd has put beside it.
+The system's containerd, and those that .ci/unpack_peers has put beside it.
 """
 
 import os
