@@ -37,7 +37,7 @@ def show(unit: str, *names: str) -> list[str]:
     return [line for line in said.splitlines() if line]
 
 
-@pytest.mark.limit(240)
+@pytest.mark.limit(1200)
 def test_a_container_is_a_scope_with_podmans_limits(podman: Podman) -> None:
     """Of podman's name, below its slice; and it is gone with the container."""
     limits = "--memory 64m --pids-limit 20 --cpus 0.5"
@@ -58,7 +58,7 @@ def test_a_container_is_a_scope_with_podmans_limits(podman: Podman) -> None:
     assert show(unit, "ActiveState") == ["inactive"]
 
 
-@pytest.mark.limit(240)
+@pytest.mark.limit(1200)
 def test_stopping_the_scope_stops_the_container(podman: Podman) -> None:
     """podman hears of it from conmon, as of every other end."""
     id = podman.detached("web", "sh", "-c", "trap 'exit 3' TERM; while :; do sleep 0.1; done")
