@@ -92,7 +92,7 @@ def pull(registry: Registry, repository: str, reference: str) -> dict[str, bytes
 
 
 def skopeo(*args: str) -> str:
-    environ = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
+    environ = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "XDG_RUNTIME_DIR": "/nonexistent"}
     done = subprocess.run(["skopeo", *args], capture_output=True, text=True, check=False, env=environ, timeout=60)
     assert done.returncode == 0, done.stderr
     return done.stdout
