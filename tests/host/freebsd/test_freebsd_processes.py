@@ -79,11 +79,16 @@ def test_a_jid_that_somebody_else_has_now_gives_nobody(machine: Machine) -> None
 @pytest.fixture
 def child() -> "object":
     """A real process that waits to be signalled."""
+    reading, writing = os.pipe()
     pid = os.fork()
     if not pid:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.write(writing, b"ready")
         time.sleep(60)
         os._exit(0)
+    os.read(reading, 5)
+    os.close(reading)
+    os.close(writing)
     yield pid
     try:
         os.kill(pid, signal.SIGKILL)
