@@ -120,7 +120,7 @@ def test_a_plugin_leaves_nobody(plugins: Plugins, runaway: Runaway, end: str, st
     """Whether it fails or not: unlike a hook it has no reason to."""
     plugins.add("p", f"{runaway.command(style)}\n{end}")
     plugins.name("p")
-    chain = plugins.chain(timeout=60)
+    chain = plugins.chain(timeout=600)
     warnings: list[str] = []
     chain.run_all("create", ContainerInfo("c"), "", warnings.append)
 
@@ -151,7 +151,7 @@ def test_a_plugin_that_takes_too_long(
 def test_a_key_provider_leaves_nobody(
     tmp_path: Path, runaway: Runaway, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
-    monkeypatch.setattr(keyprovider, "TIMEOUT", 5.0 if "sleep" in end else 60.0)
+    monkeypatch.setattr(keyprovider, "TIMEOUT", 5.0 if "sleep" in end else 600.0)
     provider = script(tmp_path / "provider", f"{runaway.command()}\n{end}")
     try:
         said = keyprovider.run((str(provider),), b"{}")
@@ -166,7 +166,7 @@ def test_a_key_provider_leaves_nobody(
 def test_a_failing_credential_helper_leaves_nobody(
     tmp_path: Path, runaway: Runaway, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
-    monkeypatch.setattr(credentials, "HELPER_TIME", 5.0 if "sleep" in end else 60.0)
+    monkeypatch.setattr(credentials, "HELPER_TIME", 5.0 if "sleep" in end else 600.0)
     script(tmp_path / "docker-credential-x", f"{runaway.command()}\n{end}")
     found = credentials.ask_helper("x", "registry.example", {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"})
 
