@@ -222,7 +222,7 @@ def test_a_stopped_exec_ends(watched: Watched, tmp_path: Path, way: str) -> None
     impatient(watched.runjail, tmp_path)
     results = []
     for _ in range(10):
-        results.append(watched.runjail("exec", "-d", "c", "/bin/sleep", "601", timeout=90))
+        results.append(watched.runjail("exec", "-d", "c", "/bin/sleep", "601", timeout=600))
         if no_answer(results[-1]):
             break
     watched.calm()
@@ -241,7 +241,7 @@ def test_a_stopped_init_ends_start(watched: Watched, make_bundle: Callable[[str]
     watched.runjail.ok("exec", "c", "/bin/sh", "-c", script)
     impatient(watched.runjail, tmp_path)
     begun = time.monotonic()
-    result = watched.runjail("start", "pod", timeout=90)
+    result = watched.runjail("start", "pod", timeout=600)
 
     assert no_answer(result), result
     assert time.monotonic() - begun >= PATIENCE
@@ -292,7 +292,7 @@ def test_a_stopped_second_container_is_not_made(
     bundle = watched.pod(make_bundle("second"))
     impatient(watched.runjail, tmp_path)
     for _ in range(10):
-        result: Any = watched.runjail("create", "-b", bundle, "pod", timeout=90)
+        result: Any = watched.runjail("create", "-b", bundle, "pod", timeout=600)
         watched.runjail.ok("delete", "--force", "pod")
         if result.returncode:
             break

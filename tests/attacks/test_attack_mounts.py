@@ -4,6 +4,7 @@ Every attack runs in a mount namespace of its own: `unshare -m` stands for the h
 attack succeeds.
 """
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,8 +40,9 @@ def apart(runjail: Runjail, bundle: Bundle, tmp_path: Path) -> Iterator[Apart]:
 
 
 def _without_others(table: str, own: Path) -> list[str]:
-    """Drop what other tests of this machine have mounted: they remove the directories below it at any time."""
-    return [line for line in table.splitlines() if "/pytest-of-" not in line or str(own) in line]
+    """Drop what others of this machine have mounted and remove at any time, and with it the directories below it."""
+    lines = [line for line in table.splitlines() if "/pytest-of-" not in line or str(own) in line]
+    return [line for line in lines if str(own) in line or os.path.lexists(line.split()[4])]
 
 
 @pytest.mark.parametrize("host", ["shared", "private"])

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.container.harness import until
 from tests.support.leftovers import Leftovers
 from tests.support.peers.commands import Tidiness
 from tests.support.peers.docker import Docker, unmount_own, versions
@@ -39,7 +40,7 @@ def containerd(
         finally:
             daemon.end()
         Tidiness([daemon.directory], daemon.state, leftovers).check()
-    assert dead_sockets() <= before, "shims left their sockets"
+    until(lambda: dead_sockets() <= before)  # other tests may have killed shims of theirs, and clean up after them
 
 
 @pytest.fixture

@@ -198,7 +198,7 @@ def test_prune_takes_back_what_a_reboot_left(teller: Teller, hello: str) -> None
         (("image", "pull"), "image pull takes REF [NAME]"),
         (("run", "--image", "hello", "-b", "/x", "one"), "--bundle or --image"),
         (("run", "--image", "hello", "../one"), "invalid"),
-        (("run", "--image", "hello", "--network", "x", "one"), "--network: not host or none"),
+        (("run", "--image", "hello", "--network", "x", "one"), "there is no network x"),
         (("run", "--image", "hello", "--storage-opt", "size=1x", "one"), "--storage-opt: not size="),
         (("run", "--image", "127.0.0.1:1/x", "--key", "/nonexistent", "one"), "/nonexistent"),
         (("run", "--image", "127.0.0.1:1/x", "one"), "127.0.0.1:1"),

@@ -25,11 +25,13 @@ class Apart:
             "BUNDLE": self.bundle.write(),
             "OUT": str(self.out),
         }
-        command = ["unshare", "-m", "--propagation", propagation, "sh", "-euc", script]
+        # Private first: what others mount does not come here, nor does what an attack mounts go to the machine.
+        script = f"mount --make-r{propagation} /\n{script}"
+        command = ["unshare", "-m", "--propagation", "private", "sh", "-euc", script]
         out, err = self.out / "stdout", self.out / "stderr"  # no pipes: a container keeps them open
         with open(out, "wb") as to_out, open(err, "wb") as to_err:
             done = subprocess.run(
-                command, env=env, stdin=subprocess.DEVNULL, stdout=to_out, stderr=to_err, timeout=60, check=False
+                command, env=env, stdin=subprocess.DEVNULL, stdout=to_out, stderr=to_err, timeout=600, check=False
             )
         assert done.returncode == 0, err.read_text()
         return out.read_text()
