@@ -222,3 +222,21 @@ def cause(error: OSError) -> str:
     """Return the cause in Go's words, `no such file or directory`: for errors about the container's program alone."""
     text = error.strerror or str(error)
     return text[:1].lower() + text[1:]
+
+
+def described(error: BaseException) -> tuple[str, str, str | None]:
+    """Return what `restored` takes: the class, HostError for what is none of ours, the text, the hint."""
+    if isinstance(error, OSError):
+        return "HostError", reason(error) + (f": {error.filename}" if error.filename else ""), None
+    kind = type(error).__name__
+    return kind if isinstance(error, RunjailError) else "HostError", str(error) or kind, getattr(error, "hint", None)
+
+
+def restored(kind: str, text: str, hint: str | None) -> RunjailError:
+    """Return the error that another process has described; a HostError where the class is unknown here."""
+    found = globals().get(kind)
+    if not (isinstance(found, type) and issubclass(found, RunjailError)):  # from a process that is traced
+        found = HostError
+    error: RunjailError = found.__new__(found)
+    RunjailError.__init__(error, text, hint)
+    return error

@@ -84,7 +84,18 @@ def fork() -> int:
         _signal.pthread_sigmask(_signal.SIG_SETMASK, before)  # raises what came meanwhile
     except BaseException:
         if pid > 0:  # no caller ever gets its pid: it would go on unseen
-            os.kill(pid, _signal.SIGKILL)
-            os.waitpid(pid, 0)
+            kill_child(pid)
         raise
     return pid
+
+
+def kill_child(pid: int) -> None:
+    """Kill a child of ours with SIGKILL, and collect it."""
+    os.kill(pid, _signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
+def exit_status(status: int) -> int:
+    """Return a shell's exit status for a wait status: 128 and the number of the signal that ended it."""
+    code = os.waitstatus_to_exitcode(status)
+    return 128 - code if code < 0 else code

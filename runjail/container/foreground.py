@@ -26,7 +26,7 @@ NO_SIZE = struct.pack("HHHH", 0, 0, 0, 0)
 
 def wait(pid: int) -> int:
     """Wait for a child. Returns its exit status, 128+n for signal n."""
-    return exit_status(os.waitpid(pid, 0)[1])
+    return signals.exit_status(os.waitpid(pid, 0)[1])
 
 
 def _handle(action: Any) -> None:
@@ -46,12 +46,6 @@ def forward_signals(pid: int) -> None:
     _handle(forward)
     if signals.held():
         forward(signals.held(), None)
-
-
-def exit_status(status: int) -> int:
-    """Return a shell's exit status for a wait status."""
-    code = os.waitstatus_to_exitcode(status)
-    return 128 - code if code < 0 else code
 
 
 class Terminal:
@@ -134,7 +128,7 @@ class Terminal:
                 inputs = inputs if block else []
             done, status = os.waitpid(pid, os.WNOHANG)
             if done:
-                return exit_status(status)
+                return signals.exit_status(status)
 
     def _drain(self) -> None:
         """Let the reader finish; a background process that keeps the terminal open is not waited for."""

@@ -20,7 +20,6 @@ import select
 
 from runjail import jsonio, log, signals
 from runjail.container.exit_record import record_exit
-from runjail.container.foreground import exit_status
 from runjail.container.output_log import STREAMS, OutputLog
 from runjail.container.state import ProcessId
 from runjail.container.status import alive
@@ -224,7 +223,7 @@ class _Watch:
             for number in list(self._streams):
                 while number in self._streams and self._take(number):
                     pass
-            record_exit(self._container, exit_status(status))
+            record_exit(self._container, signals.exit_status(status))
 
 
 def _wake_on_child() -> int:

@@ -72,11 +72,8 @@ class SyncSocket:
 
     def report(self, error: BaseException) -> None:
         """Send an error for the peer to raise."""
-        if isinstance(error, OSError):
-            text = errors.reason(error) + (f": {error.filename}" if error.filename else "")
-            error = errors.HostError(text)
-        kind = type(error).__name__ if isinstance(error, errors.RunjailError) else "HostError"
-        self.send(error=kind, text=str(error) or type(error).__name__, hint=getattr(error, "hint", None))
+        kind, text, hint = errors.described(error)
+        self.send(error=kind, text=text, hint=hint)
 
     def close(self) -> None:
         """Close this end."""
@@ -85,12 +82,7 @@ class SyncSocket:
 
 def error_from_message(message: dict[str, Any]) -> errors.RunjailError:
     """Turn a reported error back into one of our classes, with its text as it was."""
-    found = getattr(errors, str(message["error"]), None)
-    if not (isinstance(found, type) and issubclass(found, errors.RunjailError)):  # from a process that is traced
-        found = errors.HostError
-    error: errors.RunjailError = found.__new__(found)
-    errors.RunjailError.__init__(error, message["text"], message.get("hint"))
-    return error
+    return errors.restored(str(message["error"]), message["text"], message.get("hint"))
 
 
 def pair() -> tuple[SyncSocket, SyncSocket]:

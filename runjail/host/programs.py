@@ -12,7 +12,7 @@ import os
 import select
 import time
 
-from runjail import log
+from runjail import log, signals
 from runjail.errors import HostError, reason
 from runjail.record import Record, to_data
 
@@ -323,8 +323,7 @@ class _Communicate:
             raise HostError(f"process {self.pid}: its exit status was lost, SIGCHLD is ignored") from None
         if pid:
             self.collected = True
-            code = os.waitstatus_to_exitcode(status)
-            self.status = code if code >= 0 else 128 - code
+            self.status = signals.exit_status(status)
         return bool(pid)
 
     def kill(self) -> None:

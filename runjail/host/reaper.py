@@ -57,17 +57,26 @@ def supervise(run: Callable[[], object], leave: bool, keep: Iterable[int], kerne
     if not pid:
         _watch(run, leave, [child_end, *keep], kernel)
     os.close(child_end)
+    outcome, _ = answer(pid, parent_end)
+    if not outcome:
+        raise HostError("the process that watches over a program was killed")
+    return _opened(outcome)
+
+
+def answer(pid: int, source: int) -> tuple[bytes, int]:
+    """Return what a child of ours says, to the end of a pipe that is closed then, and its exit status.
+
+    What interrupts us asks the child to end as well, with SIGTERM, and is raised once it has ended.
+    """
     try:
-        outcome = _read(parent_end)
+        outcome = _read(source)
     except BaseException:
         os.kill(pid, _signal.SIGTERM)
         raise
     finally:
-        os.close(parent_end)
-        _collect(pid)
-    if not outcome:
-        raise HostError("the process that watches over a program was killed")
-    return _opened(outcome)
+        os.close(source)
+        status = _collect(pid)
+    return outcome, status
 
 
 def _kernel() -> Kernel:
@@ -88,11 +97,11 @@ def _read(source: int) -> bytes:
     return b"".join(pieces)
 
 
-def _collect(pid: int) -> None:
+def _collect(pid: int) -> int:
     try:
-        os.waitpid(pid, 0)
+        return signals.exit_status(os.waitpid(pid, 0)[1])
     except ChildProcessError:  # SIGCHLD is ignored
-        pass
+        return 0
 
 
 def _opened(outcome: bytes) -> Ended:

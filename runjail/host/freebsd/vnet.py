@@ -41,7 +41,6 @@ class FreeBSDNetworks:
     def make(self, name: str, host_state: HostState, note: UndoLog) -> None:
         """Make the jail, with lo0 up. Raises HostError."""
         params: list[tuple[str, str | None]] = [
-            ("name", name),
             ("path", ROOT),
             ("persist", None),
             ("vnet", "new"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _signal
 import _socket
 import errno
 import os
@@ -66,8 +65,7 @@ def namespace(mappings: IdMappings) -> int:
         return os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
     finally:
         parent_end.close()
-        os.kill(pid, _signal.SIGKILL)
-        os.waitpid(pid, 0)
+        signals.kill_child(pid)
 
 
 def _make(link: _socket.socket) -> NoReturn:

@@ -11,6 +11,7 @@ import os
 
 from runjail.errors import HostError, reason
 from runjail.host.linux import libc, namespaces
+from runjail.host.linux.net_devices import OWN_NAMESPACE
 from runjail.host.linux.netlink import RouteSocket
 from runjail.host.linux.rights import ask
 
@@ -18,8 +19,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runjail.host.base import HostState, Note, UndoLog
     from runjail.host.linux.change import Change
-
-OURS = "/proc/self/ns/net"
 
 
 class LinuxNetworks:
@@ -36,12 +35,12 @@ class LinuxNetworks:
             os.close(os.open(name, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400))
         except OSError as error:
             raise HostError(f"making {name}: {reason(error)}") from error
-        own = os.open(OURS, os.O_RDONLY | os.O_CLOEXEC)
+        own = os.open(OWN_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)
         try:
             ask("making a network namespace", "unshare(2)", libc.unshare, libc.CLONE_NEWNET)
             try:
                 namespaces.raise_loopback()
-                ask("keeping the network namespace", "mount(2)", libc.mount, OURS, name, "", libc.MS_BIND)
+                ask("keeping the network namespace", "mount(2)", libc.mount, OWN_NAMESPACE, name, "", libc.MS_BIND)
             finally:
                 libc.setns(own, libc.CLONE_NEWNET)
         finally:
@@ -53,7 +52,7 @@ class LinuxNetworks:
 
     def traffic(self, host_state: HostState) -> tuple[int, int] | None:
         """Return the sums of its interfaces but `lo`: proc_pid_net(5), /proc/PID/net/dev."""
-        if host_state.namespaces.get("net") in (None, os.stat(OURS).st_ino):
+        if host_state.namespaces.get("net") in (None, os.stat(OWN_NAMESPACE).st_ino):
             return None
         try:
             with open(f"/proc/{host_state.pid}/net/dev", encoding="ascii", errors="replace") as file:
@@ -81,7 +80,7 @@ class LinuxNetworks:
 def is_there(path: str) -> bool:
     """Say whether a namespace is mounted on the file: it is on the kernel's file system of namespaces then."""
     try:
-        return os.stat(path).st_dev == os.stat(OURS).st_dev
+        return os.stat(path).st_dev == os.stat(OWN_NAMESPACE).st_dev
     except OSError:
         return False
 

@@ -6,12 +6,12 @@ they have (user_namespaces(7), subuid(5)). So what an ordinary user does in a st
 
 from __future__ import annotations
 
-import _signal
 import _socket
 import os
 
 from runjail import errors, jsonio, signals
-from runjail.errors import HostError, RunjailError, reason
+from runjail.errors import HostError, RunjailError
+from runjail.host import reaper
 from runjail.host.linux import mapped_ids, user_namespace
 from runjail.spec.model import IdMappings
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from runjail.spec.model import IdRange
 
 LENT = {"uid": "/etc/subuid", "gid": "/etc/subgid"}
-MOST = 1 << 20  # bytes of an error
+DIED = "the process in our own user namespace died"
 
 
 def mappings() -> IdMappings:
@@ -79,46 +79,32 @@ def fork(ids: IdMappings) -> int:
         return 0
     child_end.close()
     try:
-        _hear(parent_end)
+        user_namespace.receive(parent_end, DIED)
         mapped_ids.write(pid, ids)
         parent_end.send(b"mapped")
-        _hear(parent_end)
+        user_namespace.receive(parent_end, DIED)
     except BaseException:
-        os.kill(pid, _signal.SIGKILL)
-        os.waitpid(pid, 0)
+        signals.kill_child(pid)
         raise
     finally:
         parent_end.close()
     return pid
 
 
-def _hear(link: _socket.socket) -> None:
-    said = link.recv(user_namespace.MESSAGE)
-    if said[:1] != b"+":
-        text, _, hint = said[1:].decode("utf-8", "replace").partition("\0")
-        raise HostError(text or "the process in our own user namespace died", hint or None)
-
-
 def _become_root(link: _socket.socket) -> None:
-    def mapped() -> None:
-        link.send(b"+")
-        if link.recv(16) != b"mapped":
-            os._exit(1)
-
     try:
-        user_namespace.enter((), mapped)
-    except RunjailError as error:
-        link.send(f"!{error}\0{error.hint or ''}".encode()[: user_namespace.MESSAGE])
-        os._exit(1)
-    link.send(b"+")
+        user_namespace.enter((), lambda: user_namespace.ask_for_ids(link))
+        link.send(b"root")
+    except BaseException as error:
+        user_namespace.fail(link, error)
     link.close()
 
 
 def accompany(pid: int) -> int:
-    """Wait for who was forked, and pass a signal on that asks us to end. Returns the exit code."""
+    """Wait for who was forked, and pass a signal on that asks us to end. Returns a shell's exit status."""
     while True:
         try:
-            return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) % 256
+            return signals.exit_status(os.waitpid(pid, 0)[1])
         except KeyboardInterrupt as error:
             os.kill(pid, getattr(error, "code", 130) - 128)
 
@@ -126,27 +112,17 @@ def accompany(pid: int) -> int:
 def call(ids: IdMappings, work: Callable[[], None]) -> None:
     """Have something done by root in a new user namespace with these ids. Raises what it raises, and HostError."""
     reading, writing = os.pipe()
-    pid = fork(ids)
+    try:
+        pid = fork(ids)
+    except BaseException:
+        os.close(reading)
+        os.close(writing)
+        raise
     if not pid:
         os.close(reading)
         _report(writing, work)
     os.close(writing)
-    try:
-        said = _all(reading)
-    except BaseException:
-        os.kill(pid, _signal.SIGTERM)
-        raise
-    finally:
-        os.close(reading)
-        code = accompany(pid)
-    _raise(said, code)
-
-
-def _all(descriptor: int) -> bytes:
-    said = b""
-    while piece := os.read(descriptor, 65536):
-        said += piece
-    return said
+    _raise(*reaper.answer(pid, reading))
 
 
 def _report(descriptor: int, work: Callable[[], None]) -> NoReturn:
@@ -155,17 +131,15 @@ def _report(descriptor: int, work: Callable[[], None]) -> NoReturn:
     said: list[object] = []
     try:
         work()
-    except RunjailError as error:
-        said = [type(error).__name__, str(error), error.hint]
-    except OSError as error:
-        said = ["HostError", reason(error) + (f": {error.filename}" if error.filename else ""), None]
+    except (RunjailError, OSError) as error:
+        said = [*errors.described(error)]
     except KeyboardInterrupt as error:
         said = ["", "", getattr(error, "code", 130)]
     except Exception as error:
         said = ["HostError", f"internal error: {type(error).__name__}: {error}", "report what it was doing"]
     finally:
         try:
-            os.write(descriptor, jsonio.dumps(said).encode()[:MOST])
+            os.write(descriptor, jsonio.dumps(said).encode())
         finally:
             os._exit(0)
 
@@ -179,7 +153,4 @@ def _raise(said: bytes, code: int) -> None:
     name, text, more = found
     if not name:
         raise signals.Interrupted(int(more) - 128)
-    kind = getattr(errors, name, HostError)
-    error = kind.__new__(kind)
-    RunjailError.__init__(error, text, more)
-    raise error
+    raise errors.restored(name, text, more)

@@ -7,11 +7,11 @@ root directory, no environment, no privilege but the one to mount, and no system
 
 from __future__ import annotations
 
-import _signal
 import _socket
 import os
 import struct
 
+from runjail import signals
 from runjail.errors import HostError
 from runjail.host.base import ANSWER_SECONDS, close_others
 from runjail.host.linux import join, libc, seccomp
@@ -66,8 +66,7 @@ def _prepare(pids: int, root: str) -> int:
     finally:
         parent_end.close()
         for pid in children:
-            os.kill(pid, _signal.SIGKILL)
-            os.waitpid(pid, 0)
+            signals.kill_child(pid)
 
 
 def _send_one(connection: _socket.socket, pids: int, root: str) -> NoReturn:

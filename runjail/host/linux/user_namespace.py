@@ -11,10 +11,10 @@ mount. What takes the host's rights is done before, or was opened before.
 
 from __future__ import annotations
 
-import _signal
 import _socket
 import os
 
+from runjail import signals
 from runjail.errors import HostError, reason
 from runjail.host.base import forbid_imports, give_pipes
 from runjail.host.linux import cgroups, identity, join, libc, mapped_ids, outside
@@ -26,6 +26,7 @@ from runjail.spec.model import IdMappings
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import NoReturn
 
     from runjail.host.base import HostState
     from runjail.host.linux.change import NewRoot
@@ -68,8 +69,7 @@ def fork_init(entry: Entry, fork: Callable[[HostState], int]) -> int:
     try:
         return _accompany(entry.namespaces, pid, parent_end)
     except BaseException:
-        os.kill(pid, _signal.SIGKILL)
-        os.waitpid(pid, 0)
+        signals.kill_child(pid)
         raise
     finally:
         parent_end.close()
@@ -78,24 +78,24 @@ def fork_init(entry: Entry, fork: Callable[[HostState], int]) -> int:
 
 def _accompany(step: CreateNamespaces, pid: int, link: _socket.socket) -> int:
     """Write the mappings once our child is in its namespace, and return which process is init."""
-    _receive(link)
+    receive(link)
     if "user" in step.new:
         assert step.mappings, "the specification's reader has seen to it"
         mapped_ids.write(pid, step.mappings)
     elif step.mappings and step.mappings != mappings_of(pid):
         raise HostError("linux.uidMappings, linux.gidMappings: the user namespace to join has others")
     link.send(b"mapped")
-    init = int(_receive(link))
+    init = int(receive(link))
     if init != pid:
         os.waitpid(pid, 0)
     return init
 
 
-def _receive(link: _socket.socket) -> bytes:
-    """Return our child's next message. Raises the HostError that it reports."""
+def receive(link: _socket.socket, died: str = "the container's process died in its user namespace") -> bytes:
+    """Return our child's next message. Raises the HostError that it reports, or one with this text when it died."""
     message: bytes = link.recv(MESSAGE)
     if not message:
-        raise HostError("the container's process died in its user namespace")
+        raise HostError(died)
     if message.startswith(FAILED):
         text, _, hint = message[1:].decode("utf-8", "replace").partition("\0")
         raise HostError(text, hint or None)
@@ -150,8 +150,16 @@ def _go_in(entry: Entry, link: _socket.socket) -> None:
             _send(link, b"%d" % os.getpid())
         link.close()
     except BaseException as error:
+        fail(link, error)
+
+
+def fail(link: _socket.socket, error: BaseException) -> NoReturn:
+    """Tell our creator what went wrong, and end, whatever comes: its cleaning up is not for a copy of it."""
+    try:
         text = reason(error) if isinstance(error, OSError) else str(error) or type(error).__name__
-        _send(link, FAILED + f"{text}\0{getattr(error, 'hint', None) or ''}".encode())
+        hint = getattr(error, "hint", None) or ""
+        _send(link, FAILED + f"{text}\0{hint}".encode(errors="backslashreplace"))  # paths need not be UTF-8
+    finally:
         os._exit(1)
 
 
@@ -169,15 +177,17 @@ def _change_over(entry: Entry, link: _socket.socket) -> None:
         else:
             opened.append((descriptor, join.flag(kind)))
 
-    def mapped() -> None:
-        _send(link, b"made")
-        if link.recv(MESSAGE) != b"mapped":
-            os._exit(1)
-
-    enter(opened, mapped)
+    enter(opened, lambda: ask_for_ids(link))
     for descriptor, _ in opened:
         os.close(descriptor)
     entry.root.user, entry.root.groups = True, groups_allowed("self")
+
+
+def ask_for_ids(link: _socket.socket) -> None:
+    """Return once our creator has written the ids of the user namespace that we have entered, or end."""
+    _send(link, b"made")
+    if link.recv(MESSAGE) != b"mapped":
+        os._exit(1)
 
 
 def enter(opened: Sequence[tuple[int, int]], mapped: Callable[[], None] = lambda: None) -> None:

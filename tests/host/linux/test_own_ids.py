@@ -1,6 +1,8 @@
 """The ids that an ordinary user has, and what is done as root of a namespace with them."""
 
 import os
+import signal
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -123,3 +125,59 @@ def test_ids_that_nobody_lends(monkeypatch: pytest.MonkeyPatch) -> None:
         own_ids.fork(IdMappings(((0, 5, 1),), ((0, 5, 1),)))
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, 0)
+
+
+@needs_namespaces
+@pytest.mark.parametrize(
+    ("error", "text", "hint"),
+    [
+        (OSError(5, "Input/output error"), "input/output error", None),
+        (HostError("making /a\udcff", "try\udcfe"), r"making /a\udcff", r"try\udcfe"),
+    ],
+)
+def test_who_cannot_enter_says_so_and_ends(
+    error: Exception, text: str, hint: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It went on as a copy of its creator, which then took back what that had made."""
+    from runjail.host.linux import own_ids, user_namespace
+
+    us = os.getpid()
+    monkeypatch.setattr(user_namespace, "enter", lambda *_: _fail(error))
+    try:
+        with pytest.raises(HostError) as caught:
+            own_ids.fork(IdMappings(((0, 5, 1),), ((0, 5, 1),)))
+    finally:
+        if os.getpid() != us:
+            os._exit(7)
+
+    assert (str(caught.value), caught.value.hint) == (text, hint)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, 0)
+
+
+def test_who_cannot_even_say_so_ends() -> None:
+    """As when its creator was killed."""
+    from runjail.host.linux import user_namespace
+
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.close()
+    pid = os.fork()
+    if not pid:
+        try:
+            user_namespace.fail(theirs, HostError("x"))
+        finally:
+            os._exit(7)
+    theirs.close()
+
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
+
+
+def test_the_end_by_a_signal_is_that_of_a_shell() -> None:
+    """137, as `kill -9` of the verb itself would give; it was 247."""
+    from runjail.host.linux import own_ids
+
+    pid = os.fork()
+    if not pid:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    assert own_ids.accompany(pid) == 137
