@@ -33,6 +33,7 @@ main()
 
 # In programs whose verbs have files of bytecode (merge.py). Whoever may write to one could have anything run by us. A
 # word that only looks like a verb, as in `--root state`, costs time. python -X importtime shows imports as without it.
+# Of a damaged file, which a full disk leaves, nothing is taken: the sources say it all.
 MERGED = """\
 import posix
 from marshal import loads
@@ -47,9 +48,12 @@ for word in sys.argv[1:]:
             break
         status = posix.fstat(file)
         if status.st_uid in (0, posix.geteuid()) and not status.st_mode & 0o22 and posix.read(file, 4) == MAGIC_NUMBER:
-            place, modules = loads(posix.read(file, status.st_size))
-            exec(place, {{"__name__": "runjail.merged", "MODULES": modules}})
-            del place, modules
+            try:
+                place, modules = loads(posix.read(file, status.st_size))
+                exec(place, {{"__name__": "runjail.merged", "MODULES": modules}})
+            except (EOFError, ValueError, TypeError):
+                pass
+            place = modules = None
         posix.close(file)
         break
 """

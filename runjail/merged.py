@@ -78,7 +78,11 @@ def load(name: str) -> None:
     collecting = gc.isenabled()
     status = posix.fstat(file)
     if status.st_uid in (0, posix.geteuid()) and not status.st_mode & 0o22 and posix.read(file, 4) == MAGIC_NUMBER:
-        place(loads(posix.read(file, status.st_size))[1])
+        try:
+            _, modules = loads(posix.read(file, status.st_size))
+            place(modules)
+        except (EOFError, ValueError, TypeError):  # damaged: modules are imported
+            pass
     posix.close(file)
     if collecting:
         gc.enable()

@@ -1,9 +1,11 @@
 """Files of bytecode for verbs: what counts is the sources, and who could have written the file."""
 
+import marshal
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +114,23 @@ def test_a_file_for_another_python_is_left_alone(copy: Copy) -> None:
     assert "runjail.cli.main" in copy.imported()
 
 
+def damaged(file: Path) -> Iterator[None]:
+    """Put what a full disk, a power cut or another format leaves in place of a file, one after another."""
+    content = file.read_bytes()
+    for size in (0, 3, 4, 5, 99, len(content) // 2, len(content) - 1):
+        file.write_bytes(content[:size])
+        yield
+    for rest in (bytes(999), *map(marshal.dumps, (None, 7, "text", (), (1, 2), (None, None), ("1", [1, 2, 3])))):
+        file.write_bytes(content[:4] + rest)
+        yield
+
+
+def test_a_damaged_file_is_as_good_as_none(copy: Copy) -> None:
+    for _ in damaged(copy.file):
+        assert "runjail.cli.main" in copy.imported()
+        assert "Traceback" not in copy.said
+
+
 def test_files_are_written_for_their_owner_alone(copy: Copy) -> None:
     before = os.umask(0)
     try:
@@ -179,6 +198,23 @@ for collecting in (gc.enable, gc.disable):
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
     assert (done.stdout.split(), done.stderr) == ([str(there), "True", str(there), "False"], "")
+
+
+def test_a_process_loads_nothing_of_a_damaged_file(copy: Copy) -> None:
+    code = f"""
+import gc, sys
+sys.path.insert(0, {str(copy.package.parent)!r})
+from runjail import merged
+gc.enable()
+merged.load("shim")
+print("runjail.shim.server" in sys.modules, gc.isenabled())
+import runjail.shim.server
+"""
+    for _ in damaged(copy.file.with_name(f"shim{merge().ENDING}")):
+        command = [os.path.realpath(sys.executable), "-ISBc", code]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+        assert (done.stdout.split(), done.stderr) == (["False", "True"], "")
 
 
 def test_a_module_that_fails_is_left_to_who_imports_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
