@@ -1,4 +1,4 @@
-"""Named volumes in a directory: PATH/volumes/NAME/_data, and NAME/new until one is used."""
+"""Named volumes in a directory: PATH/volumes/NAME/_data, and NAME/new until one is used, NAME/filling meanwhile."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 from runjail import rootfs
 from runjail.errors import StorageError, VolumeNotFound, reason
 from runjail.storage.base import VolumeInfo, check_volume_name
+from runjail.storage.durable import sync_tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from runjail.storage.directory_layout import DirectoryLayout
     from runjail.storage.store_lock import StoreDirectory
 
-DATA, NEW = "_data", "new"
+DATA, NEW, FILLING = "_data", "new", "filling"
 
 
 class TreeVolumes:
@@ -43,15 +44,12 @@ class TreeVolumes:
     def use(self, name: str, fill: Fill) -> str:
         """Make a volume where there is none, and fill one that no container has had. Returns its directory."""
         place, data = self._place(name), self.make(name)
-        if os.path.exists(f"{place}/{NEW}"):
+        if not _is_used(place):
             with self._home.lock("volume", name):
-                if os.path.exists(f"{place}/{NEW}"):
-                    try:
-                        empty(data)  # left by a process that died while it filled the volume
-                        fill(data)
-                        os.unlink(f"{place}/{NEW}")
-                    except OSError as error:
-                        raise StorageError(f"volume {name}: cannot be filled: {reason(error)}") from error
+                try:
+                    _fill(place, data, fill)
+                except OSError as error:
+                    raise StorageError(f"volume {name}: cannot be filled: {reason(error)}") from error
         return data
 
     def all(self) -> list[VolumeInfo]:
@@ -64,6 +62,30 @@ class TreeVolumes:
         with self._home.lock("volume", name, removing=True):
             if not self._places.discard(place):
                 raise VolumeNotFound(name)
+
+
+def _is_used(place: str) -> bool:
+    return not any(os.path.exists(f"{place}/{mark}") for mark in (NEW, FILLING))
+
+
+def _fill(place: str, data: str, fill: Fill) -> None:
+    """Fill a volume whose lock we hold, unless it has been. Raises OSError."""
+    if os.path.exists(f"{place}/{NEW}"):
+        if os.listdir(data):
+            os.unlink(f"{place}/{NEW}")
+        else:
+            os.rename(f"{place}/{NEW}", f"{place}/{FILLING}")
+    if os.path.exists(f"{place}/{FILLING}"):
+        refill(data, fill)
+        os.unlink(f"{place}/{FILLING}")
+
+
+def refill(path: str, fill: Fill) -> None:
+    """Fill a volume, in place of what a process that died has left, and have it on the disk. Raises OSError."""
+    empty(path)
+    fill(path)
+    if os.listdir(path):
+        sync_tree(path)
 
 
 def empty(path: str) -> None:

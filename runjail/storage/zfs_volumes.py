@@ -6,7 +6,7 @@ import os
 
 from runjail.errors import InUse, StorageError, VolumeNotFound, reason
 from runjail.storage.base import VolumeInfo, check_volume_name
-from runjail.storage.tree_volumes import empty
+from runjail.storage.tree_volumes import refill
 from runjail.storage.zfs_datasets import PROPERTY_PREFIX
 from runjail.storage.zfs_encryption import make_parent
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from runjail.storage.zfs_datasets import Datasets
 
 MARK = PROPERTY_PREFIX + "volume"
-NEW, USED = "new", "used"
+NEW, FILLING, USED = MARKS = ("new", "filling", "used")
 
 
 class ZfsVolumes:
@@ -31,9 +31,9 @@ class ZfsVolumes:
         return f"{self._above}/{check_volume_name(name)}"
 
     def _mark(self, dataset: str) -> str:
-        """Return NEW or USED, "" where there is no such dataset. Raises StorageError for somebody else's."""
+        """Return one of MARKS, "" where there is no such dataset. Raises StorageError for somebody else's."""
         found = self._zfs.read([dataset], [MARK]).get(dataset)
-        if found and found[MARK] not in (NEW, USED):
+        if found and found[MARK] not in MARKS:
             raise StorageError(f"{dataset} was not made by runjail and is no volume")
         return found[MARK] if found else ""
 
@@ -56,21 +56,30 @@ class ZfsVolumes:
     def use(self, name: str, fill: Fill) -> str:
         """Make a volume where there is none, and fill one that no container has had. Returns where it is mounted."""
         dataset, path = self._dataset(name), self.make(name)
-        if self._mark(dataset) == NEW:
+        if self._mark(dataset) != USED:
             with self._home.lock("volume", name):
-                if self._mark(dataset) == NEW:
-                    try:
-                        empty(path)  # left by a process that died while it filled the volume
-                        fill(path)
-                    except OSError as error:
-                        raise StorageError(f"volume {name}: cannot be filled: {reason(error)}") from error
-                    self._zfs.set(dataset, MARK, USED)
+                try:
+                    self._fill(dataset, path, fill)
+                except OSError as error:
+                    raise StorageError(f"volume {name}: cannot be filled: {reason(error)}") from error
         return path
+
+    def _fill(self, dataset: str, path: str, fill: Fill) -> None:
+        """Fill a volume whose lock we hold, unless it has been. Raises OSError."""
+        mark = self._mark(dataset)
+        if mark == NEW and not os.listdir(path):
+            self._zfs.set(dataset, MARK, mark := FILLING)
+        if mark == FILLING:
+            refill(path, fill)
+        if mark != USED:
+            self._zfs.set(dataset, MARK, USED)
 
     def all(self) -> list[VolumeInfo]:
         """Return all volumes, sorted by name."""
         facts = self._zfs.read([self._above], [MARK, "mountpoint"], recursive=True)
-        ours = [name for name in sorted(facts) if "@" not in name and facts[name][MARK] in (NEW, USED)]
+        # Datasets and snapshots that somebody made below a volume inherit its property
+        names = [name for name in sorted(facts) if os.path.dirname(name) == self._above and "@" not in name]
+        ours = [name for name in names if facts[name][MARK] in MARKS]
         return [VolumeInfo(name.rpartition("/")[2], facts[name]["mountpoint"], name) for name in ours]
 
     def remove(self, name: str) -> None:

@@ -3,11 +3,12 @@
 import json
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from runjail.errors import StorageError, VolumeNotFound
+from runjail.errors import InUse, StorageError, VolumeNotFound
 from runjail.storage.open import open_store
 from tests.support.story.teller import Teller
 
@@ -106,6 +107,34 @@ def test_a_fill_that_breaks_off_begins_again(location: str) -> None:
     volumes.remove("kept")
     with pytest.raises(VolumeNotFound):
         volumes.remove("kept")
+
+
+def test_what_somebody_put_into_a_new_volume_stays(location: str) -> None:
+    """As with podman and docker: nothing of the image comes to it, and above all nothing of it goes."""
+    volumes = open_store(location, default="/nonexistent").volumes()
+    path = Path(volumes.make("kept"))
+    (path / "precious").write_text("mine")
+
+    for _ in range(2):
+        assert volumes.use("kept", lambda _path: pytest.fail("it has files")) == str(path)
+
+    assert (path / "precious").read_text() == "mine"
+    volumes.remove("kept")
+
+
+@pytest.mark.needs("zfs")
+def test_datasets_below_a_volume_are_none(dataset: str) -> None:
+    """Although they inherit its property."""
+    volumes = open_store(f"zfs:{dataset}", default="/nonexistent").volumes()
+    volumes.make("kept")
+    below = f"{dataset}/volumes/kept/below"
+    subprocess.run(["zfs", "create", below], check=True)
+
+    assert [each.name for each in volumes.all()] == ["kept"]
+    with pytest.raises(InUse, match="has what runjail did not make"):
+        volumes.remove("kept")
+    subprocess.run(["zfs", "destroy", below], check=True)
+    volumes.remove("kept")
 
 
 def test_sweeping_leaves_volumes(location: str) -> None:
