@@ -81,7 +81,7 @@ def _fill(bundle: OwnedBundle, images: ImageSession, network: str, ids: IdMappin
         image, found = images.unpack(parse(args.text("image")))
         use = RootfsUse(limit, bundle.properties(), transient=not (args.flag("detach") or args.flag("keep")))
         root = images.store.create_rootfs(bundle.name, found.chain, found.seal, use)
-    volumes.resolve(more, images.store, root)
+    named = volumes.resolve(more, images.store)
     taken = [posixpath.normpath(mount["destination"]) for mount in more]
     etc = etc_files.make(bundle.path, names, images.context.host().os, taken)
     document = _config(image, root, images, network, entrypoint, etc)
@@ -92,6 +92,7 @@ def _fill(bundle: OwnedBundle, images: ImageSession, network: str, ids: IdMappin
 
         ordinary.adapt(document, ids.uids, ids.gids)
     owned.write(f"{bundle.path}/config.json", document)
+    volumes.fill(named, images.store, root)
     return document
 
 

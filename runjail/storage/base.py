@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     Report = Callable[[str], None]
     Fill = Callable[[str], None]
+    Check = Callable[[str], None]
 else:
     Protocol = object  # each run of an image would import typing for it
 
@@ -154,6 +155,10 @@ class LayerWriter:
             log.debug(f"{failure}")  # the reason for giving up is what people should read
 
 
+def free(_path: str) -> None:
+    """Take a volume for one that nobody uses."""
+
+
 class Volumes(Protocol):
     """The named volumes of a store. Every method raises StorageError, also for what cannot be a name."""
 
@@ -161,13 +166,16 @@ class Volumes(Protocol):
         """Make a volume where there is none. Returns its directory."""
 
     def use(self, name: str, fill: Fill) -> str:
-        """Do so for a container: `fill` is called with the directory of one that none has had."""
+        """Do so for a container whose bundle names it by now: `fill` gets the directory of one that none has had."""
 
     def all(self) -> list[VolumeInfo]:
         """Return all volumes, sorted by name."""
 
-    def remove(self, name: str) -> None:
-        """Remove a volume. Raises VolumeNotFound, InUse."""
+    def remove(self, name: str, check: Check = ...) -> None:
+        """Remove a volume. Raises VolumeNotFound, InUse.
+
+        check: raises InUse when a bundle names its directory. `use` waits meanwhile, and until the volume is gone.
+        """
 
 
 class Store(Protocol):

@@ -6,12 +6,12 @@ import os
 
 from runjail import rootfs
 from runjail.errors import StorageError, VolumeNotFound, reason
-from runjail.storage.base import VolumeInfo, check_volume_name
+from runjail.storage.base import VolumeInfo, check_volume_name, free
 from runjail.storage.durable import sync_tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runjail.storage.base import Fill
+    from runjail.storage.base import Check, Fill
     from runjail.storage.directory_layout import DirectoryLayout
     from runjail.storage.store_lock import StoreDirectory
 
@@ -29,43 +29,46 @@ class TreeVolumes:
 
     def make(self, name: str) -> str:
         """Make a volume where there is none. Returns its directory."""
-        place, making = self._place(name), self._places.making("volume", name)
+        place = self._place(name)
         if not os.path.isdir(place):
             with self._home.lock("volume", name):
-                if not os.path.isdir(place):
-                    self._places.fresh(making, DATA)
-                    try:
-                        os.close(os.open(f"{making}/{NEW}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
-                        os.rename(making, place)
-                    except OSError as error:
-                        raise StorageError(f"{place}: cannot be made: {reason(error)}") from error
+                self._make(name, place)
         return f"{place}/{DATA}"
+
+    def _make(self, name: str, place: str) -> None:
+        """Make a volume whose lock we hold, unless it is there."""
+        making = self._places.making("volume", name)
+        if not os.path.isdir(place):
+            self._places.fresh(making, DATA)
+            try:
+                os.close(os.open(f"{making}/{NEW}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+                os.rename(making, place)
+            except OSError as error:
+                raise StorageError(f"{place}: cannot be made: {reason(error)}") from error
 
     def use(self, name: str, fill: Fill) -> str:
         """Make a volume where there is none, and fill one that no container has had. Returns its directory."""
-        place, data = self._place(name), self.make(name)
-        if not _is_used(place):
-            with self._home.lock("volume", name):
-                try:
-                    _fill(place, data, fill)
-                except OSError as error:
-                    raise StorageError(f"volume {name}: cannot be filled: {reason(error)}") from error
-        return data
+        place = self._place(name)
+        with self._home.lock("volume", name):
+            self._make(name, place)
+            try:
+                _fill(place, f"{place}/{DATA}", fill)
+            except OSError as error:
+                raise StorageError(f"volume {name}: cannot be filled: {reason(error)}") from error
+        return f"{place}/{DATA}"
 
     def all(self) -> list[VolumeInfo]:
         """Return all volumes, sorted by name."""
         return [VolumeInfo(name, f"{self._place(name)}/{DATA}", "") for name in self._places.names("volumes")]
 
-    def remove(self, name: str) -> None:
+    def remove(self, name: str, check: Check = free) -> None:
         """Remove a volume. Raises VolumeNotFound where there is none, InUse."""
         place = self._place(name)
         with self._home.lock("volume", name, removing=True):
+            if os.path.isdir(place):
+                check(f"{place}/{DATA}")
             if not self._places.discard(place):
                 raise VolumeNotFound(name)
-
-
-def _is_used(place: str) -> bool:
-    return not any(os.path.exists(f"{place}/{mark}") for mark in (NEW, FILLING))
 
 
 def _fill(place: str, data: str, fill: Fill) -> None:

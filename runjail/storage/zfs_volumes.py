@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 
 from runjail.errors import InUse, StorageError, VolumeNotFound, reason
-from runjail.storage.base import VolumeInfo, check_volume_name
+from runjail.storage.base import VolumeInfo, check_volume_name, free
 from runjail.storage.tree_volumes import refill
 from runjail.storage.zfs_datasets import PROPERTY_PREFIX
 from runjail.storage.zfs_encryption import make_parent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runjail.storage.base import Fill
+    from runjail.storage.base import Check, Fill
     from runjail.storage.store_lock import StoreDirectory
     from runjail.storage.zfs_cli import Cli
     from runjail.storage.zfs_datasets import Datasets
@@ -42,31 +42,40 @@ class ZfsVolumes:
         dataset = self._dataset(name)
         if not self._mark(dataset):
             with self._home.lock("volume", name):
-                if not self._mark(dataset):
-                    if not self._zfs.exists(self._above):
-                        self._home.directory("volumes")
-                        make_parent(self._zfs, self._above)
-                    self._zfs.create(dataset, {MARK: NEW, "canmount": "noauto"})
+                self._make(dataset)
         return self._mounted(dataset)
 
+    def _make(self, dataset: str) -> str:
+        """Make a volume whose lock we hold, unless it is there. Returns its mark."""
+        if mark := self._mark(dataset):
+            return mark
+        if not self._zfs.exists(self._above):
+            self._home.directory("volumes")
+            make_parent(self._zfs, self._above)
+        self._zfs.create(dataset, {MARK: NEW, "canmount": "noauto"})
+        return NEW
+
+    def _path(self, dataset: str) -> str:
+        return os.path.join(self._sets.path, dataset.removeprefix(f"{self._sets.dataset}/"))
+
     def _mounted(self, dataset: str) -> str:
-        path = os.path.join(self._sets.path, dataset.removeprefix(f"{self._sets.dataset}/"))
+        path = self._path(dataset)
         return path if os.path.ismount(path) else self._sets.mount(dataset, None)
 
     def use(self, name: str, fill: Fill) -> str:
         """Make a volume where there is none, and fill one that no container has had. Returns where it is mounted."""
-        dataset, path = self._dataset(name), self.make(name)
-        if self._mark(dataset) != USED:
-            with self._home.lock("volume", name):
-                try:
-                    self._fill(dataset, path, fill)
-                except OSError as error:
-                    raise StorageError(f"volume {name}: cannot be filled: {reason(error)}") from error
+        dataset = self._dataset(name)
+        with self._home.lock("volume", name):
+            mark = self._make(dataset)
+            path = self._mounted(dataset)
+            try:
+                self._fill(dataset, mark, path, fill)
+            except OSError as error:
+                raise StorageError(f"volume {name}: cannot be filled: {reason(error)}") from error
         return path
 
-    def _fill(self, dataset: str, path: str, fill: Fill) -> None:
+    def _fill(self, dataset: str, mark: str, path: str, fill: Fill) -> None:
         """Fill a volume whose lock we hold, unless it has been. Raises OSError."""
-        mark = self._mark(dataset)
         if mark == NEW and not os.listdir(path):
             self._zfs.set(dataset, MARK, mark := FILLING)
         if mark == FILLING:
@@ -82,12 +91,13 @@ class ZfsVolumes:
         ours = [name for name in names if facts[name][MARK] in MARKS]
         return [VolumeInfo(name.rpartition("/")[2], facts[name]["mountpoint"], name) for name in ours]
 
-    def remove(self, name: str) -> None:
+    def remove(self, name: str, check: Check = free) -> None:
         """Destroy a volume. Raises VolumeNotFound where there is none, InUse while it is mounted elsewhere."""
         dataset = self._dataset(name)
         with self._home.lock("volume", name, removing=True):
             if not self._mark(dataset):
                 raise VolumeNotFound(name)
+            check(self._path(dataset))
             facts = self._zfs.read([dataset], ["mounted"], recursive=True)
             if others := sorted(facts.keys() - {dataset}):
                 raise InUse(f"{dataset} has what runjail did not make: {', '.join(others[:5])}")

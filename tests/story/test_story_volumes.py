@@ -1,15 +1,18 @@
 """Named volumes: kept by the store, filled by the first image, and taken away by nothing but `volume rm`."""
 
+import glob
 import json
 import os
 import shutil
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
 
 from runjail.errors import InUse, StorageError, VolumeNotFound
 from runjail.storage.open import open_store
+from tests.support.container.harness import until
 from tests.support.story.teller import Teller
 
 pytestmark = pytest.mark.needs("root")
@@ -78,6 +81,26 @@ def test_a_volume_in_use_stays(teller: Teller, filled: str) -> None:
 
 
 @pytest.mark.parametrize("location", ["dir"], indirect=True)
+def test_no_volume_is_removed_while_a_container_comes_to_have_it(teller: Teller, filled: str, location: str) -> None:
+    """By the time it is filled the bundle names it, and a removal that looked before that is over."""
+    volumes = open_store(location, default="/nonexistent").volumes()
+    path = volumes.make("kept")
+    checked: list[str] = []
+    begun = threading.Thread(target=run, args=(teller, filled, "kept:/data", "cat /data/first >/data/second"))
+
+    def check(place: str) -> None:
+        checked.append(place)
+        begun.start()
+        until(lambda: glob.glob(f"{location.removeprefix('dir:')}/bundles/*/config.json"))
+
+    volumes.remove("kept", check)
+    begun.join()
+
+    assert checked == [path]
+    assert sorted(os.listdir(path)) == ["first", "second"]  # made and filled again
+
+
+@pytest.mark.parametrize("location", ["dir"], indirect=True)
 def test_mistakes(teller: Teller, hello: str) -> None:
     assert teller.ok("volume", "create", "kept") == "kept\n" == teller.ok("volume", "create", "kept")
     assert teller.refused("volume", "rm", "none") == "volume does not exist: none"
@@ -128,7 +151,7 @@ def test_datasets_below_a_volume_are_none(dataset: str) -> None:
     volumes = open_store(f"zfs:{dataset}", default="/nonexistent").volumes()
     volumes.make("kept")
     below = f"{dataset}/volumes/kept/below"
-    subprocess.run(["zfs", "create", below], check=True)
+    subprocess.run(["zfs", "create", "-o", "canmount=off", below], check=True)
 
     assert [each.name for each in volumes.all()] == ["kept"]
     with pytest.raises(InUse, match="has what runjail did not make"):

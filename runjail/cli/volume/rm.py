@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+
 from runjail.cli.args import Args, flag
 from runjail.cli.context import Context, write_stdout
 from runjail.cli.image.session import ImageSession
 from runjail.cli.volume.users import users
 from runjail.errors import InUse, StorageError, VolumeNotFound
+from runjail.storage.base import Store
 
 HELP = "remove volumes, with all that is in them"
 ARGS = ("NAME", "MORE...")
@@ -18,14 +21,11 @@ def run(args: Args, context: Context) -> int:
     images = ImageSession(args, context, make=False)
     failures: list[StorageError] = []
     volumes = images.store.volumes() if images.there() else None
-    known = {each.name: each for each in volumes.all()} if volumes else {}
     for name in [*args.positionals, *context.rest]:
         try:
-            if not volumes or name not in known:
+            if not volumes:
                 raise VolumeNotFound(name)
-            if found := users(known[name].path, images.store):
-                raise InUse(f"volume {name} is in use by {', '.join(found)[:400]}", "delete these containers first")
-            volumes.remove(name)
+            volumes.remove(name, functools.partial(_refuse_used, name, images.store))
         except StorageError as error:
             failures += [] if args.flag("force") and isinstance(error, VolumeNotFound) else [error]
             continue
@@ -33,3 +33,8 @@ def run(args: Args, context: Context) -> int:
     if failures:
         raise failures[0]
     return 0
+
+
+def _refuse_used(name: str, store: Store, path: str) -> None:
+    if found := users(path, store):
+        raise InUse(f"volume {name} is in use by {', '.join(found)[:400]}", "delete these containers first")

@@ -1,6 +1,6 @@
 """Named volumes of a container: mounts of the type `volume` become binds.
 
-A volume that no container has had gets what the image has at its place, owner and mode of the directory too, as with
+An empty volume that no container has had gets what the image has at its place, owner and mode of the directory too, as with
 podman and docker.
 """
 
@@ -19,19 +19,29 @@ if TYPE_CHECKING:
 KIND = "volume"
 
 
-def resolve(mounts: list[dict[str, Any]], store: Store, root: str) -> None:
-    """Make the volumes that mounts name by their source, and have them bound. root: the container's.
+def resolve(mounts: list[dict[str, Any]], store: Store) -> list[tuple[str, str]]:
+    """Make the volumes that mounts name by their source, and have them bound. Returns names and destinations.
 
     Raises StorageError.
     """
-    for mount in mounts:
-        if mount.get("type") == KIND:
+    named = [mount for mount in mounts if mount.get("type") == KIND]
+    found = [(mount["source"], mount["destination"]) for mount in named]
+    for mount in named:
+        mount |= {"source": store.volumes().make(mount["source"]), "type": "bind"}
+    return found
 
-            def fill(path: str, place: str = mount["destination"]) -> None:
-                _fill(root, place, path)
 
-            mount["source"] = store.volumes().use(mount["source"], fill)
-            mount["type"] = "bind"
+def fill(named: list[tuple[str, str]], store: Store, root: str) -> None:
+    """Give new volumes what a container's root has. Its config.json names them by now: none is removed from here on.
+
+    named: what `resolve` returned. Raises StorageError.
+    """
+    for name, place in named:
+
+        def copy(path: str, place: str = place) -> None:
+            _fill(root, place, path)
+
+        store.volumes().use(name, copy)
 
 
 def _fill(root: str, place: str, path: str) -> None:
