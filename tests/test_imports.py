@@ -54,7 +54,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "network": BASE | {"files", "host", "record"},
     "storage": BASE | {"attributes", "files", "host", "record", "rootfs"},
     "image": {"", "errors", "jsonio", "record"},  # the words that its rooms share
-    "image.layers": {"attributes", "errors", "image", "rootfs"},
+    "image.layers": {"attributes", "errors", "image", "protobuf", "rootfs"},
     "image.registry": BASE | {"files", "host", "image"},
     "image.crypto": BASE | {"files", "host", "image", "protobuf"},
     "image.content": BASE | {"files", "image", "image.crypto", "image.layers", "image.registry", "record", "storage"},

@@ -1,7 +1,7 @@
 """Named volumes of a container: mounts of the type `volume` become binds.
 
-An empty volume that no container has had gets what the image has at its place, owner and mode of the directory too, as with
-podman and docker.
+An empty volume that no container has had gets what the image has at its place, owner and mode of the directory too,
+as with podman and docker.
 """
 
 from __future__ import annotations

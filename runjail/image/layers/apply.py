@@ -238,16 +238,16 @@ class Applier:
             self._tree.flags[path] = bits
 
     def _set_xattrs(self, file: int, entry: Entry, *, owned: bool) -> None:
-        if not owned:
-            owners.keep(file, entry.uid, entry.gid)
         for name, value in entry.xattrs.items():
-            if attributes.SYSTEM.carried(name):
+            if attributes.SYSTEM.carried(name) and not owners.is_believed(name):
                 try:
                     attributes.SYSTEM.set(file, name, value)
                 except OSError as error:
                     if error.errno not in attributes.UNSUPPORTED:
                         raise
                     self._omit("extended attributes, which the file system does not have", entry.name)
+        if not owned:
+            owners.keep(file, entry.uid, entry.gid)
 
 
 def _hard_link(directory: int, name: bytes, into: int, as_name: bytes) -> None:

@@ -9,10 +9,11 @@ import errno
 import os
 from collections.abc import Mapping
 
-from runjail import attributes
+from runjail import attributes, protobuf
 
 ATTRIBUTE = b"user.rootlesscontainers"
-USER, GROUP = 0x08, 0x10  # tags: field 1 and 2, each a varint
+MESSAGE: protobuf.Table = {1: ("user", "u"), 2: ("group", "u")}
+LARGEST = 0xFFFFFFFF  # of ids
 UID_MAP = "/proc/self/uid_map"
 
 
@@ -35,7 +36,7 @@ def give(file: int | bytes, uid: int, gid: int, directory: int | None = None) ->
 
 def keep(file: int, uid: int, gid: int) -> None:
     """Write down whose an open file is in the image. Raises OSError."""
-    attributes.SYSTEM.set(file, ATTRIBUTE, _encode(uid, gid))
+    attributes.SYSTEM.set(file, ATTRIBUTE, protobuf.encode(MESSAGE, {"user": uid, "group": gid}))
 
 
 def shown(found: os.stat_result, xattrs: Mapping[bytes, bytes]) -> tuple[int, int, Mapping[bytes, bytes]]:
@@ -50,6 +51,11 @@ def shown(found: os.stat_result, xattrs: Mapping[bytes, bytes]) -> tuple[int, in
     return *_decode(said), {key: value for key, value in xattrs.items() if key != ATTRIBUTE}
 
 
+def is_believed(name: bytes) -> bool:
+    """Whether an attribute says here whose a file is: a layer's own says nothing, its entries have owners."""
+    return name == ATTRIBUTE and alone()
+
+
 def alone() -> bool:
     """Whether this process is in a user namespace with one id."""
     try:
@@ -59,28 +65,10 @@ def alone() -> bool:
         return False
 
 
-def _encode(uid: int, gid: int) -> bytes:
-    return b"".join(bytes([tag]) + _varint(id) for tag, id in ((USER, uid), (GROUP, gid)) if id)
-
-
-def _varint(number: int) -> bytes:
-    data = bytearray()
-    while number > 0x7F:
-        data.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes(data) + bytes([number])
-
-
 def _decode(data: bytes) -> tuple[int, int]:
     """Read the two numbers; what is none of them, a program in the container has written, means root."""
-    found, at = {USER: 0, GROUP: 0}, 0
-    while at < len(data) and data[at] in found:
-        tag, number, shift = data[at], 0, 0
-        at += 1
-        while at < len(data):
-            number |= (data[at] & 0x7F) << shift
-            shift, at = shift + 7, at + 1
-            if not data[at - 1] & 0x80:
-                break
-        found[tag] = number & 0xFFFFFFFF
-    return found[USER], found[GROUP]
+    try:
+        found = protobuf.decode(MESSAGE, data)
+    except ValueError:
+        return 0, 0
+    return found["user"] & LARGEST, found["group"] & LARGEST

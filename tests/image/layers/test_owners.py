@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from runjail import protobuf
 from runjail.image.layers import owners
-from tests.support.image.tars import archive, directory, member, unpack
+from tests.support.image.tars import archive, directory, member, pax, unpack
 
 KEPT = owners.ATTRIBUTE.decode()
 
@@ -34,7 +35,7 @@ def one_id(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_the_message(ids: tuple[int, int], message: bytes) -> None:
-    assert owners._encode(*ids) == message
+    assert protobuf.encode(owners.MESSAGE, {"user": ids[0], "group": ids[1]}) == message
     assert owners._decode(message) == ids
 
 
@@ -59,6 +60,20 @@ def test_owners_are_kept_and_found_again(tmp_path: Path, one_id: None) -> None:
     found = (tmp_path / "d/f").stat()
     shown = owners.shown(found, {owners.ATTRIBUTE: b"\x08\x21\x10\x22", b"user.other": b"1"})
     assert shown == (33, 34, {b"user.other": b"1"})
+
+
+@pytest.mark.linux
+@pytest.mark.needs("root")
+@pytest.mark.parametrize(("uid", "kept"), [(0, None), (7, b"\x08\x07")])
+def test_what_a_layer_brings_is_no_owner(tmp_path: Path, one_id: None, uid: int, kept: bytes | None) -> None:
+    """A commit would give the file to whom the attribute names, and not to its owner in the image."""
+    brought = pax((b"SCHILY.xattr." + owners.ATTRIBUTE, b"\x08\x21\x10\x22"), (b"SCHILY.xattr.user.other", b"1"))
+    unpack(tmp_path, archive(brought, member(b"f", b"x", uid=uid)))
+
+    found = {name: os.getxattr(tmp_path / "f", name) for name in os.listxattr(tmp_path / "f")}
+    assert found.pop("user.other") == b"1"
+    assert found.pop(KEPT, None) == kept
+    assert not found
 
 
 @pytest.mark.linux
