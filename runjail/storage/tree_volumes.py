@@ -1,4 +1,4 @@
-"""Named volumes in a directory: PATH/volumes/NAME/_data, and NAME/new until one is used, NAME/filling meanwhile."""
+"""Named volumes in a directory: PATH/volumes/NAME/_data, with a mark beside it until one is used."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from runjail.storage.directory_layout import DirectoryLayout
     from runjail.storage.store_lock import StoreDirectory
 
-DATA, NEW, FILLING = "_data", "new", "filling"
+DATA = "_data"
+NEW, FILLING = "new", "filling"  # marks beside it
 
 
 class TreeVolumes:
