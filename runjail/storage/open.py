@@ -68,6 +68,12 @@ def is_location(text: str) -> bool:
     return os.path.isabs(place) or not os.path.isabs(driver.place)
 
 
+def names_directory(location: str) -> bool:
+    """Whether a location names a directory and no dataset: such a store needs no other place."""
+    driver = DRIVERS.get(location.partition(":")[0])
+    return driver is not None and os.path.isabs(driver.place)
+
+
 def open_store(
     location: str, *, default: str, make: bool = True, warn: Report = log.warning, info: Report = log.info
 ) -> Store:

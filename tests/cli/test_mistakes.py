@@ -4,6 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from runjail.cli.args import GLOBALS, Args, parse
+from runjail.cli.context import Context
+from runjail.cli.image.session import ImageSession
+from runjail.errors import UsageError
 from tests.support.program import Runjail
 
 USAGE = "hint: usage: runjail"
@@ -178,6 +182,24 @@ def test_a_mistake_about_an_image_costs_nothing(
 
     assert (result.returncode, result.stderr) == (1, answer(lines))
     assert list(tmp_path.glob("store/bundles/*")) == []
+
+
+@pytest.mark.linux
+def test_who_names_a_store_needs_no_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An ordinary user; without a name there is no place for one."""
+    for name in ("HOME", "XDG_DATA_HOME", "RUNJAIL_STORE"):
+        monkeypatch.delenv(name, raising=False)
+    for words in (["--store", f"dir:{tmp_path}/store"], []):
+        parsed = Args(GLOBALS)
+        parse(words, parsed)
+        context = Context(parsed)
+        context.ordinary = True
+        session = ImageSession(Args(GLOBALS), context)
+        if words:
+            assert session.store.layers() == []
+        else:
+            with pytest.raises(UsageError, match="no directory for images"):
+                session.store  # noqa: B018
 
 
 @pytest.mark.linux

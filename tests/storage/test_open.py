@@ -11,7 +11,7 @@ from runjail.errors import StorageError
 from runjail.image.bundle import owned
 from runjail.storage import layout_file, overlay_mount, zfs_cli
 from runjail.storage import open as stores
-from runjail.storage.open import DRIVERS, choose, forms, is_location, open_store
+from runjail.storage.open import DRIVERS, choose, forms, is_location, names_directory, open_store
 
 STORAGE = Path(stores.__file__).parent
 MAN_PAGES = STORAGE.parents[1] / "docs"
@@ -52,6 +52,13 @@ def test_other_locations_are_refused(location: str) -> None:
         open_store(location, default="/nonexistent")
     assert "auto" in str(caught.value.hint)
     assert not is_location(location)
+
+
+def test_only_a_dataset_needs_another_place() -> None:
+    """Where the store is a directory nobody asks for the default one, which an ordinary user without a home lacks."""
+    named = {location: names_directory(location) for location in ("dir:/x", "overlay:/x", "zfs:pool/x", "auto", "no:x")}
+
+    assert named == {"dir:/x": True, "overlay:/x": True, "zfs:pool/x": False, "auto": False, "no:x": False}
 
 
 @pytest.mark.parametrize(
