@@ -108,8 +108,15 @@ class Context:
         self.entered = ids
         return None
 
-    def store_root(self) -> str:
-        """Return the directory of the store where nobody says another. Raises UsageError for a user without a home."""
+    def store_root(self, location: str = "auto") -> str:
+        """Return the directory of a store that is on no dataset. Raises UsageError for a user without a home.
+
+        location: of the store; one that names another directory needs neither, and "" is returned.
+        """
+        from runjail.storage.open import names_directory
+
+        if names_directory(location):
+            return ""
         if not self.ordinary:
             return self._target(self.host()).store_root
         data = os.environ.get("XDG_DATA_HOME") or (os.environ.get("HOME") and f"{os.environ['HOME']}/.local/share")

@@ -93,10 +93,8 @@ class ImageSession:
 
     @property
     def _default(self) -> str:
-        """The directory of a store that is on no dataset, for `auto`; who names another directory needs no home."""
-        from runjail.storage.open import names_directory
-
-        return "" if names_directory(self.location) else self.context.store_root()
+        """The directory of a store that is on no dataset, for `auto`."""
+        return self.context.store_root(self.location)
 
     def _choice(self) -> tuple[str, str]:
         """Return which store this is and why."""
