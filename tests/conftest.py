@@ -103,7 +103,7 @@ def _without_hypothesis() -> None:
     module: Any = types.ModuleType("hypothesis")
     module.given = given
     module.settings = module.example = lambda *_args, **_named: lambda test: test
-    module.strategies = module.assume = module.note = module.HealthCheck = Anything()
+    module.strategies = module.assume = module.note = Anything()
     sys.modules["hypothesis"] = module
     sys.modules["hypothesis.strategies"] = module.strategies
 
@@ -113,8 +113,10 @@ try:
 except ImportError:
     _without_hypothesis()
 else:
-    # Containers and other sessions share the machine: a slow example is no failure.
-    hypothesis.settings.register_profile("runjail", deadline=None)
+    # Containers and other sessions share the machine: what is slow is no failure. Examples may share a fixture.
+    _check = hypothesis.HealthCheck
+    _unasked = (_check.too_slow, _check.data_too_large, _check.function_scoped_fixture)
+    hypothesis.settings.register_profile("runjail", deadline=None, suppress_health_check=_unasked)
     hypothesis.settings.load_profile("runjail")
 
 

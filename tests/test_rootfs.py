@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runjail import rootfs
@@ -115,7 +115,7 @@ PATHS = st.lists(NAMES, min_size=1, max_size=6).map("/".join)
 TARGETS = st.tuples(st.sampled_from(["", "/", "../", "/../../host/", "../../"]), PATHS).map("".join)
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150)
 @given(links=st.dictionaries(st.sampled_from(["l", "m", "a/l", "a/b/m"]), TARGETS), path=PATHS, directory=st.booleans())
 def test_nothing_leads_out(root: int, tmp_path: Path, links: dict[str, str], path: str, directory: bool) -> None:
     """Any tree of links, any path: a mount point is made inside or not at all, and what was made can be taken back."""

@@ -110,7 +110,7 @@ class Image:
             said = {word: int(number) for word, number in rows}
             return said if said.keys() & {"written", "gave-up"} or said.get("write") == EROFS else {}
 
-        said: dict[str, int] = until(ended, 60)
+        said: dict[str, int] = until(ended)
         return said
 
 
@@ -161,7 +161,7 @@ def foreground(image: Image, program: str) -> None:
     """Attack by the program of `run`, which is killed: as long as it runs it executes what is to be written."""
     words = [image.runjail.program, "--root", str(image.runjail.root), "run", "-b", image.bundle.write(program), "c"]
     running = subprocess.Popen(words, env={}, stdin=subprocess.DEVNULL)
-    until((image.bundle.rootfs / "report").exists, 30)
+    until((image.bundle.rootfs / "report").exists)
     running.send_signal(signal.SIGKILL)
     running.wait()
 
@@ -188,7 +188,7 @@ def shim(image: Image, program: str, joining: str = "") -> None:
             spec = {"type_url": "types.containerd.io/opencontainers/runtime-spec/1/Process", "value": process}
             ask(done.stdout.decode(), "Exec", messages.EXEC, id="c", exec_id="e", spec=spec)
             ask(done.stdout.decode(), "Start", messages.PROCESS, id="c", exec_id="e")
-        until((image.bundle.rootfs / "report").exists, 30)
+        until((image.bundle.rootfs / "report").exists)
     finally:
         os.kill(pid, signal.SIGKILL)
         shutil.rmtree(sockets)

@@ -63,7 +63,7 @@ class Watched:
         asked = words or (str(self.marker), SECRET)
         command = [self.runjail.program, "--root", str(self.runjail.root), "exec", "c", "/bin/spy", *asked]
         self.spies.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, env={}))
-        until((self.bundle.rootfs / "ready").exists, 30)
+        until((self.bundle.rootfs / "ready").exists)
 
     def start_with_hooks(self, number: int) -> None:
         """Start the container under a spy, with that many startContainer hooks."""
@@ -256,9 +256,9 @@ def test_force_wins_against_a_start_that_waits(watched: Watched, make_bundle: Ca
     os.kill(watched.runjail.state("pod")["pid"], signal.SIGSTOP)
     words = [watched.runjail.program, "--root", str(watched.runjail.root), "start", "pod"]
     start = subprocess.Popen(words, env={})
-    until(lambda: not (watched.runjail.root / "pod" / "gate").exists(), 30)
+    until(lambda: not (watched.runjail.root / "pod" / "gate").exists())
     try:
-        watched.runjail.ok("delete", "--force", "pod", timeout=50)
+        watched.runjail.ok("delete", "--force", "pod", timeout=200)
         assert start.wait(120) == 1
     finally:
         start.kill()
@@ -276,7 +276,7 @@ def test_force_wins_against_a_frozen_container(watched: Watched) -> None:
     own.mkdir()
     (own / "cgroup.procs").write_text(str(watched.runjail.state("c")["pid"]), encoding="ascii")
     (own / "freezer.state").write_text("FROZEN", encoding="ascii")
-    watched.runjail.ok("delete", "--force", "c", timeout=50)
+    watched.runjail.ok("delete", "--force", "c", timeout=200)
 
     assert watched.runjail.ids() == []
     assert not own.exists()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runjail import log
@@ -125,7 +125,7 @@ VERBS = st.sampled_from(
 )
 
 
-@settings(max_examples=250, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=250)
 @given(document=st.one_of(mutated(), mutated(), VALUES), verb=VERBS)
 def test_documents(
     tmp_path: Path, in_process: None, capfd: pytest.CaptureFixture[str], document: Any, verb: tuple[str, ...]
@@ -135,7 +135,7 @@ def test_documents(
     check(*answer(tmp_path, capfd, *verb, "-b", str(tmp_path)), verb[0])
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150)
 @given(
     data=st.one_of(st.binary(max_size=60), st.text('[]{}":,0123456789truefalsn\\ue+-. ', max_size=60).map(str.encode))
 )
@@ -146,7 +146,7 @@ def test_files_that_are_no_documents(
     check(*answer(tmp_path, capfd, "validate", "-b", str(tmp_path)), "validate")
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150)
 @given(data=st.data())
 def test_cut_off_and_flipped_files(
     tmp_path: Path, in_process: None, capfd: pytest.CaptureFixture[str], data: st.DataObject
@@ -177,7 +177,7 @@ ARGUMENTS = st.lists(st.one_of(st.sampled_from(WORDS), st.text(max_size=6)), max
 FORKING = {"create", "run"}
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=300)
 @given(words=ARGUMENTS)
 def test_command_lines(
     tmp_path: Path,
@@ -206,11 +206,7 @@ def test_command_lines(
     assert "Traceback" not in err and "internal error" not in err, (words, err)
 
 
-@settings(
-    max_examples=40,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
-    deadline=None,
-)
+@settings(max_examples=40)
 @given(document=mutated())
 def test_documents_through_create(life: Life, document: Any) -> None:
     """Whatever it says: created or refused; deleted by force, the image and the machine are as before."""

@@ -87,7 +87,7 @@ def test_a_zombie_init_is_stopped(life: Life) -> None:
     program = [life.runjail.program, f"--root={life.runjail.root}"]
     bundle = life.bundle.write("/bin/sh", "-c", "sleep 0.2")
     result = subprocess.run(
-        [sys.executable, "-c", ZOMBIE, *program, bundle], capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-c", ZOMBIE, *program, bundle], capture_output=True, text=True, timeout=200, check=False
     )
 
     assert result.stdout == "stopped\n0\n", result

@@ -229,7 +229,7 @@ class Screen:
 @pytest.mark.parametrize("verb", ["run", "exec"])
 def test_a_foreground_terminal(life: Life, verb: str) -> None:
     """`-t` shows the container's terminal on ours: input, size, resizing, raw mode and its end, exit code."""
-    script = f"{SCRIPT}; read y; stty size; exit 6"
+    script = f"{SCRIPT}; until [ \"$(stty size)\" = '50 60' ]; do sleep 0.02; done; stty size; exit 6"
     program = [life.runjail.program, "--root", str(life.runjail.root)]
     if verb == "exec":
         life.sleep()
@@ -249,8 +249,6 @@ def _talk(screen: Screen) -> None:
     shown += read_until(screen.master, b"got word")
     fcntl.ioctl(screen.slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 60, 0, 0))
     os.kill(screen.process.pid, 28)  # SIGWINCH: our terminal is nobody's controlling one
-    time.sleep(0.2)
-    os.write(screen.master, b"\r")
     shown += read_until(screen.master, b"50 60")
 
     assert b"21 43" in shown

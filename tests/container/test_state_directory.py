@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runjail import steps
@@ -22,7 +22,7 @@ from tests.support.container.fake_host import FakeHost, made, record
 PLANS = st.lists(st.text("abcdef", min_size=1, max_size=3), max_size=12)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(names=PLANS, crash=st.integers(0, 12))
 def test_notes_are_undone_backwards_whatever_was_done(tmp_path_factory: Any, names: list[str], crash: int) -> None:
     """Any plan, a crash at any step: undoing is the reverse of noting, removes everything, and can be repeated."""

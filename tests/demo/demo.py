@@ -159,7 +159,7 @@ def steps() -> None:
     show("start opens the gate: the parked process becomes the program, which writes to what was create's output.")
     runjail("start", ID)
     wait_for("running")
-    end = time.monotonic() + 10
+    end = time.monotonic() + 120
     while read(OUTPUT) == warned:
         expect(time.monotonic() < end, "the program says nothing")
         time.sleep(0.02)

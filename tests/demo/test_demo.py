@@ -30,7 +30,7 @@ def begin(*before: str) -> "subprocess.Popen[str]":
 
 def end(demo: "subprocess.Popen[str]") -> str:
     """Wait for its end, which must be a good one; returns what it said."""
-    said, _ = demo.communicate(timeout=280)
+    said, _ = demo.communicate(timeout=560)
     assert demo.returncode == 0, said
     assert not Path(TOP, ".demo", str(demo.pid)).exists()
     return said
@@ -96,7 +96,7 @@ def test_an_ordinary_user_makes_containers(place: Path) -> None:
         os.chown(path, ORDINARY, ORDINARY, follow_symlinks=False)
     done = subprocess.run(
         [sys.executable, str(place / "tests/demo/demo.py")],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=280, check=False,
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=560, check=False,
         user=ORDINARY, group=ORDINARY, extra_groups=[], env={"PATH": os.environ["PATH"], "HOME": str(place)},
     )  # fmt: skip
 

@@ -110,7 +110,7 @@ def test_an_orphan_is_collected_by_whoever_collects(life: Life) -> None:
     assert str(pid) in life.runjail.ok("ps", "-f", "json", "c").stdout
     life.runjail.ok("delete", "--force", "c")
     with pytest.raises(ProcessLookupError):
-        until(lambda: os.kill(pid, 0), 1)
+        until(lambda: os.kill(pid, 0))
 
 
 def test_a_raised_securelevel_holds_inside(life: Life) -> None:

@@ -14,8 +14,8 @@ def sh(script: str, timeout: float = 10, limit: int = 65536) -> programs.Result:
 
 
 def ended(pid: int) -> bool:
-    """Whether a process is gone within a second; a zombie of somebody else counts as gone."""
-    end = time.monotonic() + 1
+    """Whether a process is gone before long; a zombie of somebody else counts as gone."""
+    end = time.monotonic() + 120
     while time.monotonic() < end:
         try:
             os.kill(pid, 0)

@@ -2,12 +2,12 @@
 
 import json
 import os
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.container.harness import until
 from tests.support.nri.plugins import Plugins, gone
 from tests.support.program import Bundle, Runjail
 
@@ -179,8 +179,8 @@ def test_a_plugin_that_fails_fails_start(runjail: Runjail, bundle: Bundle, plugi
     assert states == ["create", "delete"], "who answered hears of the end; who was not asked hears of nothing"
     assert gone(pid) and left_behind(runjail, bundle, group) == []
     pids = plugins.base / "pids"
-    time.sleep(0.1)
-    assert all(gone(int(number)) for number in (pids.read_text(encoding="ascii").split() if pids.exists() else ()))
+    numbers = pids.read_text(encoding="ascii").split() if pids.exists() else []
+    until(lambda: all(gone(int(number)) for number in numbers))
 
 
 def test_run_undoes_as_well(runjail: Runjail, bundle: Bundle, plugins: Plugins) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -145,21 +144,14 @@ def test_where_things_are(monkeypatch: pytest.MonkeyPatch, plugins: Plugins) -> 
     assert places(monkeypatch, plugins, "linux").directories == ("/one",)
 
 
-def test_looking_for_nothing_takes_six_questions_and_no_millisecond(
-    monkeypatch: pytest.MonkeyPatch, plugins: Plugins
-) -> None:
+def test_looking_for_nothing_takes_six_questions(monkeypatch: pytest.MonkeyPatch, plugins: Plugins) -> None:
     asked: list[object] = []
     for name in ("exists", "lexists"):
         look = getattr(os.path, name)
         monkeypatch.setattr(os.path, name, lambda path, look=look: asked.append(path) or look(path))
-    spent = []
-    for _ in range(20):
-        before = time.perf_counter()
-        assert places(monkeypatch, plugins, "freebsd") is None
-        spent.append(time.perf_counter() - before)
 
-    assert len(asked) == 20 * 6
-    assert min(spent) < 0.001
+    assert places(monkeypatch, plugins, "freebsd") is None
+    assert len(asked) == 6
 
 
 def test_the_example_in_the_documentation_works(runjail: Runjail, plugins: Plugins) -> None:

@@ -90,13 +90,13 @@ def test_life_of_a_pod(daemon: Containerd, pod: Pod, tmp_path: Path) -> None:
     assert status(pod, web)["state"] == RUNNING
     assert len(daemon.shims()) == 1
 
-    done = pod.cri("ExecSync", id=web, cmd=["sh", "-c", "echo out; echo err >&2; exit 4"], timeout=10)
+    done = pod.cri("ExecSync", id=web, cmd=["sh", "-c", "echo out; echo err >&2; exit 4"], timeout=50)
     assert (done["stdout"], done["stderr"], done["exit_code"]) == (b"out\n", b"err\n", 4)
     assert pod.cri("ContainerStats", id=web)["stats"]["cpu"]["usage"]["value"] > 0
     eventually(lambda: "started" in (tmp_path / "web.log").read_text(encoding="utf-8"), "its output is in the log")
     assert (tmp_path / "job.log").read_text(encoding="utf-8").rstrip().endswith(" stdout F done")
 
-    pod.cri("StopContainer", id=web, timeout=10)
+    pod.cri("StopContainer", id=web, timeout=50)
     assert status(pod, web)["exit_code"] == 9
     pod.cri("RemoveContainer", id=web)
     pod.cri("RemoveContainer", id=job)
@@ -141,7 +141,7 @@ def test_a_command_that_takes_too_long(daemon: Containerd, pod: Pod) -> None:
     web = pod.container("web", "sleep", "600", env={daemon.ours.MARK: daemon.ours.base})
     with pytest.raises(grpc.RpcError, match="timeout 1s exceeded"):
         pod.cri("ExecSync", id=web, cmd=["sleep", "604"], timeout=1)
-    done = pod.cri("ExecSync", id=web, cmd=["sh", "-c", "ps | grep -c '[s]leep 604'"], timeout=10)
+    done = pod.cri("ExecSync", id=web, cmd=["sh", "-c", "ps | grep -c '[s]leep 604'"], timeout=50)
 
     assert done["stdout"] == b"0\n"
 

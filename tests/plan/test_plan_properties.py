@@ -4,7 +4,7 @@ import shlex
 import subprocess
 from typing import Any
 
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from runjail import steps
@@ -29,7 +29,7 @@ RANK = (
     steps.Loopback,
 )
 OS = st.sampled_from(["freebsd", "linux"])
-MANY = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+MANY = settings(max_examples=100)
 FEWER = settings(MANY, max_examples=30)
 
 

@@ -15,7 +15,7 @@ from tests.support.plan.conf_reader import read_conf
 from tests.support.plan.specs import plan_of, spec_of
 
 WORDS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
-LINES = settings(max_examples=200, deadline=None)
+LINES = settings(max_examples=200)
 
 
 @given(st.lists(WORDS, min_size=1, max_size=5))
@@ -25,7 +25,7 @@ def test_shell_words_stay_what_they_are(words: list[str]) -> None:
 
 
 @given(st.lists(WORDS, min_size=1, max_size=4))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_shell_reads_them_back(words: list[str]) -> None:
     command = shell_line("printf", "%s\\0", *words)
     found = subprocess.run(["sh", "-c", command], capture_output=True, check=True).stdout

@@ -117,7 +117,7 @@ class Pool:
         with open(self.disk, "wb") as file:
             file.truncate(SIZE)
         self.mount.mkdir(exist_ok=True)
-        end = time.monotonic() + 20
+        end = time.monotonic() + 120
         while subprocess.run(["zpool", "list"], capture_output=True, check=False).returncode:
             assert time.monotonic() < end, "ZFS does not answer"
             time.sleep(0.02)
@@ -170,7 +170,7 @@ def start_daemon(directory: Path, leftovers: Leftovers) -> "subprocess.Popen[byt
 
 def wait_for_daemon(directory: Path, daemon: "subprocess.Popen[bytes]") -> None:
     """Wait until it is in its namespace and runs."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 120
     while not os.path.exists(f"/proc/{daemon.pid}/root/run/zfs/zfs_socket"):
         assert daemon.poll() is None and time.monotonic() < end, (directory / "log").read_text()
         time.sleep(0.02)

@@ -121,10 +121,10 @@ def test_one_that_is_started_anew(service: Service) -> None:
     """By daemon(8), until the service is stopped."""
     service.set('runjail_restart_web="YES"\n')
     service("start", "web")
-    first = until(lambda: running(service), 30)
+    first = until(lambda: running(service))
     service.runjail.ok("kill", "web", "KILL")
 
-    second = until(lambda: running(service, first), 30)
+    second = until(lambda: running(service, first))
 
     assert second != first
     assert service("stop", "web").returncode == 0

@@ -188,7 +188,7 @@ def test_who_waited_finds_what_the_other_wrote(content: ContentStore) -> None:
         thread.start()
         assert waiting.wait(120)
         first.write(DATA)
-    thread.join(10)
+    thread.join(120)
 
     assert found == [(True, BLOB.size)]
 

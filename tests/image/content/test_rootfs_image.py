@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runjail.errors import Corrupt, ImageError, UsageError
@@ -245,7 +245,7 @@ def test_extended_attributes_travel(tmp_path: Path) -> None:
     assert entries[b"f"] == {b"user.runjail": value}
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(max_examples=60)
 @given(
     name=st.binary(min_size=1, max_size=300).map(lambda name: name.replace(b"\0", b"_").replace(b"/", b"|") + b"!"),
     link=st.binary(min_size=1, max_size=200).map(lambda name: name.replace(b"\0", b"_")),

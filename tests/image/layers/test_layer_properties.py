@@ -85,7 +85,7 @@ def expected(tree: dict) -> dict:
     }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(tree=TREES, form=st.sampled_from([tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT]))
 def test_any_tree_survives(tree: dict, form: int) -> None:
     """Names, content, owners, modes and times."""
@@ -159,7 +159,7 @@ def written(kind: str, path: str, content: str) -> bytes:
     return tars.header(marker.lstrip("/").encode())
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(layers=st.lists(st.lists(ENTRIES, max_size=8), min_size=1, max_size=3))
 @example(
     layers=[

@@ -280,7 +280,7 @@ def test_closing_ends_a_pull(fake: Fake) -> None:
     while not fake.server.calls("GET"):
         time.sleep(0.005)
     client.close()
-    thread.join(10)
+    thread.join(120)
 
     assert not thread.is_alive()
     assert str(caught[0]).endswith("given up")
@@ -325,6 +325,6 @@ def test_several_threads(fake: Fake, client: Client) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(120)
 
     assert found == {blob.digest: fake.blobs[blob.digest] for blob in blobs}
