@@ -81,7 +81,7 @@ def _remove(directory: str) -> None:
         try:
             _remove_below(directory)
             return
-        except FileNotFoundError:
+        except (FileNotFoundError, PermissionError):  # gone; or root's by now, where an ordinary user could make none
             return
         except OSError:  # busy until the last process has been reaped
             time.sleep(PAUSE)

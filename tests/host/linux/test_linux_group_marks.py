@@ -53,6 +53,17 @@ def test_a_group_that_another_uses_stays(ordinary: Path) -> None:
     assert not (ordinary / "a").exists()
 
 
+def test_a_group_of_roots_that_came_later_stays(ordinary: Path) -> None:
+    """The user could make none, which the note does not know: `delete` said that the group still has processes."""
+    os.seteuid(0)
+    (ordinary / "runjail/web").mkdir(parents=True)
+    os.seteuid(ORDINARY)
+    note = {"path": "runjail/web", "made": [f"{ordinary}/runjail", f"{ordinary}/runjail/web"], "user": "1"}
+    cgroup_users.take_back(change(), note)
+
+    assert (ordinary / "runjail/web").is_dir()
+
+
 def test_a_kernel_without_marks(ordinary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each container removes what it made itself."""
     monkeypatch.setattr(cgroups, "_mark", ["trusted.runjail"])
