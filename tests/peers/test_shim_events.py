@@ -1,8 +1,6 @@
 """Events: what containerd hears of our shim is what it hears of runc's, in the same order; and in order under load."""
 
 import os
-import subprocess
-import time
 from collections.abc import Callable
 
 import pytest
@@ -28,20 +26,14 @@ def daemon(containerd: Callable[..., Containerd]) -> Containerd:
 
 def events(ctr: Containerd, work: Callable[[Containerd], object], last: int = 1) -> list[tuple[str, str, str]]:
     """Return topic, container and process of all events until some containers are deleted."""
-    with subprocess.Popen([*ctr.command, "events"], env=ctr.env, stdout=subprocess.PIPE, text=True) as listening:
-        assert listening.stdout
-        time.sleep(0.3)  # until it listens
-        try:
-            work(ctr)
-            said: list[tuple[str, str, str]] = []
-            while sum(topic == "delete" and not process for topic, _id, process in said) < last:
-                line = listening.stdout.readline()
-                assert line, said
-                if " /tasks/" in line:
-                    said.append(event(line))
-        finally:
-            listening.terminate()
-    return said
+    with ctr.listening() as said:
+
+        def told() -> list[tuple[str, str, str]]:
+            return [event(line) for line in said().splitlines() if " /tasks/" in line]
+
+        work(ctr)
+        eventually(lambda: [each[::2] for each in told()].count(("delete", "")) >= last, "they are deleted")
+        return told()
 
 
 def event(line: str) -> tuple[str, str, str]:
@@ -135,12 +127,11 @@ def test_the_order_of_many(ctr: Containerd) -> None:
 
 def test_ends_while_containerd_was_away(ctr: Containerd) -> None:
     """What ended meanwhile is told when it is back, once, with its status."""
-    script = "while ! test -e /tmp/go; do sleep 0.05; done; exit 5"
+    script = "while ! test -e /tmp/go; do sleep 0.05; done; rm /tmp/go; exit 5"
     ctr.ok(*ctr.words("-d web", "/bin/sh", "-c", f"PATH=/bin:/usr/bin; {script}"))
     ctr.end(9)
     (ctr.rootfs / "tmp" / "go").touch()
-    time.sleep(0.5)
-    (ctr.rootfs / "tmp" / "go").unlink()
+    eventually(lambda: not (ctr.rootfs / "tmp" / "go").exists(), "it ends")
     ctr.start()
     eventually(lambda: ctr.tasks()["web"][1] == "STOPPED", "it has ended")
 

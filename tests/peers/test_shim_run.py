@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 
@@ -121,10 +120,9 @@ def test_options(ctr: Containerd) -> None:
 @pytest.mark.needs("cgroups")
 def test_a_memory_limit(ctr: Containerd) -> None:
     """Who exceeds it is killed, and containerd hears why."""
-    with subprocess.Popen([*ctr.command, "events"], env=ctr.env, stdout=subprocess.PIPE, text=True) as events:
+    with ctr.listening() as events:
         done = ctr.run("--rm --memory-limit 8388608 web", "sh", "-c", "exec tail /dev/zero")
-        events.terminate()
-        said = events.communicate(timeout=120)[0]
+        said = events()
 
     assert done.code == 137
     assert "/tasks/oom" in said
@@ -133,7 +131,7 @@ def test_a_memory_limit(ctr: Containerd) -> None:
 
 def test_order_of_events(ctr: Containerd) -> None:
     """Create, start, exit, delete; and what exec adds stands between."""
-    with subprocess.Popen([*ctr.command, "events"], env=ctr.env, stdout=subprocess.PIPE, text=True) as events:
+    with ctr.listening() as events:
         ctr.detached("web", "sleep", "600")
         ctr.exec("web", "true")
         ctr.ok("task", "pause", "web")
@@ -141,8 +139,7 @@ def test_order_of_events(ctr: Containerd) -> None:
         ctr.ok("task", "kill", "--signal", "KILL", "web")
         ctr.stopped("web")
         ctr.ok("task", "delete", "web")
-        events.terminate()
-        said = events.communicate(timeout=120)[0]
+        said = events()
     topics = [line.split(" /tasks/")[1].split()[0] for line in said.splitlines() if " /tasks/" in line]
 
     expected = "create start exec-added exec-started exit delete paused resumed exit delete".split()

@@ -1,12 +1,16 @@
 """A containerd of our own whose containers run under our shim, and an image for them that needs no registry."""
 
+import contextlib
 import hashlib
 import io
+import itertools
 import json
 import os
 import signal
 import subprocess
 import tarfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +133,34 @@ class Containerd(Caller):
     def stopped(self, id: str) -> None:
         """Wait until a container has stopped."""
         eventually(lambda: self.tasks()[id][1] == "STOPPED", f"{id} stops")
+
+    @contextmanager
+    def listening(self) -> Iterator[Callable[[], str]]:
+        """Have containerd's events written down from now on; yields what returns those of until then, a line each.
+
+        What comes is in order: so a label of the namespace, an event too, says that it listens, and that all is there.
+        """
+        path = self.directory / "events"
+        with open(path, "wb") as file:
+            listener = subprocess.Popen([*self.command, "events"], env=self.env, stdout=file)
+        marks = itertools.count()
+
+        def arrives() -> bool:
+            mark = f"mark{next(marks)}"
+            self.ok("namespaces", "label", "default", f"mark={mark}")
+            with contextlib.suppress(AssertionError):
+                eventually(lambda: f'"{mark}"' in path.read_text(encoding="utf-8"), "it is heard", 1)
+            return f'"{mark}"' in path.read_text(encoding="utf-8")
+
+        def said() -> str:
+            eventually(arrives, "containerd's events come")
+            return path.read_text(encoding="utf-8")
+
+        try:
+            said()
+            yield said
+        finally:
+            end(listener)
 
     def remove(self, id: str) -> None:
         """Delete a container whose task has stopped or is killed first."""
