@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -69,17 +70,27 @@ def test_the_first_hour(runjail: Runjail, machine_rootfs: Path, tmp_path: Path) 
         "RUNJAIL_STORE": f"dir:{tmp_path}/store",
         "LC_ALL": "C.UTF-8",
     }
+    lists = Cni(tmp_path / "cni")
+    after = {"runjail network create web": lambda: lists.keep_addresses("web", tmp_path / "addresses")}
     with namespace() if cni else nullcontext() as place:
         within = place.command if place else []
-        env |= Cni(tmp_path / "cni").env(PLUGINS) if cni else {}
-        walk(steps(cni), within, env, tmp_path, runjail)
+        env |= lists.env(PLUGINS) if cni else {}
+        walk(steps(cni), after, within, env, tmp_path, runjail)
     assert os.listdir(tmp_path / "store" / "bundles") == []
 
 
 def walk(
-    typed: list[tuple[str, list[str]]], within: list[str], env: dict[str, str], tmp_path: Path, runjail: Runjail
+    typed: list[tuple[str, list[str]]],
+    after: dict[str, Callable[[], None]],
+    within: list[str],
+    env: dict[str, str],
+    tmp_path: Path,
+    runjail: Runjail,
 ) -> None:
-    """Type everything, and compare what is seen. within: what runs a command in a network of the test's own."""
+    """Type everything, and compare what is seen.
+
+    after: what the test does once a command has ended; within: what runs a command in a network of the test's own.
+    """
     try:
         for command, lines in typed:
             with open(tmp_path / "said", "wb+") as said:  # a file: a container keeps what it is given
@@ -87,6 +98,7 @@ def walk(
                                stdout=said, stderr=said, check=False)  # fmt: skip
             shown = (tmp_path / "said").read_text(encoding="utf-8")
             assert re.fullmatch(pattern(lines), shown), f"# {command}\n{shown}"
+            after.get(command, lambda: None)()
     finally:
         for name in runjail.ids() if runjail.root.is_dir() else []:
             command = [runjail.program, "delete", "--force", name]

@@ -34,19 +34,11 @@ def told(teller: Teller, place: Namespace, tmp_path: Path, hello: str) -> Iterat
     cni = Cni(tmp_path / "cni")
     program, teller.runjail.program, teller.env = teller.runjail.program, str(script), cni.env(PLUGINS)
     teller.ok("network", "create", "web")
-    move_addresses(cni, tmp_path / "addresses")
+    cni.keep_addresses("web", tmp_path / "addresses")
     yield teller
     for name in teller.runjail.ids() if teller.runjail.root.is_dir() else []:  # as long as there is the namespace
         teller.ok("delete", "--force", name)
     teller.runjail.program = program
-
-
-def move_addresses(cni: Cni, directory: Path) -> None:
-    """Keep what host-local writes down among the files of the test."""
-    path = cni.lists / "web.conflist"
-    document = json.loads(path.read_text())
-    document["plugins"][0]["ipam"]["dataDir"] = str(directory)
-    path.write_text(json.dumps(document))
 
 
 def clean(place: Namespace, tmp_path: Path) -> bool:

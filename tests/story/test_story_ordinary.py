@@ -40,7 +40,6 @@ class Ordinary(Runjail):
         passwd = Path("/etc/passwd").read_text()
         (etc / "passwd").write_text(f"{passwd}tester:x:{ORDINARY}:{ORDINARY}::{self.home}:/bin/sh\n")
         for name in ("subuid", "subgid"):
-            Path("/etc", name).touch()
             (etc / name).write_text(f"tester:{FIRST}:5000\n" if lent else "")
         words = f"HOME={self.home} XDG_RUNTIME_DIR={self.runtime} PATH={os.defpath}"
         script = directory / "as-tester"
@@ -71,6 +70,17 @@ def image(place: Path, machine_rootfs: Path) -> Path:
     return place / "layout"
 
 
+@pytest.fixture
+def mount_points() -> Iterator[None]:
+    """Files of /etc over which ours are mounted: those that the machine lacks go again."""
+    absent = [path for path in (Path("/etc/subuid"), Path("/etc/subgid")) if not path.exists()]
+    for path in absent:
+        path.touch()
+    yield
+    for path in absent:
+        path.unlink()
+
+
 def ordinary(place: Path, image: Path, *, lent: bool) -> Iterator[Ordinary]:
     """Yield the program with the image in its store; nothing may be left of its containers."""
     place.chmod(0o755)
@@ -87,13 +97,13 @@ def ordinary(place: Path, image: Path, *, lent: bool) -> Iterator[Ordinary]:
 
 
 @pytest.fixture
-def lent(place: Path, image: Path) -> Iterator[Ordinary]:
+def lent(place: Path, image: Path, mount_points: None) -> Iterator[Ordinary]:
     """A user with ids of /etc/subuid."""
     yield from ordinary(place, image, lent=True)
 
 
 @pytest.fixture
-def alone(place: Path, image: Path) -> Iterator[Ordinary]:
+def alone(place: Path, image: Path, mount_points: None) -> Iterator[Ordinary]:
     """A user with one id."""
     yield from ordinary(place, image, lent=False)
 

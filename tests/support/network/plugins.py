@@ -75,6 +75,13 @@ class Cni:
         path.write_text(json.dumps(document), encoding="utf-8")
         return path
 
+    def keep_addresses(self, name: str, directory: Path) -> None:
+        """Have what host-local writes down for a bridge kept among the files of the test, not in the machine's."""
+        path = self.lists / f"{name}.conflist"
+        document = json.loads(path.read_text(encoding="utf-8"))
+        document["plugins"][0]["ipam"]["dataDir"] = str(directory)
+        path.write_text(json.dumps(document), encoding="utf-8")
+
     def env(self, bin: str = "", timeout: float = 60) -> dict[str, str]:
         """Return the environment in which the program uses these directories. bin: of plugins instead of ours."""
         lines = ["[network]", f'config = "{self.lists}"', f'bin = "{bin or self.bin}"', f"timeout = {timeout}"]
