@@ -96,6 +96,11 @@ class Controller:
             self.printed = True
             reporter.write_line("\n".join(["", *json.loads(self.told.read_text(encoding="utf-8"))["table"]]))
 
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Say why there was nothing to do: what a worker found wrong with the command line is shown nowhere."""
+        if not self.printed:
+            terminalreporter.write_line("a path or test on the command line is not there: plain pytest says which")
+
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:
         """Hand out groups, and files."""
         from xdist.scheduler import LoadScopeScheduling
