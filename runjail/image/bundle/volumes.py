@@ -50,15 +50,23 @@ def _fill(root: str, place: str, path: str) -> None:
 
     opened = [rootfs.open_root(root)]
     try:
-        found = rootfs.resolve(opened[0], place)
-        try:
-            opened.append(found.open_directory())
-        finally:
-            found.close()
-        opened.append(os.open(path, rootfs.DIRECTORY))
-        Copier(opened[1], opened[2]).copy()
-    except (FileNotFoundError, NotADirectoryError):  # the image has nothing there that could be mounted on
-        pass
+        source = _directory(opened[0], place)
+        if source is not None:
+            opened += [source]
+            opened += [os.open(path, rootfs.DIRECTORY)]
+            Copier(source, opened[2]).copy()
     finally:
         for descriptor in opened:
             os.close(descriptor)
+
+
+def _directory(root: int, place: str) -> int | None:
+    """Open a directory of a root; None where the image has none that could be mounted on. Raises OSError."""
+    try:
+        found = rootfs.resolve(root, place)
+        try:
+            return found.open_directory()
+        finally:
+            found.close()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
