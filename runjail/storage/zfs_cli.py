@@ -162,9 +162,9 @@ def _advice(result: programs.Result) -> str | None:
     stderr = result.stderr.decode("utf-8", "replace").lower()
     if "permission denied" in stderr or "operation not permitted" in stderr:
         return "ZFS stores need root"
-    return (
-        "zpool list shows the pools that are there" if "no such pool" in stderr or "parent does not" in stderr else None
-    )
+    if "no such pool" in stderr or "parent does not" in stderr:
+        return "zpool list shows the pools that are there"
+    return None
 
 
 def find(run: Callable[..., programs.Result] = programs.run) -> Cli | None:

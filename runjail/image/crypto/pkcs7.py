@@ -124,9 +124,8 @@ def parse(packet: bytes) -> Envelope:
         if outer[0].expect(der.OBJECT) != ENVELOPED:
             raise Corrupt("not EnvelopedData")
         parts = outer[1].children(CONTEXT, 1)[0].children(der.SEQUENCE, 3)
-        parts = (
-            parts[:1] + parts[2:] if parts[1].tag == CONTEXT else parts
-        )  # [0]: certificates of the originator, unused
+        if parts[1].tag == CONTEXT:  # [0]: certificates of the originator, unused
+            parts = parts[:1] + parts[2:]
         keys = [_key(entry) for entry in parts[1].children(der.SET) if entry.tag == der.SEQUENCE]
         return Envelope(tuple(key for key in keys if key), _content(parts[2]))
     except (Corrupt, IndexError) as error:

@@ -71,11 +71,8 @@ class Applier:
             raise StorageError(f"unpacking {shown(path)}: {reason(error)}", hint) from error
         finally:
             self._tree.close()
-            del (
-                self._tree,
-                self._whiteouts,
-                self._reader,
-            )  # they refer back to this object: without the garbage collector (main turns it off) all would stay
+            # They refer back to this object: without the garbage collector (main turns it off) all would stay
+            del self._tree, self._whiteouts, self._reader
 
     def warnings(self) -> tuple[str, ...]:
         """Return a line for each kind of thing that was left out."""

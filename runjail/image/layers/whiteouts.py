@@ -22,9 +22,8 @@ class Whiteouts:
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
         nothing_below = not os.listdir(tree.directory(b""))
-        self._own_entries: dict[bytes, set[bytes]] | None = (
-            None if nothing_below else {}
-        )  # without lower layers: not needed
+        # None: not needed without lower layers
+        self._own_entries: dict[bytes, set[bytes]] | None = None if nothing_below else {}
         self._cleared: set[bytes] = set()
         self._new: set[bytes] = set()  # directories that this layer has made
 
