@@ -74,10 +74,12 @@ class Terminal:
         self._local.close()
         self._reader = signals.fork()
         if not self._reader:
-            _handle(_signal.SIG_IGN)  # those of a whole process group reach the program through our parent
-            close_others([self._master])
-            console.copy_output(self._master, 1)
-            os._exit(0)
+            try:
+                _handle(_signal.SIG_IGN)  # those of a whole process group reach the program through our parent
+                close_others([self._master])
+                console.copy_output(self._master, 1)
+            finally:
+                os._exit(0)
 
     def relay(self, pid: int) -> int:
         """Pass input on until the process has ended. Returns its exit status."""

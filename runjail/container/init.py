@@ -15,7 +15,6 @@ from runjail.container import program
 from runjail.container.container import GATE, Container
 from runjail.container.joining import appear, hand_over
 from runjail.container.sync import SyncSocket
-from runjail.errors import RunjailError
 from runjail.host.base import WorkingDirectory, forbid_imports
 from runjail.record import Record
 from runjail.spec.model import Hook, Process
@@ -76,7 +75,7 @@ def run(launch: InitConfig) -> NoReturn:
         starter.send(exec=True)
         launch.container.host.restrict_calls()
         program.execute(path, process, env)
-    except RunjailError as error:
+    except BaseException as error:  # for the starter, too, which takes our end for the program's beginning
         starter.report(error)
         os._exit(program.exit_code(error))
     os._exit(1)

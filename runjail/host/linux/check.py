@@ -149,8 +149,10 @@ def attempt(action: Callable[..., None], *arguments: object) -> OSError | None:
         except OSError as error:
             number = error.errno or 0
         finally:
-            os.write(writing, b"%d" % number)
-            os._exit(0)
+            try:
+                os.write(writing, b"%d" % number)
+            finally:
+                os._exit(0)
     os.close(writing)
     try:
         number = int(os.read(reading, 16))

@@ -6,6 +6,7 @@ second start.
 
 from __future__ import annotations
 
+import errno
 import os
 from fcntl import F_ADD_SEALS, F_GET_SEALS, F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_WRITE, fcntl
 
@@ -37,7 +38,7 @@ def _fill(copy: int, path: str) -> None:
         while offset < size:
             count = os.sendfile(copy, source, offset, size - offset)
             if not count:
-                raise OSError(5, "it became shorter")
+                raise OSError(errno.EIO, "it became shorter")
             offset += count
     finally:
         os.close(source)
