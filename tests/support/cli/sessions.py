@@ -10,6 +10,9 @@ PAGES = sorted([TOP / "README.md", TOP / "SECURITY.md", *TOP.glob("docs/**/*.md"
 FENCE = re.compile(r"^ *```(?:console|sh)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 
 
+PLAIN = re.compile(r"^ *```\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+
+
 def sessions() -> list[tuple[str, str]]:
     """Return (page, content) of every fenced session."""
     return [
@@ -45,3 +48,10 @@ def manual_session(page: str) -> str:
     examples = text.partition(".Sh EXAMPLES\n")[2].partition("\n.Sh ")[0] + "\n"
     found = re.findall(r"^\.Bd -literal.*?\n(.*?)^\.Ed$|^\.Dl (.*?\n)", examples, re.MULTILINE | re.DOTALL)
     return "".join(display or line for display, line in found)
+
+
+def file_shown(page: str, start: str) -> str:
+    """Return the one block of a page that is neither session nor code and begins so: the lines of a file."""
+    text = (TOP / page).read_text(encoding="utf-8")
+    (found,) = [block for block in PLAIN.findall(text) if block.startswith(start)]
+    return found
