@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from runjail.target import Target
 
 GATE, PAUSED = "gate", "paused"
+NETWORKS = "networks"  # whoever calls plugins for the container has this file locked
 ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+.-")
 ID_LENGTH = 255
 LOCK_SECONDS = 30.0

@@ -6,7 +6,7 @@ import os
 import time
 
 from runjail import log, signals
-from runjail.container.container import PAUSED, Container, Runtime
+from runjail.container.container import NETWORKS, PAUSED, Container, Runtime
 from runjail.container.status import alive, document, status
 from runjail.errors import Busy, CleanupError, ContainerNotFound, HostError, RunjailError, WrongStatus, reason
 
@@ -155,12 +155,18 @@ def destroy(container: Container) -> None:
 
 
 def _detach(container: Container) -> list[str]:
-    """Have plugins take back the container's networks, for which the lock is let go. Returns what went wrong."""
-    if not any(note["undo"] == "network" for note in container.notes()):
+    """Have plugins take back the container's networks, for which the lock is let go. Returns what went wrong.
+
+    Meanwhile a creator whose plugins have answered goes on: its init is killed, too.
+    """
+    if not container.has(NETWORKS):
         return []
     from runjail.container import network
 
-    return network.detach(container)
+    failures = network.detach(container)
+    _load(container, force=True)
+    kill_everything(container)
+    return failures
 
 
 def _undo(container: Container, failures: list[str]) -> None:

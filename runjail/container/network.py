@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 
 from runjail import locks, log
+from runjail.container.container import NETWORKS
 from runjail.errors import Busy, ContainerNotFound, NetworkError, WrongStatus, reason
 from runjail.host import programs
 from runjail.network.attachment import NOTE, Attachment, from_notes
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     Told = Callable[[list[dict[str, Any]]], None]
 
-TURN = "networks"  # the file that is locked
 PATIENCE = 180.0  # seconds for the plugins of somebody else
 
 
@@ -43,7 +43,7 @@ class _Turn:
 
     def __enter__(self) -> None:
         try:
-            self._lock = self._container.open(TURN, os.O_RDWR | os.O_CREAT)
+            self._lock = self._container.open(NETWORKS, os.O_RDWR | os.O_CREAT)
         except FileNotFoundError:  # the directory is gone
             raise ContainerNotFound(self._container.id) from None
         if not locks.lock_within(self._lock, PATIENCE):

@@ -1,5 +1,6 @@
 """SIGKILL at every step of a run on a network: delete gives everything back, whatever plugins are still doing."""
 
+import os
 import signal
 import subprocess
 from pathlib import Path
@@ -84,6 +85,31 @@ def test_a_plugin_that_outlives_its_caller_is_waited_for(
 
     assert deleter.wait(300) == 0
     nothing_is_left(teller, cni, "after the plugin")
+
+
+def test_a_container_that_is_deleted_while_plugins_run_is_not_made(teller: Teller, hello: str, cni: Cni) -> None:
+    """Who deletes waits for the plugin; the creator goes on by then, and its init must not outlive the container."""
+    cni.write("web", {"type": "first", "wait": ["ADD"]}, {"type": "second"})
+    command = [*words(teller, hello)[:-1], "/bin/sleep", "600"]
+    runner = subprocess.Popen(
+        [teller.runjail.program, "--root", str(teller.runjail.root), *command], env=teller.env, start_new_session=True
+    )
+    wait_for(cni.base / "waiting")
+    deleter = begin(teller.runjail, "delete", "--force", "web")
+    until(lambda: waits_for_turn(deleter.pid, teller.runjail.root / "web" / "networks"))
+    (cni.base / "go").touch()
+
+    assert deleter.wait(300) == 0
+    assert runner.wait(300) != 0
+    nothing_is_left(teller, cni, "after both")
+
+
+def waits_for_turn(pid: int, path: Path) -> bool:
+    """Whether a process has the file open on which those who call plugins take turns."""
+    try:
+        return any(os.path.realpath(link) == str(path) for link in Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return False
 
 
 def test_the_container_is_not_locked_while_a_plugin_runs(teller: Teller, hello: str, cni: Cni) -> None:
