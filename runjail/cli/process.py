@@ -28,7 +28,7 @@ def change(document: dict[str, Any], args: Args, command: list[str]) -> None:
         process["terminal"] = True
     variables = [*_of_files(args.many("env-file")), *_environment(args.many("env"))]
     if variables:
-        _extend(process, "env", variables)
+        extend(process, "env", variables)
 
 
 def _of_files(paths: list[str]) -> Iterator[str]:
@@ -55,8 +55,9 @@ def _environment(wanted: list[str]) -> Iterator[str]:
             yield f"{text}={os.environ[text]}"
 
 
-def add_volumes(document: dict[str, Any], volumes: list[str]) -> None:
-    """Mount what --volume names. Raises UsageError."""
+def volume_mounts(volumes: list[str]) -> list[dict[str, Any]]:
+    """Return the mounts that --volume names. Raises UsageError."""
+    mounts = []
     for volume in volumes:
         source, _, rest = volume.partition(":")
         destination, _, options = rest.partition(":")
@@ -64,8 +65,8 @@ def add_volumes(document: dict[str, Any], volumes: list[str]) -> None:
             raise UsageError(f"--volume: not SRC:DST[:ro]: {volume[:200]!r}")
         words = ["rbind", *[word for word in options.split(",") if word]]
         kind, source = ("bind", os.path.abspath(source)) if _is_path(source) else ("volume", source)
-        mount = {"type": kind, "source": source, "destination": destination, "options": words}
-        _extend(document, "mounts", [mount])
+        mounts.append({"type": kind, "source": source, "destination": destination, "options": words})
+    return mounts
 
 
 def _is_path(source: str) -> bool:
@@ -73,7 +74,8 @@ def _is_path(source: str) -> bool:
     return "/" in source or source.startswith(".")
 
 
-def _extend(document: dict[str, Any], name: str, more: list[Any]) -> None:
+def extend(document: dict[str, Any], name: str, more: list[Any]) -> None:
+    """Add to a list of a document; what is none stays as it is."""
     there = document.get(name) or []
     if isinstance(there, list):
         document[name] = [*there, *more]

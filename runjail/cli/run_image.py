@@ -9,7 +9,7 @@ from runjail.cli import run_names, run_options
 from runjail.cli.args import Args
 from runjail.cli.context import Context
 from runjail.cli.image.session import ImageSession
-from runjail.cli.process import add_volumes, change
+from runjail.cli.process import change, volume_mounts
 from runjail.container.container import Runtime
 from runjail.errors import ContainerExists, StoreNotFound, UsageError
 from runjail.image.bundle import etc_files, owned, volumes
@@ -68,12 +68,11 @@ def _fill(bundle: OwnedBundle, images: ImageSession, network: str, ids: IdMappin
     ids: of an ordinary user's user namespace.
     """
     args, limit = images.args, images.storage_size()
-    options: dict[str, Any] = {}  # first: a mistake in one costs no download
-    add_volumes(options, args.many("volume"))
+    named = volume_mounts(args.many("volume"))  # first: a mistake in one costs no download
     found_options = run_options.options_of(args, images.context.host().os)
     entrypoint = run_options.entrypoint(args)
     names = run_names.names(args, args.positionals[0], hostname(args), network)
-    more = [*found_options["mounts"], *options.get("mounts", [])]
+    more = [*found_options["mounts"], *named]
     for mount in more:
         if mount["type"] == volumes.KIND:
             check_volume_name(mount["source"])
@@ -86,7 +85,7 @@ def _fill(bundle: OwnedBundle, images: ImageSession, network: str, ids: IdMappin
     etc = etc_files.make(bundle.path, names, images.context.host().os, taken)
     document = _config(image, root, images, network, entrypoint, etc)
     run_options.apply(document, found_options)
-    document["mounts"] += options.get("mounts", [])
+    document["mounts"] += named
     if ids:
         from runjail.image.bundle import ordinary
 

@@ -99,23 +99,24 @@ def _output(args: Args, bundle: str, runtime: Runtime) -> Output | None:
 
 def _document(bundle: str, args: Args, context: Context) -> object:
     """Return a bundle's config.json with what the options say instead."""
-    from runjail.cli.process import add_volumes, change
+    from runjail.cli.process import change, extend, volume_mounts
     from runjail.spec.document import read
 
     _refuse_image_options(args)
     document = read(f"{bundle}/config.json")
     if isinstance(document, dict):
         change(document, args, context.rest)
-        add_volumes(document, args.many("volume"))
-        _refuse_volumes(document)
+        mounts = volume_mounts(args.many("volume"))
+        _refuse_names(mounts)
+        extend(document, "mounts", mounts)
     return document
 
 
-def _refuse_volumes(document: dict[str, Any]) -> None:
-    """Only a container of an image belongs to a store, where volumes are."""
-    for mount in document.get("mounts") or []:
-        if isinstance(mount, dict) and mount.get("type") == "volume":
-            name = str(mount.get("source"))
+def _refuse_names(mounts: list[dict[str, Any]]) -> None:
+    """Refuse volumes by name: only a container of an image belongs to a store, where volumes are."""
+    for mount in mounts:
+        if mount["type"] == "volume":
+            name = mount["source"]
             raise UsageError(f"--volume {name}: a volume by name needs --image", f"./{name} is a directory here")
 
 
