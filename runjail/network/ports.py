@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import _socket
 
-from runjail.errors import UsageError
+from runjail.errors import UsageError, reason
 from runjail.sizes import read_number
 
 TYPE_CHECKING = False
@@ -18,7 +18,12 @@ EXAMPLE = "for example 8080:80, 127.0.0.1:8080:80, 5000-5002:5000-5002, 5353:53/
 
 def mappings(texts: list[str]) -> list[dict[str, Any]]:
     """Return what the capability portMappings takes. Raises UsageError, also for a port that is given twice."""
-    found = [mapping for text in texts for mapping in _mappings(text)]
+    bound: list[_socket.socket] = []  # as long as they are open, no port is chosen twice
+    try:
+        found = [mapping for text in texts for mapping in _mappings(text, bound)]
+    finally:
+        for each in bound:
+            each.close()
     taken: set[tuple[str, int, str]] = set()
     for mapping in found:
         place = (mapping["protocol"], mapping["hostPort"], mapping.get("hostIP", ""))
@@ -28,7 +33,7 @@ def mappings(texts: list[str]) -> list[dict[str, Any]]:
     return found
 
 
-def _mappings(text: str) -> list[dict[str, Any]]:
+def _mappings(text: str, bound: list[_socket.socket]) -> list[dict[str, Any]]:
     ports, _, protocol = text.partition("/")
     address, ports = _address(ports, text)
     host, _, container = ports.rpartition(":")
@@ -36,7 +41,7 @@ def _mappings(text: str) -> list[dict[str, Any]]:
     if protocol not in PROTOCOLS:
         raise UsageError(f"--publish: the protocol is not tcp, udp or sctp: {text[:80]!r}")
     inside = _range(container, text)
-    outside = _range(host, text) if host else [_free(address, protocol) for _ in inside]
+    outside = _range(host, text) if host else [_free(address, protocol, bound) for _ in inside]
     if len(outside) != len(inside):
         raise UsageError(f"--publish: as many ports of the host as of the container: {text[:80]!r}", EXAMPLE)
     where = {"hostIP": address} if address else {}
@@ -74,13 +79,14 @@ def _range(text: str, whole: str) -> list[int]:
     return list(range(low, high + 1))
 
 
-def _free(address: str, protocol: str) -> int:
-    """Return a port of the host that nobody uses at this moment, as podman chooses one."""
+def _free(address: str, protocol: str, bound: list[_socket.socket]) -> int:
+    """Return a port of the host that nobody uses at this moment, as podman chooses one; its socket goes to `bound`."""
     kind = _socket.SOCK_DGRAM if protocol == "udp" else _socket.SOCK_STREAM
-    door = _socket.socket(_socket.AF_INET6 if ":" in address else _socket.AF_INET, kind)
     try:
-        door.bind((address, 0))
-        port: int = door.getsockname()[1]
-        return port
-    finally:
-        door.close()
+        bound.append(_socket.socket(_socket.AF_INET6 if ":" in address else _socket.AF_INET, kind))
+        bound[-1].bind((address, 0))
+    except OSError as error:  # the address is not this host's
+        what = f"--publish: choosing a port of {address or 'this host'}: {reason(error)}"
+        raise UsageError(what, "HOST:CONTAINER names one") from None
+    port: int = bound[-1].getsockname()[1]
+    return port

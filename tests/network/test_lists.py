@@ -122,6 +122,21 @@ def test_a_port_of_the_host_is_chosen(text: str) -> None:
     assert 1024 <= found["hostPort"] <= 65535
 
 
+@pytest.mark.needs("loopback")
+def test_no_port_is_chosen_twice() -> None:
+    found = ports.mappings(["1-300", "80"])
+
+    assert len({each["hostPort"] for each in found}) == 301
+
+
+@pytest.mark.parametrize("text", ["192.0.2.1::80", "192.0.2.1::1-3"])
+def test_a_port_of_an_address_that_is_not_ours(text: str) -> None:
+    with pytest.raises(UsageError, match=r"--publish: choosing a port of 192\.0\.2\.1: ") as raised:
+        ports.mappings([text])
+
+    assert raised.value.hint == "HOST:CONTAINER names one"
+
+
 @pytest.mark.parametrize(
     "text", ["", "x", "0:80", "80:0", "65536", "1:2:3:4", "a:1:2", "80/icmp", "1-2:3", "3-1:3-1", "[::1:80:80", "-1:2"]
 )
