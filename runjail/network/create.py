@@ -7,8 +7,9 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from runjail import jsonio
+from runjail import jsonio, locks
 from runjail.errors import InvalidConfig, NetworkError, UsageError, reason
+from runjail.files import write_file
 from runjail.network import plugins
 from runjail.network.lists import CHECKED, NetworkList, files, is_name, parse
 
@@ -40,21 +41,25 @@ def create(bridge: Bridge, directories: Sequence[str], bins: Sequence[str], time
             f"not a name for a network: {bridge.name[:80]!r}",
             "it begins with a letter or digit, and has only these and _ . -; host and none are taken",
         )
-    kinds = CHAIN[:1] if bridge.internal else CHAIN
-    version = _version([*kinds, "host-local"], bins, timeout)
-    known = list(_known(directories))
-    if any(listed.name == bridge.name for listed in known):
-        raise NetworkError(f"there is a network {bridge.name} already", f"runjail network inspect {bridge.name}")
-    document = _document(bridge, version, _subnets(bridge, known), _interface(bridge.name, known), kinds)
+    version = _version([*_kinds(bridge), "host-local"], bins, timeout)
     path = f"{directories[0]}/{bridge.name}.conflist"
+    _document(bridge, version, path, directories)  # what cannot be is refused before anything is made
     try:
         os.makedirs(directories[0], 0o755, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-        with open(descriptor, "w", encoding="utf-8") as file:
-            file.write(jsonio.dumps(document, indent=2) + "\n")
+        directory = os.open(directories[0], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            locks.lock(directory)  # of two at once, the second sees the first one's name and addresses
+            text = jsonio.dumps(_document(bridge, version, path, directories), indent=2)
+            write_file(path, f"{text}\n".encode(), 0o644, f"{directories[0]}/.{bridge.name}.new")
+        finally:
+            os.close(directory)
     except OSError as error:
         raise NetworkError(f"writing {path}: {reason(error)}") from error
     return path
+
+
+def _kinds(bridge: Bridge) -> Sequence[str]:
+    return CHAIN[:1] if bridge.internal else CHAIN
 
 
 def _version(kinds: Sequence[str], bins: Sequence[str], timeout: float) -> str:
@@ -77,16 +82,19 @@ def _known(directories: Sequence[str]) -> Iterator[NetworkList]:
             continue
 
 
-def _document(
-    bridge: Bridge, version: str, subnets: list[tuple[Subnet, str]], interface: str, kinds: Sequence[str]
-) -> dict[str, Any]:
+def _document(bridge: Bridge, version: str, path: str, directories: Sequence[str]) -> dict[str, Any]:
+    """Return the list with what no other one has. Raises UsageError, NetworkError."""
+    known = list(_known(directories))
+    if os.path.lexists(path) or any(listed.name == bridge.name for listed in known):
+        raise NetworkError(f"there is a network {bridge.name} already", f"runjail network inspect {bridge.name}")
+    subnets, interface = _subnets(bridge, known), _interface(bridge.name, known)
     ranges = [[{"subnet": str(subnet), "gateway": gateway}] for subnet, gateway in subnets]
     routes = [{"dst": "0.0.0.0/0" if subnet.version == 4 else "::/0"} for subnet, _gateway in subnets]
     addresses: dict[str, Any] = {"type": "host-local", "ranges": ranges, "dataDir": DATA}
     first: dict[str, Any] = {"type": "bridge", "bridge": interface, "isGateway": True, "hairpinMode": True}
     first |= {"ipMasq": not bridge.internal, "ipam": addresses | ({} if bridge.internal else {"routes": routes})}
     more = {"portmap": {"type": "portmap", "capabilities": {"portMappings": True}}, "firewall": {"type": "firewall"}}
-    listed = [first, *(more[kind] for kind in kinds[1:])]
+    listed = [first, *(more[kind] for kind in _kinds(bridge)[1:])]
     return {"cniVersion": version, "name": bridge.name, MARK: True, "plugins": listed}
 
 
@@ -174,7 +182,6 @@ def _interface(name: str, known: list[NetworkList]) -> str:
 
 def remove(listed: NetworkList, remove_bridge: Callable[[str], bool]) -> list[str]:
     """Remove a list, and its bridge if we made it. Returns the bridges that stay, as somebody is on them."""
-    document = jsonio.loads(_text(listed.path))
     try:
         os.unlink(listed.path)
     except FileNotFoundError:  # somebody else did
@@ -182,21 +189,12 @@ def remove(listed: NetworkList, remove_bridge: Callable[[str], bool]) -> list[st
     except OSError as error:
         raise NetworkError(f"removing {listed.path}: {reason(error)}") from error
     ours = [str(plugin.get("bridge")) for plugin in listed.plugins if plugin["type"] == "bridge"]
-    if not document.get(MARK):
+    if not listed.document.get(MARK):
         return []
     left = [bridge for bridge in ours if not remove_bridge(bridge)]
     if not left:
         _forget_addresses(f"{DATA}/{listed.name}")
     return left
-
-
-def _text(path: str) -> bytes:
-    """Return a list's file, {} where it is gone."""
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except FileNotFoundError:
-        return b"{}"
 
 
 def _forget_addresses(directory: str) -> None:

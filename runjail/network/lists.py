@@ -29,13 +29,17 @@ PORTS = "portMappings"  # the capability of a plugin that publishes ports
 
 
 class NetworkList(Record):
-    """One network. plugins: their configurations, in order; checks: whether CHECK may be asked; path: its file."""
+    """One network.
+
+    plugins: their configurations, in order; checks: whether CHECK may be asked; path: its file; document: all of that.
+    """
 
     name: str
     version: str
     plugins: tuple[dict[str, Any], ...]
     checks: bool
     path: str
+    document: dict[str, Any]
 
     def can(self, capability: str) -> bool:
         """Say whether one of the plugins takes this argument of the runtime's."""
@@ -111,9 +115,9 @@ def parse(path: str) -> NetworkList:
 
 def understood(document: dict[str, Any], path: str, problems: list[str]) -> NetworkList:
     """Return what a document says, and add what is wrong with it to problems."""
-    if "plugins" not in document and "type" in document:  # one configuration alone, of before there were lists
-        document = {**document, "plugins": [document]}
     name, listed = document.get("name"), document.get("plugins")
+    if "plugins" not in document and "type" in document:  # one configuration alone, of before there were lists
+        listed = [document]
     if not is_name(name):
         problems.append("name: must begin with a letter or digit, and have only these and _ . -")
     if not isinstance(listed, list) or not listed:
@@ -122,7 +126,7 @@ def understood(document: dict[str, Any], path: str, problems: list[str]) -> Netw
     for index, plugin in enumerate(listed):
         problems += _problems_of(plugin, f"plugins[{index}]")
     checks = document.get("disableCheck") not in (True, "true")
-    return NetworkList(str(name), _version(document, problems), tuple(listed), checks, path)
+    return NetworkList(str(name), _version(document, problems), tuple(listed), checks, path, document)
 
 
 def _version(document: dict[str, Any], problems: list[str]) -> str:

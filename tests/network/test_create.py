@@ -1,10 +1,13 @@
 """`network create`: a plain list file, with addresses that nobody else has."""
 
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from runjail import locks
 from runjail.errors import NetworkError, RunjailError, UsageError
 from runjail.network import create as module
 from runjail.network.create import Bridge, create, remove
@@ -95,6 +98,47 @@ def test_subnets_of_others_are_taken(places: dict[str, Any]) -> None:
         create(bridge("mail", "192.0.2.128/25"), **places)
     with pytest.raises(UsageError):
         create(bridge("mail", "192.0.2.1/24"), **places)
+
+
+def test_two_at_once_have_addresses_of_their_own(places: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the second one writes is decided while the first one can write nothing."""
+    create(bridge(), **places)
+    made, locked, write = places["directories"][0], list[bool](), module.write_file
+
+    def watched(*told: Any) -> None:
+        other = os.open(made, os.O_RDONLY)
+        locked.append(not locks.try_lock(other))
+        os.close(other)
+        write(*told)
+
+    monkeypatch.setattr(module, "write_file", watched)
+    create(bridge("mail"), **places)
+
+    assert locked == [True]
+
+
+def test_a_list_that_cannot_be_written_leaves_nothing(
+    places: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def full(*_told: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("runjail.files.write_all", full)
+
+    with pytest.raises(NetworkError, match=r"writing .*/made/db.conflist: "):
+        create(bridge(), **places)
+
+    assert list((tmp_path / "made").iterdir()) == []
+
+
+def test_a_file_that_is_no_list_is_not_replaced(places: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made" / "db.conflist").write_text("broken")
+
+    with pytest.raises(NetworkError, match="there is a network db already"):
+        create(bridge(), **places)
+
+    assert (tmp_path / "made" / "db.conflist").read_text() == "broken"
 
 
 def test_plugins_that_are_not_there(places: dict[str, Any], cni: Cni) -> None:

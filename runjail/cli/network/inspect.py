@@ -7,8 +7,7 @@ from runjail.cli.args import TEMPLATE, Args
 from runjail.cli.context import Context, write_stdout
 from runjail.cli.network.places import places
 from runjail.cli.template import template
-from runjail.files import read
-from runjail.network.lists import LARGEST, find
+from runjail.network.lists import find
 
 HELP = "show lists of networks"
 ARGS = ("NAME", "MORE...")
@@ -19,5 +18,5 @@ def run(args: Args, context: Context) -> int:
     """Show the lists as a JSON array, as podman does."""
     form, directories = template(args, {}), places(context).directories
     found = [find(name, directories) for name in [*args.positionals, *context.rest]]
-    documents = [jsonio.loads(read(each.path, LARGEST)) for each in found]
+    documents = [each.document for each in found]
     return write_stdout(form.render(documents) if form else jsonio.dumps(documents, indent=2) + "\n")
