@@ -35,9 +35,7 @@ class Context:
         self.location = parsed.text("store") or os.environ.get("RUNJAIL_STORE", "")
         self.nri_bin = os.path.abspath(parsed.text("nri-bin")) if parsed.text("nri-bin") else ""
         self.systemd = parsed.flag("systemd-cgroup") or parsed.text("cgroup-manager") == "systemd"
-        self.ordinary = (
-            os.geteuid() != 0 and sys.platform == "linux"
-        )  # who has user namespaces instead of root's rights
+        self.ordinary = os.geteuid() != 0 and sys.platform == "linux"  # has user namespaces instead of root's rights
         self.entered: IdMappings | None = None
         self.rest = rest or []
         self.preserve = preserve

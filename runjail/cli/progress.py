@@ -23,9 +23,8 @@ class Progress:
     def __init__(self, show: bool | None = None) -> None:
         self.show = sys.stderr is not None and os.isatty(2) if show is None else show
         self._lock = allocate_lock()
-        self._blobs: dict[
-            str, tuple[Descriptor, int, float, str]
-        ] = {}  # descriptor, bytes so far, since when, what is done to it
+        # descriptor, bytes so far, since when, what is done to it
+        self._blobs: dict[str, tuple[Descriptor, int, float, str]] = {}
         self._lines = 0
         self._next = 0.0
 

@@ -124,9 +124,7 @@ class Terminal:
         while True:
             if select.select(inputs, [], [], 0.02)[0]:
                 block = console.read(0)
-                console.write_all(
-                    self._master, block or b"\x04"
-                )  # ^D: the end of our input is the end of the program's
+                console.write_all(self._master, block or b"\x04")  # ^D: where our input ends, so does the program's
                 inputs = inputs if block else []
             done, status = os.waitpid(pid, os.WNOHANG)
             if done:

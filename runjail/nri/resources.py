@@ -21,11 +21,9 @@ def lay_over(resources: dict[str, Any], name: str, items: list[Any]) -> None:
         pages = [{"pageSize": size, "limit": limit} for size, limit in items]
         resources["hugepageLimits"] = _with(resources.get("hugepageLimits"), pages, "pageSize")
     elif name == "priorities":
-        network, entries = (
-            {**(resources.get("network") or {})},
-            [{"name": item[0], "priority": item[1]} for item in items],
-        )
-        resources["network"] = network | {"priorities": _with(network.get("priorities"), entries, "name")}
+        network = resources.get("network") or {}
+        entries = [{"name": item[0], "priority": item[1]} for item in items]
+        resources["network"] = {**network, "priorities": _with(network.get("priorities"), entries, "name")}
     elif name == "rdma":
         limits = {item[0]: _known({"hcaHandles": item[1], "hcaObjects": item[2]}) for item in items}
         resources["rdma"] = {**(resources.get("rdma") or {}), **limits}

@@ -12,9 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runjail.protobuf import Message
 
-ROOT_FILE = (
-    "runjail-root"  # in the bundle, when the options name a directory: a `delete` without options finds it there
-)
+ROOT_FILE = "runjail-root"  # in the bundle, when options name a directory: a `delete` without options finds it there
 
 
 def state_root(bundle: str, namespace: str, options: Message | None = None) -> str:

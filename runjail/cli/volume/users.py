@@ -19,6 +19,6 @@ def _sources(path: str) -> list[str]:
     try:
         with open(path, "rb") as file:
             document = jsonio.loads(file.read())
-        return [mount["source"] for mount in document["mounts"]]
-    except (OSError, ValueError, LookupError, TypeError):
+        return [mount.get("source") for mount in document["mounts"]]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return []
