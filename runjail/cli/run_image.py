@@ -68,11 +68,11 @@ def _fill(bundle: OwnedBundle, images: ImageSession, network: str, ids: IdMappin
     ids: of an ordinary user's user namespace.
     """
     args, limit = images.args, images.storage_size()
-    named = volume_mounts(args.many("volume"))  # first: a mistake in one costs no download
+    binds = volume_mounts(args.many("volume"))  # first: a mistake in one costs no download
     found_options = run_options.options_of(args, images.context.host().os)
     entrypoint = run_options.entrypoint(args)
     names = run_names.names(args, args.positionals[0], hostname(args), network)
-    more = [*found_options["mounts"], *named]
+    more = [*found_options["mounts"], *binds]
     for mount in more:
         if mount["type"] == volumes.KIND:
             check_volume_name(mount["source"])
@@ -85,7 +85,7 @@ def _fill(bundle: OwnedBundle, images: ImageSession, network: str, ids: IdMappin
     etc = etc_files.make(bundle.path, names, images.context.host().os, taken)
     document = _config(image, root, images, network, entrypoint, etc)
     run_options.apply(document, found_options)
-    document["mounts"] += named
+    document["mounts"] += binds
     if ids:
         from runjail.image.bundle import ordinary
 
