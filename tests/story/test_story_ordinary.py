@@ -186,6 +186,25 @@ def test_a_bundle(alone: Ordinary) -> None:
     assert ran.stdout.split() == ["0", str(ORDINARY), "1"]
 
 
+@pytest.mark.parametrize("user", ["lent", "alone"])
+def test_a_volume(user: str, request: pytest.FixtureRequest) -> None:
+    """Filled from the image with its owners, used again, in use, and gone with all that is in it."""
+    tester: Ordinary = request.getfixturevalue(user)
+    script = "stat -c '%n %u %a' /owned /owned/*; echo more >/owned/new"
+    words = ("run", "--image", "made", "-v", "kept:/owned")
+    first = tester.ok(*words, "web", "--", "/bin/sh", "-c", script).stdout.splitlines()
+    tester.ok(*words, "-d", "web", "--", "/bin/sleep", "600")
+
+    assert tester.ok("exec", "web", "/bin/cat", "/owned/file", "/owned/new").stdout == "kept\nmore\n"
+    uids = (33, 1000, 0) if user == "lent" else (0, 0, 0)
+    places = zip(("/owned", "/owned/file", "/owned/link"), uids, (700, 4751, 777), strict=True)
+    assert first == [f"{name} {uid} {mode}" for name, uid, mode in places]
+    assert "volume kept is in use by web-" in tester("volume", "rm", "kept").stderr
+    tester.ok("delete", "--force", "web")
+    tester.ok("volume", "rm", "kept")
+    assert list(tester.home.glob(".local/share/runjail/volumes/*")) == []
+
+
 def test_with_one_id_there_is_no_other_user(alone: Ordinary) -> None:
     """Named in the error; nothing is left of the container, which was not made."""
     refused = alone("run", "--image", "made", "-u", "33", "web", "--", "/bin/true")
