@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 import time
 
 from runjail.errors import HostError, reason
@@ -33,6 +34,7 @@ CALL_SECONDS = 30.0  # of waiting for an answer, and for a job: runc's
 CONNECT_SECONDS = 5.0
 CONNECT_ROUNDS = 50  # while the other side's queue is full
 PAUSE = 0.1
+READ_PAUSE = 0.0005
 MAX_GREETING = 4096
 
 NO_MODULE = "apt install python3-jeepney, or pip install 'runjail[systemd]'; without --systemd-cgroup it takes neither"
@@ -202,6 +204,7 @@ def _dial(name: str) -> socket.socket:
         if not answer.startswith(b"OK"):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         link.sendall(b"BEGIN\r\n")
+        _wait_until_read(link)
     except BaseException:
         link.close()
         raise
@@ -217,6 +220,20 @@ def _connect(link: socket.socket, name: str) -> None:
                 raise
             time.sleep(PAUSE)
     return None
+
+
+def _wait_until_read(link: socket.socket) -> None:
+    """Wait until the other side has read all that was sent (unix(7), SIOCOUTQ).
+
+    systemd, at its own socket, overlooks a message that it reads together with the last line of the authentication,
+    until another one comes.
+    """
+    import fcntl
+    import termios
+
+    end = time.monotonic() + CONNECT_SECONDS
+    while int.from_bytes(fcntl.ioctl(link, termios.TIOCOUTQ, bytes(4)), sys.byteorder) and time.monotonic() < end:
+        time.sleep(READ_PAUSE)
 
 
 def _line(link: socket.socket) -> bytes:

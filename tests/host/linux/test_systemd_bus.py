@@ -38,6 +38,15 @@ def start(manager: systemd.Manager, **properties: Any) -> None:
     manager.start(UNIT, [(name, "s", value) for name, value in properties.items()])
 
 
+def test_the_end_of_the_introduction_is_read_alone(fake: "FakeSystemd") -> None:
+    """At its own socket systemd overlooks a message that comes with it: `create` failed, after 30 seconds."""
+    fake.pause = 0.2
+    with systemd.Manager(user=False) as manager:
+        assert manager.version() == 252
+
+    assert fake.read == [b"BEGIN\r\n"]
+
+
 def test_a_unit_is_started_changed_and_stopped(fake: "FakeSystemd") -> None:
     """The end of our own job is waited for, whatever other jobs end meanwhile."""
     with systemd.Manager(user=False) as manager:

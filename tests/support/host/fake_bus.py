@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ class FakeSystemd:
     """units: name to properties as they were given; calls: (member, body) in order. What it is told to answer:
 
     refusal: (name, text) of the error that the next StartTransientUnit or SetUnitProperties gets. ended: how jobs end.
-    deaf: whether it answers nothing. challenge: whether it asks twice who we are, as dbus-daemon does.
+    deaf: whether it answers nothing. challenge: whether it asks twice who we are, as dbus-daemon does. pause: seconds
+    before it looks at the end of the introduction; read: what it finds then.
     """
 
     def __init__(self, path: Path) -> None:
@@ -25,6 +27,7 @@ class FakeSystemd:
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
         self.refusal: tuple[str, str] | None = None
         self.ended, self.deaf, self.challenge = "done", False, True
+        self.pause, self.read = 0.0, list[bytes]()
         self.version = "252.39-1~deb12u1"
         self._server = socket.socket(socket.AF_UNIX)
         self._server.bind(self.path)
@@ -61,7 +64,11 @@ class FakeSystemd:
                 link.sendall(b"DATA\r\n")
                 assert file.readline() == b"DATA\r\n"
             link.sendall(b"OK 1234deadbeef\r\n")
-            assert file.readline() == b"BEGIN\r\n"
+            if self.pause:
+                time.sleep(self.pause)
+                self.read.append(link.recv(65536))
+            else:
+                assert file.readline() == b"BEGIN\r\n"
             parser = Parser()
             while data := file.read1(65536):
                 parser.add_data(data)
