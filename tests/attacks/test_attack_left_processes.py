@@ -92,7 +92,7 @@ def test_a_hook_that_succeeds_may_leave_a_daemon(runjail: Runjail, bundle: Bundl
     bundle.config["hooks"] = {kind: [hook(runaway.command())] for kind in ("createRuntime", "createContainer")}
     runjail.ok("create", "-b", bundle.write(), "c")
 
-    assert runaway.lives(20)
+    assert runaway.lives(120)
     runjail.ok("delete", "--force", "c")
 
 

@@ -44,12 +44,12 @@ def test_the_spy_sees_its_own_container(watched: Watched) -> None:
     assert {line.split()[0] for line in watched.found()} >= {"root", "cwd", "environ"}
 
 
-@pytest.mark.limit(300 + 3 * EXECS)
+@pytest.mark.limit(600 + 10 * EXECS)
 def test_exec_shows_nothing(watched: Watched) -> None:
     """A change of ids makes a process dumpable again where the machine says so (fs.suid_dumpable)."""
     watched.start()
     watched.watch()
-    for _ in range(EXECS // 2):
+    for _ in watched.often(EXECS // 2, EXECS / 4):
         watched.runjail.ok("exec", "c", "/bin/true", env=environment())
         watched.runjail.ok("exec", "-u", "1000:1000", "c", "/bin/true", env=environment())
 
@@ -65,7 +65,7 @@ def test_a_created_container_and_its_hooks_show_nothing(watched: Watched) -> Non
     assert watched.seen >= 1
 
 
-@pytest.mark.limit(300 + 3 * EXECS)
+@pytest.mark.limit(600 + 10 * EXECS)
 def test_another_container_of_the_pod_shows_nothing(
     watched: Watched, place: Path, machine_rootfs: Path, leftovers: Leftovers
 ) -> None:
@@ -75,7 +75,7 @@ def test_another_container_of_the_pod_shows_nothing(
     second = bundle_of(place / "second", machine_rootfs, leftovers)
     second.config["linux"]["namespaces"][-1]["path"] = f"/proc/{watched.runjail.state('c')['pid']}/ns/user"
     bundle = watched.pod(second)
-    watched.lives_beside(bundle, EXECS // 10)
+    watched.lives_beside(bundle, EXECS // 10, EXECS / 10)
 
     assert watched.found() == []
     assert watched.seen >= EXECS / 10
