@@ -138,18 +138,19 @@ def join(path: str, pid: int) -> None:
             raise HostError(f"joining control group {directory}: {reason(error)}") from error
 
 
-def enter(path: str) -> None:
+def enter(path: str, optional: bool = False) -> None:
     """Put the calling process, which has one thread, into the group.
 
-    On v1 through `tasks`: a thread that moves itself needs no grace period of the kernel's, which costs 10 ms. An
-    ordinary user whose own group is not below the one that systemd gave stays outside, as with runc, with a warning.
+    On v1 through `tasks`: a thread that moves itself needs no grace period of the kernel's, which costs 10 ms.
+    optional: a process of an ordinary user whose own group is not below the one that systemd gave stays outside, with
+    a warning, as with `runc exec`. An init never does: the container would have no limits.
     """
     file = "cgroup.procs" if unified() else "tasks"
     for directory in _joined(path):
         try:
             write(f"{directory}/{file}", "0")
         except OSError as error:
-            if ordinary() and isinstance(error, PermissionError):
+            if optional and ordinary() and isinstance(error, PermissionError):
                 log.warning(f"the process is not in control group {path}, and not limited: {reason(error)}")
                 continue
             raise HostError(f"joining control group {directory}: {reason(error)}") from error

@@ -199,7 +199,7 @@ class LinuxHost:
         if host_state.cgroup:
             from runjail.host.linux import cgroups
 
-            cgroups.enter(host_state.cgroup)
+            cgroups.enter(host_state.cgroup, optional=True)
         for descriptor, flag in opened:
             if not user:
                 libc.setns(descriptor, flag)

@@ -240,3 +240,20 @@ def test_a_container_that_was_made_before_there_were_groups_of_more_kinds(
     for refused in (lambda: cgroups.enter(host_state.cgroup), lambda: cgroups.join(host_state.cgroup, 1)):
         with pytest.raises(HostError, match=r"joining control group .*/memory/a/web: does not exist"):
             refused()
+
+
+def test_an_ordinary_users_init_does_not_stay_outside(
+    v1: Tree, host_state: HostState, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It would have no limits; what joins a container later may, and says so."""
+    v1.apply(host_state, [], memory_limit=100)
+
+    def refuse(path: str, text: str) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr(cgroups, "write", refuse)
+    monkeypatch.setattr(cgroups, "ordinary", lambda: True)
+    with pytest.raises(HostError, match=r"joining control group .*/a/web: access refused"):
+        cgroups.enter(host_state.cgroup)
+    cgroups.enter(host_state.cgroup, optional=True)
+    assert "is not in control group" in capsys.readouterr().err
