@@ -166,6 +166,10 @@ NEEDS: dict[str, tuple[Callable[[], object], str]] = {
     "cgroups v1": (lambda: control_groups().endswith("/memory"), "a writable control group hierarchy v1"),
     "cgroups v2": (lambda: os.path.exists("/sys/fs/cgroup/cgroup.controllers"), "control groups v2: make test-vm"),
     "systemd": (lambda: os.path.isdir("/run/systemd/system") and root(), "systemd as init, and root: make test-vm"),
+    "runc": (
+        lambda: shutil.which("runc") and (not LINUX or control_groups()),
+        "runc, which makes no container where it can write no control groups",
+    ),
     "devices": (devices, "the right to make device nodes: root with CAP_MKNOD"),
     "trusted attributes": (trusted_attributes, "extended attributes of the class trusted: root with CAP_SYS_ADMIN"),
     "overlay": (overlay, "overlayfs: root with CAP_SYS_ADMIN, and TMPDIR on a file system that is no overlay"),
