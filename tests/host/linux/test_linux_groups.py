@@ -243,7 +243,7 @@ def test_a_container_that_was_made_before_there_were_groups_of_more_kinds(
 
 
 def test_an_ordinary_users_init_does_not_stay_outside(
-    v1: Tree, host_state: HostState, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    v1: Tree, host_state: HostState, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """It would have no limits; what joins a container later may, and says so."""
     v1.apply(host_state, [], memory_limit=100)
@@ -256,4 +256,4 @@ def test_an_ordinary_users_init_does_not_stay_outside(
     with pytest.raises(HostError, match=r"joining control group .*/a/web: access refused"):
         cgroups.enter(host_state.cgroup)
     cgroups.enter(host_state.cgroup, optional=True)
-    assert "is not in control group" in capsys.readouterr().err
+    assert "is not in control group" in capfd.readouterr().err
