@@ -31,6 +31,7 @@ ELSEWHERE = {
     ("README.md", "ctr run --runc-binary /usr/local/bin/runjail"): "tests/peers/test_containerd.py",
     ("README.md", "make demo"): "tests/demo/test_demo.py",
     ("docs/callers.md", "podman --runtime runjail run --rm"): "tests/peers/test_podman.py",
+    ("docs/callers.md", "docker run --rm --runtime runjail"): "tests/peers/test_docker.py",
     ("docs/callers.md", "podman --storage-driver vfs"): "tests/peers/test_podman.py",
     ("docs/callers.md", "#!/bin/sh"): "tests/peers/test_podman.py",
     ("docs/callers.md", "ctr run --rm --runc-binary"): "tests/peers/test_containerd.py",
