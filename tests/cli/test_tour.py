@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.needs import has
 from tests.support.network.plugins import PLUGINS, Cni, namespace
-from tests.support.program import Runjail
+from tests.support.program import Runjail, own_words
 
 TOUR = Path(__file__).resolve().parent.parent.parent / "docs" / "tour.md"
 ANY = "…"
@@ -96,7 +96,7 @@ def walk(
             with open(tmp_path / "said", "wb+") as said:  # a file: a container keeps what it is given
                 subprocess.run([*within, "/bin/sh", "-c", command], cwd=tmp_path, env=env, stdin=subprocess.DEVNULL,
                                stdout=said, stderr=said, check=False)  # fmt: skip
-            shown = (tmp_path / "said").read_text(encoding="utf-8")
+            shown = own_words((tmp_path / "said").read_text(encoding="utf-8"))
             assert re.fullmatch(pattern(lines), shown), f"# {command}\n{shown}"
             after.get(command, lambda: None)()
     finally:

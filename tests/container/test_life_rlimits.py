@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.container.harness import Life, exec_document
+from tests.support.program import own_words
 
 # A caller with a hard limit that it may not raise, as root in a container is: CI machines, docker in docker.
 BOUND = ("setpriv", "--bounding-set=-sys_resource", "prlimit", "--nofile=500:1000")
@@ -44,7 +45,7 @@ def test_more_than_the_caller_may_give(life: Life, user: bool) -> None:
         life.bundle.config["linux"]["namespaces"].append({"type": "user"})
     refused = ours(life, "create", "-b", life.bundle.write("/bin/true", rlimits=ABOVE), "c")
 
-    assert (refused.returncode, refused.stderr) == (1, f"runjail: {ERROR}\nhint: {HINT}\n")
+    assert (refused.returncode, own_words(refused.stderr)) == (1, f"runjail: {ERROR}\nhint: {HINT}\n")
     life.gone()
 
 

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from tests.support.container.harness import Life, until
-from tests.support.program import Bundle
+from tests.support.program import Bundle, own_words
 
 
 def test_run_changes_the_document(life: Life) -> None:
@@ -76,5 +76,5 @@ def test_a_signal_before_the_program_runs(life: Life, moment: str, number: signa
     said = process.communicate(timeout=120)[1]
 
     assert process.returncode == 128 + number
-    assert said.startswith(b"runjail: ") and b"internal" not in said
+    assert own_words(said.decode()).startswith("runjail: ") and b"internal" not in said
     life.gone()

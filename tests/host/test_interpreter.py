@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.program import TOP, Bundle, Runjail
+from tests.support.program import TOP, Bundle, Runjail, own_words
 
 LOOK = """
 import os, sys
@@ -48,7 +48,7 @@ class Scripts:
         names = {"LOOK": str(self.look), "PLACE": str(self.place), "PATH": os.environ["PATH"], **more}
         command = ["unshare", "-m", "sh", "-ec", script]
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=names, timeout=120)
-        assert (done.returncode, done.stderr) == (0, ""), done
+        assert (done.returncode, own_words(done.stderr)) == (0, ""), done
         return done.stdout.splitlines()
 
 

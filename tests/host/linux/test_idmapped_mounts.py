@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.container.harness import Life, failed
-from tests.support.program import Bundle
+from tests.support.program import Bundle, own_words
 
 pytestmark = [pytest.mark.linux, pytest.mark.needs("idmapped mounts")]
 
@@ -59,7 +59,7 @@ def test_what_is_mounted_below(life: Life, volume: Path) -> None:
         command = ["unshare", "-m", "sh", "-c", script, "sh", str(volume), life.runjail.program]
         command += ["--root", str(life.runjail.root), "run", "-b", bundle, "c"]
         ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-        assert (ran.returncode, ran.stderr) == (0, ""), ran
+        assert (ran.returncode, own_words(ran.stderr)) == (0, ""), ran
         seen[word] = ran.stdout.split()
 
     assert seen == {"idmap": ["70", str(OWNER)], "ridmap": ["70", "70"]}
