@@ -96,6 +96,7 @@ DOCKER_HOSTILE: dict[str, Callable[[Path], str]] = {
 }
 
 
+@pytest.mark.needs("root")  # whose files those of the layers are
 def test_layers_of_docker_save_s_first_years(content: ContentStore, tmp_path: Path) -> None:
     """In xz and bzip2, which have no media type: the content says it."""
     files = {"l": compress(LOWER, "xz"), "u": bz2.compress(UPPER)}
