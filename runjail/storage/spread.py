@@ -26,15 +26,15 @@ def spread(first: Iterable[Any], work: Work, threads: int = 0) -> None:
     helpers: list[threading.Thread] = []
     most = threads or min(MOST, os.cpu_count() or 1)
     try:
-        while todo.waiting or helpers:
+        while todo.more() or helpers:
             todo.step()
             helpers = [helper for helper in helpers if helper.is_alive()]
-            if len(todo.waiting) >= ENOUGH and len(helpers) < most - 1:
+            if todo.more() and len(todo.waiting) >= ENOUGH and len(helpers) < most - 1:
                 try:
                     helpers.append(todo.helper())
                 except RuntimeError:  # we may have no more threads: it is slower without
                     most = 1
-            elif not todo.waiting and helpers:
+            elif not todo.more() and helpers:
                 helpers[0].join(PAUSE)
     except BaseException as error:  # a signal, too
         todo.fail(error)
@@ -51,8 +51,14 @@ class _Todo:
         self.waiting, self._work = list(first), work
         self.error: BaseException | None = None
 
+    def more(self) -> bool:
+        """Say whether there is something to begin."""
+        return bool(self.waiting) and self.error is None
+
     def step(self) -> None:
         """Work on one item, if there is one. Raises what the work raises."""
+        if self.error is not None:
+            return
         try:
             item = self.waiting.pop()
         except IndexError:  # another thread was faster
@@ -69,7 +75,7 @@ class _Todo:
 
     def _help(self) -> None:
         try:
-            while self.waiting:
+            while self.more():
                 self.step()
         except BaseException as error:
             self.fail(error)
@@ -77,4 +83,3 @@ class _Todo:
     def fail(self, error: BaseException) -> None:
         """Let everybody stop."""
         self.error = self.error or error
-        self.waiting = []

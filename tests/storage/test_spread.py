@@ -4,12 +4,13 @@ import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from runjail.rootfs import DIRECTORY
 from runjail.storage import copy_tree, remove_tree
-from runjail.storage.spread import ENOUGH, spread
+from runjail.storage.spread import ENOUGH, _Todo, spread
 from tests.support.storage.facts import facts
 
 LONGEST = 120.0  # seconds that a loaded machine may need
@@ -122,6 +123,23 @@ def test_ctrl_c_ends_helpers() -> None:
     with pytest.raises(KeyboardInterrupt):
         spread([-1], work, 4)
     assert threading.active_count() == threads
+
+
+def test_an_error_between_two_looks_of_a_helper_ends_it() -> None:
+    """After it had taken an item it put those that follow into a new list, and went on for ever."""
+
+    class Failing(list[int]):
+        def pop(self, *_: Any) -> int:
+            item = super().pop()
+            todo.fail(KeyboardInterrupt())
+            return item
+
+    todo = _Todo([], lambda number: [number])
+    todo.waiting = Failing([1])
+    helper = todo.helper()
+    helper.join(LONGEST)
+
+    assert not helper.is_alive()
 
 
 def test_what_comes_late_is_done_as_well() -> None:
