@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import _signal
 import os
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+COLLECT_SECONDS = 5  # that a killed child has to end
 ENDING = tuple(getattr(_signal, f"SIG{name}") for name in ("HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "ALRM"))
 
 
@@ -90,9 +92,14 @@ def fork() -> int:
 
 
 def kill_child(pid: int) -> None:
-    """Kill a child of ours with SIGKILL, and collect it."""
+    """Kill a child of ours with SIGKILL, and collect it.
+
+    Who traces it has to collect it first, ptrace(2): what somebody in a container holds so is left to our parent.
+    """
     os.kill(pid, _signal.SIGKILL)
-    os.waitpid(pid, 0)
+    deadline = time.monotonic() + COLLECT_SECONDS
+    while not os.waitpid(pid, os.WNOHANG)[0] and time.monotonic() < deadline:
+        time.sleep(0.0005)
 
 
 def exit_status(status: int) -> int:
