@@ -148,7 +148,7 @@ def telling(networks: Networks, bundle: str, args: Args) -> Networks:
     from runjail.cli import run_network
 
     names = run_names.names(args, args.positionals[0], hostname(args), networks.namespace)
-    return networks.replace(told=lambda results: run_network.tell(results, names, bundle))
+    return networks.replace(on_results=lambda results: run_network.tell(results, names, bundle))
 
 
 def release(path: str, context: Context) -> None:

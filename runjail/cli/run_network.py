@@ -53,14 +53,14 @@ def _networks(
 ) -> Networks:
     state = os.path.abspath(runtime.container(container_id).path)
     namespace = runtime.host.networks().name(state)
-    told = {
+    common = {
         "id": f"{_plain(container_id)}-{os.urandom(6).hex()}",  # ids are one below one --root
         "name": container_id,
         "namespace": namespace,
         "directories": settled.bins,
         "timeout": settled.timeout,
     }
-    return Networks(namespace, attachment.attachments(found, published, told), lambda _results: None)
+    return Networks(namespace, attachment.attachments(found, published, common), lambda _results: None)
 
 
 def _plain(container_id: str) -> str:
@@ -74,10 +74,10 @@ def tell(results: list[dict[str, Any]], names: Names, bundle: str) -> None:
     addresses = [address for result in results for address in attachment.addresses(result)]
     gateways = [gateway for result in results for gateway in attachment.gateways(result)]
     names = names.replace(addresses=tuple(addresses), gateway=gateways[0] if gateways else "")
-    said = next((found for found in map(attachment.resolver, results) if found["nameservers"]), None)
-    if said and names.servers is None:
+    dns = next((found for found in map(attachment.resolver, results) if found["nameservers"]), None)
+    if dns and names.servers is None:
         names = names.replace(
-            servers=said["nameservers"], search=names.search or said["search"], options=names.options or said["options"]
+            servers=dns["nameservers"], search=names.search or dns["search"], options=names.options or dns["options"]
         )
     if names.resolver and "nameserver " not in etc_files.resolver(names):
         log.warning("the container knows no name server: it can reach none of the host's; --dns ADDRESS names one")

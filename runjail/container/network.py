@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 
     from runjail.container.container import Container
 
-    Told = Callable[[list[dict[str, Any]]], None]
+    OnResults = Callable[[list[dict[str, Any]]], None]
 
 PATIENCE = 180.0  # seconds for the plugins of somebody else
 
 
 class Networks(Record):
-    """What a container is to be attached to. namespace: as NetworkHost.make takes it; told: gets the results."""
+    """What a container is to be attached to. namespace: as NetworkHost.make takes it; on_results: gets the results."""
 
     namespace: str
     attachments: tuple[Attachment, ...]
-    told: Told
+    on_results: OnResults
 
 
 class _Turn:
@@ -66,7 +66,7 @@ def attach(container: Container, networks: Networks) -> None:
         for attachment in networks.attachments:
             container.note(attachment.to_note())
         with container.unlocked():
-            networks.told([_added(container, attachment) for attachment in networks.attachments])
+            networks.on_results([_added(container, attachment) for attachment in networks.attachments])
 
 
 def _added(container: Container, attachment: Attachment) -> dict[str, Any]:

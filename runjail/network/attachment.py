@@ -96,8 +96,8 @@ class Attachment(Record):
 
     def _arguments(self, configuration: dict[str, Any]) -> dict[str, Any]:
         """Return what of our arguments the plugin asks for."""
-        ours = {PORTS: list(self.ports), "aliases": {self.network: [self.name]}}
-        return {name: value for name, value in ours.items() if value and takes(configuration, name)}
+        offered = {PORTS: list(self.ports), "aliases": {self.network: [self.name]}}
+        return {name: value for name, value in offered.items() if value and takes(configuration, name)}
 
     def to_note(self, result: Result | None = None) -> dict[str, Any]:
         """Return the undo note; with the result once it is there."""
@@ -132,10 +132,10 @@ def gateways(result: Result) -> list[str]:
 
 def resolver(result: Result) -> dict[str, tuple[str, ...]]:
     """Return what a result says of name servers: nameservers, search and options (section 5, dns)."""
-    said = result.get("dns")
-    said = said if isinstance(said, dict) else {}
-    found = {name: _words(said.get(name)) for name in ("nameservers", "search", "options")}
-    domain = _words([said.get("domain")])
+    dns = result.get("dns")
+    dns = dns if isinstance(dns, dict) else {}
+    found = {name: _words(dns.get(name)) for name in ("nameservers", "search", "options")}
+    domain = _words([dns.get("domain")])
     return {**found, "search": found["search"] or domain}
 
 
@@ -145,10 +145,12 @@ def _words(value: object) -> tuple[str, ...]:
     return tuple(text for text in listed if isinstance(text, str) and text.isprintable() and text and " " not in text)
 
 
-def attachments(lists: list[NetworkList], ports: list[dict[str, Any]], told: dict[str, Any]) -> tuple[Attachment, ...]:
+def attachments(
+    lists: list[NetworkList], ports: list[dict[str, Any]], common: dict[str, Any]
+) -> tuple[Attachment, ...]:
     """Return the attachments of one container: eth0, eth1 and so on, ports to the first list that can publish some.
 
-    told: the fields of all of them: id, name, namespace, directories, timeout.
+    common: the fields of all of them: id, name, namespace, directories, timeout.
     """
     publishes = next((each for each in lists if each.can(PORTS)), None)
     return tuple(
@@ -159,7 +161,7 @@ def attachments(lists: list[NetworkList], ports: list[dict[str, Any]], told: dic
             checks=each.checks,
             interface=f"eth{number}",
             ports=tuple(ports) if each is publishes else (),
-            **told,
+            **common,
         )
         for number, each in enumerate(lists)
     )

@@ -66,8 +66,8 @@ def _version(kinds: Sequence[str], bins: Sequence[str], timeout: float) -> str:
     """Return the version that all of these plugins have: ours, or the last one of before 1.0. Raises NetworkError."""
     wanted = [VERSION, CHECKED[0]]
     for kind in kinds:
-        said = plugins.call("VERSION", kind, {"cniVersion": VERSION}, {}, bins, timeout).get("supportedVersions")
-        known = said if isinstance(said, list) else []
+        supported = plugins.call("VERSION", kind, {"cniVersion": VERSION}, {}, bins, timeout).get("supportedVersions")
+        known = supported if isinstance(supported, list) else []
         wanted = [version for version in wanted if version in known]
     if not wanted:
         raise NetworkError(f"the CNI plugins {', '.join(kinds)} have no version in common: {VERSION} or {CHECKED[0]}")
@@ -188,10 +188,10 @@ def remove(listed: NetworkList, remove_bridge: Callable[[str], bool]) -> list[st
         pass
     except OSError as error:
         raise NetworkError(f"removing {listed.path}: {reason(error)}") from error
-    ours = [str(plugin.get("bridge")) for plugin in listed.plugins if plugin["type"] == "bridge"]
+    bridges = [str(plugin.get("bridge")) for plugin in listed.plugins if plugin["type"] == "bridge"]
     if not listed.document.get(MARK):
         return []
-    left = [bridge for bridge in ours if not remove_bridge(bridge)]
+    left = [bridge for bridge in bridges if not remove_bridge(bridge)]
     if not left:
         _forget_addresses(f"{DATA}/{listed.name}")
     return left

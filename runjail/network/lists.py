@@ -131,8 +131,8 @@ def understood(document: dict[str, Any], path: str, problems: list[str]) -> Netw
 
 def _version(document: dict[str, Any], problems: list[str]) -> str:
     """Return the latest version that the list has and we know: one of cniVersions (1.1) or cniVersion."""
-    said, one = document.get("cniVersions"), document.get("cniVersion")
-    known = [version for version in VERSIONS if version == one or (isinstance(said, list) and version in said)]
+    several, one = document.get("cniVersions"), document.get("cniVersion")
+    known = [version for version in VERSIONS if version == one or (isinstance(several, list) and version in several)]
     if not known:
         problems.append(f"cniVersion: must be one of {', '.join(VERSIONS)}, not {jsonio.dumps(one)[:40]}")
     return known[-1] if known else ""

@@ -83,8 +83,8 @@ def _answer(what: str, output: bytes) -> dict[str, Any]:
 def _failure(what: str, ended: programs.Result) -> NetworkError:
     """Return the error for a plugin that failed: it says why as {"code", "msg", "details"} on standard output."""
     try:
-        said = jsonio.loads(ended.stdout)
-        words = [said.get("msg"), said.get("details")] if isinstance(said, dict) else []
+        report = jsonio.loads(ended.stdout)
+        words = [report.get("msg"), report.get("details")] if isinstance(report, dict) else []
     except ValueError:
         words = []
     text = ": ".join(word for word in words if isinstance(word, str) and word)

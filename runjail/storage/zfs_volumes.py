@@ -88,8 +88,8 @@ class ZfsVolumes:
         facts = self._zfs.read([self._above], [MARK, "mountpoint"], recursive=True)
         # Datasets and snapshots that somebody made below a volume inherit its property
         names = [name for name in sorted(facts) if os.path.dirname(name) == self._above and "@" not in name]
-        ours = [name for name in names if facts[name][MARK] in MARKS]
-        return [VolumeInfo(name.rpartition("/")[2], facts[name]["mountpoint"], name) for name in ours]
+        volumes = [name for name in names if facts[name][MARK] in MARKS]
+        return [VolumeInfo(name.rpartition("/")[2], facts[name]["mountpoint"], name) for name in volumes]
 
     def remove(self, name: str, check: Check = free) -> None:
         """Destroy a volume. Raises VolumeNotFound where there is none, InUse while it is mounted elsewhere."""

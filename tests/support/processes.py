@@ -1,10 +1,19 @@
-"""Processes that tests start: the end of a daemon, and what a forked child has to say."""
+"""Processes that tests start: daemons, their end, and what a forked child has to say."""
 
 import os
 import signal
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
+
+
+def start_daemon(words: list[str], log: Path, env: dict[str, str]) -> "subprocess.Popen[bytes]":
+    """Start a daemon in a session of its own, which adds what it prints to a log."""
+    with open(log, "ab") as file:
+        return subprocess.Popen(
+            words, env=env, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True
+        )
 
 
 def end(process: "subprocess.Popen[Any]", number: int = signal.SIGTERM, seconds: float = 15) -> None:

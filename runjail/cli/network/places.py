@@ -23,12 +23,12 @@ class Places:
 def places(context: Context) -> Places:
     """Return what [network] of runjail.toml says, or the system's places. Raises InvalidConfig."""
     target, path = TARGETS[context.host().os], context.settings()
-    said = settings.read(path)["network"] if path else {}
-    timeout = float(said.get("timeout", TIMEOUT))
+    configured = settings.read(path)["network"] if path else {}
+    timeout = float(configured.get("timeout", TIMEOUT))
     if not 0 < timeout <= LONGEST:
         raise InvalidConfig([f"network.timeout: must be above 0 and at most {LONGEST:g} seconds"], path)
     return Places(
-        (said["config"],) if "config" in said else target.cni_dirs,
-        (said["bin"],) if "bin" in said else target.cni_bins,
+        (configured["config"],) if "config" in configured else target.cni_dirs,
+        (configured["bin"],) if "bin" in configured else target.cni_bins,
         timeout,
     )

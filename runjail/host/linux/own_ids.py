@@ -128,26 +128,26 @@ def call(ids: IdMappings, work: Callable[[], None]) -> None:
 def _report(descriptor: int, work: Callable[[], None]) -> NoReturn:
     """Work, and write down how it failed; then end."""
     signals.catch()
-    said: list[object] = []
+    outcome: list[object] = []
     try:
         work()
     except (RunjailError, OSError) as error:
-        said = [*errors.described(error)]
+        outcome = [*errors.described(error)]
     except KeyboardInterrupt as error:
-        said = ["", "", getattr(error, "code", 130)]
+        outcome = ["", "", getattr(error, "code", 130)]
     except Exception as error:
-        said = ["HostError", f"internal error: {type(error).__name__}: {error}", "report what it was doing"]
+        outcome = ["HostError", f"internal error: {type(error).__name__}: {error}", "report what it was doing"]
     finally:
         try:
-            os.write(descriptor, jsonio.dumps(said).encode())
+            os.write(descriptor, jsonio.dumps(outcome).encode())
         finally:
             os._exit(0)
 
 
-def _raise(said: bytes, code: int) -> None:
-    if not said:
+def _raise(outcome: bytes, code: int) -> None:
+    if not outcome:
         raise HostError(f"the process in our own user namespace ended with {code}")
-    found = jsonio.loads(said)
+    found = jsonio.loads(outcome)
     if not found:
         return
     name, text, more = found

@@ -165,8 +165,8 @@ def _annotations(image: ImageConfig, system: str) -> dict[str, str]:
         f"{IMAGE}stopSignal": _text(image, "StopSignal"),
         f"{IMAGE}exposedPorts": ",".join(_members(image, "ExposedPorts")),
     }
-    said = {key: "" if value is None else value for key, value in _members(image, "Labels").items()}  # null is Go's ""
-    labels = {key: value for key, value in said.items() if not key.startswith(NOT_FROM_LABELS)}
+    texts = {key: "" if value is None else value for key, value in _members(image, "Labels").items()}  # null is Go's ""
+    labels = {key: value for key, value in texts.items() if not key.startswith(NOT_FROM_LABELS)}
     if not all(isinstance(value, str) for value in labels.values()):
         raise ImageError("the image's Labels must be texts by name")
     return {key: value for key, value in found.items() if value} | {k: v for k, v in labels.items() if k}

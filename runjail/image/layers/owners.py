@@ -45,10 +45,10 @@ def shown(found: os.stat_result, xattrs: Mapping[bytes, bytes]) -> tuple[int, in
     Where there are several ids, files have those, and the attribute is one as any other: a container's program may have
     written it.
     """
-    said = xattrs.get(ATTRIBUTE)
-    if said is None or not alone():
+    kept = xattrs.get(ATTRIBUTE)
+    if kept is None or not alone():
         return found.st_uid, found.st_gid, xattrs
-    return *_decode(said), {key: value for key, value in xattrs.items() if key != ATTRIBUTE}
+    return *_decode(kept), {key: value for key, value in xattrs.items() if key != ATTRIBUTE}
 
 
 def is_believed(name: bytes) -> bool:

@@ -12,6 +12,7 @@ from runjail.host.freebsd.jails import NameTaken
 from runjail.host.programs import Result
 from runjail.steps import AddressAlias, CreateJail, MoveInterface, RctlRules
 from tests.support.host.machine import Machine
+from tests.support.host.noted import Noted
 
 OTHER = "web~00c0ffee"
 LIMITS = RctlRules("web", ("maxproc:deny=20", "memoryuse:sigkill=1048576"))
@@ -22,23 +23,15 @@ def jail_of(machine: Machine, other: str = OTHER) -> CreateJail:
     return CreateJail("web", (("name", "web"), ("path", str(machine.root)), ("persist", None)), other=other)
 
 
-class Root:
+class Root(Noted):
     """One more root directory of states on the same machine, with a container of the same id and root directory."""
 
     def __init__(self, machine: Machine, name: str) -> None:
+        super().__init__()
         self.host = machine.host
         state = machine.base / name
         state.mkdir()
         self.host_state = HostState("web", "web", str(state), str(machine.root), str(machine.root))
-        self.notes: list[dict[str, Any]] = []
-
-    def apply(self, *steps: Any) -> None:
-        for step in steps:
-            self.host.apply(step, self.host_state, self.notes.append)
-
-    def undo(self) -> None:
-        for note in reversed(self.notes):
-            self.host.undo(note, self.host_state)
 
 
 def names(machine: Machine) -> list[str]:

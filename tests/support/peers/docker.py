@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.leftovers import Leftovers
 from tests.support.peers.commands import PATH, RUNJAIL, Caller, eventually
+from tests.support.processes import start_daemon
 
 IMAGE = "machine"
 RUNTIMES: dict[str, Any] = {  # docs/callers.md
@@ -72,15 +73,8 @@ class Docker(Caller):
         raise AssertionError((self.directory / "log").read_text(encoding="utf-8")[-4000:])
 
     def _start(self) -> None:
-        with open(self.directory / "log", "ab") as log:
-            self.process = subprocess.Popen(
-                ["dockerd", "--config-file", str(self.directory / "daemon.json")],
-                env=self.env,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        words = ["dockerd", "--config-file", str(self.directory / "daemon.json")]
+        self.process = start_daemon(words, self.directory / "log", self.env)
 
     def end(self, number: int = signal.SIGTERM) -> None:
         """Stop dockerd, or kill it; its containerd ends with it, shims and containers go on."""

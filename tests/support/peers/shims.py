@@ -16,7 +16,7 @@ from typing import Any
 
 from tests.support.leftovers import Leftovers
 from tests.support.peers.commands import PATH, RUNJAIL, Caller, Finished, eventually
-from tests.support.processes import end
+from tests.support.processes import end, start_daemon
 
 RUNTIME = "io.containerd.runjail.v1"
 SHIM = RUNJAIL.parent / "containerd-shim-runjail-v1"
@@ -82,16 +82,9 @@ class Containerd(Caller):
 
     def start(self) -> None:
         """Start containerd and wait until it answers."""
-        with open(self.directory / "log", "ab") as log:
-            self.process = subprocess.Popen(
-                ["containerd", "--config", str(self.directory / "config.toml")],
-                env=self.env,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        eventually(lambda: self("version").code == 0, "containerd answers", 30)
+        words = ["containerd", "--config", str(self.directory / "config.toml")]
+        self.process = start_daemon(words, self.directory / "log", self.env)
+        eventually(lambda: self("version").code == 0, "containerd answers")
 
     def end(self, number: int = signal.SIGTERM) -> None:
         """Stop containerd, or kill it."""
