@@ -45,11 +45,11 @@ ELSEWHERE = {
     ("docs/freebsd.md", "pkg install python3"): "vagrant/provision.sh",
     ("docs/freebsd.md", "buildah run --isolation oci"): "tests/peers/test_buildah.py",
     ("docs/freebsd.md", "ctr run --rm --runtime io.containerd.runjail.v1"): "tests/peers/test_shim_run.py",
-    ("docs/freebsd.md", "jls -j web meta"): "tests/freebsd/test_jails_real.py",
+    ("docs/freebsd.md", "jls -j web meta"): "tests/freebsd/test_freebsd_page_real.py",
     ("docs/freebsd.md", "podman run --annotation"): "tests/freebsd/test_fields_real.py",
-    ("docs/freebsd.md", "ifconfig bridge0 create"): "tests/freebsd/test_jails_real.py",
+    ("docs/freebsd.md", "ifconfig bridge0 create"): "tests/freebsd/test_freebsd_page_real.py",
     ("docs/freebsd.md", "sysrc linux_enable=YES"): "vagrant/provision.sh",
-    ("docs/freebsd.md", "zfs create -o jailed=on"): "tests/freebsd/test_fields_real.py",
+    ("docs/freebsd.md", "zfs create -o jailed=on"): "tests/freebsd/test_freebsd_page_real.py",
     ("docs/freebsd.md", "make vagrant-test"): "tests/vagrant/test_vagrant_scripts.py",
 }
 

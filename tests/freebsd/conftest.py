@@ -1,11 +1,12 @@
-"""One container in the making on a real FreeBSD, taken back after each test."""
+"""One container in the making on a real FreeBSD, taken back after each test; a virtual cable to connect it with."""
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.freebsd.real import Real
+from tests.support.freebsd.real import Real, tool
 
 
 @pytest.fixture
@@ -15,3 +16,11 @@ def real(tmp_path: Path) -> Iterator[Real]:
     made.undo()
     assert made.libc.jail(made.host_state.name) is None
     assert made.mounts() == []
+
+
+@pytest.fixture
+def epair() -> Iterator[tuple[str, str]]:
+    """Both ends of a virtual cable."""
+    host = tool("ifconfig", "epair", "create").strip()
+    yield host, f"{host[:-1]}b"
+    subprocess.run(["ifconfig", host, "destroy"], check=True)

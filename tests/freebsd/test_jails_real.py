@@ -290,3 +290,13 @@ def test_setting_the_clock_is_no_reboot(real: Real) -> None:
     assert moved[0] - before[0] > 900_000_000
     assert moved[1:] == before[1:]
     assert len(before[1].split()) == 5
+
+
+# runjail check --------------------------------------------------------------------------------------------------------
+
+
+def test_check_finds_this_machine_good_enough(real: Real) -> None:
+    rows = {what: works for what, works, _, _ in real.host.check()}
+
+    assert rows["root"]
+    assert rows["devfs rules"]
