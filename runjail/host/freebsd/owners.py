@@ -84,6 +84,22 @@ def forget(fsid: Sequence[int], boot: str) -> None:
         pass
 
 
+def forget_gone(mounts: Sequence[MountEntry], boot: str) -> None:
+    """Forget every mount that is gone: who unmounted it was killed before that was written down, or is no container.
+
+    mounts: what is mounted now.
+    """
+    directory, start = os.path.split(_start(boot))
+    try:
+        names = os.listdir(directory)
+    except FileNotFoundError:
+        return
+    there = {_intended(boot), *(_path(mounted.fsid, boot) for mounted in mounts)}
+    for name in names:
+        if name.startswith(start) and f"{directory}/{name}" not in there:
+            os.unlink(f"{directory}/{name}")
+
+
 def read(fsid: Sequence[int], boot: str) -> str | None:
     """Return whose a mount is: NOBODY's when its owner left it or is gone, None when no container made it."""
     try:
@@ -95,11 +111,16 @@ def read(fsid: Sequence[int], boot: str) -> str | None:
 
 
 def _path(fsid: Sequence[int], boot: str) -> str:
-    return f"{lock.DIRECTORY}/{DIRECTORY}/{boot.replace(' ', '-')}.{fsid[0]}.{fsid[1]}"
+    return f"{_start(boot)}{fsid[0]}.{fsid[1]}"
 
 
 def _intended(boot: str) -> str:
-    return f"{lock.DIRECTORY}/{DIRECTORY}/{boot.replace(' ', '-')}.mounting"
+    return f"{_start(boot)}mounting"
+
+
+def _start(boot: str) -> str:
+    """Return what all paths of one boot start with."""
+    return f"{lock.DIRECTORY}/{DIRECTORY}/{boot.replace(' ', '-')}."
 
 
 def choose(libc: Libc, found: Sequence[MountEntry], root: str, boot: str, owner: str) -> tuple[list[MountEntry], bool]:

@@ -57,8 +57,8 @@ def unmount_below(libc: Libc, root: str, keep: list[list[int]], boot: str, state
     owner = owners.token(state)
     kept = {(a, b) for a, b in keep}
 
-    def find() -> tuple[list[MountEntry], bool]:
-        below = [mounted for mounted in libc.mounts() if mounted.fsid not in kept and is_below(mounted.path, root)]
+    def find(mounts: list[MountEntry]) -> tuple[list[MountEntry], bool]:
+        below = [mounted for mounted in mounts if mounted.fsid not in kept and is_below(mounted.path, root)]
         return owners.choose(libc, below, root, boot, owner) if below else ([], True)
 
     _unmount_all(libc, find, boot)
@@ -67,23 +67,27 @@ def unmount_below(libc: Libc, root: str, keep: list[list[int]], boot: str, state
 def clear(libc: Libc, directory: str) -> None:
     """Unmount everything on a directory of ours and below it, newest first; by force what stays busy."""
 
-    def find() -> tuple[list[MountEntry], bool]:
-        mounts = libc.mounts()
+    def find(mounts: list[MountEntry]) -> tuple[list[MountEntry], bool]:
         return [mounted for mounted in mounts if mounted.path == directory or is_below(mounted.path, directory)], True
 
     _unmount_all(libc, find, "")
 
 
-def _unmount_all(libc: Libc, find: Callable[[], tuple[list[MountEntry], bool]], boot: str) -> None:
-    """find: returns what is to go, and whether it may go by force. boot: for what is written down about mounts."""
+def _unmount_all(libc: Libc, find: Callable[[list[MountEntry]], tuple[list[MountEntry], bool]], boot: str) -> None:
+    """find: returns which of the mounts are to go, and whether they may go by force.
+
+    boot: for what is written down about mounts.
+    """
     left: list[str] = []
     force = True
     for number, pause in enumerate((*PATIENCE, 0.0)):
         time.sleep(pause)
         with MachineLock("mounts"):  # no runjail mounts between our look at the table and the unmounting
             owners.settle(libc, boot)
-            found, force = find()
+            mounts = libc.mounts()
+            found, force = find(mounts)
             if not found:
+                owners.forget_gone(mounts, boot)
                 return
             last = number == len(PATIENCE)
             left = [text for mounted in reversed(found) if (text := _unmount(libc, mounted, boot, last and force))]

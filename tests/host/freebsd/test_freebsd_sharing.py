@@ -78,6 +78,24 @@ def test_what_a_dead_one_left_goes_with_the_last(machine: Machine, other: Other,
     assert machine.kernel.paths() == []
 
 
+def test_records_of_mounts_that_are_gone_go_too(machine: Machine, other: Other, volume: str) -> None:
+    """A delete that was killed had unmounted one, and the administrator another; notes about mounts stay."""
+    machine.apply(Mount("nullfs", volume, "/data"))
+    machine.apply(Mount("tmpfs", "tmpfs", "/tmp"))
+    other.apply(Mount("nullfs", volume, "/data"))
+    machine.kernel.mounts.pop()
+    machine.kernel.mounts.pop()
+    records = machine.base / "runjail-mounts"
+    (records / "left").write_text("[]")
+    assert len(os.listdir(records)) == 4
+
+    other.undo()
+    assert len(os.listdir(records)) == 2
+
+    machine.undo()
+    assert os.listdir(records) == ["left"]
+
+
 def test_a_stranger_stays_while_another_jail_has_the_root(machine: Machine, volume: str) -> None:
     """It may be what that jail mounted itself."""
     machine.apply(Mount("nullfs", volume, "/data"))

@@ -72,10 +72,16 @@ class Victim:
         assert until(lambda: not self.processes()), (what, self.processes())
         assert self.leftovers.mounts(str(self.life.path)) == [], what
         assert self.leftovers.mounts(str(self.runjail.root)) == [], what
+        assert self.records() == [], what
         groups = [path for path in self.leftovers.cgroups() if self.group in path]
         assert not groups or not self.group, (what, groups)
         assert tree(self.life.bundle.rootfs) == self.before, what
         assert self.half_written() == [], what
+
+    def records(self) -> list[str]:
+        """Return what is written down, on FreeBSD, about mounts of this test's containers."""
+        command = ["grep", "-rs", str(self.runjail.root), "/var/run/runjail-mounts"]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
 
     def half_written(self) -> list[str]:
         """Return what is left beside pid files."""
