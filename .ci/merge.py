@@ -10,8 +10,6 @@ Which those are follows from what is imported at the top of `ROOTS`; tests/test_
 verb loads in a whole life of a container, and so are they a budget: one module more fails.
 """
 
-import __future__
-
 import ast
 import functools
 import importlib.util
@@ -20,6 +18,8 @@ import os
 import sys
 from collections.abc import Iterator
 from types import CodeType
+
+import lean
 
 Entry = tuple[str, str, bool, int, int, CodeType]  # name, source, whether a package, its time in seconds, size
 
@@ -121,16 +121,13 @@ def entry(path: str, place: str, name: str) -> Entry:
     """Return what runjail/merged.py takes for a module. path: of its source now; place: once it is installed."""
     with open(path, encoding="utf-8") as file:
         status, text = os.fstat(file.fileno()), file.read()
-    code = compile(text, place, "exec", dont_inherit=True)
-    return name, place, place.endswith("/__init__.py"), int(status.st_mtime), status.st_size, code
+    return name, place, place.endswith("/__init__.py"), int(status.st_mtime), status.st_size, lean.compiled(text, place)
 
 
 def entries(package: str, destination: str, names: list[str]) -> list[Entry]:
     """Return what merged.py takes. package: where it will be; destination: stands before that for now."""
     found = [source(destination + package, name) for name in names]
-    ours = [entry(path, path.removeprefix(destination), name) for path, name in zip(found, names, strict=True)]
-    future = __future__.__file__
-    return [entry(future, future, "__future__"), *ours]  # of Python's own modules all of ours load this one
+    return [entry(path, path.removeprefix(destination), name) for path, name in zip(found, names, strict=True)]
 
 
 def write(package: str, destination: str, system: str) -> None:

@@ -4,6 +4,7 @@ import ast
 import functools
 import importlib.util
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -71,14 +72,22 @@ def merged(system: str, verb: str) -> list[str]:
     return list(merge().modules(str(TOP), system, verb))
 
 
-@functools.cache
 def merge() -> Any:
     """Return .ci/merge.py as a module."""
-    spec = importlib.util.spec_from_file_location("merge", TOP / ".ci" / "merge.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return _beside_the_package("merge")
+
+
+def lean() -> Any:
+    """Return .ci/lean.py as a module."""
+    return _beside_the_package("lean")
+
+
+def _beside_the_package(name: str) -> Any:
+    sys.path.append(str(TOP / ".ci"))
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.remove(str(TOP / ".ci"))
 
 
 def loaded(program: Path, out: Path, *args: str) -> set[str]:
