@@ -1,4 +1,4 @@
-"""Whole stories of images, told to the installed program: from a root file system to a container, and back."""
+"""Whole stories of images, by the installed program: from a root file system to a container, and back."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,15 +10,15 @@ from tests.support.peers.podman import bare_podman
 from tests.support.program import Runjail
 from tests.support.storage.kinds import location
 from tests.support.storage.zpool import dataset, zpool
-from tests.support.story.teller import Keys, Teller
+from tests.support.story.cli import Cli, Keys
 
 __all__ = ["bare_podman", "dataset", "location", "zpool"]
 
 
 @pytest.fixture
-def teller(location: str, runjail: Runjail, tmp_path: Path) -> Iterator[Teller]:
+def cli(location: str, runjail: Runjail, tmp_path: Path) -> Iterator[Cli]:
     """The program with an empty store. Whatever a test does, its containers leave nothing."""
-    found = Teller(runjail, location, tmp_path)
+    found = Cli(runjail, location, tmp_path)
     yield found
     for name in runjail.ids() if runjail.root.is_dir() else []:
         found.ok("delete", "--force", name)
@@ -26,9 +26,9 @@ def teller(location: str, runjail: Runjail, tmp_path: Path) -> Iterator[Teller]:
 
 
 @pytest.fixture
-def hello(teller: Teller, machine_rootfs: Path) -> str:
+def hello(cli: Cli, machine_rootfs: Path) -> str:
     """The name of an image that says hello."""
-    teller.ok("image", "import", "--cmd", "/bin/echo", "--cmd", "Hello World!", f"rootfs:{machine_rootfs}", "hello")
+    cli.ok("image", "import", "--cmd", "/bin/echo", "--cmd", "Hello World!", f"rootfs:{machine_rootfs}", "hello")
     return "hello"
 
 

@@ -6,53 +6,53 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.story.cli import Cli, Keys
 from tests.support.story.layout import Layout
-from tests.support.story.teller import Keys, Teller
 
 pytestmark = pytest.mark.needs("root")
 
 
 @pytest.fixture
-def secret(teller: Teller, hello: str, keys: Keys, tmp_path: Path) -> Layout:
+def secret(cli: Cli, hello: str, keys: Keys, tmp_path: Path) -> Layout:
     """An encrypted image that its owner has run here, as others get to see it. The store has no other image."""
-    teller.ok("image", "encrypt", *keys.recipient, hello)
-    assert teller.ok("run", "--image", hello, *keys.key, "one") == "Hello World!\n"
-    teller.ok("image", "export", hello, f"oci:{tmp_path}/seen:t")
+    cli.ok("image", "encrypt", *keys.recipient, hello)
+    assert cli.ok("run", "--image", hello, *keys.key, "one") == "Hello World!\n"
+    cli.ok("image", "export", hello, f"oci:{tmp_path}/seen:t")
     return Layout(tmp_path / "seen")
 
 
-def plain(teller: Teller, tmp_path: Path) -> Layout:
+def plain(cli: Cli, tmp_path: Path) -> Layout:
     """Return an image of somebody else's, not encrypted."""
     root = tmp_path / "other"
     (root / "bin").mkdir(parents=True)
     (root / "bin" / "mine").write_text("mine")
-    teller.ok("image", "import", f"rootfs:{root}", "mine")
-    teller.ok("image", "export", "mine", f"oci:{tmp_path}/mine:t")
+    cli.ok("image", "import", f"rootfs:{root}", "mine")
+    cli.ok("image", "export", "mine", f"oci:{tmp_path}/mine:t")
     return Layout(tmp_path / "mine")
 
 
-def test_another_s_diff_id_beside_a_blob_of_one_s_own(teller: Teller, secret: Layout, tmp_path: Path) -> None:
+def test_another_s_diff_id_beside_a_blob_of_one_s_own(cli: Cli, secret: Layout, tmp_path: Path) -> None:
     """diffIDs can be read by everybody; a layer is only used with a blob that holds it."""
-    mine = plain(teller, tmp_path)
+    mine = plain(cli, tmp_path)
     mine.config["rootfs"] = secret.config["rootfs"]
-    layers = len(teller.store.layers())
+    layers = len(cli.store.layers())
 
-    said = teller.refused("run", "--image", mine.write(), "thief", "--", "/bin/echo", "stolen")
+    said = cli.refused("run", "--image", mine.write(), "thief", "--", "/bin/echo", "stolen")
     assert "diffID" in said
-    assert len(teller.store.layers()) == layers
-    assert "diffID" in teller.refused("image", "unpack", mine.write())
+    assert len(cli.store.layers()) == layers
+    assert "diffID" in cli.refused("image", "unpack", mine.write())
 
 
-def test_another_s_blob_declared_to_be_plain(teller: Teller, secret: Layout) -> None:
+def test_another_s_blob_declared_to_be_plain(cli: Cli, secret: Layout) -> None:
     """Ciphertext that is said not to be encrypted is not the layer either."""
     layer = secret.manifest["layers"][0]
     layer["mediaType"] = layer["mediaType"].removesuffix("+encrypted")
     del layer["annotations"]
 
-    assert "diffID" in teller.refused("run", "--image", secret.write(), "thief")
+    assert "diffID" in cli.refused("run", "--image", secret.write(), "thief")
 
 
-def test_another_s_blob_under_a_key_of_one_s_own(teller: Teller, secret: Layout, keys: Keys, stranger: Keys) -> None:
+def test_another_s_blob_under_a_key_of_one_s_own(cli: Cli, secret: Layout, keys: Keys, stranger: Keys) -> None:
     """Whoever wraps a key of their own for the blob, with a matching HMAC, would be authorised; the key is wrong."""
     import hmac
 
@@ -64,20 +64,20 @@ def test_another_s_blob_under_a_key_of_one_s_own(teller: Teller, secret: Layout,
     public = PublicLayerOptions(hmac.digest(private.symkey, secret.blob(layer).read_bytes(), "sha256"))
     layer["annotations"] = ocicrypt.wrap(private, public, keys.read_recipients([f"jwe:{stranger.public}"]))
 
-    said = teller.refused("run", "--image", secret.write(), *stranger.key, "thief", "--", "/bin/echo", "stolen")
+    said = cli.refused("run", "--image", secret.write(), *stranger.key, "thief", "--", "/bin/echo", "stolen")
     assert "diffID" in said or "decompress" in said or "archive" in said or "something" in said
 
 
-def test_a_blob_that_is_not_here_proves_nothing(teller: Teller, secret: Layout, hello: str, tmp_path: Path) -> None:
+def test_a_blob_that_is_not_here_proves_nothing(cli: Cli, secret: Layout, hello: str, tmp_path: Path) -> None:
     """Whoever only knows digests has nothing to show."""
-    mine = plain(teller, tmp_path)
+    mine = plain(cli, tmp_path)
     mine.config["rootfs"] = secret.config["rootfs"]
     mine.manifest["layers"][0]["digest"] = "sha256:" + "0" * 64
 
-    teller.refused("run", "--image", mine.write(), "thief")
+    cli.refused("run", "--image", mine.write(), "thief")
 
 
-def test_a_config_of_another_platform_first(teller: Teller, secret: Layout, stranger: Keys) -> None:
+def test_a_config_of_another_platform_first(cli: Cli, secret: Layout, stranger: Keys) -> None:
     """CVE-2022-24778: what is authorised is the manifest that runs, not the first one of the index."""
     other = json.loads(json.dumps(secret.manifest))
     for layer in other["layers"]:
@@ -91,11 +91,11 @@ def test_a_config_of_another_platform_first(teller: Teller, secret: Layout, stra
     top = {"mediaType": "application/vnd.oci.image.index.v1+json", **secret.put(body.encode())}
     (secret.path / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [top]}))
 
-    said = teller.refused("run", "--image", f"oci:{secret.path}", *stranger.key, "thief")
+    said = cli.refused("run", "--image", f"oci:{secret.path}", *stranger.key, "thief")
     assert said.startswith("you are not authorized to use this image")
 
 
-def test_every_encrypted_layer_is_asked_for(teller: Teller, secret: Layout, keys: Keys, stranger: Keys) -> None:
+def test_every_encrypted_layer_is_asked_for(cli: Cli, secret: Layout, keys: Keys, stranger: Keys) -> None:
     """imgcrypt stops at the first one; a second one of somebody else's needs its own key."""
     from runjail.image.crypto import ocicrypt
     from runjail.image.crypto.keys import read_keys, read_recipients
@@ -108,12 +108,12 @@ def test_every_encrypted_layer_is_asked_for(teller: Teller, secret: Layout, keys
     secret.manifest["layers"] = [{**first, "annotations": mine}, first]
     secret.config["rootfs"]["diff_ids"] *= 2
 
-    said = teller.refused("run", "--image", secret.write(), *stranger.key, "thief")
+    said = cli.refused("run", "--image", secret.write(), *stranger.key, "thief")
     assert said.startswith("you are not authorized to use this image")
 
 
-def test_the_owner_still_may(teller: Teller, secret: Layout, keys: Keys, hello: str) -> None:
+def test_the_owner_still_may(cli: Cli, secret: Layout, keys: Keys, hello: str) -> None:
     """Also from a copy of the image with another recipient's packet beside, and once blobs are gone."""
-    assert teller.ok("run", "--image", secret.write(), *keys.key, "two") == "Hello World!\n"
+    assert cli.ok("run", "--image", secret.write(), *keys.key, "two") == "Hello World!\n"
     said = base64.b64decode(secret.manifest["layers"][0]["annotations"]["org.opencontainers.image.enc.pubopts"])
     assert json.loads(said)["cipher"] == "AES_256_CTR_HMAC_SHA256"

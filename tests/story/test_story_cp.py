@@ -1,4 +1,4 @@
-"""cp, told to the program: a running container with mounts, a stopped one, archives, and podman beside it."""
+"""cp, by the installed program: a running container with mounts, a stopped one, archives, and podman beside it."""
 
 import io
 import os
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.peers.podman import BARE
-from tests.support.story.teller import Teller
+from tests.support.story.cli import Cli
 
 pytestmark = [pytest.mark.needs("root"), pytest.mark.parametrize("location", ["dir"], indirect=True)]
 
@@ -22,47 +22,47 @@ TREE = (
 
 
 @pytest.fixture
-def web(teller: Teller, hello: str) -> str:
+def web(cli: Cli, hello: str) -> str:
     """A running container with files and a mount."""
-    teller.ok("run", "-d", "--image", hello, "--tmpfs", "/m", "--name", "web", "/bin/sh", "-c", TREE)
-    while teller("exec", "web", "/bin/test", "-f", "/m/x").returncode:
+    cli.ok("run", "-d", "--image", hello, "--tmpfs", "/m", "--name", "web", "/bin/sh", "-c", TREE)
+    while cli("exec", "web", "/bin/test", "-f", "/m/x").returncode:
         pass
     return "web"
 
 
-def test_both_ways(teller: Teller, web: str, tmp_path: Path) -> None:
+def test_both_ways(cli: Cli, web: str, tmp_path: Path) -> None:
     """What is mounted while it runs is there, and what comes in belongs to its user."""
-    teller.ok("cp", "web:/d", str(tmp_path / "out"))
-    teller.ok("cp", "web:/m/x", str(tmp_path))
+    cli.ok("cp", "web:/d", str(tmp_path / "out"))
+    cli.ok("cp", "web:/m/x", str(tmp_path))
     assert (tmp_path / "out" / "sub" / "b").read_text() == "b\n"
     assert (tmp_path / "x").read_text() == "seen\n"
     os.chown(tmp_path / "x", 123, 456)
 
-    teller.ok("cp", str(tmp_path / "x"), "web:/m/in")
-    teller.ok("cp", "--archive=false", str(tmp_path / "x"), "web:/way/kept")
+    cli.ok("cp", str(tmp_path / "x"), "web:/m/in")
+    cli.ok("cp", "--archive=false", str(tmp_path / "x"), "web:/way/kept")
 
-    said = teller.ok("exec", "web", "/bin/sh", "-c", "cat /m/in; stat -c %u:%g /m/in /d/sub/kept")
+    said = cli.ok("exec", "web", "/bin/sh", "-c", "cat /m/in; stat -c %u:%g /m/in /d/sub/kept")
     assert said.split() == ["seen", "0:0", "123:456"]
 
 
-def test_a_stopped_container(teller: Teller, web: str, tmp_path: Path) -> None:
-    teller.ok("kill", "web", "KILL")
-    teller.runjail.wait("web")
-    teller.ok("cp", "web:d/a", str(tmp_path / "a"))
-    teller.ok("cp", str(tmp_path / "a"), "web:/d/new")
-    teller.ok("cp", "web:/d/new", str(tmp_path / "again"))
+def test_a_stopped_container(cli: Cli, web: str, tmp_path: Path) -> None:
+    cli.ok("kill", "web", "KILL")
+    cli.runjail.wait("web")
+    cli.ok("cp", "web:d/a", str(tmp_path / "a"))
+    cli.ok("cp", str(tmp_path / "a"), "web:/d/new")
+    cli.ok("cp", "web:/d/new", str(tmp_path / "again"))
 
     assert (tmp_path / "again").read_text() == "a\n"
 
 
-def test_archives_pass_through(teller: Teller, web: str, tmp_path: Path) -> None:
-    words = [teller.runjail.program, "--root", str(teller.runjail.root), "cp"]
+def test_archives_pass_through(cli: Cli, web: str, tmp_path: Path) -> None:
+    words = [cli.runjail.program, "--root", str(cli.runjail.root), "cp"]
     data = subprocess.run([*words, "web:/d", "-"], check=True, capture_output=True).stdout
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         assert sorted(tar.getnames()) == ["d", "d/a", "d/link", "d/sub", "d/sub/b"]
     subprocess.run([*words, "-", "web:/m"], check=True, input=data)
 
-    assert teller.ok("exec", "web", "/bin/sh", "-c", "cat /m/d/sub/b") == "b\n"
+    assert cli.ok("exec", "web", "/bin/sh", "-c", "cat /m/d/sub/b") == "b\n"
     whole = subprocess.run([*words, "web:/", "-"], check=True, capture_output=True).stdout
     with tarfile.open(fileobj=io.BytesIO(whole)) as tar:
         assert not [name for name in tar.getnames() if name.startswith("./proc/")]
@@ -80,8 +80,8 @@ def test_archives_pass_through(teller: Teller, web: str, tmp_path: Path) -> None
         (("-", "web:/d/a"), "web:/d/a: not a directory"),
     ],
 )
-def test_what_is_refused(teller: Teller, web: str, words: tuple[str, str], why: str) -> None:
-    assert teller.refused("cp", *words) == why
+def test_what_is_refused(cli: Cli, web: str, words: tuple[str, str], why: str) -> None:
+    assert cli.refused("cp", *words) == why
 
 
 def listed(top: Path) -> dict[str, Any]:
@@ -101,7 +101,7 @@ OUT += [("/way/b", "to"), ("/d/link", "to/end"), ("/none", "to"), ("/d/a/", "to"
 
 
 def test_podman_copies_to_the_same_places(
-    teller: Teller, web: str, machine_rootfs: Path, tmp_path: Path, bare_podman: tuple[list[str], dict[str, str]]
+    cli: Cli, web: str, machine_rootfs: Path, tmp_path: Path, bare_podman: tuple[list[str], dict[str, str]]
 ) -> None:
     """Whether it works, and what is there afterwards."""
     podman, env = bare_podman
@@ -114,7 +114,7 @@ def test_podman_copies_to_the_same_places(
         for number, (source, target) in enumerate(OUT):
             for kind, command, found in (
                 ("theirs", [*podman, "cp"], theirs),
-                ("ours", [teller.runjail.program, "--root", str(teller.runjail.root), "cp"], ours),
+                ("ours", [cli.runjail.program, "--root", str(cli.runjail.root), "cp"], ours),
             ):
                 place = tmp_path / f"{kind}.{number}"
                 (place / "to" / "dir").mkdir(parents=True)

@@ -17,7 +17,7 @@ from tests.support.freebsd.real import tool
 from tests.support.image.images import Layout
 from tests.support.image.registry_server import Fake
 from tests.support.program import Runjail
-from tests.support.story.teller import Teller
+from tests.support.story.cli import Cli
 
 pytestmark = pytest.mark.freebsd
 
@@ -63,42 +63,42 @@ def archive(tmp_path_factory: pytest.TempPathFactory, machine_rootfs: Path) -> I
 
 
 @pytest.fixture
-def image(teller: Teller, archive: Path) -> str:
+def image(cli: Cli, archive: Path) -> str:
     """Its name in the store."""
-    teller.ok("image", "import", f"oci-archive:{archive}", "freebsd:15.1")
+    cli.ok("image", "import", f"oci-archive:{archive}", "freebsd:15.1")
     return "freebsd:15.1"
 
 
-def test_a_published_image_runs(teller: Teller, image: str) -> None:
+def test_a_published_image_runs(cli: Cli, image: str) -> None:
     """Its command is found whatever its case, and what the container writes stays in its own root."""
-    assert teller.ok("run", "--image", image, "shell", stdin="echo words >/own && cat /own\n") == "words\n"
-    assert teller("run", "--image", image, "again", "/bin/test", "-e", "/own").returncode == 1
+    assert cli.ok("run", "--image", image, "shell", stdin="echo words >/own && cat /own\n") == "words\n"
+    assert cli("run", "--image", image, "again", "/bin/test", "-e", "/own").returncode == 1
 
-    teller.ok("image", "rm", image)
-    teller.ok("image", "prune")
-    assert teller.store.layers() == []
+    cli.ok("image", "rm", image)
+    cli.ok("image", "prune")
+    assert cli.store.layers() == []
 
 
-def test_it_comes_from_a_registry(teller: Teller, image: str) -> None:
+def test_it_comes_from_a_registry(cli: Cli, image: str) -> None:
     pytest.importorskip("urllib3")
     fake = Fake()
     try:
         name = f"{fake.server.host}/freebsd/runtime:15.1"
-        teller.ok("image", "push", image, name)
-        teller.ok("image", "rm", image)
-        teller.ok("image", "prune")
+        cli.ok("image", "push", image, name)
+        cli.ok("image", "rm", image)
+        cli.ok("image", "prune")
 
-        teller.ok("image", "pull", name)
-        assert teller.ok("run", "--image", name, "web", "/bin/echo", "here") == "here\n"
+        cli.ok("image", "pull", name)
+        assert cli.ok("run", "--image", name, "web", "/bin/echo", "here") == "here\n"
     finally:
         fake.stop()
 
 
 @pytest.mark.slow
 @pytest.mark.limit(900)
-def test_many_clones_at_once(teller: Teller, image: str) -> None:
+def test_many_clones_at_once(cli: Cli, image: str) -> None:
     """The first of them unpacks, the others wait for it; each has its own root, and nothing of any is left."""
-    words = [teller.runjail.program, "--root", str(teller.runjail.root), "--store", teller.location, "run", "--image"]
+    words = [cli.runjail.program, "--root", str(cli.runjail.root), "--store", cli.location, "run", "--image"]
     script = "echo $0 >/own && cat /own"
     started = [
         subprocess.Popen(
@@ -115,41 +115,41 @@ def test_many_clones_at_once(teller: Teller, image: str) -> None:
     said = [process.communicate(timeout=LONG) for process in started]
 
     assert said == [(f"{number}\n", "") for number in range(MANY)]
-    assert teller.left() == {"roots": [], "bundles": [], "containers": []}
-    assert len(teller.store.layers()) == 1
-    assert [line for line in tool("mount", "-p").splitlines() if f"{teller.directory}/runjail" in line] == []
+    assert cli.left() == {"roots": [], "bundles": [], "containers": []}
+    assert len(cli.store.layers()) == 1
+    assert [line for line in tool("mount", "-p").splitlines() if f"{cli.directory}/runjail" in line] == []
 
 
-def test_prune_beside_a_container(teller: Teller, image: str) -> None:
+def test_prune_beside_a_container(cli: Cli, image: str) -> None:
     """What it stands on is taken once it is gone, and not before."""
-    teller.ok("run", "--image", image, "-d", "web", "/bin/sleep", "600")
-    teller.ok("image", "rm", image)
-    teller.ok("image", "prune")
-    assert (len(teller.store.roots()), teller.ok("exec", "web", "/bin/echo", "alive")) == (1, "alive\n")
+    cli.ok("run", "--image", image, "-d", "web", "/bin/sleep", "600")
+    cli.ok("image", "rm", image)
+    cli.ok("image", "prune")
+    assert (len(cli.store.roots()), cli.ok("exec", "web", "/bin/echo", "alive")) == (1, "alive\n")
 
-    teller.ok("delete", "--force", "web")
-    teller.ok("image", "prune")
-    assert (teller.store.roots(), teller.store.layers()) == ([], [])
+    cli.ok("delete", "--force", "web")
+    cli.ok("image", "prune")
+    assert (cli.store.roots(), cli.store.layers()) == ([], [])
 
 
 # A pool that is full -------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def small(runjail: Runjail, tmp_path: Path) -> Iterator[Teller]:
+def small(runjail: Runjail, tmp_path: Path) -> Iterator[Cli]:
     """A store that is a pool of the least size there is."""
     name, disk = f"rjsmall{os.getpid()}", tmp_path / "disk"
     with disk.open("wb") as file:
         file.truncate(64 << 20)
     tool("zpool", "create", "-O", "compression=off", "-m", str(tmp_path / "small"), name, str(disk))
-    yield Teller(runjail, f"zfs:{name}", tmp_path)
+    yield Cli(runjail, f"zfs:{name}", tmp_path)
     for id in runjail.ids() if runjail.root.is_dir() else []:
         runjail("delete", "--force", id)
     tool("zpool", "destroy", "-f", name)
 
 
 @pytest.mark.limit(900)
-def test_a_container_that_fills_the_pool_goes_and_gives_the_room_back(small: Teller, archive: Path) -> None:
+def test_a_container_that_fills_the_pool_goes_and_gives_the_room_back(small: Cli, archive: Path) -> None:
     small.ok("image", "import", f"oci-archive:{archive}", "freebsd")
     fill = "for size in 65536 512; do dd if=/dev/zero of=/f$size bs=$size 2>/dev/null; done; echo full"
 
@@ -187,11 +187,11 @@ def linux_program() -> bytes:
 @pytest.mark.limit(900)
 @pytest.mark.needs("linux64")
 @pytest.mark.parametrize("location", ["zfs", "dir"], indirect=True)
-def test_a_linux_image_runs(teller: Teller, tmp_path: Path) -> None:
+def test_a_linux_image_runs(cli: Cli, tmp_path: Path) -> None:
     root = tmp_path / "linux-root"
     (root / "bin").mkdir(parents=True)
     (root / "bin/system").write_bytes(linux_program())
     (root / "bin/system").chmod(0o755)
-    teller.ok("image", "import", "--platform", "linux/amd64", "--cmd", "/bin/system", f"rootfs:{root}", "linux")
+    cli.ok("image", "import", "--platform", "linux/amd64", "--cmd", "/bin/system", f"rootfs:{root}", "linux")
 
-    assert teller.ok("run", "--image", "linux", "web", timeout=LONG) == "Linux"
+    assert cli.ok("run", "--image", "linux", "web", timeout=LONG) == "Linux"

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.image.images import Files, Layout
 from tests.support.storage.kinds import DIRECTORIES, KINDS, mounts, small_disk
-from tests.support.story.teller import Teller
+from tests.support.story.cli import Cli
 
 pytestmark = pytest.mark.needs("root", "linux", "mounts")
 ZFS = [kind for kind in KINDS if kind.values == ("zfs",)]
@@ -30,15 +30,15 @@ def large(tmp_path: Path, how: str) -> str:
     return f"oci:{layout.path}:large"
 
 
-def half_made(teller: Teller) -> list[str]:
+def half_made(cli: Cli) -> list[str]:
     """Return what nobody makes any more, and is there."""
-    store: Any = teller.store
+    store: Any = cli.store
     return [*store.sweep(), *(str(root.name) for root in store.roots()), *os.listdir(store.bundles())]
 
 
-def refused(teller: Teller, *words: str) -> str:
+def refused(cli: Cli, *words: str) -> str:
     """Run a verb that has no room; return its one line, which says why."""
-    result = teller(*words)
+    result = cli(*words)
     assert result.returncode == 1, result
     assert len(result.stderr.splitlines()) == 1, result
     return result.stderr
@@ -48,64 +48,64 @@ def refused(teller: Teller, *words: str) -> str:
 @pytest.mark.parametrize("how", ["bytes", "inodes"])
 def test_an_image_that_does_not_fit(runjail: Any, small: Path, tmp_path: Path, kind: str, how: str) -> None:
     """Where it came in first, and where it is unpacked while it comes."""
-    teller, image = Teller(runjail, f"{kind}:{small}/store", tmp_path), large(tmp_path, how)
+    cli, image = Cli(runjail, f"{kind}:{small}/store", tmp_path), large(tmp_path, how)
     for words in (
         ("image", "unpack", image),
         ("run", "--image", image, "c1"),
         ("image", "bundle", image, f"{tmp_path}/b"),
     ):
-        assert "o space left" in refused(teller, *words)
-        assert half_made(teller) == []
+        assert "o space left" in refused(cli, *words)
+        assert half_made(cli) == []
         assert mounts(small) == []
     assert not (tmp_path / "b").exists()
 
-    teller.ok("image", "prune", "--all")
+    cli.ok("image", "prune", "--all")
     Layout(tmp_path / "other").image("fits", [{"a": "1"}])
-    teller.ok("image", "unpack", f"oci:{tmp_path}/other:fits")
+    cli.ok("image", "unpack", f"oci:{tmp_path}/other:fits")
 
 
 @pytest.mark.parametrize("kind", DIRECTORIES)
 def test_a_blob_that_does_not_fit(runjail: Any, small: Path, tmp_path: Path, kind: str) -> None:
-    teller = Teller(runjail, f"{kind}:{small}/store", tmp_path)
+    cli = Cli(runjail, f"{kind}:{small}/store", tmp_path)
     layout = Layout(tmp_path / "layout")
     layout.image("large", [{"noise": os.urandom(6 << 20)}])
 
-    assert "do not fit on the disk" in refused(teller, "run", "--image", f"oci:{layout.path}:large", "c1")
-    assert "do not fit on the disk" in refused(teller, "image", "import", f"oci:{layout.path}:large", "large")
-    assert half_made(teller) == []
+    assert "do not fit on the disk" in refused(cli, "run", "--image", f"oci:{layout.path}:large", "c1")
+    assert "do not fit on the disk" in refused(cli, "image", "import", f"oci:{layout.path}:large", "large")
+    assert half_made(cli) == []
     assert os.listdir(small / "store/content/ingest") == []
-    assert teller.json("image", "ls") == []
+    assert cli.json("image", "ls") == []
 
 
 @pytest.mark.parametrize("kind", DIRECTORIES)
 def test_a_store_that_became_read_only(runjail: Any, small: Path, tmp_path: Path, kind: str) -> None:
     """What is there is shown; nothing is run and nothing comes in, and it says why."""
-    teller, layout = Teller(runjail, f"{kind}:{small}/store", tmp_path), Layout(tmp_path / "layout")
+    cli, layout = Cli(runjail, f"{kind}:{small}/store", tmp_path), Layout(tmp_path / "layout")
     layout.image("small", [{"bin/sh": "#!"}])
-    teller.ok("image", "import", f"oci:{layout.path}:small", "small")
-    teller.ok("image", "unpack", "small")
+    cli.ok("image", "import", f"oci:{layout.path}:small", "small")
+    cli.ok("image", "unpack", "small")
     subprocess.run(["mount", "-o", "remount,ro", str(small)], check=True)
     try:
-        shown = teller.json("image", "ls")
+        shown = cli.json("image", "ls")
         assert [image["name"] for image in shown] == ["docker.io/library/small:latest"]
         for words in (("run", "--image", "small", "c1"), ("image", "import", f"oci:{layout.path}:small", "again")):
-            assert "read-only file system" in refused(teller, *words)
+            assert "read-only file system" in refused(cli, *words)
     finally:
         subprocess.run(["mount", "-o", "remount,rw", str(small)], check=True)
 
-    assert half_made(teller) == []
-    assert teller.json("image", "ls") == shown
+    assert half_made(cli) == []
+    assert cli.json("image", "ls") == shown
 
 
 @pytest.mark.parametrize("location", ZFS, indirect=True)
-def test_a_dataset_that_is_over_its_quota(teller: Teller, tmp_path: Path, dataset: str) -> None:
+def test_a_dataset_that_is_over_its_quota(cli: Cli, tmp_path: Path, dataset: str) -> None:
     layout = Layout(tmp_path / "layout")
     layout.image("noise", [{"bin/sh": "#!"}, {"noise": os.urandom(12 << 20)}, {"more": "x"}])
-    teller.ok("image", "import", f"oci:{layout.path}:noise", "noise")
+    cli.ok("image", "import", f"oci:{layout.path}:noise", "noise")
     subprocess.run(["zfs", "set", "quota=20m", dataset], check=True)
 
-    said = refused(teller, "image", "unpack", "noise").lower()
+    said = refused(cli, "image", "unpack", "noise").lower()
     assert "quota" in said or "space" in said
-    assert half_made(teller) == []
+    assert half_made(cli) == []
     subprocess.run(["zfs", "set", "quota=none", dataset], check=True)
-    teller.ok("image", "unpack", "noise")
+    cli.ok("image", "unpack", "noise")

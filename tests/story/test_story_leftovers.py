@@ -23,7 +23,7 @@ from tests.support.attacks.races import goes_on, stopped_at
 from tests.support.container.fake_host import record
 from tests.support.container.harness import Life
 from tests.support.program import Bundle
-from tests.support.story.teller import Keys, Teller
+from tests.support.story.cli import Cli, Keys
 
 NOBODY: Any = None  # whose host is not asked
 USED = partial(is_used, NOBODY)
@@ -34,63 +34,63 @@ pytestmark = [
 ]
 
 
-def blobs(teller: Teller) -> set[str]:
-    return set(ContentStore(teller.store.content()).digests())
+def blobs(cli: Cli) -> set[str]:
+    return set(ContentStore(cli.store.content()).digests())
 
 
-def test_looking_at_a_place_copies_nothing(teller: Teller, hello: str, tmp_path: Path) -> None:
+def test_looking_at_a_place_copies_nothing(cli: Cli, hello: str, tmp_path: Path) -> None:
     place = f"oci:{tmp_path}/layout:t"
-    teller.ok("image", "export", hello, place)
-    teller.ok("image", "rm", hello)
+    cli.ok("image", "export", hello, place)
+    cli.ok("image", "rm", hello)
 
-    assert teller.json("image", "inspect", place)["name"] == place
-    assert len(teller.json("image", "layerinfo", place)) == 1
-    assert blobs(teller) == set()
+    assert cli.json("image", "inspect", place)["name"] == place
+    assert len(cli.json("image", "layerinfo", place)) == 1
+    assert blobs(cli) == set()
 
 
-def test_what_was_decrypted_for_a_place_does_not_stay(teller: Teller, hello: str, keys: Keys, tmp_path: Path) -> None:
+def test_what_was_decrypted_for_a_place_does_not_stay(cli: Cli, hello: str, keys: Keys, tmp_path: Path) -> None:
     """Least of all in plain text. The same for what came from a place, and for layers that were compressed anew."""
-    teller.ok("image", "encrypt", *keys.recipient, hello)
-    teller.ok("image", "prune")
-    before = blobs(teller)
+    cli.ok("image", "encrypt", *keys.recipient, hello)
+    cli.ok("image", "prune")
+    before = blobs(cli)
 
-    teller.ok("image", "decrypt", *keys.key, hello, f"oci:{tmp_path}/plain:t")
-    teller.ok("image", "encrypt", *keys.recipient, f"oci:{tmp_path}/plain:t", f"oci:{tmp_path}/secret:t")
-    teller.ok("image", "export", "--compression", "none", f"oci:{tmp_path}/plain:t", f"oci:{tmp_path}/none:t")
+    cli.ok("image", "decrypt", *keys.key, hello, f"oci:{tmp_path}/plain:t")
+    cli.ok("image", "encrypt", *keys.recipient, f"oci:{tmp_path}/plain:t", f"oci:{tmp_path}/secret:t")
+    cli.ok("image", "export", "--compression", "none", f"oci:{tmp_path}/plain:t", f"oci:{tmp_path}/none:t")
     (tmp_path / "file").write_text("in the way")
-    teller.refused("image", "decrypt", *keys.key, hello, f"oci:{tmp_path}/file/below:t")
-    assert blobs(teller) == before
-    assert teller.json("image", "layerinfo", f"oci:{tmp_path}/none:t")[0]["encryption"] == ""
+    cli.refused("image", "decrypt", *keys.key, hello, f"oci:{tmp_path}/file/below:t")
+    assert blobs(cli) == before
+    assert cli.json("image", "layerinfo", f"oci:{tmp_path}/none:t")[0]["encryption"] == ""
 
 
-def test_a_digest_does_not_become_the_name_of_something_else(teller: Teller, hello: str, keys: Keys) -> None:
+def test_a_digest_does_not_become_the_name_of_something_else(cli: Cli, hello: str, keys: Keys) -> None:
     """Whoever pins a digest gets what has it, or nothing."""
-    digest = teller.json("image", "inspect", hello)["digest"]
-    content = ContentStore(teller.store.content())
+    digest = cli.json("image", "inspect", hello)["digest"]
+    content = ContentStore(cli.store.content())
     content.tag(f"registry.example/hello@{digest}", content.find("docker.io/library/hello:latest"))
 
-    assert "not a name for an image" in teller.refused(
+    assert "not a name for an image" in cli.refused(
         "image", "encrypt", *keys.recipient, f"registry.example/hello@{digest}"
     )
-    assert teller.json("image", "inspect", f"registry.example/hello@{digest}")["digest"] == digest
+    assert cli.json("image", "inspect", f"registry.example/hello@{digest}")["digest"] == digest
 
 
-def test_a_bundle_that_fails_leaves_no_directory(teller: Teller, hello: str, keys: Keys, tmp_path: Path) -> None:
-    teller.ok("image", "encrypt", *keys.recipient, hello)
+def test_a_bundle_that_fails_leaves_no_directory(cli: Cli, hello: str, keys: Keys, tmp_path: Path) -> None:
+    cli.ok("image", "encrypt", *keys.recipient, hello)
     (tmp_path / "there").mkdir()
     for name in ("new", "there"):
-        assert "not authorized" in teller.refused("image", "bundle", hello, str(tmp_path / name))
+        assert "not authorized" in cli.refused("image", "bundle", hello, str(tmp_path / name))
     assert (tmp_path / "there").is_dir()
     assert not (tmp_path / "new").exists()
 
     (tmp_path / "file").write_text("")
-    assert teller.refused("image", "bundle", hello, f"{tmp_path}/file").startswith("cannot make the bundle ")
+    assert cli.refused("image", "bundle", hello, f"{tmp_path}/file").startswith("cannot make the bundle ")
 
 
-def test_prune_takes_no_root_from_a_bundle_in_the_making(teller: Teller, hello: str, tmp_path: Path) -> None:
+def test_prune_takes_no_root_from_a_bundle_in_the_making(cli: Cli, hello: str, tmp_path: Path) -> None:
     """Its config.json, by which prune knows that a bundle is there, is written after the root is made."""
-    chain, _where = teller.ok("image", "unpack", hello).split()
-    store, content = teller.store, ContentStore(teller.store.content())
+    chain, _where = cli.ok("image", "unpack", hello).split()
+    store, content = cli.store, ContentStore(cli.store.content())
     with content.lease():
         store.create_rootfs("bundle-1", chain, use=RootfsUse(properties={owned.BUNDLE: str(tmp_path / "bundle")}))
         assert prune(content, store, USED).busy
@@ -98,16 +98,16 @@ def test_prune_takes_no_root_from_a_bundle_in_the_making(teller: Teller, hello: 
     assert prune(content, store, USED).roots == ("bundle-1",)
 
 
-def test_prune_all_takes_no_name_from_an_image_that_is_about_to_run(teller: Teller, hello: str) -> None:
-    content = ContentStore(teller.store.content())
+def test_prune_all_takes_no_name_from_an_image_that_is_about_to_run(cli: Cli, hello: str) -> None:
+    content = ContentStore(cli.store.content())
     with content.lease():
-        assert prune(content, teller.store, USED, names=True).names == ()
-    assert prune(content, teller.store, USED, names=True).names == ("docker.io/library/hello:latest",)
+        assert prune(content, cli.store, USED, names=True).names == ()
+    assert prune(content, cli.store, USED, names=True).names == ("docker.io/library/hello:latest",)
 
 
-def test_two_may_take_one_bundle_back(teller: Teller, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_may_take_one_bundle_back(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """delete and prune meet at what a container leaves; each finds something gone that it was about to remove."""
-    path, remove, tries = f"{teller.store.bundles()}/c1-0", shutil.rmtree, []
+    path, remove, tries = f"{cli.store.bundles()}/c1-0", shutil.rmtree, []
     os.mkdir(path)
     Path(path, "image.json").write_text("")
 
@@ -118,27 +118,27 @@ def test_two_may_take_one_bundle_back(teller: Teller, monkeypatch: pytest.Monkey
         remove(directory)
 
     monkeypatch.setattr(shutil, "rmtree", beside_another)
-    owned.roll_back(teller.store, path)
+    owned.roll_back(cli.store, path)
     assert not os.path.exists(path)
 
 
 @pytest.mark.needs("linux")
-def test_what_is_busy_does_not_keep_the_rest(teller: Teller, hello: str, tmp_path: Path) -> None:
+def test_what_is_busy_does_not_keep_the_rest(cli: Cli, hello: str, tmp_path: Path) -> None:
     """Somebody has mounted something in a root that is left over: it stays, prune goes on and says so."""
     for name in ("busy", "idle"):
-        teller.ok("image", "bundle", hello, str(tmp_path / name))
+        cli.ok("image", "bundle", hello, str(tmp_path / name))
         (tmp_path / name / "config.json").unlink()
-    busy, idle = sorted(teller.store.roots(), key=lambda root: root.properties[owned.BUNDLE])
+    busy, idle = sorted(cli.store.roots(), key=lambda root: root.properties[owned.BUNDLE])
     subprocess.run(["mount", "--bind", str(tmp_path), f"{busy.path}/tmp"], check=True)
     try:
-        result = teller("image", "prune", "--format", "json")
+        result = cli("image", "prune", "--format", "json")
     finally:
         subprocess.run(["umount", f"{busy.path}/tmp"], check=True)
     assert json.loads(result.stdout)["roots"] == [idle.name]
     assert f"{busy.name} stays: " in result.stderr
-    assert [root.name for root in teller.store.roots()] == [busy.name]
-    teller.ok("image", "prune")
-    assert teller.store.roots() == []
+    assert [root.name for root in cli.store.roots()] == [busy.name]
+    cli.ok("image", "prune")
+    assert cli.store.roots() == []
 
 
 @pytest.mark.parametrize("said", ["auto", "", "dir", 5, None, ["zfs:tank"]])
@@ -149,34 +149,34 @@ def test_a_bundle_names_a_store_or_nothing(location: str, tmp_path: Path, said: 
     assert owned.location(str(tmp_path)) == ""
 
 
-def test_one_damaged_image_does_not_hide_the_others(teller: Teller, hello: str) -> None:
+def test_one_damaged_image_does_not_hide_the_others(cli: Cli, hello: str) -> None:
     """ls names it, and rm gets rid of it."""
-    teller.ok("image", "tag", hello, "other")
-    content = ContentStore(teller.store.content())
+    cli.ok("image", "tag", hello, "other")
+    content = ContentStore(cli.store.content())
     content.tag("docker.io/library/other:latest", content.add(b'{"layers": []}', media_types.OCI_MANIFEST))
 
-    result = teller("image", "ls", "-f", "json")
+    result = cli("image", "ls", "-f", "json")
     assert [image["name"] for image in json.loads(result.stdout)] == ["docker.io/library/hello:latest"]
     assert "docker.io/library/other:latest: " in result.stderr
-    teller.ok("image", "rm", "other")
-    assert len(teller.json("image", "ls")) == 1
+    cli.ok("image", "rm", "other")
+    assert len(cli.json("image", "ls")) == 1
 
 
-def test_a_terminal_has_a_name(teller: Teller, hello: str) -> None:
+def test_a_terminal_has_a_name(cli: Cli, hello: str) -> None:
     for more, expected in (((), "xterm"), (("-e", "TERM=vt100"), "vt100")):
-        said = teller.ok("run", "-t", "--image", hello, *more, "c1", "--", "/bin/sh", "-c", "echo in $TERM")
+        said = cli.ok("run", "-t", "--image", hello, *more, "c1", "--", "/bin/sh", "-c", "echo in $TERM")
         assert said.replace("^D\b\b", "").split() == ["in", expected]  # FreeBSD's terminals echo the end of our input
 
 
-def test_of_several_runs_with_one_id_only_one_leaves_anything(teller: Teller, hello: str, tmp_path: Path) -> None:
+def test_of_several_runs_with_one_id_only_one_leaves_anything(cli: Cli, hello: str, tmp_path: Path) -> None:
     """The others find out late, when their bundles are ready; the container that is there then is not theirs."""
-    chain, _where = teller.ok("image", "unpack", hello).split()
-    making = owned.OwnedBundle(teller.store, "c1-1", str(tmp_path / "c1"), USED)
+    chain, _where = cli.ok("image", "unpack", hello).split()
+    making = owned.OwnedBundle(cli.store, "c1-1", str(tmp_path / "c1"), USED)
     with pytest.raises(ContainerExists), making:
-        teller.store.create_rootfs("c1-1", chain, use=RootfsUse(properties=making.properties()))
+        cli.store.create_rootfs("c1-1", chain, use=RootfsUse(properties=making.properties()))
         container_of(tmp_path, "/some/other/bundle")
         raise ContainerExists("c1")
-    assert teller.left() == {"roots": [], "bundles": [], "containers": []}
+    assert cli.left() == {"roots": [], "bundles": [], "containers": []}
 
 
 def container_of(path: Path, bundle: str) -> None:
@@ -187,47 +187,47 @@ def container_of(path: Path, bundle: str) -> None:
 
 
 @pytest.mark.parametrize("state", ["other", "damaged", "ours", "directory", "nothing"])
-def test_prune_asks_whose_the_container_is(teller: Teller, hello: str, tmp_path: Path, state: str) -> None:
+def test_prune_asks_whose_the_container_is(cli: Cli, hello: str, tmp_path: Path, state: str) -> None:
     """The same id may be another container's by now, and a boot leaves a directory that is nobody's."""
-    chain, _where = teller.ok("image", "unpack", hello).split()
-    making = owned.OwnedBundle(teller.store, "c1-1", str(tmp_path / "c1"), lambda *_: True)  # and its maker dies
+    chain, _where = cli.ok("image", "unpack", hello).split()
+    making = owned.OwnedBundle(cli.store, "c1-1", str(tmp_path / "c1"), lambda *_: True)  # and its maker dies
     with making:
-        teller.store.create_rootfs("c1-1", chain, use=RootfsUse(properties=making.properties()))
+        cli.store.create_rootfs("c1-1", chain, use=RootfsUse(properties=making.properties()))
     if state in ("other", "ours"):
         container_of(tmp_path, "/some/other/bundle" if state == "other" else making.path)
     elif state != "nothing":
         (tmp_path / "c1").mkdir()
     if state == "damaged":
         (tmp_path / "c1" / "state.json").write_text("{")
-    teller.ok("image", "prune")
+    cli.ok("image", "prune")
 
-    assert [root.name for root in teller.store.roots()] == (["c1-1"] if state in ("ours", "damaged") else [])
+    assert [root.name for root in cli.store.roots()] == (["c1-1"] if state in ("ours", "damaged") else [])
     shutil.rmtree(tmp_path / "c1", ignore_errors=True)
-    teller.ok("image", "prune")
+    cli.ok("image", "prune")
 
 
-def test_an_id_made_anew_under_a_run_of_an_image(teller: Teller, hello: str, tmp_path: Path) -> None:
+def test_an_id_made_anew_under_a_run_of_an_image(cli: Cli, hello: str, tmp_path: Path) -> None:
     """The run takes its own bundle and root back, and leaves the other one's container alone."""
-    runjail = teller.runjail
+    runjail = cli.runjail
     life = Life(runjail, Bundle(tmp_path, {}))
-    options = ("--store", teller.location)
+    options = ("--store", cli.location)
     running = stopped_at(life, "foreground.wait", *options, "run", "--image", hello, "c1", "--", "/bin/sh")
     runjail.ok(*options, "delete", "--force", "c1")
     container_of(runjail.root, "/some/other/bundle")
     goes_on(life, running)
 
     assert USED(str(runjail.root / "c1"), "bundle")
-    assert teller.store.roots() == []
-    assert os.listdir(teller.store.bundles()) == []
+    assert cli.store.roots() == []
+    assert os.listdir(cli.store.bundles()) == []
 
 
-def test_an_id_may_be_longer_than_a_hostname(teller: Teller, hello: str) -> None:
-    assert teller.ok("run", "--image", hello, "c" * 100) == "Hello World!\n"
+def test_an_id_may_be_longer_than_a_hostname(cli: Cli, hello: str) -> None:
+    assert cli.ok("run", "--image", hello, "c" * 100) == "Hello World!\n"
 
 
-def test_volumes_are_directories_of_the_root(teller: Teller, hello: str, tmp_path: Path) -> None:
+def test_volumes_are_directories_of_the_root(cli: Cli, hello: str, tmp_path: Path) -> None:
     """Programs expect them to be there, whether the image's layers have them or not."""
-    teller.ok("image", "export", hello, f"oci:{tmp_path}/layout")
+    cli.ok("image", "export", hello, f"oci:{tmp_path}/layout")
     layout = tmp_path / "layout"
     index = json.loads((layout / "index.json").read_text())
     read = lambda entry: json.loads((layout / "blobs" / entry["digest"].replace(":", "/")).read_text())  # noqa: E731
@@ -239,20 +239,20 @@ def test_volumes_are_directories_of_the_root(teller: Teller, hello: str, tmp_pat
     manifest["config"] |= {"digest": added.digest, "size": added.size}
     content.tag("changed", content.add(json.dumps(manifest).encode(), index["manifests"][0]["mediaType"]))
 
-    assert teller.ok("run", "--image", f"oci:{layout}:changed", "c1") == "in\n"
+    assert cli.ok("run", "--image", f"oci:{layout}:changed", "c1") == "in\n"
 
 
 @pytest.mark.parametrize("option", ["--network=none", "--read-only", "--user=nobody", "--storage-opt=size=1g"])
-def test_options_of_images_are_not_ignored_for_bundles(teller: Teller, option: str, tmp_path: Path) -> None:
+def test_options_of_images_are_not_ignored_for_bundles(cli: Cli, option: str, tmp_path: Path) -> None:
     """Whoever says --network none to a bundle would believe that there is none."""
     (tmp_path / "config.json").write_text("{}")
-    refused = teller.refused("run", "-b", str(tmp_path), option, "c1")
+    refused = cli.refused("run", "-b", str(tmp_path), option, "c1")
     assert refused.startswith(f"{option.partition('=')[0]} needs --image")
 
 
-def test_what_stays_plain_is_told(teller: Teller, hello: str, keys: Keys) -> None:
+def test_what_stays_plain_is_told(cli: Cli, hello: str, keys: Keys) -> None:
     """Nobody should believe that all of an image is encrypted when a part of it is of a kind that is not."""
-    content = ContentStore(teller.store.content())
+    content = ContentStore(cli.store.content())
     manifest = model.parse_manifest(content.read(content.find("docker.io/library/hello:latest")))
     assert isinstance(manifest, model.Manifest)
     odd = content.add(b"secret", "application/vnd.wasm.content.layer.v1+wasm")
@@ -262,7 +262,7 @@ def test_what_stays_plain_is_told(teller: Teller, hello: str, keys: Keys) -> Non
     changed = manifest.replace(config=described, layers=(*manifest.layers, odd)).document()
     content.tag("docker.io/library/odd:latest", content.add(model.encode(changed), media_types.OCI_MANIFEST))
 
-    result = teller("image", "encrypt", *keys.recipient, "odd")
+    result = cli("image", "encrypt", *keys.recipient, "odd")
     assert result.returncode == 0
     assert f"layer {odd.digest} stays as it is" in result.stderr
-    assert "is no layer of files" in teller.refused("run", "--image", "odd", *keys.key, "c1")
+    assert "is no layer of files" in cli.refused("run", "--image", "odd", *keys.key, "c1")

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.container.harness import until
 from tests.support.network.plugins import PLUGINS, Cni, Namespace, namespace
-from tests.support.story.teller import Teller
+from tests.support.story.cli import Cli
 
 pytestmark = [
     pytest.mark.needs("root", "linux", "cni"),
@@ -26,19 +26,19 @@ def place() -> Iterator[Namespace]:
 
 
 @pytest.fixture
-def told(teller: Teller, place: Namespace, tmp_path: Path, hello: str) -> Iterator[Teller]:
+def told(cli: Cli, place: Namespace, tmp_path: Path, hello: str) -> Iterator[Cli]:
     """The program in that network, with a bridge `web`."""
     script = tmp_path / "program"
-    script.write_text(f'#!/bin/sh\nexec {" ".join(place.command)} {teller.runjail.program} "$@"\n')
+    script.write_text(f'#!/bin/sh\nexec {" ".join(place.command)} {cli.runjail.program} "$@"\n')
     script.chmod(0o755)
     cni = Cni(tmp_path / "cni")
-    program, teller.runjail.program, teller.env = teller.runjail.program, str(script), cni.env(PLUGINS)
-    teller.ok("network", "create", "web")
+    program, cli.runjail.program, cli.env = cli.runjail.program, str(script), cni.env(PLUGINS)
+    cli.ok("network", "create", "web")
     cni.keep_addresses("web", tmp_path / "addresses")
-    yield teller
-    for name in teller.runjail.ids() if teller.runjail.root.is_dir() else []:  # as long as there is the namespace
-        teller.ok("delete", "--force", name)
-    teller.runjail.program = program
+    yield cli
+    for name in cli.runjail.ids() if cli.runjail.root.is_dir() else []:  # as long as there is the namespace
+        cli.ok("delete", "--force", name)
+    cli.runjail.program = program
 
 
 def clean(place: Namespace, tmp_path: Path) -> bool:
@@ -48,7 +48,7 @@ def clean(place: Namespace, tmp_path: Path) -> bool:
     return (place.interfaces(), place.rules(), addresses) == (["cni-web", "lo"], "", [])
 
 
-def test_two_containers_talk_and_a_port_answers(told: Teller, hello: str, place: Namespace, tmp_path: Path) -> None:
+def test_two_containers_talk_and_a_port_answers(told: Cli, hello: str, place: Namespace, tmp_path: Path) -> None:
     told.ok("run", "-d", "--image", hello, "--network", "web", "-p", "8080:80", "one", "/bin/sh", "-c", SERVE)
     hosts = told.ok("exec", "one", "/bin/cat", "/etc/hosts").splitlines()
     own = next(line.split()[0] for line in hosts if line.endswith("\tone"))
@@ -72,7 +72,7 @@ def test_two_containers_talk_and_a_port_answers(told: Teller, hello: str, place:
     assert place.interfaces() == ["lo"]
 
 
-def test_plugins_check_what_they_have_made(told: Teller, hello: str, place: Namespace) -> None:
+def test_plugins_check_what_they_have_made(told: Cli, hello: str, place: Namespace) -> None:
     told.ok("run", "-d", "--image", hello, "--network", "web", "one", "/bin/sleep", "600")
     told.ok("network", "check", "one")
 
@@ -83,7 +83,7 @@ def test_plugins_check_what_they_have_made(told: Teller, hello: str, place: Name
 
 
 def test_a_container_that_cannot_be_made_leaves_nothing(
-    told: Teller, hello: str, place: Namespace, tmp_path: Path
+    told: Cli, hello: str, place: Namespace, tmp_path: Path
 ) -> None:
     words = ("run", "--image", hello, "--network", "web", "-p", "8080:80", "one", "/no/such")
 
@@ -91,7 +91,7 @@ def test_a_container_that_cannot_be_made_leaves_nothing(
     assert clean(place, tmp_path)
 
 
-def test_what_is_gone_is_no_hindrance(told: Teller, hello: str, place: Namespace, tmp_path: Path) -> None:
+def test_what_is_gone_is_no_hindrance(told: Cli, hello: str, place: Namespace, tmp_path: Path) -> None:
     """Whoever has removed the list, the rules or the namespace."""
     told.ok("run", "-d", "--image", hello, "--network", "web", "-p", "8080:80", "one", "/bin/sleep", "600")
     for path in (tmp_path / "cni" / "net.d").iterdir():
@@ -104,7 +104,7 @@ def test_what_is_gone_is_no_hindrance(told: Teller, hello: str, place: Namespace
     assert clean(place, tmp_path)
 
 
-def test_networks_are_seen_by_nobody_else(told: Teller, hello: str, place: Namespace) -> None:
+def test_networks_are_seen_by_nobody_else(told: Cli, hello: str, place: Namespace) -> None:
     """A container on a network has its own `lo`, and none of the test's ports."""
     show = "cat /proc/net/dev"
 

@@ -11,23 +11,23 @@ from runjail.cli.context import Context
 from runjail.cli.run_image import owned_bundle
 from runjail.cli.verbs import run
 from runjail.storage import open as stores
-from tests.support.story.teller import Teller
+from tests.support.story.cli import Cli
 
 
-def documents(teller: Teller, container_id: str) -> tuple[Any, Any]:
+def documents(cli: Cli, container_id: str) -> tuple[Any, Any]:
     """Return the config.json of a container's bundle and the one that the container was made of."""
-    bundle = Path(json.loads(teller.ok("state", container_id))["bundle"])
-    kept = teller.runjail.root / container_id / "config.json"
+    bundle = Path(json.loads(cli.ok("state", container_id))["bundle"])
+    kept = cli.runjail.root / container_id / "config.json"
     return json.loads((bundle / "config.json").read_text()), json.loads(kept.read_text())
 
 
-def test_the_bundle_of_an_image_says_what_runs(teller: Teller, hello: str, tmp_path: Path) -> None:
+def test_the_bundle_of_an_image_says_what_runs(cli: Cli, hello: str, tmp_path: Path) -> None:
     """Options were applied to what was created, and not to the file in the bundle."""
     (tmp_path / "data").mkdir()
     options = ("-e", "WORD=said", "-v", f"{tmp_path}/data:/data:ro", "--read-only")
-    teller.ok("run", "-d", "--image", hello, *options, "web", "--", "/bin/sleep", "600")
+    cli.ok("run", "-d", "--image", hello, *options, "web", "--", "/bin/sleep", "600")
 
-    bundle, kept = documents(teller, "web")
+    bundle, kept = documents(cli, "web")
 
     assert bundle == kept
     assert "WORD=said" in bundle["process"]["env"]
@@ -37,13 +37,13 @@ def test_the_bundle_of_an_image_says_what_runs(teller: Teller, hello: str, tmp_p
 
 
 @pytest.mark.parametrize("location", ["dir"], indirect=True)
-def test_the_store_is_opened_once(teller: Teller, hello: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_store_is_opened_once(cli: Cli, hello: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was opened for the bundle, and again to unpack."""
     opened = []
     original = stores.open_store
     monkeypatch.setattr(stores, "open_store", lambda *args, **more: opened.append(1) or original(*args, **more))
     parsed, args = Args(GLOBALS), Args((*run.OPTIONS, *GLOBALS))
-    parse(["--store", teller.location, "--root", str(tmp_path / "state")], parsed)
+    parse(["--store", cli.location, "--root", str(tmp_path / "state")], parsed)
     parse(["--image", hello, "-t", "web"], args)
     context = Context(parsed)
 
@@ -55,16 +55,16 @@ def test_the_store_is_opened_once(teller: Teller, hello: str, tmp_path: Path, mo
     assert opened == [1]
 
 
-def test_a_mistake_in_an_option_costs_no_download(teller: Teller) -> None:
+def test_a_mistake_in_an_option_costs_no_download(cli: Cli) -> None:
     """The image is not there, and nobody asks a registry for it."""
     for option, text in (("-v", "nonsense"), ("--network", "no-such"), ("--storage-opt", "size=x")):
-        said = teller.refused("run", "--image", "localhost:1/absent", option, text, "web")
+        said = cli.refused("run", "--image", "localhost:1/absent", option, text, "web")
 
         assert said.startswith(("--volume: not", "there is no network", "--storage-opt: not")), said
 
 
 @pytest.mark.linux
-def test_options_of_podman_reach_the_program(teller: Teller, hello: str, tmp_path: Path) -> None:
+def test_options_of_podman_reach_the_program(cli: Cli, hello: str, tmp_path: Path) -> None:
     """Each is seen from inside."""
     (tmp_path / "vars").write_text("# comment\nFROM_FILE=1\n")
     script = (
@@ -91,20 +91,20 @@ def test_options_of_podman_reach_the_program(teller: Teller, hello: str, tmp_pat
         "chown",
     )
 
-    said = teller.ok("run", "--image", hello, *options, "web", "--", "-c", script)
+    said = cli.ok("run", "--image", hello, *options, "web", "--", "-c", script)
 
     assert said.split() == ["64", "1", "77", "CapEff:", "0000000000000001"]
 
 
 @pytest.mark.linux
 @pytest.mark.parametrize("location", ["dir"], indirect=True)
-def test_resources_of_an_image_are_in_its_bundle(teller: Teller, hello: str) -> None:
+def test_resources_of_an_image_are_in_its_bundle(cli: Cli, hello: str) -> None:
     """Labels as well; who drops ALL and adds ALL has what is added, as with podman."""
     limits = ("-m", "64m", "--cpus", "1.5", "--cpuset-cpus", "0", "--pids-limit", "99", "-l", "a=b", "-l", "bare")
     words = ("--entrypoint", '["/bin/sleep"]', "web", "600")
-    teller.ok("run", "-d", "--image", hello, *limits, "--cap-drop", "all", "--cap-add", "ALL", *words)
+    cli.ok("run", "-d", "--image", hello, *limits, "--cap-drop", "all", "--cap-add", "ALL", *words)
 
-    bundle, kept = documents(teller, "web")
+    bundle, kept = documents(cli, "web")
 
     assert bundle == kept
     assert bundle["linux"]["resources"] == {

@@ -11,7 +11,7 @@ import pytest
 from runjail.storage import overlay_mount
 from runjail.storage.base import RootfsUse
 from tests.support.storage.kinds import mounts
-from tests.support.story.teller import Teller
+from tests.support.story.cli import Cli
 
 pytestmark = [
     pytest.mark.needs("root", "overlay"),
@@ -19,59 +19,59 @@ pytestmark = [
 ]
 
 
-def started(teller: Teller, image: str) -> int:
+def started(cli: Cli, image: str) -> int:
     """Run a container of an image in the background. Returns its init."""
-    teller.ok("run", "--image", image, "-d", "stays", "--", "/bin/sleep", "600")
-    return int(json.loads(teller.ok("state", "stays"))["pid"])
+    cli.ok("run", "--image", image, "-d", "stays", "--", "/bin/sleep", "600")
+    return int(json.loads(cli.ok("state", "stays"))["pid"])
 
 
-def test_a_run_copies_nothing(teller: Teller, hello: str, tmp_path: Path) -> None:
-    started(teller, hello)
-    (root,) = teller.store.roots()
+def test_a_run_copies_nothing(cli: Cli, hello: str, tmp_path: Path) -> None:
+    started(cli, hello)
+    (root,) = cli.store.roots()
     own = {path.name for path in (Path(root.path).parent / "upper").rglob("*") if path.is_file()}
 
     assert own <= {"hosts", "hostname", "resolv.conf"}, "what ours are mounted over"
     assert mounts(tmp_path) == [root.path]
-    assert teller.ok("exec", "stays", "/bin/sh", "-c", "echo mine >/tmp/x; cat /tmp/x") == "mine\n"
+    assert cli.ok("exec", "stays", "/bin/sh", "-c", "echo mine >/tmp/x; cat /tmp/x") == "mine\n"
     assert (Path(root.path).parent / "upper/tmp/x").read_text() == "mine\n"
-    teller.ok("delete", "--force", "stays")
+    cli.ok("delete", "--force", "stays")
     assert mounts(tmp_path) == []
 
 
-def test_after_a_boot(teller: Teller, hello: str, tmp_path: Path) -> None:
+def test_after_a_boot(cli: Cli, hello: str, tmp_path: Path) -> None:
     """Neither processes nor mounts are there: delete cleans, and the image runs again."""
-    os.kill(started(teller, hello), signal.SIGKILL)
+    os.kill(started(cli, hello), signal.SIGKILL)
     end = time.monotonic() + 120
-    while json.loads(teller.ok("state", "stays"))["status"] != "stopped":
+    while json.loads(cli.ok("state", "stays"))["status"] != "stopped":
         assert time.monotonic() < end
         time.sleep(0.02)
     for place in mounts(tmp_path):
         assert overlay_mount.unmount(place)
-    teller.ok("delete", "--force", "stays")
+    cli.ok("delete", "--force", "stays")
 
-    assert teller.left() == {"roots": [], "bundles": [], "containers": []}
-    assert teller.ok("run", "--image", hello, "one") == "Hello World!\n"
+    assert cli.left() == {"roots": [], "bundles": [], "containers": []}
+    assert cli.ok("run", "--image", hello, "one") == "Hello World!\n"
 
 
-def test_prune_after_a_boot_that_emptied_the_state(teller: Teller, hello: str, tmp_path: Path) -> None:
-    os.kill(started(teller, hello), signal.SIGKILL)
+def test_prune_after_a_boot_that_emptied_the_state(cli: Cli, hello: str, tmp_path: Path) -> None:
+    os.kill(started(cli, hello), signal.SIGKILL)
     time.sleep(0.1)
-    teller.ok("delete", "--force", "stays")
-    teller.store.create_rootfs(
-        "orphan", teller.store.layers()[0].chain, use=RootfsUse(properties={"container": "/nonexistent"})
+    cli.ok("delete", "--force", "stays")
+    cli.store.create_rootfs(
+        "orphan", cli.store.layers()[0].chain, use=RootfsUse(properties={"container": "/nonexistent"})
     )
     assert len(mounts(tmp_path)) == 1
     for place in mounts(tmp_path):
         overlay_mount.unmount(place)
 
-    assert teller.json("image", "prune")["roots"] == ["orphan"]
-    assert teller.ok("run", "--image", hello, "one") == "Hello World!\n"
+    assert cli.json("image", "prune")["roots"] == ["orphan"]
+    assert cli.ok("run", "--image", hello, "one") == "Hello World!\n"
 
 
-def test_a_container_may_not_reach_what_is_below(teller: Teller, hello: str) -> None:
+def test_a_container_may_not_reach_what_is_below(cli: Cli, hello: str) -> None:
     """It removes and changes what it likes; the layer stays as it was for the next one."""
     script = "rm -rf /etc; mkdir /etc; echo x >/etc/mine; rm /bin/busybox"
-    teller.ok("run", "--image", hello, "one", "--", "/bin/sh", "-c", script)
+    cli.ok("run", "--image", hello, "one", "--", "/bin/sh", "-c", script)
 
-    assert teller.ok("run", "--image", hello, "two") == "Hello World!\n"
-    assert teller.ok("run", "--image", hello, "three", "--", "/bin/cat", "/etc/group") == "root:x:0:\nweb:x:1000:\n"
+    assert cli.ok("run", "--image", hello, "two") == "Hello World!\n"
+    assert cli.ok("run", "--image", hello, "three", "--", "/bin/cat", "/etc/group") == "root:x:0:\nweb:x:1000:\n"

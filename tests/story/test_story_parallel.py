@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 
 from tests.support.image.registry_server import DockerRegistry
-from tests.support.story.teller import Teller
+from tests.support.story.cli import Cli
 
 pytestmark = pytest.mark.needs("root")
 MANY = 8
 
 
-def start(teller: Teller, *args: str) -> "subprocess.Popen[str]":
-    state = ("--root", str(teller.runjail.root), "--store", teller.location)
-    command = [teller.runjail.program, *state, *args]
+def start(cli: Cli, *args: str) -> "subprocess.Popen[str]":
+    state = ("--root", str(cli.runjail.root), "--store", cli.location)
+    command = [cli.runjail.program, *state, *args]
     streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen(command, text=True, env={"PATH": os.environ["PATH"]}, **streams)  # type: ignore[call-overload]
 
@@ -28,7 +28,7 @@ def finish(processes: "list[subprocess.Popen[str]]") -> list[str]:
 
 
 @pytest.fixture
-def images(teller: Teller, machine_rootfs: Path, registry: DockerRegistry, tmp_path: Path) -> list[str]:
+def images(cli: Cli, machine_rootfs: Path, registry: DockerRegistry, tmp_path: Path) -> list[str]:
     """Four images in a registry: two common layers, and a third of their own."""
     layout = f"{tmp_path}/layout"
     run = lambda *args: subprocess.run(args, check=True, capture_output=True)  # noqa: E731
@@ -42,36 +42,36 @@ def images(teller: Teller, machine_rootfs: Path, registry: DockerRegistry, tmp_p
         (tmp_path / "own").write_text(f"{number}")
         run("umoci", "insert", "--image", f"{layout}:base", "--tag", f"i{number}", f"{tmp_path}/own", "/own")
         run("umoci", "config", "--image", f"{layout}:i{number}", "--config.cmd", "/bin/cat", "--config.cmd", "/own")
-        names.append(f"{registry.host}/parallel:{teller.location.partition(':')[0]}{number}")
-        teller.ok("image", "import", f"oci:{layout}:i{number}", "moved")
-        teller.ok("image", "push", "moved", names[-1])
-        teller.ok("image", "rm", "moved")
-    assert teller.store.layers() == []
+        names.append(f"{registry.host}/parallel:{cli.location.partition(':')[0]}{number}")
+        cli.ok("image", "import", f"oci:{layout}:i{number}", "moved")
+        cli.ok("image", "push", "moved", names[-1])
+        cli.ok("image", "rm", "moved")
+    assert cli.store.layers() == []
     return names
 
 
-def expected(teller: Teller) -> int:
+def expected(cli: Cli) -> int:
     """Return how many layers there are: two common ones, which are one tree in plain directories, and four more."""
-    return 4 + (1 if teller.location.startswith("dir:") else 2)
+    return 4 + (1 if cli.location.startswith("dir:") else 2)
 
 
-def test_pulls_unpacks_and_runs(teller: Teller, images: list[str]) -> None:
-    finish([start(teller, "image", "pull", images[number % 4]) for number in range(MANY)])
-    assert sorted(teller.ok("image", "ls", "-q").split()) == sorted(images)
+def test_pulls_unpacks_and_runs(cli: Cli, images: list[str]) -> None:
+    finish([start(cli, "image", "pull", images[number % 4]) for number in range(MANY)])
+    assert sorted(cli.ok("image", "ls", "-q").split()) == sorted(images)
 
-    said = finish([start(teller, "run", "--image", images[number % 4], f"c{number}") for number in range(MANY)])
+    said = finish([start(cli, "run", "--image", images[number % 4], f"c{number}") for number in range(MANY)])
     assert said == [str(number % 4) for number in range(MANY)]
-    assert len(teller.store.layers()) == expected(teller)
+    assert len(cli.store.layers()) == expected(cli)
 
-    assert teller.left() == {"roots": [], "bundles": [], "containers": []}
+    assert cli.left() == {"roots": [], "bundles": [], "containers": []}
 
 
-def test_runs_that_fetch_beside_prune(teller: Teller, images: list[str]) -> None:
+def test_runs_that_fetch_beside_prune(cli: Cli, images: list[str]) -> None:
     """Nothing that somebody is about to use is taken from under them."""
-    runs = [start(teller, "run", "--image", images[number % 4], f"c{number}") for number in range(MANY)]
-    prunes = [start(teller, "image", "prune") for _ in range(4)]
+    runs = [start(cli, "run", "--image", images[number % 4], f"c{number}") for number in range(MANY)]
+    prunes = [start(cli, "image", "prune") for _ in range(4)]
 
     assert finish(runs) == [str(number % 4) for number in range(MANY)]
     finish(prunes)
-    alone = 4 if teller.location.startswith("dir:") else expected(teller)  # no other image had a name yet
-    assert len(teller.store.layers()) in (alone, expected(teller))
+    alone = 4 if cli.location.startswith("dir:") else expected(cli)  # no other image had a name yet
+    assert len(cli.store.layers()) in (alone, expected(cli))

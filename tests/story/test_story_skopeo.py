@@ -14,7 +14,7 @@ pytest.importorskip("cryptography", reason="needs cryptography")
 
 from tests.support.image import key_fixtures
 from tests.support.image.raw_tars import skopeo
-from tests.support.story.teller import Teller
+from tests.support.story.cli import Cli
 
 pytestmark = [
     pytest.mark.needs("root"),
@@ -82,25 +82,25 @@ def layers(layout: Path) -> list[bytes]:
 @pytest.mark.parametrize("kind", ["gzip", "zstd"])
 @pytest.mark.parametrize("scheme", WHO)
 def test_both_directions(
-    teller: Teller, hello: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str, kind: str
+    cli: Cli, hello: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str, kind: str
 ) -> None:
     if kind == "zstd":
         pytest.importorskip("backports.zstd")
     (tmp_path / "keys").mkdir()
     recipients, keys, env = WHO[scheme](tmp_path / "keys")
-    teller.env |= env
+    cli.env |= env
     for name, value in env.items():
         monkeypatch.setenv(name, value)
-    teller.ok("image", "export", "--compression", kind, hello, f"oci:{tmp_path}/plain:t")
+    cli.ok("image", "export", "--compression", kind, hello, f"oci:{tmp_path}/plain:t")
     with_keys = [word for key in keys for word in ("--key", key)]
 
     options = [word for recipient in recipients for word in ("--encryption-key", recipient)]
     done = skopeo(tmp_path / "keys", *options, f"oci:{tmp_path}/plain:t", f"oci:{tmp_path}/theirs:t")
     assert done.returncode == 0, done.stderr
-    assert teller.ok("run", "--image", f"oci:{tmp_path}/theirs:t", *with_keys, "one") == "Hello World!\n"
+    assert cli.ok("run", "--image", f"oci:{tmp_path}/theirs:t", *with_keys, "one") == "Hello World!\n"
 
     words = [word for recipient in recipients for word in ("--recipient", recipient)]
-    teller.ok("image", "encrypt", *words, f"oci:{tmp_path}/plain:t", f"oci:{tmp_path}/ours:t")
+    cli.ok("image", "encrypt", *words, f"oci:{tmp_path}/plain:t", f"oci:{tmp_path}/ours:t")
     assert layers(tmp_path / "ours") != layers(tmp_path / "plain")
     options = [word for key in keys for word in ("--decryption-key", key)]
     done = skopeo(tmp_path / "keys", *options, f"oci:{tmp_path}/ours:t", f"oci:{tmp_path}/back:t")

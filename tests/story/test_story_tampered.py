@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.story.cli import Cli, Keys
 from tests.support.story.layout import Layout
-from tests.support.story.teller import Keys, Teller
 
 pytestmark = pytest.mark.needs("root")
 PUBLIC = "org.opencontainers.image.enc.pubopts"
@@ -98,60 +98,60 @@ CHANGES: dict[str, tuple[Callable[[Layout], None], str]] = {
 
 
 @pytest.fixture
-def seen(teller: Teller, hello: str, keys: Keys, tmp_path: Path) -> Layout:
+def seen(cli: Cli, hello: str, keys: Keys, tmp_path: Path) -> Layout:
     """An encrypted image that is nowhere but in a layout."""
-    teller.ok("image", "encrypt", *keys.recipient, hello)
-    teller.ok("image", "export", hello, f"oci:{tmp_path}/seen:t")
-    teller.ok("image", "rm", hello)
+    cli.ok("image", "encrypt", *keys.recipient, hello)
+    cli.ok("image", "export", hello, f"oci:{tmp_path}/seen:t")
+    cli.ok("image", "rm", hello)
     return Layout(tmp_path / "seen")
 
 
 @pytest.mark.parametrize("location", ["dir"], indirect=True)
 @pytest.mark.parametrize("what", CHANGES)
-def test_what_was_changed_is_refused(teller: Teller, seen: Layout, keys: Keys, what: str) -> None:
+def test_what_was_changed_is_refused(cli: Cli, seen: Layout, keys: Keys, what: str) -> None:
     change, why = CHANGES[what]
     change(seen)
 
-    assert why in teller.refused("run", "--image", seen.write(), *keys.key, "one")
-    assert teller.store.layers() == []
-    assert teller.left() == {"roots": [], "bundles": [], "containers": []}
-    assert teller.json("image", "prune")["half_made"] == []
+    assert why in cli.refused("run", "--image", seen.write(), *keys.key, "one")
+    assert cli.store.layers() == []
+    assert cli.left() == {"roots": [], "bundles": [], "containers": []}
+    assert cli.json("image", "prune")["half_made"] == []
 
 
 @pytest.mark.needs("zfs")
 @pytest.mark.parametrize("location", [pytest.param("zfs", marks=pytest.mark.needs("zfs"))], indirect=True)
 @pytest.mark.parametrize("what", ["a byte in the middle", "the diffID"])
-def test_no_dataset_is_left(teller: Teller, seen: Layout, keys: Keys, what: str) -> None:
+def test_no_dataset_is_left(cli: Cli, seen: Layout, keys: Keys, what: str) -> None:
     """The first fails before, the second after everything was extracted."""
     change, why = CHANGES[what]
     change(seen)
 
-    assert why in teller.refused("run", "--image", seen.write(), *keys.key, "one")
-    assert teller.store.layers() == []
-    assert teller.json("image", "prune")["half_made"] == []
+    assert why in cli.refused("run", "--image", seen.write(), *keys.key, "one")
+    assert cli.store.layers() == []
+    assert cli.json("image", "prune")["half_made"] == []
 
 
 @pytest.mark.parametrize("location", ["dir"], indirect=True)
-def test_documents_are_what_their_digests_say(teller: Teller, seen: Layout, keys: Keys) -> None:
+def test_documents_are_what_their_digests_say(cli: Cli, seen: Layout, keys: Keys) -> None:
     """A manifest or config changed in place is refused before anything is made of it."""
     for descriptor in (seen.manifest["config"], seen.entry):
         path = seen.blob(descriptor)
         whole = path.read_bytes()
         path.write_bytes(flipped(whole, len(whole) // 2))
-        said = teller.refused("run", "--image", f"oci:{seen.path}", *keys.key, "one")
+        said = cli.refused("run", "--image", f"oci:{seen.path}", *keys.key, "one")
         assert "digest" in said
         path.write_bytes(whole)
 
-    assert teller.store.layers() == []
-    assert teller.ok("run", "--image", f"oci:{seen.path}", *keys.key, "one") == "Hello World!\n"
+    assert cli.store.layers() == []
+    assert cli.ok("run", "--image", f"oci:{seen.path}", *keys.key, "one") == "Hello World!\n"
 
 
 @pytest.mark.parametrize("location", ["dir"], indirect=True)
-def test_a_disk_that_lies(teller: Teller, hello: str) -> None:
+def test_a_disk_that_lies(cli: Cli, hello: str) -> None:
     """A blob that changes in the store after it was fetched is noticed when it is unpacked."""
-    digest = teller.json("image", "inspect", hello)["layers"][0]["digest"]
-    path = Path(teller.store.content()) / "blobs" / "sha256" / digest.removeprefix("sha256:")
+    digest = cli.json("image", "inspect", hello)["layers"][0]["digest"]
+    path = Path(cli.store.content()) / "blobs" / "sha256" / digest.removeprefix("sha256:")
     path.write_bytes(flipped(path.read_bytes(), 100))
 
-    assert "digest" in teller.refused("run", "--image", hello, "one")
-    assert teller.store.layers() == []
+    assert "digest" in cli.refused("run", "--image", hello, "one")
+    assert cli.store.layers() == []

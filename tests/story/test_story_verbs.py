@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.program import FREEBSD
-from tests.support.story.teller import Keys, Teller
+from tests.support.story.cli import Cli, Keys
 
 pytestmark = [
     pytest.mark.needs("root"),
@@ -17,134 +17,130 @@ pytestmark = [
 ]
 
 
-def test_names(teller: Teller, hello: str) -> None:
+def test_names(cli: Cli, hello: str) -> None:
     """tag adds a name, rm takes one away, and the image goes with its last one."""
-    teller.ok("image", "unpack", hello)
-    teller.ok("image", "tag", hello, "registry.example/other:2")
-    assert teller.ok("image", "ls", "-q") == "docker.io/library/hello:latest\nregistry.example/other:2\n"
+    cli.ok("image", "unpack", hello)
+    cli.ok("image", "tag", hello, "registry.example/other:2")
+    assert cli.ok("image", "ls", "-q") == "docker.io/library/hello:latest\nregistry.example/other:2\n"
 
-    teller.ok("image", "rm", hello)
-    assert [image["name"] for image in teller.json("image", "ls")] == ["registry.example/other:2"]
-    assert len(teller.store.layers()) == 1
-    assert teller.refused("image", "rm", hello, "registry.example/other:2").startswith("image does not exist: ")
-    assert teller.store.layers() == []
-    teller.ok("image", "rm", "--force", hello)
+    cli.ok("image", "rm", hello)
+    assert [image["name"] for image in cli.json("image", "ls")] == ["registry.example/other:2"]
+    assert len(cli.store.layers()) == 1
+    assert cli.refused("image", "rm", hello, "registry.example/other:2").startswith("image does not exist: ")
+    assert cli.store.layers() == []
+    cli.ok("image", "rm", "--force", hello)
 
 
-def test_ls_and_inspect(teller: Teller, hello: str) -> None:
-    listed = teller.json("image", "ls")[0]
+def test_ls_and_inspect(cli: Cli, hello: str) -> None:
+    listed = cli.json("image", "ls")[0]
     assert (listed["name"], listed["unpacked"], listed["encrypted"]) == ("docker.io/library/hello:latest", None, False)
-    chain, where = teller.ok("image", "unpack", hello).split()
+    chain, where = cli.ok("image", "unpack", hello).split()
 
-    layer = teller.json("image", "inspect", hello)["layers"][0]
+    layer = cli.json("image", "inspect", hello)["layers"][0]
     assert (layer["chainID"], layer["dataset"], layer["usedBy"]) == (chain, where, [])
-    assert teller.json("image", "ls")[0]["unpacked"] > 100_000
-    assert teller.json("image", "unpack", hello) == {
+    assert cli.json("image", "ls")[0]["unpacked"] > 100_000
+    assert cli.json("image", "unpack", hello) == {
         "name": "docker.io/library/hello:latest",
         "chainID": chain,
         "dataset": where,
     }
-    shown = teller.ok("image", "inspect", hello)
+    shown = cli.ok("image", "inspect", hello)
     assert 'runs      ["/bin/echo", "Hello World!"]' in shown
-    assert "docker.io/library/hello:latest  " in teller.ok("image", "ls")
+    assert "docker.io/library/hello:latest  " in cli.ok("image", "ls")
 
 
-def test_which_store_it_is_and_why(teller: Teller, hello: str) -> None:
+def test_which_store_it_is_and_why(cli: Cli, hello: str) -> None:
     """`check` and `image ls` say it, to people and to programs."""
-    assert teller.ok("image", "ls").splitlines()[-1] == f"store {teller.location}: it was named"
-    rows = json.loads(teller("check", "-f", "json").stdout)
-    assert {"what": "store", "works": True, "found": f"{teller.location}: it was named", "remedy": ""} in rows
-    settings = teller.directory / "runjail.toml"
+    assert cli.ok("image", "ls").splitlines()[-1] == f"store {cli.location}: it was named"
+    rows = json.loads(cli("check", "-f", "json").stdout)
+    assert {"what": "store", "works": True, "found": f"{cli.location}: it was named", "remedy": ""} in rows
+    settings = cli.directory / "runjail.toml"
     settings.write_text("[store]\nlocation = 5\n")
     env = {"PATH": os.environ["PATH"], "RUNJAIL_CONFIG": str(settings)}
-    (row,) = [
-        row for row in json.loads(teller.runjail("check", "-f", "json", env=env).stdout) if row["what"] == "store"
-    ]
+    (row,) = [row for row in json.loads(cli.runjail("check", "-f", "json", env=env).stdout) if row["what"] == "store"]
     assert (row["works"], "location" in row["found"]) == (False, True)
 
 
-def test_layerinfo_has_imgcrypt_s_columns(teller: Teller, hello: str, keys: Keys) -> None:
-    teller.ok("image", "encrypt", *keys.recipient, hello)
-    heading, row = teller.ok("image", "layerinfo", hello).splitlines()
+def test_layerinfo_has_imgcrypt_s_columns(cli: Cli, hello: str, keys: Keys) -> None:
+    cli.ok("image", "encrypt", *keys.recipient, hello)
+    heading, row = cli.ok("image", "layerinfo", hello).splitlines()
 
     assert heading.split() == ["#", "DIGEST", "PLATFORM", "SIZE", "ENCRYPTION", "RECIPIENTS"]
     assert row.split()[0] == "0"
     assert row.split()[-2:] == ["jwe", "[jwe]"]
     assert len(heading) == len(row)
-    assert teller.json("image", "layerinfo", "--layer", "-1", hello)[0]["layer"] == 0
-    assert teller.json("image", "layerinfo", "--layer", "7", hello) == []
+    assert cli.json("image", "layerinfo", "--layer", "-1", hello)[0]["layer"] == 0
+    assert cli.json("image", "layerinfo", "--layer", "7", hello) == []
 
 
-def test_encrypt_and_decrypt_are_inverse(
-    teller: Teller, hello: str, keys: Keys, stranger: Keys, tmp_path: Path
-) -> None:
+def test_encrypt_and_decrypt_are_inverse(cli: Cli, hello: str, keys: Keys, stranger: Keys, tmp_path: Path) -> None:
     """Also into a layout, and with a recipient who comes later; blobs of encrypted layers stay as they are."""
-    plain = teller.json("image", "inspect", hello)["layers"][0]["digest"]
-    teller.ok("image", "encrypt", *keys.recipient, hello, "secret")
-    secret = teller.json("image", "inspect", "secret")["layers"][0]
+    plain = cli.json("image", "inspect", hello)["layers"][0]["digest"]
+    cli.ok("image", "encrypt", *keys.recipient, hello, "secret")
+    secret = cli.json("image", "inspect", "secret")["layers"][0]
     assert secret["mediaType"].endswith("+encrypted")
-    assert teller.json("image", "inspect", hello)["layers"][0]["digest"] == plain, "the source stays"
+    assert cli.json("image", "inspect", hello)["layers"][0]["digest"] == plain, "the source stays"
 
-    teller.ok("image", "encrypt", *keys.key, *stranger.recipient, "secret", f"oci:{tmp_path}/both:t")
-    assert teller.json("image", "inspect", f"oci:{tmp_path}/both:t")["layers"][0]["digest"] == secret["digest"]
-    teller.ok("image", "decrypt", *stranger.key, f"oci:{tmp_path}/both:t", "again")
-    assert teller.json("image", "inspect", "again")["layers"][0]["digest"] == plain
+    cli.ok("image", "encrypt", *keys.key, *stranger.recipient, "secret", f"oci:{tmp_path}/both:t")
+    assert cli.json("image", "inspect", f"oci:{tmp_path}/both:t")["layers"][0]["digest"] == secret["digest"]
+    cli.ok("image", "decrypt", *stranger.key, f"oci:{tmp_path}/both:t", "again")
+    assert cli.json("image", "inspect", "again")["layers"][0]["digest"] == plain
 
-    assert teller.refused("image", "decrypt", *stranger.key, "secret").startswith("you are not authorized")
-    assert "no recipients given" in teller.refused("image", "encrypt", "hello")
-    assert "there is no layer 5" in teller.refused("image", "encrypt", *keys.recipient, "--layer", "5", hello)
-    assert "say where the result goes" in teller.refused("image", "decrypt", *keys.key, f"oci:{tmp_path}/both:t")
-    result = teller("image", "decrypt", *keys.key, "again")
+    assert cli.refused("image", "decrypt", *stranger.key, "secret").startswith("you are not authorized")
+    assert "no recipients given" in cli.refused("image", "encrypt", "hello")
+    assert "there is no layer 5" in cli.refused("image", "encrypt", *keys.recipient, "--layer", "5", hello)
+    assert "say where the result goes" in cli.refused("image", "decrypt", *keys.key, f"oci:{tmp_path}/both:t")
+    result = cli("image", "decrypt", *keys.key, "again")
     assert (result.returncode, "nothing to decrypt" in result.stderr) == (0, True)
 
 
-def test_a_password_may_come_by_a_descriptor(teller: Teller, hello: str, keys: Keys, tmp_path: Path) -> None:
+def test_a_password_may_come_by_a_descriptor(cli: Cli, hello: str, keys: Keys, tmp_path: Path) -> None:
     """Whatever leaks into us is closed, but not what --key names."""
     locked = tmp_path / "locked.pem"
     make = ["openssl", "pkcs8", "-topk8", "-in", keys.private, "-out", str(locked), "-passout", "pass:open sesame"]
     subprocess.run(make, check=True, capture_output=True)
     locked.chmod(0o600)
-    teller.ok("image", "encrypt", *keys.recipient, hello, "secret")
+    cli.ok("image", "encrypt", *keys.recipient, hello, "secret")
     reading, writing = os.pipe()
     os.write(writing, b"open sesame")
     os.close(writing)
     try:
         words = ("run", "--image", "secret", "--key", f"{locked}:fd={reading}", "one")
-        assert teller.ok(*words, pass_fds=(reading,)) == "Hello World!\n"
+        assert cli.ok(*words, pass_fds=(reading,)) == "Hello World!\n"
     finally:
         os.close(reading)
-    assert "password" in teller.refused("run", "--image", "secret", "--key", str(locked), "one").lower()
+    assert "password" in cli.refused("run", "--image", "secret", "--key", str(locked), "one").lower()
 
 
-def test_bundle(teller: Teller, hello: str, tmp_path: Path) -> None:
+def test_bundle(cli: Cli, hello: str, tmp_path: Path) -> None:
     """A bundle of the user's own, for any runtime; its root goes with the next prune once the bundle is gone."""
     path = tmp_path / "web"
-    assert teller.ok("image", "bundle", hello, str(path)) == f"{path}\n"
+    assert cli.ok("image", "bundle", hello, str(path)) == f"{path}\n"
     config = json.loads((path / "config.json").read_text())
     assert config["process"]["args"] == ["/bin/echo", "Hello World!"]
-    assert teller.ok("run", "-b", str(path), "web") == "Hello World!\n"
-    assert "not an empty directory" in teller.refused("image", "bundle", hello, str(path))
+    assert cli.ok("run", "-b", str(path), "web") == "Hello World!\n"
+    assert "not an empty directory" in cli.refused("image", "bundle", hello, str(path))
 
-    teller.ok("image", "prune")
-    assert len(teller.store.roots()) == 1
+    cli.ok("image", "prune")
+    assert len(cli.store.roots()) == 1
     (path / "config.json").unlink()
-    assert len(teller.json("image", "prune")["roots"]) == 1
-    assert teller.store.roots() == []
+    assert len(cli.json("image", "prune")["roots"]) == 1
+    assert cli.store.roots() == []
 
 
-def test_delete_believes_no_bundle_about_itself(teller: Teller, hello: str, tmp_path: Path) -> None:
+def test_delete_believes_no_bundle_about_itself(cli: Cli, hello: str, tmp_path: Path) -> None:
     """A bundle that says it belongs to the store, and does not lie there, is not removed; neither is a root."""
-    teller.ok("run", "--image", hello, "-d", "victim", "--", "/bin/sleep", "600")
-    root = teller.store.roots()[0]
+    cli.ok("run", "--image", hello, "-d", "victim", "--", "/bin/sleep", "600")
+    root = cli.store.roots()[0]
     path = tmp_path / root.name
-    teller.ok("image", "bundle", hello, str(path))
-    (path / "image.json").write_text(json.dumps({"store": teller.location, "container": "/nonexistent"}))
-    teller.ok("run", "-b", str(path), "thief")
+    cli.ok("image", "bundle", hello, str(path))
+    (path / "image.json").write_text(json.dumps({"store": cli.location, "container": "/nonexistent"}))
+    cli.ok("run", "-b", str(path), "thief")
 
     assert path.is_dir()
-    assert teller.store.root(root.name) == root
+    assert cli.store.root(root.name) == root
     (path / "config.json").unlink()
-    assert len(teller.json("image", "prune")["roots"]) == 1
+    assert len(cli.json("image", "prune")["roots"]) == 1
 
 
 def end_with_the_machine(jail: str, root: str) -> None:
@@ -156,18 +152,18 @@ def end_with_the_machine(jail: str, root: str) -> None:
             subprocess.run(["/sbin/umount", "-f", place], check=True)
 
 
-def test_prune_takes_back_what_a_reboot_left(teller: Teller, hello: str) -> None:
+def test_prune_takes_back_what_a_reboot_left(cli: Cli, hello: str) -> None:
     """State directories are on a memory disk, roots are not."""
-    teller.ok("run", "--image", hello, "-d", "gone", "--", "/bin/sleep", "600")
-    state = teller.runjail.root / "gone"
+    cli.ok("run", "--image", hello, "-d", "gone", "--", "/bin/sleep", "600")
+    state = cli.runjail.root / "gone"
     aside = state.with_name("aside")
     state.rename(aside)
     if FREEBSD:
-        assert teller.json("image", "prune")["roots"] == [], "a jail lives there"
-        end_with_the_machine("gone", teller.store.roots()[0].path)
-    pruned = teller.json("image", "prune")
+        assert cli.json("image", "prune")["roots"] == [], "a jail lives there"
+        end_with_the_machine("gone", cli.store.roots()[0].path)
+    pruned = cli.json("image", "prune")
     assert len(pruned["roots"]) == 1
-    assert teller.left()["roots"] == []
+    assert cli.left()["roots"] == []
     aside.rename(state)
 
 
@@ -206,48 +202,48 @@ def test_prune_takes_back_what_a_reboot_left(teller: Teller, hello: str) -> None
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )
-def test_what_is_refused(teller: Teller, words: tuple[str, ...], why: str, request: pytest.FixtureRequest) -> None:
+def test_what_is_refused(cli: Cli, words: tuple[str, ...], why: str, request: pytest.FixtureRequest) -> None:
     """One clear line, and nothing is made or left."""
     if "hello" in words:
         request.getfixturevalue("hello")
     if why == "127.0.0.1:1":
         pytest.importorskip("urllib3")
 
-    assert why in teller.refused(*words)
-    assert teller.left() == {"roots": [], "bundles": [], "containers": []}
+    assert why in cli.refused(*words)
+    assert cli.left() == {"roots": [], "bundles": [], "containers": []}
     assert not Path("/x").exists()
 
 
-def test_a_name_that_is_in_use_is_refused_before_any_work(teller: Teller, hello: str) -> None:
-    teller.ok("run", "--image", hello, "-d", "one", "--", "/bin/sleep", "600")
+def test_a_name_that_is_in_use_is_refused_before_any_work(cli: Cli, hello: str) -> None:
+    cli.ok("run", "--image", hello, "-d", "one", "--", "/bin/sleep", "600")
 
-    assert teller.refused("run", "--image", "not-there", "one") == "container with given ID already exists: one"
+    assert cli.refused("run", "--image", "not-there", "one") == "container with given ID already exists: one"
 
 
 @pytest.mark.needs("linux")
-def test_network_and_read_only(teller: Teller, hello: str) -> None:
+def test_network_and_read_only(cli: Cli, hello: str) -> None:
     words = ("run", "--image", hello, "--network", "none", "--read-only", "one", "--", "/bin/sh", "-c")
-    said = teller.ok(*words, "echo x 2>/dev/null >/x || echo read-only; cat /proc/net/dev | wc -l; echo t >/dev/shm/x")
+    said = cli.ok(*words, "echo x 2>/dev/null >/x || echo read-only; cat /proc/net/dev | wc -l; echo t >/dev/shm/x")
 
     assert said.split() == ["read-only", "3"]
 
 
-def test_zstd_layers(teller: Teller, hello: str, tmp_path: Path) -> None:
+def test_zstd_layers(cli: Cli, hello: str, tmp_path: Path) -> None:
     """Compressed otherwise, an image has other blobs and the same diffIDs."""
     pytest.importorskip("backports.zstd")
-    before: dict[str, Any] = teller.json("image", "inspect", hello)["layers"][0]
-    teller.ok("image", "export", "--compression", "zstd", "--level", "3", hello, f"oci:{tmp_path}/z:t")
-    teller.ok("image", "import", f"oci:{tmp_path}/z:t", "z")
-    after = teller.json("image", "inspect", "z")["layers"][0]
+    before: dict[str, Any] = cli.json("image", "inspect", hello)["layers"][0]
+    cli.ok("image", "export", "--compression", "zstd", "--level", "3", hello, f"oci:{tmp_path}/z:t")
+    cli.ok("image", "import", f"oci:{tmp_path}/z:t", "z")
+    after = cli.json("image", "inspect", "z")["layers"][0]
 
     assert after["mediaType"] == "application/vnd.oci.image.layer.v1.tar+zstd"
     assert (after["diffID"], after["digest"] != before["digest"]) == (before["diffID"], True)
-    assert teller.ok("run", "--image", "z", "one") == "Hello World!\n"
+    assert cli.ok("run", "--image", "z", "one") == "Hello World!\n"
 
 
-def test_variables_may_be_passed_on(teller: Teller, hello: str) -> None:
+def test_variables_may_be_passed_on(cli: Cli, hello: str) -> None:
     """A bare name is our own variable, where there is one."""
-    teller.env["OURS"] = "a b"
+    cli.env["OURS"] = "a b"
     words = ("run", "--image", hello, "-e", "OURS", "-e", "NOBODYS", "-e", "X=", "one", "--", "/bin/sh", "-c")
 
-    assert teller.ok(*words, 'echo "$OURS ${NOBODYS-unset} ${X-unset}"') == "a b unset \n"
+    assert cli.ok(*words, 'echo "$OURS ${NOBODYS-unset} ${X-unset}"') == "a b unset \n"

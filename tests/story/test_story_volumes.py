@@ -13,13 +13,13 @@ import pytest
 from runjail.errors import InUse, StorageError, VolumeNotFound
 from runjail.storage.open import open_store
 from tests.support.container.harness import until
-from tests.support.story.teller import Teller
+from tests.support.story.cli import Cli
 
 pytestmark = pytest.mark.needs("root")
 
 
 @pytest.fixture
-def filled(teller: Teller, machine_rootfs: Path, tmp_path: Path) -> str:
+def filled(cli: Cli, machine_rootfs: Path, tmp_path: Path) -> str:
     """An image with something at /data, which belongs to somebody."""
     root = tmp_path / "filled"
     shutil.copytree(machine_rootfs, root, symlinks=True)
@@ -28,65 +28,63 @@ def filled(teller: Teller, machine_rootfs: Path, tmp_path: Path) -> str:
     (root / "data").chmod(0o2750)
     os.chown(root / "data", 70, 71)
     os.symlink("/data", root / "link")
-    teller.ok("image", "import", f"rootfs:{root}", "filled")
+    cli.ok("image", "import", f"rootfs:{root}", "filled")
     return "filled"
 
 
-def run(teller: Teller, image: str, volume: str, script: str, *options: str) -> str:
-    return teller.ok("run", "--image", image, *options, "-v", volume, "web", "/bin/sh", "-c", script)
+def run(cli: Cli, image: str, volume: str, script: str, *options: str) -> str:
+    return cli.ok("run", "--image", image, *options, "-v", volume, "web", "/bin/sh", "-c", script)
 
 
-def test_a_volume_outlives_its_containers(teller: Teller, filled: str) -> None:
+def test_a_volume_outlives_its_containers(cli: Cli, filled: str) -> None:
     """The first container's image fills it, its owner and mode too; what is there later stays."""
     script = "cat /data/* ; echo more >/data/second"
 
-    assert run(teller, filled, "kept:/data", script) == "of the image\n"
-    assert run(teller, filled, "kept:/data", script) == "of the image\nmore\n"
-    assert run(teller, filled, "kept:/elsewhere", "cat /elsewhere/second") == "more\n"
+    assert run(cli, filled, "kept:/data", script) == "of the image\n"
+    assert run(cli, filled, "kept:/data", script) == "of the image\nmore\n"
+    assert run(cli, filled, "kept:/elsewhere", "cat /elsewhere/second") == "more\n"
 
-    (listed,) = teller.json("volume", "ls")
+    (listed,) = cli.json("volume", "ls")
     found = os.stat(listed["path"])
     assert (listed["name"], found.st_uid, found.st_gid, found.st_mode & 0o7777) == ("kept", 70, 71, 0o2750)
-    teller.ok("image", "rm", "filled")
-    teller.ok("image", "prune", "--all")
-    assert teller.ok("volume", "ls", "-q") == "kept\n"
-    assert teller.ok("volume", "rm", "kept") == "kept\n"
+    cli.ok("image", "rm", "filled")
+    cli.ok("image", "prune", "--all")
+    assert cli.ok("volume", "ls", "-q") == "kept\n"
+    assert cli.ok("volume", "rm", "kept") == "kept\n"
     assert not os.path.exists(listed["path"])
-    assert teller.json("volume", "ls") == []
+    assert cli.json("volume", "ls") == []
 
 
-def test_what_an_image_links_to_is_its_own(teller: Teller, filled: str) -> None:
-    assert run(teller, filled, "kept:/link", "cat /data/first") == "of the image\n"
-    assert run(teller, filled, "new:/nothing/there", "ls /nothing/there") == ""
+def test_what_an_image_links_to_is_its_own(cli: Cli, filled: str) -> None:
+    assert run(cli, filled, "kept:/link", "cat /data/first") == "of the image\n"
+    assert run(cli, filled, "new:/nothing/there", "ls /nothing/there") == ""
 
 
-def test_a_volume_that_is_read_only(teller: Teller, filled: str) -> None:
-    assert run(teller, filled, "kept:/data:ro", "cat /data/first; echo x 2>/dev/null >/data/x || echo refused") == (
+def test_a_volume_that_is_read_only(cli: Cli, filled: str) -> None:
+    assert run(cli, filled, "kept:/data:ro", "cat /data/first; echo x 2>/dev/null >/data/x || echo refused") == (
         "of the image\nrefused\n"
     )
-    said = teller.ok(
-        "run", "--image", filled, "--mount", "type=volume,src=kept,dst=/m,ro", "web", "/bin/cat", "/m/first"
-    )
+    said = cli.ok("run", "--image", filled, "--mount", "type=volume,src=kept,dst=/m,ro", "web", "/bin/cat", "/m/first")
     assert said == "of the image\n"
 
 
-def test_a_volume_in_use_stays(teller: Teller, filled: str) -> None:
-    teller.ok("run", "-d", "--image", filled, "-v", "kept:/data", "web", "/bin/sleep", "600")
+def test_a_volume_in_use_stays(cli: Cli, filled: str) -> None:
+    cli.ok("run", "-d", "--image", filled, "-v", "kept:/data", "web", "/bin/sleep", "600")
 
-    assert teller.refused("volume", "rm", "kept").startswith("volume kept is in use by web-")
-    (found,) = json.loads(teller.ok("volume", "inspect", "kept"))
+    assert cli.refused("volume", "rm", "kept").startswith("volume kept is in use by web-")
+    (found,) = json.loads(cli.ok("volume", "inspect", "kept"))
     assert [user.rpartition("-")[0] for user in found["Users"]] == ["web"]
-    teller.ok("delete", "--force", "web")
-    assert teller.ok("volume", "rm", "kept") == "kept\n"
+    cli.ok("delete", "--force", "web")
+    assert cli.ok("volume", "rm", "kept") == "kept\n"
 
 
 @pytest.mark.parametrize("location", ["dir"], indirect=True)
-def test_no_volume_is_removed_while_a_container_comes_to_have_it(teller: Teller, filled: str, location: str) -> None:
+def test_no_volume_is_removed_while_a_container_comes_to_have_it(cli: Cli, filled: str, location: str) -> None:
     """By the time it is filled the bundle names it, and a removal that looked before that is over."""
     volumes = open_store(location, default="/nonexistent").volumes()
     path = volumes.make("kept")
     checked: list[str] = []
-    begun = threading.Thread(target=run, args=(teller, filled, "kept:/data", "cat /data/first >/data/second"))
+    begun = threading.Thread(target=run, args=(cli, filled, "kept:/data", "cat /data/first >/data/second"))
 
     def check(place: str) -> None:
         checked.append(place)
@@ -101,15 +99,15 @@ def test_no_volume_is_removed_while_a_container_comes_to_have_it(teller: Teller,
 
 
 @pytest.mark.parametrize("location", ["dir"], indirect=True)
-def test_mistakes(teller: Teller, hello: str) -> None:
-    assert teller.ok("volume", "create", "kept") == "kept\n" == teller.ok("volume", "create", "kept")
-    assert teller.refused("volume", "rm", "none") == "volume does not exist: none"
-    assert teller.ok("volume", "rm", "-f", "none", "kept") == "kept\n"
-    assert teller.refused("volume", "inspect", "kept") == "volume does not exist: kept"
-    assert teller.refused("volume", "create", "a/b") == "'a/b' cannot be the name of a volume"
+def test_mistakes(cli: Cli, hello: str) -> None:
+    assert cli.ok("volume", "create", "kept") == "kept\n" == cli.ok("volume", "create", "kept")
+    assert cli.refused("volume", "rm", "none") == "volume does not exist: none"
+    assert cli.ok("volume", "rm", "-f", "none", "kept") == "kept\n"
+    assert cli.refused("volume", "inspect", "kept") == "volume does not exist: kept"
+    assert cli.refused("volume", "create", "a/b") == "'a/b' cannot be the name of a volume"
     for words in (("-v", "-x:/data"), ("--mount", "type=volume,src=../x,dst=/data")):
-        assert teller.refused("run", "--image", hello, *words, "web").endswith("cannot be the name of a volume")
-    assert teller.ok("volume", "ls", "-q") == ""
+        assert cli.refused("run", "--image", hello, *words, "web").endswith("cannot be the name of a volume")
+    assert cli.ok("volume", "ls", "-q") == ""
 
 
 def test_a_fill_that_breaks_off_begins_again(location: str) -> None:

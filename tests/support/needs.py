@@ -183,7 +183,7 @@ NEEDS: dict[str, tuple[Callable[[], object], str]] = {
 SHORT = {"linux": ("linux", "containers"), "freebsd": ("freebsd",)}  # markers that stand for needs
 FIXTURES = {
     "runjail": ("program",),
-    **dict.fromkeys(("make_bundle", "teller"), ("containers",)),
+    **dict.fromkeys(("make_bundle", "cli"), ("containers",)),
     "machine_rootfs": ("busybox",),
     "zpool": ("zfs",),
     "bare_podman": ("linux", "podman", "runc", "conmon"),

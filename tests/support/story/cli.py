@@ -1,4 +1,4 @@
-"""The installed program with a store of images, and keys to encrypt them."""
+"""The command line with a store of images, and keys to encrypt them."""
 
 import json
 import os
@@ -11,8 +11,8 @@ from runjail.storage.open import open_store
 from tests.support.program import Result, Runjail
 
 
-class Teller:
-    """The program with a store: call it with the words of a verb."""
+class Cli:
+    """The installed program with a store: call it with the words of a verb."""
 
     def __init__(self, runjail: Runjail, location: str, directory: Path) -> None:
         self.runjail, self.location, self.directory = runjail, location, directory
