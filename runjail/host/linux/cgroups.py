@@ -31,7 +31,12 @@ def directories(path: str) -> list[str]:
     """Return the directory of a control group in every hierarchy that is mounted here."""
     if unified():
         return [f"{TOP}/{path}"]
-    return [f"{TOP}/{name}/{path}" for name in HIERARCHIES if os.path.isdir(f"{TOP}/{name}")]
+    return [f"{TOP}/{name}/{path}" for name in HIERARCHIES if is_mounted(name)]
+
+
+def is_mounted(name: str) -> bool:
+    """Say whether a v1 hierarchy is mounted here: who mounts them makes all directories first."""
+    return os.path.exists(f"{TOP}/{name}/cgroup.procs")
 
 
 def mounted(table: str = "/proc/self/mountinfo") -> list[str]:

@@ -50,7 +50,7 @@ def control_groups() -> list[Row]:
     if cgroups.unified():
         there = cgroups.content(f"{cgroups.TOP}/cgroup.controllers").split()
     else:
-        there = [name for name in ENFORCING if os.path.isdir(f"{cgroups.TOP}/{name}")]
+        there = [name for name in ENFORCING if cgroups.is_mounted(name)]
     lacking = [name for name in ENFORCING if name not in there]
     remedy = "" if writable else f"mount -o remount,rw {cgroups.TOP}"
     found = f"no controller for {', '.join(lacking)}" if lacking else f"{', '.join(ENFORCING)} can be limited"

@@ -58,7 +58,7 @@ def enforce(path: str, allow: bool, rules: Sequence[Rule]) -> None:
         from runjail.host.linux import bpf
 
         bpf.attach(f"{cgroup.TOP}/{path}", bpf.assemble(allow, rules))
-    elif os.path.isdir(f"{cgroup.TOP}/devices"):
+    elif cgroup.is_mounted("devices"):
         _set_lists(f"{cgroup.TOP}/devices/{path}", allow, [_words(rule) for rule in rules])
     else:
         raise OSError(errno.EOPNOTSUPP, "no controller for devices")

@@ -60,6 +60,7 @@ class Tree:
         else:
             for controller in V1:
                 mkdir(top / controller)
+                (top / controller / "cgroup.procs").touch()
 
     def apply(self, host_state: HostState, notes: Notes, **limits: int | str) -> None:
         resources = Resources(**limits)  # type: ignore[arg-type]
@@ -110,6 +111,21 @@ def test_limits_of_v1(v1: Tree, host_state: HostState) -> None:
         "cpu/a/web/cpu.cfs_quota_us=50000",
         "pids/a/web/pids.max=0",
     ]
+
+
+def test_a_directory_where_nothing_is_mounted_is_no_hierarchy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host_state: HostState
+) -> None:
+    """cgroupfs-mount makes one for each controller before it mounts; a container's process was to join `hugetlb`."""
+    for name in ("hugetlb", "devices"):
+        (tmp_path / name).mkdir()
+    v1 = Tree(tmp_path, False, monkeypatch)
+    v1.apply(host_state, [], pids_limit=1)
+    cgroups.join("a/web", 1)
+
+    assert not os.listdir(tmp_path / "hugetlb")
+    assert cgroups.directories("a") == [f"{v1.top}/{name}/a" for name in ("memory", "cpu", "pids", "freezer")]
+    assert not cgroups.is_mounted("devices")
 
 
 def test_memory_never_exceeds_memory_and_swap(v1: Tree, host_state: HostState) -> None:
