@@ -34,7 +34,6 @@ OPTIONS = (
     values("security-opt", "", "WORD", SECURITY, image_only=True),
     flag("init", "", "catatonit or tini as first process, which collects orphans (Linux)", image_only=True),
     value("stop-signal", "", "SIGNAL", "annotate with which signal the program ends", image_only=True),
-    value("restart", "", "no", "whether to start the program again (only no: there is no daemon)", image_only=True),
     value("cidfile", "", "FILE", "write the id there; goes with the container", image_only=True),
     value("name", "", "ID", "the id, when every word that follows is the command", image_only=True),
     value("pull", "", "always|missing|never", "whether to ask a registry (default: missing)", image_only=True),
@@ -80,11 +79,6 @@ def options_of(args: Args, host: str) -> Document:
             raise UsageError(f"--{name}: only Linux has this")
     if args.text("pull") not in ("", "always", "missing", "never"):
         raise UsageError(f"--pull: not always, missing or never: {args.text('pull')[:40]!r}")
-    if args.text("restart") not in ("", "no"):
-        raise UsageError(
-            f"--restart: nobody would start it again: {args.text('restart')[:40]!r}",
-            "let the system's service manager run it: rc.d(8), systemd.service(5)",
-        )
     return {
         "mounts": [*map(run_mounts.tmpfs, args.many("tmpfs")), *map(run_mounts.mount, args.many("mount"))],
         "annotations": dict(_pair(text, "--label") for text in args.many("label")) | _stop_signal(args),

@@ -6,6 +6,7 @@
     ROOT/ID/gate          socket on which a created container's init waits; gone once it was started
     ROOT/ID/paused        exists while paused
     ROOT/ID/stdout, stderr, monitor, exit    of `run -d` (container/monitor.py)
+    ROOT/ID/restart, halted    of `run -d --restart` (container/restart.py)
     ROOT/ID/beside.PID    link to a half-written pid file beside the caller's (container/pid_file.py)
 
 mkdir(2) reserves an id (container/reserve.py); flock(2) on the directory serialises verbs. Whoever holds the lock works
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from runjail.target import Target
 
 GATE, PAUSED = "gate", "paused"
+RESTART, HALTED = "restart", "halted"  # whether its monitor starts it again; and that nobody is to
 NETWORKS = "networks"  # whoever calls plugins for the container has this file locked
 ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+.-")
 ID_LENGTH = 255
@@ -76,7 +78,7 @@ class Container:
         self.runtime = runtime
         self.host = runtime.host
         self.path = f"{runtime.root}/{container_id}"
-        self.state = State(HostState(container_id, "", self.path, "", ""))
+        self.state = self.no_facts()
         self._notes = -1
         self._directory = -1  # stays open from the first lock on: the kernel gives its inode to no other
 
@@ -104,6 +106,10 @@ class Container:
         if self.runtime.made and state.created != self.runtime.made[1]:
             raise ContainerNotFound(self.id)
         self.state = state
+
+    def no_facts(self) -> State:
+        """Return the facts of one that was never created."""
+        return State(HostState(self.id, "", self.path, "", ""))
 
     def damaged(self, how: str) -> HostError:
         """Return the error for facts that cannot be true."""
@@ -166,6 +172,11 @@ class Container:
         except OSError:
             return False
         return True
+
+    def halt(self) -> None:
+        """See that a monitor does not start the container again (container/restart.py), from this moment on."""
+        if self.has(RESTART):
+            os.close(self.open(HALTED, os.O_WRONLY | os.O_CREAT))
 
     def drop(self, name: str) -> None:
         """Remove a file; one that is gone already is success."""

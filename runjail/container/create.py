@@ -75,7 +75,7 @@ def create(
     container = _take_id(request.id, runtime)
     try:
         signals.release()
-        _record(container, request, spec, plan)
+        _record(container, request, spec, plan, log.timestamp(time.time_ns()))
         container.write("config.json", jsonio.dumps(raw).encode())
         _prepare(container, request, prepare)
         _build(container, request, spec, plan, terminal)
@@ -89,6 +89,26 @@ def create(
         if terminal:
             terminal.close()
     return container
+
+
+def create_again(
+    container: Container, request: Request, terminal: _socket.socket | None, prepare: Callable[[Container], None]
+) -> None:
+    """Make a container that was taken back (delete.take_back) from the config.json that it has. The caller locks it.
+
+    When it returns, signals are held and the container is not locked. What fails is for the caller to take back.
+    """
+    try:
+        spec, plan = _plan(request, jsonio.loads(container.config()), container, terminal)
+        created, container.state = container.state.created, container.no_facts()
+        _record(container, request, spec, plan, created)
+        signals.release()
+        prepare(container)
+        _build(container, request, spec, plan, terminal)
+        signals.hold()
+    finally:
+        if terminal:
+            terminal.close()
 
 
 def _prepare(container: Container, request: Request, prepare: Callable[[Container], None] | None) -> None:
@@ -151,8 +171,8 @@ def _check(request: Request, spec: Spec, terminal: object) -> None:
             log.warning(f"not granted: unknown capabilities {', '.join(names)}")
 
 
-def _record(container: Container, request: Request, spec: Spec, plan: Plan) -> None:
-    """Write down what is known before anything is done."""
+def _record(container: Container, request: Request, spec: Spec, plan: Plan, created: str) -> None:
+    """Write down what is known before anything is done. created: when the container was made for the first time."""
     host_state = container.host_state
     host_state.name, host_state.source, host_state.root, host_state.keyring = (
         plan.name,
@@ -167,7 +187,7 @@ def _record(container: Container, request: Request, spec: Spec, plan: Plan) -> N
     }
     state = container.state
     state.oci_version, state.bundle, state.annotations = spec.oci_version, request.bundle, dict(spec.annotations)
-    state.created, state.owner = log.timestamp(time.time_ns()), str(os.geteuid())
+    state.created, state.owner = created, str(os.geteuid())
     state.hooks = {kind: to_data(listed) for kind, listed in hooks_later.items() if listed}  # type: ignore[misc]
     state.boot_id, state.creator = container.host.boot_id(), ProcessId.own(container.host)
     container.save()

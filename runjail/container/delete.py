@@ -139,19 +139,26 @@ def destroy(container: Container) -> None:
     Raises CleanupError naming what stayed; the state directory stays with it, for another try.
     """
     signals.hold()  # an interrupted delete can be repeated, but half of it would stay until somebody does
+    container.halt()
     kill_everything(container)
     try:
         failures = _detach(container)
-    except ContainerNotFound:  # somebody else deleted it while plugins ran
+        _undo(container, failures)
+        _run_delete_hooks(container)
+    except ContainerNotFound:  # somebody else deleted it while plugins or hooks ran
         return
-    _undo(container, failures)
-    listed = container.state.hooks_of("poststop")
-    if listed or container.state.nri_plugins:
-        try:
-            _run_delete_hooks(container, listed)
-        except ContainerNotFound:  # somebody else came and removed what was left
-            return
     container.remove()
+
+
+def take_back(container: Container) -> None:
+    """Undo a stopped container but for its directory and its networks, for who makes it again. The caller has the lock.
+
+    Raises CleanupError, and ContainerNotFound when somebody deleted it while hooks ran.
+    """
+    signals.hold()
+    kill_everything(container)
+    _undo(container, [], keep_networks=True)
+    _run_delete_hooks(container)
 
 
 def _detach(container: Container) -> list[str]:
@@ -169,16 +176,16 @@ def _detach(container: Container) -> list[str]:
     return failures
 
 
-def _undo(container: Container, failures: list[str]) -> None:
+def _undo(container: Container, failures: list[str], keep_networks: bool = False) -> None:
     """Undo what was noted, the last first. Only what stays is noted for another try: the rest is others' by then.
 
     failures: of plugins that could not take back a network. Their notes stay, and the namespace that they need.
     """
-    left, plugins = [], bool(failures)
+    left, plugins = [], keep_networks or bool(failures)
     for note in reversed(container.notes()):
         try:
             if note["undo"] == "init":  # killed already; how a later try knows it
-                left.append(note)
+                left += [] if keep_networks else [note]
             elif note["undo"] == "network" or (plugins and note["undo"] == "netns"):
                 left += [note] if plugins else []
             else:
@@ -186,18 +193,26 @@ def _undo(container: Container, failures: list[str]) -> None:
         except (RunjailError, OSError) as error:
             failures.append(f"undoing {note['undo']}: {reason(error)}" if isinstance(error, OSError) else str(error))
             left.append(note)
-    if not failures:
+    if not failures and not keep_networks:
         return
     try:
         container.replace_notes(left[::-1])
     except OSError as error:  # a full disk: then all of it is tried again
         log.debug(f"container {container.id}: {reason(error)}")
-    raise CleanupError("; ".join(dict.fromkeys(failures)), "runjail delete --force tries again")
+        failures += [f"writing notes: {reason(error)}"] if keep_networks else []
+    if failures:
+        raise CleanupError("; ".join(dict.fromkeys(failures)), "runjail delete --force tries again")
 
 
-def _run_delete_hooks(container: Container, listed: tuple[Hook, ...]) -> None:
-    """Tell NRI plugins, run the poststop hooks: foreign programs, for which the lock is let go."""
-    state, plugins = document(container, "stopped"), container.state.nri_plugins
+def _run_delete_hooks(container: Container) -> None:
+    """Tell NRI plugins, run the poststop hooks: foreign programs, for which the lock is let go.
+
+    Raises ContainerNotFound when somebody else came and removed what was left.
+    """
+    listed, plugins = container.state.hooks_of("poststop"), container.state.nri_plugins
+    if not (listed or plugins):
+        return
+    state = document(container, "stopped")
     container.state.hooks, container.state.nri_plugins = {}, []  # nobody else does it again while it is unlocked
     try:
         container.save()

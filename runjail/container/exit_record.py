@@ -1,4 +1,7 @@
-"""How init ended, for `wait`: ROOT/ID/exit, {"code", "finished"}, written by who was init's parent."""
+"""How init ended, for `wait`: ROOT/ID/exit, {"code", "finished"}, written by who was init's parent.
+
+"error" is there, too, where a container could not be made again (container/remake.py).
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,9 @@ from runjail.errors import ContainerNotFound, RunjailError
 EXIT = "exit"
 
 
-def record_exit(container: Container, code: int) -> None:
+def record_exit(container: Container, code: int, why: str = "") -> None:
     """Write down how init ended, for `wait`; a container that was deleted meanwhile needs no such record."""
-    facts = {"code": code, "finished": log.timestamp(time.time_ns())}
+    facts: dict[str, Any] = {"code": code, "finished": log.timestamp(time.time_ns())} | ({"error": why} if why else {})
     try:
         with container:
             container.write(EXIT, jsonio.dumps(facts).encode())

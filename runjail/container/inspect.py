@@ -7,8 +7,9 @@ from typing import Any
 from runjail import jsonio
 from runjail.container.container import Container
 from runjail.container.exit_record import exit_facts
-from runjail.container.monitor import monitored
+from runjail.container.monitor import is_watched, monitored
 from runjail.container.network import attached
+from runjail.container.restart import restart_facts
 from runjail.container.status import status
 from runjail.network.attachment import Attachment, addresses, gateways
 
@@ -27,6 +28,7 @@ def inspected(container: Container) -> dict[str, Any]:
         "Path": args[0],
         "Args": args[1:],
         "State": _state(container),
+        "RestartCount": restart_facts(container).get("count", 0),
         "Image": annotations.get(f"{IMAGE}manifest", ""),
         "ImageName": annotations.get(f"{IMAGE}name", ""),
         "Bundle": container.state.bundle,
@@ -45,6 +47,7 @@ def inspected(container: Container) -> dict[str, Any]:
         },
         "HostConfig": {
             "LogConfig": _log(container),
+            "RestartPolicy": _restart_policy(container),
             "ReadonlyRootfs": bool((config.get("root") or {}).get("readonly")),
         },
         "NetworkSettings": _networks(attached(container)),
@@ -72,13 +75,18 @@ def _network(attachment: Attachment) -> dict[str, str]:
 
 def _state(container: Container) -> dict[str, Any]:
     now, ended = status(container), exit_facts(container)
+    restarts = restart_facts(container)
+    restarting = now == "stopped" and not ended and is_watched(container) and bool(restarts.get("waiting"))
+    ended = ended or restarts
     return {
         "OciVersion": container.state.oci_version,
-        "Status": "exited" if now == "stopped" else now,
+        "Status": "restarting" if restarting else "exited" if now == "stopped" else now,
         "Running": now in ("running", "paused"),
         "Paused": now == "paused",
         "Pid": container.host_state.pid if now in ("running", "paused", "created") else 0,
+        "Restarting": restarting,
         "ExitCode": ended.get("code", 0),
+        "Error": ended.get("error", ""),
         "FinishedAt": ended.get("finished", ""),
     }
 
@@ -96,6 +104,11 @@ def _mount(mount: dict[str, Any]) -> dict[str, Any]:
 
 def _user(user: dict[str, Any]) -> str:
     return f"{user.get('uid', 0)}:{user.get('gid', 0)}"
+
+
+def _restart_policy(container: Container) -> dict[str, Any]:
+    facts = restart_facts(container)
+    return {"Name": facts.get("policy", "no"), "MaximumRetryCount": facts.get("retries", 0)}
 
 
 def _log(container: Container) -> dict[str, str]:

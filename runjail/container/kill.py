@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from runjail.container.container import Container, Runtime
+from runjail.container.container import RESTART, Container, Runtime
 from runjail.container.status import status
 from runjail.errors import NotRunning, UsageError
 
 SIGTERM, SIGKILL = 15, 9
+ENDING = (2, 3, SIGKILL, SIGTERM)  # SIGINT and SIGQUIT, too
 
 
 def signal_number(text: str) -> int:
@@ -33,10 +34,14 @@ def signal_number(text: str) -> int:
 def kill(container_id: str, signal: int, everyone: bool, pid: int, runtime: Runtime) -> None:
     """Send a signal to init, to one process of the container, or to all of them.
 
-    A stopped container is an error for one signal and success for `everyone`, who are gone already.
+    A stopped container is an error for one signal and success for `everyone`, who are gone already. Whoever has a
+    program ended does not want to see it again: its monitor does not start it again (container/restart.py).
     """
     container = runtime.find(container_id)
     now = status(container)
+    ends = not pid and _ends(container, signal)
+    if now == "stopped" and ends and _halt_waiting(container):
+        return
     if now == "stopped" and not everyone:
         raise NotRunning(container_id)
     if now == "creating" and not container.host_state.pid:
@@ -45,11 +50,34 @@ def kill(container_id: str, signal: int, everyone: bool, pid: int, runtime: Runt
         from runjail.container.pause import thaw
 
         thaw(container)
+    if ends:
+        container.halt()
     if everyone:
         if container.state.boot_id == container.host.boot_id():
             container.host.kill_all(container.host_state, signal)
     else:
         _kill_one(container, pid, signal)
+
+
+def _ends(container: Container, signal: int) -> bool:
+    """Say whether a signal asks a program to end: one that does so everywhere, or the container's own."""
+    if signal in ENDING:
+        return True
+    named = container.state.annotations.get("org.opencontainers.image.stopSignal")
+    try:
+        return bool(named) and signal_number(str(named)) == signal
+    except UsageError:  # an image may name what this system does not know
+        return False
+
+
+def _halt_waiting(container: Container) -> bool:
+    """See that a container which waits to be made again is not. Returns whether it waited."""
+    if not container.has(RESTART):
+        return False
+    from runjail.container.monitor import is_watched
+    from runjail.container.restart import halt_waiting
+
+    return is_watched(container) and halt_waiting(container)
 
 
 def _kill_one(container: Container, pid: int, signal: int) -> None:

@@ -17,40 +17,52 @@ from __future__ import annotations
 import _signal
 import os
 import select
+import time
 
 from runjail import jsonio, log, signals
+from runjail.container.container import HALTED, RESTART
 from runjail.container.exit_record import record_exit
 from runjail.container.output_log import STREAMS, OutputLog
+from runjail.container.output_streams import with_streams
 from runjail.container.state import ProcessId
 from runjail.container.status import alive
+from runjail.errors import ContainerNotFound
 from runjail.host.base import close_others, use_dev_null
 from runjail.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import _socket
     from collections.abc import Callable, Mapping
     from typing import NoReturn
 
     from runjail.container.container import Container, Runtime
     from runjail.container.create import Request
+    from runjail.container.restart import Policy
     from runjail.container.sync import SyncSocket
 
     Become = Callable[[str, Mapping[str, int]], None]  # (id, streams by name)
 
 MONITOR = "monitor"
 BLOCK = 1 << 16
+HALT_SECONDS = 0.1  # how often one that waits looks whether it is to make the container again
 LOOK_SECONDS = 0.5  # how often a monitor that is not init's parent looks whether that lives
+_wakes: list[int] = []  # what a signal writes to, and what becomes readable then
 
 
-class Output(Record):
-    """Where output is kept. path: absolute, "" for nowhere; most: bytes of both files."""
+class MonitorOptions(Record):
+    """What a monitor does. path: of kept output, absolute, "" for nowhere; most: bytes of both files of it.
+
+    restart: when the container is made again, None for never.
+    """
 
     path: str
     most: int
+    restart: Policy | None = None
 
 
 def run_detached(
-    request: Request, document: object, runtime: Runtime, output: Output, terminal: bool, become: Become
+    request: Request, document: object, runtime: Runtime, options: MonitorOptions, terminal: bool, become: Become
 ) -> int:
     """Create and start a container whose output and exit status are kept. Returns 0 once it runs.
 
@@ -63,7 +75,7 @@ def run_detached(
     pid = signals.fork()
     if not pid:
         parent_end.close()
-        _be_monitor(request, document, runtime, output, terminal, become, child_end)
+        _be_monitor(request, document, runtime, options, terminal, become, child_end)
     child_end.close()
     try:
         parent_end.expect("started")
@@ -81,19 +93,18 @@ def _be_monitor(
     request: Request,
     document: object,
     runtime: Runtime,
-    output: Output,
+    options: MonitorOptions,
     terminal: bool,
     become: Become,
     link: SyncSocket,
 ) -> NoReturn:
     """Make the container as a child of ours, tell who waits for it, and watch it."""
-    streams: dict[str, int] = {}
     try:
         os.setsid()
         signals.catch()
         if not log.descriptors():
             log.adopt(os.dup(2), "debug" if log.debugging() else "warning")
-        container = _make(request, document, runtime, output, terminal, streams)
+        container, streams = _make(request, document, runtime, options, terminal)
     except BaseException as error:
         link.report(error)
         os._exit(1)
@@ -102,54 +113,37 @@ def _be_monitor(
         link.send(started=True)
         link.close()
         become(container.id, streams)
-        watch(container, streams)
+        watch(container, streams, become)
     finally:  # a signal must not have us take back what our caller has by now
         os._exit(0)
 
 
 def _make(
-    request: Request, document: object, runtime: Runtime, output: Output, terminal: bool, streams: dict[str, int]
-) -> Container:
+    request: Request, document: object, runtime: Runtime, options: MonitorOptions, terminal: bool
+) -> tuple[Container, dict[str, int]]:
     from runjail.container.create import create
     from runjail.container.run import started
 
-    if not terminal:
-        container = create(
-            request, runtime, document=document, prepare=lambda made: streams.update(_prepare(made, output))
-        )
-        started(container)
-        return container
-    import _socket
+    def make(remote: _socket.socket | None, prepare: Callable[[Container], None]) -> Container:
+        def noted(container: Container) -> None:
+            _note(container, request, options)
+            prepare(container)
 
-    from runjail.container import console
+        return create(request, runtime, remote, document, noted)
 
-    local, remote = _socket.socketpair()
-    container = create(request, runtime, remote, document, prepare=lambda made: _note(made, output))
-    streams["stdout"] = console.receive(local)
-    local.close()
+    container, streams = with_streams(make, terminal, bool(options.path))
     started(container)
-    return container
+    return container, streams
 
 
-def _prepare(container: Container, output: Output) -> dict[str, int]:
-    """Make our output what init is to inherit. Returns the other ends."""
-    _note(container, output)
-    use_dev_null()
-    streams = {}
-    for number, name in enumerate(STREAMS if output.path else (), 1):
-        os.mkfifo(f"{container.path}/{name}", 0o600)
-        file = container.open(name, os.O_RDWR | os.O_NONBLOCK)
-        streams[name] = container.open(name, os.O_RDONLY | os.O_NONBLOCK)
-        os.set_blocking(file, True)
-        os.dup2(file, number)
-        os.close(file)
-    return streams
-
-
-def _note(container: Container, output: Output) -> None:
+def _note(container: Container, request: Request, options: MonitorOptions) -> None:
     own = ProcessId.own(container.host)
-    facts = {"pid": own.pid, "started": own.start_time, "log": output.path, "most": output.most}
+    facts = {"pid": own.pid, "started": own.start_time, "log": options.path, "most": options.most}
     container.write(MONITOR, jsonio.dumps(facts).encode())
+    if options.restart:
+        from runjail.container.restart import write_policy
+
+        write_policy(container, options.restart, request.pid_file, request.systemd)
 
 
 def monitored(container: Container) -> dict[str, object] | None:
@@ -161,13 +155,24 @@ def monitored(container: Container) -> dict[str, object] | None:
     return found if isinstance(found, dict) else None
 
 
-def watch(container: Container, streams: Mapping[str, int]) -> None:
-    """Write down what comes from the streams, and how init ended. Returns when both are over."""
+def watch(container: Container, streams: Mapping[str, int], become: Become) -> None:
+    """Write down what comes from the streams, and how init ended. Returns when both are over.
+
+    A container that is made again (container/restart.py) is watched again, by a new process in our place (become).
+    """
     os.chdir("/")
+    try:
+        container.hold()
+    except ContainerNotFound:  # it was deleted already; what it has written comes all the same
+        pass
     facts = monitored(container) or {}
     path, most = str(facts.get("log") or ""), facts.get("most")
     output = OutputLog(path, most if isinstance(most, int) else 0) if path else None
-    _Watch(container, output, streams).run()
+    again: dict[str, int] | None = dict(streams)
+    while again is not None:
+        again = _Watch(container, output, again).run()
+        if again is not None:
+            become(container.id, again)
 
 
 class _Watch:
@@ -179,19 +184,42 @@ class _Watch:
             os.set_blocking(number, False)
             self._poll.register(number, select.POLLIN)
         self._is_parent, self._ended = True, False
+        self._begun, self._delay = time.monotonic(), -1.0
         self._wake = _wake_on_child()
         self._poll.register(self._wake, select.POLLIN)
 
-    def run(self) -> None:
+    def run(self) -> dict[str, int] | None:
+        """Watch a container to its end. Returns the streams of one that was made again by then."""
         while not self._ended or self._streams:
             self._reap()
+            if self._delay >= 0:
+                return self._again()
             if self._ended and not self._streams:
-                return
-            for number, _event in self._poll.poll(None if self._is_parent else LOOK_SECONDS * 1000):
-                if number == self._wake:
-                    os.read(number, 512)
-                else:
-                    self._take(number)
+                return None
+            self._copy(-1 if self._is_parent else LOOK_SECONDS)
+        return None
+
+    def _copy(self, seconds: float) -> None:
+        """Wait for what comes, for ever when seconds are negative."""
+        for number, _event in self._poll.poll(None if seconds < 0 else seconds * 1000):
+            if number == self._wake:
+                os.read(number, 512)
+            else:
+                self._take(number)
+
+    def _again(self) -> dict[str, int] | None:
+        """Wait, make the container again, and close the streams that it had: their FIFOs are open again by then."""
+        from runjail.container.remake import remake
+
+        deadline = self._begun + self._delay
+        while (left := deadline - time.monotonic()) > 0 and self._container.has(RESTART):
+            if self._container.has(HALTED):
+                break
+            self._copy(min(left, HALT_SECONDS))
+        streams = remake(self._container, self._output is not None)
+        for number in self._streams:
+            os.close(number)
+        return streams
 
     def _take(self, number: int) -> bool:
         """Read once from a stream. Returns whether there may be more at once."""
@@ -223,17 +251,31 @@ class _Watch:
             for number in list(self._streams):
                 while number in self._streams and self._take(number):
                     pass
-            record_exit(self._container, signals.exit_status(status))
+            self._settle(signals.exit_status(status))
+
+    def _settle(self, code: int) -> None:
+        """Write down how init ended, or that the container is made again and when."""
+        ran, self._begun = time.monotonic() - self._begun, time.monotonic()
+        if self._container.has(RESTART):
+            from runjail.container.restart import delay
+
+            seconds = delay(self._container, code, ran)
+            if seconds >= 0:
+                self._delay = seconds
+                return
+        record_exit(self._container, code)
 
 
 def _wake_on_child() -> int:
-    """Return a descriptor that becomes readable whenever a child of ours ends."""
-    reading, writing = os.pipe()
-    for number in (reading, writing):
+    """Return a descriptor that becomes readable whenever a child of ours ends: the same one at every call."""
+    if _wakes:
+        return _wakes[0]
+    _wakes.extend(os.pipe())
+    for number in _wakes:
         os.set_blocking(number, False)
     _signal.signal(_signal.SIGCHLD, lambda _number, _frame: None)
-    _signal.set_wakeup_fd(writing)
-    return reading
+    _signal.set_wakeup_fd(_wakes[1])
+    return _wakes[0]
 
 
 def _lives(container: Container, facts: Mapping[str, object]) -> bool:

@@ -35,11 +35,11 @@ def start(container_id: str, runtime: Runtime) -> None:
     start_made(runtime.container(container_id))
 
 
-def start_made(container: Container) -> None:
+def start_made(container: Container, undo: Callable[[BaseException], None] | None = None) -> None:
     """Ask the NRI plugins, run the startContainer hooks inside, open the gate, run the poststart hooks.
 
-    A plugin or hook that fails undoes the whole container. Returns once the program has replaced init. Raises
-    ContainerNotFound when the container that the caller made was deleted, whatever has its id by now.
+    A plugin or hook that fails undoes the whole container, or what `undo` undoes. Returns once the program has replaced
+    init. Raises ContainerNotFound when the container that the caller made was deleted, whatever has its id by now.
     """
     with container:
         container.load()
@@ -48,7 +48,7 @@ def start_made(container: Container) -> None:
         if nri or inside:
             _claim(container, nri.names() if nri else [])
             with container.unlocked():
-                _undo_on_failure(container, lambda: _prepare(container, nri, inside))
+                _undo_on_failure(container, lambda: _prepare(container, nri, inside), undo)
             _require_created(container)
         signals.hold()
         try:
@@ -58,7 +58,7 @@ def start_made(container: Container) -> None:
             raise
     listed = container.state.hooks_of("poststart")
     if listed:
-        _undo_on_failure(container, lambda: _run_poststart(container, listed))
+        _undo_on_failure(container, lambda: _run_poststart(container, listed), undo)
 
 
 def _require_created(container: Container) -> None:
@@ -77,13 +77,18 @@ def _claim(container: Container, nri: list[str]) -> None:
     container.save()
 
 
-def _undo_on_failure(container: Container, hooks_run: Callable[[], None]) -> None:
+def _undo_on_failure(
+    container: Container, hooks_run: Callable[[], None], undo: Callable[[BaseException], None] | None
+) -> None:
     try:
         signals.release()
         hooks_run()
         signals.release()  # a signal that came while the child was collected
         signals.hold()
     except (RunjailError, KeyboardInterrupt) as error:
+        if undo:
+            undo(error)
+            raise
         from runjail.container.delete import roll_back
 
         roll_back(container, error)

@@ -134,8 +134,12 @@ IMAGE_MISTAKES = {  # options of run --image absent
     "--security-opt no-new-privileges=maybe": ("--security-opt: no-new-privileges is true or false, not 'maybe'",),
     "--stop-signal LOUD": ('unknown signal "LOUD"',),
     "--restart always": (
-        "--restart: nobody would start it again: 'always'",
-        "hint: let the system's service manager run it: rc.d(8), systemd.service(5)",
+        "--restart needs --detach: in the foreground a container is deleted when its program ends",
+        "hint: run -d, then runjail logs -f",
+    ),
+    "-d --restart often": (
+        "--restart: not a policy: 'often'",
+        "hint: no, always, unless-stopped, on-failure or on-failure:N",
     ),
     "--pull often": ("--pull: not always, missing or never: 'often'",),
     "--entrypoint []": ("--entrypoint: not a JSON list of words: '[]'",),

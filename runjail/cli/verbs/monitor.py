@@ -26,7 +26,8 @@ def run(args: Args, context: Context) -> int:
         number = read_descriptor(args.text(name).removeprefix(PREFIX))
         if number is not None:
             streams[name] = number
-    watch(context.runtime().find(args.positionals[0]), streams)
+    runtime = context.runtime()
+    watch(runtime.find(args.positionals[0]), streams, becoming(runtime.root))
     return 0
 
 

@@ -16,11 +16,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runjail.container.monitor import Output
+    from runjail.container.monitor import MonitorOptions
+    from runjail.container.restart import Policy
 
 HELP = "create and start a container; without -d wait for it and delete it"
 ARGS = ("ID", "CMD...")
 _KEY = "private key of an encrypted image; also provider:NAME"
+_POLICIES = "no, on-failure[:N], always or unless-stopped"
 _PORT = "[ADDR:][HOST:]CONT[/udp]"
 OPTIONS = (
     *create.OPTIONS,
@@ -42,6 +44,7 @@ OPTIONS = (
     flag("quiet", "q", "no progress", image_only=True),
     value("log-driver", "", "k8s-file|none|passthrough", "with -d: where output goes (default of images: k8s-file)"),
     values("log-opt", "", "max-size=BYTES|path=FILE", "how much of it is kept (default: 16m), and where"),
+    value("restart", "", "POLICY", f"with -d: start the program again when it ends: {_POLICIES}"),
     *IMAGE_OPTIONS,
     ignored("no-subreaper"),
 )
@@ -69,20 +72,25 @@ def run(args: Args, context: Context) -> int:
                 networks = run_image.telling(networks, path, args)
             request = request.replace(bundle=path, networks=networks)
             return _run(request, document, args, runtime, _output(args, path, runtime))
-    output = _output(args, "", runtime) if args.text("log-driver") or args.many("log-opt") else None
+    watched = args.text("log-driver") or args.many("log-opt") or args.text("restart") not in ("", "no")
+    output = _output(args, "", runtime) if watched else None
     return _run(request, _document(request.bundle, args, context), args, runtime, output)
 
 
-def _output(args: Args, bundle: str, runtime: Runtime) -> Output | None:
+def _output(args: Args, bundle: str, runtime: Runtime) -> MonitorOptions | None:
     """Return where the output of a detached container goes, None for ours. bundle: of an image. Raises UsageError."""
-    driver, detached = args.text("log-driver") or "k8s-file", args.flag("detach")
+    driver, detached, restart = args.text("log-driver") or "k8s-file", args.flag("detach"), _restart(args)
     if (args.text("log-driver") or args.many("log-opt")) and not detached:
         raise UsageError("--log-driver and --log-opt need --detach: otherwise output goes to ours")
     if driver not in ("k8s-file", "json-file", "none", "passthrough"):
         raise UsageError(f"--log-driver: not k8s-file, none or passthrough: {driver[:40]!r}")
     if not detached or driver == "passthrough" or args.text("console-socket"):
+        if restart:
+            raise UsageError(
+                "--restart excludes --console-socket and --log-driver passthrough: both end with the caller"
+            )
         return None
-    from runjail.container.monitor import Output
+    from runjail.container.monitor import MonitorOptions
     from runjail.container.output_log import FILE, LEAST, MOST
 
     path, most = f"{bundle or f'{runtime.root}/{args.positionals[0]}'}/{FILE}", MOST
@@ -94,7 +102,20 @@ def _output(args: Args, bundle: str, runtime: Runtime) -> Output | None:
             path = os.path.abspath(text)
         else:
             raise UsageError(f"--log-opt: not max-size=BYTES or path=FILE: {option[:80]!r}")
-    return Output("" if driver == "none" else path, most)
+    return MonitorOptions("" if driver == "none" else path, most, restart)
+
+
+def _restart(args: Args) -> Policy | None:
+    """Return when the container is made again, None for never. Raises UsageError."""
+    if not args.text("restart"):
+        return None
+    from runjail.container.restart import policy
+
+    found = policy(args.text("restart"))
+    if found and not args.flag("detach"):
+        why = "in the foreground a container is deleted when its program ends"
+        raise UsageError(f"--restart needs --detach: {why}", "run -d, then runjail logs -f")
+    return found
 
 
 def _document(bundle: str, args: Args, context: Context) -> object:
@@ -132,7 +153,7 @@ def _wants_terminal(document: object) -> bool:
     return isinstance(process, dict) and process.get("terminal") is True
 
 
-def _run(request: Request, document: object, args: Args, runtime: Runtime, output: Output | None) -> int:
+def _run(request: Request, document: object, args: Args, runtime: Runtime, output: MonitorOptions | None) -> int:
     terminal, detach = _wants_terminal(document), args.flag("detach")
     if output:
         from runjail.cli.verbs.monitor import becoming
