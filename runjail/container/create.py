@@ -16,6 +16,7 @@ from runjail.container.status import document as state_document
 from runjail.container.sync import pair
 from runjail.errors import ContainerExists, InvalidConfig, UsageError
 from runjail.files import require_replaceable
+from runjail.plan.paths import absolute
 from runjail.plan.plan import check_allowed, make_plan
 from runjail.record import Record, to_data
 from runjail.spec.document import read
@@ -124,7 +125,7 @@ def _prepare(container: Container, request: Request, prepare: Callable[[Containe
 def _plan(request: Request, document: object, container: Container, terminal: object) -> tuple[Spec, Plan]:
     """Parse, check and plan, before anything is touched. Raises InvalidConfig or UsageError for what cannot be done."""
     os_name = container.host.os
-    spec = parse(document, os_name)
+    spec = _without_link(parse(document, os_name), request.bundle)
     _check(request, spec, terminal)
     plan = make_plan(
         spec,
@@ -139,6 +140,12 @@ def _plan(request: Request, document: object, container: Container, terminal: ob
     if not os.path.isdir(plan.source):
         raise InvalidConfig([f"root.path: {plan.source} is not a directory"])
     return spec, plan
+
+
+def _without_link(spec: Spec, bundle: str) -> Spec:
+    """Return the document with the directory that root.path leads to, should it be a link: links may change later."""
+    root = absolute(spec.root.path, bundle)
+    return spec.replace(root=spec.root.replace(path=os.path.realpath(root))) if os.path.islink(root) else spec
 
 
 def _take_id(container_id: str, runtime: Runtime) -> Container:

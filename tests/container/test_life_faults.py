@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -276,7 +277,7 @@ def test_init_killed_while_it_is_parked(life: Life) -> None:
 def test_init_stopped_while_it_is_parked(life: Life) -> None:
     """A start that gets no answer waits, does not harm, and can be killed; delete --force works meanwhile or after."""
     life.create("/bin/sleep", "600")
-    os.kill(life.runjail.state("c")["pid"], 19)
+    os.kill(life.runjail.state("c")["pid"], signal.SIGSTOP)
     command = [life.runjail.program, "--root", str(life.runjail.root), "start", "c"]
     start = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     time.sleep(0.3)

@@ -1,7 +1,9 @@
 """Many callers at once, on one id and on many."""
 
 import json
+import os
 import resource
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -119,11 +121,12 @@ def test_a_stopped_neighbour(life: Life, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_lock_holder_that_is_stopped(life: Life) -> None:
     """SIGSTOP in a hook: no lock is held there. Then the same container can be deleted by others."""
-    hook = {"path": "/bin/sh", "args": ["sh", "-c", f"touch {life.path}/there; sleep 600"]}
-    life.bundle.config["hooks"] = {"createRuntime": [{**hook, "env": ["PATH=/bin:/usr/bin"]}]}
+    script = f"echo $$ > {life.path}/pid; touch {life.path}/there; exec sleep 600"
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"]}
+    life.bundle.config["hooks"] = {"createRuntime": [hook]}
     creating = begin(life.runjail, "create", "-b", life.bundle.write("/bin/sleep", "600"), "c")
     until(lambda: (life.path / "there").exists())
-    creating.send_signal(19)
+    creating.send_signal(signal.SIGSTOP)
     try:
         assert life.runjail.state("c")["status"] == "creating"
         assert life.runjail("start", "c").stderr == "runjail: cannot start a container that is still being created\n"
@@ -132,14 +135,14 @@ def test_a_lock_holder_that_is_stopped(life: Life) -> None:
     finally:
         creating.kill()
         creating.wait()
-        subprocess.run(["pkill", "-f", f"touch {life.path}/there"], check=False)
+        os.kill(int((life.path / "pid").read_text()), signal.SIGKILL)
 
 
 def test_delete_while_create_runs_a_hook(life: Life) -> None:
     """create notices, fails, and does not take back what is not its own any more."""
     hook = {
         "path": "/bin/sh",
-        "args": ["sh", "-c", f"touch {life.path}/there; sleep 0.5"],
+        "args": ["sh", "-c", f"touch {life.path}/there; while [ -d {life.runjail.root}/c ]; do sleep 0.1; done"],
         "env": ["PATH=/bin:/usr/bin"],
     }
     life.bundle.config["hooks"] = {"createRuntime": [hook]}

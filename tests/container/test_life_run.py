@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from tests.support.container.harness import Life, until
+from tests.support.container.harness import Life, tree, until
 from tests.support.program import Bundle, own_words
 
 
@@ -43,6 +43,25 @@ def test_run_detached_and_kept(life: Life) -> None:
     life.runjail.ok("run", "--keep", "-b", life.bundle.write("/bin/sh", "-c", "exit 0"), "c")
 
     assert life.runjail.state("c")["status"] == "stopped"
+
+
+@pytest.mark.parametrize("readonly", [False, True])
+def test_a_root_that_is_a_link_is_what_it_led_to_at_create(life: Life, readonly: bool) -> None:
+    """Also for `delete`, when the link leads elsewhere then; runc refuses such a root, crun and ocijail follow it."""
+    link, before = life.path / "link", tree(life.bundle.rootfs)
+    link.symlink_to("rootfs")
+    life.bundle.config["root"] = {"path": "link", "readonly": readonly}
+    if not readonly:
+        life.bundle.config["mounts"].append({"destination": "/made/here", "type": "tmpfs", "source": "tmpfs"})
+    life.start("/bin/sleep", "600")
+    link.unlink()
+    link.symlink_to("/")
+
+    assert life.runjail.state("c")["rootfs"] == str(life.bundle.rootfs)
+    assert life.runjail.ok("exec", "c", "/bin/echo", "here").stdout == "here\n"
+    life.runjail.ok("delete", "--force", "c")
+    assert tree(life.bundle.rootfs) == before
+    life.gone()
 
 
 @pytest.mark.parametrize("broken", [{"env": 5}, {"env": "A"}, {"args": {}}, {"user": []}, {"process": 1}], ids=str)
