@@ -196,7 +196,7 @@ class ImageSession:
         """Return what shows a transfer."""
         from runjail.cli.progress import Progress
 
-        return Progress(False if self.flag("quiet") else None)
+        return Progress(quiet=self.flag("quiet"))
 
     def find(self, reference: Reference) -> tuple[str, Descriptor]:
         """Return the name in the store that is meant, and what it leads to: resolve.find."""

@@ -11,11 +11,13 @@ from runjail.cli.container_image import ContainerImage
 from runjail.cli.context import Context
 from runjail.cli.image.options import KEY, REPORT
 from runjail.cli.image.session import ImageSession
+from runjail.cli.progress import Progress
 from runjail.container.pause import pause, resume
 from runjail.container.status import status
 from runjail.errors import ImageNotFound, StorageError, UsageError
 from runjail.image import resolve
 from runjail.image.content import commit, encrypt
+from runjail.image.content.recompress import counted
 from runjail.image.crypto import keys
 from runjail.image.layers import changes
 from runjail.image.model import Descriptor
@@ -50,8 +52,8 @@ def run(args: Args, context: Context) -> int:
         if image.manifest.encrypted and not recipients and not args.flag("plain"):
             why = f"{image.name} is encrypted, and the new layer would not be"
             raise UsageError(why, "name who can decrypt it with --recipient, or say --plain")
-        with _paused(there, wanted=args.flag("pause")):
-            made = _made(images, there, image, added)
+        with _paused(there, wanted=args.flag("pause")), images.progress() as progress:
+            made = _made(images, there, image, added, progress)
         if recipients:
             with images.progress() as progress:
                 how = encrypt.CryptoConfig(images.keys(), recipients, images.providers(), progress, added)
@@ -78,7 +80,7 @@ def _image(images: ImageSession, there: ContainerImage) -> Image:
     return resolve.every(images.content.read, name, top)[0]
 
 
-def _made(images: ImageSession, there: ContainerImage, image: Image, added: set[str]) -> Descriptor:
+def _made(images: ImageSession, there: ContainerImage, image: Image, added: set[str], progress: Progress) -> Descriptor:
     root = images.store.root(there.name)
     if not root:
         raise StorageError(f"container {there.container.id} has no root in {there.location}")
@@ -86,7 +88,8 @@ def _made(images: ImageSession, there: ContainerImage, image: Image, added: set[
     found = [change for change in there.changes(images.store) if not any(map(change[1].startswith, volumes))]
     words = there.document.get("process", {}).get("args") or []
     note = commit.Note(" ".join(words), images.text("author"), images.text("message"))
-    layer = changes.layer(root.path, found)
+    what = Descriptor("", there.container.id, 0)
+    layer = counted(changes.layer(root.path, found), lambda count: progress(what, count, "packed"))
     return commit.commit(images.content, image, layer, images.args.many("change"), note, added)
 
 

@@ -18,16 +18,17 @@ from runjail.image.crypto import layer_stream, ocicrypt
 from runjail.image.crypto.keyprovider_config import Provider
 from runjail.image.crypto.options import Parameters
 from runjail.image.model import Descriptor, Index, Manifest
-from runjail.image.transport import Progress
 
 Edit = Callable[[Descriptor, str], Descriptor]  # a layer and its diffID
 Chosen = Callable[[Descriptor], bool]
+Progress = Callable[[Descriptor, int, str], None]
 
 
 class CryptoConfig:
     """What layers are opened with and wrapped for.
 
-    progress: told about the plain bytes of each layer. added: gets the digests of new blobs, also on failure.
+    progress: told about the bytes of each layer, and what was done to them. added: gets the digests of new blobs, also
+    on failure.
     """
 
     def __init__(
@@ -131,11 +132,10 @@ def _encrypted(content: ContentStore, layer: Descriptor, keys: CryptoConfig) -> 
         more = ocicrypt.add_recipients(layer, keys.decrypting, keys.encrypting, keys.providers)
         return layer.replace(annotations=more)
     with content.reading(layer.digest) as source, content.temporary() as file:
-        private, public, made = layer_stream.encrypt_blob(source, file.fd, layer)
+        private, public, made = layer_stream.encrypt_blob(source, file.fd, layer, report=_report(keys, layer))
         wrapped = ocicrypt.wrap(private, public, keys.encrypting, keys.providers)
         content.commit_file(file, made.digest)
         keys.added.add(made.digest)
-    _report_progress(keys, layer)
     return made.replace(annotations=dict(layer.annotations) | wrapped)
 
 
@@ -144,13 +144,13 @@ def _decrypted(content: ContentStore, layer: Descriptor, diff_id: str, keys: Cry
         return layer
     private = ocicrypt.unwrap(layer, keys.decrypting, keys.providers)
     with content.reading(layer.digest) as source, content.temporary() as file:
-        made = layer_stream.decrypt_blob(source, file.fd, private, ocicrypt.public(layer), layer, diff_id)
+        public, report = ocicrypt.public(layer), _report(keys, layer)
+        made = layer_stream.decrypt_blob(source, file.fd, private, public, layer, diff_id, report)
         content.commit_file(file, made.digest)
         keys.added.add(made.digest)
-    _report_progress(keys, layer)
     return made
 
 
-def _report_progress(keys: CryptoConfig, layer: Descriptor) -> None:
-    if keys.progress:
-        keys.progress(layer, layer.size)
+def _report(keys: CryptoConfig, layer: Descriptor) -> Callable[[int, str], None]:
+    progress = keys.progress
+    return (lambda count, doing: progress(layer, count, doing)) if progress else (lambda _count, _doing: None)

@@ -6,12 +6,12 @@ It may be FreeBSD's base.txz, a debootstrap directory, or a jail somebody built.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from runjail.errors import Corrupt, ImageError, reason
 from runjail.image import media_types, model
-from runjail.image.content.recompress import pack
+from runjail.image.content.recompress import counted, pack
 from runjail.image.content.store import ContentStore
 from runjail.image.file_range import FileRange, open_file
 from runjail.image.layers import tar_directory
@@ -43,12 +43,13 @@ def make_image(
     _check(cmd, entrypoint, env)
     chunks = tar_directory.stream(path) if os.path.isdir(path) else _file(path)
     what = Descriptor("", path, os.stat(path).st_size if os.path.isfile(path) else 0)
+    report: Callable[[int], object] = (lambda count: progress(what, count)) if progress else (lambda _count: None)
     with content.lease():
         try:
             if not os.path.isdir(path):
                 _require_tar(path)
             kind = "" if compression == "none" else compression
-            layer, diff_id = pack(content, _counted(chunks, what, progress), kind, level)
+            layer, diff_id = pack(content, counted(chunks, report), kind, level)
         except Corrupt as error:
             raise Corrupt(f"{path}: {error}") from None
         config = content.add(model.encode(_config(platform, diff_id, cmd, entrypoint, env)), media_types.OCI_CONFIG)
@@ -87,13 +88,6 @@ def _check(cmd: Sequence[str], entrypoint: Sequence[str], env: Sequence[str]) ->
             raise ImageError(f"environment must be NAME=VALUE, not {text[:60]!r}")
     if any("\0" in text for text in (*cmd, *entrypoint, *env)):
         raise ImageError("arguments and environment cannot hold a NUL")
-
-
-def _counted(chunks: Iterator[bytes], what: Descriptor, progress: Progress | None) -> Iterator[bytes]:
-    for chunk in chunks:
-        yield chunk
-        if progress:
-            progress(what, len(chunk))
 
 
 def _file(path: str) -> Iterator[bytes]:

@@ -110,6 +110,13 @@ def _checked(chunks: Iterator[bytes], check: parallel.Check) -> Iterator[bytes]:
         yield chunk
 
 
+def counted(chunks: Iterable[bytes], report: Callable[[int], object]) -> Iterator[bytes]:
+    """Yield what `pack` is to read, telling how many bytes more there were."""
+    for chunk in chunks:
+        yield chunk
+        report(len(chunk))
+
+
 def pack(
     content: ContentStore, blob: Iterable[bytes], kind: str, level: int | None = None, diff_id: str = ""
 ) -> tuple[Descriptor, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from queue import Queue
 from threading import Thread
 from typing import Self
@@ -25,10 +25,15 @@ from runjail.image.crypto.options import PrivateLayerOptions, PublicLayerOptions
 from runjail.image.model import Descriptor
 
 BLOCK = 1 << 20
+Report = Callable[[int, str], None]  # how many bytes more, and what was done to them
+
+
+def _nobody(_count: int, _doing: str) -> None:
+    """Report to nobody."""
 
 
 def encrypt_blob(
-    source_fd: int, out_fd: int, descriptor: Descriptor, digest_of_plain: str = ""
+    source_fd: int, out_fd: int, descriptor: Descriptor, digest_of_plain: str = "", report: Report = _nobody
 ) -> tuple[PrivateLayerOptions, PublicLayerOptions, Descriptor]:
     """Encrypt a layer blob from the start of an open file under a new key.
 
@@ -48,6 +53,7 @@ def encrypt_blob(
                 written.update(ciphertext)
                 authenticator.update(ciphertext)
                 write_all(out_fd, ciphertext)
+                report(len(block), "encrypted")
     except OSError as error:
         raise ImageError(f"encrypting layer {descriptor.digest}: {reason(error)}") from None
     _require_digest(given, descriptor)
@@ -63,6 +69,7 @@ def decrypt_blob(
     public: PublicLayerOptions,
     descriptor: Descriptor,
     diff_id: str = "",
+    report: Report = _nobody,
 ) -> Descriptor:
     """Decrypt a layer blob; nothing is written unless all of it is genuine.
 
@@ -70,12 +77,13 @@ def decrypt_blob(
     descriptor of the plaintext: media type without its suffix, sha256 digest, the same size, no annotations of
     encryption. Raises Corrupt, ImageError.
     """
-    verify(source_fd, private, public, descriptor)
+    verify(source_fd, private, public, descriptor, report=report)
     try:
         with _HashThread(hashlib.sha256()) as plain:
             for block in decrypted(source_fd, private):
                 plain.update(block)
                 write_all(out_fd, block)
+                report(len(block), "decrypted")
     except OSError as error:
         raise ImageError(f"decrypting layer {descriptor.digest}: {reason(error)}") from None
     digest = f"sha256:{plain.hexdigest()}"
@@ -92,6 +100,7 @@ def verify(
     descriptor: Descriptor,
     *,
     known: bool = False,
+    report: Report = _nobody,
 ) -> None:
     """Check a whole encrypted blob: size, digest and HMAC. Raises Corrupt, ImageError when it cannot be read.
 
@@ -103,11 +112,13 @@ def verify(
         if known:
             for block in _blocks(source_fd):
                 authenticator.update(block)
+                report(len(block), "verified")
         else:
             with _HashThread(digests.new(descriptor.digest)) as found:
                 for block in _blocks(source_fd):
                     found.update(block)
                     authenticator.update(block)
+                    report(len(block), "verified")
             _require_digest(found, descriptor)
     except OSError as error:
         raise ImageError(f"reading blob {descriptor.digest}: {reason(error)}") from None

@@ -207,8 +207,8 @@ def test_the_file_changes_after_it_was_verified(
     """The second pass reads the descriptor that was verified: another file under the same name makes no difference."""
     verify = layer_stream.verify
 
-    def then_replace(source: int, *arguments: Any) -> None:
-        verify(source, *arguments)
+    def then_replace(source: int, *arguments: Any, **more: Any) -> None:
+        verify(source, *arguments, **more)
         (encrypted.directory / "other").write_bytes(b"evil" * 1000)
         os.rename(encrypted.directory / "other", encrypted.directory / "changed")
 
