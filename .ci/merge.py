@@ -12,6 +12,7 @@ verb loads in a whole life of a container, and so are they a budget: one module 
 
 import ast
 import functools
+import importlib.machinery
 import importlib.util
 import marshal
 import os
@@ -21,7 +22,8 @@ from types import CodeType
 
 import lean
 
-Entry = tuple[str, str, bool, int, int, CodeType]  # name, source, whether a package, its time in seconds, size
+# Name, source, whether a package, the source's time in seconds and size, code; of a library only the first two
+Entry = tuple[str, str, bool, int, int, CodeType | None]
 
 LOADER = "runjail.merged"
 ENDING = f".{sys.implementation.cache_tag}.merged"
@@ -116,6 +118,24 @@ def imported(package: str, name: str) -> Iterator[str]:
             yield from (f"{statement.module}.{alias.name}" for alias in statement.names)
 
 
+def libraries(package: str, names: list[str]) -> list[Entry]:
+    """Return the shared libraries among Python's own modules that ours import at the top.
+
+    A Python whose modules are elsewhere than this one's, or built in, looks for them as ever.
+    """
+    above = dict.fromkeys(other for name in names for other in imported(package, name))
+    return [found for name in above if "." not in name and (found := library(name))]
+
+
+@functools.cache
+def library(name: str) -> Entry | None:
+    """Return what runjail/merged.py takes for a module of Python's that is a shared library, None of any other."""
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None or not isinstance(spec.loader, importlib.machinery.ExtensionFileLoader):
+        return None
+    return name, spec.origin, False, 0, 0, None
+
+
 @functools.cache
 def entry(path: str, place: str, name: str) -> Entry:
     """Return what runjail/merged.py takes for a module. path: of its source now; place: once it is installed."""
@@ -136,9 +156,10 @@ def write(package: str, destination: str, system: str) -> None:
     directory = os.path.join(destination + package, "runjail", "__pycache__")
     os.makedirs(directory, exist_ok=True)
     for verb in ROOTS[system]:
-        names = [LOADER, *modules(destination + package, system, verb)]
+        listed = modules(destination + package, system, verb)
+        names = [LOADER, *listed]
         names.sort(key=lambda name: name != "runjail")  # the package, whose module LOADER is, comes first
-        found = entries(package, destination, list(dict.fromkeys(names)))
+        found = libraries(destination + package, listed) + entries(package, destination, list(dict.fromkeys(names)))
         loader = next(code for name, *_rest, code in found if name == LOADER)
         put(f"{directory}/{verb}{ENDING}", importlib.util.MAGIC_NUMBER + marshal.dumps((loader, found)))
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import CodeType
 
-    Module = tuple[str, str, bool, int, int, CodeType]  # name, source, whether a package, its time in seconds, size
+    # name, source, whether a package, its time in seconds, size, code; a shared library has only the first two
+    Module = tuple[str, str, bool, int, int, CodeType | None]
 
 
 def place(modules: Sequence[Module]) -> None:
@@ -32,6 +33,9 @@ def place(modules: Sequence[Module]) -> None:
     gc.disable()
     for name, path, package, time, size, code in modules:
         if name in sys.modules:
+            continue
+        if code is None:
+            _load_library(name, path)
             continue
         try:
             status = posix.stat(path)
@@ -60,6 +64,21 @@ def _load(name: str, path: str, package: bool, code: CodeType) -> None:
     exec(code, module.__dict__)
     if parent:
         setattr(sys.modules[parent], last, module)
+
+
+def _load_library(name: str, path: str) -> None:
+    """Load a module of Python's own that is a shared library, from where this Python has such modules.
+
+    Finding the first of them means to read all directories of sys.path, which takes as long as loading it.
+    """
+    from _frozen_importlib import _load  # type: ignore[attr-defined]
+    from _frozen_importlib_external import ExtensionFileLoader, spec_from_file_location
+
+    if path.rpartition("/")[0] in sys.path:
+        try:
+            _load(spec_from_file_location(name, path, loader=ExtensionFileLoader(name, path)))
+        except ImportError:  # another Python is there now; who imports the module finds it, or says so
+            pass
 
 
 def load(name: str) -> None:

@@ -1,13 +1,15 @@
-"""Terminals: how they leave through a console socket, and copying from and to them.
+"""Terminals: how they leave through a console socket and become a program's own, and copying.
 
-A terminal leaves as one message with one descriptor.
+A terminal leaves as one message with one descriptor. Only who has a terminal loads this, before it enters a container.
 """
 
 from __future__ import annotations
 
 import _socket
+import fcntl
 import os
 import struct
+import termios
 
 from runjail.errors import HostError, reason
 from runjail.host.base import connect_named
@@ -48,6 +50,19 @@ def receive(connection: _socket.socket) -> int:
             os.set_inheritable(master, False)
             return int(master)
     raise HostError("no terminal came from the container")
+
+
+def use(slave: int) -> None:
+    """Make an open terminal standard input, output and error: what these were is not for the container to see."""
+    for standard in (0, 1, 2):
+        os.dup2(slave, standard)
+    if slave > 2:
+        os.close(slave)
+
+
+def control() -> None:
+    """Make standard input the controlling terminal of the session that we lead."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 def copy_output(master: int, target: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from runjail import log, signals
-from runjail.container import console, joining, program
+from runjail.container import joining, program
 from runjail.container.container import Container, Runtime
 from runjail.container.joining import Joining
 from runjail.container.pid_file import write_pid
@@ -71,6 +71,8 @@ def execute(
     try:
         signals.release()
         if terminal:
+            from runjail.container import console
+
             os.close(slave)
             console.send(terminal, master)
         if request.process.oom_score_adj is not None:
@@ -108,11 +110,13 @@ def exec_in_place(request: Request, runtime: Runtime) -> NoReturn:
     terminal = _connect(request, None)
     master, slave = container.host.open_console(request.process, container.host_state) if terminal else (-1, -1)
     if terminal:
+        from runjail.container import console
+
         console.send(terminal, master)
     _schedule(request.process, container, os.getpid())  # before we enter: a process inside may not raise its priority
     env = _enter(request, container, [], slave)
     path = program.find(request.process)
-    program.lead(slave >= 0)
+    _lead(slave)
     env |= program.listening(request.listen)
     program.reset_signals()
     container.host.restrict_calls()
@@ -159,7 +163,11 @@ def _connect(request: Request, terminal: _socket.socket | None) -> _socket.socke
         raise UsageError("cannot allocate a terminal for a detached process: --console-socket is missing")
     if request.console_socket and not request.process.terminal:
         raise UsageError("--console-socket is of no use: the process has no terminal")
-    return console.connect(request.console_socket) if request.console_socket else terminal
+    if request.process.terminal:
+        from runjail.container import console  # once the process has entered, nothing can be loaded any more
+
+        return console.connect(request.console_socket) if request.console_socket else terminal
+    return None
 
 
 def _sync_with_child(request: Request, container: Container, joined: Joining, before: Callable[[int], None]) -> None:
@@ -207,7 +215,7 @@ def _child(request: Request, container: Container, link: SyncSocket, slave: int)
         env = _enter(request, container, [link.fileno()], slave)
         joining.appear(container.host, link)
         path = program.find(request.process)  # only now is there a /proc/self
-        program.lead(slave >= 0)
+        _lead(slave)
         env |= program.listening(request.listen)
         link.send(ready=True)
         link.expect("exec")
@@ -228,7 +236,18 @@ def _enter(request: Request, container: Container, keep: list[int], slave: int) 
     forbid_imports()
     container.host.enter(container.host_state, [*keep, *range(3, 3 + request.preserve), slave])
     if slave >= 0:
-        program.use_terminal(slave)
+        from runjail.container import console
+
+        console.use(slave)
     program.settle(process, make_cwd=False)
     program.take_on(process, container.host.apply_credentials)
     return program.environment(process)
+
+
+def _lead(slave: int) -> None:
+    """Lead a session, with the terminal as its own. slave: -1 without one."""
+    program.lead()
+    if slave >= 0:
+        from runjail.container import console
+
+        console.control()

@@ -61,7 +61,11 @@ def run(launch: InitConfig) -> NoReturn:
         env = program.environment(process)
         appear(launch.container.host, link)
         path = program.find(process)  # only now is there a /proc/self
-        program.lead(launch.terminal is not None)
+        program.lead()
+        if launch.terminal:
+            from runjail.container import console
+
+            console.control()
         env |= program.listening(launch.listen)
         _exit_on_signals()
         link.send(parked=True)
@@ -115,7 +119,7 @@ def _enter(launch: InitConfig) -> None:
         from runjail.container import console
 
         console.send(launch.terminal, master)
-        program.use_terminal(slave)
+        console.use(slave)
     program.settle(process, make_cwd=True)
     program.take_on(process, host.apply_credentials)
 

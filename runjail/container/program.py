@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import _signal
 import errno
-import fcntl
 import os
-import termios
 
 from runjail import rootfs
 from runjail.errors import HostError, ProgramDenied, ProgramNotFound, cause, reason
@@ -25,22 +23,12 @@ SHELL = b"/bin/sh"
 LARGEST = 1 << 20  # bytes of a file of users
 
 
-def use_terminal(slave: int) -> None:
-    """Make an open terminal standard input, output and error: what these were is not for the container to see."""
-    for standard in (0, 1, 2):
-        os.dup2(slave, standard)
-    if slave > 2:
-        os.close(slave)
-
-
-def lead(terminal: bool) -> None:
-    """Lead a session, with standard input as its controlling terminal when that is one."""
+def lead() -> None:
+    """Lead a session."""
     try:
         os.setsid()
     except PermissionError:  # we do; or our caller gave us a process group of our own, which does without a terminal
         pass
-    if terminal:
-        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 def settle(process: Process, make_cwd: bool) -> None:

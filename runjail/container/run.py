@@ -22,7 +22,11 @@ def run(
         return started(create(request, runtime, document=document))
     from runjail.container import foreground
 
-    terminal = foreground.Terminal() if attach_terminal else None
+    terminal = None
+    if attach_terminal:
+        from runjail.container.terminal import Terminal
+
+        terminal = Terminal()
     container = create(request, runtime, terminal.remote if terminal else None, document)
     pid = container.host_state.pid
     try:

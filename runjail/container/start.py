@@ -160,7 +160,7 @@ def _hook_child(
     program.take_on(process, container.host.apply_credentials)
     env = tuple(os.fsdecode(b"%s=%s" % pair) for pair in program.environment(process).items())
     joining.appear(container.host, link)
-    program.lead(False)
+    program.lead()
     link.send(begun=True)
     if process.is_scheduled():
         link.expect("scheduled")

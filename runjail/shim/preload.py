@@ -28,6 +28,7 @@ COLD = {  # modules of packages that only the command line uses
     "output_log",
     "run",
     "stats",
+    "terminal",
     "top",
 }
 

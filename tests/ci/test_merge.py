@@ -180,6 +180,59 @@ def test_placed_modules_are_what_imported_ones_are(verb: str, copy: Copy) -> Non
     assert len(seen[0]) == 3 * len(names)
 
 
+LIBRARIES = """
+import posix, sys
+from marshal import loads
+file = posix.open({merged!r}, posix.O_RDONLY)
+place, modules = loads(posix.read(file, 1 << 24)[4:])
+libraries, path = [module for module in modules if module[5] is None], [*sys.path]
+{before}
+exec(place, dict(MODULES=libraries))
+sys.path.clear()
+print(*[name for name, *_rest in libraries if name in sys.modules])
+sys.path[:] = path
+"""
+LIBRARY = """
+import {name} as library
+spec = library.__spec__
+print(library.__file__, type(library.__loader__))
+print(spec.name, spec.origin, spec.has_location, spec.cached, type(spec.loader))
+print(sorted(vars(library)))
+"""
+
+
+def said(code: str) -> list[str]:
+    """Execute a text. Returns the lines that it prints."""
+    command = [os.path.realpath(sys.executable), "-ISBc", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    return done.stdout.splitlines()
+
+
+def test_libraries_are_loaded_without_being_looked_for(copy: Copy) -> None:
+    """And are what an import makes."""
+    (name, path, *_rest), *more = merge().libraries(str(copy.package.parent), merged(SYSTEM, "create"))
+    code = LIBRARIES.format(merged=str(copy.file).replace("state", "create"), before="")
+    there, *placed = said(code + LIBRARY.format(name=name))
+
+    assert there.split() == [name, *(other[0] for other in more)]
+    assert path in placed[0]
+    assert placed == said(LIBRARY.format(name=name))
+
+
+ELSEWHERE = ["sys.path.clear()", "libraries = [(name, path + 'x', *rest) for name, path, *rest in libraries]"]
+
+
+@pytest.mark.parametrize("before", ELSEWHERE)
+def test_a_library_that_is_elsewhere_now_is_looked_for(before: str, copy: Copy) -> None:
+    """As after another Python was installed: nothing is loaded that this one would not find, or that is not there."""
+    (name, path, *_rest), *_more = merge().libraries(str(copy.package.parent), merged(SYSTEM, "create"))
+    code = LIBRARIES.format(merged=str(copy.file).replace("state", "create"), before=before)
+    there, *imported = said(code + LIBRARY.format(name=name))
+
+    assert there == ""
+    assert path in imported[0]
+
+
 @pytest.mark.parametrize(("mode", "there"), [(0o644, True), (0o646, False), (0o664, False)])
 def test_a_process_loads_one_more_file(mode: int, there: bool, copy: Copy) -> None:
     """As the shim does for what it becomes; whether garbage is collected stays as it was."""

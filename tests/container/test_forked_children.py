@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from runjail.container import console, foreground, init, program
+from runjail.container import console, init, program, terminal
 from runjail.container.sync import pair
 
 
@@ -57,14 +57,14 @@ def test_a_reader_of_a_terminal_that_fails(monkeypatch: pytest.MonkeyPatch) -> N
     master, slave = pty.openpty()
 
     def show() -> None:
-        us, terminal = os.getpid(), foreground.Terminal()
-        console.send(terminal.remote, master)
+        us, ours = os.getpid(), terminal.Terminal()
+        console.send(ours.remote, master)
         try:
-            terminal.show()
+            ours.show()
         finally:
             if os.getpid() != us:
                 os._exit(8)
-        os._exit(os.waitstatus_to_exitcode(os.waitpid(terminal._reader, 0)[1]))
+        os._exit(os.waitstatus_to_exitcode(os.waitpid(ours._reader, 0)[1]))
 
     assert ended(show) == 0
     os.close(master)

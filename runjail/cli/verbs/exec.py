@@ -61,12 +61,14 @@ def run(args: Args, context: Context) -> int:
 def _in_foreground(wanted: Request, runtime: Runtime) -> int:
     """Run the process, pass signals and its terminal on, and return its exit status."""
     from runjail.container.exec import execute
-    from runjail.container.foreground import Terminal, forward_signals, wait
+    from runjail.container.foreground import forward_signals, wait
 
     if not wanted.process.terminal or wanted.console_socket:
         pid = execute(wanted, runtime)
         forward_signals(pid)
         return wait(pid)
+    from runjail.container.terminal import Terminal
+
     terminal = Terminal()
     pid = execute(wanted, runtime, terminal.remote, terminal.show)
     forward_signals(pid)

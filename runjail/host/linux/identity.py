@@ -6,8 +6,7 @@ import errno
 import fcntl
 import os
 import resource
-import struct
-import termios
+from _struct import pack
 
 from runjail import log, rootfs
 from runjail.errors import HostError, reason
@@ -29,6 +28,7 @@ RLIMITS = {
     for name in ("CPU", "FSIZE", "DATA", "STACK", "CORE", "RSS", "NPROC", "NOFILE", "MEMLOCK", "AS")
 }
 MOST_CAPABILITIES = 64  # bits of the kernel's sets
+TIOCSWINSZ = 0x5414  # termios has it, which nothing else of `create` needs
 TIOCGPTPEER = 0x5441
 TIOCSPTLCK = 0x40045431
 
@@ -117,14 +117,14 @@ def _set_capabilities(wanted: Capabilities) -> None:
 def open_console(process: Process, host_state: HostState) -> tuple[int, int]:
     """Return (master, slave). The slave is taken from the master itself, never by a path inside the container."""
     master = _open_ptmx(host_state)
-    fcntl.ioctl(master, TIOCSPTLCK, struct.pack("i", 0))
+    fcntl.ioctl(master, TIOCSPTLCK, pack("i", 0))
     slave = fcntl.ioctl(master, TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     try:
         os.fchown(slave, process.user.uid, -1)
     except PermissionError as error:  # of the host's devpts, whose group has no id in this user namespace
         log.debug(f"the terminal keeps its owner: {reason(error)}")
     if process.console_size:
-        fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", *process.console_size, 0, 0))
+        fcntl.ioctl(master, TIOCSWINSZ, pack("HHHH", *process.console_size, 0, 0))
     return master, slave
 
 
