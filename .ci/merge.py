@@ -26,6 +26,7 @@ import lean
 Entry = tuple[str, str, bool, int, int, CodeType | None]
 
 LOADER = "runjail.merged"
+OS = "runjail.quickos"  # comes before whatever imports os
 ENDING = f".{sys.implementation.cache_tag}.merged"
 # What a verb loads besides its own module and what that imports: by name, when it gets there. In that order.
 ROOTS: dict[str, dict[str, str]] = {
@@ -157,7 +158,7 @@ def write(package: str, destination: str, system: str) -> None:
     os.makedirs(directory, exist_ok=True)
     for verb in ROOTS[system]:
         listed = modules(destination + package, system, verb)
-        names = [LOADER, *listed]
+        names = [LOADER, OS, *listed]
         names.sort(key=lambda name: name != "runjail")  # the package, whose module LOADER is, comes first
         found = libraries(destination + package, listed) + entries(package, destination, list(dict.fromkeys(names)))
         loader = next(code for name, *_rest, code in found if name == LOADER)

@@ -39,6 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "signals": set(),
     "locks": set(),
     "merged": set(),
+    "quickos": set(),
     "scope": set(),
     "sizes": set(),
     "target": set(),
