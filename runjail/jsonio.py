@@ -24,6 +24,7 @@ class _Mark:
 
 _OBJECT, _END_OBJECT, _ARRAY, _END_ARRAY, _COLON, _COMMA, _END = (_Mark() for _ in range(7))
 _MARKS = {"{": _OBJECT, "}": _END_OBJECT, "[": _ARRAY, "]": _END_ARRAY, ":": _COLON, ",": _COMMA}
+_BLANKS = " \t\n\r"
 _WORDS: dict[str, Any] = {**_MARKS, "true": True, "false": False, "null": None}
 _ESCAPES = {'"': '"', "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _ESCAPED = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
@@ -40,6 +41,14 @@ def loads(text: str | bytes) -> Any:
     """
     if isinstance(text, bytes):
         text = text.decode("utf-8")
+    if _Quick.scan and text.count("{") + text.count("[") <= MAX_DEPTH:
+        inner = text.strip(_BLANKS)
+        try:
+            value, end = _Quick.scan(inner, 0)
+            if end == len(inner):
+                return value
+        except (StopIteration, ValueError):  # what follows says why
+            pass
     tokens = _tokens(text)
     try:
         value = _value(next(tokens), tokens.__next__, 0)
@@ -48,6 +57,26 @@ def loads(text: str | bytes) -> Any:
     except (_Malformed, StopIteration):
         pass
     raise _explained(text)
+
+
+class _Quick:
+    """Reading by the C half of json, which takes a ninth of the time; `scan` is None as long as it is not loaded."""
+
+    scan: Callable[[str, int], tuple[Any, int]] | None = None
+    strict, object_hook, object_pairs_hook, parse_int = True, None, None, int
+
+
+def hasten() -> None:
+    """Read by the C half of json from now on: for who reads many documents, since loading it takes as long as four.
+
+    What is no JSON, or may be nested too deep, is read as ever.
+    """
+    try:
+        from _json import make_scanner
+    except ImportError:  # a Python without it
+        return
+    _Quick.parse_float, _Quick.parse_constant = _number, _refuse_constant  # type: ignore[attr-defined]
+    _Quick.scan = make_scanner(_Quick)  # type: ignore[arg-type]
 
 
 def _explained(text: str) -> ValueError:
@@ -96,7 +125,7 @@ def _tokens(text: str) -> Iterator[Any]:
 
 
 def _outside(piece: str) -> list[Any]:
-    for blank in "\t\n\r":
+    for blank in _BLANKS:
         piece = piece.replace(blank, " ")
     for mark in _MARKS:
         piece = piece.replace(mark, f" {mark} ")

@@ -4,6 +4,7 @@ import json
 import math
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,6 +19,16 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(), inner, max_size=5),
     max_leaves=25,
 )
+
+
+@pytest.fixture(scope="module", params=["in Python", "by the C half of json"], autouse=True)
+def reading(request: pytest.FixtureRequest) -> Iterator[None]:
+    """How documents are read in the tests below."""
+    if request.param == "by the C half of json":
+        jsonio.hasten()
+        assert jsonio._Quick.scan
+    yield
+    jsonio._Quick.scan = None
 
 
 def theirs(text: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from runjail import log
+from runjail import jsonio, log
 from runjail.container.container import Container, Runtime
 from runjail.container.status import document, status
 from runjail.errors import ContainerNotFound, HostError, RunjailError, WrongStatus
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 def documents(runtime: Runtime) -> list[dict[str, Any]]:
     """Return the state documents of all containers; a damaged one's has the status damaged, and the log says why."""
+    jsonio.hasten()
     found = []
     for container_id in runtime.ids():
         try:

@@ -29,8 +29,9 @@ def run(args: Args, context: Context) -> int:
     if args.flag("quiet"):
         return write_stdout("".join(f"{container_id}\n" for container_id in runtime.ids()))
     found = documents(runtime)
+    owners = {owner: owner_name(owner) for owner in {document["owner"] for document in found}}
     for document in found:
-        document["owner"] = owner_name(document["owner"])
+        document["owner"] = owners[document["owner"]]
     if form:
         return write_stdout(form.render([{**document, "image": _image(document)} for document in found]))
     if args.text("format") == "json":

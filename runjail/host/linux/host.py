@@ -55,14 +55,17 @@ class LinuxHost:
     _tell: Callable[[int], None]  # on_listener
 
     def __init__(self) -> None:
+        self._boot_id = ""
         self._lacks_policy = False
         self._user = False  # whether the container that we make has a user namespace
         self._of_user_namespace = 0  # the pid of an init that has one, while we join it
         self._filter: PreparedFilter | None = None
 
     def boot_id(self) -> str:
-        """Return the kernel's boot id."""
-        return _read("/proc/sys/kernel/random/boot_id").strip()
+        """Return the kernel's boot id, which stays what it is as long as we run."""
+        if not self._boot_id:
+            self._boot_id = _read("/proc/sys/kernel/random/boot_id").strip()
+        return self._boot_id
 
     def start_time(self, pid: int) -> str:
         """Return field 22 of /proc/PID/stat (proc(5)), "" for zombies and the dead."""
