@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.attacks.races import Race, goes_on, stopped_at
+from tests.support.attacks.races import Race, resumed, stopped_at
 from tests.support.container.harness import Life, until
 from tests.support.leftovers import Leftovers
 from tests.support.program import Runjail, begin
@@ -21,7 +21,7 @@ ROUNDS = int(os.environ.get("RUNJAIL_RACE_ROUNDS", "8"))
 
 @pytest.fixture
 def race(life: Life, leftovers: Leftovers) -> Race:
-    """One id, a bundle whose containers leave traces, and callers that dawdle before their system calls."""
+    """One id, a bundle whose containers leave traces, and callers that wait before their system calls."""
     return Race(life, leftovers)
 
 
@@ -29,7 +29,7 @@ def race(life: Life, leftovers: Leftovers) -> Race:
 @pytest.mark.limit(300 + 30 * ROUNDS)
 def test_four_creators_against_four_deleters(race: Race) -> None:
     """Whatever they do between two system calls of each other: afterwards there is no process, mount, group or file."""
-    assert race.alone() == 0, "what dawdles works"
+    assert race.alone() == 0, "what is delayed works"
     codes = [code for seed in range(ROUNDS) for code in race.round(seed)]
 
     assert 1 in codes, "nobody was in anybody's way"
@@ -55,7 +55,7 @@ def test_a_creator_wakes_up_in_the_directory_of_another(life: Life) -> None:
     late = stopped_at(life, "container.hold", "create", "-b", sleeper(life), "c")
     life.runjail.ok("delete", "--force", "c")
     life.runjail.ok("create", "-b", sleeper(life), "c")
-    code, said = goes_on(life, late)
+    code, said = resumed(life, late)
 
     assert (code, said) == (1, "runjail: container with given ID already exists: c\n")
     survives(life, "created")
@@ -68,7 +68,7 @@ def test_an_id_made_anew_under_a_foreground_run(life: Life, place: str) -> None:
     assert life.runjail.state("c")["status"] == ("running" if place == "foreground.wait" else "created")
     life.runjail.ok("delete", "--force", "c")
     life.runjail.ok("create", "-b", sleeper(life), "c")
-    code, said = goes_on(life, running)
+    code, said = resumed(life, running)
 
     assert (code, said) == ((137, "") if place == "foreground.wait" else (1, "runjail: container does not exist: c\n"))
     survives(life, "created")
@@ -178,7 +178,7 @@ def test_a_control_group_of_two_roots(life: Life, leftovers: Leftovers, racing: 
     pid = str(other.state("c")["pid"])
     assert set(map(tuple, groups(leftovers, path))) == {(pid,)}
     if late:
-        code, said = goes_on(life, late)
+        code, said = resumed(life, late)
         assert (code, said) == (1, "runjail: writing pid file /nowhere/pid: does not exist\n")
     else:
         life.runjail.ok("create", "-b", bundle, "c")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.container.harness import Life, failed, is_alive, tree, until
+from tests.support.container.harness import CANNOT_RUN, Life, failed, is_alive, tree, until
 from tests.support.program import LINUX
 
 
@@ -321,16 +321,7 @@ def test_failure_leaves_nothing(life: Life) -> None:
     life.gone()
 
 
-@pytest.mark.parametrize(
-    ("program", "text"),
-    [
-        ("/nonexistent", 'exec: "/nonexistent": stat /nonexistent: no such file or directory'),
-        ("nonexistent", 'exec: "nonexistent": executable file not found in $PATH'),
-        ("/etc", 'exec: "/etc": is a directory: permission denied'),
-        ("/etc/passwd", 'exec: "/etc/passwd": permission denied'),
-        ("/etc/passwd/x", 'exec: "/etc/passwd/x": stat /etc/passwd/x: not a directory'),
-    ],
-)
+@pytest.mark.parametrize(("program", "text"), CANNOT_RUN)
 def test_programs_that_cannot_run_fail_create(life: Life, program: str, text: str) -> None:
     """podman makes exit codes 127 and 126 of these texts."""
     failed(life.runjail("create", "-b", life.bundle.write(program), "c"), text)

@@ -19,7 +19,7 @@ from runjail.image.bundle import owned
 from runjail.image.bundle.prune import prune
 from runjail.image.content.store import ContentStore
 from runjail.storage.base import RootfsUse
-from tests.support.attacks.races import goes_on, stopped_at
+from tests.support.attacks.races import resumed, stopped_at
 from tests.support.container.fake_host import record
 from tests.support.container.harness import Life
 from tests.support.program import Bundle
@@ -214,7 +214,7 @@ def test_an_id_made_anew_under_a_run_of_an_image(cli: Cli, hello: str, tmp_path:
     running = stopped_at(life, "foreground.wait", *options, "run", "--image", hello, "c1", "--", "/bin/sh")
     runjail.ok(*options, "delete", "--force", "c1")
     container_of(runjail.root, "/some/other/bundle")
-    goes_on(life, running)
+    resumed(life, running)
 
     assert USED(str(runjail.root / "c1"), "bundle")
     assert cli.store.roots() == []

@@ -2,7 +2,7 @@
 
 Three alarms watch each of set-up, call and clean-up. The first is a signal, which ends whatever the main thread waits
 for with a failure. Where no signal arrives, because a system call on a file system hangs whose server does, the second
-comes from another process (tests/support/watchman.py): it kills the services that do not answer, so that the call
+comes from another process (tests/support/watchdog.py): it kills the services that do not answer, so that the call
 returns. The third ends this process.
 """
 
@@ -20,7 +20,7 @@ from types import FrameType
 
 import pytest
 
-from tests.support import watchman
+from tests.support import watchdog
 
 SECONDS = 600.0  # for one phase of a test on a loaded machine; nearly all take less than one
 GRACE = 30.0  # until the second alarm, and from that to the third
@@ -45,7 +45,7 @@ class Services:
     @classmethod
     def end_silent(cls) -> list[str]:
         """Kill those that do not answer; returns their names."""
-        return watchman.end_silent(cls.known.values())
+        return watchdog.end_silent(cls.known.values())
 
 
 class Alarm:
@@ -67,7 +67,7 @@ class Alarm:
 def _pipe(pid: int) -> int:
     """Start the other process for this one, whose pid is given; returns the pipe to it."""
     reading, writing = os.pipe()
-    command = ["sh", "-c", START, "sh", sys.executable, watchman.__file__, str(pid)]
+    command = ["sh", "-c", START, "sh", sys.executable, watchdog.__file__, str(pid)]
     subprocess.run(command, stdin=reading, check=True)
     os.close(reading)
     return writing

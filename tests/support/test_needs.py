@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import limits, needs, watchman
+from tests.support import limits, needs, watchdog
 from tests.support.fake_item import FakeItem
 
 
@@ -93,7 +93,7 @@ def test_a_call_that_no_signal_reaches_is_freed(monkeypatch: pytest.MonkeyPatch)
 def test_what_nothing_else_ends_is_killed() -> None:
     """As where a process hangs in the kernel, whatever is done for it. Orders come several at a time, or in parts."""
     with subprocess.Popen(["sleep", "600"]) as hanging:
-        command = [sys.executable, watchman.__file__, str(hanging.pid)]
+        command = [sys.executable, watchdog.__file__, str(hanging.pid)]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as watching:
             assert watching.stdin and watching.stderr
             never, soon = ({"end": end, "name": "a test", "services": [], "patience": 0.1} for end in (0, 0.1))
@@ -114,8 +114,8 @@ def test_what_nothing_else_ends_is_killed() -> None:
 def test_the_second_alarm_is_no_child() -> None:
     """Some tests wait for all of their children."""
     assert limits.Alarm.now[0] > 0
-    for pid in watchman.children(os.getpid()):
-        assert "watchman" not in Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8")
+    for pid in watchdog.children(os.getpid()):
+        assert "watchdog" not in Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8")
 
 
 def test_the_marker_sets_the_limit() -> None:

@@ -1,4 +1,4 @@
-"""Four creators and four deleters of one id at once, each dawdling before its system calls, and what must be left."""
+"""Four creators and four deleters of one id at once, each delayed before its system calls, and what must be left."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ SECONDS = 200  # for one verb, on a busy machine
 Racer = tuple[tuple[str, ...], "subprocess.Popen[str]"]
 
 
-def dawdling(life: Life, seed: int, verb: tuple[str, ...]) -> "subprocess.Popen[str]":
+def delayed(life: Life, seed: int, verb: tuple[str, ...]) -> "subprocess.Popen[str]":
     """Start the program under the delayer; what it says is kept in a file, which a container may hold open."""
     command = [*interpreter(), DELAYER, str(seed), "--root", str(life.runjail.root), *verb]
     said = tempfile.TemporaryFile("w+", dir=life.path)
@@ -61,7 +61,7 @@ class Race:
 
     def alone(self) -> int:
         """Return the exit code of a `run` that nobody disturbs."""
-        process = dawdling(self.life, 0, ("run", "-b", self.bundle, "c"))
+        process = delayed(self.life, 0, ("run", "-b", self.bundle, "c"))
         code = process.wait(SECONDS)
         assert words(process) == ""
         return code
@@ -73,7 +73,7 @@ class Race:
         """
         at = ("-b", self.bundle, "--pid-file", str(self.pids / "pid"), "c")
         creators = [("create", *at), ("create", *at), ("run", *at), ("run", "--detach", *at)]
-        racing = [(verb, dawdling(self.life, seed, verb)) for verb in creators]
+        racing = [(verb, delayed(self.life, seed, verb)) for verb in creators]
         with ThreadPoolExecutor(4) as threads:
             deleters = [threads.submit(self._delete, seed) for _ in range(4)]
             deletes = [done for deleter in deleters for done in deleter.result()]
@@ -91,7 +91,7 @@ class Race:
         done: list[Racer] = []
         verb = ("delete", "--force", "c")
         for _ in range(2):
-            done.append((verb, dawdling(self.life, seed, verb)))
+            done.append((verb, delayed(self.life, seed, verb)))
             done[-1][1].wait(SECONDS)
         return done
 
@@ -106,7 +106,7 @@ def stopped_at(life: Life, place: str, *args: str, number: int = 1) -> "subproce
     return process
 
 
-def goes_on(life: Life, process: "subprocess.Popen[bytes]") -> tuple[int, str]:
-    """Let a stopped program go on to its end. Returns its exit code and what it said."""
+def resumed(life: Life, process: "subprocess.Popen[bytes]") -> tuple[int, str]:
+    """Let a stopped program run to its end. Returns its exit code and what it said."""
     process.send_signal(signal.SIGCONT)
     return process.wait(SECONDS), (life.path / "stopped").read_text()

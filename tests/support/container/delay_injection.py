@@ -1,4 +1,4 @@
-"""Run the program and dawdle before its system calls: `delay_injection.py SEED ARGS...`.
+"""Run the program and wait before its system calls: `delay_injection.py SEED ARGS...`.
 
 Every call of a function that asks the kernel for something, in the program itself and in what it forks, is held up
 now and then: whatever other processes can do between two system calls, they get to do. One call in the modules that
@@ -30,13 +30,13 @@ def main() -> None:
     long, pid = min(chance.randrange(AMONG), chance.randrange(AMONG)), os.getpid()  # rather at the beginning
     time.sleep(chance.uniform(0, LONG))
 
-    def dawdle(frame: "FrameType", event: str, function: object) -> None:
+    def delay(frame: "FrameType", event: str, function: object) -> None:
         nonlocal chance, long, pid
         if event != "c_call":
             return
         if getattr(function, "__module__", "") not in ASKING and getattr(function, "__name__", "") not in METHODS:
             return
-        if os.getpid() != pid:  # forked children dawdle elsewhere than their parent
+        if os.getpid() != pid:  # forked children wait elsewhere than their parent
             pid = os.getpid()
             chance = random.Random(f"{seed} {pid}")
         long -= frame.f_code.co_filename.endswith(WATCHED)
@@ -47,7 +47,7 @@ def main() -> None:
             time.sleep(chance.uniform(0, SHORT))
 
     sys.argv = ["runjail", *arguments]
-    sys.setprofile(dawdle)
+    sys.setprofile(delay)
     program.main()
 
 

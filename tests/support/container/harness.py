@@ -11,6 +11,15 @@ from tests.support.program import FREEBSD, Bundle, Result, Runjail
 
 DEAD = ("Z", "X", "x")
 
+# Programs that cannot run, and the texts of which podman makes exit codes 127 and 126
+CANNOT_RUN = (
+    ("/nonexistent", 'exec: "/nonexistent": stat /nonexistent: no such file or directory'),
+    ("nonexistent", 'exec: "nonexistent": executable file not found in $PATH'),
+    ("/etc", 'exec: "/etc": is a directory: permission denied'),
+    ("/etc/passwd", 'exec: "/etc/passwd": permission denied'),
+    ("/etc/passwd/x", 'exec: "/etc/passwd/x": stat /etc/passwd/x: not a directory'),
+)
+
 
 class Life:
     """One bundle and the program. Ids default to `c`."""
