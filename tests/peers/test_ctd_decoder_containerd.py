@@ -215,7 +215,7 @@ def test_a_cri_pull_decrypts_with_a_key_provider(containerd: Machine) -> None:
 
 
 def test_ctr_pulls_and_runs_an_encrypted_image(containerd: Machine, machine_rootfs: Path) -> None:
-    """The story of issue 2: this ctr sends no payload, so the descriptor comes from the content store."""
+    """This ctr sends no payload, so the descriptor comes from the content store."""
     image = io.BytesIO()
     with tarfile.open(fileobj=image, mode="w") as writer:
         writer.add(machine_rootfs, "")
