@@ -17,6 +17,7 @@
     ├── ImageError                   an image, or a source of images, is not what it should be
     │   ├── ImageNotFound            "image does not exist: ..."
     │   ├── Corrupt                  content does not match its digest, size or HMAC
+    │   ├── NotTrusted               "image is not trusted: ...", and which rule of which file says so
     │   ├── Unauthorized             "you are not authorized to use this image: ..." (imgcrypt's words)
     │   └── RegistryError            a registry refused, or could not be reached
     ├── StorageError                 the store of layers and roots cannot do it
@@ -152,6 +153,13 @@ class ImageNotFound(ImageError):
 
 class Corrupt(ImageError):
     """Content does not match its digest, its size or its HMAC, or cannot be read as what it claims to be."""
+
+
+class NotTrusted(ImageError):
+    """policy.json refuses an image. image: with its transport; rule: its JSON path, and what was not met."""
+
+    def __init__(self, image: str, path: str, rule: str, hint: str | None = None) -> None:
+        super().__init__(f"image is not trusted: {image}: {path}: {rule}", hint)
 
 
 class Unauthorized(ImageError):

@@ -79,6 +79,23 @@ def hasten() -> None:
     _Quick.scan = make_scanner(_Quick)  # type: ignore[arg-type]
 
 
+def repeated(text: str) -> str:
+    """Return a name that an object of a document, which `loads` has read, has twice; "" without."""
+    names: list[set[str]] = []
+    before: Any = None
+    for token in _tokens(text):
+        if token is _OBJECT or token is _ARRAY:
+            names.append(set())
+        elif token is _END_OBJECT or token is _END_ARRAY:
+            names.pop()
+        elif token is _COLON:
+            if before in names[-1]:
+                return str(before)
+            names[-1].add(before)
+        before = token
+    return ""
+
+
 def _explained(text: str) -> ValueError:
     """Return an error with the place of the first mistake, which json finds."""
     import json

@@ -16,14 +16,14 @@ class Target:
     with rctl rules; else they are namespaces and control groups. schema: $defs of config.json (spec/schema.py).
     hostname_max: bytes. groups_max: supplementary groups besides the gid. rlimits: of getrlimit(2), without RLIMIT_.
     state_root, store_root: directories where nobody says other ones. nri_dirs, nri_bins: of NRI's configuration, and of
-    its plugins; cni_dirs, cni_bins: of CNI's network lists, and of its plugins. path: PATH of an image's program where
-    the image sets none. runs: names of the other systems whose images it runs. bound_to_release: programs of a later
-    release than the kernel's are not supported.
+    its plugins; cni_dirs, cni_bins: of CNI's network lists, and of its plugins. policies: where containers' policy.json
+    is. path: PATH of an image's program where the image sets none. runs: names of the other systems whose images it
+    runs. bound_to_release: programs of a later release than the kernel's are not supported.
     """
 
     __slots__ = (
         *("name", "title", "jails", "schema", "hostname_max", "groups_max", "rlimits", "state_root", "store_root"),
-        *("nri_dirs", "nri_bins", "cni_dirs", "cni_bins", "path", "runs", "bound_to_release"),
+        *("nri_dirs", "nri_bins", "cni_dirs", "cni_bins", "policies", "path", "runs", "bound_to_release"),
     )
 
     def __init__(
@@ -42,6 +42,7 @@ class Target:
         nri_bins: tuple[str, ...],
         cni_dirs: tuple[str, ...],
         cni_bins: tuple[str, ...],
+        policies: tuple[str, ...],
         path: str,
         runs: tuple[str, ...],
         bound_to_release: bool,
@@ -51,6 +52,7 @@ class Target:
         self.state_root, self.store_root = state_root, store_root
         self.nri_dirs, self.nri_bins = nri_dirs, nri_bins
         self.cni_dirs, self.cni_bins = cni_dirs, cni_bins
+        self.policies = policies
         self.path, self.runs, self.bound_to_release = path, runs, bound_to_release
 
 
@@ -68,6 +70,7 @@ FREEBSD = Target(
     nri_bins=("/opt/nri/bin", "/usr/local/libexec/nri"),
     cni_dirs=("/usr/local/etc/cni/net.d", "/etc/cni/net.d"),
     cni_bins=("/usr/local/libexec/cni", "/opt/cni/bin"),
+    policies=("/usr/local/etc/containers/policy.json",),
     path="/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin",
     runs=("linux",),  # linux(4)
     bound_to_release=True,
@@ -86,6 +89,7 @@ LINUX = Target(
     nri_bins=("/opt/nri/bin",),
     cni_dirs=("/etc/cni/net.d", "/usr/local/etc/cni/net.d"),
     cni_bins=("/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni", "/usr/local/libexec/cni", "/usr/local/lib/cni"),
+    policies=("/etc/containers/policy.json",),
     path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     runs=(),
     bound_to_release=False,

@@ -61,12 +61,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "image.crypto": BASE | {"files", "host", "image", "protobuf"},
     "image.content": BASE | {"files", "image", "image.crypto", "image.layers", "image.registry", "record", "storage"},
     "image.bundle": BASE | {"image", "image.content", "image.crypto", "image.layers", "record", "rootfs", "storage"},
+    "image.trust": BASE | {"files", "image", "image.content", "image.registry", "record"},
     "container": BASE | {"files", "host", "network", "nri", "plan", "record", "rootfs", "signals", "spec", "steps"},
     "shim": BASE | {"container", "files", "host", "merged", "nri", "plan", "protobuf", "record", "settings", "spec"},
     "cli": {
         *("", "container", "errors", "files", "host", "host.freebsd", "host.linux", "image", "image.bundle"),
-        *("image.content", "image.crypto", "image.layers", "image.registry", "jsonio", "log", "network", "nri", "plan"),
-        *("protobuf", "record", "settings", "shim", "signals", "spec", "steps", "storage"),
+        *("image.content", "image.crypto", "image.layers", "image.registry", "image.trust", "jsonio", "log", "network"),
+        *("nri", "plan", "protobuf", "record", "settings", "shim", "signals", "spec", "steps", "storage"),
     },
     "__main__": {"cli"},
 }
@@ -88,7 +89,7 @@ INWARD = {
 COLD = {"cli", "settings", "image.content", "image.crypto", "image.layers", "image.registry"}
 PLAIN = {f"runjail.image.content.{name}" for name in ("ingest", "layout", "open", "store")}
 PLAIN |= {"runjail.cli.containerd_shim", "runjail.cli.runj"}
-PLAIN |= {f"runjail.cli.image.{name}" for name in ("inspect", "layerinfo", "ls", "session")}
+PLAIN |= {f"runjail.cli.image.{name}" for name in ("inspect", "layerinfo", "ls", "options", "session")}
 PLAIN |= {f"runjail.cli.{name}" for name in ("args", "context", "main", "output", "process", "progress", "template")}
 PLAIN |= {f"runjail.cli.run_{name}" for name in ("devices", "image", "mounts", "names", "options", "security")}
 PLAIN |= {
@@ -305,7 +306,13 @@ def test_verbs_load_little_without_a_container(verb: str, args: list[str], progr
 
 def test_an_image_that_is_in_the_store_is_started_by_plain_modules() -> None:
     """Before it is known what else there is to do: something to fetch, to decrypt or to unpack."""
-    first = ["cli.run_image", "image.bundle.unpack", "image.bundle.owned", "image.bundle.oci_config"]
+    first = [
+        "cli.run_image",
+        "image.bundle.unpack",
+        "image.bundle.owned",
+        "image.bundle.oci_config",
+        "image.trust.gate",
+    ]
     first += ["storage.zfs_open", "storage.directory"]  # of the drivers `auto` asks ZFS's first
     code = f"import sys; sys.path.insert(0, {str(TOP)!r}); import {', '.join(f'runjail.{name}' for name in first)}"
     command = [sys.executable, "-ISc", f"{code}; print(*sys.modules)"]

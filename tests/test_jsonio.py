@@ -164,3 +164,18 @@ def test_json_is_not_loaded() -> None:
     )
 
     assert subprocess.run([sys.executable, "-IS", "-c", script], check=False, cwd=TOP).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ('{"a": 1, "b": {"a": [{"a": 2}, {"a": "b"}]}, "c": "b"}', ""),
+        ('{"a": 1, "b": 2, "a": 3}', "a"),
+        ('[{"a": {"x": 1, "\\u0078": 2}}]', "x"),
+        ("[1, 1]", ""),
+        ('"a"', ""),
+    ],
+)
+def test_names_that_are_there_twice(text: str, name: str) -> None:
+    """json and jsonio take the last one; who must not be misled asks."""
+    assert jsonio.repeated(text) == name

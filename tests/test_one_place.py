@@ -40,7 +40,8 @@ def test_a_word_that_names_an_image_is_parsed_where_it_is_read() -> None:
     }
 
     below = {name for name in readers if not name.startswith("runjail.cli.")}
-    assert below == {"runjail.image.content.docker_archive"}  # the names of an archive
+    # The names of an archive, and those that signatures and policies hold
+    assert below == {"runjail.image.content.docker_archive", "runjail.image.trust.identity"}
     assert len(readers) > 10
 
 

@@ -141,6 +141,7 @@ complete -c runjail -n '__runjail_command run' -l stop-signal -r -d 'with --imag
 complete -c runjail -n '__runjail_command run' -l restart -r -d 'with --image: whether to start the program again (only no: there is no daemon)'
 complete -c runjail -n '__runjail_command run' -l cidfile -r -F -d 'with --image: write the id there; goes with the container'
 complete -c runjail -n '__runjail_command run' -l name -r -d 'with --image: the id, when every word that follows is the command'
+complete -c runjail -n '__runjail_command run' -l signature-policy -r -F -d 'with --image: policy.json of containers: which images are taken'
 complete -c runjail -n '__runjail_command run' -l pull -r -a "always missing never" -d 'with --image: whether to ask a registry (default: missing)'
 complete -c runjail -n '__runjail_command run' -F
 complete -c runjail -n '__runjail_command state' -a "(runjail list -q 2>/dev/null)"
@@ -228,6 +229,7 @@ complete -c runjail -n '__runjail_command commit' -l pause -s p -d 'pause the co
 complete -c runjail -n '__runjail_command commit' -l recipient -r -d 'encrypt the layers at once: as image encrypt'
 complete -c runjail -n '__runjail_command commit' -l plain -d 'leave the new layer of an encrypted image unencrypted'
 complete -c runjail -n '__runjail_command commit' -l key -r -F -d 'private key of an encrypted image; also provider:NAME'
+complete -c runjail -n '__runjail_command commit' -l signature-policy -r -F -d 'policy.json of containers: which images are taken'
 complete -c runjail -n '__runjail_command commit' -l quiet -s q -d 'no progress; only names'
 complete -c runjail -n '__runjail_command commit' -l format -s f -r -a "table json" -d 'form of the output'
 complete -c runjail -n '__runjail_command commit' -a "(runjail list -q 2>/dev/null)"
@@ -238,6 +240,7 @@ complete -c runjail -n '__runjail_command image pull' -l all-platforms -d 'for a
 complete -c runjail -n '__runjail_command image pull' -l authfile -r -F -d 'credentials for registries'
 complete -c runjail -n '__runjail_command image pull' -l insecure -d 'also speak http, or TLS without verification'
 complete -c runjail -n '__runjail_command image pull' -l jobs -s j -r -d 'layers at a time (default: 3)'
+complete -c runjail -n '__runjail_command image pull' -l signature-policy -r -F -d 'policy.json of containers: which images are taken'
 complete -c runjail -n '__runjail_command image pull' -l quiet -s q -d 'no progress; only names'
 complete -c runjail -n '__runjail_command image pull' -l format -s f -r -a "table json" -d 'form of the output'
 complete -c runjail -n '__runjail_command image pull' -F
@@ -248,6 +251,7 @@ complete -c runjail -n '__runjail_command image push' -l level -r -d 'how hard t
 complete -c runjail -n '__runjail_command image push' -l authfile -r -F -d 'credentials for registries'
 complete -c runjail -n '__runjail_command image push' -l insecure -d 'also speak http, or TLS without verification'
 complete -c runjail -n '__runjail_command image push' -l jobs -s j -r -d 'layers at a time (default: 3)'
+complete -c runjail -n '__runjail_command image push' -l signature-policy -r -F -d 'policy.json of containers: which images are taken'
 complete -c runjail -n '__runjail_command image push' -l quiet -s q -d 'no progress; only names'
 complete -c runjail -n '__runjail_command image push' -l format -s f -r -a "table json" -d 'form of the output'
 complete -c runjail -n '__runjail_command image push' -a "(runjail image ls -q 2>/dev/null)"
@@ -255,6 +259,7 @@ complete -c runjail -n '__runjail_command image export' -l platform -r -d 'for t
 complete -c runjail -n '__runjail_command image export' -l all-platforms -d 'for all platforms of the image'
 complete -c runjail -n '__runjail_command image export' -l compression -r -a "gzip zstd none" -d 'compress layers in this way'
 complete -c runjail -n '__runjail_command image export' -l level -r -d 'how hard to compress: gzip 1 to 9, zstd 1 to 22'
+complete -c runjail -n '__runjail_command image export' -l signature-policy -r -F -d 'policy.json of containers: which images are taken'
 complete -c runjail -n '__runjail_command image export' -l quiet -s q -d 'no progress; only names'
 complete -c runjail -n '__runjail_command image export' -l format -s f -r -a "table json" -d 'form of the output'
 complete -c runjail -n '__runjail_command image export' -a "(runjail image ls -q 2>/dev/null)"
@@ -279,6 +284,10 @@ complete -c runjail -n '__runjail_command image encrypt' -l key -r -F -d 'privat
 complete -c runjail -n '__runjail_command image encrypt' -l layer -r -d 'only this layer: 0 is the lowest, -1 the highest'
 complete -c runjail -n '__runjail_command image encrypt' -l platform -r -d 'for this platform (default: what this machine runs best)'
 complete -c runjail -n '__runjail_command image encrypt' -l all-platforms -d 'for all platforms of the image'
+complete -c runjail -n '__runjail_command image encrypt' -l authfile -r -F -d 'credentials for registries'
+complete -c runjail -n '__runjail_command image encrypt' -l insecure -d 'also speak http, or TLS without verification'
+complete -c runjail -n '__runjail_command image encrypt' -l jobs -s j -r -d 'layers at a time (default: 3)'
+complete -c runjail -n '__runjail_command image encrypt' -l signature-policy -r -F -d 'policy.json of containers: which images are taken'
 complete -c runjail -n '__runjail_command image encrypt' -l quiet -s q -d 'no progress; only names'
 complete -c runjail -n '__runjail_command image encrypt' -l format -s f -r -a "table json" -d 'form of the output'
 complete -c runjail -n '__runjail_command image encrypt' -a "(runjail image ls -q 2>/dev/null)"
@@ -286,6 +295,10 @@ complete -c runjail -n '__runjail_command image decrypt' -l key -r -F -d 'privat
 complete -c runjail -n '__runjail_command image decrypt' -l layer -r -d 'only this layer: 0 is the lowest, -1 the highest'
 complete -c runjail -n '__runjail_command image decrypt' -l platform -r -d 'for this platform (default: what this machine runs best)'
 complete -c runjail -n '__runjail_command image decrypt' -l all-platforms -d 'for all platforms of the image'
+complete -c runjail -n '__runjail_command image decrypt' -l authfile -r -F -d 'credentials for registries'
+complete -c runjail -n '__runjail_command image decrypt' -l insecure -d 'also speak http, or TLS without verification'
+complete -c runjail -n '__runjail_command image decrypt' -l jobs -s j -r -d 'layers at a time (default: 3)'
+complete -c runjail -n '__runjail_command image decrypt' -l signature-policy -r -F -d 'policy.json of containers: which images are taken'
 complete -c runjail -n '__runjail_command image decrypt' -l quiet -s q -d 'no progress; only names'
 complete -c runjail -n '__runjail_command image decrypt' -l format -s f -r -a "table json" -d 'form of the output'
 complete -c runjail -n '__runjail_command image decrypt' -a "(runjail image ls -q 2>/dev/null)"
@@ -294,6 +307,7 @@ complete -c runjail -n '__runjail_command image unpack' -l platform -r -d 'for t
 complete -c runjail -n '__runjail_command image unpack' -l authfile -r -F -d 'credentials for registries'
 complete -c runjail -n '__runjail_command image unpack' -l insecure -d 'also speak http, or TLS without verification'
 complete -c runjail -n '__runjail_command image unpack' -l jobs -s j -r -d 'layers at a time (default: 3)'
+complete -c runjail -n '__runjail_command image unpack' -l signature-policy -r -F -d 'policy.json of containers: which images are taken'
 complete -c runjail -n '__runjail_command image unpack' -l quiet -s q -d 'no progress; only names'
 complete -c runjail -n '__runjail_command image unpack' -l format -s f -r -a "table json" -d 'form of the output'
 complete -c runjail -n '__runjail_command image unpack' -a "(runjail image ls -q 2>/dev/null)"
@@ -302,6 +316,7 @@ complete -c runjail -n '__runjail_command image bundle' -l platform -r -d 'for t
 complete -c runjail -n '__runjail_command image bundle' -l authfile -r -F -d 'credentials for registries'
 complete -c runjail -n '__runjail_command image bundle' -l insecure -d 'also speak http, or TLS without verification'
 complete -c runjail -n '__runjail_command image bundle' -l jobs -s j -r -d 'layers at a time (default: 3)'
+complete -c runjail -n '__runjail_command image bundle' -l signature-policy -r -F -d 'policy.json of containers: which images are taken'
 complete -c runjail -n '__runjail_command image bundle' -l quiet -s q -d 'no progress; only names'
 complete -c runjail -n '__runjail_command image bundle' -l storage-opt -r -d 'limit of what the container may write'
 complete -c runjail -n '__runjail_command image bundle' -a "(runjail image ls -q 2>/dev/null)"
@@ -310,6 +325,7 @@ complete -c runjail -n '__runjail_command image prune' -l format -s f -r -a "tab
 complete -c runjail -n '__runjail_command image import' -l platform -r -d 'for this platform (default: what this machine runs best)'
 complete -c runjail -n '__runjail_command image import' -l all-platforms -d 'for all platforms of the image'
 complete -c runjail -n '__runjail_command image import' -l jobs -s j -r -d 'layers at a time (default: 3)'
+complete -c runjail -n '__runjail_command image import' -l signature-policy -r -F -d 'policy.json of containers: which images are taken'
 complete -c runjail -n '__runjail_command image import' -l quiet -s q -d 'no progress; only names'
 complete -c runjail -n '__runjail_command image import' -l format -s f -r -a "table json" -d 'form of the output'
 complete -c runjail -n '__runjail_command image import' -l cmd -r -d 'with rootfs: the command that the image runs, word by word'

@@ -8,6 +8,7 @@ import posixpath
 from runjail.cli import run_names, run_options
 from runjail.cli.args import Args
 from runjail.cli.context import Context
+from runjail.cli.image.options import storage_size
 from runjail.cli.image.session import ImageSession
 from runjail.cli.process import change, volume_mounts
 from runjail.container.container import Runtime
@@ -67,7 +68,7 @@ def _fill(bundle: OwnedBundle, images: ImageSession, network: str, ids: IdMappin
 
     ids: of an ordinary user's user namespace.
     """
-    args, limit = images.args, images.storage_size()
+    args, limit = images.args, storage_size(images.args)
     binds = volume_mounts(args.many("volume"))  # first: a mistake in one costs no download
     found_options = run_options.options_of(args, images.context.host().os)
     entrypoint = run_options.entrypoint(args)

@@ -36,6 +36,7 @@ OPTIONS = (
     value("stop-signal", "", "SIGNAL", "annotate with which signal the program ends", image_only=True),
     value("cidfile", "", "FILE", "write the id there; goes with the container", image_only=True),
     value("name", "", "ID", "the id, when every word that follows is the command", image_only=True),
+    value("signature-policy", "", "FILE", "policy.json of containers: which images are taken", image_only=True),
     value("pull", "", "always|missing|never", "whether to ask a registry (default: missing)", image_only=True),
 )
 

@@ -7,7 +7,7 @@ import os
 
 from runjail.cli.args import Args
 from runjail.cli.context import Context, write_stdout
-from runjail.cli.image.options import KEY, PLATFORM, QUIET, REMOTE, STORAGE
+from runjail.cli.image.options import KEY, PLATFORM, QUIET, REMOTE, STORAGE, storage_size
 from runjail.cli.image.session import ImageSession
 from runjail.image.bundle import ordinary, owned
 from runjail.image.bundle.oci_config import LONGEST_HOSTNAME, config
@@ -22,7 +22,7 @@ OPTIONS = (KEY, PLATFORM, *REMOTE, QUIET, STORAGE)
 def run(args: Args, context: Context) -> int:
     """Make a bundle."""
     images = ImageSession(args, context)
-    limit = images.storage_size()
+    limit = storage_size(args)
     path = os.path.abspath(args.positionals[1])
     name = f"bundle-{hashlib.sha256(path.encode('utf-8', 'surrogateescape')).hexdigest()[:16]}"
     with owned.empty_directory(path), images.content.lease():

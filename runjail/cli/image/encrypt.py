@@ -8,7 +8,7 @@ from __future__ import annotations
 from runjail import log
 from runjail.cli.args import Args, values
 from runjail.cli.context import Context
-from runjail.cli.image.options import KEY, LAYER, REMOTE, REPORT, SELECTED
+from runjail.cli.image.options import KEY, LAYER, REMOTE, REPORT, SELECTED, layers
 from runjail.cli.image.session import ImageSession
 from runjail.errors import UsageError
 from runjail.image import platform, reference, resolve
@@ -61,7 +61,11 @@ def change(images: ImageSession, recipients: Parameters | None) -> int:
         name, top = images.fetch_transient(source, digests)
         if in_place and resolve.is_digest(source, name):
             raise UsageError(f"{source.name}: say what the result is called", f"for example {name}")
+        before = resolve.every(images.content.read, name, top)
+        for image in before:
+            images.gate.require(image)
         changed = _changed(images, top, recipients, digests)
+        images.made(name, changed, before)
         if changed == top:
             log.warning(f"{name}: nothing to {'decrypt' if recipients is None else 'encrypt'}")
         if named:
@@ -75,7 +79,7 @@ def _changed(images: ImageSession, top: Descriptor, recipients: Parameters | Non
     with images.progress() as progress:
         keys = encrypt.CryptoConfig(images.keys(), recipients or {}, images.providers(), progress, added)
         do = encrypt.decrypt if recipients is None else encrypt.encrypt
-        return do(images.content, top, keys, encrypt.Selection(images.layers(), _chosen(images)))
+        return do(images.content, top, keys, encrypt.Selection(layers(images.args), _chosen(images)))
 
 
 def _chosen(images: ImageSession) -> Chosen | None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from runjail.cli.args import Args
 from runjail.cli.context import Context
-from runjail.cli.image.options import COMPRESSION, REPORT, SELECTED
+from runjail.cli.image.options import COMPRESSION, POLICY, REPORT, SELECTED
 from runjail.cli.image.session import ImageSession
 from runjail.errors import UsageError
 from runjail.image.reference import PLACES, parse
 
 HELP = "write an image to oci:DIR[:TAG], oci-archive:FILE[:TAG] or docker-archive:FILE[:TAG]"
 ARGS = ("SRC", "DST")
-OPTIONS = (*SELECTED, *COMPRESSION, *REPORT)
+OPTIONS = (*SELECTED, *COMPRESSION, POLICY, *REPORT)
 
 
 def run(args: Args, context: Context) -> int:

@@ -6,7 +6,7 @@ import os
 
 from runjail.cli.args import Args, values
 from runjail.cli.context import Context
-from runjail.cli.image.options import COMPRESSION, JOBS, REPORT, SELECTED
+from runjail.cli.image.options import COMPRESSION, JOBS, POLICY, REPORT, SELECTED
 from runjail.cli.image.session import ImageSession
 from runjail.errors import UsageError
 from runjail.image.content.import_rootfs import make_image
@@ -18,6 +18,7 @@ ARGS = ("SRC", "[NAME]")
 OPTIONS = (
     *SELECTED,
     JOBS,
+    POLICY,
     *REPORT,
     values("cmd", "", "WORD", "with rootfs: the command that the image runs, word by word"),
     values("env", "e", "NAME=VALUE", "with rootfs: the environment of the image"),
@@ -42,7 +43,7 @@ def run(args: Args, context: Context) -> int:
 def _make(images: ImageSession, path: str, name: str) -> Descriptor:
     kind, level = images.compression()
     with images.progress() as progress:
-        return make_image(
+        made = make_image(
             path,
             images.content,
             name,
@@ -53,6 +54,8 @@ def _make(images: ImageSession, path: str, name: str) -> Descriptor:
             level=level,
             progress=progress,
         )
+    images.gate.made(made.digest)
+    return made
 
 
 def _own_name(reference: Reference) -> str:

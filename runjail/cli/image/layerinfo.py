@@ -5,7 +5,7 @@ from __future__ import annotations
 from runjail import jsonio
 from runjail.cli.args import FORMAT, Args, ignored
 from runjail.cli.context import Context, write_stdout
-from runjail.cli.image.options import AUTH, INSECURE, LAYER, PLATFORM
+from runjail.cli.image.options import AUTH, INSECURE, LAYER, PLATFORM, layers
 from runjail.cli.image.session import ImageSession
 from runjail.cli.output import choice, plain
 from runjail.image import platform, resolve
@@ -32,9 +32,7 @@ def run(args: Args, context: Context) -> int:
     chosen = [
         image for image in found if not wanted or any(platform.fits(image.config.platform, each) for each in wanted)
     ]
-    rows = [
-        _info(image, number) for image in chosen for number in _numbers(images.layers(), len(image.manifest.layers))
-    ]
+    rows = [_info(image, number) for image in chosen for number in _numbers(layers(args), len(image.manifest.layers))]
     if form == "json":
         return write_stdout(jsonio.dumps(rows) + "\n")
     heading = ("#", "DIGEST", "PLATFORM", "SIZE", "ENCRYPTION", "RECIPIENTS")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from runjail.cli.args import FORMAT, flag, value, values
+from runjail.cli.args import FORMAT, Args, flag, value, values
+from runjail.errors import UsageError
+from runjail.sizes import read_number, read_size
 
 QUIET = flag("quiet", "q", "no progress; only names")
 KEY = values("key", "", "FILE[:pass=…|:file=…|:fd=N]", "private key of an encrypted image; also provider:NAME")
@@ -18,5 +20,29 @@ COMPRESSION = (
 )
 STORAGE = values("storage-opt", "", "size=BYTES", "limit of what the container may write")
 SELECTED = (PLATFORM, ALL)  # which images of an index
-REMOTE = (AUTH, INSECURE, JOBS)  # how registries are reached
+POLICY = value("signature-policy", "", "FILE", "policy.json of containers: which images are taken")
+REMOTE = (AUTH, INSECURE, JOBS, POLICY)  # how registries are reached, and what is taken from them
 REPORT = (QUIET, FORMAT)
+
+
+def storage_size(args: Args) -> int:
+    """Return the bytes of --storage-opt size=, 0 without it."""
+    found = 0
+    for option in args.many("storage-opt"):
+        name, _, text = option.partition("=")
+        size = read_size(text, words=True)
+        if name != "size" or size is None:
+            raise UsageError(f"--storage-opt: not size=BYTES, with k, m, g or t: {option[:80]!r}")
+        found = size
+    return found
+
+
+def layers(args: Args) -> list[int]:
+    """Return the numbers of --layer."""
+    found = []
+    for text in args.many("layer"):
+        layer = read_number(text, 9999, -9999)
+        if layer is None:
+            raise UsageError(f"--layer: not a number: {text[:40]!r}")
+        found.append(layer)
+    return found

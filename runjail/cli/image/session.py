@@ -17,18 +17,19 @@ from runjail.image.model import Descriptor, Platform
 from runjail.image.reference import Reference
 from runjail.image.resolve import Image
 from runjail.scope import scope
-from runjail.sizes import read_number, read_size
 from runjail.storage.base import Store
+from runjail.target import this_system
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any
 
     from runjail.cli.progress import Progress
     from runjail.image.bundle.unpack import Unpacked
     from runjail.image.crypto.keyprovider_config import Provider
     from runjail.image.crypto.options import Parameters
+    from runjail.image.trust.gate import Gate
 
     Read = Callable[[Descriptor], bytes]
     Arrived = Callable[[str], None]
@@ -54,6 +55,7 @@ class ImageSession:
         self._chosen: tuple[str, str] | None = None
         self._content: ContentStore | None = None
         self._settings: dict[str, dict[str, Any]] | None = None
+        self._gate: Gate | None = None
 
     def text(self, option: str) -> str:
         """Return an option's value, "" where the verb does not have it."""
@@ -132,6 +134,16 @@ class ImageSession:
         return self._content
 
     @property
+    def gate(self) -> Gate:
+        """What policy.json says of images. Raises UnreadableFile, InvalidConfig."""
+        if self._gate is None:
+            from runjail.image.trust import gate, policy
+
+            home, places = os.environ.get("HOME", ""), this_system().policies
+            self._gate = gate.Gate(policy.load(self.text("signature-policy"), home, places), self.content)
+        return self._gate
+
+    @property
     def access(self) -> places.RegistryOptions:
         """How registries are reached."""
         registries = self.settings.get("registries", {})
@@ -170,16 +182,6 @@ class ImageSession:
     def jobs(self) -> int:
         """Return how many layers are transferred at a time."""
         return number(self.text("jobs") or "3", "--jobs", MAX_JOBS, 1)
-
-    def layers(self) -> list[int]:
-        """Return the numbers of --layer."""
-        found = []
-        for text in self.args.many("layer"):
-            layer = read_number(text, 9999, -9999)
-            if layer is None:
-                raise UsageError(f"--layer: not a number: {text[:40]!r}")
-            found.append(layer)
-        return found
 
     def compression(self) -> tuple[str, int | None]:
         """Return --compression, "" when layers stay as they are, and --level."""
@@ -278,6 +280,7 @@ class ImageSession:
         """Copy an image into the store and give it a name, "" for none. use: see resolve_or_pull."""
         from runjail.image.content import copy
 
+        gate = self.gate  # what is wrong with a policy is said before anything is asked of a registry
         with self.progress() as progress:
             source = places.source(reference, self.access)
 
@@ -294,6 +297,7 @@ class ImageSession:
                     jobs=self.jobs(),
                     progress=progress,
                     meanwhile=meanwhile,
+                    admit=lambda manifests: gate.admit(reference, manifests),
                 )
             finally:
                 source.close()
@@ -340,6 +344,12 @@ class ImageSession:
             return write_stdout(jsonio.dumps({"name": name, "digest": top.digest, "mediaType": top.media_type}) + "\n")
         return write_stdout(f"{name if self.args.flag('quiet') else f'{name}@{top.digest}'}\n")
 
+    def made(self, name: str, top: Descriptor, before: Sequence[Image]) -> None:
+        """Write down which manifests below `top` were made on this machine: all that were not there before."""
+        after = {image.descriptor.digest for image in resolve.readable(self.content, name, top)}
+        for digest in after - {image.descriptor.digest for image in before}:
+            self.gate.made(digest)
+
     def unpack(self, reference: Reference) -> tuple[Image, Unpacked]:
         """Prove that the keys open every encrypted layer of an image, and have it in the store. Under the lease.
 
@@ -368,6 +378,7 @@ class ImageSession:
             return self.content.read(descriptor)
 
         image = resolve.load(read, name, top, self.platforms())
+        self.gate.require(image)
         if image.manifest.encrypted:
             opened = unpacking.authorise(image, self.keys() if keys is None else keys, self.providers())
         else:
@@ -382,17 +393,6 @@ class ImageSession:
             warn=warn,
             arrived=arrived,
         )
-
-    def storage_size(self) -> int:
-        """Return the bytes of --storage-opt size=, 0 without it."""
-        found = 0
-        for option in self.args.many("storage-opt"):
-            name, _, text = option.partition("=")
-            size = read_size(text, words=True)
-            if name != "size" or size is None:
-                raise UsageError(f"--storage-opt: not size=BYTES, with k, m, g or t: {option[:80]!r}")
-            found = size
-        return found
 
 
 def warn(text: str) -> None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from runjail.cli.args import Args, flag, value, values
 from runjail.cli.container_image import ContainerImage
 from runjail.cli.context import Context
-from runjail.cli.image.options import KEY, REPORT
+from runjail.cli.image.options import KEY, POLICY, REPORT
 from runjail.cli.image.session import ImageSession
 from runjail.cli.progress import Progress
 from runjail.container.pause import pause, resume
@@ -34,6 +34,7 @@ OPTIONS = (
     values("recipient", "", "SCHEME:WHO", "encrypt the layers at once: as image encrypt"),
     flag("plain", "", "leave the new layer of an encrypted image unencrypted"),
     KEY,
+    POLICY,
     *REPORT,
 )
 
@@ -49,6 +50,7 @@ def run(args: Args, context: Context) -> int:
         commit.change({}, text)  # only to check it, before a layer is made
     with images.transient_blobs() as added:
         image = _image(images, there)
+        images.gate.require(image)
         if image.manifest.encrypted and not recipients and not args.flag("plain"):
             why = f"{image.name} is encrypted, and the new layer would not be"
             raise UsageError(why, "name who can decrypt it with --recipient, or say --plain")
@@ -58,6 +60,7 @@ def run(args: Args, context: Context) -> int:
             with images.progress() as progress:
                 how = encrypt.CryptoConfig(images.keys(), recipients, images.providers(), progress, added)
                 made = encrypt.encrypt(images.content, made, how, encrypt.Selection(_layers(image)))
+        images.made(name, made, [image])
         images.content.tag(name, made)
     return images.report(name, made)
 

@@ -13,6 +13,7 @@ from runjail.image.model import Descriptor, Index, Platform
 from runjail.image.transport import Progress, Sink, Source
 
 Read = Callable[[Descriptor], bytes]
+Admit = Callable[[Sequence[Descriptor]], Callable[[], None]]
 Arrived = Callable[[str], None]  # waits until what has this digest is there, whole
 
 LARGEST_TOGETHER = 64 << 20  # bytes of all manifests and indexes of one image
@@ -79,6 +80,7 @@ def copy_in(
     jobs: int = 3,
     progress: Progress = _silent,
     meanwhile: Callable[[Descriptor, Arrived], None] | None = None,
+    admit: Admit | None = None,
 ) -> Descriptor:
     """Bring an image into the content, under a name. Return what was named.
 
@@ -87,15 +89,20 @@ def copy_in(
     resumed, and progress hears of both as of bytes that arrive. The name is written last.
     meanwhile: makes use of what comes before all of it is there: it is given what will be named, and a function that
     waits for a digest. When it fails, the rest is not fetched, and nothing is named.
+    admit: told the manifests before anything is stored; it raises to refuse them. What it returns is called once they
+    are there.
     Raises ImageError's family, and what `meanwhile` raises.
     """
     top = _top(source)
     if platforms is not None:
         top = platform.choose(source.document, top, platforms)
     found = parts(source.document, top)
+    noted = admit([each for each, _ in found.documents if each.media_type in media_types.MANIFESTS]) if admit else None
     with content.lease():
         for descriptor, document in found.documents:
             _store(content, descriptor, document)
+        if noted:
+            noted()
         tasks = [_fetching(source, content, blob, progress) for blob in found.blobs]
         parallel.run(tasks, jobs, _using(meanwhile, top, found.blobs) if meanwhile else None)
         if name:

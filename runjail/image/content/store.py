@@ -48,7 +48,7 @@ class ContentStore(LayoutDirectory):
             pass  # by another process, or it is no directory, which comes to light below
         except OSError as error:
             raise ImageError(f"cannot make {directory}: {reason(error)}") from error
-        with self._locked():
+        with self.locked():
             self._complete()
         self.index()
 
@@ -113,7 +113,7 @@ class ContentStore(LayoutDirectory):
         """
         verified = False
         while True:
-            with self._locked(shared=True):
+            with self.locked(shared=True):
                 if not self.has(blob.digest) or self.size(blob.digest) != blob.size:
                     return False
                 if verified or os.lstat(self.path(blob.digest)).st_mtime_ns % 1_000_000_000 == MARK:
@@ -175,7 +175,7 @@ class ContentStore(LayoutDirectory):
 
         Raises ImageNotFound when the content is not there.
         """
-        with self._locked():
+        with self.locked():
             if not self.has(descriptor.digest):
                 raise ImageNotFound(f"{self.directory}: blob {descriptor.digest}")
             named = dict(unnamed(descriptor).annotations) | ({model.REF_NAME: name} if name else {})
@@ -183,7 +183,7 @@ class ContentStore(LayoutDirectory):
 
     def untag(self, name: str) -> None:
         """Take a name away; the content stays until `garbage_collect`. Raises ImageNotFound."""
-        with self._locked():
+        with self.locked():
             others = self._others(name)
             if len(others) == len(self.index().manifests):
                 raise ImageNotFound(name)
@@ -219,7 +219,7 @@ class ContentStore(LayoutDirectory):
         stays, because it may belong to them. Partial files stay as long in any case: they are what a pull resumes.
         partial: remove those as well, unless somebody writes them.
         """
-        with self._locked(), Lock(f"{self.directory}/blobs", wait=False) as alone:
+        with self.locked(), Lock(f"{self.directory}/blobs", wait=False) as alone:
             before = time.time() - grace
             reachable = self.reachable([*self.index().manifests, *keep])
             removed, freed = [], 0
@@ -227,6 +227,7 @@ class ContentStore(LayoutDirectory):
                 found = os.lstat(self.path(digest))
                 if digest not in reachable and (alone.held or found.st_mtime < before):
                     os.unlink(self.path(digest))
+                    unlink(self.arrivals_path(digest))
                     removed.append(digest)
                     freed += found.st_size
             return removed, freed + self._sweep(time.time() + 1 if partial else before)
@@ -274,7 +275,12 @@ class ContentStore(LayoutDirectory):
         """Return a context in which garbage collection keeps new blobs although nothing names them yet."""
         return Lock(f"{self.directory}/blobs", shared=True)
 
-    def _locked(self, *, shared: bool = False) -> Lock:
+    def arrivals_path(self, digest: str) -> str:
+        """Return where is written down where a manifest came from: trust.records."""
+        return f"{self.directory}/arrivals/{'-'.join(digests.parse(digest))}"
+
+    def locked(self, *, shared: bool = False) -> Lock:
+        """Return a context in which nobody else changes names."""
         return Lock(self.directory, shared=shared)
 
 

@@ -1,0 +1,61 @@
+"""Where images are asked for what policy.json wants: as they come, and each time before one is used."""
+
+from __future__ import annotations
+
+from runjail.errors import NotTrusted
+from runjail.image.content.store import ContentStore
+from runjail.image.trust import check
+from runjail.image.trust.origin import DOCKER, MADE, Origin, origin_of
+from runjail.image.trust.policy import Policy
+from runjail.image.trust.records import Arrival, Arrivals
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from runjail.image.model import Descriptor
+    from runjail.image.reference import Reference
+    from runjail.image.resolve import Image
+
+
+class Gate:
+    """What one policy says of the images of one store. policy: None where nobody has written one: all are taken."""
+
+    def __init__(self, policy: Policy | None, content: ContentStore) -> None:
+        self.policy = policy
+        self.arrivals = Arrivals(content)
+
+    def admit(self, reference: Reference, manifests: Sequence[Descriptor]) -> Callable[[], None]:
+        """Refuse an image that is about to be fetched, or return what writes down where it came from, once it is there.
+
+        manifests: all that will be copied, of which each may run. Raises NotTrusted.
+        """
+        arrivals = {manifest.digest: Arrival(origin_of(reference)) for manifest in manifests}
+        if self.policy:
+            for digest, arrival in arrivals.items():
+                check.require(self.policy, digest, [arrival])
+
+        def note() -> None:
+            for digest, arrival in arrivals.items():
+                self.arrivals.note(digest, arrival)
+
+        return note
+
+    def require(self, image: Image) -> None:
+        """Refuse an image of the store that is about to be used. Raises NotTrusted.
+
+        Of one that came before it was written down where from, its name says that.
+        """
+        if not self.policy or self.policy.accepts_all:
+            return
+        digest = image.descriptor.digest
+        found = self.arrivals.of(digest)
+        try:
+            check.require(self.policy, digest, found or [Arrival(Origin(DOCKER, image.name))])
+        except NotTrusted as error:
+            error.hint = error.hint or (None if found else "the store does not know where it came from: pull it again")
+            raise
+
+    def made(self, digest: str) -> None:
+        """Write down that a manifest was made on this machine."""
+        self.arrivals.note(digest, Arrival(MADE))
