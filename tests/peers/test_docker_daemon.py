@@ -169,9 +169,10 @@ def test_one_that_restarts_ended_while_dockerd_was_away(docker: Docker) -> None:
     eventually(lambda: docker.status()[0] == "running" and docker.state()["Pid"] != pid, "it runs again")
 
 
-def test_a_shim_that_was_killed(docker: Docker) -> None:
-    """Its container is over for dockerd, and can be removed."""
-    docker.detached("sleep", "600")
+def test_a_shim_that_was_killed(docker: Docker, runtime: str) -> None:
+    """Its container is over for dockerd, and can be removed. What listened for runc's shim stays."""
+    socket = docker.socket(docker.detached("sleep", "600"))
+    assert socket.exists()
     pid = docker.state()["Pid"]
     parent = int(Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[1])
     os.kill(parent, signal.SIGKILL)
@@ -179,3 +180,6 @@ def test_a_shim_that_was_killed(docker: Docker) -> None:
     eventually(lambda: docker.status()[0] == "exited", "dockerd hears of it")
     docker.ok("rm", "web")
     eventually(lambda: dead(pid), "nothing goes on")
+    if runtime == "runjail-shim":
+        eventually(lambda: not socket.exists(), "its socket is gone")
+    socket.unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 """A dockerd of our own with runc and runjail as its runtimes, and docker to talk to it."""
 
+import hashlib
 import json
 import shutil
 import signal
@@ -12,6 +13,7 @@ import pytest
 
 from tests.support.leftovers import Leftovers
 from tests.support.peers.commands import PATH, RUNJAIL, Caller, eventually
+from tests.support.peers.shims import SOCKETS
 from tests.support.processes import start_daemon
 
 IMAGE = "machine"
@@ -115,6 +117,11 @@ class Docker(Caller):
         """Return status and exit code of a container."""
         state = self.state(name)
         return state["Status"], state["ExitCode"]
+
+    def socket(self, id: str) -> Path:
+        """Return the path of the socket that the shim of a container listens at."""
+        name = f"{self.directory}/exec/containerd/containerd.sock/moby/{id}"
+        return SOCKETS / hashlib.sha256(name.encode()).hexdigest()
 
     def needs(self, runtime: str) -> None:
         """Skip the test where this docker cannot have the runtime."""
