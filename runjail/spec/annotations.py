@@ -2,7 +2,8 @@
 
 Before runtime-spec 1.3 had a freebsd section, podman and buildah spoke to ocijail through `org.freebsd.*`, and they
 still do. A key is honoured where it stands in the tables below; an unknown `allow` parameter is an error because
-ignoring it would silently run a different jail than the one asked for; all other keys are ignored.
+ignoring it would silently run a different jail than the one asked for. Other keys of `org.freebsd.` are warned of
+(unused.py), all others ignored.
 
 Permissions beyond those of the specification weaken the wall between container and host. The document may ask for
 them, and only the administrator can grant them: they are collected with their keys (`Jail.beyond`) for the planner.
@@ -15,8 +16,9 @@ from runjail.spec.jail_params import JailParams, dataset_fault
 from runjail.spec.problems import any_of, quote
 from runjail.spec.reader import Reader
 
-PARENT = "org.freebsd.parentJail"
-JAIL = "org.freebsd.jail."
+PREFIX = "org.freebsd."
+PARENT = PREFIX + "parentJail"
+JAIL = PREFIX + "jail."
 SYSV = ("disable", "new", "inherit")
 
 CHOICES = {
@@ -61,8 +63,16 @@ def declare_annotations(annotations: Reader, params: JailParams) -> None:
             _declare_datasets(annotations, params)
         elif key == IMAGE_OS:
             params.declare("image_os", annotations.text(key), (*annotations.path, key))
-        elif key.startswith("org.freebsd."):
+        elif key.startswith(PREFIX):
             _declare_one(annotations, key, params)
+
+
+def has_effect(key: str) -> bool:
+    """Say whether an annotation of `org.freebsd.` is one that a jail is made by."""
+    if key in (PARENT, CHILDREN) or key in CHOICES or key in ADDRESSES or key.startswith(ALLOW):
+        return True
+    name = key.removeprefix(JAIL)
+    return key.startswith(JAIL) and (name in NUMBERS or name in WORDS or name.startswith(LABELS))
 
 
 def _declare_one(annotations: Reader, key: str, params: JailParams) -> None:
@@ -101,7 +111,7 @@ def _declare_permission(annotations: Reader, key: str, params: JailParams) -> No
 
 
 def _declare_parameter(annotations: Reader, key: str, params: JailParams) -> None:
-    """Note a parameter that the freebsd section has no field for; other keys are ignored."""
+    """Note a parameter that the freebsd section has no field for."""
     name, value = key.removeprefix(JAIL), annotations.text(key)
     path = (*annotations.path, key)
     if name in NUMBERS:

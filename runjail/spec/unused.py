@@ -6,6 +6,9 @@ section says. What cannot be left out without harm is refused elsewhere.
 
 from __future__ import annotations
 
+from runjail.spec.annotations import PREFIX, has_effect
+from runjail.spec.problems import json_path
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -40,7 +43,13 @@ def find_unused(document: dict[str, Any], target: Target, listened: bool) -> tup
     listened: whether somebody may listen to the seccomp filter.
     """
     paths = ON_FREEBSD if target.jails else ON_LINUX if listened else (*ON_LINUX, *LISTENER)
-    return tuple(path for path in paths if _has_value(document, path))
+    unknown = _unknown_annotations(document.get("annotations")) if target.jails else []
+    return (*(path for path in paths if _has_value(document, path)), *unknown)
+
+
+def _unknown_annotations(annotations: object) -> list[str]:
+    keys = annotations if isinstance(annotations, dict) else ()
+    return [json_path(("annotations", key)) for key in keys if key.startswith(PREFIX) and not has_effect(key)]
 
 
 def _has_value(document: object, path: str) -> bool:

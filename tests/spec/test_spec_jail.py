@@ -213,8 +213,31 @@ def test_the_system_of_the_image() -> None:
 
 
 @pytest.mark.parametrize("key", ["jail__jid", "jail__ip4", "other", "jail__", "jail"])
-def test_other_annotations_are_ignored(key: str) -> None:
+def test_other_annotations_are_ignored_with_a_warning(key: str) -> None:
+    """A `vnett` for `vnet` leaves the container in the host's network: whoever wrote it has to hear of that."""
     assert jail(**{key: "anything"}) == Jail()
+    name = f"org.freebsd.{key.replace('__', '.')}"
+    said = {name: "anything", "org.freebsd.jail.vnet": "new", "com.example.x": "y"}
+
+    assert warned_of(said, "freebsd") == [f'annotations["{name}"]']
+    assert warned_of(said, "linux") == []
+
+
+def warned_of(annotations: dict[str, str], os: str) -> list[str]:
+    unused = parse(CONFIG | {"annotations": annotations}, os).unused
+    return [path for path in unused if path.startswith("annotations")]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("jail.vnet", "new"), ("jail.ip4.addr", "10.0.0.1"), ("jail.ip6.add", "fd00::1"), ("parentJail", "pod")),
+        *(("jail.allow.mlock", "true"), ("jail.securelevel", "1"), ("jail.osrelease", "15"), ("jail.meta.a", "b")),
+        *(("jail.children.max", "0"), ("jail.sysvshm", "new"), ("jail.linux.osname", "Linux")),
+    ],
+)
+def test_what_has_an_effect_is_no_reason_to_warn(key: str, value: str) -> None:
+    assert warned_of({f"org.freebsd.{key}": value}, "freebsd") == []
 
 
 @pytest.mark.parametrize(
