@@ -221,6 +221,9 @@ if TYPE_CHECKING:  # a start without this class is 20 us shorter
         def die_with_parent(self) -> None:
             """Have this process killed when its parent ends."""
 
+        def die_before(self, pid: int) -> None:
+            """Have this process killed rather than another one when memory runs out."""
+
         def peer(self, connection: _socket.socket) -> int:
             """Return the user at the other end of a Unix socket, as of its connect(2) or listen(2)."""
 

@@ -10,7 +10,7 @@ import os
 import time
 
 from runjail import files, jsonio, locks, log, protobuf
-from runjail.errors import UnreadableFile, UsageError
+from runjail.errors import UnreadableFile, UsageError, reason
 from runjail.host.base import close_others, use_dev_null
 from runjail.shim import messages
 
@@ -39,7 +39,7 @@ def start(given: Args, engine: Engine) -> bytes:
     path = f"{directory}/{_digest(given, _group(given.id, bundle, engine.share()))}"
     if len(os.fsencode(path)) > SUN_PATH:
         raise UsageError(f"the path of the shim's socket is longer than {SUN_PATH} bytes: {path}")
-    pid, listener = os.getpid(), None
+    pid, parent, listener = os.getpid(), os.getppid(), None
     with FileLock(directory):
         joined = register_container(path, given.id)
         if not joined:
@@ -47,7 +47,7 @@ def start(given: Args, engine: Engine) -> bytes:
     if listener:
         pid = os.fork()
         if not pid:
-            _become(listener, path, given, engine, bundle)
+            _become(listener, path, given, engine, bundle, parent)
     _write(f"{bundle}/shim.pid", str(pid if listener else joined))
     _write(f"{bundle}/{ADDRESS}", f"unix://{path}")
     return f"unix://{path}".encode()
@@ -169,7 +169,7 @@ def _listen(path: str) -> _socket.socket:
     return listener
 
 
-def _become(listener: _socket.socket, path: str, given: Args, engine: Engine, bundle: str) -> None:
+def _become(listener: _socket.socket, path: str, given: Args, engine: Engine, bundle: str, containerd: int) -> None:
     """Be the shim, in the forked child: away from our caller's pipes, terminal and directory. Never returns."""
     try:
         os.setsid()
@@ -179,6 +179,10 @@ def _become(listener: _socket.socket, path: str, given: Args, engine: Engine, bu
         _open_log(bundle, given)
         if engine.exposed:
             log.debug(engine.exposed)
+        try:
+            engine.shim_host.die_before(containerd)  # which would leave us without anybody to report to
+        except OSError as error:
+            log.debug(f"memory that runs out may end containerd before us: {reason(error)}")
         from runjail import merged
 
         merged.load("shim")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.peers.commands import eventually, finish, start
-from tests.support.peers.shims import Containerd
+from tests.support.peers.shims import RUNTIME, Containerd
 
 pytestmark = [pytest.mark.peers("containerd", "ctr", "containerd-shim-runc-v2"), pytest.mark.linux]
 SETTINGS = '[shim]\nshare = "namespace"\n'
@@ -131,3 +131,23 @@ def test_a_hundred_containers(ctr: Containerd) -> None:
     assert ours * 5 <= own
     assert after[0] <= before[0]
     assert after[1] < before[1] * 1.5
+
+
+def test_memory_that_runs_out_ends_the_shim_before_containerd(ctr: Containerd) -> None:
+    """Both shims have a score one above containerd's, and what says nothing of it inherits theirs."""
+    theirs, scores = score(ctr.process.pid), []
+    for runtime in (RUNTIME, "io.containerd.runc.v2"):
+        ctr.runtime = runtime
+        try:
+            init = ctr.detached("web", "/bin/sleep", "600")
+        finally:
+            ctr.runtime = RUNTIME
+        scores.append((score(parent(init)), score(init)))
+        ctr.remove("web")
+
+    assert scores == [(theirs + 1, theirs + 1)] * 2
+
+
+def score(pid: int) -> int:
+    """Return a process's oom_score_adj."""
+    return int(Path(f"/proc/{pid}/oom_score_adj").read_text(encoding="ascii"))

@@ -47,6 +47,9 @@ class FreeBSDShim:
         """Be killed when our parent ends; our own children are not."""
         self._libc.procctl(PROC_PDEATHSIG_CTL, _signal.SIGKILL)
 
+    def die_before(self, pid: int) -> None:
+        """Do nothing: protection from being killed for memory is not inherited (protect(1))."""
+
     def peer(self, connection: _socket.socket) -> int:
         """Return the user at the other end of a Unix socket: the second number of struct xucred (unix(4))."""
         user: int = XUCRED.unpack_from(connection.getsockopt(SOL_LOCAL, LOCAL_PEERCRED, XUCRED_SIZE))[1]

@@ -24,6 +24,7 @@ MODULES = tuple(  # of this host: shim/preload.py
     f"plan.{name}" for name in ("device_rules", "linux", "linux_cgroup", "systemd_scope", "user_namespace", "variants")
 )
 UCRED = struct.Struct("iII")  # pid, uid, gid
+KILLABLE = 999  # the score next to those that are always killed first
 PAGE = 4095  # bytes of options that mount(2) takes
 
 
@@ -45,6 +46,13 @@ class LinuxShim:
 
         libc.prctl(PR_SET_PDEATHSIG, _signal.SIGKILL)
 
+    def die_before(self, pid: int) -> None:
+        """Have an oom_score_adj one above another process's, as runc's shim has above containerd's (proc(5))."""
+        with open(f"/proc/{pid}/oom_score_adj", encoding="ascii") as theirs:
+            score = int(theirs.read())
+        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as ours:
+            ours.write(str(min(score + 1, KILLABLE)))
+
     def peer(self, connection: _socket.socket) -> int:
         """Return the user at the other end of a Unix socket: the second number of struct ucred (unix(7))."""
         import _socket
@@ -58,12 +66,11 @@ class LinuxShim:
         Raises HostError. May change the working directory.
         """
         from runjail import rootfs
-        from runjail.host.linux import libc
         from runjail.host.linux.mounts import mount_on
 
         try:
             if not below:
-                _mount(lambda *words: libc.mount(words[0], root, *words[1:]), fstype, source, options)
+                _mount_root(fstype, source, options, root)
                 return
             directory = rootfs.open_root(root)
             place = rootfs.mount_point(directory, below, True, lambda *_made: None)
@@ -119,6 +126,18 @@ def _mounted(directory: str) -> list[str]:
     return [point for point in reversed(points) if point == directory or point.startswith(directory + "/")]
 
 
+def _mount_root(fstype: str, source: str, options: Sequence[str], root: str) -> None:
+    from runjail.host.linux import libc, mapped_root
+
+    def plainly(words: Sequence[str]) -> None:
+        _mount(lambda *arguments: libc.mount(arguments[0], root, *arguments[1:]), fstype, source, words)
+
+    if mapped_root.asks(options):
+        mapped_root.mount(fstype, options, root, plainly)
+    else:
+        plainly(options)
+
+
 def _mount(on: Callable[..., None], fstype: str, source: str, options: Sequence[str]) -> None:
     """mount(2); on: makes the call for the place in question."""
     from runjail.host.linux import libc
@@ -136,7 +155,10 @@ def _mount(on: Callable[..., None], fstype: str, source: str, options: Sequence[
         if flags:
             on(None, None, libc.MS_REMOUNT | libc.MS_BIND | flags)
     else:
-        on(source, fstype, flags, _shortened(data))
+        text = _shortened(data)
+        if len(os.fsencode(text)) > PAGE:
+            raise HostError(f"mount options of {len(text)} bytes: mount(2) takes {PAGE}")
+        on(source, fstype, flags, text)
 
 
 def _shortened(data: list[str]) -> str:

@@ -200,8 +200,11 @@ def snapshotter(directory: Path) -> str:
     return "native" if "overlay" in kind else "overlayfs"
 
 
-def write_image(archive: Path, rootfs: Path) -> None:
-    """Write an OCI layout as a tar file: one plain layer with the tree of rootfs, whose name is IMAGE."""
+def write_image(archive: Path, rootfs: Path, *env: str) -> None:
+    """Write an OCI layout as a tar file: one plain layer with the tree of rootfs, whose name is IMAGE.
+
+    env: variables that its containers have, "NAME=VALUE".
+    """
     layer = io.BytesIO()
     with tarfile.open(fileobj=layer, mode="w") as tar:
         tar.add(rootfs, arcname=".")
@@ -209,7 +212,7 @@ def write_image(archive: Path, rootfs: Path) -> None:
     config = {
         "architecture": "amd64",
         "os": "linux",
-        "config": {"Env": ["PATH=/bin:/usr/bin"], "Cmd": ["sleep", "600"]},
+        "config": {"Env": ["PATH=/bin:/usr/bin", *env], "Cmd": ["sleep", "86400"]},  # the stand-in of pause, too
         "rootfs": {"type": "layers", "diff_ids": [digest(content)]},
     }
     machine = {"x86_64": "amd64", "aarch64": "arm64"}
