@@ -25,6 +25,7 @@
     │   ├── VolumeNotFound           "volume does not exist: ..."
     │   └── InUse                    a layer or root that is in use is not destroyed
     ├── HostError                    the kernel or a system program refused
+    │   ├── DiedEarly                a process that was to be a container's ended without a word
     │   └── NoAnswer                 a process of the container was stopped or frozen from inside
     └── CleanupError                 clean-up could not remove everything; names what stayed
 
@@ -204,6 +205,13 @@ class InUse(StorageError):
 
 class HostError(RunjailError):
     """A system call or a system program failed."""
+
+
+class DiedEarly(HostError):
+    """A process that was to be a container's ended without a word."""
+
+    def __init__(self) -> None:
+        super().__init__("the container's process died before it was ready")
 
 
 class NoAnswer(HostError):

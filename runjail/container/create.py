@@ -14,7 +14,7 @@ from runjail.container.reserve import reserve
 from runjail.container.state import ProcessId
 from runjail.container.status import document as state_document
 from runjail.container.sync import pair
-from runjail.errors import ContainerExists, InvalidConfig, UsageError
+from runjail.errors import ContainerExists, DiedEarly, HostError, InvalidConfig, UsageError
 from runjail.files import require_replaceable
 from runjail.plan.paths import absolute
 from runjail.plan.plan import check_allowed, make_plan
@@ -220,7 +220,12 @@ def _build(
     for step in plan.steps:
         if step.with_init:
             container.host.apply(step, host_state, container.note)
-    _sync_with_init(container, spec, joined, [step for step in plan.steps if step.between])
+    try:
+        _sync_with_init(container, spec, joined, [step for step in plan.steps if step.between])
+    except DiedEarly:
+        if container.host.starved(host_state):
+            raise HostError("container init was OOM-killed (memory limit too low?)") from None  # in runc's words
+        raise
     if spec.process.is_scheduled():
         container.host.schedule(host_state.pid, spec.process)
     if request.pid_file:

@@ -59,11 +59,11 @@ class SyncSocket:
     def expect(self, *words: str, seconds: float = 0) -> dict[str, Any]:
         """Return the next message, which must carry one of the words.
 
-        Raises what the peer reports, HostError when it died without a word, NoAnswer as receive does.
+        Raises what the peer reports, DiedEarly when it died without a word, NoAnswer as receive does.
         """
         message = self.receive(seconds)
         if message is None:
-            raise errors.HostError("the container's process died before it was ready")
+            raise errors.DiedEarly
         if "error" in message:
             raise error_from_message(message)
         if not set(words) & message.keys():

@@ -70,6 +70,16 @@ def test_a_hog_that_is_the_program_ends_the_container(life: Life) -> None:
     life.gone()
 
 
+def test_a_limit_of_memory_that_init_does_not_fit_into(life: Life) -> None:
+    """A kubelet shows the text; runc has the same words."""
+    limits(life, memory={"limit": 64 << 10, "swap": 64 << 10})
+    result = life.runjail("create", "-b", life.bundle.write("/bin/sleep", "600"), "c")
+
+    assert result.returncode == 1
+    assert result.stderr == "runjail: container init was OOM-killed (memory limit too low?)\n"
+    life.gone()
+
+
 def test_a_fork_bomb_is_contained_and_update_gives_it_room(limited: Life) -> None:
     limits(limited, pids={"limit": 25}, cpu={"quota": 50000, "period": 100000})
     limited.start("/bin/sh", "-c", BOMB)

@@ -241,6 +241,12 @@ class LinuxHost:
         except OSError as error:
             raise HostError(f"setting oom_score_adj to {score}: {reason(error)}") from error
 
+    def starved(self, host_state: HostState) -> bool:
+        """Look at the kernel's count for its group."""
+        from runjail.host.linux.oom import starved
+
+        return starved(host_state)
+
     def schedule(self, pid: int, process: Process) -> None:
         """Set its scheduler and I/O priority."""
         if process.scheduler or process.io_priority:
@@ -255,10 +261,7 @@ class LinuxHost:
         scheduling.set_cpus(pid, cpus, when)
 
     def label_program(self, process: Process) -> None:
-        """Write what the security module takes on at execve(2), and load what apply_credentials needs.
-
-        Unless that was done before a user namespace was entered.
-        """
+        """Write what is taken on at execve(2), if not before a user namespace was entered; load the rest's modules."""
         if process.personality or process.memory_policy:
             from runjail.host.linux import scheduling  # noqa: F401 - for apply_credentials
         if self._root.user:

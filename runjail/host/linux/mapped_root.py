@@ -1,4 +1,6 @@
-"""A root file system that a user namespace's ids own: what containerd asks of a mount with `uidmap=` and `gidmap=`.
+"""A root file system whose files have a user namespace's ids.
+
+containerd's snapshotters ask for that with the mount options `uidmap=` and `gidmap=`.
 
 The layers of an overlay are lent (mount_setattr(2), MOUNT_ATTR_IDMAP; overlayfs takes such layers since Linux 5.19),
 what is written over them is not; any other mount is lent as a whole.
