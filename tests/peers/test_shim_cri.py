@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.peers.commands import eventually
 from tests.support.peers.cri import EXITED, NODE, RUNNING, Cri
-from tests.support.peers.shims import IMAGE, Containerd
+from tests.support.peers.shims import IMAGE, Containerd, suite, versions
 
 pytestmark = [pytest.mark.peers("containerd", "ctr"), pytest.mark.linux]
 HOST_NETWORK = {"namespace_options": {"network": NODE}}
@@ -46,13 +46,14 @@ class Pod:
         self.cri("RemovePodSandbox", id=self.id)
 
 
-@pytest.fixture(scope="module")
-def daemon(containerd: Callable[..., Containerd]) -> Containerd:
-    """A containerd with its CRI plugin, and the image in the plugin's namespace."""
+@pytest.fixture(scope="module", params=versions(), ids=suite)
+def daemon(request: pytest.FixtureRequest, containerd: Callable[..., Containerd]) -> Iterator[Containerd]:
+    """A containerd of each version with its CRI plugin, and the image in the plugin's namespace."""
     pytest.importorskip("grpc")
-    made = containerd(cri=True)
+    made = containerd(cri=True, binaries=request.param)
     made.import_image("k8s.io")
-    return made
+    yield made
+    made.end()
 
 
 @pytest.fixture

@@ -9,24 +9,19 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.support.peers.commands import eventually
-from tests.support.peers.shims import Containerd, kill, snapshotter
+from tests.support.peers.shims import Containerd, kill, snapshotter, suite, versions
 
-TOP = Path(__file__).resolve().parents[2]
-VERSIONS = ["", *sorted(str(path) for path in TOP.glob(".peers/*/usr/bin"))]
 ROUNDS = int(os.environ.get("RUNJAIL_TEST_ROUNDS", "3"))  # moments at which somebody is killed
 PATIENCE = 90  # seconds
 LONGEST = 0.3  # seconds that one of these takes at most, but for a machine that is busy
 pytestmark = [pytest.mark.linux, pytest.mark.peers("containerd", "ctr")]
 
 
-@pytest.fixture(
-    scope="module", params=VERSIONS, ids=lambda path: path.removesuffix("/usr/bin").rpartition("/")[2] or "own"
-)
+@pytest.fixture(scope="module", params=versions(), ids=suite)
 def daemon(request: pytest.FixtureRequest, containerd: Callable[..., Containerd]) -> Iterator[Containerd]:
     """A containerd of each version, one after the other."""
     made = containerd(binaries=request.param)

@@ -37,9 +37,17 @@ class Docker(Caller):
     """dockerd, whose containers outlive it, with everything it keeps below one directory.
 
     directory: with a short name, because sockets are in it. binaries: directories of another docker than the system's.
+    settings: more of daemon.json.
     """
 
-    def __init__(self, directory: Path, rootfs: Path, leftovers: Leftovers, binaries: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        rootfs: Path,
+        leftovers: Leftovers,
+        binaries: tuple[str, ...] = (),
+        settings: dict[str, Any] | None = None,
+    ) -> None:
         self.directory, self.ours, self.runtime = directory, leftovers, "runc"
         self.env = {"PATH": ":".join([*binaries, str(RUNJAIL.parent), PATH]), "HOME": str(directory)}
         self.env[leftovers.MARK] = leftovers.base  # the shims inherit the mark
@@ -47,11 +55,11 @@ class Docker(Caller):
         self.command = [client, "--host", f"unix://{directory}/sock"]
         version = subprocess.run(["dockerd", "--version"], env=self.env, capture_output=True, text=True, check=True)
         self.major = int(version.stdout.split()[2].partition(".")[0])
-        self._configure()
+        self._configure(settings or {})
         self.start()
         self._import(rootfs)
 
-    def _configure(self) -> None:
+    def _configure(self, given: dict[str, Any]) -> None:
         places = {"data-root": "root", "exec-root": "exec", "pidfile": "pid"}
         settings = {name: f"{self.directory}/{place}" for name, place in places.items()}
         runtimes = dict(RUNTIMES, runjail={**RUNTIMES["runjail"], "path": str(RUNJAIL)})
@@ -62,7 +70,7 @@ class Docker(Caller):
             "cgroup-parent": f"/{self.ours.group}",
             "live-restore": True,
         }
-        document = {**settings, **ALONE, **more, "runtimes": runtimes}
+        document = {**settings, **ALONE, **more, "runtimes": runtimes, **given}
         (self.directory / "daemon.json").write_text(json.dumps(document), encoding="ascii")
 
     def start(self) -> None:

@@ -194,6 +194,17 @@ class Containerd(Caller):
         return found
 
 
+def versions() -> list[str]:
+    """Return where containerds are: "" for the system's, and those that .ci/unpack_peers has put beside it."""
+    top = Path(__file__).resolve().parents[3]
+    return ["", *sorted(str(path.parent) for path in top.glob(".peers/*/usr/bin/containerd"))]
+
+
+def suite(place: str) -> str:
+    """Return the name of such a place: Debian's suite."""
+    return place.removesuffix("/usr/bin").rpartition("/")[2] or "own"
+
+
 def snapshotter(directory: Path) -> str:
     """Return overlayfs where it can be mounted on this directory's file system, else native."""
     kind = subprocess.run(["stat", "-f", "-c", "%T", directory], capture_output=True, text=True, check=True).stdout
