@@ -61,7 +61,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "image.crypto": BASE | {"files", "host", "image", "protobuf"},
     "image.content": BASE | {"files", "image", "image.crypto", "image.layers", "image.registry", "record", "storage"},
     "image.bundle": BASE | {"image", "image.content", "image.crypto", "image.layers", "record", "rootfs", "storage"},
-    "image.trust": BASE | {"files", "image", "image.content", "image.registry", "record"},
+    "image.trust": BASE | {"files", "image", "image.content", "image.crypto", "image.registry", "record"},
     "container": BASE | {"files", "host", "network", "nri", "plan", "record", "rootfs", "signals", "spec", "steps"},
     "shim": BASE | {"container", "files", "host", "merged", "nri", "plan", "protobuf", "record", "settings", "spec"},
     "cli": {

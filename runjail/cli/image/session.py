@@ -297,7 +297,7 @@ class ImageSession:
                     jobs=self.jobs(),
                     progress=progress,
                     meanwhile=meanwhile,
-                    admit=lambda manifests: gate.admit(reference, manifests),
+                    admit=lambda manifests: gate.admit(reference, manifests, source),
                 )
             finally:
                 source.close()

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 
-from runjail.errors import Corrupt, ImageError, RegistryError
+from runjail.errors import Corrupt, ImageError, ImageNotFound, RegistryError
 from runjail.image import digest as digests
 from runjail.image import media_types, model
 from runjail.image.model import Descriptor
@@ -85,6 +85,30 @@ class RegistrySource:
             except ImageError as error:
                 self._registry.pass_over(error)
         yield from download.blocks(last)
+
+    def sibling(self, reference: str) -> RegistrySource:
+        """Return another reference of the same repository, in the same registry. Only one of them is to be closed."""
+        return RegistrySource(self._registry, self._repository, reference)
+
+    def referrers(self, digest: str) -> tuple[Descriptor, ...]:
+        """Return the manifests that refer to a manifest (distribution-spec, Listing Referrers; one page of them).
+
+        Registries without that list have it under a tag. Raises RegistryError, Corrupt.
+        """
+        what = f"{self._name(digest)}, what refers to it"
+        call = Call(what, "GET", self._repository, f"referrers/{digest}", {"Accept": media_types.OCI_INDEX})
+        try:
+            content = self._registry.read(lambda endpoint: endpoint.fetch(call, model.LARGEST))[1]
+        except ImageNotFound:
+            listed = self.sibling("-".join(digests.parse(digest)))
+            try:
+                content = listed.document(listed.top())
+            except ImageNotFound:
+                return ()
+        found = model.parse_manifest(content, what=what)
+        if isinstance(found, model.Manifest):
+            raise Corrupt(f"{what}: not a list")
+        return found.manifests
 
     def again(self, descriptor: Descriptor) -> bool:
         """Whether another server may have a blob right that arrived corrupt: the registry itself, for a mirror."""

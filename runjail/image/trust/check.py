@@ -35,15 +35,19 @@ def require(policy: Policy, digest: str, arrivals: Sequence[Arrival]) -> None:
 
 def _require_all(policy: Policy, digest: str, arrival: Arrival) -> None:
     for requirement in policy.requirements(arrival.origin):
-        problem, hint = _problem(requirement, digest, arrival)
-        if problem:
-            raise NotTrusted(str(arrival.origin), policy.path, f"{requirement.place}: {problem}", hint)
+        if problem := _problem(requirement, digest, arrival):
+            raise NotTrusted(str(arrival.origin), policy.path, f"{requirement.place}: {problem}")
 
 
-def _problem(requirement: Requirement, digest: str, arrival: Arrival) -> tuple[str, str | None]:
-    """Return why a requirement is not met, "" when it is, and what to do about it."""
+def _problem(requirement: Requirement, digest: str, arrival: Arrival) -> str:
+    """Return why a requirement is not met, "" when it is."""
     if requirement.kind == policies.ACCEPT:
-        return "", None
+        return ""
     if requirement.kind == policies.REJECT:
-        return "reject", None
-    return f"{requirement.kind} is not supported", None
+        return requirement.kind
+    if requirement.kind == policies.SIGSTORE:
+        from runjail.image.trust import sigstore  # only what is to be signed pays for it
+
+        problem = sigstore.problem(requirement, digest, arrival.origin, arrival.signatures)
+        return problem and f"{requirement.kind}: {problem}"
+    return f"{requirement.kind} is not supported"

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from runjail.image.model import Descriptor
     from runjail.image.reference import Reference
     from runjail.image.resolve import Image
+    from runjail.image.transport import Source
+    from runjail.image.trust.records import Signature
 
 
 class Gate:
@@ -25,12 +27,15 @@ class Gate:
         self.policy = policy
         self.arrivals = Arrivals(content)
 
-    def admit(self, reference: Reference, manifests: Sequence[Descriptor]) -> Callable[[], None]:
+    def admit(self, reference: Reference, manifests: Sequence[Descriptor], source: Source) -> Callable[[], None]:
         """Refuse an image that is about to be fetched, or return what writes down where it came from, once it is there.
 
-        manifests: all that will be copied, of which each may run. Raises NotTrusted.
+        manifests: all that will be copied, of which each may run. source: where signatures are that a rule asks for.
+        Raises NotTrusted, RegistryError, Corrupt.
         """
-        arrivals = {manifest.digest: Arrival(origin_of(reference)) for manifest in manifests}
+        origin = origin_of(reference)
+        signed = self.policy and self.policy.wants_signatures(origin)
+        arrivals = {each.digest: Arrival(origin, _signatures(source, each) if signed else ()) for each in manifests}
         if self.policy:
             for digest, arrival in arrivals.items():
                 check.require(self.policy, digest, [arrival])
@@ -53,9 +58,22 @@ class Gate:
         try:
             check.require(self.policy, digest, found or [Arrival(Origin(DOCKER, image.name))])
         except NotTrusted as error:
-            error.hint = error.hint or (None if found else "the store does not know where it came from: pull it again")
+            error.hint = self._hint(found)
             raise
+
+    def _hint(self, found: Sequence[Arrival]) -> str | None:
+        """Return what to do about an image of the store that is refused."""
+        if not found:
+            return "the store does not know where it came from: pull it again"
+        unsigned = self.policy and not found[0].signatures and self.policy.wants_signatures(found[0].origin)
+        return "signatures are fetched by image pull where a rule asks for them: pull it again" if unsigned else None
 
     def made(self, digest: str) -> None:
         """Write down that a manifest was made on this machine."""
         self.arrivals.note(digest, Arrival(MADE))
+
+
+def _signatures(source: Source, manifest: Descriptor) -> tuple[Signature, ...]:
+    from runjail.image.trust import attachments  # only what has to be signed pays for it
+
+    return attachments.fetch(source, manifest.digest)

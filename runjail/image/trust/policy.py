@@ -72,6 +72,10 @@ class Policy(Record):
         scopes = [asked for transport in self.transports.values() for asked in transport.values()]
         return all(each.kind == ACCEPT for asked in (self.default, *scopes) for each in asked)
 
+    def wants_signatures(self, origin: Origin) -> bool:
+        """Whether what comes beside an image from there has to be fetched."""
+        return any(each.kind == SIGSTORE for each in self.requirements(origin))
+
     def requirements(self, origin: Origin) -> tuple[Requirement, ...]:
         """Return what an image that comes from there has to meet: all of it. The narrowest scope counts, alone."""
         scopes = self.transports.get(origin.transport, {})

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
+SIGSTORE = "application/vnd.dev.cosign.simplesigning.v1+json"  # media type of what sigstore signs
 LARGEST = 64 << 20  # bytes of one manifest's file
 MOST = 64  # places that one manifest is known to come from: the newest ones
 

@@ -33,7 +33,7 @@ def gate(content: ContentStore, default: Any = REJECT, **scopes: Any) -> Gate:
 def fetch(layout: Layout, content: ContentStore, by: Gate, name: str = NAME) -> Image:
     """Bring the image of a layout in as if it came from a registry under this name."""
     source = LayoutSource(str(layout.path), "web")
-    top = copy_in(source, content, name, platforms=[LINUX], admit=lambda found: by.admit(parse(name), found))
+    top = copy_in(source, content, name, platforms=[LINUX], admit=lambda found: by.admit(parse(name), found, source))
     return resolve.load(content.read, name, top, [LINUX])
 
 

@@ -1,0 +1,66 @@
+"""Signatures beside an image in its registry, as sigstore and containers put them there.
+
+They are layers of a manifest whose tag is made of the signed manifest's digest, `sha256-….sig`, or of one that refers
+to it (distribution-spec, Listing Referrers). No answer but "there is none" means that there is none.
+"""
+
+from __future__ import annotations
+
+import base64
+
+from runjail.errors import Corrupt, ImageNotFound
+from runjail.image import digest as digests
+from runjail.image import media_types, model
+from runjail.image.model import Descriptor, Index, Manifest
+from runjail.image.registry.source import RegistrySource
+from runjail.image.transport import Source
+from runjail.image.trust.records import SIGSTORE, Signature
+
+LARGEST = 1 << 20  # bytes of one payload
+MOST = 100  # signatures of one manifest: each costs a request
+COSIGN = "application/vnd.dev.cosign.artifact.sig.v1+json"  # artifactType of cosign's manifests that refer to others
+
+
+def tag(digest: str) -> str:
+    """Return the tag of the signatures of a manifest."""
+    return f"{'-'.join(digests.parse(digest))}.sig"
+
+
+def fetch(source: Source, digest: str) -> tuple[Signature, ...]:
+    """Return the signatures of a manifest, none from elsewhere than a registry. Raises ImageError's family."""
+    if not isinstance(source, RegistrySource):
+        return ()
+    beside = source.sibling(tag(digest))
+    try:
+        top = beside.top()
+    except ImageNotFound:
+        return _referring(source, digest)
+    return _signatures(beside, top)
+
+
+def _referring(source: RegistrySource, digest: str) -> tuple[Signature, ...]:
+    found: list[Signature] = []
+    for entry in source.referrers(digest):
+        if model.get(entry.data, "artifactType") == COSIGN and entry.media_type == media_types.OCI_MANIFEST:
+            found += _signatures(source.sibling(entry.digest), entry)
+    return tuple(found[:MOST])
+
+
+def _signatures(source: RegistrySource, top: Descriptor) -> tuple[Signature, ...]:
+    document = parse(source.document(top), top)
+    layers = [layer for layer in document.layers if layer.media_type == SIGSTORE]  # attestations are there as well
+    if len(layers) > MOST or any(layer.size > LARGEST for layer in layers):
+        raise Corrupt(f"signatures {top.digest}: more than {MOST}, or longer than {LARGEST >> 20} MiB")
+    return tuple(_signature(layer, source.document(layer)) for layer in layers)
+
+
+def parse(content: bytes, top: Descriptor) -> Manifest:
+    """Parse a manifest of signatures. Raises Corrupt for what is none."""
+    document = model.parse_manifest(content, top.media_type, f"signatures {top.digest}")
+    if isinstance(document, Index) or document.media_type != media_types.OCI_MANIFEST:
+        raise Corrupt(f"signatures {top.digest}: not in an OCI manifest")
+    return document
+
+
+def _signature(layer: Descriptor, payload: bytes) -> Signature:
+    return Signature(layer.media_type, base64.b64encode(payload).decode(), dict(layer.annotations))
