@@ -44,7 +44,7 @@ ROOTS: dict[str, dict[str, str]] = {
         "run-image": "host.interpreter cli.verbs.run host.linux.host cli.run_image container.query storage.overlay"
         " cli.run_devices cli.run_mounts cli.run_security container.kill cli.progress image.bundle.unpack container.run"
         " container.foreground spec.freebsd plan.linux host.linux.cgroup_settings host.linux.identity"
-        " host.linux.namespaces host.linux.nodes host.linux.mask host.linux.processes",
+        " host.linux.namespaces host.linux.nodes host.linux.mask host.linux.processes image.trust.gate",
         "shim": "shim.server container.create container.start container.exec plan.linux host.linux.cgroup_settings"
         " host.linux.identity host.linux.join host.linux.rights host.linux.namespaces host.linux.nodes host.linux.mask"
         " host.linux.oom host.linux.processes",
@@ -65,7 +65,7 @@ ROOTS: dict[str, dict[str, str]] = {
         "run-image": "cli.verbs.run host.freebsd.host cli.run_image container.query storage.zfs_open storage.zfs"
         " cli.run_devices cli.run_mounts cli.run_security container.kill cli.progress image.bundle.unpack container.run"
         " container.foreground spec.freebsd plan.freebsd host.program_lock host.freebsd.mounts host.freebsd.jails"
-        " host.freebsd.attach host.freebsd.unmount",
+        " host.freebsd.attach host.freebsd.unmount image.trust.gate",
         "shim": "shim.server container.create container.start container.exec plan.freebsd host.program_lock"
         " host.freebsd.mounts host.freebsd.jails host.freebsd.attach host.freebsd.unmount",
         "shim-delete": "cli.containerd_shim",

@@ -6,7 +6,7 @@ import os
 
 from runjail.cli.args import Args, values
 from runjail.cli.context import Context
-from runjail.cli.image.options import COMPRESSION, JOBS, POLICY, REPORT, SELECTED
+from runjail.cli.image.options import COMPRESSION, JOBS, POLICY, REPORT, SELECTED, compression
 from runjail.cli.image.session import ImageSession
 from runjail.errors import UsageError
 from runjail.image.content.import_rootfs import make_image
@@ -41,7 +41,7 @@ def run(args: Args, context: Context) -> int:
 
 
 def _make(images: ImageSession, path: str, name: str) -> Descriptor:
-    kind, level = images.compression()
+    kind, level = compression(images.args)
     with images.progress() as progress:
         made = make_image(
             path,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from runjail.cli.args import FORMAT, Args, flag, value, values
+from runjail.cli.args import FORMAT, Args, flag, number, value, values
 from runjail.errors import UsageError
 from runjail.sizes import read_number, read_size
+
+LEVELS = {"gzip": 9, "zstd": 22, "none": 0}  # of compression, the highest
 
 QUIET = flag("quiet", "q", "no progress; only names")
 KEY = values("key", "", "FILE[:pass=…|:file=…|:fd=N]", "private key of an encrypted image; also provider:NAME")
@@ -46,3 +48,13 @@ def layers(args: Args) -> list[int]:
             raise UsageError(f"--layer: not a number: {text[:40]!r}")
         found.append(layer)
     return found
+
+
+def compression(args: Args) -> tuple[str, int | None]:
+    """Return --compression, "" when layers stay as they are or the verb does not have it, and --level."""
+    kind, level = (args.text(name) if args.takes(name) else "" for name in ("compression", "level"))
+    if kind and kind not in LEVELS:
+        raise UsageError(f"--compression: not gzip, zstd or none: {kind[:40]!r}")
+    if level and not LEVELS.get(kind):
+        raise UsageError("--level needs --compression gzip or zstd")
+    return kind, number(level, "--level", LEVELS[kind], 1) if level else None

@@ -7,6 +7,7 @@ import os
 from runjail import jsonio, log
 from runjail.cli.args import Args, find, number
 from runjail.cli.context import Context, write_stdout
+from runjail.cli.image.options import compression
 from runjail.cli.output import choice
 from runjail.errors import ImageNotFound, RunjailError, StoreNotFound, UsageError
 from runjail.image import platform, resolve
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from runjail.image.bundle.unpack import Unpacked
     from runjail.image.crypto.keyprovider_config import Provider
     from runjail.image.crypto.options import Parameters
+    from runjail.image.transport import Sink
     from runjail.image.trust.gate import Gate
 
     Read = Callable[[Descriptor], bytes]
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
     Use = Callable[[str, Descriptor, Arrived, Progress], None]
 
 MAX_JOBS = 64
-LEVELS = {"gzip": 9, "zstd": 22, "none": 0}
 
 
 class ImageSession:
@@ -56,6 +57,7 @@ class ImageSession:
         self._content: ContentStore | None = None
         self._settings: dict[str, dict[str, Any]] | None = None
         self._gate: Gate | None = None
+        self.sign: Callable[[Sink, Sequence[Descriptor]], None] | None = None  # signs what is sent
 
     def text(self, option: str) -> str:
         """Return an option's value, "" where the verb does not have it."""
@@ -183,17 +185,6 @@ class ImageSession:
         """Return how many layers are transferred at a time."""
         return number(self.text("jobs") or "3", "--jobs", MAX_JOBS, 1)
 
-    def compression(self) -> tuple[str, int | None]:
-        """Return --compression, "" when layers stay as they are, and --level."""
-        kind = self.text("compression")
-        if kind and kind not in LEVELS:
-            raise UsageError(f"--compression: not gzip, zstd or none: {kind[:40]!r}")
-        if self.text("level") and not LEVELS.get(kind):
-            raise UsageError("--level needs --compression gzip or zstd")
-        if not self.text("level"):
-            return kind, None
-        return kind, number(self.text("level"), "--level", LEVELS[kind], 1)
-
     def progress(self) -> Progress:
         """Return what shows a transfer."""
         from runjail.cli.progress import Progress
@@ -313,7 +304,7 @@ class ImageSession:
         """Copy an image out of the store. Returns what the target's name leads to. added: gets digests of new blobs."""
         from runjail.image.content import copy
 
-        kind, level = self.compression()
+        kind, level = compression(self.args)
         origin = references.parse(name)
         same = origin.kind == "registry" and origin.host == target.host
         mount_from = [origin.repository] if same and origin.repository != target.repository else []
@@ -330,6 +321,7 @@ class ImageSession:
                 jobs=self.jobs(),
                 progress=progress,
                 added=added,
+                sign=self.sign,
             )
 
     def send_named(self, source: Reference, target: Reference) -> Descriptor:

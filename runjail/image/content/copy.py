@@ -14,6 +14,7 @@ from runjail.image.transport import Progress, Sink, Source
 
 Read = Callable[[Descriptor], bytes]
 Admit = Callable[[Sequence[Descriptor]], Callable[[], None]]
+Sign = Callable[[Sink, Sequence[Descriptor]], None]
 Arrived = Callable[[str], None]  # waits until what has this digest is there, whole
 
 LARGEST_TOGETHER = 64 << 20  # bytes of all manifests and indexes of one image
@@ -174,12 +175,14 @@ def copy_out(
     jobs: int = 3,
     progress: Progress = _silent,
     added: set[str] | None = None,
+    sign: Sign | None = None,
 ) -> Descriptor:
     """Write an image to a place, and close it. Return the descriptor of what is there now.
 
     image: a name or a descriptor. compression: "" leaves layers as they are; "gzip", "zstd" and "none" change
     those that are not encrypted, which makes a new manifest. added: gets the digests of blobs that were made for that,
-    to be collected by a caller who holds the content's lease. Without success the sink is told to leave nothing.
+    to be collected by a caller who holds the content's lease. sign: puts signatures of these manifests and indexes
+    there, before anything has a name. Without success the sink is told to leave nothing.
     """
     made: set[str] = set() if added is None else added
     try:
@@ -191,8 +194,7 @@ def copy_out(
                 top = recompress(content, top, compression, level, made)
             found = parts(content.read, top)
             parallel.run([_putting(content, sink, blob, progress) for blob in found.blobs], jobs)
-            for descriptor, document in found.documents:
-                sink.put_document(descriptor, document, top=descriptor.digest == top.digest)
+            _put_documents(sink, found, sign)
         sink.close()
     except BaseException:
         sink.abort()
@@ -201,6 +203,13 @@ def copy_out(
         if made and added is None:
             content.garbage_collect(among=made)
     return top
+
+
+def _put_documents(sink: Sink, found: ImageGraph, sign: Sign | None) -> None:
+    if sign:
+        sign(sink, [descriptor for descriptor, _document in found.documents])
+    for descriptor, document in found.documents:
+        sink.put_document(descriptor, document, top=descriptor is found.documents[-1][0])
 
 
 def _putting(

@@ -42,7 +42,8 @@ def sink(reference: Reference, access: RegistryOptions, mount_from: Sequence[str
         from runjail.image.registry.sink import RegistrySink
 
         name = reference.digest or reference.tag
-        return RegistrySink(_registry(reference, access), reference.repository, name, mount_from=tuple(mount_from))
+        registry = _registry(reference, access, mirrored=False)
+        return RegistrySink(registry, reference.repository, name, mount_from=tuple(mount_from))
     raise UsageError(f"{reference.name}: images cannot be written there")
 
 
@@ -63,11 +64,11 @@ def _local(kind: str) -> tuple[Callable[[str, str], Source], Callable[[str, str]
     return None
 
 
-def _registry(reference: Reference, access: RegistryOptions) -> Registry:
+def _registry(reference: Reference, access: RegistryOptions, *, mirrored: bool = True) -> Registry:
     from runjail.image.registry.client import Registry
     from runjail.image.registry.credentials import CredentialStore
 
     entry = access.registries.get(reference.host, {})
     insecure = access.insecure or bool(entry.get("insecure"))
-    mirror = str(entry.get("mirror") or "")
+    mirror = str(entry.get("mirror") or "") if mirrored else ""
     return Registry(reference.host, insecure=insecure, mirror=mirror, keyring=CredentialStore(access.authfile))

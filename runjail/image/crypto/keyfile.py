@@ -7,6 +7,7 @@ using them.
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from runjail.errors import Corrupt, ImageError, UnreadableFile
 from runjail.files import open_named, read_open
-from runjail.image.crypto import der, jwk
+from runjail.image.crypto import der, jwk, secretbox
 from runjail.image.crypto.cipher import require, unvalidated
 from runjail.image.crypto.options import SchemeError
 
@@ -57,6 +58,8 @@ def private_key(content: bytes, password: bytes | None = None) -> PrivateKeyType
     """
     require()
     if block := _pem(content, b"PRIVATE KEY"):
+        if any(label in block for label in secretbox.BLOCKS):
+            return _load(secretbox.open_key(_inside(block), password), None, encrypted=False)
         return _load(block, password, b"BEGIN ENCRYPTED" in block or b"Proc-Type: 4,ENCRYPTED" in block)
     if content.lstrip()[:1] == b"{":
         return _jwk_private(content)
@@ -129,6 +132,14 @@ def _pem(content: bytes, label: bytes) -> bytes | None:
     """Return the first PEM block whose label ends so, without its neighbours."""
     found = (match for match in _BLOCK.finditer(content) if match[1].endswith(label))
     return next((match[0] + b"\n" for match in found), None)
+
+
+def _inside(block: bytes) -> bytes:
+    """Return what a PEM block holds. Raises SchemeError."""
+    try:
+        return base64.b64decode(b"".join(block.split(b"-----")[2].split()), validate=True)
+    except ValueError:
+        raise SchemeError("Could not parse private key") from None
 
 
 def _is_encrypted_pkcs8(content: bytes) -> bool:

@@ -10,14 +10,18 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from runjail import log
 from runjail.errors import ImageError, UsageError, reason
 from runjail.files import await_data
 from runjail.image.crypto import keyfile
 from runjail.image.crypto.ocicrypt import SCHEMES, of_schemes
-from runjail.image.crypto.options import Parameters
+from runjail.image.crypto.options import Parameters, SchemeError
 from runjail.sizes import read_descriptor
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 Found = dict[str, tuple[bytes | None, ...]]
 
@@ -37,15 +41,34 @@ def read_keys(specifications: Iterable[str]) -> Parameters:
         if specification.startswith("provider:"):
             found = merge(found, provider(specification.removeprefix("provider:")))
             continue
-        path, colon, secret = specification.partition(":")
-        if secret and not secret.startswith(("file=", "fd=")):
-            log.warning(f"the password of --key {path} is seen by all users of this machine, in ps(1): {VISIBLE}")
-        content, mode = keyfile.read(path)
-        sorted_out = _sort(path, content, mode, _password(secret) if colon else None)
+        path, content, mode, password = _read(specification, "--key")
+        sorted_out = _sort(path, content, mode, password)
         if not sorted_out:
             raise ImageError(f"unidentified private key in file {path}")
         found = merge(found, sorted_out)
     return found
+
+
+def read_signing_key(specification: str, option: str) -> PrivateKeyTypes:
+    """Read a key that signs: FILE, with its password as in `read_keys`. A password file's last line end is not its own.
+
+    Raises ImageError: not readable, no key, a password that is missing or wrong.
+    """
+    path, content, mode, password = _read(specification, option)
+    try:
+        found = keyfile.private_key(content, password and password.removesuffix(b"\n"))
+    except SchemeError as error:
+        raise ImageError(f"{option} {path}: {error}") from None
+    _warn_of_readers(path, mode)
+    return found
+
+
+def _read(specification: str, option: str) -> tuple[str, bytes, int, bytes | None]:
+    """Return a key file's path, content, mode and password, None without one."""
+    path, colon, secret = specification.partition(":")
+    if secret and not secret.startswith(("file=", "fd=")):
+        log.warning(f"the password of {option} {path} is seen by all users of this machine, in ps(1): {VISIBLE}")
+    return path, *keyfile.read(path), _password(secret) if colon else None
 
 
 def read_recipients(recipients: Iterable[str]) -> Parameters:
@@ -109,10 +132,15 @@ def _sort(path: str, content: bytes, mode: int, password: bytes | None) -> Found
         found = kinds(content, password)
     except ImageError as error:
         raise ImageError(f"{path}: {error}") from None
-    if set(found) - PUBLIC and mode & (stat.S_IRGRP | stat.S_IROTH) and not stat.S_ISFIFO(mode):
-        log.warning(f"others can read the private key in {path}: its mode is {stat.S_IMODE(mode):04o}")
+    if set(found) - PUBLIC:
+        _warn_of_readers(path, mode)
     passwords = of_schemes().intersection(f"{kind}-passwords" for kind in found)
     return dict.fromkeys(found, (content,)) | dict.fromkeys(passwords, (password,))
+
+
+def _warn_of_readers(path: str, mode: int) -> None:
+    if mode & (stat.S_IRGRP | stat.S_IROTH) and not stat.S_ISFIFO(mode):
+        log.warning(f"others can read the private key in {path}: its mode is {stat.S_IMODE(mode):04o}")
 
 
 def kinds(content: bytes, password: bytes | None = None) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from runjail.image.registry.connections import Answer
 from runjail.image.registry.endpoint import Call
 from runjail.image.registry.request_body import RequestBody, UploadProgress
 from runjail.image.registry.retry import Temporary
+from runjail.image.registry.source import RegistrySource
 from runjail.image.transport import Progress
 
 BOTH = "pull,push"
@@ -35,6 +36,14 @@ class RegistrySink:
         self._mount_from = tuple(name for name in mount_from if name != repository)
         self._endpoint = registry.endpoint
         self._in_chunks, self._chunk = False, CHUNK
+
+    def sibling(self, reference: str) -> RegistrySink:
+        """Return another reference of the same repository, in the same registry. Only one of them is to be closed."""
+        return RegistrySink(self._registry, self._repository, reference)
+
+    def source(self, reference: str) -> RegistrySource:
+        """Return the same to read from."""
+        return RegistrySource(self._registry, self._repository, reference)
 
     def has(self, descriptor: Descriptor) -> bool:
         """Whether the repository has a blob of this digest and size. Raises RegistryError."""

@@ -1,17 +1,20 @@
-"""Signatures beside an image in its registry, as sigstore and containers put them there.
+"""Signatures beside an image in its registry, read and written.
 
-They are layers of a manifest whose tag is made of the signed manifest's digest, `sha256-….sig`, or of one that refers
-to it (distribution-spec, Listing Referrers). No answer but "there is none" means that there is none.
+As sigstore and containers put them there, they are layers of a manifest whose tag is made of the signed manifest's
+digest, `sha256-….sig`, or of one that refers to it (distribution-spec, Listing Referrers). No answer but "there is
+none" means that there is none.
 """
 
 from __future__ import annotations
 
 import base64
+from tempfile import TemporaryFile
 
 from runjail.errors import Corrupt, ImageNotFound
 from runjail.image import digest as digests
 from runjail.image import media_types, model
 from runjail.image.model import Descriptor, Index, Manifest
+from runjail.image.registry.sink import RegistrySink
 from runjail.image.registry.source import RegistrySource
 from runjail.image.transport import Source
 from runjail.image.trust.records import SIGSTORE, Signature
@@ -64,3 +67,36 @@ def parse(content: bytes, top: Descriptor) -> Manifest:
 
 def _signature(layer: Descriptor, payload: bytes) -> Signature:
     return Signature(layer.media_type, base64.b64encode(payload).decode(), dict(layer.annotations))
+
+
+def add(sink: RegistrySink, digest: str, signature: Signature) -> None:
+    """Put a signature of a manifest beside it, after those that are there. Raises ImageError's family.
+
+    The config names the payloads as containers' does, so that tools which want an image there find one.
+    """
+    name = tag(digest)
+    beside = sink.source(name)
+    try:
+        top = beside.top()
+        layers = list(parse(beside.document(top), top).layers)
+    except ImageNotFound:
+        layers = []
+    payload = base64.b64decode(signature.payload)
+    layers.append(Descriptor(SIGSTORE, digests.of(payload), len(payload), signature.annotations))
+    rootfs = {"type": "layers", "diff_ids": [layer.digest for layer in layers]}
+    config = model.encode({"architecture": "", "os": "", "config": {}, "rootfs": rootfs})
+    described = Descriptor(media_types.OCI_CONFIG, digests.of(config), len(config))
+    _put(sink, layers[-1], payload)
+    _put(sink, described, config)
+    manifest = model.encode(Manifest(described, tuple(layers)).document())
+    written = Descriptor(media_types.OCI_MANIFEST, digests.of(manifest), len(manifest))
+    sink.sibling(name).put_document(written, manifest, top=True)
+
+
+def _put(sink: RegistrySink, blob: Descriptor, content: bytes) -> None:
+    if sink.has(blob):
+        return
+    with TemporaryFile() as file:
+        file.write(content)
+        file.flush()
+        sink.put_blob(blob, file.fileno(), lambda _descriptor, _count: None)

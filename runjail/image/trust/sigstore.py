@@ -1,7 +1,8 @@
-"""Sigstore's signatures of images: a payload that names a manifest and what it was called, signed by a key.
+"""Sigstore's signatures of images, verified and made.
 
-The payload is the one of containers' simple signing, the signature is an annotation of it (containers-image
-signature/internal/sigstore_payload.go, cosign's SIGNATURE_SPEC.md).
+What a key signs is a payload that names a manifest and what it was called. The payload is the one of containers' simple
+signing, the signature is an annotation of it (containers-image signature/internal/sigstore_payload.go, cosign's
+SIGNATURE_SPEC.md).
 """
 
 from __future__ import annotations
@@ -64,6 +65,17 @@ def problem(requirement: Requirement, digest: str, origin: Origin, signatures: S
         return str(error)
     more = f"; and {len(reasons) - MOST_SHOWN} more" if len(reasons) > MOST_SHOWN else ""
     return f"{'; '.join(reasons[:MOST_SHOWN])}{more}" if reasons else "there is no signature"
+
+
+def has_signed(key: PublicKeyTypes, digest: str, origin: Origin, signatures: Sequence[Signature]) -> bool:
+    """Whether a key's signature of a manifest under just this name is among these."""
+    for signature in signatures:
+        try:
+            _check([key], signature, digest, origin, {"type": "matchExact"})
+        except Refused:
+            continue
+        return True
+    return False
 
 
 def _check(

@@ -1,13 +1,16 @@
 """Images in a fake registry with signatures as sigstore puts them beside, right and wrong ones."""
 
 import base64
+import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 from runjail.image import media_types
 from runjail.image.content.copy import copy_in
 from runjail.image.content.store import ContentStore
+from runjail.image.crypto import secretbox
 from runjail.image.model import Descriptor, Platform
 from runjail.image.reference import parse
 from runjail.image.resolve import Image, load
@@ -86,3 +89,26 @@ def pull(client: Client, content: ContentStore, by: Gate, name: str = NAME, refe
     source = client.source(reference)
     top = copy_in(source, content, name, platforms=HERE, admit=lambda found: by.admit(parse(name), found, source))
     return load(content.read, name, top, HERE)
+
+
+def sealed_key(key: Any, password: bytes, label: str = "ENCRYPTED SIGSTORE PRIVATE KEY", cost: int = 1024) -> bytes:
+    """Return a private key as skopeo and cosign store it. cost: scrypt's N, of which they take no other than 32768."""
+    from cryptography.hazmat.primitives import serialization
+
+    form, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    content = key.private_bytes(serialization.Encoding.DER, form, plain)
+    salt, nonce = os.urandom(32), os.urandom(24)
+    sealed = secretbox.seal(
+        hashlib.scrypt(password, salt=salt, n=cost, r=8, p=1, maxmem=1 << 27, dklen=32), nonce, content
+    )
+    document = {
+        "kdf": {
+            "name": "scrypt",
+            "params": {"N": cost, "r": 8, "p": 1},
+            "salt": base64.b64encode(salt).decode(),
+        },
+        "cipher": {"name": "nacl/secretbox", "nonce": base64.b64encode(nonce).decode()},
+        "ciphertext": base64.b64encode(sealed).decode(),
+    }
+    body = base64.encodebytes(json.dumps(document).encode()).decode()
+    return f"-----BEGIN {label}-----\n{body}-----END {label}-----\n".encode()
