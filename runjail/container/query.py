@@ -107,10 +107,14 @@ def _row(process: Any) -> tuple[str, ...]:
 
 
 def events(container_id: str, interval: float, once: bool, runtime: Runtime) -> Iterator[dict[str, Any]]:
-    """Yield a stats event now, and then every `interval` seconds until the container stops."""
+    """Yield a stats event now, and then every `interval` seconds until the container stops.
+
+    In between there is an oom event when processes have been killed for want of memory, as runc has it.
+    """
     container = runtime.find(container_id)
     if status(container) in ("stopped", "creating"):
         raise WrongStatus(f"container with id {container_id} is not running")
+    killed = container.host.oom_kills(container.host_state)
     while True:
         yield {"type": "stats", "id": container_id, "data": container.host.usage(container.host_state)}
         if once:
@@ -118,5 +122,8 @@ def events(container_id: str, interval: float, once: bool, runtime: Runtime) -> 
         deadline = time.monotonic() + interval
         while time.monotonic() < deadline:
             time.sleep(min(0.1, interval))
+            before, killed = killed, container.host.oom_kills(container.host_state)
+            if killed > before:
+                yield {"type": "oom", "id": container_id}
             if not os.path.exists(container.path) or status(container) == "stopped":
                 return

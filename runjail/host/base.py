@@ -181,6 +181,9 @@ if TYPE_CHECKING:  # a start without this class is 20 us shorter
         def usage(self, host_state: HostState) -> dict[str, Any]:
             """Return runc's `stats` document for `events --stats`."""
 
+        def oom_kills(self, host_state: HostState) -> int:
+            """Return how many processes of the container were killed for want of memory, 0 where nobody counts."""
+
         def check(self) -> list[tuple[str, bool, str, str]]:
             """Return rows for `runjail check`: what, whether it works, what was found, the command that mends it."""
 

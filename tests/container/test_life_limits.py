@@ -54,6 +54,24 @@ def test_a_memory_hog_is_killed_and_update_gives_it_room(limited: Life) -> None:
     assert limited.runjail("exec", "c", *HOG).returncode == 137
 
 
+def test_events_tell_who_is_killed_for_want_of_memory(limited: Life) -> None:
+    """As runc's: one line between those of --interval, also when it is init that dies."""
+    limits(limited, memory={"limit": 32 * MIB, "swap": 32 * MIB})
+    limited.sleep()
+    words = [limited.runjail.program, "--root", str(limited.runjail.root), "events", "c"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as listener:
+        assert listener.stdout
+        first = listener.stdout.readline()
+
+        assert limited.runjail("exec", "c", *HOG).returncode == 137
+
+        assert json.loads(first)["type"] == "stats"
+        lines = iter(listener.stdout.readline, "")
+        assert next(line for line in lines if "stats" not in line) == '{"type":"oom","id":"c"}\n'
+        limited.runjail.ok("kill", "c", "KILL")
+        assert {json.loads(line)["type"] for line in lines} <= {"stats"}
+
+
 def test_the_limit_of_memory_is_taken_away_with_that_of_memory_and_swap(limited: Life) -> None:
     limits(limited, memory={"limit": 32 * MIB, "swap": 32 * MIB})
     limited.sleep()

@@ -44,7 +44,7 @@ class OomWatch:
 
     def kills(self) -> int:
         """Return how many processes were killed since the group was made; 0 when it is gone."""
-        return counts(self._path).get("oom_kill", 0)
+        return kills(self._path)
 
     def close(self) -> None:
         """Watch no more."""
@@ -73,6 +73,11 @@ def file(host_state: HostState) -> str:
     if cgroups.unified():
         return f"{cgroups.TOP}/{host_state.cgroup}/memory.events"
     return f"{cgroups.TOP}/memory/{host_state.cgroup}/{V1}"
+
+
+def kills(path: str) -> int:
+    """Return how many processes were killed since the group was made; 0 when it is gone, or has no file ("")."""
+    return counts(path).get("oom_kill", 0) if path else 0
 
 
 def counts(path: str) -> dict[str, int]:
