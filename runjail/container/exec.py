@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn
 
+    from runjail.host.base import Groups
+
 REFUSALS = {
     "creating": "cannot exec in a container that is still being created",
     "paused": "cannot exec in a paused container (use --ignore-paused to override)",
@@ -36,7 +38,7 @@ INHERITED = (
 
 
 class Request(Record):
-    """What `exec` was asked for; paths are absolute, preserve and listen as in create."""
+    """What `exec` was asked for; paths are absolute, preserve and listen as in create, groups as in Host.enter."""
 
     id: str
     process: Process
@@ -45,6 +47,7 @@ class Request(Record):
     preserve: int = 0
     listen: int = 0
     ignore_paused: bool = False
+    groups: Groups = ()
 
 
 def execute(
@@ -234,7 +237,7 @@ def _enter(request: Request, container: Container, keep: list[int], slave: int) 
     process = request.process
     container.host.label_program(process)
     forbid_imports()
-    container.host.enter(container.host_state, [*keep, *range(3, 3 + request.preserve), slave])
+    container.host.enter(container.host_state, [*keep, *range(3, 3 + request.preserve), slave], request.groups)
     if slave >= 0:
         from runjail.container import console
 

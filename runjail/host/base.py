@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     Note = dict[str, Any]  # {"undo": kind, ...facts}: how to take a step back
     UndoLog = Callable[[Note], None]
+    Groups = Sequence[tuple[str, str]]  # controllers of v1, "" for all of them, and a path below the container's group
 
 
 class HostState:
@@ -117,8 +118,11 @@ if TYPE_CHECKING:  # a start without this class is 20 us shorter
         def fork_joining(self, host_state: HostState) -> int:
             """Fork a process that will join a running container. Returns its pid, 0 in the child."""
 
-        def enter(self, host_state: HostState, keep: list[int]) -> None:
-            """*child* of fork_joining: enter the container; promises about descriptors are those of enter_root."""
+        def enter(self, host_state: HostState, keep: list[int], groups: Groups = ()) -> None:
+            """*child* of fork_joining: enter the container; promises about descriptors are those of enter_root.
+
+            groups: below the container's resource group, where that is not to be joined itself; see Groups.
+            """
 
         def appear(self, tell: Callable[[int], None]) -> bool:
             """*child* Be seen by the container's processes, now that nothing of the host is left to be seen.

@@ -98,7 +98,7 @@ class Host:
     os = "linux"
     def start_time(self, pid): return "1"
     def boot_id(self): return "b"
-    def enter(self, host_state, keep): pass
+    def enter(self, host_state, keep, groups): pass
     def label_program(self, process): pass
     def restrict_calls(self): pass
     def label_program(self, process): pass

@@ -202,3 +202,49 @@ def test_many_at_once(life: Life) -> None:
 
     assert [process.returncode for process in processes] == list(range(15))
     assert said == [b"%d\n" % code for code in range(15)]
+
+
+@pytest.mark.linux
+@pytest.mark.needs("cgroups")
+def test_groups_below_the_containers(life: Life) -> None:
+    """As runc's --cgroup, with its refusals."""
+    life.sleep()
+    group = life.bundle.config["linux"]["cgroupsPath"].strip("/")
+    v2 = os.path.exists("/sys/fs/cgroup/cgroup.controllers")
+    below = Path("/sys/fs/cgroup") / ("" if v2 else "pids") / group / "below"
+    below.mkdir()
+
+    def found(*words: str) -> list[str]:
+        lines = life.runjail.ok("exec", *words, "c", "/bin/cat", "/proc/self/cgroup").stdout.splitlines()
+        return [line.split(":")[1] for line in lines if line.endswith("/below")]
+
+    assert found() == found("--cgroup", "/") == []
+    assert found("--cgroup", "x/../below" if v2 else "pids:x/../below") == ["" if v2 else "pids"]
+    for word, said in (
+        ("..", "--cgroup: .. is not a sub cgroup path"),
+        ("a/../..", "--cgroup: a/../.. is not a sub cgroup path"),
+        ("whaaat:/", "--cgroup: unknown controller whaaat"),
+        ("a:b:c", "invalid --cgroup argument: a:b:c"),
+    ):
+        result = life.runjail("exec", "--cgroup", word, "c", "/bin/true")
+        assert (result.returncode, result.stderr) == (255, f"runjail: {said}\n")
+    result = life.runjail("exec", "--cgroup", "absent", "c", "/bin/true")
+    assert result.returncode == 255
+    assert "/absent: does not exist" in result.stderr
+    result = life.runjail("exec", "--cgroup", "a", "--cgroup", "b", "c", "/bin/true")
+    assert result.stderr == "runjail: invalid --cgroup argument: a (missing <controller>: prefix)\n"
+    below.rmdir()
+
+
+@pytest.mark.linux
+@pytest.mark.parametrize(("option", "what"), [("--apparmor", "apparmor"), ("--process-label", "selinux")])
+def test_labels_are_not_taken_for_nothing(life: Life, option: str, what: str) -> None:
+    """A kernel without them refuses, as it does what config.json says."""
+    if Path("/sys/module/apparmor/parameters/enabled").exists() or Path("/sys/fs/selinux").is_dir():
+        pytest.skip("this kernel has labels")
+    life.sleep()
+
+    result = life.runjail("exec", option, "ours", "c", "/bin/true")
+
+    assert result.returncode == 255
+    assert what in result.stderr.lower(), result

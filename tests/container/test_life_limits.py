@@ -231,7 +231,7 @@ def test_a_group_that_somebody_froze_is_refused(life: Life) -> None:
         (directory / file).write_text(warm, encoding="ascii")
         directory.rmdir()
 
-    assert (result.returncode, result.stderr) == (1, f"runjail: the control group {group} is frozen\n")
+    assert (result.returncode, result.stderr) == (1, f"runjail: container's cgroup unexpectedly frozen: {group}\n")
 
 
 def test_check_says_that_limits_are_enforced(life: Life) -> None:

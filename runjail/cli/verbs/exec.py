@@ -8,7 +8,6 @@ from runjail.cli.args import (
     PROCESS,
     Args,
     flag,
-    ignored,
     number,
     value,
     values,
@@ -37,9 +36,9 @@ OPTIONS = (
     flag("no-new-privs", "", "never gain privileges"),
     flag("ignore-paused", "", "also in a paused container"),
     values("cap", "c", "CAP", "on Linux: have this capability too"),
-    ignored("process-label", "X"),
-    ignored("apparmor", "X"),
-    ignored("cgroup", "X"),
+    value("process-label", "", "LABEL", "on Linux: SELinux label of the process"),
+    value("apparmor", "", "PROFILE", "on Linux: AppArmor profile of the process"),
+    values("cgroup", "", "[CONTROLLERS:]PATH", "on Linux: join this group below the container's own"),
 )
 
 CAPABLE = ("bounding", "permitted", "effective", "ambient")  # the sets of capabilities that --cap adds to
@@ -87,7 +86,37 @@ def request(args: Args, context: Context, process: Process) -> Request:
         context.preserve,
         context.listen,
         args.flag("ignore-paused"),
+        _groups(args.many("cgroup"), context),
     )
+
+
+def _groups(words: list[str], context: Context) -> tuple[tuple[str, str], ...]:
+    """Return what --cgroup says, as Host.enter takes it. Raises UsageError, with runc's words."""
+    if words and context.host().os != "linux":
+        raise UsageError("--cgroup: only Linux has this")
+    found: list[tuple[str, str]] = []
+    for word in words:
+        controllers, colon, path = word.partition(":")
+        if not colon and len(words) > 1:
+            raise UsageError(f"invalid --cgroup argument: {word[:80]} (missing <controller>: prefix)")
+        if ":" in path:
+            raise UsageError(f"invalid --cgroup argument: {word[:80]}")
+        below = _below(path if colon else word)
+        found += [(controller, below) for controller in controllers.split(",")] if colon else [("", below)]
+    return tuple(found)
+
+
+def _below(path: str) -> str:
+    """Return a path below the container's group without dots. Raises UsageError for one that leads out of it."""
+    parts: list[str] = []
+    for part in path.split("/"):
+        if part == ".." and not parts:
+            raise UsageError(f"--cgroup: {path[:80]} is not a sub cgroup path")
+        if part == "..":
+            parts.pop()
+        elif part not in ("", "."):
+            parts.append(part)
+    return "/".join(parts)
 
 
 def _process(args: Args, context: Context, runtime: Runtime) -> Process:
@@ -129,6 +158,9 @@ def _changed(args: Args, context: Context, runtime: Runtime) -> dict[str, Any]:
     if args.many("additional-gids"):
         numbers = [number(gid, "--additional-gids", MAX_ID) for gid in args.many("additional-gids")]
         document["user"] = {**(document.get("user") or {}), "additionalGids": numbers}
+    for name, key in (("process-label", "selinuxLabel"), ("apparmor", "apparmorProfile")):
+        if args.text(name):
+            document[key] = args.text(name)
     if args.flag("no-new-privs"):
         document["noNewPrivileges"] = True
     if args.many("cap"):

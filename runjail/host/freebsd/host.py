@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from runjail.host.base import NetworkHost, Note, ShimHost, UndoLog
+    from runjail.host.base import Groups, NetworkHost, Note, ShimHost, UndoLog
     from runjail.host.freebsd.change import Change
     from runjail.spec.model import Process
     from runjail.steps import Plan, Step
@@ -119,7 +119,9 @@ class FreeBSDHost:
 
         attach.enter_root(self._libc, host_state, keep)
 
-    enter = enter_root
+    def enter(self, host_state: HostState, keep: list[int], groups: Groups = ()) -> None:
+        """Enter the jail, as init did. There are no groups: the command line refuses them."""
+        self.enter_root(host_state, keep)
 
     def appear(self, tell: Callable[[int], None]) -> bool:
         """Go on: a process in a jail is seen once it is attached, and has nothing of the host left by then."""

@@ -64,13 +64,23 @@ def create(step: Cgroup, host_state: HostState, note: UndoLog) -> None:
             report("; ".join([f"control groups cannot be written ({reason(error)})", *filter(None, lost)]))
             return
         if cgroups.is_frozen(path):  # a process that enters a frozen group stops before its program
-            raise HostError(f"the control group {path} is frozen")
+            raise HostError(f"container's cgroup unexpectedly frozen: {path}")
+        if not host_state.scope:  # which is made with the container's process in it
+            _warn_of_others(path, made)
         host_state.cgroup = path
         devices.hold(step.devices, host_state)
     _check_usage(step.resources, host_state.cgroup)
     refused = [setting for setting in wanted if not _set(host_state.cgroup, *setting)]
     for setting in refused:  # while the one beside it had its old value: memory and swap, or quota and period in a pod
         _set(host_state.cgroup, *setting, again=True)
+
+
+def _warn_of_others(path: str, made: list[str]) -> None:
+    """Warn of processes in a group that was there before, as runc does: they share the container's limits."""
+    before = [directory for directory in cgroups.directories(path) if directory not in made]
+    found = {pid for directory in before for pid in cgroups.content(f"{directory}/cgroup.procs").split()}
+    if found:
+        log.warning(f"container's cgroup is not empty: {len(found)} process(es) found in {path}")
 
 
 def _check_usage(resources: Resources, path: str) -> None:

@@ -9,6 +9,10 @@ from runjail import log
 from runjail.errors import HostError, reason
 from runjail.host.base import in_user_namespace
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runjail.host.base import Groups
+
 TOP = "/sys/fs/cgroup"
 CONTROLLERS = tuple(
     "memory cpu cpuacct cpuset pids freezer devices blkio io hugetlb net_cls net_prio rdma".split()
@@ -143,22 +147,54 @@ def join(path: str, pid: int) -> None:
             raise HostError(f"joining control group {directory}: {reason(error)}") from error
 
 
-def enter(path: str, optional: bool = False) -> None:
+def enter(path: str, optional: bool = False, groups: Groups = (), init: int = 0) -> None:
     """Put the calling process, which has one thread, into the group.
 
     On v1 through `tasks`: a thread that moves itself needs no grace period of the kernel's, which costs 10 ms.
     optional: a process of an ordinary user whose own group is not below the one that systemd gave stays outside, with
     a warning, as with `runc exec`. An init never does: the container would have no limits.
+    groups: below that one (`exec --cgroup`). init: on v2 a group that passes controllers on takes no process; where
+    init has moved to a group below, as systemd does, others follow it there, unless groups are named.
     """
     file = "cgroup.procs" if unified() else "tasks"
-    for directory in _joined(path):
+    for directory in _chosen(path, groups):
         try:
             write(f"{directory}/{file}", "0")
         except OSError as error:
-            if optional and ordinary() and isinstance(error, PermissionError):
+            if init and not groups and unified() and error.errno == errno.EBUSY and _follow(init, path):
+                continue
+            if optional and not groups and ordinary() and isinstance(error, PermissionError):
                 log.warning(f"the process is not in control group {path}, and not limited: {reason(error)}")
                 continue
             raise HostError(f"joining control group {directory}: {reason(error)}") from error
+
+
+def _chosen(path: str, groups: Groups) -> list[str]:
+    """Return the directories that a process joins, those below where groups say so. Raises HostError."""
+    named, directories = dict(groups), {_controller(directory): directory for directory in _joined(path)}
+    unknown = [name for name in named if name and name not in directories]
+    if unknown:
+        raise HostError(f"--cgroup: unknown controller {unknown[0]}")
+    below = {name: named.get(name, named.get("", "")) for name in directories}
+    return [f"{directory}/{below[name]}".rstrip("/") for name, directory in directories.items()]
+
+
+def _controller(directory: str) -> str:
+    """Return in which hierarchy of v1 a directory is, "" on v2."""
+    return "" if unified() else directory[len(TOP) + 1 :].partition("/")[0]
+
+
+def _follow(init: int, path: str) -> bool:
+    """Enter the group of a container's init on v2, if that is below the container's. Returns whether that worked."""
+    words = content(f"/proc/{init}/cgroup").partition("0::/")[2].split("\n")
+    if not words[0].startswith(f"{path}/"):
+        return False
+    try:
+        write(f"{TOP}/{words[0]}/cgroup.procs", "0")
+    except OSError as error:
+        log.debug(f"joining the control group of init, {words[0]}: {reason(error)}")
+        return False
+    return True
 
 
 def freeze(path: str, frozen: bool) -> bool:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from runjail.host.base import NetworkHost, Note, ShimHost, UndoLog
+    from runjail.host.base import Groups, NetworkHost, Note, ShimHost, UndoLog
     from runjail.host.linux.change import Change, NewRoot
     from runjail.host.linux.seccomp_profile import PreparedFilter
     from runjail.spec.model import Process
@@ -188,7 +188,7 @@ class LinuxHost:
             self._filter = seccomp_profile.load(host_state.state)
         return signals.fork()
 
-    def enter(self, host_state: HostState, keep: list[int]) -> None:
+    def enter(self, host_state: HostState, keep: list[int], groups: Groups = ()) -> None:
         """Join init's namespaces; its root directory comes with the mount namespace."""
         from runjail.host.linux import join, libc
 
@@ -202,7 +202,9 @@ class LinuxHost:
         if host_state.cgroup:
             from runjail.host.linux import cgroups
 
-            cgroups.enter(host_state.cgroup, optional=True)
+            cgroups.enter(host_state.cgroup, True, groups, host_state.pid)
+        elif groups:
+            raise HostError(f"--cgroup {groups[0][1]}: the container has no control group")
         for descriptor, flag in opened:
             if not user:
                 libc.setns(descriptor, flag)

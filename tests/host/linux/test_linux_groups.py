@@ -113,6 +113,17 @@ def test_limits_of_v1(v1: Tree, host_state: HostState) -> None:
     ]
 
 
+def test_others_in_a_group_are_warned_of(v1: Tree, host_state: HostState, capfd: pytest.CaptureFixture[str]) -> None:
+    for name in ("memory", "pids"):
+        (v1.top / name / "a/web").mkdir(parents=True)
+        (v1.top / name / "a/web" / "cgroup.procs").write_text("5\n17\n", encoding="ascii")
+
+    v1.apply(host_state, [], pids_limit=1)
+
+    assert "container's cgroup is not empty: 2 process(es) found in a/web" in capfd.readouterr().err
+    assert host_state.cgroup == "a/web"
+
+
 def test_a_directory_where_nothing_is_mounted_is_no_hierarchy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host_state: HostState
 ) -> None:
@@ -184,7 +195,7 @@ def test_a_frozen_group_takes_nobody(
     os.makedirs((tree.top / file).parent)
     (tree.top / file).write_text(said, encoding="ascii")
     notes: Notes = []
-    with pytest.raises(HostError, match="the control group a/web is frozen"):
+    with pytest.raises(HostError, match=r"^container's cgroup unexpectedly frozen: a/web$"):
         tree.apply(host_state, notes, pids_limit=5)
 
     assert host_state.cgroup == "" and [note["undo"] for note in notes] == ["cgroup"]
@@ -256,6 +267,63 @@ def test_a_container_that_was_made_before_there_were_groups_of_more_kinds(
     for refused in (lambda: cgroups.enter(host_state.cgroup), lambda: cgroups.join(host_state.cgroup, 1)):
         with pytest.raises(HostError, match=r"joining control group .*/memory/a/web: does not exist"):
             refused()
+
+
+def entered(tree: Tree) -> list[str]:
+    """Return the groups that took a process, without what the fake kernel had there."""
+    return sorted(str(path.parent.relative_to(tree.top)) for path in tree.top.glob("**/tasks") if path.read_text())
+
+
+def test_groups_below_the_containers(v1: Tree, host_state: HostState) -> None:
+    """exec --cgroup: some controllers, or all of them; what is not named stays at the container's own."""
+    v1.apply(host_state, [], memory_limit=100)
+    for directory in v1.top.glob("*/a/web"):
+        (directory / "below").mkdir()
+        (directory / "tasks").touch()
+        (directory / "below" / "tasks").touch()
+
+    cgroups.enter(host_state.cgroup, groups=(("memory", "below"), ("cpu", "")))
+    assert entered(v1) == ["cpu/a/web", "freezer/a/web", "memory/a/web/below", "pids/a/web"]
+
+    for path in v1.top.glob("**/tasks"):
+        path.write_text("")
+    cgroups.enter(host_state.cgroup, groups=(("", "below"),))
+    assert {Path(path).name for path in entered(v1)} == {"below"}
+    with pytest.raises(HostError, match=r"^--cgroup: unknown controller whaaat$"):
+        cgroups.enter(host_state.cgroup, groups=(("whaaat", ""),))
+
+
+@pytest.mark.parametrize(
+    ("where", "groups", "follows"),
+    [
+        ("/a/web/init.scope", (), True),
+        ("/a/web/init.scope", (("", ""),), False),
+        ("/a/web", (), False),
+        ("/elsewhere", (), False),
+    ],
+)
+def test_a_group_of_v2_that_passes_controllers_on_takes_nobody(
+    v2: Tree, host_state: HostState, monkeypatch: pytest.MonkeyPatch, where: str, groups: Any, follows: bool
+) -> None:
+    """systemd in a container moves itself below; what joins later goes where init is, as with runc."""
+    v2.apply(host_state, [], memory_limit=100)
+    written: list[str] = []
+
+    def busy(path: str, text: str) -> None:
+        if path.endswith("/a/web/cgroup.procs"):
+            raise OSError(errno.EBUSY, "Device or resource busy", path)
+        written.append(path)
+
+    read = cgroups.content
+    monkeypatch.setattr(cgroups, "content", lambda path: f"0::{where}\n" if path == "/proc/7/cgroup" else read(path))
+    monkeypatch.setattr(cgroups, "write", busy)
+    if follows:
+        cgroups.enter(host_state.cgroup, True, groups, 7)
+    else:
+        with pytest.raises(HostError, match=r"joining control group .*/a/web: device or resource busy"):
+            cgroups.enter(host_state.cgroup, True, groups, 7)
+
+    assert written == ([f"{v2.top}/a/web/init.scope/cgroup.procs"] if follows else [])
 
 
 def test_an_ordinary_users_init_does_not_stay_outside(
