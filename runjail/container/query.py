@@ -80,14 +80,14 @@ def pids(container_id: str, runtime: Runtime) -> list[int]:
 
 
 def process_rows(numbers: list[int]) -> list[tuple[str, ...]]:
-    """Return what ps shows of each process, a heading first: user, pid, parent, start, time, command."""
+    """Return what `ps -ef` shows of each process, a heading first."""
     try:
         import psutil
     except ImportError:
         hint = "runjail ps -f json needs none; runjail check says how to install it"
         raise HostError("the table of processes needs the Python module psutil", hint) from None
 
-    rows: list[tuple[str, ...]] = [("UID", "PID", "PPID", "STIME", "TIME", "CMD")]
+    rows: list[tuple[str, ...]] = [("UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD")]
     for number in numbers:
         try:
             with psutil.Process(number).oneshot():
@@ -103,7 +103,10 @@ def _row(process: Any) -> tuple[str, ...]:
     clock = f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
     begun = time.strftime("%H:%M", time.localtime(process.create_time()))
     command = " ".join(process.cmdline()) or f"[{process.name()}]"
-    return (owner_name(str(process.uids().real)), str(process.pid), str(process.ppid()), begun, clock, command)
+    busy = round(100 * (used.user + used.system) / max(time.time() - process.create_time(), 1))
+    terminal = (process.terminal() or "?").removeprefix("/dev/")
+    who = (owner_name(str(process.uids().real)), str(process.pid), str(process.ppid()))
+    return (*who, str(busy), begun, terminal, clock, command)
 
 
 def events(container_id: str, interval: float, once: bool, runtime: Runtime) -> Iterator[dict[str, Any]]:

@@ -22,6 +22,7 @@ COLUMNS = {  # of podman's top, and what ps(1) calls them on both systems
 }
 ALIASES = {"hpid": "pid", "huser": "user", "%cpu": "pcpu", "%mem": "pmem", "elapsed": "etime", "command": "args"}
 WIDE = ("args", "command", "comm", "ucomm", "label")  # may have blanks in them: only the last column can be told apart
+_ENVIRONMENT = {"LC_ALL": "C.UTF-8"}
 LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz%_")
 
 
@@ -43,15 +44,33 @@ def rows(container_id: str, columns: list[str], runtime: Runtime) -> list[list[s
     return [headings, *(_cells(line, len(order)) for line in _ps(order, numbers))]
 
 
-def _ps(keys: list[str], numbers: list[int]) -> list[str]:
-    """Return the lines of ps(1), without its heading; of processes that ended meanwhile it says nothing."""
+def lines(options: list[str], numbers: list[int]) -> list[str]:
+    """Return what ps(1) says with these options: its heading, and the lines about the processes of these numbers.
+
+    Raises UsageError for options that ps does not take, or that show no column PID, HostError without a ps.
+    """
+    result = programs.run([_program(), *options], limit=1 << 26, env=_ENVIRONMENT)
+    if result.status:
+        raise UsageError(f"ps: {programs.first_line(result.stderr)}", "options after the id are those of ps(1)")
+    heading, *found = result.stdout.decode("utf-8", "replace").splitlines() or [""]
+    if "PID" not in heading.split():
+        raise UsageError("ps: these options show no column PID, by which the container's processes are told")
+    column, wanted = heading.split().index("PID"), set(map(str, numbers))
+    return [heading, *(line for line in found if wanted.intersection(line.split()[column : column + 1]))]
+
+
+def _program() -> str:
     program = programs.which("ps")
     if not program:
         raise HostError("there is no ps(1)", "on Debian it is in procps; runjail ps -f json needs none")
+    return program
+
+
+def _ps(keys: list[str], numbers: list[int]) -> list[str]:
+    """Return the lines of ps(1), without its heading; of processes that ended meanwhile it says nothing."""
     columns = [word for key in keys for word in ("-o", f"{key}=")]
-    result = programs.run(
-        [program, "-ww", *columns, "-p", ",".join(map(str, numbers))], limit=1 << 24, env={"LC_ALL": "C.UTF-8"}
-    )
+    words = [_program(), "-ww", *columns, "-p", ",".join(map(str, numbers))]
+    result = programs.run(words, limit=1 << 24, env=_ENVIRONMENT)
     if result.status and result.stderr:
         raise UsageError(f"ps: {programs.first_line(result.stderr)}")
     return [line for line in result.stdout.decode("utf-8", "replace").splitlines() if line.strip()]

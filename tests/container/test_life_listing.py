@@ -27,9 +27,27 @@ def test_list_and_ps(life: Life, make_bundle: Any) -> None:
     assert [line.split()[0] for line in table[1:]] == ["one", "two"]
     assert pids == [documents[0]["pid"]]
     heading, row = life.runjail.ok("ps", "one").stdout.splitlines()
-    assert heading.split() == ["UID", "PID", "PPID", "STIME", "TIME", "CMD"]
+    assert heading.split() == ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]
     assert row.split()[1] == str(documents[0]["pid"])
-    assert life.runjail.ok("ps", "one", "-ef", "--anything").stdout.splitlines()[0] == heading
+
+
+@pytest.mark.needs("ps")
+def test_options_of_ps(life: Life) -> None:
+    """ps(1) says what is shown, as with runc, and we of whom."""
+    life.start("/bin/sleep", "600")
+    pid = str(life.runjail.state("c")["pid"])
+
+    heading, row = life.runjail.ok("ps", "c", "-A", "-o", "stat,pid,args").stdout.splitlines()
+
+    assert (heading.split()[1], row.split()[1]) == ("PID", pid)
+    assert row.endswith("/bin/sleep 600")
+    for words, said in (
+        (("-A", "-o", "args"), "ps: these options show no column PID, by which the container's processes are told"),
+        (("--anything",), "ps: "),
+    ):
+        result = life.runjail("ps", "c", *words)
+        assert (result.returncode, result.stdout) == (1, "")
+        assert result.stderr.startswith(f"runjail: {said}")
 
 
 def test_documents_that_scripts_search_as_text(life: Life) -> None:

@@ -15,7 +15,7 @@ OPTIONS = (TEMPLATE,)
 
 
 def run(args: Args, context: Context) -> int:
-    """List processes."""
+    """List processes: as ps(1) says it where options of that follow the id, as with runc."""
     late, form = _late_format(context.rest), template(args)
     pids = query.pids(args.positionals[0], context.runtime())
     if form and not late:
@@ -23,10 +23,14 @@ def run(args: Args, context: Context) -> int:
         return write_stdout(form.render([dict(zip(heading, row, strict=True)) for row in rows]))
     if (late or args.text("format")) == "json":
         return write_stdout(jsonio.dumps(pids, tight=True) + "\n")
+    if context.rest and not late:
+        from runjail.container import top
+
+        return write_stdout("".join(f"{line}\n" for line in top.lines(context.rest, pids)))
     return write_stdout(table(query.process_rows(pids)))
 
 
 def _late_format(words: list[str]) -> str:
-    """Return the format of `ps ID -f json`, "" without one; other words are options of a ps(1), which nobody asks."""
+    """Return the format of `ps ID -f json`, "" without one; other words are options of ps(1)."""
     name, _, value = " ".join(words).replace("=", " ").partition(" ")
     return value if name in ("-f", "--format") and value in ("table", "json") else ""
