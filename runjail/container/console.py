@@ -26,16 +26,16 @@ def connect(path: str) -> _socket.socket:
         raise HostError(f"connecting to console socket {path}: {reason(error)}") from error
 
 
-def send(connection: _socket.socket, master: int) -> None:
-    """Send the terminal's master and close both: the receiver owns it now."""
+def send(connection: _socket.socket, descriptor: int, name: bytes = NAME, what: str = "the terminal") -> None:
+    """Send the terminal's master, or another descriptor, and close both: the receiver owns it now. Raises HostError."""
     try:
-        rights = struct.pack("i", master)
-        connection.sendmsg([NAME], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
+        rights = struct.pack("i", descriptor)
+        connection.sendmsg([name], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
     except OSError as error:
-        raise HostError(f"sending the terminal: {reason(error)}") from error
+        raise HostError(f"sending {what}: {reason(error)}") from error
     finally:
         connection.close()
-        os.close(master)
+        os.close(descriptor)
 
 
 def receive(connection: _socket.socket) -> int:

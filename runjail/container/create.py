@@ -38,7 +38,7 @@ class Request(Record):
 
     preserve: how many descriptors from 3 on the program inherits; listen: how many of them are systemd's. keyring:
     whether processes inside get session keyrings of their own. systemd: whether a Linux container is to lie in a scope
-    of systemd's. networks: what the container is attached to by CNI.
+    of systemd's. networks: what the container is attached to by CNI. pidfd_socket: who gets a pidfd of init.
     """
 
     id: str
@@ -50,6 +50,7 @@ class Request(Record):
     keyring: bool = True
     systemd: bool = False
     networks: Networks | None = None
+    pidfd_socket: str = ""
 
 
 def create(
@@ -228,6 +229,10 @@ def _build(
         raise
     if spec.process.is_scheduled():
         container.host.schedule(host_state.pid, spec.process)
+    if request.pidfd_socket:
+        from runjail.container import pidfd
+
+        pidfd.send(request.pidfd_socket, host_state.pid, pidfd.OF_INIT)
     if request.pid_file:
         write_pid(container.directory(), request.pid_file, host_state.pid)
     container.state.creator = None

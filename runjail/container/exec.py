@@ -48,6 +48,7 @@ class Request(Record):
     listen: int = 0
     ignore_paused: bool = False
     groups: Groups = ()
+    pidfd_socket: str = ""
 
 
 def execute(
@@ -180,6 +181,10 @@ def _sync_with_child(request: Request, container: Container, joined: Joining, be
         joined.expect("ready")
         _schedule(request.process, container, joined.pid)
         before(joined.pid)
+        if request.pidfd_socket:
+            from runjail.container import pidfd
+
+            pidfd.send(request.pidfd_socket, joined.pid, pidfd.OF_EXEC)
         if request.pid_file:
             write_pid(container.directory(), request.pid_file, joined.pid)
         signals.hold()  # from here on it runs

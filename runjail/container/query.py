@@ -117,7 +117,8 @@ def events(container_id: str, interval: float, once: bool, runtime: Runtime) -> 
     container = runtime.find(container_id)
     if status(container) in ("stopped", "creating"):
         raise WrongStatus(f"container with id {container_id} is not running")
-    killed = container.host.oom_kills(container.host_state)
+    more, host_state = container.host.shim(), container.host_state
+    killed = more.oom_kills(host_state)
     while True:
         yield {"type": "stats", "id": container_id, "data": container.host.usage(container.host_state)}
         if once:
@@ -125,7 +126,7 @@ def events(container_id: str, interval: float, once: bool, runtime: Runtime) -> 
         deadline = time.monotonic() + interval
         while time.monotonic() < deadline:
             time.sleep(min(0.1, interval))
-            before, killed = killed, container.host.oom_kills(container.host_state)
+            before, killed = killed, more.oom_kills(host_state)
             if killed > before:
                 yield {"type": "oom", "id": container_id}
             if not os.path.exists(container.path) or status(container) == "stopped":

@@ -119,10 +119,7 @@ if TYPE_CHECKING:  # a start without this class is 20 us shorter
             """Fork a process that will join a running container. Returns its pid, 0 in the child."""
 
         def enter(self, host_state: HostState, keep: list[int], groups: Groups = ()) -> None:
-            """*child* of fork_joining: enter the container; promises about descriptors are those of enter_root.
-
-            groups: below the container's resource group, where that is not to be joined itself; see Groups.
-            """
+            """*child* of fork_joining: enter the container, and groups below its own; keep as in enter_root."""
 
         def appear(self, tell: Callable[[int], None]) -> bool:
             """*child* Be seen by the container's processes, now that nothing of the host is left to be seen.
@@ -184,9 +181,6 @@ if TYPE_CHECKING:  # a start without this class is 20 us shorter
 
         def usage(self, host_state: HostState) -> dict[str, Any]:
             """Return runc's `stats` document for `events --stats`."""
-
-        def oom_kills(self, host_state: HostState) -> int:
-            """Return how many processes of the container were killed for want of memory, 0 where nobody counts."""
 
         def check(self) -> list[tuple[str, bool, str, str]]:
             """Return rows for `runjail check`: what, whether it works, what was found, the command that mends it."""
@@ -251,6 +245,9 @@ if TYPE_CHECKING:  # a start without this class is 20 us shorter
 
         def watch_ooms(self, path: str) -> OomWatch:
             """Watch such a file."""
+
+        def oom_kills(self, host_state: HostState) -> int:
+            """Return how many processes of the container were killed for want of memory, 0 where nobody counts."""
 
         def more_usage(self, host_state: HostState) -> dict[str, Any]:
             """Return what runc's stats document lacks, by these keys.

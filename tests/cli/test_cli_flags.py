@@ -35,7 +35,7 @@ def test_global_flags(runjail: Runjail, flags: list[str]) -> None:
 def test_the_flags_of_create_and_exec(life: Life) -> None:
     """All that containerd, podman and cri-o add."""
     bundle = life.bundle.write("/bin/sleep", "600")
-    life.runjail.ok("create", "--no-pivot", "--no-new-keyring", "--bundle", bundle, "--pidfd-socket", "", "c")
+    life.runjail.ok("create", "--no-pivot", "--no-new-keyring", "--bundle", bundle, "c")
     life.runjail.ok("start", "c")
     exec_flags = ["--process-label", "", "--apparmor=", "--cap", "CAP_CHOWN", "-c", "CAP_KILL", "-i"]
     result = life.runjail.ok("exec", *exec_flags, "--no-new-privs", "c", "/bin/echo", "hello")

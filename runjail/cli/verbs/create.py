@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import os
 
-from runjail.cli.args import BUNDLE, FILES, Args, flag, ignored
+from runjail.cli.args import BUNDLE, FILES, Args, flag, ignored, value
 from runjail.cli.context import Context
+from runjail.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runjail.container.create import Request
 
+PIDFD = value("pidfd-socket", "", "PATH", "on Linux: Unix socket that receives a pidfd of the process")
 HELP = "create a container whose program waits for start"
 ARGS = ("ID",)
 OPTIONS = (
@@ -21,7 +23,7 @@ OPTIONS = (
     *FILES,
     ignored("no-pivot"),
     flag("no-new-keyring", "", "on Linux: processes keep the session keyring of who starts them"),
-    ignored("pidfd-socket", "X"),
+    PIDFD,
 )
 
 
@@ -46,7 +48,16 @@ def request(args: Args, context: Context) -> Request:
         context.listen,
         not args.flag("no-new-keyring"),
         context.systemd,
+        pidfd_socket=pidfd_socket(args, context),
     )
+
+
+def pidfd_socket(args: Args, context: Context) -> str:
+    """Return who gets a pidfd, "" for nobody. Raises UsageError where there are none."""
+    path = absolute(args.text("pidfd-socket"))
+    if path and context.host().os != "linux":
+        raise UsageError("--pidfd-socket: only Linux has this")
+    return path
 
 
 def absolute(path: str) -> str:

@@ -13,7 +13,7 @@ from runjail.cli.args import (
     values,
 )
 from runjail.cli.context import Context
-from runjail.cli.verbs.create import absolute
+from runjail.cli.verbs.create import PIDFD, absolute, pidfd_socket
 from runjail.container.container import Runtime
 from runjail.container.exec import Request
 from runjail.errors import UsageError
@@ -33,6 +33,7 @@ OPTIONS = (
     values("additional-gids", "g", "GID", "more groups"),
     DETACH,
     *FILES,
+    PIDFD,
     flag("no-new-privs", "", "never gain privileges"),
     flag("ignore-paused", "", "also in a paused container"),
     values("cap", "c", "CAP", "on Linux: have this capability too"),
@@ -87,6 +88,7 @@ def request(args: Args, context: Context, process: Process) -> Request:
         context.listen,
         args.flag("ignore-paused"),
         _groups(args.many("cgroup"), context),
+        pidfd_socket(args, context),
     )
 
 

@@ -7,7 +7,7 @@ from runjail.cli.args import TEMPLATE, Args
 from runjail.cli.context import Context, write_stdout
 from runjail.cli.output import table
 from runjail.cli.template import template
-from runjail.container import query
+from runjail.container import query, top
 
 HELP = "list the processes of a container"
 ARGS = ("ID", "OPTION...")
@@ -24,8 +24,6 @@ def run(args: Args, context: Context) -> int:
     if (late or args.text("format")) == "json":
         return write_stdout(jsonio.dumps(pids, tight=True) + "\n")
     if context.rest and not late:
-        from runjail.container import top
-
         return write_stdout("".join(f"{line}\n" for line in top.lines(context.rest, pids)))
     return write_stdout(table(query.process_rows(pids)))
 

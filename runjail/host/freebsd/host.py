@@ -202,10 +202,6 @@ class FreeBSDHost:
 
         return rctl.usage(self._libc, host_state)
 
-    def oom_kills(self, host_state: HostState) -> int:
-        """Return 0: rctl(8) kills without keeping count."""
-        return 0
-
     def networks(self) -> NetworkHost:
         """Return what makes network stacks."""
         from runjail.host.freebsd.vnet import FreeBSDNetworks

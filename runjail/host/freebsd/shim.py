@@ -93,6 +93,10 @@ class FreeBSDShim:
         """Return "": rctl(8) kills without keeping count."""
         return ""
 
+    def oom_kills(self, host_state: HostState) -> int:
+        """Return 0: rctl(8) kills without keeping count."""
+        return 0
+
     def watch_ooms(self, path: str) -> NoReturn:
         """Do nothing: oom_file names none."""
         raise HostError(f"nothing to watch: {path}")

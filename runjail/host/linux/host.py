@@ -373,12 +373,6 @@ class LinuxHost:
 
         return usage.stats(host_state.cgroup, len(self.processes(host_state)))
 
-    def oom_kills(self, host_state: HostState) -> int:
-        """Return what its control group counts, 0 without one."""
-        from runjail.host.linux import oom
-
-        return oom.kills(oom.file(host_state))
-
     def networks(self) -> NetworkHost:
         """Return what makes network namespaces."""
         from runjail.host.linux.network import LinuxNetworks

@@ -104,6 +104,12 @@ class LinuxShim:
 
         return oom.file(host_state)
 
+    def oom_kills(self, host_state: HostState) -> int:
+        """Return what its control group counts, 0 without one."""
+        from runjail.host.linux import oom
+
+        return oom.kills(oom.file(host_state))
+
     def watch_ooms(self, path: str) -> OomWatch:
         """Watch such a file. Raises OSError."""
         from runjail.host.linux import oom
