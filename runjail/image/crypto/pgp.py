@@ -197,6 +197,23 @@ class Home:
         why = "gpg cannot decrypt it with this key and password"
         return self("--passphrase-fd", "0", "--decrypt", message, input=password + b"\n", why=why)
 
+    def verified(self, message: bytes) -> bytes:
+        """Return what a signed message holds. Raises SchemeError unless it has one signature, good, by a key in here.
+
+        What gpg thinks of it is read from a file of its own, as messages and names can write to its other outputs.
+        """
+        path, status = f"{self.path}/message", f"{self.path}/status-{time.monotonic_ns()}"
+        with open(path, "wb") as file:
+            file.write(message)
+        why = "a signature that gpg does not take: by another key, expired or revoked, or not of this text"
+        content = self("--status-file", status, "--decrypt", path, why=why)
+        with open(status, encoding="utf-8", errors="replace") as said:
+            words = [line.split()[1] for line in said if line.startswith("[GNUPG:] ") and len(line.split()) > 1]
+        signatures = [word for word in words if word.endswith("SIG") and word != "NEWSIG"]  # doc/DETAILS of gpg
+        if sorted(signatures) != ["GOODSIG", "VALIDSIG"]:
+            raise SchemeError(f"PGP: {why}")
+        return content
+
     def encrypt(self, plaintext: bytes, fingerprints: list[str]) -> bytes:
         """Return a binary message that each of these keys opens, in the form that Go's openpgp reads and writes."""
         form = ("--rfc4880", "--cipher-algo", "AES256", "--compress-algo", "none", "--set-filename", "", "--textmode")

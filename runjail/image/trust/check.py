@@ -50,4 +50,9 @@ def _problem(requirement: Requirement, digest: str, arrival: Arrival) -> str:
 
         problem = sigstore.problem(requirement, digest, arrival.origin, arrival.signatures)
         return problem and f"{requirement.kind}: {problem}"
+    if requirement.kind == policies.GPG:
+        from runjail.image.trust import gpg
+
+        problem = gpg.problem(requirement, digest, arrival.origin, arrival.signatures)
+        return problem and f"{requirement.kind}: {problem}"
     return f"{requirement.kind} is not supported"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+
 from runjail.errors import NotTrusted
 from runjail.image.content.store import ContentStore
 from runjail.image.trust import check
+from runjail.image.trust import policy as policies
 from runjail.image.trust.origin import DOCKER, MADE, Origin, origin_of
 from runjail.image.trust.policy import Policy
 from runjail.image.trust.records import Arrival, Arrivals
+from runjail.target import this_system
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,8 +38,8 @@ class Gate:
         Raises NotTrusted, RegistryError, Corrupt.
         """
         origin = origin_of(reference)
-        signed = self.policy and self.policy.wants_signatures(origin)
-        arrivals = {each.digest: Arrival(origin, _signatures(source, each) if signed else ()) for each in manifests}
+        wanted = self.policy.wanted(origin) if self.policy else set()
+        arrivals = {each.digest: Arrival(origin, _signatures(wanted, origin, source, each)) for each in manifests}
         if self.policy:
             for digest, arrival in arrivals.items():
                 check.require(self.policy, digest, [arrival])
@@ -65,7 +69,7 @@ class Gate:
         """Return what to do about an image of the store that is refused."""
         if not found:
             return "the store does not know where it came from: pull it again"
-        unsigned = self.policy and not found[0].signatures and self.policy.wants_signatures(found[0].origin)
+        unsigned = self.policy and not found[0].signatures and self.policy.wanted(found[0].origin)
         return "signatures are fetched by image pull where a rule asks for them: pull it again" if unsigned else None
 
     def made(self, digest: str) -> None:
@@ -73,7 +77,16 @@ class Gate:
         self.arrivals.note(digest, Arrival(MADE))
 
 
-def _signatures(source: Source, manifest: Descriptor) -> tuple[Signature, ...]:
-    from runjail.image.trust import attachments  # only what has to be signed pays for it
+def _signatures(wanted: set[str], origin: Origin, source: Source, manifest: Descriptor) -> tuple[Signature, ...]:
+    """Return what came beside a manifest that these kinds of requirements are about."""
+    found: tuple[Signature, ...] = ()
+    if policies.SIGSTORE in wanted:
+        from runjail.image.trust import attachments  # only what has to be signed pays for it
 
-    return attachments.fetch(source, manifest.digest)
+        found = attachments.fetch(source, manifest.digest)
+    if policies.GPG in wanted and origin.transport == DOCKER:
+        from runjail.image.trust import lookaside
+
+        places = lookaside.places(os.environ.get("HOME", ""), this_system().policies)
+        found += lookaside.fetch(origin, manifest.digest, places)
+    return found

@@ -72,9 +72,9 @@ class Policy(Record):
         scopes = [asked for transport in self.transports.values() for asked in transport.values()]
         return all(each.kind == ACCEPT for asked in (self.default, *scopes) for each in asked)
 
-    def wants_signatures(self, origin: Origin) -> bool:
-        """Whether what comes beside an image from there has to be fetched."""
-        return any(each.kind == SIGSTORE for each in self.requirements(origin))
+    def wanted(self, origin: Origin) -> set[str]:
+        """Return the kinds of requirements for which what comes beside an image from there has to be fetched."""
+        return {each.kind for each in self.requirements(origin)} & {SIGSTORE, GPG}
 
     def requirements(self, origin: Origin) -> tuple[Requirement, ...]:
         """Return what an image that comes from there has to meet: all of it. The narrowest scope counts, alone."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 SIGSTORE = "application/vnd.dev.cosign.simplesigning.v1+json"  # media type of what sigstore signs
+GPG = "application/pgp-signature"  # what we call a signed message of simple signing, which has no type of its own
 LARGEST = 64 << 20  # bytes of one manifest's file
 MOST = 64  # places that one manifest is known to come from: the newest ones
 

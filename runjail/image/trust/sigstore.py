@@ -9,41 +9,26 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from runjail import jsonio
-from runjail.errors import ImageError, RunjailError, UnreadableFile
-from runjail.files import read as read_file
-from runjail.image import digest as digests
+from runjail.errors import ImageError, RunjailError
 from runjail.image.crypto import cipher, keyfile
 from runjail.image.crypto.options import SchemeError
 from runjail.image.trust import identity
+from runjail.image.trust import payload as payloads
 from runjail.image.trust.origin import Origin
+from runjail.image.trust.payload import Refused, all_of, key_contents
 from runjail.image.trust.policy import Requirement
-from runjail.image.trust.records import Signature
-from runjail.record import Record
+from runjail.image.trust.records import SIGSTORE, Signature
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
 
 SIGNATURE = "dev.cosignproject.cosign/signature"
 TYPE = "cosign container image signature"
-LARGEST_KEY = 1 << 20  # bytes of a public key's file
 LOGS = ("rekorPublicKeyPath", "rekorPublicKeyPaths", "rekorPublicKeyData", "rekorPublicKeyDatas")
 CERTIFICATES = ("fulcio", "pki")
-MOST_SHOWN = 3
-
-
-class Refused(ImageError):
-    """A signature does not count, or a requirement cannot be checked. Its text becomes part of a longer one."""
-
-
-class Payload(Record):
-    """What was signed: a manifest's digest, and what it was called."""
-
-    digest: str
-    reference: str
 
 
 def problem(requirement: Requirement, digest: str, origin: Origin, signatures: Sequence[Signature]) -> str:
@@ -54,7 +39,7 @@ def problem(requirement: Requirement, digest: str, origin: Origin, signatures: S
     try:
         keys = _keys(requirement.data)
         reasons = []
-        for signature in signatures:
+        for signature in (each for each in signatures if each.kind == SIGSTORE):
             try:
                 _check(keys, signature, digest, origin, requirement.data.get("signedIdentity", identity.DEFAULT))
             except Refused as error:
@@ -63,8 +48,7 @@ def problem(requirement: Requirement, digest: str, origin: Origin, signatures: S
                 return ""
     except Refused as error:
         return str(error)
-    more = f"; and {len(reasons) - MOST_SHOWN} more" if len(reasons) > MOST_SHOWN else ""
-    return f"{'; '.join(reasons[:MOST_SHOWN])}{more}" if reasons else "there is no signature"
+    return all_of(reasons)
 
 
 def has_signed(key: PublicKeyTypes, digest: str, origin: Origin, signatures: Sequence[Signature]) -> bool:
@@ -82,22 +66,11 @@ def _check(
     keys: Sequence[PublicKeyTypes], signature: Signature, digest: str, origin: Origin, signed: Mapping[str, Any]
 ) -> None:
     """Raise Refused unless a signature is one of these keys', of this manifest, and of a name that it may have."""
-    payload = _decoded(signature.payload, "its payload")
-    proof = _decoded(signature.annotations.get(SIGNATURE, ""), f"its annotation {SIGNATURE}")
+    payload = payloads.decoded(signature.payload, "its payload")
+    proof = payloads.decoded(signature.annotations.get(SIGNATURE, ""), f"its annotation {SIGNATURE}")
     if not any(_is_signed(key, payload, proof) for key in keys):
         raise Refused("a signature by another key")
-    found = parse(payload)
-    if found.digest != digest:
-        raise Refused(f"a signature of another manifest, {found.digest}")
-    if not identity.matches(signed, origin, found.reference):
-        raise Refused(f"a signature for the name {found.reference[:300]!r}, which {signed['type']} does not take")
-
-
-def _decoded(text: str, what: str) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except ValueError:
-        raise Refused(f"a signature that cannot be read: {what} is no base64") from None
+    payloads.check(payload, TYPE, digest, origin, signed)
 
 
 def _is_signed(key: PublicKeyTypes, payload: bytes, proof: bytes) -> bool:
@@ -119,42 +92,6 @@ def _is_signed(key: PublicKeyTypes, payload: bytes, proof: bytes) -> bool:
     return True
 
 
-def parse(content: bytes) -> Payload:
-    """Parse a payload, which a key has signed. Raises Refused for what could be read in two ways.
-
-    `optional` may hold anything, and be null: cosign writes that.
-    """
-    try:
-        text = content.decode()
-        document = jsonio.loads(text)
-    except (ValueError, RecursionError):
-        raise Refused("a signed payload that is not JSON") from None
-    if twice := jsonio.repeated(text):
-        raise Refused(f"a signed payload with {twice!r} twice in one object")
-    critical = _members(document, ("critical", "optional"), "").get("critical")
-    _members(critical, ("type", "image", "identity"), "critical")
-    if not isinstance(document["optional"], dict | None):
-        raise Refused("a signed payload whose optional is no object")
-    if critical["type"] != TYPE:
-        raise Refused(f"a signed payload of type {str(critical['type'])[:80]!r}")
-    signed = _members(critical["image"], ("docker-manifest-digest",), "critical.image")["docker-manifest-digest"]
-    reference = _members(critical["identity"], ("docker-reference",), "critical.identity")["docker-reference"]
-    try:
-        digests.parse(signed)
-    except ImageError as error:
-        raise Refused(f"a signed payload whose docker-manifest-digest is {error}") from None
-    if not isinstance(reference, str):
-        raise Refused("a signed payload whose docker-reference is no text")
-    return Payload(signed, reference)
-
-
-def _members(value: Any, names: tuple[str, ...], place: str) -> Any:
-    """Return an object that has exactly these members. Raises Refused."""
-    if not isinstance(value, dict) or set(value) != set(names):
-        raise Refused(f"a signed payload whose {place or 'document'} has not exactly {', '.join(names)}")
-    return value
-
-
 # Keys ----------------------------------------------------------------------------------------------------------------
 
 
@@ -164,25 +101,10 @@ def _keys(asked: Mapping[str, Any]) -> list[PublicKeyTypes]:
         if name in asked:
             what = "certificates" if name in CERTIFICATES else "entries of a transparency log"
             raise Refused(f"{name}: {what} are not supported")
-    found = [_public_key(content, place) for content, place in _contents(asked)]
+    found = [_public_key(content, place) for content, place in key_contents(asked)]
     if not found:
         raise Refused("it names no key")
     return found
-
-
-def _contents(asked: Mapping[str, Any]) -> Iterator[tuple[bytes, str]]:
-    paths = [*([asked["keyPath"]] if "keyPath" in asked else []), *asked.get("keyPaths", [])]
-    for path in paths:
-        try:
-            yield read_file(path, LARGEST_KEY), path
-        except UnreadableFile as error:
-            raise Refused(f"its key cannot be read: {error}") from None
-    texts = [*([asked["keyData"]] if "keyData" in asked else []), *asked.get("keyDatas", [])]
-    for text in texts:
-        try:
-            yield base64.b64decode(text, validate=True), "keyData"
-        except ValueError:
-            raise Refused("its key cannot be read: keyData is no base64") from None
 
 
 def _public_key(content: bytes, place: str) -> PublicKeyTypes:

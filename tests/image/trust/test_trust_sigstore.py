@@ -181,7 +181,6 @@ def test_where_keys_come_from(
         ({"type": "sigstoreSigned", "keyData": "AAAA"}, "Could not parse public key"),
         (signer.requirement(rekorPublicKeyPath="/r"), "rekorPublicKeyPath: entries of a transparency log are not"),
         ({"type": "sigstoreSigned", "fulcio": {}}, "fulcio: certificates are not supported"),
-        ({"type": "signedBy", "keyType": "GPGKeys", "keyPath": "/k"}, "signedBy is not supported"),
         ({"type": "signedBaseLayer", "baseLayerIdentity": {}}, "signedBaseLayer is not supported"),
     ):
         with pytest.raises(NotTrusted, match=why):
