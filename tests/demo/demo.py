@@ -228,7 +228,7 @@ def lacking() -> str:
         return ""
     done = subprocess.run([PROGRAM, "check", "-f", "json"], check=False, capture_output=True, text=True, timeout=60)
     rows = {row["what"].partition(":")[0]: row for row in json.loads(done.stdout)}
-    for what in ("root", "namespaces", "mounts"):
+    for what in ("user namespaces", "root") if ORDINARY else ("root", "namespaces", "mounts"):
         if what in rows and not rows[what]["works"]:
             return f"{what}: {rows[what]['found']}; {rows[what]['remedy']}"
     return ""

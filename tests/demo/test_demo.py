@@ -85,21 +85,46 @@ def test_a_second_demo_beside_one_that_was_killed() -> None:
     assert not Leftovers(str(Path(TOP, ".demo", str(killed.pid)))).find()
 
 
-@pytest.mark.needs("ordinary user")
-def test_an_ordinary_user_makes_containers(place: Path) -> None:
-    """In a user namespace with one id; of the images all but what is run."""
+def as_ordinary_user(place: Path, *before: str) -> str:
+    """Let a demo in a copy of its own run as somebody who is not root; returns what it printed."""
     for name in ("tests", "bundles"):
         shutil.copytree(TOP / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("runjail", ".venv", ".ci", "README.md"):
         (place / name).symlink_to(TOP / name)
     for path in (place, *place.rglob("*")):
         os.chown(path, ORDINARY, ORDINARY, follow_symlinks=False)
+    user = ["setpriv", "--reuid", str(ORDINARY), "--regid", str(ORDINARY), "--clear-groups"]
     done = subprocess.run(
-        [sys.executable, str(place / "tests/demo/demo.py")],
+        [*before, *user, sys.executable, str(place / "tests/demo/demo.py")],
         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=560, check=False,
-        user=ORDINARY, group=ORDINARY, extra_groups=[], env={"PATH": os.environ["PATH"], "HOME": str(place)},
+        env={"PATH": os.environ["PATH"], "HOME": str(place)},
     )  # fmt: skip
-
     assert done.returncode == 0, done
-    assert "hello from a jail" in done.stdout and "left behind: nothing" in done.stdout
     assert "runjail image unpack --key" in done.stdout
+    return done.stdout
+
+
+@pytest.mark.needs("ordinary user", "setpriv")
+def test_an_ordinary_user_makes_containers(place: Path) -> None:
+    """In a user namespace with one id; of the images all but what is run."""
+    said = as_ordinary_user(place)
+
+    assert "hello from a jail" in said and "left behind: nothing" in said
+
+
+@pytest.mark.needs("ordinary user", "setpriv", "nsenter")
+def test_an_ordinary_user_who_may_have_no_user_namespaces(place: Path) -> None:
+    """The box names the setting, here that of a namespace: the machine's stays as it is."""
+    from runjail.host.linux import mapped_ids
+    from runjail.spec.model import IdMappings
+
+    same = ((0, 0, 65536),)
+    namespace = mapped_ids.namespace(IdMappings(same, same))
+    none = 'echo 0 >/proc/sys/user/max_user_namespaces && exec "$@"'
+    try:
+        said = as_ordinary_user(place, "nsenter", f"--user=/proc/{os.getpid()}/fd/{namespace}", "sh", "-c", none, "sh")
+    finally:
+        os.close(namespace)
+
+    assert "runjail validate" in said and "Not shown: containers. User namespaces: unshare(2): " in said
+    assert "sysctl user.max_user_namespaces above 0" in " ".join(said.replace("|", " ").split())

@@ -6,6 +6,7 @@ another when it goes leaves the group to that one. Marks go with the group; the 
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 
@@ -27,8 +28,11 @@ def number() -> str:
 
 
 def make(path: str, user: str) -> None:
-    """Make a group in every hierarchy where it is missing, and use it. Raises OSError."""
-    for directory in cgroup.directories(path):
+    """Make a group in every hierarchy where it is missing, and use it. Raises OSError, also where there is none."""
+    directories = cgroup.directories(path)
+    if not directories:
+        raise OSError(errno.EOPNOTSUPP, f"none are mounted at {cgroup.TOP}")
+    for directory in directories:
         for attempt in range(ROUNDS):
             cgroup.make(directory)
             try:

@@ -44,25 +44,34 @@ def check() -> list[Row]:
 
 def control_groups() -> list[Row]:
     """Return the rows about control groups and the limits they enforce."""
-    version = "v2" if cgroups.unified() else "v1"
     tops = cgroups.directories("")
     writable = bool(tops) and all(os.access(directory, os.W_OK) for directory in tops)
+    found, remedy = ("writable", "") if writable else _not_writable(tops)
+    version = "v2, " if cgroups.unified() else "v1, " if tops else ""
     if cgroups.unified():
         there = cgroups.content(f"{cgroups.TOP}/cgroup.controllers").split()
     else:
         there = [name for name in ENFORCING if cgroups.is_mounted(name)]
     lacking = [name for name in ENFORCING if name not in there]
-    remedy = "" if writable else f"mount -o remount,rw {cgroups.TOP}"
-    found = f"no controller for {', '.join(lacking)}" if lacking else f"{', '.join(ENFORCING)} can be limited"
+    limits = f"no controller for {', '.join(lacking)}" if lacking else f"{', '.join(ENFORCING)} can be limited"
     return [
-        ("control groups", writable, f"{version}, {'writable' if writable else 'read-only'}", remedy),
+        ("control groups", writable, version + found, remedy),
         (
             "resource limits",
             writable and not lacking,
-            found if writable else "not enforced: control groups are read-only",
+            limits if writable else f"not enforced: control groups are {found}",
             remedy or ("enable these cgroup controllers in the kernel" if lacking else ""),
         ),
     ]
+
+
+def _not_writable(tops: list[str]) -> tuple[str, str]:
+    """Return why no control group can be made, and what mends it."""
+    if not tops:
+        return "not mounted", f"mount -t cgroup2 cgroup2 {cgroups.TOP}; in a container it takes docker run --privileged"
+    if os.statvfs(tops[0]).f_flag & os.ST_RDONLY:
+        return "read-only", f"mount -o remount,rw {cgroups.TOP}"
+    return "root's alone", "run as root; what systemd delegates is used with --systemd-cgroup"
 
 
 def _namespaces() -> list[Row]:
@@ -107,12 +116,14 @@ def _device() -> None:
 
 
 def _user_namespaces() -> Row:
-    """For information: only containers whose config.json asks for one need it."""
+    """For root's information: only containers whose config.json asks for one need it; those of others always do."""
     error = attempt(libc.unshare, libc.CLONE_NEWUSER)
     if error is None:
         return ("user namespaces", True, "can be made", "")
-    limits = "sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone"
-    return ("user namespaces", False, f"{reason(error)}; {limits}, kernel.apparmor_restrict_unprivileged_userns", "")
+    found = f"unshare(2): {reason(error)}"
+    if os.geteuid():
+        return ("user namespaces", False, found, rights.USER_NAMESPACES)
+    return ("user namespaces", False, f"{found}; {rights.USER_NAMESPACES}", "")
 
 
 def _seccomp() -> Row:

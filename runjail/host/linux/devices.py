@@ -102,6 +102,8 @@ def check() -> tuple[str, bool, str, str]:
             from runjail.host.linux import bpf
 
             os.close(bpf.load(bpf.assemble(False, ())))
+        elif not cgroup.is_mounted("devices"):
+            raise OSError(errno.EOPNOTSUPP, "no controller for devices")
         elif not os.access(f"{cgroup.TOP}/devices", os.W_OK):
             raise OSError(errno.EROFS, "its control groups cannot be written")
     except OSError as error:

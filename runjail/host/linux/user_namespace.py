@@ -18,7 +18,7 @@ from runjail import signals
 from runjail.errors import HostError, reason
 from runjail.host.base import forbid_imports, give_pipes
 from runjail.host.linux import cgroups, identity, join, libc, mapped_ids, outside
-from runjail.host.linux.rights import ask
+from runjail.host.linux.rights import USER_NAMESPACES, ask
 from runjail.record import Record
 from runjail.spec.id_mappings import translate
 from runjail.spec.model import IdMappings
@@ -231,9 +231,7 @@ def _become_root() -> None:
 
 
 def _make() -> None:
-    settings = "kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0"
-    remedy = f"sysctl user.max_user_namespaces above 0; for ordinary users {settings}"
-    ask("making a user namespace", "unshare(2)", libc.unshare, libc.CLONE_NEWUSER, remedy=remedy)
+    ask("making a user namespace", "unshare(2)", libc.unshare, libc.CLONE_NEWUSER, remedy=USER_NAMESPACES)
 
 
 def require_way(root: str, step: CreateNamespaces) -> None:

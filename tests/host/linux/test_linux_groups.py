@@ -139,6 +139,27 @@ def test_a_directory_where_nothing_is_mounted_is_no_hierarchy(
     assert not cgroups.is_mounted("devices")
 
 
+def test_where_nothing_is_mounted_there_is_no_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host_state: HostState, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """One warning says what is not enforced; the container was said to be in a group that nobody had made."""
+    from runjail.host.linux import check  # which calls Linux's libc
+
+    monkeypatch.setattr(cgroups, "TOP", str(tmp_path))
+    notes: Notes = []
+    cgroup_settings.create(Cgroup("a/web", Resources(pids_limit=1)), host_state, notes.append)
+
+    assert host_state.cgroup == "" and notes[0]["made"] == []
+    lost = f"control groups cannot be written (none are mounted at {tmp_path}); not enforced: pids.max"
+    assert capfd.readouterr().err.count(lost) == 1
+    rows = check.control_groups()
+    assert [row[1:3] for row in rows] == [
+        (False, "not mounted"),
+        (False, "not enforced: control groups are not mounted"),
+    ]
+    assert all(row[3].startswith(f"mount -t cgroup2 cgroup2 {tmp_path}") for row in rows)
+
+
 def test_memory_never_exceeds_memory_and_swap(v1: Tree, host_state: HostState) -> None:
     """The kernel of v1 refuses any order in which it would, for an instant."""
     names = ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes")

@@ -99,6 +99,20 @@ def test_a_refusal_in_spite_of_the_capability_is_a_filters() -> None:
     assert hint.startswith("CAP_SYS_ADMIN is there, so a seccomp filter or a security module refuses it")
 
 
+@pytest.mark.needs("linux")
+@pytest.mark.parametrize("user", [0, 1000])
+def test_user_namespaces_are_what_others_than_root_need(monkeypatch: pytest.MonkeyPatch, user: int) -> None:
+    """A remedy makes `check` fail: root is only informed."""
+    from runjail.host.linux import check  # whose libc only Linux has
+
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    monkeypatch.setattr(check, "attempt", lambda *_: OSError(errno.EPERM, ""))
+    _, works, found, remedy = check._user_namespaces()
+
+    assert not works and found.startswith("unshare(2): not allowed")
+    assert ("sysctl user.max_user_namespaces" in remedy) == bool(user)
+
+
 def test_a_used_up_limit_is_no_missing_right() -> None:
     assert "user.max_" in (rights.hint(OSError(errno.ENOSPC, "")) or "")
     assert rights.hint(OSError(errno.EINVAL, "")) is None
