@@ -6,6 +6,9 @@ import pytest
 
 from runjail.image.content.store import ContentStore
 from tests.support.image.images import Layout
+from tests.support.storage.zpool import dataset, zpool
+
+__all__ = ["dataset", "zpool"]
 
 
 @pytest.fixture

@@ -71,7 +71,7 @@ class Pool:
     """A pool. name: its name; mount: where it is mounted, inside; disk: the file that it is in, seen inside."""
 
     def __init__(self, directory: Path, leftovers: Leftovers) -> None:
-        self.name, self.mount = f"rjtest{os.getpid()}", directory / "mnt"
+        self.name, self.mount = f"rjtest{os.getpid()}n{next(NUMBERS)}", directory / "mnt"
         self.disk = Path(MEMORY if fuse() else directory, "disk")
         self._directory, self._leftovers = directory, leftovers
         self._daemon: subprocess.Popen[bytes] | None = None

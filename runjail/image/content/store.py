@@ -134,7 +134,10 @@ class ContentStore(LayoutDirectory):
         return digest.endswith(f":{found.hexdigest()}")
 
     def is_verified(self, file: int, blob: Descriptor) -> bool:
-        """Whether an open file is the blob that this process itself has hashed, and nobody has touched since."""
+        """Whether an open file is the blob that this process itself has hashed, and nobody has touched since.
+
+        With soft updates UFS sets ctime once more when a rename has reached the disk: who then looks has to hash again.
+        """
         return os.fstat(file).st_size == blob.size and self._verified.get(blob.digest) == _identity(file)
 
     @scope

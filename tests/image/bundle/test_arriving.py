@@ -21,8 +21,8 @@ from runjail.storage.base import Store
 from runjail.storage.open import open_store
 from tests.image.bundle.test_unpack import LINUX
 from tests.support.image.images import Files, Layout, digest_of
+from tests.support.program import FREEBSD
 from tests.support.storage.kinds import location, mounts  # noqa: F401  # a fixture
-from tests.support.storage.zpool import dataset, zpool  # noqa: F401
 
 pytestmark = pytest.mark.needs("root")  # whose files those of the layers are
 LONGEST = 120.0  # seconds that a loaded machine may need
@@ -172,11 +172,14 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_what_this_process_has_fetched_is_not_hashed_again(
     store: Store, content: ContentStore, layout: Layout, hashed: list[str]
 ) -> None:
+    """But for UFS, which may set ctime a moment after a rename (ContentStore.is_verified)."""
     layout.image("web", LAYERS)
 
-    bring(Slow(layout, lambda _number: None), content, store, lambda _number: None)
+    source = Slow(layout, lambda _number: None)
 
-    assert hashed == []
+    bring(source, content, store, lambda _number: None)
+
+    assert set(hashed) <= (set(source.layers) if FREEBSD else set())
 
 
 def test_what_another_process_has_fetched_is_hashed(
@@ -211,5 +214,5 @@ def test_a_blob_that_somebody_has_changed_meanwhile_is_hashed(
     with pytest.raises(Corrupt, match="its content has the digest"):
         unpacking.unpack(image, unpacking.authorise(image, {}, {}), content, store)
 
-    assert hashed == [image.manifest.layers[1].digest]
+    assert (hashed[-1:] if FREEBSD else hashed) == [image.manifest.layers[1].digest]
     assert left(store) == []

@@ -23,7 +23,6 @@ from tests.support.image.images import Files, Layout, link
 from tests.support.storage.facts import facts
 from tests.support.storage.kinds import location, mounts  # noqa: F401  # a fixture
 from tests.support.storage.layers import names
-from tests.support.storage.zpool import dataset, zpool  # noqa: F401
 
 LINUX = Platform("linux", "amd64")
 BASE: list[Files] = [{"etc/one": "1\n", "etc/two": "2\n"}, {"etc/.wh.one": "", "bin/sh": "#!"}, {"bin/more": "m"}]
