@@ -164,6 +164,7 @@ def _hook_child(
     link.send(begun=True)
     if process.is_scheduled():
         link.expect("scheduled")
+    container.host.restrict_calls()
     hooks.run("startContainer", tuple(hook.replace(env=hook.env or env) for hook in listed), state)
     link.send(done=True)
 

@@ -31,12 +31,13 @@ def test_the_program_and_exec_are_under_the_profile(life: Life, no_new_privilege
     life.gone()
 
 
-def test_start_container_hooks_are_under_the_profile(life: Life, tmp_path: Path) -> None:
+@pytest.mark.parametrize("no_new_privileges", [False, True])
+def test_start_container_hooks_are_under_the_profile(life: Life, no_new_privileges: bool) -> None:
     life.bundle.config["linux"]["seccomp"] = NO_MKDIR
     hook = {"path": "/bin/sh", "args": ["sh", "-c", "mkdir /tmp/hook; echo $? > /tmp/code"]}
     life.bundle.config["hooks"] = {"startContainer": [hook]}
 
-    life.start("/bin/sleep", "600")
+    life.start("/bin/sleep", "600", noNewPrivileges=no_new_privileges)
     life.runjail.ok("delete", "--force", "c")
 
     assert (life.bundle.rootfs / "tmp/code").read_text() == "1\n"
