@@ -173,10 +173,12 @@ def _check(request: Request, spec: Spec, terminal: object) -> None:
     if request.pid_file:
         require_replaceable(request.pid_file)
     if spec.process.capabilities:
-        from runjail.spec.capabilities import unknown
+        from runjail.spec.capabilities import not_ambient, unknown
 
         if names := unknown(spec.process.capabilities):
             log.warning(f"not granted: unknown capabilities {', '.join(names)}")
+        if names := not_ambient(spec.process.capabilities):
+            log.warning(f"can't raise ambient capability {', '.join(names)}: not permitted and inheritable")
 
 
 def _record(container: Container, request: Request, spec: Spec, plan: Plan, created: str) -> None:

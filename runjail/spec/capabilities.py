@@ -17,3 +17,9 @@ def unknown(wanted: Capabilities) -> list[str]:
     """Return the names in any of the sets that stand for nothing: those cannot be granted."""
     declared = {name for field in wanted._fields for name in getattr(wanted, field)}
     return sorted(name for name in declared if name.removeprefix("CAP_") not in NAMES)
+
+
+def not_ambient(wanted: Capabilities) -> list[str]:
+    """Return the names that cannot become ambient: those are permitted and inheritable, too (capabilities(7))."""
+    both = set(wanted.permitted) & set(wanted.inheritable)
+    return [name for name in wanted.ambient if name not in both and name.removeprefix("CAP_") in NAMES]

@@ -165,6 +165,15 @@ def test_a_capability_that_linux_does_not_have(life: Life) -> None:
     assert result.stderr.count("not granted: unknown capabilities CAP_FLY") == 1
 
 
+def test_a_capability_that_cannot_be_ambient(life: Life) -> None:
+    """The kernel wants it permitted and inheritable; runc warns, too, and goes on with the others."""
+    both = {kind: ["CAP_KILL", "CAP_CHOWN"] for kind in ("bounding", "permitted", "ambient")}
+    result = life.run("cat /proc/self/status", capabilities={**both, "inheritable": ["CAP_KILL"]})
+
+    assert status(result.stdout, "CapAmb") == [f"{1 << 5:016x}"]
+    assert result.stderr.count("can't raise ambient capability CAP_CHOWN: not permitted and inheritable") == 1
+
+
 def test_capabilities_that_cannot_be(life: Life) -> None:
     """Nothing can be in effect that is not permitted."""
     sets = {"bounding": ["CAP_KILL"], "effective": ["CAP_KILL"]}
