@@ -41,6 +41,7 @@ def run(args: Args, context: Context) -> int:
 
 
 def _make(images: ImageSession, path: str, name: str) -> Descriptor:
+    gate = images.gate  # a policy that cannot be read is an error before anything is made
     kind, level = compression(images.args)
     with images.progress() as progress:
         made = make_image(
@@ -54,7 +55,7 @@ def _make(images: ImageSession, path: str, name: str) -> Descriptor:
             level=level,
             progress=progress,
         )
-    images.gate.made(made.digest)
+    gate.made(made.digest)
     return made
 
 

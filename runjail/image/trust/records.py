@@ -75,7 +75,9 @@ class Arrivals:
             found = {"arrivals": [_document(each) for each in (arrival, *others)[:MOST]]}
             try:
                 os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
-                write_file(path, jsonio.dumps(found).encode(), 0o600, f"{path}.new", synced=True)
+                write_file(
+                    path, jsonio.dumps(found).encode(), 0o600, f"{self.content.directory}/.arrivals.new", synced=True
+                )
             except OSError as error:
                 raise ImageError(f"cannot write {path}: {reason(error)}") from error
 
