@@ -18,12 +18,13 @@ class Target:
     state_root, store_root: directories where nobody says other ones. nri_dirs, nri_bins: of NRI's configuration, and of
     its plugins; cni_dirs, cni_bins: of CNI's network lists, and of its plugins. policies: where containers' policy.json
     is. path: PATH of an image's program where the image sets none. runs: names of the other systems whose images it
-    runs. bound_to_release: programs of a later release than the kernel's are not supported.
+    runs. bound_to_release: programs of a later release than the kernel's are not supported. ps_by_pid: ps(1) shows who
+    has no terminal only if -x is among its options, or who is named by -p.
     """
 
     __slots__ = (
         *("name", "title", "jails", "schema", "hostname_max", "groups_max", "rlimits", "state_root", "store_root"),
-        *("nri_dirs", "nri_bins", "cni_dirs", "cni_bins", "policies", "path", "runs", "bound_to_release"),
+        *("nri_dirs", "nri_bins", "cni_dirs", "cni_bins", "policies", "path", "runs", "bound_to_release", "ps_by_pid"),
     )
 
     def __init__(
@@ -46,6 +47,7 @@ class Target:
         path: str,
         runs: tuple[str, ...],
         bound_to_release: bool,
+        ps_by_pid: bool,
     ) -> None:
         self.name, self.title, self.jails, self.schema = name, title, jails, schema
         self.hostname_max, self.groups_max, self.rlimits = hostname_max, groups_max, frozenset(rlimits.split())
@@ -54,6 +56,7 @@ class Target:
         self.cni_dirs, self.cni_bins = cni_dirs, cni_bins
         self.policies = policies
         self.path, self.runs, self.bound_to_release = path, runs, bound_to_release
+        self.ps_by_pid = ps_by_pid
 
 
 FREEBSD = Target(
@@ -74,6 +77,7 @@ FREEBSD = Target(
     path="/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin",
     runs=("linux",),  # linux(4)
     bound_to_release=True,
+    ps_by_pid=True,
 )
 LINUX = Target(
     "linux",
@@ -93,6 +97,7 @@ LINUX = Target(
     path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     runs=(),
     bound_to_release=False,
+    ps_by_pid=False,
 )
 TARGETS = {target.name: target for target in (FREEBSD, LINUX)}
 

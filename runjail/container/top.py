@@ -44,13 +44,15 @@ def rows(container_id: str, columns: list[str], runtime: Runtime) -> list[list[s
     return [headings, *(_cells(line, len(order)) for line in _ps(order, numbers))]
 
 
-def lines(options: list[str], numbers: list[int]) -> list[str]:
+def lines(options: list[str], numbers: list[int], by_pid: bool) -> list[str]:
     """Return what ps(1) says with these options: its heading, and the lines about the processes of these numbers.
 
-    Raises UsageError for options that ps does not take, or that show no column PID, HostError without a ps.
+    by_pid: whether ps has to be told of them (target.py); then it fails, in silence, when they have all ended. Raises
+    UsageError for options that ps does not take, or that show no column PID, HostError without a ps.
     """
-    result = programs.run([_program(), *options], limit=1 << 26, env=_ENVIRONMENT)
-    if result.status:
+    named = ["-p", ",".join(map(str, numbers))] if by_pid and numbers else []
+    result = programs.run([_program(), *options, *named], limit=1 << 26, env=_ENVIRONMENT)
+    if result.status and (result.stderr or not by_pid):
         raise UsageError(f"ps: {programs.first_line(result.stderr)}", "options after the id are those of ps(1)")
     heading, *found = result.stdout.decode("utf-8", "replace").splitlines() or [""]
     if "PID" not in heading.split():

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.container.harness import Life, failed
+from tests.support.program import FREEBSD
 
 
 def test_list_and_ps(life: Life, make_bundle: Any) -> None:
@@ -33,7 +34,7 @@ def test_list_and_ps(life: Life, make_bundle: Any) -> None:
 
 @pytest.mark.needs("ps")
 def test_options_of_ps(life: Life) -> None:
-    """ps(1) says what is shown, as with runc, and we of whom."""
+    """ps(1) says what is shown, as with runc, and we of whom: FreeBSD's shows only who has a terminal."""
     life.start("/bin/sleep", "600")
     pid = str(life.runjail.state("c")["pid"])
 
@@ -41,6 +42,9 @@ def test_options_of_ps(life: Life) -> None:
 
     assert (heading.split()[1], row.split()[1]) == ("PID", pid)
     assert row.endswith("/bin/sleep 600")
+    for usual in (["-ef"], ["aux"], ["-o", "pid,args"]) if FREEBSD else (["-ef"], ["aux"]):
+        _heading, *rows = life.runjail.ok("ps", "c", *usual).stdout.splitlines()
+        assert [pid in row.split() for row in rows] == [True]
     for words, said in (
         (("-A", "-o", "args"), "ps: these options show no column PID, by which the container's processes are told"),
         (("--anything",), "ps: "),
