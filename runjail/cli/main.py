@@ -126,11 +126,9 @@ def _enter(group: str, parsed: Args, rest: list[str]) -> tuple[Mapping[str, str]
 def _similar(verb: str, modules: Mapping[str, str]) -> str | None:
     """Return a hint for a mistyped verb; of an image's verb alone, that it is one."""
     from runjail.cli import image
-    from runjail.cli.suggest import hint
+    from runjail.cli.suggest import verb_hint
 
-    if verb in image.VERBS:
-        return f"did you mean image {verb}?"
-    return hint(verb, [*modules, *(GROUPS if modules is VERBS else ())])
+    return verb_hint(verb, [*modules, *(GROUPS if modules is VERBS else ())], image.VERBS)
 
 
 def _call(verb: str, module: Any, parsed: Args, rest: list[str], exposed: str) -> int:

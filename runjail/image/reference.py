@@ -110,7 +110,9 @@ def _registry(text: str) -> Reference:
     if host == DOCKER and "/" not in repository:
         repository = f"library/{repository}"
     if not is_host(host):
-        raise UsageError(f"{text[:200]!r}: not a registry's host: {host[:100]!r}")
+        scheme = host in ("http:", "https:")
+        hint = "without the scheme: HOST/NAME:TAG; --insecure allows http" if scheme else None
+        raise UsageError(f"{text[:200]!r}: not a registry's host: {host[:100]!r}", hint)
     if not is_repository(repository) or len(repository) > LONGEST:
         why = ": repositories are lower case" if repository != repository.lower() else ""
         raise UsageError(f"not an image's name: {text[:200]!r}{why}")

@@ -118,7 +118,7 @@ def _read(text: str) -> Subnet:
     except ValueError:
         raise UsageError(f"--subnet: not a network: {text[:80]!r}", "for example 10.89.7.0/24") from None
     if found.num_addresses < 4:
-        raise UsageError(f"--subnet: {text[:80]} has no addresses for containers")
+        raise UsageError(f"--subnet: {text[:80]} has no addresses for containers", "such as 10.88.1.0/24")
     return found
 
 

@@ -1,5 +1,6 @@
 """What people mistype, with the exact answer: what, where, why, and what to do."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,52 @@ MISTAKES = {  # command line: exit code and lines after `runjail: `
     "star web": (1, "unknown command 'star'", "hint: did you mean start?"),
     "pull alpine": (1, "unknown command 'pull'", "hint: did you mean image pull?"),
     "image pul x": (1, "unknown command 'image pul'", "hint: did you mean image pull or image push or image ls?"),
+    "images": (1, "unknown command 'images'", "hint: did you mean image ls?"),
+    "ls": (1, "unknown command 'ls'", "hint: did you mean list or image ls?"),
+    "rm web": (1, "unknown command 'rm'", "hint: did you mean delete or image rm?"),
+    "rmi alpine": (1, "unknown command 'rmi'", "hint: did you mean image rm?"),
+    "load -i x.tar": (1, "unknown command 'load'", "hint: did you mean image import?"),
+    "stop web": (1, "unknown command 'stop'", "hint: did you mean kill?"),
+    "unpause web": (1, "unknown command 'unpause'", "hint: did you mean resume?"),
+    "restart web": (
+        1,
+        "unknown command 'restart'",
+        "hint: a container runs once; run -d --restart starts its program again when it ends",
+    ),
+    "attach web": (
+        1,
+        "unknown command 'attach'",
+        "hint: runjail logs -f shows what a container writes, exec -t runs a shell in it",
+    ),
+    "build .": (
+        1,
+        "unknown command 'build'",
+        "hint: podman and buildah build images; runjail image import takes them",
+    ),
+    "info": (1, "unknown command 'info'", "hint: runjail check says what works on this machine"),
+    "port web": (1, "unknown command 'port'", "hint: runjail inspect shows published ports"),
+    "version": (1, "unknown command 'version'", "hint: runjail --version"),
+    "image list": (1, "unknown command 'image list'", "hint: did you mean image ls?"),
+    "image rmi x": (1, "unknown command 'image rmi'", "hint: did you mean image rm?"),
+    "network remove x": (1, "unknown command 'network remove'", "hint: did you mean network rm?"),
+    "volume list": (1, "unknown command 'volume list'", "hint: did you mean volume ls?"),
+    "run alpine sh": (
+        1,
+        "invalid config.json: HERE/config.json is missing",
+        "hint: run --image NAME ID runs an image; -b names the directory of a bundle, which is here otherwise",
+    ),
+    "kill -s TERM web INT": (1, "kill: one signal, not TERM and INT"),
+    "kill -s LOUD web": (1, 'unknown signal "LOUD"'),
+    "image pull https://example.com/x": (
+        1,
+        "'https://example.com/x': not a registry's host: 'https:'",
+        "hint: without the scheme: HOST/NAME:TAG; --insecure allows http",
+    ),
+    "network create --subnet 10.0.0.0 x": (
+        1,
+        "--subnet: 10.0.0.0 has no addresses for containers",
+        "hint: such as 10.88.1.0/24",
+    ),
     "xyzzy": (1, "unknown command 'xyzzy'"),
     "list --quite": (1, "unknown option --quite", "hint: did you mean --quiet?"),
     "run --imag x": (1, "unknown option --imag", "hint: did you mean --image?"),
@@ -173,7 +220,8 @@ def test_a_mistake_has_one_clear_answer(runjail: Runjail, line: str, expected: t
 
     result = runjail(*line.split())
 
-    assert (result.returncode, result.stdout, result.stderr) == (code, "", answer(tuple(lines)))
+    expected_text = answer(tuple(lines)).replace("HERE", os.getcwd())
+    assert (result.returncode, result.stdout, result.stderr) == (code, "", expected_text)
     assert not runjail.root.exists()
 
 

@@ -113,3 +113,11 @@ def test_a_zombie_init_is_stopped(life: Life) -> None:
     )
 
     assert result.stdout == "stopped\n0\n", result
+
+
+def test_words_of_docker_and_podman(life: Life) -> None:
+    """kill -s SIGNAL, and list -a, which has nothing more to show."""
+    life.start("/bin/sleep", "600")
+    assert life.runjail.ok("list", "-a", "-q").stdout == "c\n"
+    life.runjail.ok("kill", "-s", "KILL", "c")
+    life.runjail.wait("c")

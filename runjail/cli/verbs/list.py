@@ -16,7 +16,7 @@ from runjail.container.query import documents, owner_name
 
 HELP = "list containers"
 ARGS = ()
-OPTIONS = (TEMPLATE, flag("quiet", "q", "only ids"))
+OPTIONS = (TEMPLATE, flag("quiet", "q", "only ids"), flag("all", "a", ""))  # docker's -a: these are all
 
 ALIASES = {"names": "id", "name": "id", "state": "status", "createdat": "created"}  # podman's
 HEADING = ("ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER")

@@ -10,7 +10,7 @@ from runjail.cli.run_options import OPTIONS as IMAGE_OPTIONS
 from runjail.cli.verbs import create
 from runjail.container.container import Runtime
 from runjail.container.create import Request
-from runjail.errors import UsageError
+from runjail.errors import InvalidConfig, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -124,7 +124,14 @@ def _document(bundle: str, args: Args, context: Context) -> object:
     from runjail.spec.document import read
 
     _refuse_image_options(args)
-    document = read(f"{bundle}/config.json")
+    try:
+        document = read(f"{bundle}/config.json")
+    except InvalidConfig as error:
+        if not (args.text("bundle") or os.path.lexists(f"{bundle}/config.json")):
+            error.hint = (
+                "run --image NAME ID runs an image; -b names the directory of a bundle, which is here otherwise"
+            )
+        raise
     if isinstance(document, dict):
         change(document, args, context.rest)
         mounts = volume_mounts(args.many("volume"))
