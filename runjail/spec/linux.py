@@ -141,7 +141,7 @@ def _read_paths(linux: Reader, key: str) -> tuple[str, ...]:
         if not path.startswith("/"):
             linux.refuse(f"must be an absolute path, not {quote(path)}", key, index)
         paths.append(path)
-    return tuple(paths)
+    return tuple(dict.fromkeys(paths))  # one that is listed twice is covered once
 
 
 def _read_sysctl(linux: Reader, namespaces: tuple[Namespace, ...] | None) -> tuple[tuple[str, str], ...]:

@@ -237,6 +237,14 @@ def test_concealed_paths(life: Life) -> None:
     assert (life.bundle.rootfs / "key").read_text() == "hidden"
 
 
+def test_what_is_masked_twice_is_covered_once(life: Life) -> None:
+    """As with newer runc: each of the two would be a mount."""
+    (life.bundle.rootfs / "secret").mkdir()
+    life.bundle.config["linux"]["maskedPaths"] = ["/secret", "/proc/kcore", "/secret"]
+
+    assert life.says("grep -c ' /secret ' /proc/self/mountinfo") == "1\n"
+
+
 def flags_of(life: Life, *places: str) -> list[set[str]]:
     """Return the mount flags of places in a container."""
     said = life.says("cat /proc/self/mountinfo").splitlines()
