@@ -111,3 +111,23 @@ def test_networks_are_seen_by_nobody_else(told: Cli, hello: str, place: Namespac
     said = told.ok("run", "--image", hello, "--network", "web", "one", "/bin/sh", "-c", show)
 
     assert sorted(line.partition(":")[0].strip() for line in said.splitlines()[2:]) == ["eth0", "lo"]
+
+
+def test_a_container_that_is_started_again_keeps_its_network(
+    told: Cli, hello: str, place: Namespace, tmp_path: Path
+) -> None:
+    """As with podman: its address, name and published port are what they were, and nothing is left in the end."""
+    script = f"echo x >>/count; grep -w one /etc/hosts; test $(cat /count | wc -l) -gt 1 || exit 1; {SERVE}"
+    words = ("run", "-d", "--restart", "on-failure", "--image", hello, "--network", "web", "-p", "8080:80", "one")
+    told.ok(*words, "/bin/sh", "-c", script)
+
+    fetch = "busybox wget -q -O - http://127.0.0.1:8080/index.html || true"
+    assert until(lambda: place.run("sh", "-c", fetch)) == "served\n"
+
+    first, second = (line for line in told.ok("logs", "one").splitlines() if line.endswith("\tone"))
+    assert first == second
+    assert told.ok("inspect", "-f", "{{.RestartCount}} {{.NetworkSettings.IPAddress}}", "one") == (
+        f"1 {first.split()[0]}\n"
+    )
+    told.ok("delete", "--force", "one")
+    assert clean(place, tmp_path)
