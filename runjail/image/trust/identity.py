@@ -85,4 +85,4 @@ def _is_repository(name: str, *, prefix: bool) -> bool:
     if prefix:
         host, _slash, rest = name.partition("/")
         return references.is_host(host) and (references.is_repository(rest) if "/" in name else True)
-    return not _is_exact(name) and bool(canonical(name))
+    return bool(canonical(name))  # a tag does not matter, as with skopeo

@@ -48,10 +48,7 @@ def key_contents(asked: Mapping[str, Any]) -> Iterator[tuple[bytes, str]]:
             raise Refused(f"its key cannot be read: {error}") from None
     texts = [*([asked["keyData"]] if "keyData" in asked else []), *asked.get("keyDatas", [])]
     for text in texts:
-        try:
-            yield base64.b64decode(text, validate=True), "keyData"
-        except ValueError:
-            raise Refused("its key cannot be read: keyData is no base64") from None
+        yield base64.b64decode(text), "keyData"  # policy.parse has seen that it is base64
 
 
 def decoded(text: str, what: str) -> bytes:

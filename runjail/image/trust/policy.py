@@ -48,7 +48,8 @@ KEYS = {
 }
 KEY_TYPES = ("GPGKeys", "signedByGPGKeys", "X509Certificates", "signedByX509CAs")
 LISTS = ("keyPaths", "keyDatas", "rekorPublicKeyPaths", "rekorPublicKeyDatas")
-OBJECTS = ("fulcio", "pki", SIGNED_IDENTITY, "baseLayerIdentity")
+IDENTITIES = (SIGNED_IDENTITY, "baseLayerIdentity")
+OBJECTS = ("fulcio", "pki", *IDENTITIES)
 
 
 class Requirement(Record):
@@ -208,7 +209,18 @@ def _member_problems(kind: str, name: str, value: Any, place: str) -> Iterator[s
     elif name in OBJECTS:
         if not isinstance(value, dict):
             yield f"{place}: must be an object"
-        elif name == SIGNED_IDENTITY:
+        elif name in IDENTITIES:
             yield from identity_problems(value, place)
     elif not isinstance(value, str) or not value:
         yield f"{place}: must be a text"
+    if "Data" in name and not all(map(_is_base64, value if isinstance(value, list) else [value])):
+        yield f"{place}: must be base64"
+
+
+def _is_base64(text: object) -> bool:
+    import base64  # only who writes keys into the policy pays for it
+
+    try:
+        return isinstance(text, str) and bool(base64.b64decode(text, validate=True))
+    except ValueError:
+        return False

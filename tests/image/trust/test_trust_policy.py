@@ -10,8 +10,7 @@ from runjail.errors import ImageError, InvalidConfig
 from runjail.image.reference import parse
 from runjail.image.trust import policy as policies
 from runjail.image.trust.origin import Origin, origin_of
-
-ACCEPT, REJECT = [{"type": "insecureAcceptAnything"}], [{"type": "reject"}]
+from tests.support.image.policies import ACCEPT, INVALID, REJECT
 
 
 def scopes(name: str) -> list[str]:
@@ -70,58 +69,7 @@ def test_the_narrowest_scope_counts(image: str, kind: str) -> None:
     assert found.place == expected[kind]
 
 
-GOOD: dict[str, Any] = {"type": "sigstoreSigned", "keyPath": "/k"}
-GPG: dict[str, Any] = {"type": "signedBy", "keyType": "GPGKeys", "keyPath": "/k"}
-
-
-@pytest.mark.parametrize(
-    ("document", "problem"),
-    [
-        ([], "must be an object"),
-        ({}, "default: is required"),
-        ({"default": []}, "default: must be a list of one requirement or more"),
-        ({"default": ACCEPT, "more": 1}, "more: is not known"),
-        ({"default": ACCEPT, "transports": []}, "transports: must be an object"),
-        ({"default": ACCEPT, "transports": {"dokcer": {}}}, "transports.dokcer: is not known"),
-        ({"default": ACCEPT, "transports": {"docker": []}}, "transports.docker: must be an object"),
-        ({"default": ACCEPT, "transports": {"docker": {"a": []}}}, 'transports.docker["a"]: must be a list of one'),
-        ({"default": ACCEPT, "transports": {"oci": {"a": REJECT}}}, 'transports.oci["a"]: must be an absolute path'),
-        ({"default": ACCEPT, "transports": {"oci": {"/a/../b": REJECT}}}, 'transports.oci["/a/../b"]: must be'),
-        ({"default": ACCEPT, "transports": {"docker-archive": {"/a": REJECT}}}, 'transports.docker-archive["/a"]: has'),
-        ({"default": [1]}, "default[0]: must be an object"),
-        ({"default": [{}]}, "default[0].type: must be one of insecureAcceptAnything, reject"),
-        ({"default": [{"type": "acceptSome"}]}, "default[0].type: must be one of"),
-        ({"default": [{"type": ["reject"]}]}, "default[0].type: must be one of"),
-        ({"default": [{"type": "reject", "why": ""}]}, "default[0].why: is not known"),
-        ({"default": [{"type": "Reject"}]}, "default[0].type: must be one of"),
-        ({"default": [{"type": "sigstoreSigned"}]}, "default[0]: must have exactly one of keyPath"),
-        ({"default": [GOOD | {"keyData": "x"}]}, "default[0]: must have exactly one of keyPath"),
-        ({"default": [GOOD | {"keyPath": ""}]}, "default[0].keyPath: must be a text"),
-        ({"default": [{"type": "sigstoreSigned", "keyPaths": []}]}, "default[0].keyPaths: must be a list of one text"),
-        ({"default": [{"type": "sigstoreSigned", "keyPaths": [1]}]}, "default[0].keyPaths: must be a list of one text"),
-        ({"default": [GOOD | {"signedIdentity": "x"}]}, "default[0].signedIdentity: must be an object"),
-        ({"default": [GOOD | {"signedIdentity": {}}]}, "default[0].signedIdentity.type: must be one of matchExact"),
-        (
-            {"default": [GOOD | {"signedIdentity": {"type": "matchExact", "x": 1}}]},
-            "default[0].signedIdentity.x: is not known",
-        ),
-        (
-            {"default": [GOOD | {"signedIdentity": {"type": "exactReference", "dockerReference": "r.test/a"}}]},
-            "default[0].signedIdentity.dockerReference: must be an image's name with a tag or a digest",
-        ),
-        (
-            {"default": [GOOD | {"signedIdentity": {"type": "exactRepository", "dockerRepository": "r.test/a:1"}}]},
-            "default[0].signedIdentity.dockerRepository: must be a repository's name",
-        ),
-        (
-            {"default": [GOOD | {"signedIdentity": {"type": "remapIdentity", "prefix": "r.test"}}]},
-            "default[0].signedIdentity.signedPrefix: must be a text",
-        ),
-        ({"default": [{"type": "signedBy", "keyPath": "/k"}]}, "default[0].keyType: must be one of GPGKeys"),
-        ({"default": [GPG | {"keyDatas": ["x"]}]}, "default[0].keyDatas: is not known"),
-        ({"default": [{"type": "signedBaseLayer"}]}, "default[0].baseLayerIdentity: is required"),
-    ],
-)
+@pytest.mark.parametrize(("document", "problem"), INVALID)
 def test_an_invalid_policy_names_its_mistake(document: Any, problem: str) -> None:
     with pytest.raises(InvalidConfig) as caught:
         policies.parse(json.dumps(document).encode(), "/etc/p.json")
