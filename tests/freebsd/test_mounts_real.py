@@ -272,8 +272,9 @@ def test_an_unknown_option_is_the_kernel_s_to_name(real: Real) -> None:
 def test_a_directory_is_not_mounted_on_itself(real: Real) -> None:
     real.apply(Mount("nullfs", "/etc", "/tmp"))
 
-    with pytest.raises(HostError, match="it would cover itself"):
+    with pytest.raises(HostError, match="it would cover itself") as caught:
         real.apply(Mount("nullfs", "/etc", "/tmp"))
+    assert (caught.value.hint or "").startswith("if another container uses this root directory")
 
 
 def test_the_working_directory_is_what_it_was(real: Real, monkeypatch: pytest.MonkeyPatch) -> None:

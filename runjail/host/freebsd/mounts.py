@@ -50,7 +50,7 @@ DEVFS_HINT = "in /dev: /dev/shm comes with kldload linux_common, and a directory
 SHARED_HINT = (
     "if another container uses this root directory: give each its own, such as a ZFS clone, or set root.readonly"
 )
-HINTS = {errno.EOPNOTSUPP: DEVFS_HINT, errno.EBUSY: SHARED_HINT}
+HINTS = {errno.EOPNOTSUPP: DEVFS_HINT, errno.EBUSY: SHARED_HINT, errno.EDEADLK: SHARED_HINT}
 
 
 def mount(change: Change, step: Mount) -> None:

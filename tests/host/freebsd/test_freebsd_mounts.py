@@ -125,7 +125,7 @@ def test_types_that_do_not_fit_are_explained(machine: Machine, source: str, targ
 @pytest.mark.parametrize(
     ("number", "text", "hint"),
     [
-        (errno.EDEADLK, "it would cover itself", None),
+        (errno.EDEADLK, "it would cover itself", mounts.SHARED_HINT),
         (errno.ENOMEM, "the path is too long", None),
         (errno.EPERM, "not allowed", None),
         (errno.EBUSY, os.strerror(errno.EBUSY).lower(), mounts.SHARED_HINT),
