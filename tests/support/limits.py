@@ -23,7 +23,8 @@ import pytest
 from tests.support import watchdog
 
 SECONDS = 600.0  # for one phase of a test on a loaded machine; nearly all take less than one
-GRACE = 30.0  # until the second alarm, and from that to the third
+GRACE = 30.0  # until the second alarm
+PATIENCE = 30.0  # from that to the third
 START = 'exec 3<&0; "$@" <&3 3<&- &'  # no child of ours: some tests wait for all of theirs
 
 
@@ -57,7 +58,7 @@ class Alarm:
     def set(cls, end: float, name: str) -> tuple[float, str]:
         """Let it act at the time `end` of the monotonic clock, never for 0; returns what was set before."""
         before, cls.now = cls.now, (end, name)
-        orders = {"end": end, "name": name, "services": list(Services.known.values()), "patience": GRACE}
+        orders = {"end": end, "name": name, "services": list(Services.known.values()), "patience": PATIENCE}
         with contextlib.suppress(BrokenPipeError):
             write(_pipe(getpid()), json.dumps(orders).encode() + b"\n")
         return before
