@@ -116,6 +116,15 @@ class Controller:
                     self.groups = json.loads(told.read_text(encoding="utf-8"))["groups"]
                 return self.groups.get(nodeid) or file_of(nodeid)
 
+            def _reschedule(self, node: Any) -> None:
+                """Give a worker two tests, or say that there are no more: until then it keeps its last one.
+
+                Once a worker has died, one unit may not be enough: it can have one test, or be done already.
+                """
+                super()._reschedule(node)
+                while not (node.shutting_down or (self.workqueue and self._pending_of(self.assigned_work[node]) > 1)):
+                    super()._reschedule(node)
+
             def remove_node(self, node: Any) -> str | None:
                 """Return the test that ended a worker, which no other worker must try: it would end that, too."""
                 units = self.assigned_work[node].values()

@@ -14,6 +14,7 @@ from tests.support.fake_item import FakeItem
 from tests.support.nri.plugins import gone
 from tests.support.program import TOP
 
+WELL = 12  # files
 CRASHING = """
 import os, signal, subprocess
 from pathlib import Path
@@ -85,9 +86,14 @@ def test_a_path_that_is_not_there_is_no_error_of_ours(tmp_path: Path) -> None:
 
 @pytest.mark.needs("linux", "busybox", "module xdist")
 def test_a_worker_that_dies_stops_nobody(tmp_path: Path) -> None:
-    """Another goes on with the tests of its file; what it left is removed; what is not tested is said once."""
+    """Another goes on with the tests of its file; what it left is removed; what is not tested is said once.
+
+    It has done some files by then, and there are more.
+    """
     (tmp_path / "test_crashing.py").write_text(CRASHING.replace("PLACE", str(tmp_path)))
-    (tmp_path / "test_well.py").write_text("def test_well(): pass\n")
+    for number in range(WELL):
+        name = f"test_before{number}" if number % 2 else f"test_later{number}"
+        (tmp_path / f"{name}.py").write_text("def test_well(): pass\n")
     (tmp_path / "tmp").mkdir()
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "tests.conftest", "-c", "pyproject.toml"]
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
@@ -104,6 +110,6 @@ def test_a_worker_that_dies_stops_nobody(tmp_path: Path) -> None:
 
     assert done.stdout.count("not tested here") == 1, done
     assert "1 tests: the program no-such-program" in done.stdout
-    assert "crashed while running" in done.stdout and "1 failed, 1 passed, 1 skipped" in done.stdout, done
+    assert "crashed while running" in done.stdout and f"1 failed, {WELL} passed, 1 skipped" in done.stdout, done
     pid = (tmp_path / "left").read_text()
     assert f"process {pid}: {tmp_path}/tmp/" in done.stderr and gone(int(pid))
