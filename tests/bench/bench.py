@@ -21,6 +21,7 @@ from typing import Any
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, TOP)
 
+from tests.bench.results import add_options, changes, document  # noqa: E402
 from tests.bench.workplace import lacks_root, workplace  # noqa: E402  # this program may be started from anywhere
 from tests.support.leftovers import Leftovers  # noqa: E402
 from tests.support.machine_root import make_root  # noqa: E402
@@ -159,7 +160,7 @@ def able(runtimes: list[Runtime]) -> list[Runtime]:
         except Refused as error:
             if runtime is runtimes[0]:
                 raise
-            print(f"left out: {error}\n")
+            print(f"left out: {error}\n", file=sys.stderr)
             continue
         runtime.times.clear()
         found.append(runtime)
@@ -200,6 +201,19 @@ def crowd(runtimes: list[Runtime], count: int) -> None:
             runtime.call("remove", runtime.words("delete", "--force", f"crowd-{number}"))
 
 
+def measured_rows(runtimes: list[Runtime], count: int) -> dict[str, dict[str, list[float]]]:
+    """Return the times of everything that was measured, by what and by runtime."""
+    rows = {what: {each.name: each.times[what] for each in runtimes} for what in ("--version", "state", *LIFE)}
+    rows["create+start+kill+delete"] = {each.name: each.sums() for each in runtimes}
+    if count:
+        tenth = max(count // 10, 1)
+        rows[f"create, the first {tenth}"] = {each.name: each.times["crowd"][:tenth] for each in runtimes}
+        rows[f"create, last {tenth} of {count}"] = {each.name: each.times["crowd"][-tenth:] for each in runtimes}
+        rows[f"list of {count}"] = {each.name: each.times["list"] for each in runtimes}
+        rows["delete --force, running"] = {each.name: each.times["remove"] for each in runtimes}
+    return rows
+
+
 def report(runtimes: list[Runtime], count: int) -> None:
     """Print minimum, median and the ratio of medians for everything that was measured, then the goals."""
     ours, *others = runtimes
@@ -208,14 +222,7 @@ def report(runtimes: list[Runtime], count: int) -> None:
     ratios = "".join(f"{'/ ' + other.name:>10}" for other in others) or f"{'/ start':>10}"
     print(f"{'milliseconds':<26}" + f"{'min':>10}{'median':>10}" * len(runtimes) + ratios)
     rows = {} if others else {BARE: [ours.times[BARE]]}
-    rows |= {what: [runtime.times[what] for runtime in runtimes] for what in ("--version", "state", *LIFE)}
-    rows["create+start+kill+delete"] = [runtime.sums() for runtime in runtimes]
-    if count:
-        tenth = max(count // 10, 1)
-        rows[f"create, the first {tenth}"] = [runtime.times["crowd"][:tenth] for runtime in runtimes]
-        rows[f"create, last {tenth} of {count}"] = [runtime.times["crowd"][-tenth:] for runtime in runtimes]
-        rows[f"list of {count}"] = [runtime.times["list"] for runtime in runtimes]
-        rows["delete --force, running"] = [runtime.times["remove"] for runtime in runtimes]
+    rows |= {what: list(by_name.values()) for what, by_name in measured_rows(runtimes, count).items()}
     for what, measured in rows.items():
         medians = list(map(statistics.median, measured))
         cells = "".join(f"{min(times):>10.1f}{statistics.median(times):>10.1f}" for times in measured)
@@ -249,15 +256,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=30, help="lives of a container (default: 30)")
     parser.add_argument("--crowd", type=int, default=200, help="containers side by side, 0 for none (default: 200)")
+    add_options(parser)
     options = parser.parse_args()
     if lacks_root("make bench"):
         return 1
-    with workplace() as ours:
-        return compare(ours, options.rounds, options.crowd)
+    with workplace(silent=options.json) as ours:
+        return compare(ours, options)
 
 
-def compare(ours: Leftovers, rounds: int, many: int) -> int:
+def compare(ours: Leftovers, options: argparse.Namespace) -> int:
     """Measure the runtimes in a directory of their own and print it. Returns the exit status."""
+    rounds, many = options.rounds, options.crowd
     found = {name: shutil.which(name) for name in ("runc", "crun") if not FREEBSD}
     paths = {"runjail": RUNJAIL, **{name: path for name, path in found.items() if path}}
     runtimes = [Runtime(name, path, ours.base, ours) for name, path in paths.items()]
@@ -267,7 +276,7 @@ def compare(ours: Leftovers, rounds: int, many: int) -> int:
         taking_part = able(runtimes)
         measure(taking_part, rounds)
         crowd(taking_part, many)
-        report(taking_part, many)
+        show(taking_part, options)
         return 0
     except (Refused, subprocess.SubprocessError) as error:
         print(f"make bench: {error}", file=sys.stderr)
@@ -275,6 +284,16 @@ def compare(ours: Leftovers, rounds: int, many: int) -> int:
     finally:
         for runtime in runtimes:
             runtime.remove_everything()
+
+
+def show(runtimes: list[Runtime], options: argparse.Namespace) -> None:
+    """Print what was measured as the options say."""
+    rows = measured_rows(runtimes, options.crowd)
+    if options.json:
+        print(json.dumps(document({BARE: {"python": runtimes[0].times[BARE]}, **rows}, options.rounds), indent=1))
+        return
+    report(runtimes, options.crowd)
+    print(*(changes(rows, options.compare) if options.compare else []), sep="\n")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ medians: one after the other at most 1.0 times runc's shim, and twenty at once a
 """
 
 import argparse
+import json
 import os
 import shutil
 import statistics
@@ -18,6 +19,7 @@ from pathlib import Path
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, TOP)
 
+from tests.bench.results import add_options, changes, document  # noqa: E402
 from tests.bench.workplace import workplace  # noqa: E402  # this program may be started from anywhere
 from tests.support.leftovers import Leftovers  # noqa: E402
 from tests.support.machine_root import make_root, missing  # noqa: E402
@@ -137,18 +139,19 @@ def main() -> int:
     """Measure and print; 1 only when nothing could be measured."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=20, help="runs one after the other (default: 20)")
+    add_options(parser)
     options = parser.parse_args()
     absent = [name for name in NEEDED if not shutil.which(name)] + ([] if os.access(SHIM, os.X_OK) else [str(SHIM)])
     if os.geteuid() or missing() or absent:
         why = missing() or (f"needs {', '.join(absent)}" if absent else "it makes containers, which takes root")
         print(f"bench of the shim: {why}", file=sys.stderr)
         return 1
-    with workplace() as ours:
-        compare(ours, options.rounds)
+    with workplace(silent=options.json) as ours:
+        compare(ours, options)
     return 0
 
 
-def compare(ours: Leftovers, rounds: int) -> None:
+def compare(ours: Leftovers, options: argparse.Namespace) -> None:
     """Measure under two daemons, with a shim for each container and with one for all, and print it."""
     directory, daemons = Path(ours.base), list[Containerd]()
     try:
@@ -156,9 +159,13 @@ def compare(ours: Leftovers, rounds: int) -> None:
         for name, settings in (("own", ""), ("shared", SHARED)):
             (directory / name).mkdir()
             daemons.append(Containerd(directory / name, directory / "rootfs", ours, settings=settings))
-        rows = measure(daemons[0], rounds)
-        measure_shared(daemons[1], rounds, rows)
+        rows = measure(daemons[0], options.rounds)
+        measure_shared(daemons[1], options.rounds, rows)
+        if options.json:
+            print(json.dumps(document(rows, options.rounds), indent=1))
+            return
         report(rows)
+        print(*(changes(rows, options.compare) if options.compare else []), sep="\n")
     finally:
         for daemon in daemons:
             daemon.remove_everything()

@@ -11,10 +11,8 @@ With --parts the verb `state` is cut off after each part of its start, and the p
 import argparse
 import json
 import os
-import platform
 import shutil
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -25,6 +23,7 @@ sys.path.insert(0, str(TOP))
 
 from tests.bench.bars import Bar, bars  # noqa: E402  # this program may be started from anywhere
 from tests.bench.bench import RUNJAIL, Refused, Runtime, wait_for_death  # noqa: E402
+from tests.bench.results import machine  # noqa: E402
 from tests.bench.workplace import lacks_root, workplace  # noqa: E402
 from tests.support.leftovers import Leftovers  # noqa: E402
 
@@ -144,29 +143,6 @@ def changed(rows: dict, old: dict | None, verb: str) -> str:
         return ""
     before, now = old["rows"][verb]["runjail"]["cpu"], rows[verb]["runjail"]["cpu"]
     return f"   was {before:.2f}: {now / before:.2f} of it"
-
-
-def machine() -> dict[str, str]:
-    """Return what a result belongs to."""
-    processor = platform.processor() or platform.machine()
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            processor = next((line.split(": ")[1].strip() for line in file if line.startswith("model name")), processor)
-    except OSError:
-        pass
-    versions = {}
-    for name in ("runc", "crun"):
-        path = shutil.which(name)
-        if path:
-            said = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout
-            versions[name] = said.partition("\n")[0]
-    return {
-        "processor": f"{os.cpu_count()} of {processor}",
-        "system": f"{platform.system()} {platform.release()}",
-        "python": f"Python {platform.python_version()}",
-        "load": " ".join(f"{number:.1f}" for number in os.getloadavg()),
-        **versions,
-    }
 
 
 def parts(runtime: Timed, rounds: int, directory: Path) -> list[tuple[str, float]]:
