@@ -139,8 +139,7 @@ def _find(request: Request, runtime: Runtime) -> Container:
 
 def _complete(process: Process, container: Container) -> Process:
     """Give a process the container's own capabilities, oomScoreAdj, labels and scheduling where it names none."""
-    named = process.capabilities is not None and process.oom_score_adj is not None
-    if named and not _may_inherit(container.config()):
+    if not _may_inherit(process, container.config()):
         return process
     own = container.process()
     return process.replace(
@@ -156,9 +155,10 @@ def _complete(process: Process, container: Container) -> Process:
     )
 
 
-def _may_inherit(config: bytes) -> bool:
-    """Say whether a config.json may name something of INHERITED: most do not, and parsing one takes a millisecond."""
-    return any(b'"%s"' % name in config for name in INHERITED)
+def _may_inherit(process: Process, config: bytes) -> bool:
+    """Say whether a config.json may name what a process lacks: most do not, and parsing one takes as long as a fork."""
+    lacking = [b"capabilities"] * (process.capabilities is None) + [b"oomScoreAdj"] * (process.oom_score_adj is None)
+    return any(b'"%s"' % name in config for name in (*lacking, *INHERITED))
 
 
 def _connect(request: Request, terminal: _socket.socket | None) -> _socket.socket | None:

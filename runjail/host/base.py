@@ -335,8 +335,8 @@ def give_pipes(uid: int) -> None:
 def in_user_namespace() -> bool:
     """Say whether our root is none of the host's: a namespace that has all ids is the first (user_namespaces(7))."""
     try:
-        with open("/proc/self/uid_map", encoding="ascii") as table:
-            return table.read().split() != ["0", "0", str(2**32 - 1)]
+        with open("/proc/self/uid_map", "rb") as table:
+            return table.read().split() != [b"0", b"0", b"%d" % (2**32 - 1)]
     except OSError:  # FreeBSD
         return False
 

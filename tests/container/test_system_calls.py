@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.linux, pytest.mark.needs("strace")]
 FORKS = {"clone", "clone3", "fork", "vfork"}
 # Calls of the verb's own process from where it has closed what leaked into it; most are one look at /proc or /sys each.
 # create, start and delete depend on the machine's control groups: version 1 takes a directory a controller.
-MOST = {"create": 400, "state": 20, "start": 70, "exec": 120, "kill": 30, "delete": 400}
+MOST = {"create": 300, "state": 20, "start": 60, "exec": 90, "kill": 30, "delete": 360}
 PROCESSES = {"create": 1, "exec": 1}  # init; and who joins
 NO_LOCK = {"state", "kill"}
 

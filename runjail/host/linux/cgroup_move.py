@@ -39,12 +39,13 @@ def move(path: str, host_state: HostState, note: UndoLog, processes: Callable[[]
     one would be to pause or limit all.
     """
     _refuse_shared(path, set(processes()))
-    missing = [made for directory in cgroup.directories(path) for made in cgroup.missing(directory)]
+    directories = cgroup.directories(path)
+    missing = [made for directory in directories for made in cgroup.missing(directory)]
     user = cgroup_users.number()
     note({"undo": "cgroup", "path": path, "made": missing, "user": user})
     try:
-        cgroup_users.make(path, user)
-        for directory in cgroup.directories(path):
+        cgroup_users.make(directories, user)
+        for directory in directories:
             if directory in missing and host_state.cgroup:
                 _copy(directory, directory.removesuffix(path) + host_state.cgroup)
         if host_state.devices.get("enforced"):

@@ -49,11 +49,12 @@ def create(step: Cgroup, host_state: HostState, note: UndoLog) -> None:
     wanted = settings(step.resources, cgroups.unified())
     if not host_state.cgroup:
         path = _unused(step.path) if step.own else step.path
-        made = [above for directory in cgroups.directories(path) for above in cgroups.missing(directory)]
+        directories = cgroups.directories(path)
+        made = [above for directory in directories for above in cgroups.missing(directory)]
         user = cgroup_users.number()
         note({"undo": "cgroup", "path": path, "made": made, "user": user})
         try:
-            cgroup_users.make(path, user)
+            cgroup_users.make(directories, user)
         except OSError as error:
             names = ", ".join(file for _, file, _ in wanted)
             if names and cgroups.ordinary():  # as runc: no machine lets them be set, so nobody counts on that

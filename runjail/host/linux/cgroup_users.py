@@ -27,9 +27,8 @@ def number() -> str:
     return os.urandom(8).hex()
 
 
-def make(path: str, user: str) -> None:
+def make(directories: list[str], user: str) -> None:
     """Make a group in every hierarchy where it is missing, and use it. Raises OSError, also where there is none."""
-    directories = cgroup.directories(path)
     if not directories:
         raise OSError(errno.EOPNOTSUPP, f"none are mounted at {cgroup.TOP}")
     for directory in directories:

@@ -22,13 +22,16 @@ HIERARCHIES = (*CONTROLLERS, "systemd")  # of v1: that of a name has no limits, 
 ADDED = ("blkio", "hugetlb", "net_cls", "net_prio", "rdma", "systemd")
 MARK, MARK_OF_USER = "trusted.runjail", "user.runjail"  # extended attribute of the groups that we made
 _mark: list[str] = []  # that of this process
+_unified: dict[str, bool] = {}  # what was found below TOP: `create` asks 30 times
 NO_MARKS = (errno.EOPNOTSUPP, errno.EPERM)  # groups of this kernel have no attributes, or not for this caller
 MAKE_ROUNDS = 200
 
 
 def unified() -> bool:
-    """Say whether this machine has the one tree of cgroup v2."""
-    return os.path.exists(f"{TOP}/cgroup.controllers")
+    """Say whether this machine has the one tree of cgroup v2; as it is once, so it stays until the machine stops."""
+    if TOP not in _unified:
+        _unified[TOP] = os.path.exists(f"{TOP}/cgroup.controllers")
+    return _unified[TOP]
 
 
 def directories(path: str) -> list[str]:

@@ -91,13 +91,22 @@ def _mask(names: tuple[str, ...]) -> int:
 def _drop_bounding(allowed: int) -> None:
     """Drop what is not allowed, also what kernels newer than our list have."""
     for number in range(MOST_CAPABILITIES):
+        if allowed >> number & 1:
+            continue
         try:
-            if not allowed >> number & 1 and libc.prctl(libc.PR_CAPBSET_READ, number):
-                libc.prctl(libc.PR_CAPBSET_DROP, number)
+            libc.prctl(libc.PR_CAPBSET_DROP, number)
         except OSError as error:
             if error.errno == errno.EINVAL:  # beyond this kernel's last capability
                 break
-            raise HostError(f"dropping capabilities: {reason(error)}", "that takes CAP_SETPCAP") from error
+            if _is_bounding(number):
+                raise HostError(f"dropping capabilities: {reason(error)}", "that takes CAP_SETPCAP") from error
+
+
+def _is_bounding(number: int) -> bool:
+    try:
+        return bool(libc.prctl(libc.PR_CAPBSET_READ, number))
+    except OSError:  # this kernel has no such capability
+        return False
 
 
 def _set_capabilities(wanted: Capabilities) -> None:

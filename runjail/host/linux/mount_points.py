@@ -105,7 +105,7 @@ def _mount_of(path: str) -> int:
 
 def _mount_id(descriptor: int) -> int:
     """Return the number of the mount that an open file is on: two mounts may show one file system."""
-    with open(f"/proc/self/fdinfo/{descriptor}", encoding="ascii") as facts:
+    with open(f"/proc/self/fdinfo/{descriptor}", encoding="utf-8") as facts:  # ascii would be a module to load
         return next(int(line.split()[1]) for line in facts if line.startswith("mnt_id:"))
 
 

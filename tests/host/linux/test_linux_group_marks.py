@@ -35,7 +35,7 @@ def change() -> Change:
 def test_a_group_is_made_and_taken_back(ordinary: Path) -> None:
     """The marks were refused, and so the container lost a group that it could have had."""
     made = [f"{ordinary}/a", f"{ordinary}/a/web"]
-    cgroup_users.make("a/web", "1")
+    cgroup_users.make(cgroups.directories("a/web"), "1")
 
     assert "user.runjail.1" in os.listxattr(made[1])
     cgroup_users.take_back(change(), {"path": "a/web", "made": made, "user": "1"})
@@ -43,8 +43,8 @@ def test_a_group_is_made_and_taken_back(ordinary: Path) -> None:
 
 
 def test_a_group_that_another_uses_stays(ordinary: Path) -> None:
-    cgroup_users.make("a/web", "1")
-    cgroup_users.make("a/web", "2")
+    cgroup_users.make(cgroups.directories("a/web"), "1")
+    cgroup_users.make(cgroups.directories("a/web"), "2")
     note = {"path": "a/web", "made": [f"{ordinary}/a", f"{ordinary}/a/web"], "user": "1"}
     cgroup_users.take_back(change(), note)
 
@@ -68,7 +68,7 @@ def test_a_kernel_without_marks(ordinary: Path, monkeypatch: pytest.MonkeyPatch)
     """Each container removes what it made itself."""
     monkeypatch.setattr(cgroups, "_mark", ["trusted.runjail"])
     made = [f"{ordinary}/web"]
-    cgroup_users.make("web", "1")
+    cgroup_users.make(cgroups.directories("web"), "1")
 
     assert os.listxattr(made[0]) == []
     cgroup_users.take_back(change(), {"path": "web", "made": made, "user": "1"})
