@@ -47,7 +47,7 @@ def loads(text: str | bytes) -> Any:
             value, end = _Quick.scan(inner, 0)
             if end == len(inner):
                 return value
-        except (StopIteration, ValueError):  # what follows says why
+        except (StopIteration, ValueError, SystemError):  # what follows says why; SystemError: see hasten
             pass
     tokens = _tokens(text)
     try:
@@ -69,7 +69,8 @@ class _Quick:
 def hasten() -> None:
     """Read by the C half of json from now on: for who reads many documents, since loading it takes as long as four.
 
-    What is no JSON, or may be nested too deep, is read as ever.
+    What is no JSON, or may be nested too deep, is read as ever. For that the C half of Python 3.11 has no error unless
+    json.decoder is loaded, which makes it a SystemError.
     """
     try:
         from _json import make_scanner

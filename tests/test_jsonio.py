@@ -153,6 +153,22 @@ def test_what_cannot_be_written(value: Any) -> None:
         jsonio.dumps(value)
 
 
+@pytest.mark.parametrize("text", ["{broken", '{"a" 1}', "[1,", '"\n"', "[1 2]", "", "NaN", '{"a": 1}}', "[1e999]"])
+def test_what_is_no_json_without_json(text: str) -> None:
+    """In a process that has loaded the C half alone: a state that was damaged ended list with an internal error."""
+    script = (
+        "import sys; sys.path.insert(0, '.')\n"
+        "from runjail import jsonio\n"
+        "jsonio.hasten()\n"
+        "assert jsonio.loads('[1]') == [1] and 'json' not in sys.modules\n"
+        f"try:\n    jsonio.loads({text!r})\n"
+        "except ValueError:\n    sys.exit(0)\n"
+        "sys.exit(1)"
+    )
+
+    assert subprocess.run([sys.executable, "-IS", "-c", script], check=False, cwd=TOP).returncode == 0
+
+
 def test_json_is_not_loaded() -> None:
     """Not for reading and not for writing; only for wording an error."""
     script = (
