@@ -2,8 +2,8 @@
 
 Making all takes 0.05 to 0.07 starts of a bare interpreter in each verb, up to a third of what `state` takes above the
 floor (docs/performance.md). Files of bytecode have this module before all others (.ci/merge.py); where they are not
-used, os is imported as ever. collections.abc is as ever for whoever imports it later, as the first does who asks more
-of os.environ than verbs do; its classes do not know os.environ before that.
+used, os is imported as ever. collections.abc is as ever for whoever imports it later, as the first does who changes
+os.environ as a mapping; its classes do not know os.environ before that.
 """
 
 from __future__ import annotations
@@ -12,15 +12,20 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import ItemsView, Iterator, KeysView, ValuesView
     from typing import Any
 
 
 class Mapping:
-    """What os.environ inherits from MutableMapping: two methods; the others are those of MutableMapping itself."""
+    """What os.environ inherits from MutableMapping: what reads it. What else there is, MutableMapping itself does.
+
+    In a container nothing can be imported any more, and hooks are started there with our environment.
+    """
 
     if TYPE_CHECKING:
 
         def __getitem__(self, name: str) -> str: ...
+        def __iter__(self) -> Iterator[str]: ...
 
     def __contains__(self, name: str) -> bool:
         return self.get(name) is not None
@@ -31,6 +36,18 @@ class Mapping:
             return self[name]
         except KeyError:
             return default
+
+    def keys(self) -> KeysView[str]:
+        """As of a dict, but that of now."""
+        return dict.fromkeys(self).keys()
+
+    def items(self) -> ItemsView[str, str]:
+        """As of a dict, but those of now."""
+        return {name: self[name] for name in self}.items()
+
+    def values(self) -> ValuesView[str]:
+        """As of a dict, but those of now."""
+        return dict(self.items()).values()
 
     def __eq__(self, other: object) -> bool:
         equal: bool = _real(self).__eq__(self, other)

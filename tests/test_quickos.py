@@ -62,6 +62,16 @@ def test_collections_abc_is_not_loaded_and_comes_when_it_is_wanted() -> None:
     )
 
 
+def test_nothing_is_imported_to_read_the_environment() -> None:
+    """Nothing can be in a container: a hook there, which gets our environment, failed."""
+    code = f"{LOADED}sys.meta_path.clear()\n"
+
+    reading = "dict(os.environ), list(os.environ.values()), 'A' in os.environ, os.environ.copy()"
+    assert answer(code, reading) == answer("import os\n", reading)
+    spawned = "os.waitpid(os.posix_spawn('/bin/sh', ['sh', '-c', 'exit $A'], os.environ), 0)[1]"
+    assert answer(code, spawned) == f"{1 << 8}\n"
+
+
 def test_os_that_is_there_already_stays() -> None:
     assert (
         answer(f"import os\nbefore = os\n{LOADED}", "os is before, '_collections_abc' in sys.modules")
