@@ -35,9 +35,8 @@ Times = dict[str, dict[str, list[tuple[float, float]]]]  # (processor, wall) mil
 # Parts of a start, and what the script does before it ends by _exit(2): each has what stands before it as well.
 PARTS = {
     "interpreter": "import posix\nposix._exit(0)\n",
-    "import os": "import os\nos._exit(0)\n",
-    "read modules": "{before}import os\n{read}os._exit(0)\n",
-    "execute modules": "{before}{place}import os\nos._exit(0)\n",
+    "read modules": "{before}{read}posix._exit(0)\n",
+    "execute modules": "{before}{place}posix._exit(0)\n",
 }
 COLORS = ("#9aa5b1", "#c3b091", "#5b8db8", "#3d6a97", "#c8553d")
 
@@ -180,7 +179,7 @@ def picture(runtime: Timed, rows: dict, rounds: int, directory: Path) -> str:
     runtime.call("-", runtime.words("delete", "--force", "parts"))
     for name, value in found:
         print(f"  {name:16} {value:.2f}")
-    start = [(name, value) for name, value in found[:2]]
+    start = found[:1]
     drawn = [Bar("state", found)]
     for verb in ("kill", "start", "delete", "exec", "create", "run"):
         rest = rows[verb]["runjail"]["cpu"] - sum(value for _name, value in start)
