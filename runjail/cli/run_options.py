@@ -155,7 +155,7 @@ def _bounding() -> set[str]:
     """Return what ALL means, here as with podman: what we could grant ourselves (capabilities(7), bounding set)."""
     from runjail.spec.capabilities import NAMES
 
-    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+    with open("/proc/self/status", encoding="utf-8", errors="replace") as file:  # ascii would be a module to load
         mask = next((int(line.split()[1], 16) for line in file if line.startswith("CapBnd:")), 0)
     return {f"CAP_{name}" for bit, name in enumerate(NAMES) if mask >> bit & 1}
 

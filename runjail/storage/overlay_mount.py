@@ -8,7 +8,7 @@ relative to /proc/self/fd.
 
 from __future__ import annotations
 
-import ctypes
+import _ctypes  # the C half: the other one would be a third of an interpreter's start in each run of an image
 import errno
 import os
 import stat
@@ -16,12 +16,10 @@ import stat
 from runjail import target
 from runjail.errors import StorageError, reason
 from runjail.record import Record
-from runjail.storage.durable import c_library
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
 LINUX = target.this_system() is target.LINUX  # elsewhere the numbers of system calls below mean other calls
 # What foreign settings of the kernel's module would change: layers are complete without any other, and no layer can
@@ -62,8 +60,8 @@ class Overlay(Record):
 def in_user_namespace(table: str = "/proc/self/uid_map") -> bool:
     """Whether we are root, if at all, only of a user namespace."""
     try:
-        with open(table, encoding="ascii") as file:
-            return file.read().split() != ["0", "0", "4294967295"]
+        with open(table, "rb") as file:
+            return file.read().split() != [b"0", b"0", b"4294967295"]
     except OSError:  # a kernel without such namespaces
         return False
 
@@ -183,7 +181,7 @@ def _mount_numbered(overlay: Overlay, place: str, held: list[int]) -> None:
 
 def _mount(source: str, place: str, kind: str | None, flags: int, options: str | None = None) -> None:
     texts = [None if text is None else os.fsencode(text) for text in (source, place, kind, options)]
-    _call("mount", *texts[:3], ctypes.c_ulong(flags), texts[3])
+    _call("mount", *texts[:3], flags, texts[3])
 
 
 def unmount(place: str) -> bool:
@@ -266,13 +264,30 @@ def in_thread(call: Callable[[], None]) -> None:
         raise raised[0]
 
 
-def _call(name: str, *arguments: Any) -> int:
+class _Int(_ctypes._SimpleCData):  # type: ignore[type-arg]
+    _type_ = "i"
+
+
+class _Long(_ctypes._SimpleCData):  # type: ignore[type-arg]
+    _type_ = "l"
+
+
+class _Function(_ctypes.CFuncPtr):
+    _flags_ = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_USE_ERRNO
+    _restype_ = _Int
+
+
+class _Syscall(_ctypes.CFuncPtr):
+    _flags_ = _Function._flags_
+    _restype_ = _Long
+
+
+def _call(name: str, *arguments: str | bytes | int | None) -> int:
     """Call a function of libc. Numbers are as wide as registers, which syscall(2) needs. Raises OSError."""
-    wide = [ctypes.c_long(value) if isinstance(value, int) else value for value in arguments]
-    function = getattr(c_library(), name)
-    function.restype = ctypes.c_long if name == "syscall" else ctypes.c_int
-    result: int = function(*wide)
+    wide = [_Long(value) if isinstance(value, int) else value for value in arguments]
+    kind = _Syscall if name == "syscall" else _Function
+    result: int = kind(_ctypes.dlsym(_ctypes.dlopen(None, 0), name))(*wide)  # type: ignore[arg-type]
     if result < 0:
-        number = ctypes.get_errno()
+        number = _ctypes.get_errno()
         raise OSError(number, os.strerror(number))
     return result

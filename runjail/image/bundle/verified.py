@@ -75,7 +75,7 @@ class VerifiedLayers:
 
     def _lines(self, diff_id: str) -> list[str]:
         try:
-            with open(self._path(diff_id), encoding="ascii", errors="replace") as file:
+            with open(self._path(diff_id), encoding="utf-8", errors="replace") as file:
                 return file.read(LONGEST).split("\n")[:-1]  # a line without its end was cut off by a full disk
         except FileNotFoundError:
             return []
