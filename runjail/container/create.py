@@ -177,8 +177,8 @@ def _check(request: Request, spec: Spec, terminal: object) -> None:
 
         if names := unknown(spec.process.capabilities):
             log.warning(f"not granted: unknown capabilities {', '.join(names)}")
-        if names := not_ambient(spec.process.capabilities):
-            log.warning(f"can't raise ambient capability {', '.join(names)}: not permitted and inheritable")
+        if names := not_ambient(spec.process.capabilities):  # buildah and runc's spec send such ones each time
+            log.info(f"can't raise ambient capability {', '.join(names)}: not permitted and inheritable")
 
 
 def _record(container: Container, request: Request, spec: Spec, plan: Plan, created: str) -> None:
