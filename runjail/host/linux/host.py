@@ -368,10 +368,10 @@ class LinuxHost:
         cgroup_move.move(path, host_state, note, lambda: self.processes(host_state))
 
     def usage(self, host_state: HostState) -> dict[str, Any]:
-        """Return runc's stats document from the control group; empty numbers without one."""
+        """Return runc's stats document from the control group, or from the processes where there is none."""
         from runjail.host.linux import usage
 
-        return usage.stats(host_state.cgroup, len(self.processes(host_state)))
+        return usage.stats(host_state.cgroup, self.processes(host_state))
 
     def networks(self) -> NetworkHost:
         """Return what makes network namespaces."""

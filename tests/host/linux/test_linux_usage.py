@@ -1,5 +1,7 @@
 """runc's stats document from the files of a control group, on plain files of both versions."""
 
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -39,7 +41,7 @@ def test_a_group_of_v2(top: Path) -> None:
     write(group, hugetlb_1GB_rsvd_current="5\n", hugetlb_1GB_current="4\n", hugetlb_1GB_events="max 0\n")
     write(group, io_stat="254:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=0\n8:16 rbytes=9\n7:0 \n")
 
-    found = usage.stats("a/web", 99)
+    found = usage.stats("a/web", [1] * 99)
 
     assert found["cpu"]["usage"] == {"percpu": [], "total": 5000, "kernel": 2000, "user": 3000}
     assert found["cpu"]["throttling"] == {"periods": 9, "throttledPeriods": 4, "throttledTime": 70_000}
@@ -84,7 +86,7 @@ def test_a_group_of_v1(top: Path) -> None:
         hugetlb_2MB_failcnt="3\n",
     )
 
-    found = usage.stats("g", 99)
+    found = usage.stats("g", [1] * 99)
 
     assert found["cpu"]["usage"] == {
         "percpu": [1, 2], "total": 90_000_000, "kernel": 20_000_000, "user": 70_000_000,
@@ -102,8 +104,15 @@ def test_a_group_of_v1(top: Path) -> None:
     assert found["blkio"] == {"ioServicedRecursive": [{**total, "op": "Read"}, total]}
 
 
-def test_without_a_group_only_the_processes_are_known(top: Path) -> None:
-    found = usage.stats("", 4)
+def test_without_a_group_the_processes_are_counted(top: Path) -> None:
+    """They were all that was counted; one that is gone meanwhile counts as one, and nothing more."""
+    begun = time.process_time()
+    while time.process_time() - begun < 0.05:  # so that the kernel has counted some ticks
+        pass
+    found = usage.stats("", [os.getpid(), 2**22 + 1])
 
-    assert found["pids"] == {"current": 4, "limit": 0}
-    assert (found["cpu"]["usage"]["total"], found["memory"]["usage"]["limit"], found["blkio"]) == (0, 0, {})
+    assert found["pids"] == {"current": 2, "limit": 0}
+    assert 0 < found["cpu"]["usage"]["total"] <= (time.process_time() + 1) * 1e9
+    assert found["cpu"]["usage"]["total"] == found["cpu"]["usage"]["user"] + found["cpu"]["usage"]["kernel"]
+    assert found["memory"]["usage"]["usage"] > 1 << 20 and found["memory"]["usage"]["limit"] == 0
+    assert found["blkio"] == {}
