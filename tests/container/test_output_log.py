@@ -147,6 +147,7 @@ def test_a_next_monitor_that_cannot_begin_is_not_its_caller(runtime: Runtime, ho
 def test_a_monitor_that_ends_early_is_not_its_caller(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
     """The container runs, and `run` has said so: its bundle is not taken back by who was interrupted later."""
     container, caller, pids = made(runtime), os.getpid(), list[int]()
+    options = monitor.MonitorOptions("", 0)
     container.unlock()
 
     def fork() -> int:
@@ -154,10 +155,10 @@ def test_a_monitor_that_ends_early_is_not_its_caller(runtime: Runtime, monkeypat
         return pids[-1]
 
     monkeypatch.setattr(signals, "fork", fork)
-    monkeypatch.setattr(monitor, "_make", lambda *_args: container)
+    monkeypatch.setattr(monitor, "_make", lambda *_args: (container, {}))
 
     try:
-        assert monitor.run_detached(Request("c", "/b"), {}, runtime, monitor.Output("", 0), False, fail) == 0
+        assert monitor.run_detached(Request("c", "/b"), {}, runtime, options, False, fail) == 0
     finally:
         if os.getpid() != caller:
             os._exit(99)

@@ -1,4 +1,4 @@
-"""What a container used, as runc's stats document: from the files of its control group, or what its processes say.
+"""What a container used, as runc's stats document: from its control group, or from its processes.
 
 See its types/events.go. Numbers that the kernel does not have here are 0 or left out, as in runc's. Times are in
 nanoseconds, sizes in bytes.
