@@ -16,7 +16,7 @@ FILES = {
     "etc/hosts": "127.0.0.1 localhost\n",
 }
 BASE_PROGRAMS = "sh cat chmod cp date dd df echo hostname kill ln ls mkdir mv ps pwd rm rmdir sleep stty test".split()
-USR_PROGRAMS = "env head id limits tail touch true tty false nc uname wc".split()
+USR_PROGRAMS = "env grep head id limits tail touch true tty false nc uname wc".split()
 
 
 def static_source() -> str | None:
