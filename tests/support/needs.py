@@ -146,6 +146,13 @@ def libseccomp() -> bool:
     return True
 
 
+def of_kubernetes(*names: str) -> bool:
+    """Whether these programs of Kubernetes are in PATH or where .ci/build_kubernetes puts them, beside containerd 2."""
+    unpacked = [str(TOP / ".peers" / place / "bin") for place in ("kubernetes", "sid/usr")]
+    there = os.pathsep.join([*unpacked, os.environ.get("PATH", "")])
+    return all(shutil.which(name, path=there) for name in names) and any(TOP.glob(".peers/sid/usr/bin/containerd"))
+
+
 # The table: name, probe, what is missing and what brings it ------------------------------------------------------
 
 NEEDS: dict[str, tuple[Callable[[], object], str]] = {
@@ -174,6 +181,16 @@ NEEDS: dict[str, tuple[Callable[[], object], str]] = {
     "trusted attributes": (trusted_attributes, "extended attributes of the class trusted: root with CAP_SYS_ADMIN"),
     "overlay": (overlay, "overlayfs: root with CAP_SYS_ADMIN, and TMPDIR on a file system that is no overlay"),
     "cni": (cni, "CNI's plugins, iptables and root (Debian: containernetworking-plugins)"),
+    "kubelet of its own": (
+        lambda: of_kubernetes("kubelet"),
+        "a kubelet, and containerd 2: .ci/build_kubernetes, .ci/unpack_peers",
+    ),
+    "a cluster": (
+        lambda: of_kubernetes(
+            "kubelet", "kube-apiserver", "kube-scheduler", "kube-controller-manager", "etcd", "kubectl"
+        ),
+        "Kubernetes: .ci/build_kubernetes for its programs, .ci/unpack_peers for containerd, etcd and kubectl",
+    ),
     "libseccomp": (libseccomp, "libseccomp (Debian: libseccomp2)"),
     "loopback": (loopback, "a network: ip link set lo up"),
     "zfs": (lambda: not zfs_pool.missing(), "ZFS and root: on Linux zfs-fuse, /dev/fuse and the right to mount"),

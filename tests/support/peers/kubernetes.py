@@ -1,0 +1,188 @@
+"""A machine for Kubernetes in namespaces of its own: containerd with runc and runjail, and a kubelet.
+
+Everything is started in one mount and one network namespace, with /run, /var/lib and /var/log in memory, so that what
+kubelet and CNI leave there ends with the namespace. Control groups are below one of the tests'.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from tests.support.leftovers import Leftovers
+from tests.support.peers.commands import PATH, RUNJAIL, Finished, call, eventually
+from tests.support.peers.decrypting import Node
+from tests.support.peers.kubernetes_settings import ADDRESS, settings, words_of
+from tests.support.peers.shims import write_image
+from tests.support.processes import end, start_daemon
+
+ALONE = """\
+set -e
+mount --make-rprivate / && mount --make-rshared /
+for place in /run /var/lib /var/log; do mount -t tmpfs -o mode=755 none $place; done
+ip link set lo up
+ip link add node type bridge && ip address add {address}/24 dev node && ip link set node up
+ip route add default dev node
+echo ready
+exec sleep 86400
+"""
+TOP = Path(__file__).resolve().parents[3]
+BUILT = TOP / ".peers" / "kubernetes" / "bin"  # .ci/build_kubernetes puts them there
+RUNTIMES = ("runc", "runjail", "runjail-runc")  # of containerd's configuration, docs/kubernetes.md
+
+
+class Machine:
+    """containerd and what is started beside it; each may be ended and started again, and pods live on.
+
+    default: the runtime of pods that name none. binaries: the directory of the containerd that is meant.
+    """
+
+    def __init__(
+        self, directory: Path, rootfs: Path, leftovers: Leftovers, default: str = "runc", binaries: str = ""
+    ) -> None:
+        self.directory, self.ours, self.rootfs = directory, leftovers, rootfs
+        self.group = f"{leftovers.group}/{directory.name}"  # below which a kubelet ends whatever is not its own
+        places = [str(RUNJAIL.parent), binaries or newest_containerd(), str(BUILT), PATH]
+        self.env = {"PATH": ":".join(places), leftovers.MARK: leftovers.base, "HOME": str(directory)}
+        self.node = Node(directory)
+        self.running: dict[str, subprocess.Popen[bytes]] = {}
+        for name, text in settings(directory, self.group, self.node, default).items():
+            (directory / name).parent.mkdir(exist_ok=True)
+            (directory / name).write_text(text, encoding="utf-8")
+        for group in groups(self.group):
+            os.makedirs(group, exist_ok=True)
+        self._namespaces()
+        try:
+            self.begin()
+        except BaseException:
+            self.end()
+            raise
+
+    def _namespaces(self) -> None:
+        words = ["unshare", "--mount", "--net", "sh", "-c", ALONE.format(address=ADDRESS)]
+        self.holder = subprocess.Popen(words, env=self.env, stdout=subprocess.PIPE, start_new_session=True)
+        assert self.holder.stdout
+        assert self.holder.stdout.readline() == b"ready\n"
+        self.inside = ["nsenter", f"--target={self.holder.pid}", "--mount", "--net", "--"]
+
+    def begin(self) -> None:
+        """Start what this machine is made of."""
+        self.start("containerd")
+        eventually(lambda: self.ctr("version").code == 0, "containerd answers")
+        archive = self.directory / "image.tar"
+        write_image(archive, self.rootfs, f"{self.ours.MARK}={self.ours.base}")
+        done = self.ctr("image", "import", str(archive))
+        assert done.code == 0, done
+
+    def start(self, name: str) -> None:
+        """Start one of its programs, by name."""
+        words = [*self.inside, *words_of(name, self.directory)]
+        self.running[name] = start_daemon(words, self.directory / f"{name}.log", self.env)
+
+    def stop(self, name: str, number: int = signal.SIGTERM) -> None:
+        """End one of its programs."""
+        end(self.running.pop(name), number)
+
+    def run(self, *words: str, **more: Any) -> Finished:
+        """Run a program there."""
+        return call([*self.inside, *words], self.env, **more)
+
+    def ctr(self, *words: str) -> Finished:
+        """Run ctr in Kubernetes' namespace of containerd."""
+        return self.run("ctr", "--address", f"{self.directory}/containerd.sock", "--namespace", "k8s.io", *words)
+
+    def shims(self) -> list[int]:
+        """Return the pids of all shims of this containerd."""
+        socket, found = f"{self.directory}/containerd.sock", []
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            with contextlib.suppress(OSError):
+                line = Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace")
+                if "containerd-shim-" in line and socket in line:
+                    found.append(int(pid))
+        return found
+
+    def end(self) -> None:
+        """End everything; then the namespaces, and with them what is mounted."""
+        for name in reversed(list(self.running)):
+            self.stop(name)
+        end(self.holder, signal.SIGKILL)
+        assert self.holder.stdout
+        self.holder.stdout.close()
+        for top in groups(self.group):
+            for path, _names, _files in os.walk(top, topdown=False):
+                with contextlib.suppress(OSError):
+                    os.rmdir(path)
+
+
+class Kubelet(Machine):
+    """A machine whose kubelet has no cluster: its pods are files, and its own server tells about them."""
+
+    def begin(self) -> None:
+        """Start containerd and the kubelet."""
+        super().begin()
+        (self.directory / "manifests").mkdir()
+        self.start("kubelet-alone")
+        eventually(lambda: self.ask("healthz").out == "ok", "the kubelet answers", 180)
+
+    def ask(self, path: str, *options: str) -> Finished:
+        """Ask the kubelet's server, with options of curl(1)."""
+        return self.run("curl", "--silent", "--insecure", *options, f"https://{ADDRESS}:10250/{path}")
+
+    def place(self, pod: dict[str, Any]) -> None:
+        """Have a pod run."""
+        prepared = self.directory / "prepared.json"
+        prepared.write_text(json.dumps(pod), encoding="utf-8")
+        prepared.rename(self.directory / "manifests" / f"{pod['metadata']['name']}.json")
+
+    def forget(self, name: str) -> None:
+        """Have a pod run no more."""
+        (self.directory / "manifests" / f"{name}.json").unlink()
+
+    def ended(self, container: str) -> bool:
+        """Say whether a container has no running process."""
+        lines = [line for line in self.ctr("task", "ls").lines if line.startswith(container)]
+        return not any("RUNNING" in line for line in lines)
+
+    def remove_pods(self) -> None:
+        """Have no pod run, and wait until the last one has ended."""
+        for path in (self.directory / "manifests").iterdir():
+            path.unlink()
+        eventually(lambda: not self.shims(), "the pods end", 120)
+
+    def pods(self) -> dict[str, dict[str, Any]]:
+        """Return all pods' statuses by their names."""
+        items = json.loads(self.ask("pods").out)["items"] or []
+        return {item["metadata"]["name"].removesuffix("-node"): item["status"] for item in items}
+
+    def container(self, name: str) -> dict[str, Any]:
+        """Return the status of a pod's only container, {} before it has one."""
+        return dict((self.pods().get(name, {}).get("containerStatuses") or [{}])[0])
+
+    def state(self, name: str) -> dict[str, Any]:
+        """Return the state of a pod's only container: one key, `waiting`, `running` or `terminated`."""
+        return dict(self.container(name).get("state", {}))
+
+    def logs(self, name: str) -> str:
+        """Return what a pod's container has printed."""
+        return self.ask(f"containerLogs/default/{name}-node/main").out
+
+    def exec(self, name: str, command: str) -> str:
+        """Run a program, with words without spaces, in a pod's container. Returns what it prints, or the error."""
+        return self.ask(f"run/default/{name}-node/main?cmd={quote(command)}", "--request", "POST").out
+
+
+def groups(name: str) -> list[str]:
+    """Return the directories of a control group, one for each hierarchy, whether they are there or not."""
+    top = Path("/sys/fs/cgroup")
+    if (top / "cgroup.procs").exists():
+        return [str(top / name)]
+    return [str(path / name) for path in top.iterdir() if not path.is_symlink() and os.path.ismount(path)]
+
+
+def newest_containerd() -> str:
+    """Return the directory of a containerd 2, which .ci/unpack_peers puts beside the system's, "" without one."""
+    return next((str(path) for path in TOP.glob(".peers/sid/usr/bin")), "")

@@ -1,0 +1,142 @@
+"""The configuration of Kubernetes' programs, and their command lines; containerd's is that of docs/kubernetes.md."""
+
+import json
+from pathlib import Path
+
+from tests.support.peers.commands import RUNJAIL
+from tests.support.peers.decrypting import DECODER, Node
+from tests.support.peers.shims import IMAGE, snapshotter
+
+ADDRESS, PORT = "10.77.0.1", 6443  # of the machine, in its own network namespace
+PODS = "10.78.0.0/16"
+TOKEN = "of-the-tests"  # who knows it may do everything, in a network that nobody else is in
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "kubernetes.md"
+RUNTIMES = "[plugins.'io.containerd.cri.v1.runtime'.containerd]\n"  # a line of the page's
+CONTAINERD = """\
+
+[grpc]
+  address = "{0}/containerd.sock"
+
+[plugins.'io.containerd.cri.v1.images']
+  snapshotter = "{snapshotter}"
+  [plugins.'io.containerd.cri.v1.images'.pinned_images]
+    sandbox = "{image}"
+
+[plugins.'io.containerd.cri.v1.runtime']
+  restrict_oom_score_adj = true
+  [plugins.'io.containerd.cri.v1.runtime'.cni]
+    bin_dirs = ["/usr/lib/cni"]
+    conf_dir = "{0}/cni"
+"""
+RUNC = """\
+  [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc]
+    runtime_type = 'io.containerd.runc.v2'
+"""
+KUBELET = {
+    "apiVersion": "kubelet.config.k8s.io/v1beta1",
+    "kind": "KubeletConfiguration",
+    "authentication": {"anonymous": {"enabled": True}, "webhook": {"enabled": False}},
+    "authorization": {"mode": "AlwaysAllow"},
+    "cgroupDriver": "cgroupfs",
+    "evictionHard": {"memory.available": "1Mi"},  # a disk that is nearly full is no matter here
+    "failCgroupV1": False,
+    "failSwapOn": False,
+    "makeIPTablesUtilChains": False,
+    "nodeStatusUpdateFrequency": "2s",
+    "resolvConf": "",
+    "fileCheckFrequency": "1s",
+    "syncFrequency": "5s",
+    "maxPods": 60,
+}
+KUBELET_OPTIONS = [f"--node-ip={ADDRESS}", "--hostname-override=node", "--root-dir=/var/lib/kubelet"]
+BRIDGE = {
+    "type": "bridge",
+    "bridge": "cni0",
+    "isGateway": True,
+    "ipam": {"type": "host-local", "ranges": [[{"subnet": PODS}]], "routes": [{"dst": "0.0.0.0/0"}]},
+}
+
+
+def settings(directory: Path, group: str, node: Node, default: str) -> dict[str, str]:
+    """Return the files of a cluster by their names below its directory."""
+    endpoint = f"unix://{directory}/containerd.sock"
+    kubelet = {**KUBELET, "cgroupRoot": f"/{group}", "containerRuntimeEndpoint": endpoint}
+    network = {"cniVersion": "1.0.0", "name": "pods", "plugins": [BRIDGE]}
+    return {
+        "containerd.toml": _containerd(directory, node, default),
+        "kubelet.json": json.dumps(kubelet),
+        "kubelet-alone.json": json.dumps({**kubelet, "staticPodPath": f"{directory}/manifests"}),
+        "cni/pods.conflist": json.dumps(network),
+        "tokens.csv": f'{TOKEN},admin,admin,"system:masters"\n',
+        "kubeconfig": json.dumps(_kubeconfig()),
+    }
+
+
+def block(heading: str, language: str, before: int = 0) -> str:
+    """Return a block of a language below a heading of the page. before: how many come before it."""
+    section = PAGE.read_text(encoding="utf-8").partition(f"\n## {heading}\n")[2]
+    return section.partition("\n## ")[0].split(f"```{language}\n")[before + 1].partition("```")[0]
+
+
+def _containerd(directory: Path, node: Node, default: str) -> str:
+    """Return containerd's configuration: that of the page but for places, with ours."""
+    places = {
+        "version = 3\n": f'version = 3\nroot = "{directory}/containerd"\nstate = "{directory}/state"\n',
+        RUNTIMES: f"{RUNTIMES}  default_runtime_name = '{default}'\n{RUNC}",
+        "/usr/local/bin/runjail": str(RUNJAIL),
+        "/run/runjail": f"{directory}/runjail",
+        "/usr/local/bin/ctd-decoder": str(DECODER),
+        "/etc/containerd/ocicrypt/keys": str(node.keys),
+        "/var/lib/containerd/": f"{directory}/containerd/",
+    }
+    text = block("Nodes with containerd 2.x", "toml") + block("Encrypted images", "toml")
+    for there, here in places.items():
+        assert there in text, there
+        text = text.replace(there, here)
+    return text + CONTAINERD.format(directory, snapshotter=snapshotter(directory), image=IMAGE)
+
+
+def _kubeconfig() -> dict[str, object]:
+    cluster = {"server": f"https://{ADDRESS}:{PORT}", "insecure-skip-tls-verify": True}
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "here", "cluster": cluster}],
+        "users": [{"name": "admin", "user": {"token": TOKEN}}],
+        "contexts": [{"name": "here", "context": {"cluster": "here", "user": "admin"}}],
+        "current-context": "here",
+    }
+
+
+def words_of(name: str, directory: Path) -> list[str]:
+    """Return the command line of one of a cluster's programs."""
+    config = f"--kubeconfig={directory}/kubeconfig"
+    words = {
+        "etcd": [f"--data-dir={directory}/etcd", "--unsafe-no-fsync", "--log-level=warn"],
+        "kube-apiserver": [
+            "--etcd-servers=http://127.0.0.1:2379",
+            f"--cert-dir={directory}/certificates",
+            f"--bind-address={ADDRESS}",
+            f"--secure-port={PORT}",
+            f"--token-auth-file={directory}/tokens.csv",
+            "--authorization-mode=RBAC",
+            "--service-cluster-ip-range=10.79.0.0/16",
+            "--service-account-issuer=https://kubernetes.default.svc",
+            f"--service-account-key-file={directory}/sa.pub",
+            f"--service-account-signing-key-file={directory}/sa.key",
+            "--allow-privileged=true",
+            "--kubelet-preferred-address-types=InternalIP",
+        ],
+        "kube-controller-manager": [
+            config,
+            f"--service-account-private-key-file={directory}/sa.key",
+            f"--root-ca-file={directory}/certificates/apiserver.crt",
+            "--leader-elect=false",
+            f"--cert-dir={directory}/certificates",
+        ],
+        "kube-scheduler": [config, "--leader-elect=false", f"--cert-dir={directory}/certificates"],
+        "containerd": ["--config", f"{directory}/containerd.toml"],
+        "kubelet": [config, f"--config={directory}/kubelet.json", *KUBELET_OPTIONS],
+        "kubelet-alone": [f"--config={directory}/kubelet-alone.json", *KUBELET_OPTIONS],
+    }
+    return [name.removesuffix("-alone"), *words[name]]
