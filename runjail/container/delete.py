@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 SIGKILL = 9
 DEATH_SECONDS = 10.0
 FROZEN_SECONDS = 0.5  # for who was killed and does not die: it may be frozen although nothing says so
+DYING_PAUSE = 0.005
 HELD_SECONDS = 2.0  # `delete --force` waits for others before it kills what they may wait for
 
 
@@ -40,7 +41,7 @@ def delete_made(container: Container, force: bool) -> str:
                 container.remove()
                 raise ContainerNotFound(container.id)
             _load(container, force)
-            now = status(container)
+            now = _status(container)
             if not force and now not in ("stopped", "created"):
                 raise WrongStatus(f"cannot delete container {container.id} that is not stopped: {now}")
             destroy(container)
@@ -48,6 +49,16 @@ def delete_made(container: Container, force: bool) -> str:
         if not force:
             raise
     return container.state.bundle
+
+
+def _status(container: Container) -> str:
+    """Return the status, for who was killed that after its end: `kill` does not wait for it, and scripts go on here."""
+    end = time.monotonic() + DEATH_SECONDS
+    while (now := status(container)) == "running" and container.host.is_dying(container.host_state.pid):
+        if time.monotonic() > end:
+            break
+        time.sleep(DYING_PAUSE)
+    return now
 
 
 def delete_stale(container: Container) -> bool:

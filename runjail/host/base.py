@@ -45,9 +45,7 @@ class HostState:
 
     def __init__(self, id: str, name: str, state: str, source: str, root: str) -> None:
         self.id, self.name, self.state, self.source, self.root = id, name, state, source, root
-        self.jid = 0
-        self.pid = 0
-        self.started = ""
+        self.jid, self.pid, self.started = 0, 0, ""
         self.namespaces: dict[str, int] = {}
         self.cgroup = ""
         self.keyring = True
@@ -93,6 +91,9 @@ if TYPE_CHECKING:  # a start without this class is 20 us shorter
 
         def start_time(self, pid: int) -> str:
             """Return the start time of a live process, "" when there is none or it is a zombie."""
+
+        def is_dying(self, pid: int) -> bool:
+            """Say whether a process was killed, or ends by itself, and is not gone yet."""
 
         def apply(self, step: Step, host_state: HostState, note: UndoLog) -> None:
             """Note the way back, then perform one step. Fills in what it learns (host_state.jid, host_state.cgroup)."""

@@ -129,6 +129,15 @@ def test_delete_of_a_created_container(life: Life) -> None:
     life.gone()
 
 
+def test_delete_after_kill(life: Life) -> None:
+    """As in a script: `kill` sends a signal, and its receiver may take a moment to die."""
+    for _ in range(20):
+        life.start()
+        life.runjail.ok("kill", "c", "KILL")
+        life.runjail.ok("delete", "c")
+    life.gone()
+
+
 def test_delete_of_a_running_container_is_refused(life: Life) -> None:
     life.start()
     failed(life.runjail("delete", "c"), "cannot delete container c that is not stopped: running")

@@ -14,7 +14,7 @@ from runjail.container import create, delete, start, status
 from runjail.container.container import Runtime, default_root
 from runjail.container.reserve import reserve
 from runjail.container.state import FIELDS, LATER, ProcessId
-from runjail.errors import CleanupError, ContainerNotFound, HostError, InvalidConfig, RunjailError
+from runjail.errors import CleanupError, ContainerNotFound, HostError, InvalidConfig, RunjailError, WrongStatus
 from runjail.host.base import HostState
 from runjail.target import TARGETS
 from tests.support.container.fake_host import FakeHost, made, record
@@ -148,6 +148,32 @@ def test_an_init_without_a_start_time_is_dead(runtime: Runtime, host: Any) -> No
 
     assert not status.alive(container)
     assert status.status(container) == "stopped"
+
+
+def test_who_was_killed_is_deleted_when_it_is_dead(runtime: Runtime, host: Any) -> None:
+    container = made(runtime)
+    container.host_state.pid, container.host_state.started = 7, "early"
+    host.alive, host.dying = {7: "early"}, 3
+    container.save()
+    container.unlock()
+    delete.delete("c", False, runtime)
+
+    assert host.dying == 0 and not Path(container.path).exists()
+
+
+def test_who_was_killed_and_does_not_die_is_not_deleted(
+    runtime: Runtime, host: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delete, "DEATH_SECONDS", 0.05)
+    container = made(runtime)
+    container.host_state.pid, container.host_state.started = 7, "early"
+    host.alive, host.dying = {7: "early"}, 100000
+    container.save()
+    container.unlock()
+
+    with pytest.raises(WrongStatus, match="that is not stopped: running"):
+        delete.delete("c", False, runtime)
+    assert Path(container.path, "state.json").exists()
 
 
 def test_another_boot_is_not_killed(runtime: Runtime, host: Any) -> None:

@@ -197,10 +197,12 @@ def test_processes_signals_and_start_times(real: Real) -> None:
 
     assert real.host.processes(real.host_state) == [pid]
     assert not real.host.kill(real.host_state, pid, "1", signal.SIGKILL)
+    assert not real.host.is_dying(pid)
     assert real.host.kill(real.host_state, pid, since, signal.SIGTERM)
     while real.host.start_time(pid):
         time.sleep(0.01)
     assert real.host.processes(real.host_state) == [], "a zombie is no process any more"
+    assert real.host.is_dying(pid)
     assert not real.host.kill(real.host_state, pid, since, signal.SIGTERM)
     os.waitpid(pid, 0)
 

@@ -71,6 +71,11 @@ class FreeBSDHost:
         """Return the microseconds of uptime at which a process was forked, "" for zombies and the dead."""
         return processes.start_time(self._libc, pid)
 
+    def is_dying(self, pid: int) -> bool:
+        """Look at ki_flag and ki_siglist of struct kinfo_proc."""
+        process = self._libc.process(pid)
+        return process is None or process.dying
+
     # -- steps
 
     def apply(self, step: Step, host_state: HostState, note: UndoLog) -> None:

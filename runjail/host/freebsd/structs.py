@@ -13,6 +13,8 @@ import struct
 from runjail.record import Record
 
 SZOMB, SSTOP = 5, 4  # ki_stat
+P_WEXIT = 0x2000  # ki_flag
+PENDING_SIGKILL = 1 << 8  # ki_siglist
 KINFO_SIZE, STATFS_SIZE, STATFS_VERSION = 1088, 2344, 0x20140518
 _STATFS_TEXTS = ((280, 16), (296, 1024), (1320, 1024))  # f_fstypename, f_mntfromname, f_mntonname
 
@@ -38,7 +40,8 @@ class MountEntry(Record):
 class Proc(Record):
     """What we read of struct kinfo_proc. state: ki_stat.
 
-    start: microseconds of the real-time clock; runtime: microseconds of CPU time; resident: pages.
+    start: microseconds of the real-time clock; runtime: microseconds of CPU time; resident: pages. dying: it works on
+    its end, or SIGKILL waits for it.
     """
 
     pid: int
@@ -48,6 +51,7 @@ class Proc(Record):
     command: str
     runtime: int = 0
     resident: int = 0
+    dying: bool = False
 
 
 def text(data: bytes) -> str:
@@ -76,4 +80,6 @@ def read_kinfo(data: bytes, start: int = 0) -> Proc:
     runtime, seconds, micros = struct.unpack_from("Qqq", data, start + 328)
     (jid,) = struct.unpack_from("i", data, start + 592)
     command = text(data[start + 447 : start + 467])
-    return Proc(pid, seconds * 1000000 + micros, data[start + 388], jid, command, runtime, resident)
+    (pending,), (flags,) = struct.unpack_from("I", data, start + 104), struct.unpack_from("q", data, start + 368)
+    dying = bool(flags & P_WEXIT or pending & PENDING_SIGKILL)
+    return Proc(pid, seconds * 1000000 + micros, data[start + 388], jid, command, runtime, resident, dying)

@@ -75,7 +75,11 @@ class LinuxHost:
             return ""
         return "" if fields[0] in ("Z", "X", "x") else fields[19]
 
-    # -- steps ---------------------------------------------------------------------------------------------------
+    def is_dying(self, pid: int) -> bool:
+        """Look at the kernel's flags and the pending signals in /proc/PID/stat."""
+        from runjail.host.linux.processes import is_dying
+
+        return is_dying(pid)
 
     def apply(self, step: Step, host_state: HostState, note: UndoLog) -> None:
         """Perform one step; the container's mounts are its own and need no undo, what they leave on disk does."""
@@ -96,8 +100,6 @@ class LinuxHost:
             from runjail.host.linux.change import NewRoot
 
             self._root = NewRoot()
-
-    # -- processes -----------------------------------------------------------------------------------------------
 
     def fork_init(self, host_state: HostState, plan: Plan, process: Process) -> int:
         """Fork pid 1 of a new pid namespace, which ours is entered again after for later children.
@@ -127,8 +129,7 @@ class LinuxHost:
 
         self._have_root()
         self._root.trees = outside.open_trees(mapped, step.propagation)
-        pid = self._fork_init(host_state, step)
-        if pid:
+        if pid := self._fork_init(host_state, step):
             outside.close(self._root.trees)
         return pid
 
@@ -174,11 +175,10 @@ class LinuxHost:
         from runjail.host.linux import identity, join  # noqa: F401
 
         self._have_root()
-
         if host_state.cgroup:
             from runjail.host.linux import cgroups  # noqa: F401
         if "user" in host_state.namespaces:
-            from runjail.host.linux import user_namespace  # noqa: F401
+            from runjail.host.linux import user_namespace  # noqa: F401 - for who enters it
 
             self._of_user_namespace = host_state.pid
         self._filter = None

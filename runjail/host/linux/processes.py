@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 SIGKILL, SIGSTOP, SIGCONT = 9, 19, 18
 KILL_ROUNDS = 200
 KILL_PAUSE = 0.005  # seconds
+PF_DYING, PENDING_SIGKILL = 0x404, 1 << 8  # PF_EXITING or PF_SIGNALED; SIGKILL as a bit
 
 
 def kill(pid: int, expected: str, signal: int, start_time: StartTime) -> bool:
@@ -38,6 +39,16 @@ def kill(pid: int, expected: str, signal: int, start_time: StartTime) -> bool:
     finally:
         os.close(descriptor)
     return True
+
+
+def is_dying(pid: int) -> bool:
+    """Look at fields 9 (flags of the kernel) and 31 (pending signals) of /proc/PID/stat (proc(5))."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            fields = file.read().rpartition(")")[2].split()
+    except OSError:
+        return True
+    return bool(int(fields[6]) & PF_DYING or int(fields[28]) & PENDING_SIGKILL)
 
 
 def kill_all(host_state: HostState, signal: int, start_time: StartTime) -> None:

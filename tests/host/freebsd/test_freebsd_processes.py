@@ -47,6 +47,20 @@ def test_zombies_and_the_dead_have_no_start(machine: Machine) -> None:
     assert [machine.host.start_time(pid) for pid in (50, 4711)] == ["", ""]
 
 
+def test_nobody_counts_who_starved(machine: Machine) -> None:
+    """rctl(4) kills at `sigkill`, and says so to the log alone."""
+    assert not machine.host.starved(machine.host_state)
+
+
+def test_who_dies(machine: Machine) -> None:
+    """Who is gone, who works on its end, and whom SIGKILL waits for."""
+    machine.kernel.add_process(50, flag=0x10004000, siglist=1 << 14)
+    machine.kernel.add_process(51, flag=0x2000)
+    machine.kernel.add_process(52, siglist=1 << 8)
+
+    assert [machine.host.is_dying(pid) for pid in (50, 51, 52, 4711)] == [False, True, True, True]
+
+
 def test_processes_are_those_of_the_jail_and_its_children(machine: Machine) -> None:
     machine.add_jail(7)
     machine.add_jail(8, "web.kid")

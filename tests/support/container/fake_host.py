@@ -20,6 +20,7 @@ class FakeHost:
         self.failing: set[str] = set()
         self.crash_before_step = False
         self.alive: dict[int, str] = {}
+        self.dying = 0  # for how many questions from now on
         self.killed: list[int] = []
         self.thawed: list[str] = []
         self.frozen: set[str] = set()
@@ -29,6 +30,12 @@ class FakeHost:
 
     def start_time(self, pid: int) -> str:
         return self.alive.get(pid, "")
+
+    def is_dying(self, pid: int) -> bool:
+        self.dying -= 1
+        if not self.dying:
+            del self.alive[pid]
+        return self.dying >= 0
 
     def apply(self, step: Any, host_state: HostState, note: Any) -> None:
         note({"undo": "thing", "name": step.path})

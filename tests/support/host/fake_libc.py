@@ -273,8 +273,10 @@ class FakeKernel:
         data = bytearray(structs.KINFO_SIZE)
         struct.pack_into("i", data, 0, structs.KINFO_SIZE)
         struct.pack_into("i", data, 72, proc["pid"])
+        struct.pack_into("I", data, 104, proc.get("siglist", 0))
         struct.pack_into("q", data, 264, proc.get("resident", 0))
         struct.pack_into("Qqq", data, 328, proc.get("runtime", 0), *divmod(self.boottime + proc["start"], 1000000))
+        struct.pack_into("q", data, 368, proc.get("flag", 0))
         data[388] = proc["state"]
         data[447 : 447 + len(proc["command"])] = proc["command"].encode()
         struct.pack_into("i", data, 592, proc["jid"])
