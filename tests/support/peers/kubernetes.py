@@ -1,7 +1,8 @@
 """A machine for Kubernetes in namespaces of its own: containerd with runc and runjail, and a kubelet.
 
 Everything is started in one mount and one network namespace, with /run, /var/lib and /var/log in memory, so that what
-kubelet and CNI leave there ends with the namespace. Control groups are below one of the tests'.
+kubelet and CNI leave there ends with the namespace. So do the settings of the kernel that the kubelet changes: files in
+memory stand for them. Control groups are below one of the tests'.
 """
 
 import contextlib
@@ -24,12 +25,24 @@ ALONE = """\
 set -e
 mount --make-rprivate / && mount --make-rshared /
 for place in /run /var/lib /var/log; do mount -t tmpfs -o mode=755 none $place; done
+for name in {kernel}; do
+    cat /proc/sys/$name > /run/${{name##*/}}
+    mount --bind /run/${{name##*/}} /proc/sys/$name
+done
 ip link set lo up
 ip link add node type bridge && ip address add {address}/24 dev node && ip link set node up
 ip route add default dev node
 echo ready
 exec sleep 86400
 """
+KERNEL = (  # what it sets at its start, for the whole machine: setupKernelTunables of its container manager
+    "vm/overcommit_memory",
+    "vm/panic_on_oom",
+    "kernel/panic",
+    "kernel/panic_on_oops",
+    "kernel/keys/root_maxkeys",
+    "kernel/keys/root_maxbytes",
+)
 TOP = Path(__file__).resolve().parents[3]
 BUILT = TOP / ".peers" / "kubernetes" / "bin"  # .ci/build_kubernetes puts them there
 RUNTIMES = ("runc", "runjail", "runjail-runc")  # of containerd's configuration, docs/kubernetes.md
@@ -63,7 +76,7 @@ class Machine:
             raise
 
     def _namespaces(self) -> None:
-        words = ["unshare", "--mount", "--net", "sh", "-c", ALONE.format(address=ADDRESS)]
+        words = ["unshare", "--mount", "--net", "sh", "-c", ALONE.format(address=ADDRESS, kernel=" ".join(KERNEL))]
         self.holder = subprocess.Popen(words, env=self.env, stdout=subprocess.PIPE, start_new_session=True)
         assert self.holder.stdout
         assert self.holder.stdout.readline() == b"ready\n"

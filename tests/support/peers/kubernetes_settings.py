@@ -10,6 +10,7 @@ from tests.support.peers.shims import IMAGE, snapshotter
 ADDRESS, PORT = "10.77.0.1", 6443  # of the machine, in its own network namespace
 PODS = "10.78.0.0/16"
 TOKEN = "of-the-tests"  # who knows it may do everything, in a network that nobody else is in
+PLUGINS = "/var/lib/kubelet/volume-plugins"  # a directory that is made at the start
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "kubernetes.md"
 RUNTIMES = "[plugins.'io.containerd.cri.v1.runtime'.containerd]\n"  # a line of the page's
 CONTAINERD = """\
@@ -47,6 +48,7 @@ KUBELET = {
     "fileCheckFrequency": "1s",
     "syncFrequency": "5s",
     "maxPods": 60,
+    "volumePluginDir": PLUGINS,
 }
 KUBELET_OPTIONS = [f"--node-ip={ADDRESS}", "--hostname-override=node", "--root-dir=/var/lib/kubelet"]
 BRIDGE = {
@@ -133,6 +135,7 @@ def words_of(name: str, directory: Path) -> list[str]:
             f"--root-ca-file={directory}/certificates/apiserver.crt",
             "--leader-elect=false",
             f"--cert-dir={directory}/certificates",
+            f"--flex-volume-plugin-dir={PLUGINS}",
         ],
         "kube-scheduler": [config, "--leader-elect=false", f"--cert-dir={directory}/certificates"],
         "containerd": ["--config", f"{directory}/containerd.toml"],
