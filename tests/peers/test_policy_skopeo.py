@@ -44,11 +44,18 @@ def theirs(directory: Path, document: Any, image: str) -> str:
     return "refused" if done.returncode else "taken"
 
 
-@pytest.mark.parametrize("document", [document for document, problem in INVALID if problem != OURS] + VALID)
+def is_newer(document: Any) -> bool:
+    """Say whether a document has what not every skopeo knows."""
+    return any(text in json.dumps(document) for text in NEWER)
+
+
+BOTH = [document for document, problem in INVALID if problem != OURS and not is_newer(document)] + VALID
+
+
+@pytest.mark.parametrize("document", BOTH)
 def test_both_say_the_same(document: Any, tmp_path: Path) -> None:
     Layout(tmp_path / "layout").image("1")
     image = f"oci:{tmp_path}/layout:1"
     document = json.loads(json.dumps(document).replace("DIR", str(tmp_path)))
 
-    newer = any(text in json.dumps(document) for text in NEWER)
-    assert newer or verdict(document, image) == theirs(tmp_path, document, image)
+    assert verdict(document, image) == theirs(tmp_path, document, image)
