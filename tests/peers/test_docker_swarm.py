@@ -1,7 +1,7 @@
 """Services of docker's swarm mode with runjail as the default runtime: swarm has no option for another one."""
 
+import os
 import shutil
-import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +12,10 @@ from tests.support.leftovers import Leftovers
 from tests.support.peers.commands import Tidiness, eventually
 from tests.support.peers.docker import IMAGE, Docker, unmount_own
 
-pytestmark = [pytest.mark.linux, pytest.mark.peers("dockerd", "docker")]
+pytestmark = [pytest.mark.linux, pytest.mark.peers("dockerd", "docker", "unshare", "ip")]
 SETTINGS = {"default-runtime": "runjail", "live-restore": False}  # which swarm mode does not take
+# A network namespace of its own: swarm mode makes a bridge that stays, docker_gwbridge, and has ports of the machine
+ALONE = ("unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$0" "$@"')
 SCRIPT = "trap 'exit 0' TERM; echo started; while :; do sleep 0.1; done"
 
 
@@ -21,16 +23,16 @@ SCRIPT = "trap 'exit 0' TERM; echo started; while :; do sleep 0.1; done"
 def swarm(machine_rootfs: Path, leftovers: Leftovers) -> Iterator[Docker]:
     """A swarm of one node; nothing of it is left."""
     directory = Path(tempfile.mkdtemp(prefix="docker-", dir="/tmp"))
-    made = Docker(directory, machine_rootfs, leftovers, settings=SETTINGS)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    made.ok("swarm", "init", "--advertise-addr", "127.0.0.1", "--listen-addr", f"127.0.0.1:{port}")
-    yield made
-    made.ok("swarm", "leave", "--force")
-    made.remove_everything()
-    made.end()
-    unmount_own(directory)
+    made = Docker(directory, machine_rootfs, leftovers, settings=SETTINGS, inside=ALONE)
+    try:
+        assert os.readlink(f"/proc/{made.process.pid}/ns/net") != os.readlink("/proc/self/ns/net")
+        made.ok("swarm", "init", "--advertise-addr", "127.0.0.1", "--listen-addr", "127.0.0.1")
+        yield made
+        made.ok("swarm", "leave", "--force")
+        made.remove_everything()
+    finally:
+        made.end()
+        unmount_own(directory)
     Tidiness([directory], directory / "exec", leftovers).check()
     shutil.rmtree(directory)
 

@@ -37,7 +37,7 @@ class Docker(Caller):
     """dockerd, whose containers outlive it, with everything it keeps below one directory.
 
     directory: with a short name, because sockets are in it. binaries: directories of another docker than the system's.
-    settings: more of daemon.json.
+    settings: more of daemon.json. inside: words that stand before dockerd's, which end in exec(2).
     """
 
     def __init__(
@@ -47,8 +47,9 @@ class Docker(Caller):
         leftovers: Leftovers,
         binaries: tuple[str, ...] = (),
         settings: dict[str, Any] | None = None,
+        inside: tuple[str, ...] = (),
     ) -> None:
-        self.directory, self.ours, self.runtime = directory, leftovers, "runc"
+        self.directory, self.ours, self.runtime, self.inside = directory, leftovers, "runc", inside
         self.env = {"PATH": ":".join([*binaries, str(RUNJAIL.parent), PATH]), "HOME": str(directory)}
         self.env[leftovers.MARK] = leftovers.base  # the shims inherit the mark
         client = shutil.which("docker", path=":".join([*binaries, "/usr/bin", PATH])) or "docker"
@@ -87,7 +88,7 @@ class Docker(Caller):
         raise AssertionError((self.directory / "log").read_text(encoding="utf-8")[-4000:])
 
     def _start(self) -> None:
-        words = ["dockerd", "--config-file", str(self.directory / "daemon.json")]
+        words = [*self.inside, "dockerd", "--config-file", str(self.directory / "daemon.json")]
         self.process = start_daemon(words, self.directory / "log", self.env)
 
     def end(self, number: int = signal.SIGTERM) -> None:
