@@ -245,9 +245,9 @@ class LinuxHost:
 
     def starved(self, host_state: HostState) -> bool:
         """Look at the kernel's count for its group."""
-        from runjail.host.linux.oom import starved
+        from runjail.host.linux import oom
 
-        return starved(host_state)
+        return oom.kills(oom.file(host_state)) > 0
 
     def schedule(self, pid: int, process: Process) -> None:
         """Set its scheduler and I/O priority."""

@@ -84,8 +84,3 @@ def counts(path: str) -> dict[str, int]:
     """Return the names and numbers in such a file, none when it cannot be read."""
     rows = [line.split() for line in cgroups.content(path).splitlines()]
     return {row[0]: int(row[1]) for row in rows if len(row) == 2 and row[1].isdigit()}
-
-
-def starved(host_state: HostState) -> bool:
-    """Say whether one of a container's processes was killed."""
-    return counts(file(host_state)).get("oom_kill", 0) > 0

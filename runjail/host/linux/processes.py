@@ -41,14 +41,22 @@ def kill(pid: int, expected: str, signal: int, start_time: StartTime) -> bool:
     return True
 
 
-def is_dying(pid: int) -> bool:
-    """Look at fields 9 (flags of the kernel) and 31 (pending signals) of /proc/PID/stat (proc(5))."""
+def stat(pid: int) -> list[bytes]:
+    """Return the fields of /proc/PID/stat from the third on (proc_pid_stat(5)), none for who is gone.
+
+    The second, the program's name, may be any bytes.
+    """
     try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            fields = file.read().rpartition(")")[2].split()
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()
     except OSError:
-        return True
-    return bool(int(fields[6]) & PF_DYING or int(fields[28]) & PENDING_SIGKILL)
+        return []
+
+
+def is_dying(pid: int) -> bool:
+    """Look at fields 9, flags of the kernel, and 31, pending signals."""
+    fields = stat(pid)
+    return not fields or bool(int(fields[9 - 3]) & PF_DYING or int(fields[31 - 3]) & PENDING_SIGKILL)
 
 
 def kill_all(host_state: HostState, signal: int, start_time: StartTime) -> None:

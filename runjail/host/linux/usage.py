@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from runjail.host.linux import cgroups
+from runjail.host.linux.processes import stat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,21 +55,12 @@ def stats(path: str, pids: list[int]) -> dict[str, Any]:
 
 
 def _stats_of_processes(pids: list[int]) -> dict[str, Any]:
-    """Add up utime, stime and rss, fields 14, 15 and 24 of /proc/PID/stat (proc_pid_stat(5))."""
-    found = [fields for pid in pids if len(fields := _fields(pid)) > 21]
+    """Add up utime, stime and rss, fields 14, 15 and 24 of /proc/PID/stat."""
+    found = [fields for pid in pids if (fields := stat(pid))]
     user, kernel, pages = (sum(int(fields[number - 3]) for fields in found) for number in (14, 15, 24))
     times = {"total": (user + kernel) * TICK, "kernel": kernel * TICK, "user": user * TICK}
     memory = {"limit": 0, "usage": pages * os.sysconf("SC_PAGE_SIZE"), "failcnt": 0}
     return _document(times, {}, {}, {"usage": memory}, {"current": len(pids), "limit": 0}, {}, {})
-
-
-def _fields(pid: int) -> list[bytes]:
-    """Return the fields of /proc/PID/stat from the third on, none for who is gone; the second may be any bytes."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()
-    except OSError:
-        return []
 
 
 def _document(
