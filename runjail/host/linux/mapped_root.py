@@ -106,9 +106,11 @@ def _replace(tree: int, root: str, mounts: int) -> None:
 
 
 def _attach(tree: int, root: str) -> None:
-    directory = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        libc_mounts.move_mount(tree, directory)
+        directory = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            libc_mounts.move_mount(tree, directory)
+        finally:
+            os.close(directory)
     finally:
-        os.close(directory)
         os.close(tree)

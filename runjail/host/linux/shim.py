@@ -162,8 +162,8 @@ def _mount(on: Callable[..., None], fstype: str, source: str, options: Sequence[
             on(None, None, libc.MS_REMOUNT | libc.MS_BIND | flags)
     else:
         text = _shortened(data)
-        if len(os.fsencode(text)) > PAGE:
-            raise HostError(f"mount options of {len(text)} bytes: mount(2) takes {PAGE}")
+        if (size := len(os.fsencode(text))) > PAGE:
+            raise HostError(f"mount options of {size} bytes: mount(2) takes {PAGE}")
         on(source, fstype, flags, text)
 
 
@@ -171,7 +171,7 @@ def _shortened(data: list[str]) -> str:
     """Return mount options; overlay's many layers are named from their common directory where they are too long."""
     text = ",".join(data)
     lower = next((word for word in data if word.startswith("lowerdir=")), "")
-    if len(text) <= PAGE or not lower:
+    if len(os.fsencode(text)) <= PAGE or not lower:
         return text
     layers = lower.removeprefix("lowerdir=").split(":")
     common = os.path.commonpath(layers)
