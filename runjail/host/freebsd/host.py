@@ -72,7 +72,7 @@ class FreeBSDHost:
         return processes.start_time(self._libc, pid)
 
     def is_dying(self, pid: int) -> bool:
-        """Look at ki_flag and ki_siglist of struct kinfo_proc."""
+        """Look at ki_flag, ki_flag2 and ki_siglist of struct kinfo_proc."""
         process = self._libc.process(pid)
         return process is None or process.dying
 

@@ -14,6 +14,7 @@ from runjail.record import Record
 
 SZOMB, SSTOP = 5, 4  # ki_stat
 P_WEXIT = 0x2000  # ki_flag
+P2_WEXIT = 0x40000  # ki_flag2: as soon as its end begins, so already while its other threads are waited for
 PENDING_SIGKILL = 1 << 8  # ki_siglist
 KINFO_SIZE, STATFS_SIZE, STATFS_VERSION = 1088, 2344, 0x20140518
 _STATFS_TEXTS = ((280, 16), (296, 1024), (1320, 1024))  # f_fstypename, f_mntfromname, f_mntonname
@@ -81,5 +82,6 @@ def read_kinfo(data: bytes, start: int = 0) -> Proc:
     (jid,) = struct.unpack_from("i", data, start + 592)
     command = text(data[start + 447 : start + 467])
     (pending,), (flags,) = struct.unpack_from("I", data, start + 104), struct.unpack_from("q", data, start + 368)
-    dying = bool(flags & P_WEXIT or pending & PENDING_SIGKILL)
+    (flags2,) = struct.unpack_from("I", data, start + 580)
+    dying = bool(flags & P_WEXIT or flags2 & P2_WEXIT or pending & PENDING_SIGKILL)
     return Proc(pid, seconds * 1000000 + micros, data[start + 388], jid, command, runtime, resident, dying)

@@ -53,12 +53,13 @@ def test_nobody_counts_who_starved(machine: Machine) -> None:
 
 
 def test_who_dies(machine: Machine) -> None:
-    """Who is gone, who works on its end, and whom SIGKILL waits for."""
+    """Who is gone, who works on its end or waits for its other threads before that, and whom SIGKILL waits for."""
     machine.kernel.add_process(50, flag=0x10004000, siglist=1 << 14)
     machine.kernel.add_process(51, flag=0x2000)
     machine.kernel.add_process(52, siglist=1 << 8)
+    machine.kernel.add_process(53, flag2=0x40000)
 
-    assert [machine.host.is_dying(pid) for pid in (50, 51, 52, 4711)] == [False, True, True, True]
+    assert [machine.host.is_dying(pid) for pid in (50, 51, 52, 53, 4711)] == [False, True, True, True, True]
 
 
 def test_processes_are_those_of_the_jail_and_its_children(machine: Machine) -> None:

@@ -277,6 +277,7 @@ class FakeKernel:
         struct.pack_into("q", data, 264, proc.get("resident", 0))
         struct.pack_into("Qqq", data, 328, proc.get("runtime", 0), *divmod(self.boottime + proc["start"], 1000000))
         struct.pack_into("q", data, 368, proc.get("flag", 0))
+        struct.pack_into("I", data, 580, proc.get("flag2", 0))
         data[388] = proc["state"]
         data[447 : 447 + len(proc["command"])] = proc["command"].encode()
         struct.pack_into("i", data, 592, proc["jid"])
