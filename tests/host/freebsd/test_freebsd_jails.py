@@ -6,7 +6,7 @@ import os
 import pytest
 
 from runjail.errors import HostError
-from runjail.host.freebsd import libc
+from runjail.host.freebsd import jails, libc
 from runjail.host.freebsd.host import FreeBSDHost
 from runjail.host.programs import Result
 from runjail.steps import Cpus, CreateJail, DeviceNodes
@@ -154,6 +154,7 @@ def test_the_killed_are_waited_for_until_they_are_dead(machine: Machine, monkeyp
 
     monkeypatch.setattr(FakeKernel, "_sysctl", die_slowly)
     monkeypatch.setattr(FakeKernel, "_jail_remove", remove)
+    monkeypatch.setattr(jails, "DYING_SECONDS", 600.0)  # not those of other tests: a busy machine looks too seldom
     machine.host = FreeBSDHost(machine.kernel.libc())
     boot = machine.host.boot_id()
     looks.clear()
