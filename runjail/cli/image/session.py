@@ -141,8 +141,9 @@ class ImageSession:
         if self._gate is None:
             from runjail.image.trust import gate, policy
 
-            home, places = os.environ.get("HOME", ""), this_system().policies
-            self._gate = gate.Gate(policy.load(self.text("signature-policy"), home, places), self.content)
+            home, system = os.environ.get("HOME", ""), this_system().policies
+            found = policy.load(self.text("signature-policy"), home, system)
+            self._gate = gate.Gate(found, self.content, ordinary=self.context.ordinary)
         return self._gate
 
     @property

@@ -25,10 +25,13 @@ if TYPE_CHECKING:
 
 
 class Gate:
-    """What one policy says of the images of one store. policy: None where nobody has written one: all are taken."""
+    """What one policy says of the images of one store. policy: None where nobody has written one: all are taken.
 
-    def __init__(self, policy: Policy | None, content: ContentStore) -> None:
-        self.policy = policy
+    ordinary: as for lookaside.fetch.
+    """
+
+    def __init__(self, policy: Policy | None, content: ContentStore, *, ordinary: bool = False) -> None:
+        self.policy, self.ordinary = policy, ordinary
         self.arrivals = Arrivals(content)
 
     def admit(self, reference: Reference, manifests: Sequence[Descriptor], source: Source) -> Callable[[], None]:
@@ -39,7 +42,7 @@ class Gate:
         """
         origin = origin_of(reference)
         wanted = self.policy.wanted(origin) if self.policy else set()
-        arrivals = {each.digest: Arrival(origin, _signatures(wanted, origin, source, each)) for each in manifests}
+        arrivals = {each.digest: Arrival(origin, self._signatures(wanted, origin, source, each)) for each in manifests}
         if self.policy:
             for digest, arrival in arrivals.items():
                 check.require(self.policy, digest, [arrival])
@@ -76,17 +79,18 @@ class Gate:
         """Write down that a manifest was made on this machine."""
         self.arrivals.note(digest, Arrival(MADE))
 
+    def _signatures(
+        self, wanted: set[str], origin: Origin, source: Source, manifest: Descriptor
+    ) -> tuple[Signature, ...]:
+        """Return what came beside a manifest that these kinds of requirements are about."""
+        found: tuple[Signature, ...] = ()
+        if policies.SIGSTORE in wanted:
+            from runjail.image.trust import attachments  # only what has to be signed pays for it
 
-def _signatures(wanted: set[str], origin: Origin, source: Source, manifest: Descriptor) -> tuple[Signature, ...]:
-    """Return what came beside a manifest that these kinds of requirements are about."""
-    found: tuple[Signature, ...] = ()
-    if policies.SIGSTORE in wanted:
-        from runjail.image.trust import attachments  # only what has to be signed pays for it
+            found = attachments.fetch(source, manifest.digest)
+        if policies.GPG in wanted and origin.transport == DOCKER:
+            from runjail.image.trust import lookaside
 
-        found = attachments.fetch(source, manifest.digest)
-    if policies.GPG in wanted and origin.transport == DOCKER:
-        from runjail.image.trust import lookaside
-
-        places = lookaside.places(os.environ.get("HOME", ""), this_system().policies)
-        found += lookaside.fetch(origin, manifest.digest, places)
-    return found
+            places = lookaside.places(os.environ.get("HOME", ""), this_system().policies)
+            found += lookaside.fetch(origin, manifest.digest, places, ordinary=self.ordinary)
+        return found

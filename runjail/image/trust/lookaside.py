@@ -28,13 +28,16 @@ HOME = ".local/share/containers/sigstore"  # and others', below $HOME
 NAMES = ("lookaside", "sigstore")
 
 
-def fetch(origin: Origin, digest: str, directories: tuple[str, ...]) -> tuple[Signature, ...]:
+def fetch(
+    origin: Origin, digest: str, directories: tuple[str, ...], *, ordinary: bool = False
+) -> tuple[Signature, ...]:
     """Return the signatures of a registry's manifest. directories: where registries.d may be, the first counts.
 
+    ordinary: for a user who is not root, except of a user namespace that we have made.
     Raises ImageError: what is there and cannot be read, is no configuration, or a server that fails.
     """
     host, _slash, path = repository(origin.identity).partition("/")
-    base = _base(origin, next(filter(os.path.isdir, directories), ""))
+    base = _base(origin, next(filter(os.path.isdir, directories), ""), ordinary=ordinary)
     where = f"{base.rstrip('/')}/{path}@{'='.join(digests.parse(digest))}"
     read = _reader(base, f"signatures of {host}")
     found: list[Signature] = []
@@ -51,14 +54,14 @@ def places(home: str, policies: tuple[str, ...]) -> tuple[str, ...]:
     return (*([f"{home}/{OWN}"] if home else []), *(f"{os.path.dirname(path)}/registries.d" for path in policies))
 
 
-def _base(origin: Origin, directory: str) -> str:
+def _base(origin: Origin, directory: str, *, ordinary: bool) -> str:
     """Return the URL below which an image's signatures are."""
     docker, default = _configured(directory) if directory else ({}, {})
     for scope in origin.scopes():
         if found := _named(docker.get(scope, {})):
             return found
     own = f"{os.environ.get('HOME', '')}/{HOME}"
-    return _named(default) or f"file://{SYSTEM if os.geteuid() == 0 else own}"
+    return _named(default) or f"file://{own if ordinary or os.geteuid() else SYSTEM}"
 
 
 def _named(entry: Mapping[str, Any]) -> str:

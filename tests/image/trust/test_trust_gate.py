@@ -1,11 +1,15 @@
 """What was fetched is asked for what policy.json wants when it comes, and again whenever it is used."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from runjail.cli.args import GLOBALS, Args
+from runjail.cli.context import Context
+from runjail.cli.image.session import ImageSession
 from runjail.errors import Corrupt, ImageError, NotTrusted
 from runjail.image import resolve
 from runjail.image.content.copy import copy_in
@@ -163,3 +167,15 @@ def test_records_go_with_their_manifest(layout: Layout, content: ContentStore) -
     content.garbage_collect()
 
     assert list(path.parent.iterdir()) == []
+
+
+def test_a_session_knows_whose_signatures_it_looks_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who runs the verb counts, and not who this process has become in a user namespace."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("RUNJAIL_STORE", f"dir:{tmp_path}/store")
+    for user, ordinary in ((0, False), (1000, os.uname().sysname == "Linux")):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "geteuid", lambda user=user: user)
+            context = Context(Args(GLOBALS))
+
+        assert ImageSession(Args(GLOBALS), context).gate.ordinary == ordinary

@@ -183,6 +183,23 @@ def test_where_signatures_are(tmp_path: Path, scope: str | None, name: str) -> N
     assert len(lookaside.fetch(ORIGIN, DIGEST, at(tmp_path, document, {}))) == 1
 
 
+@pytest.mark.parametrize("ordinary", [False, True])
+def test_where_signatures_are_that_nobody_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ordinary: bool
+) -> None:
+    """As with podman: who is root only of a user namespace of our own has them at home."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(lookaside, "SYSTEM", str(tmp_path / "system"))
+    for base, many in (("system", 1), ("home/.local/share/containers/sigstore", 2)):
+        place = tmp_path / base / f"a/web@sha256={'a' * 64}"
+        place.mkdir(parents=True)
+        for number in range(1, many + 1):
+            (place / f"signature-{number}").write_bytes(b"x")
+
+    assert len(lookaside.fetch(ORIGIN, DIGEST, (), ordinary=ordinary)) == (2 if ordinary else 1)
+
+
 @pytest.mark.parametrize(
     ("documents", "why"),
     [
