@@ -19,7 +19,7 @@ from runjail.image.registry.source import RegistrySource
 from runjail.image.transport import Source
 from runjail.image.trust.records import SIGSTORE, Signature
 
-LARGEST = 1 << 20  # bytes of one payload
+LARGEST = 1 << 20  # bytes of all payloads of one manifest: each is some hundred
 MOST = 100  # signatures of one manifest: each costs a request
 COSIGN = "application/vnd.dev.cosign.artifact.sig.v1+json"  # artifactType of cosign's manifests that refer to others
 
@@ -35,26 +35,22 @@ def fetch(source: Source, digest: str) -> tuple[Signature, ...]:
         return ()
     beside = source.sibling(tag(digest))
     try:
-        top = beside.top()
+        tops: list[Descriptor] = [beside.top()]
     except ImageNotFound:
-        return _referring(source, digest)
-    return _signatures(beside, top)
-
-
-def _referring(source: RegistrySource, digest: str) -> tuple[Signature, ...]:
-    found: list[Signature] = []
-    for entry in source.referrers(digest):
-        if model.get(entry.data, "artifactType") == COSIGN and entry.media_type == media_types.OCI_MANIFEST:
-            found += _signatures(source.sibling(entry.digest), entry)
-    return tuple(found[:MOST])
-
-
-def _signatures(source: RegistrySource, top: Descriptor) -> tuple[Signature, ...]:
-    document = parse(source.document(top), top)
-    layers = [layer for layer in document.layers if layer.media_type == SIGSTORE]  # attestations are there as well
-    if len(layers) > MOST or any(layer.size > LARGEST for layer in layers):
-        raise Corrupt(f"signatures {top.digest}: more than {MOST}, or longer than {LARGEST >> 20} MiB")
+        beside, tops = source, _referring(source, digest)
+    layers: list[Descriptor] = []
+    for top in tops:
+        document = parse(beside.document(top), top)
+        layers += [layer for layer in document.layers if layer.media_type == SIGSTORE]  # attestations are there as well
+        if len(layers) > MOST or sum(layer.size for layer in layers) > LARGEST:
+            raise Corrupt(f"signatures of {digest}: more than {MOST}, or longer than {LARGEST >> 20} MiB together")
     return tuple(_signature(layer, source.document(layer)) for layer in layers)
+
+
+def _referring(source: RegistrySource, digest: str) -> list[Descriptor]:
+    """Return the manifests of signatures that refer to a manifest, as many as are looked at."""
+    entries = [each for each in source.referrers(digest) if each.media_type == media_types.OCI_MANIFEST]
+    return [entry for entry in entries if model.get(entry.data, "artifactType") == COSIGN][:MOST]
 
 
 def parse(content: bytes, top: Descriptor) -> Manifest:

@@ -20,7 +20,7 @@ from runjail.image.registry.retry import Retry
 from runjail.image.trust.origin import Origin, repository
 from runjail.image.trust.records import GPG, Signature
 
-LARGEST = 4 << 20  # bytes of a file of registries.d, or of a signature
+LARGEST = 4 << 20  # bytes of a file of registries.d, or of all signatures of one manifest
 MOST = 100  # signatures of one manifest
 OWN = ".config/containers/registries.d"  # below $HOME
 SYSTEM = "/var/lib/containers/sigstore"  # where podman has root's, if nobody says another place
@@ -41,10 +41,14 @@ def fetch(
     where = f"{base.rstrip('/')}/{path}@{'='.join(digests.parse(digest))}"
     read = _reader(base, f"signatures of {host}")
     found: list[Signature] = []
+    left = LARGEST
     for number in range(1, MOST + 1):
         content = read(f"{where}/signature-{number}")
         if content is None:
             return tuple(found)
+        left -= len(content)
+        if left < 0:
+            raise ImageError(f"{where}: signatures of more than {LARGEST >> 20} MiB together")
         found.append(Signature(GPG, base64.b64encode(content).decode()))
     raise ImageError(f"{where}: more than {MOST} signatures")
 

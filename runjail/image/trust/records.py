@@ -72,14 +72,19 @@ class Arrivals:
             except Corrupt:
                 before = []
             others = [each for each in before if each.origin != arrival.origin]
-            found = {"arrivals": [_document(each) for each in (arrival, *others)[:MOST]]}
+            content = _encoded((arrival, *others)[:MOST])
             try:
                 os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
-                write_file(
-                    path, jsonio.dumps(found).encode(), 0o600, f"{self.content.directory}/.arrivals.new", synced=True
-                )
+                write_file(path, content, 0o600, f"{self.content.directory}/.arrivals.new", synced=True)
             except OSError as error:
                 raise ImageError(f"cannot write {path}: {reason(error)}") from error
+
+
+def _encoded(arrivals: Sequence[Arrival]) -> bytes:
+    """Return a file's content: the first arrivals, as many as `of` reads again."""
+    while len(content := jsonio.dumps({"arrivals": [_document(each) for each in arrivals]}).encode()) > LARGEST:
+        arrivals = arrivals[:-1]
+    return content
 
 
 def _parsed(document: Mapping[str, Any]) -> Arrival:

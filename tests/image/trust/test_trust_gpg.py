@@ -218,7 +218,7 @@ def test_a_registries_d_that_is_none(tmp_path: Path, documents: list[Any], why: 
         lookaside.fetch(ORIGIN, DIGEST, at(tmp_path, *documents))
 
 
-@pytest.mark.parametrize("kind", ["fifo", "directory", "huge", "endless"])
+@pytest.mark.parametrize("kind", ["fifo", "directory", "huge", "huge together", "endless"])
 def test_signatures_that_are_no_files(tmp_path: Path, kind: str) -> None:
     """Nothing waits, and what is there and cannot be read is not taken for missing."""
     place = tmp_path / f"here/a/web@sha256={'a' * 64}"
@@ -229,6 +229,9 @@ def test_signatures_that_are_no_files(tmp_path: Path, kind: str) -> None:
         (place / "signature-1").mkdir()
     elif kind == "huge":
         (place / "signature-1").write_bytes(bytes((4 << 20) + 1))
+    elif kind == "huge together":
+        for number in (1, 2):
+            (place / f"signature-{number}").write_bytes(bytes(3 << 20))
     else:
         for number in range(1, 102):
             (place / f"signature-{number}").write_bytes(b"x")

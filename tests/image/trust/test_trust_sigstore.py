@@ -257,15 +257,17 @@ def test_a_tag_of_signatures_that_is_something_else(
         pull(client, content, gate(content, signer.requirement()))
 
 
-@pytest.mark.parametrize("kind", ["long", "many", "another blob"])
+@pytest.mark.parametrize("kind", ["long", "long together", "many", "another blob"])
 def test_signatures_that_are_too_much(
     fake: Fake, client: Client, content: ContentStore, signer: Signer, digest: str, kind: str
 ) -> None:
-    signer.add(digest, b" " * (2 << 20) if kind == "long" else None)
+    signer.add(digest, b" " * {"long": 2 << 20, "long together": 600 << 10}.get(kind, 0) or None)
     name = digest.replace(":", "-") + ".sig"
     document = json.loads(fake.manifests[name][1])
     if kind == "many":
         document["layers"] *= 101
+    elif kind == "long together":
+        document["layers"] *= 2
     elif kind == "another blob":
         fake.blobs[document["layers"][0]["digest"]] = b"x" * document["layers"][0]["size"]
     fake.manifests[name] = (document["mediaType"], json.dumps(document).encode())
