@@ -8,10 +8,10 @@ SIGNATURE_SPEC.md).
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from runjail import jsonio
 from runjail.errors import ImageError, RunjailError
 from runjail.image.crypto import cipher, keyfile
 from runjail.image.crypto.options import SchemeError
@@ -127,7 +127,7 @@ def payload(digest: str, reference: str, creator: str, seconds: int) -> bytes:
         "type": TYPE,
     }
     optional = {"creator": creator, "timestamp": seconds}
-    return json.dumps({"critical": critical, "optional": optional}, separators=(",", ":"), sort_keys=True).encode()
+    return jsonio.dumps({"critical": critical, "optional": optional}, tight=True).encode()
 
 
 def sign(key: PrivateKeyTypes, content: bytes) -> str:
