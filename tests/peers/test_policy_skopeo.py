@@ -11,7 +11,7 @@ from runjail.errors import InvalidConfig, NotTrusted
 from runjail.image.reference import parse
 from runjail.image.trust import check
 from runjail.image.trust import policy as policies
-from runjail.image.trust.origin import origin_of
+from runjail.image.trust.origin import origin_of, resolved
 from runjail.image.trust.records import Arrival
 from tests.support.image.images import Layout
 from tests.support.image.policies import INVALID, VALID
@@ -25,7 +25,7 @@ def verdict(document: Any, image: str) -> str:
     """Return what is done with an image in a layout: taken, refused, or the policy is invalid."""
     try:
         policy = policies.parse(json.dumps(document).encode(), "policy.json")
-        check.require(policy, "sha256:" + "0" * 64, [Arrival(origin_of(parse(image)))])
+        check.require(policy, "sha256:" + "0" * 64, [Arrival(origin_of(resolved(parse(image))))])
     except InvalidConfig:
         return "invalid"
     except NotTrusted:

@@ -271,10 +271,12 @@ class ImageSession:
     def fetch(self, reference: Reference, name: str, use: Use | None = None) -> Descriptor:
         """Copy an image into the store and give it a name, "" for none. use: see resolve_or_pull."""
         from runjail.image.content import copy
+        from runjail.image.trust.origin import resolved
 
         gate = self.gate  # what is wrong with a policy is said before anything is asked of a registry
+        place = resolved(reference)
         with self.progress() as progress:
-            source = places.source(reference, self.access)
+            source = places.source(place, self.access)
 
             def meanwhile(top: Descriptor, arrived: Arrived) -> None:
                 if use:
@@ -289,7 +291,7 @@ class ImageSession:
                     jobs=self.jobs(),
                     progress=progress,
                     meanwhile=meanwhile,
-                    admit=lambda manifests: gate.admit(reference, manifests, source),
+                    admit=lambda manifests: gate.admit(place, manifests, source),
                 )
             finally:
                 source.close()

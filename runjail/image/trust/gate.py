@@ -37,7 +37,8 @@ class Gate:
     def admit(self, reference: Reference, manifests: Sequence[Descriptor], source: Source) -> Callable[[], None]:
         """Refuse an image that is about to be fetched, or return what writes down where it came from, once it is there.
 
-        manifests: all that will be copied, of which each may run. source: where signatures are that a rule asks for.
+        reference: `resolved`, as it was opened. manifests: all that will be copied, of which each may run.
+        source: where signatures are that a rule asks for.
         Raises NotTrusted, RegistryError, Corrupt.
         """
         origin = origin_of(reference)

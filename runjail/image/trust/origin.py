@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 HERE = "here"  # instead of a transport: made on this machine, which policy.json says nothing about
 DOCKER = "docker"
+PATHS = ("oci", "oci-archive")  # those of reference.PLACES whose scopes are paths
 
 
 class Origin(Record):
@@ -72,8 +73,16 @@ def repository(name: str) -> str:
     return head + slash + last.partition(":")[0]
 
 
+def resolved(reference: Reference) -> Reference:
+    """Return a reference without symbolic links in a path that has scopes.
+
+    It is to be opened, and not the one that was given: another user may turn a link after it was asked for.
+    """
+    return reference.replace(path=os.path.realpath(reference.path)) if reference.kind in PATHS else reference
+
+
 def origin_of(reference: Reference) -> Origin:
-    """Return what policy.json calls the place that a reference names.
+    """Return what policy.json calls the place that a reference names. reference: `resolved`.
 
     A registry's image with a tag and a digest is the one of the digest, as podman has it. docker-archive has no scopes.
     """
@@ -84,5 +93,4 @@ def origin_of(reference: Reference) -> Origin:
         return MADE
     if reference.kind == "docker-archive":
         return Origin(reference.kind, "")
-    path = os.fsencode(os.path.realpath(reference.path))
-    return Origin(reference.kind, path.decode("utf-8", "backslashreplace"))
+    return Origin(reference.kind, os.fsencode(reference.path).decode("utf-8", "backslashreplace"))

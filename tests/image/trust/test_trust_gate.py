@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 
 from runjail.cli.args import GLOBALS, Args
+from runjail.cli.args import parse as parse_options
 from runjail.cli.context import Context
+from runjail.cli.image.options import POLICY
 from runjail.cli.image.session import ImageSession
 from runjail.errors import Corrupt, ImageError, NotTrusted
 from runjail.image import resolve
+from runjail.image.content import copy
 from runjail.image.content.copy import copy_in
 from runjail.image.content.oci_layout import LayoutSource
 from runjail.image.content.store import ContentStore
@@ -19,6 +22,7 @@ from runjail.image.model import Platform
 from runjail.image.reference import parse
 from runjail.image.resolve import Image
 from runjail.image.trust import policy as policies
+from runjail.image.trust import records
 from runjail.image.trust.gate import Gate
 from runjail.image.trust.origin import Origin
 from runjail.image.trust.records import Arrival, Arrivals, Signature
@@ -157,6 +161,18 @@ def test_what_is_written_down_is_read_again(content: ContentStore) -> None:
     assert arrivals.of(digest) == [first, second]
 
 
+def test_no_record_is_longer_than_what_is_read(content: ContentStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest places are forgotten: an image with such a record could neither run nor be fetched again."""
+    arrivals, digest = Arrivals(content), content.add(b"{}").digest
+    monkeypatch.setattr(records, "LARGEST", 1000)
+    places = [Arrival(Origin("docker", f"r.test/web:{number}"), (Signature("k", "A" * 300),)) for number in range(4)]
+
+    for arrival in places:
+        arrivals.note(digest, arrival)
+
+    assert arrivals.of(digest) == [places[3], places[2]]
+
+
 def test_records_go_with_their_manifest(layout: Layout, content: ContentStore) -> None:
     layout.image("web")
     image = fetch(layout, content, Gate(None, content))
@@ -167,6 +183,34 @@ def test_records_go_with_their_manifest(layout: Layout, content: ContentStore) -
     content.garbage_collect()
 
     assert list(path.parent.iterdir()) == []
+
+
+def test_a_link_that_is_turned_meanwhile(layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the policy is asked about is what is read, whatever another user does to the way there."""
+    layout.image("web")
+    good, link = tmp_path / "good", tmp_path / "link"
+    good.mkdir()
+    link.symlink_to(layout.path)
+    rules = {"default": REJECT, "transports": {"oci": {str(good): ACCEPT}}}
+    (tmp_path / "policy.json").write_text(json.dumps(rules), encoding="utf-8")
+    monkeypatch.setenv("RUNJAIL_STORE", f"dir:{tmp_path}/store")
+    given = Args((*GLOBALS, POLICY))
+    parse_options(["--signature-policy", f"{tmp_path}/policy.json"], given)
+    session = ImageSession(given, Context(Args(GLOBALS)))
+    copy_in_place = copy.copy_in
+
+    def turned(*words: Any, admit: Any, **more: Any) -> Any:
+        def ask(manifests: Any) -> Any:
+            link.unlink()
+            link.symlink_to(good)
+            return admit(manifests)
+
+        return copy_in_place(*words, admit=ask, **more)
+
+    monkeypatch.setattr(copy, "copy_in", turned)
+
+    with pytest.raises(NotTrusted, match=f"oci:{layout.path}"):
+        session.fetch(parse(f"oci:{link}:web"), "")
 
 
 def test_a_session_knows_whose_signatures_it_looks_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
