@@ -63,7 +63,7 @@ class _Quick:
     """Reading by the C half of json, which takes a ninth of the time; `scan` is None as long as it is not loaded."""
 
     scan: Callable[[str, int], tuple[Any, int]] | None = None
-    strict, object_hook, object_pairs_hook, parse_int = True, None, None, int
+    strict, object_hook, object_pairs_hook, array_hook, parse_int = True, None, None, None, int
 
 
 def hasten() -> None:
@@ -77,7 +77,10 @@ def hasten() -> None:
     except ImportError:  # a Python without it
         return
     _Quick.parse_float, _Quick.parse_constant = _number, _refuse_constant  # type: ignore[attr-defined]
-    _Quick.scan = make_scanner(_Quick)  # type: ignore[arg-type]
+    try:
+        _Quick.scan = make_scanner(_Quick)  # type: ignore[arg-type]
+    except AttributeError:  # a later Python's asks for more
+        pass
 
 
 def repeated(text: str) -> str:

@@ -71,13 +71,13 @@ def _load_library(name: str, path: str) -> None:
 
     Finding the first of them means to read all directories of sys.path, which takes as long as loading it.
     """
-    from _frozen_importlib import _load  # type: ignore[attr-defined]
-    from _frozen_importlib_external import ExtensionFileLoader, spec_from_file_location
-
     if path.rpartition("/")[0] in sys.path:
         try:
+            from _frozen_importlib import _load  # type: ignore[attr-defined]
+            from _frozen_importlib_external import ExtensionFileLoader, spec_from_file_location
+
             _load(spec_from_file_location(name, path, loader=ExtensionFileLoader(name, path)))
-        except ImportError:  # another Python is there now; who imports the module finds it, or says so
+        except Exception:  # another Python is there now; who imports the module finds it, or says so
             pass
 
 

@@ -76,6 +76,16 @@ def test_any_text_is_read_as_json_does_or_refused(text: str) -> None:
     assert jsonio.loads(text) == expected
 
 
+def test_a_python_whose_json_asks_for_more_is_read_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python 3.15 has an array_hook."""
+    monkeypatch.setattr(jsonio._Quick, "scan", None)
+    monkeypatch.delattr(jsonio._Quick, "strict")
+
+    jsonio.hasten()
+
+    assert jsonio.loads("[1]") == [1]
+
+
 PARTS = (
     r"""[ ] { } " , : "a" "a": "\ \\ \" \u00e9 \ud83d \ude00 \u12 \u+123 \x \n null true nul - -0 0 01 1.5 .5 5. 1e5"""
 )
