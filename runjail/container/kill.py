@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runjail.container.container import RESTART, Container, Runtime
-from runjail.container.status import status
+from runjail.container.status import alive, status
 from runjail.errors import NotRunning, UsageError
 
 SIGTERM, SIGKILL = 15, 9
@@ -40,8 +40,11 @@ def kill(container_id: str, signal: int, everyone: bool, pid: int, runtime: Runt
     container = runtime.find(container_id)
     now = status(container)
     ends = not pid and _ends(container, signal)
-    if now == "stopped" and ends and _halt_waiting(container):
-        return
+    if ends and not alive(container) and _halt_between(container, now):
+        container.load()
+        if not alive(container):
+            return
+        now = status(container)  # it was made again just before
     if now == "stopped" and not everyone:
         raise NotRunning(container_id)
     if now == "creating" and not container.host_state.pid:
@@ -70,14 +73,14 @@ def _ends(container: Container, signal: int) -> bool:
         return False
 
 
-def _halt_waiting(container: Container) -> bool:
-    """See that a container which waits to be made again is not. Returns whether it waited."""
+def _halt_between(container: Container, now: str) -> bool:
+    """See that a container which has no process, but may be made again, is not. Returns whether that was to be."""
     if not container.has(RESTART):
         return False
     from runjail.container.monitor import is_watched
-    from runjail.container.restart import halt_waiting
+    from runjail.container.restart import halt_between
 
-    return is_watched(container) and halt_waiting(container)
+    return is_watched(container) and halt_between(container, now)
 
 
 def _kill_one(container: Container, pid: int, signal: int) -> None:

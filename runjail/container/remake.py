@@ -15,7 +15,7 @@ from runjail.container.delete import take_back
 from runjail.container.exit_record import record_exit
 from runjail.container.output_streams import with_streams
 from runjail.container.start import start_made
-from runjail.errors import ContainerNotFound, ProgramDenied, ProgramNotFound, RunjailError
+from runjail.errors import ContainerNotFound, NotRunning, ProgramDenied, ProgramNotFound, RunjailError
 from runjail.host.base import use_dev_null
 
 TYPE_CHECKING = False
@@ -37,6 +37,8 @@ def remake(container: Container, kept: bool) -> dict[str, int] | None:
     try:
         _container, streams = with_streams(lambda *more: _make(container, *more), _has_terminal(container), kept)
         use_dev_null()
+        if container.has(HALTED):  # by who found no process yet to send a signal to
+            raise NotRunning(container.id)
         start_made(container, lambda _error: _give_up(container))
     except ContainerNotFound:
         return None
@@ -45,7 +47,10 @@ def remake(container: Container, kept: bool) -> dict[str, int] | None:
         return None
     except BaseException as error:  # a signal, too
         _give_up(container)
-        record_exit(container, _failure(error), str(error) or "interrupted")
+        if container.has(HALTED):
+            record_exit(container, code)
+        else:
+            record_exit(container, _failure(error), str(error) or "interrupted")
         return None
     finally:
         use_dev_null()

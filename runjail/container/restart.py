@@ -13,6 +13,7 @@ import time
 
 from runjail import jsonio, log
 from runjail.container.container import HALTED, RESTART, Container
+from runjail.container.exit_record import EXIT
 from runjail.errors import RunjailError, UsageError
 from runjail.record import Record
 
@@ -93,9 +94,12 @@ def count(container: Container) -> None:
     _write(container, {**facts, "count": facts["count"] + 1, "waiting": False})
 
 
-def halt_waiting(container: Container) -> bool:
-    """See that a container which waits to be made again is not. Returns whether it waited."""
-    if not restart_facts(container).get("waiting") or container.has(HALTED):
+def halt_between(container: Container, now: str) -> bool:
+    """See that a container without a process is not made again. Returns whether it might have been. now: its status.
+
+    Its program has just ended, or it waits, or is being made again.
+    """
+    if container.has(HALTED) or container.has(EXIT) or (now == "creating" and not restart_facts(container)["count"]):
         return False
     container.halt()
     return True

@@ -131,6 +131,21 @@ def test_a_pause_can_be_ended(cli: Cli, hello: str) -> None:
     assert cli.refused("kill", "web") == "container not running: web"
 
 
+def test_a_program_that_has_just_ended_is_not_started_again(cli: Cli, hello: str) -> None:
+    """Its monitor has not seen its end yet when somebody has it ended."""
+    run(cli, "always", "exec sleep 600")
+    monitor, pid = facts(cli, "monitor")["pid"], json.loads(cli.ok("state", "web"))["pid"]
+    os.kill(monitor, signal.SIGSTOP)
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: status(cli) == "stopped", "its end")
+
+    cli.ok("kill", "web")
+    os.kill(monitor, signal.SIGCONT)
+
+    assert cli.ok("wait", "web") == "137\n"
+    assert shown(cli)["RestartCount"] == 0
+
+
 @pytest.mark.parametrize("force", [(), ("--force",)])
 def test_a_waiting_container_can_be_deleted(cli: Cli, hello: str, force: tuple[str, ...]) -> None:
     run(cli, "always", "exit 5")
@@ -176,6 +191,31 @@ def test_hooks_run_each_time(cli: Cli, bundle: Path, tmp_path: Path) -> None:
     assert found == ["creating", "running", "stopped", "creating", "running"]
     cli.ok("delete", "web")
     assert said.read_text().splitlines()[-1].split('"')[3] == "stopped"
+
+
+def test_who_ends_it_while_it_is_made_again_does_not_want_it_again(cli: Cli, bundle: Path, tmp_path: Path) -> None:
+    """Whether init is there already or not; the exit status is that of the program's last run."""
+    begun, over = tmp_path / "begun", tmp_path / "over"
+    hook = f"test -e {begun} || {{ touch {begun}; exit 0; }}; while ! test -e {over}; do sleep 0.05; done"
+    write(bundle, "exit 7", {"createRuntime": hook})
+    cli.ok("run", "-d", "--restart", "always", "-b", str(bundle), "web")
+    eventually(lambda: status(cli) == "creating", "the second time")
+    state = cli.runjail.root / "web" / "state.json"
+    known = state.read_text()
+    document = json.loads(known)
+    (host,) = (value for value in document.values() if isinstance(value, dict) and "pid" in value)
+    host["pid"] = 0
+    state.write_text(json.dumps(document))
+
+    cli.ok("kill", "web")
+    state.write_text(known)
+    over.touch()
+
+    assert cli.ok("wait", "web") == "7\n"
+    found = shown(cli)
+    assert (found["State"]["Status"], found["State"]["Error"]) == ("exited", "")
+    assert [line for line in (cli.runjail.root / "web" / "undo").read_text().splitlines() if line] == []
+    cli.ok("delete", "web")
 
 
 def test_one_that_cannot_be_made_again_says_why(cli: Cli, hello: str, tmp_path: Path) -> None:
