@@ -24,11 +24,6 @@ LOWER, KINDS = "lowerdir=", ("uidmap=", "gidmap=")
 MS_PRIVATE = 1 << 18
 
 
-def asks(options: Sequence[str]) -> bool:
-    """Say whether mount options name ids of a user namespace."""
-    return any(word.startswith(KINDS) for word in options)
-
-
 def mount(fstype: str, options: Sequence[str], root: str, plainly: Callable[[list[str]], None]) -> None:
     """Mount a root file system whose files have other ids than on the disk.
 

@@ -25,6 +25,7 @@ MODULES = tuple(  # of this host: shim/preload.py
 )
 UCRED = struct.Struct("iII")  # pid, uid, gid
 KILLABLE = 999  # the score next to those that are always killed first
+MAPPED = ("uidmap=", "gidmap=")  # mount options for mapped_root, which few containers need loaded
 PAGE = 4095  # bytes of options that mount(2) takes
 
 
@@ -133,12 +134,14 @@ def _mounted(directory: str) -> list[str]:
 
 
 def _mount_root(fstype: str, source: str, options: Sequence[str], root: str) -> None:
-    from runjail.host.linux import libc, mapped_root
+    from runjail.host.linux import libc
 
     def plainly(words: Sequence[str]) -> None:
         _mount(lambda *arguments: libc.mount(arguments[0], root, *arguments[1:]), fstype, source, words)
 
-    if mapped_root.asks(options):
+    if any(word.startswith(MAPPED) for word in options):
+        from runjail.host.linux import mapped_root
+
         mapped_root.mount(fstype, options, root, plainly)
     else:
         plainly(options)
