@@ -8,7 +8,8 @@ from __future__ import annotations
 import base64
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from typing import Any
 
 import runjail
@@ -39,7 +40,12 @@ def fetch(
     host, _slash, path = repository(origin.identity).partition("/")
     base = _base(origin, next(filter(os.path.isdir, directories), ""), ordinary=ordinary)
     where = f"{base.rstrip('/')}/{path}@{'='.join(digests.parse(digest))}"
-    read = _reader(base, f"signatures of {host}")
+    with closing(_reader(base, f"signatures of {host}")) as read:
+        return _numbered(read, where)
+
+
+def _numbered(read: Callable[[str], bytes | None], where: str) -> tuple[Signature, ...]:
+    """Return the signatures of a place, from the first up to the one that is not there. Raises ImageError."""
     found: list[Signature] = []
     left = LARGEST
     for number in range(1, MOST + 1):
@@ -123,6 +129,9 @@ class _Files:
                 return None
             raise ImageError(f"a signature cannot be read: {error}") from None
 
+    def close(self) -> None:
+        """Nothing is held open."""
+
 
 class _Server:
     """A web server."""
@@ -144,6 +153,10 @@ class _Server:
             return answer.read(LARGEST)
         finally:
             answer.close()
+
+    def close(self) -> None:
+        """Close connections, and end the thread that watches them: a container is forked after this."""
+        self._connections.close()
 
 
 def _reader(base: str, what: str) -> _Files | _Server:

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from tests.support.image import pgp_keys
 from tests.support.image.registry_client import Client
 from tests.support.image.registry_server import Fake, Handler, Server
 from tests.support.image.signing import NAME, gate, pull
+from tests.support.peers.commands import eventually
 
 __all__ = ["client", "fake"]
 pytestmark = pytest.mark.needs("gpg")
@@ -240,10 +242,15 @@ def test_signatures_that_are_no_files(tmp_path: Path, kind: str) -> None:
         lookaside.fetch(ORIGIN, DIGEST, at(tmp_path, {"default-docker": {"lookaside": f"file://{tmp_path}/here"}}))
 
 
+def watching() -> set[threading.Thread]:
+    """Return the threads that watch connections; a container must not be forked beside one."""
+    return {thread for thread in threading.enumerate() if "(_look)" in thread.name}
+
+
 @pytest.mark.parametrize("status", [200, 404, 403, 500])
 def test_signatures_of_a_web_server(tmp_path: Path, status: int) -> None:
     """Only 404 means that there are no more."""
-    asked = []
+    asked, before = [], watching()
 
     def answer(request: Handler) -> None:
         asked.append(request.path)
@@ -260,3 +267,4 @@ def test_signatures_of_a_web_server(tmp_path: Path, status: int) -> None:
     finally:
         server.stop()
     assert asked[0] == f"/look/a/web@sha256={'a' * 64}/signature-1"
+    eventually(lambda: not watching() - before, "nobody watches the connections any more")
