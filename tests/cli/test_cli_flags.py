@@ -1,10 +1,18 @@
 """The union of what callers pass: flags of other runtimes are accepted, output is what they parse."""
 
 import json
+import os
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from runjail.cli.args import GLOBALS, Args, parse
+from runjail.cli.context import Context
+from runjail.cli.verbs import exec as exec_verb
+from runjail.cli.verbs import monitor
+from runjail.errors import UsageError
 from tests.support.container.harness import Life
 from tests.support.program import Runjail
 
@@ -43,6 +51,26 @@ def test_the_flags_of_create_and_exec(life: Life) -> None:
     assert (result.stdout, result.stderr) == ("hello\n", "")
     result = life.runjail.ok("run", "-no-subreaper", "-b", life.bundle.write("/bin/echo", "ran"), "--rm", "d")
     assert result.stdout == "ran\n"
+
+
+@pytest.mark.parametrize("option", ["pidfd-socket", "process-label", "apparmor", "cgroup"])
+def test_an_option_that_would_be_without_effect_is_refused(monkeypatch: pytest.MonkeyPatch, option: str) -> None:
+    monkeypatch.setattr(Context, "host", lambda _self: SimpleNamespace(os="freebsd"))
+    parsed, process = Args(exec_verb.OPTIONS), SimpleNamespace()
+    parse([f"--{option}", "x", "c"], parsed)
+
+    with pytest.raises(UsageError, match=f"^--{option}: only Linux has this$"):
+        exec_verb.request(parsed, Context(Args(GLOBALS)), process)  # type: ignore[arg-type]
+
+
+def test_a_monitor_has_the_global_options_that_making_a_container_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    executed: list[Any] = []
+    monkeypatch.setattr(os, "execv", lambda _path, words: executed.append(words))
+    for nri_bin in ("/nri", ""):
+        monitor.becoming("/root", nri_bin)("c", {})
+
+    assert executed[0][-6:] == ["--root", "/root", "--nri-bin", "/nri", "monitor", "c"]
+    assert executed[1][-4:] == ["--root", "/root", "monitor", "c"]
 
 
 def test_restore_and_checkpoint(runjail: Runjail) -> None:

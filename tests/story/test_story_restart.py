@@ -17,6 +17,7 @@ from tests.support.story.cli import Cli
 
 pytestmark = [pytest.mark.needs("root"), pytest.mark.parametrize("location", ["dir"], indirect=True)]
 
+WITHOUT = "a program that is started again would be without"
 COUNT = "echo x >> /count; cat /count | wc -l; "
 
 
@@ -281,6 +282,11 @@ def test_pauses_grow(cli: Cli, hello: str) -> None:
         (
             ("-d", "--restart", "always", "--log-driver", "passthrough"),
             "--restart excludes --console-socket and --log-driver passthrough: both end with the caller",
+        ),
+        pytest.param(
+            ("-d", "--restart", "always", "--pidfd-socket", "/nowhere"),
+            f"--restart excludes --preserve-fds, LISTEN_FDS and --pidfd-socket: {WITHOUT}",
+            marks=pytest.mark.linux,
         ),
     ],
 )

@@ -55,9 +55,14 @@ def request(args: Args, context: Context) -> Request:
 def pidfd_socket(args: Args, context: Context) -> str:
     """Return who gets a pidfd, "" for nobody. Raises UsageError where there are none."""
     path = absolute(args.text("pidfd-socket"))
-    if path and context.host().os != "linux":
-        raise UsageError("--pidfd-socket: only Linux has this")
+    require_linux("pidfd-socket", path, context)
     return path
+
+
+def require_linux(option: str, given: object, context: Context) -> None:
+    """Raise UsageError for an option that was given where it would be without effect."""
+    if given and context.host().os != "linux":
+        raise UsageError(f"--{option}: only Linux has this")
 
 
 def absolute(path: str) -> str:

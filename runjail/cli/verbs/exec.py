@@ -13,7 +13,7 @@ from runjail.cli.args import (
     values,
 )
 from runjail.cli.context import Context
-from runjail.cli.verbs.create import PIDFD, absolute, pidfd_socket
+from runjail.cli.verbs.create import PIDFD, absolute, pidfd_socket, require_linux
 from runjail.container.container import Runtime
 from runjail.container.exec import Request
 from runjail.errors import UsageError
@@ -79,6 +79,8 @@ def request(args: Args, context: Context, process: Process) -> Request:
     """Return what a command line wants to be executed."""
     from runjail.container.exec import Request
 
+    for name in ("process-label", "apparmor"):
+        require_linux(name, args.text(name), context)
     return Request(
         args.positionals[0],
         process,
@@ -94,8 +96,7 @@ def request(args: Args, context: Context, process: Process) -> Request:
 
 def _groups(words: list[str], context: Context) -> tuple[tuple[str, str], ...]:
     """Return what --cgroup says, as Host.enter takes it. Raises UsageError, with runc's words."""
-    if words and context.host().os != "linux":
-        raise UsageError("--cgroup: only Linux has this")
+    require_linux("cgroup", words, context)
     found: list[tuple[str, str]] = []
     for word in words:
         controllers, colon, path = word.partition(":")

@@ -39,7 +39,7 @@ def run(args: Args, context: Context) -> int:
         until=until,
         tail=tail,
         follow=args.flag("follow"),
-        become=becoming(runtime.root),
+        become=becoming(runtime.root, context.nri_bin),
     )
     begun: set[str] = set()  # streams whose last line has no end yet
     for when, stream, ends, text in found:

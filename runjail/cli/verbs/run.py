@@ -62,6 +62,9 @@ def run(args: Args, context: Context) -> int:
         raise UsageError(f"run: a container has one id, not {names}"[:200], "with --name, the command follows at once")
     runtime = context.runtime()
     request = create.request(args, context)
+    if (request.preserve or request.pidfd_socket) and _restart(args):
+        why = "a program that is started again would be without"
+        raise UsageError(f"--restart excludes --preserve-fds, LISTEN_FDS and --pidfd-socket: {why}")
     if args.text("image"):
         from runjail.cli import run_image
 
@@ -71,10 +74,10 @@ def run(args: Args, context: Context) -> int:
             if networks:
                 networks = run_image.telling(networks, path, args)
             request = request.replace(bundle=path, networks=networks)
-            return _run(request, document, args, runtime, _output(args, path, runtime))
+            return _run(request, document, args, context, runtime, _output(args, path, runtime))
     watched = args.text("log-driver") or args.many("log-opt") or args.text("restart") not in ("", "no")
     output = _output(args, "", runtime) if watched else None
-    return _run(request, _document(request.bundle, args, context), args, runtime, output)
+    return _run(request, _document(request.bundle, args, context), args, context, runtime, output)
 
 
 def _output(args: Args, bundle: str, runtime: Runtime) -> MonitorOptions | None:
@@ -160,13 +163,15 @@ def _wants_terminal(document: object) -> bool:
     return isinstance(process, dict) and process.get("terminal") is True
 
 
-def _run(request: Request, document: object, args: Args, runtime: Runtime, output: MonitorOptions | None) -> int:
+def _run(
+    request: Request, document: object, args: Args, context: Context, runtime: Runtime, output: MonitorOptions | None
+) -> int:
     terminal, detach = _wants_terminal(document), args.flag("detach")
     if output:
         from runjail.cli.verbs.monitor import becoming
         from runjail.container.monitor import run_detached
 
-        return run_detached(request, document, runtime, output, terminal, becoming(runtime.root))
+        return run_detached(request, document, runtime, output, terminal, becoming(runtime.root, context.nri_bin))
     from runjail.container.run import run
 
     attach = terminal and not (detach or request.console_socket)
