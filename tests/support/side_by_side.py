@@ -23,6 +23,7 @@ from tests.support.leftovers import Leftovers
 
 GROUPS = {  # by what a test needs; the first that fits. Those that take longest come first
     "zfs": "zfs",  # zfs-fuse: one daemon for all, and it stops answering when several work hard
+    **dict.fromkeys(("a cluster", "kubelet of its own"), "kubernetes"),  # two processors can do one
     "dockerd": "docker",  # with a containerd of its own
     "containerd": "containerd",  # one daemon for a file; shims' sockets are in one directory of the machine
     "podman": "podman",
