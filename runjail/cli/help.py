@@ -26,10 +26,10 @@ def _options(options: Sequence[Option]) -> list[click.Parameter]:
 
 def _positionals(names: tuple[str, ...]) -> list[click.Parameter]:
     return [
-        click.Argument(
-            [name.strip("[].").lower()], required=not name.startswith("[") and not name.endswith("..."), metavar=name
+        click.Argument(  # its own name is not shown, and may be no option's: `kill -s SIGNAL`, `kill ID SIGNAL`
+            [f"word{number}"], required=not name.startswith("[") and not name.endswith("..."), metavar=name
         )
-        for name in names
+        for number, name in enumerate(names)
     ]
 
 
