@@ -10,8 +10,8 @@ import pytest
 
 from runjail.cli.args import GLOBALS, Args, parse
 from runjail.cli.context import Context
+from runjail.cli.verbs import VERBS, monitor
 from runjail.cli.verbs import exec as exec_verb
-from runjail.cli.verbs import monitor
 from runjail.errors import UsageError
 from tests.support.container.harness import Life
 from tests.support.program import Runjail
@@ -115,7 +115,8 @@ def test_features_name_the_control_groups(runjail: Runjail) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["-h"], ["help"], [], ["create", "--help"], ["exec", "-h"], ["help", "kill"]]
+    "words",
+    [["--help"], ["-h"], ["help"], [], ["create", "--help"], ["exec", "-h"], *(["help", name] for name in VERBS)],
 )
 def test_help(runjail: Runjail, words: list[str]) -> None:
     """On stdout, exit code 0."""
