@@ -75,8 +75,9 @@ VOCABULARY = {"locks", "scope", "sizes", "target"}  # what every room may know
 # Modules of a room that only some rooms may know: which operating system this is, is decided once.
 PRIVATE = {
     "host": {
-        **{room: {"programs"} for room in ("image.registry", "image.crypto", "network", "nri", "storage")},
+        **{room: {"programs"} for room in ("image.registry", "image.crypto", "network", "nri")},
         "container": {"base", "programs"},
+        "storage": {"base", "programs"},
     }
 }
 # The one place where `host` itself chooses between its two answers, and what exists on one of them only.

@@ -226,7 +226,7 @@ def _build(
     try:
         _sync_with_init(container, spec, joined, [step for step in plan.steps if step.between])
     except DiedEarly:
-        if container.host.starved(host_state):
+        if container.host.shim().oom_kills(host_state):
             raise HostError("container init was OOM-killed (memory limit too low?)") from None  # in runc's words
         raise
     if spec.process.is_scheduled():

@@ -27,13 +27,18 @@ def record_exit(container: Container, code: int, why: str = "") -> None:
         log.warning(str(error))
 
 
-def exit_facts(container: Container) -> dict[str, Any]:
-    """Return what was written down, nothing when nobody did."""
+def read_facts(container: Container, name: str) -> dict[str, Any]:
+    """Return the JSON object in a file of a container, nothing where there is none."""
     try:
-        found = jsonio.loads(container.read(EXIT))
+        found = jsonio.loads(container.read(name))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def exit_facts(container: Container) -> dict[str, Any]:
+    """Return what was written down, nothing when nobody did."""
+    return read_facts(container, EXIT)
 
 
 def recorded_exit(container: Container) -> int | None:

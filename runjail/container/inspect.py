@@ -113,6 +113,6 @@ def _restart_policy(container: Container) -> dict[str, Any]:
 
 def _log(container: Container) -> dict[str, str]:
     facts = monitored(container)
-    if facts is None:
+    if not facts:
         return {"Type": "passthrough", "Path": ""}
     return {"Type": "k8s-file" if facts.get("log") else "none", "Path": str(facts.get("log") or "")}

@@ -21,7 +21,7 @@ import time
 
 from runjail import jsonio, log, signals
 from runjail.container.container import HALTED, RESTART
-from runjail.container.exit_record import record_exit
+from runjail.container.exit_record import read_facts, record_exit
 from runjail.container.output_log import STREAMS, OutputLog
 from runjail.container.output_streams import with_streams
 from runjail.container.state import ProcessId
@@ -146,13 +146,9 @@ def _note(container: Container, request: Request, options: MonitorOptions) -> No
         write_policy(container, options.restart, request.pid_file, request.systemd)
 
 
-def monitored(container: Container) -> dict[str, object] | None:
-    """Return what is known of a container's monitor, None for a container that never had one."""
-    try:
-        found = jsonio.loads(container.read(MONITOR))
-    except (FileNotFoundError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None
+def monitored(container: Container) -> dict[str, object]:
+    """Return what is known of a container's monitor, nothing for a container that never had one."""
+    return read_facts(container, MONITOR)
 
 
 def watch(container: Container, streams: Mapping[str, int], become: Become) -> None:
@@ -165,14 +161,12 @@ def watch(container: Container, streams: Mapping[str, int], become: Become) -> N
         container.hold()
     except ContainerNotFound:  # it was deleted already; what it has written comes all the same
         pass
-    facts = monitored(container) or {}
+    facts = monitored(container)
     path, most = str(facts.get("log") or ""), facts.get("most")
     output = OutputLog(path, most if isinstance(most, int) else 0) if path else None
-    again: dict[str, int] | None = dict(streams)
-    while again is not None:
-        again = _Watch(container, output, again).run()
-        if again is not None:
-            become(container.id, again)
+    while (again := _Watch(container, output, streams).run()) is not None:
+        become(container.id, again)
+        streams = again
 
 
 class _Watch:
@@ -190,14 +184,13 @@ class _Watch:
 
     def run(self) -> dict[str, int] | None:
         """Watch a container to its end. Returns the streams of one that was made again by then."""
-        while not self._ended or self._streams:
+        while True:
             self._reap()
             if self._delay >= 0:
                 return self._again()
             if self._ended and not self._streams:
                 return None
             self._copy(-1 if self._is_parent else LOOK_SECONDS)
-        return None
 
     def _copy(self, seconds: float) -> None:
         """Wait for what comes, for ever when seconds are negative."""
@@ -285,7 +278,7 @@ def _lives(container: Container, facts: Mapping[str, object]) -> bool:
 
 def is_watched(container: Container) -> bool:
     """Say whether a container's monitor lives, and may still write."""
-    return _lives(container, monitored(container) or {})
+    return _lives(container, monitored(container))
 
 
 def take_over(container: Container, become: Become) -> bool:

@@ -13,7 +13,7 @@ import time
 
 from runjail import jsonio, log
 from runjail.container.container import HALTED, RESTART, Container
-from runjail.container.exit_record import EXIT
+from runjail.container.exit_record import EXIT, read_facts
 from runjail.errors import RunjailError, UsageError
 from runjail.record import Record
 
@@ -55,11 +55,7 @@ def write_policy(container: Container, policy: Policy, pid_file: str, systemd: b
 
 def restart_facts(container: Container) -> dict[str, Any]:
     """Return what is known of a container's restarts, nothing for one that is never made again."""
-    try:
-        found = jsonio.loads(container.read(RESTART))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    return read_facts(container, RESTART)
 
 
 def delay(container: Container, code: int, ran: float) -> float:

@@ -132,9 +132,6 @@ if TYPE_CHECKING:  # a start without this class is 20 us shorter
         def set_oom_score(self, pid: int, score: int) -> None:
             """Set oom_score_adj of a child that has not entered the container yet."""
 
-        def starved(self, host_state: HostState) -> bool:
-            """Say whether a process of the container was killed for want of memory."""
-
         def schedule(self, pid: int, process: Process) -> None:
             """Give a child that has appeared inside the scheduler and I/O priority that `process` asks for, if any."""
 

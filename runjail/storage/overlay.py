@@ -14,6 +14,7 @@ import os
 
 from runjail import attributes
 from runjail.errors import StorageError, reason
+from runjail.host.base import in_user_namespace
 from runjail.rootfs import DIRECTORY
 from runjail.storage import overlay_mount
 from runjail.storage.base import LayerWriter, chain_name
@@ -69,7 +70,7 @@ class OverlayStore(TreeStore):
     apart = True
 
     def __init__(self, path: str, warn: Report, *, make: bool = True) -> None:
-        inside = overlay_mount.in_user_namespace()
+        inside = in_user_namespace()
         self._read: dict[str, dict[str, Any]] = {}  # facts of layers that have one above them: nobody removes them
         super().__init__(path, warn, make=make, facts={MARKS: USER if inside else TRUSTED})
         self._user = self._home.facts.get(MARKS) == USER

@@ -15,6 +15,7 @@ import stat
 
 from runjail import target
 from runjail.errors import StorageError, reason
+from runjail.host.base import in_user_namespace
 from runjail.record import Record
 
 TYPE_CHECKING = False
@@ -55,15 +56,6 @@ class Overlay(Record):
     def flags(self) -> list[str]:
         """Return the options without a value."""
         return [*(["userxattr"] if self.user else []), *(["volatile"] if self.volatile else [])]
-
-
-def in_user_namespace(table: str = "/proc/self/uid_map") -> bool:
-    """Whether we are root, if at all, only of a user namespace."""
-    try:
-        with open(table, "rb") as file:
-            return file.read().split() != [b"0", b"0", b"4294967295"]
-    except OSError:  # a kernel without such namespaces
-        return False
 
 
 def mount(overlay: Overlay, place: str) -> None:

@@ -139,7 +139,7 @@ def test_a_next_monitor_that_cannot_begin_is_not_its_caller(runtime: Runtime, ho
         if os.getpid() != caller:
             os._exit(99)
 
-    pid = (monitor.monitored(container) or {})["pid"]
+    pid = monitor.monitored(container)["pid"]
     assert isinstance(pid, int)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
 

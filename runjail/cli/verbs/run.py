@@ -75,7 +75,7 @@ def run(args: Args, context: Context) -> int:
                 networks = run_image.telling(networks, path, args)
             request = request.replace(bundle=path, networks=networks)
             return _run(request, document, args, context, runtime, _output(args, path, runtime))
-    watched = args.text("log-driver") or args.many("log-opt") or args.text("restart") not in ("", "no")
+    watched = args.text("log-driver") or args.many("log-opt") or _restart(args)
     output = _output(args, "", runtime) if watched else None
     return _run(request, _document(request.bundle, args, context), args, context, runtime, output)
 

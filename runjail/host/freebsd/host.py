@@ -135,10 +135,6 @@ class FreeBSDHost:
     def set_oom_score(self, pid: int, score: int) -> None:
         """FreeBSD has no such scores."""
 
-    def starved(self, host_state: HostState) -> bool:
-        """Nobody counts them."""
-        return False
-
     def schedule(self, pid: int, process: Process) -> None:
         """Set its scheduler; there are no I/O priorities."""
         if process.scheduler:

@@ -243,12 +243,6 @@ class LinuxHost:
         except OSError as error:
             raise HostError(f"setting oom_score_adj to {score}: {reason(error)}") from error
 
-    def starved(self, host_state: HostState) -> bool:
-        """Look at the kernel's count for its group."""
-        from runjail.host.linux import oom
-
-        return oom.kills(oom.file(host_state)) > 0
-
     def schedule(self, pid: int, process: Process) -> None:
         """Set its scheduler and I/O priority."""
         if process.scheduler or process.io_priority:

@@ -49,7 +49,7 @@ def test_zombies_and_the_dead_have_no_start(machine: Machine) -> None:
 
 def test_nobody_counts_who_starved(machine: Machine) -> None:
     """rctl(4) kills at `sigkill`, and says so to the log alone."""
-    assert not machine.host.starved(machine.host_state)
+    assert not machine.host.shim().oom_kills(machine.host_state)
 
 
 def test_who_dies(machine: Machine) -> None:
