@@ -11,6 +11,7 @@ import pytest
 from runjail.rootfs import DIRECTORY
 from runjail.storage import copy_tree, remove_tree
 from runjail.storage.spread import ENOUGH, _Todo, spread
+from tests.support.leaks import Held
 from tests.support.storage.facts import facts
 
 LONGEST = 120.0  # seconds that a loaded machine may need
@@ -90,7 +91,7 @@ def test_all_is_removed_whoever_does_it(wide: Path, threads: int) -> None:
 
 
 def test_an_error_of_any_thread_is_raised_when_nobody_works_any_more() -> None:
-    working, threads, ours = threading.Semaphore(0), threading.active_count(), threading.current_thread()
+    working, before, ours = threading.Semaphore(0), Held(), threading.current_thread()
 
     def work(number: int) -> list[int]:
         if number < 0:
@@ -103,11 +104,11 @@ def test_an_error_of_any_thread_is_raised_when_nobody_works_any_more() -> None:
 
     with pytest.raises(OSError, match="No space left"):
         spread([-1], work, 2)
-    assert threading.active_count() == threads
+    assert before.more() == []
 
 
 def test_ctrl_c_ends_helpers() -> None:
-    threads, ours, begun = threading.active_count(), threading.current_thread(), threading.Event()
+    before, ours, begun = Held(), threading.current_thread(), threading.Event()
     done: list[int] = []
 
     def work(number: int) -> list[int]:
@@ -122,7 +123,7 @@ def test_ctrl_c_ends_helpers() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         spread([-1], work, 4)
-    assert threading.active_count() == threads
+    assert before.more() == []
 
 
 def test_an_error_between_two_looks_of_a_helper_ends_it() -> None:

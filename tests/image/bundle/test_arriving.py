@@ -21,6 +21,7 @@ from runjail.storage.base import Store
 from runjail.storage.open import open_store
 from tests.image.bundle.test_unpack import LINUX
 from tests.support.image.images import Files, Layout, digest_of
+from tests.support.leaks import Held
 from tests.support.program import FREEBSD
 from tests.support.storage.kinds import location, mounts  # noqa: F401  # a fixture
 
@@ -103,7 +104,7 @@ def test_a_layer_is_unpacked_before_the_next_has_arrived(store: Store, content: 
 def test_the_error_of_a_download_is_the_one_that_is_told(store: Store, content: ContentStore, layout: Layout) -> None:
     """Nothing half made is left, in the store or of its threads, and a second try goes on from there."""
     layout.image("web", LAYERS)
-    first, threads = threading.Event(), threading.active_count()
+    first, before_it = threading.Event(), Held()
 
     def before(number: int) -> None:
         if number == 2:
@@ -116,7 +117,7 @@ def test_the_error_of_a_download_is_the_one_that_is_told(store: Store, content: 
     assert content.names() == {}
     assert left(store) == []
     assert len(store.layers()) in ((1, 2) if store.apart else (0,))
-    assert threading.active_count() == threads
+    assert before_it.more() == []
     bring(Slow(layout, lambda _number: None), content, store, lambda _number: None)
     assert len(store.layers()) == (3 if store.apart else 1)
 

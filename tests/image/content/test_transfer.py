@@ -21,6 +21,7 @@ from runjail.image.content.store import ContentStore
 from runjail.image.model import Descriptor
 from tests.support.image.images import FREEBSD, LINUX, Layout, digest_of
 from tests.support.image.transfers import everything, source
+from tests.support.leaks import Held
 
 TOP = Path(__file__).resolve().parents[3]
 
@@ -88,12 +89,12 @@ def test_the_first_error_stops_all_and_names_nothing(layout: Layout, content: Co
             raise RegistryError("the line is dead")
 
     failing = Watched(layout, fail=fail)
-    before = threading.active_count()
+    before = Held()
     with pytest.raises(RegistryError, match="the line is dead"):
         copy_in(failing, content, "n", jobs=jobs)
 
     assert content.names() == {}
-    assert threading.active_count() == before
+    assert before.more() == []
     retry = Watched(layout)
     copy_in(retry, content, "n")
     assert (victim, 192) in retry.asked, "three blocks were here already"

@@ -5,7 +5,6 @@ case unpacks one layer or several over each other. It ends in an error whose tex
 """
 
 import os
-import threading
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from runjail.errors import Corrupt, ImageError
 from runjail.image.layers.layer import Limits
 from tests.support.image import tars
 from tests.support.image.tars import archive, directory, hardlink, header, long_name, member, pax, symlink
+from tests.support.leaks import Held
 
 pytestmark = pytest.mark.needs("root")
 
@@ -34,11 +34,11 @@ def _root(tmp_path: Path) -> Iterator[Path]:
     root.mkdir()
     for path in (outside / "secret", outside / "inner", outside, tmp_path):
         os.utime(path, ns=(1, 1_234_567_890_123_456_789))
-    before, threads = tars.exactly(outside), threading.active_count()
+    before, held = tars.exactly(outside), Held()
     yield root
     assert tars.exactly(outside) == before
     assert sorted(os.listdir(tmp_path)) == [OUTSIDE, "root"]
-    assert threading.active_count() == threads
+    assert held.more() == []
 
 
 def apply(root: Path, layers: list[bytes], limits: Limits | None = None) -> None:

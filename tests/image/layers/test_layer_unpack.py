@@ -6,7 +6,6 @@ import hashlib
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from runjail.image.layers import layer, pipeline
 from runjail.image.model import Descriptor
 from tests.support.image import tars
 from tests.support.image.tars import archive, member
+from tests.support.leaks import Held
 
 needs_root = pytest.mark.needs("root")
 LARGE = archive(*[member(b"f%d" % number, bytes([number]) * 500_000) for number in range(40)])
@@ -25,9 +25,9 @@ LARGE = archive(*[member(b"f%d" % number, bytes([number]) * 500_000) for number 
 @pytest.fixture(name="no_thread_left", autouse=True)
 def _no_thread_left() -> Iterator[None]:
     """Have every test end with the threads it began with."""
-    before = threading.active_count()
+    before = Held()
     yield
-    assert threading.active_count() == before
+    assert before.more() == []
 
 
 @pytest.fixture(name="stored")

@@ -2,9 +2,6 @@
 
 import os
 from pathlib import Path
-from typing import Any
-
-import pytest
 
 from runjail.host.base import HostState
 from runjail.host.freebsd.host import FreeBSDHost
@@ -53,13 +50,6 @@ class Other(Noted):
         self.state.mkdir()
         of = str(source or machine.root)
         self.host_state = HostState(name, name, str(self.state), of, root or of)
-
-
-def children() -> list[Any]:
-    """Return our children, those included that nobody has waited for. Some are the session's: zfs-fuse."""
-    psutil = pytest.importorskip("psutil")
-    found: list[Any] = psutil.Process().children()
-    return found
 
 
 def step(machine: Machine, **params: str) -> CreateJail:
