@@ -24,7 +24,7 @@ PYTHON_TESTS = tests/test_jsonio.py tests/test_imports.py tests/ci/test_start.py
 
 all: venv
 
-.PHONY: all setup venv demo test test-fast test-pythons lint bench vagrant-test test-vm release-check install uninstall clean
+.PHONY: all setup venv pytest demo test test-fast test-pythons lint bench vagrant-test test-vm release-check install uninstall clean
 
 setup:
 	@sh .ci/setup
@@ -32,21 +32,24 @@ setup:
 venv:
 	@python=$$(sh .ci/python) && "$$python" .ci/make_venv.py
 
+pytest:
+	@python=$$(sh .ci/python) && "$$python" .ci/make_venv.py pytest
+
 demo:
 	@sh .ci/setup demo
 	@python=$$(sh .ci/python) && "$$python" .ci/make_venv.py program
 	@.venv/bin/python tests/demo/demo.py
 
-test: setup venv
+test: setup pytest
 	.venv/bin/python -m pytest $$(.venv/bin/python -m tests.support.side_by_side) $(PYTEST_ARGS)
 
-test-fast: venv
+test-fast: pytest
 	.venv/bin/python -m pytest -q $$(.venv/bin/python -m tests.support.side_by_side) -m "not needs and not slow" $(FAST_TESTS)
 
 test-pythons: setup
 	@python=$$(sh .ci/python) && "$$python" .ci/test_pythons.py $(PYTHONS) -- -q $(PYTHON_TESTS)
 
-lint: venv
+lint: pytest
 	.venv/bin/python -m pytest -q tests/test_lint.py tests/test_imports.py
 
 bench: setup venv

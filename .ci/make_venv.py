@@ -1,7 +1,8 @@
 """Make .venv and the program in it; a second run finds everything in place and changes nothing.
 
-    python3 make_venv.py [program]      with what the tests need, or only what the program itself does
+    python3 make_venv.py [program | pytest]
 
+With what the tests need, or only what the program itself does. `pytest` says that nothing can go on without that.
 Third-party packages come from pip where there is pip and a network. Elsewhere the virtual environment shows the
 system's own packages, and this program says what is missing and what that costs. runjail itself is never installed
 with pip: the boot script runs the checkout, so there is no build step and no network needed for it.
@@ -9,10 +10,12 @@ with pip: the boot script runs the checkout, so there is no build step and no ne
 
 import compileall
 import contextlib
+import errno
 import fcntl
 import importlib.util
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -25,6 +28,7 @@ TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 VENV = os.path.join(TOP, ".venv")
 PYTHON = os.path.join(VENV, "bin", "python")
 STAMP = os.path.join(VENV, "requirements")
+COMPILED = os.path.join(VENV, "compiled")
 OFFLINE = os.path.join(VENV, "without-network")  # pip could not install anything
 MODULES = {
     "grpcio": "grpc",
@@ -53,6 +57,22 @@ COSTS = {
     "ruff": "style is not checked",
     "xdist": "tests run one after the other",
 }
+NO_SPACE = "make some room there"
+REMEDIES = {  # by error number
+    errno.EROFS: "make a copy of the checkout where it can be written to",
+    errno.EACCES: "make a copy of the checkout that is your own: git clone",
+    errno.EPERM: "make a copy of the checkout that is your own: git clone",
+    errno.ENOSPC: NO_SPACE,
+    errno.EDQUOT: NO_SPACE,
+}
+NO_PYTEST = (
+    "there is no pytest, and pip could not install it: connect this machine to a network, or install it"
+    " (Debian: apt-get install python3-pytest; FreeBSD: pkg install py{0}{1}-pytest)"
+)
+
+
+class CannotSetUp(Exception):
+    """Why it cannot go on, and what to do, in one line."""
 
 
 def requirements(tests: bool) -> list[str]:
@@ -107,7 +127,7 @@ def settled() -> bool:
 
 
 def make(wanted: list[str]) -> bool:
-    """Create .venv and fill it; False when another try, with a network, may get further."""
+    """Create .venv and fill it; False when another try, with a network, may get further. Raises CannotSetUp."""
     ours = sys.platform.startswith("freebsd") and all(map(importlib.util.find_spec, ESSENTIAL))  # pkg's, not pip's
     whole = not ours and importlib.util.find_spec("ensurepip") is not None
     create([] if whole else ["--without-pip", "--system-site-packages"])
@@ -117,6 +137,7 @@ def make(wanted: list[str]) -> bool:
     if tried and not installed and network():  # else one try is enough
         installed = any(list(map(install_wheel, lacking)))
     if tried and not installed:
+        check_space()
         print("pip could not install the packages: going on with what this system has")
         create(["--without-pip", "--system-site-packages"])
         with open(OFFLINE, "w", encoding="utf-8"):
@@ -132,9 +153,21 @@ def tell_missing(wanted: list[str]) -> None:
 
 
 def create(options: list[str]) -> None:
-    """Make an empty virtual environment in place of the present one."""
+    """Make an empty virtual environment in place of the present one. Raises CannotSetUp, OSError."""
     boot.release(os.path.normpath(os.path.join(VENV, "bin", boot.PLACE)))
-    subprocess.run([boot.interpreter(), "-m", "venv", "--clear", *options, VENV], check=True)
+    os.makedirs(VENV, exist_ok=True)
+    command = [boot.interpreter(), "-m", "venv", "--clear", *options, VENV]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode != 0:
+        check_space()
+        said = " ".join((done.stdout + done.stderr).split()) or f"status {done.returncode}"
+        raise CannotSetUp(f"{boot.interpreter()} -m venv: {said}: try another Python, as PYTHON=PATH")
+
+
+def check_space() -> None:
+    """Raise OSError when what just failed had no room on the disk."""
+    if shutil.disk_usage(VENV).free < 1 << 20:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), VENV)
 
 
 def install(wanted: list[str]) -> bool:
@@ -189,9 +222,34 @@ def program() -> bool:
     return boot.write_programs(TOP, found, os.path.join(VENV, "bin"))
 
 
-def main() -> None:
-    """Make what is not there yet."""
-    tests = sys.argv[1:] != ["program"]
+def compile_sources() -> None:
+    """Write bytecode: callers may forbid it in their environment, and compiling at each start costs 50 ms."""
+    try:
+        with open(COMPILED, encoding="utf-8") as file:
+            if file.read() == files():
+                return
+    except FileNotFoundError:
+        pass
+    compileall.compile_dir(os.path.join(TOP, "runjail"), quiet=2)
+    merge.write(TOP, "", sys.platform)
+    with open(COMPILED, "w", encoding="utf-8") as file:
+        file.write(files())
+
+
+def files() -> str:
+    """Return what shows that a source has changed, or that bytecode is gone: each file with its time and size."""
+    paths = [entry.path for entry in os.scandir(os.path.join(TOP, ".ci")) if entry.is_file()]
+    paths += [os.path.join(place, name) for place, _, names in os.walk(os.path.join(TOP, "runjail")) for name in names]
+    lines = []
+    for path in sorted(paths):
+        with contextlib.suppress(FileNotFoundError):  # another program's, on its way to its name
+            status = os.stat(path)
+            lines.append(f"{path} {status.st_mtime_ns} {status.st_size}\n")
+    return "".join(lines)
+
+
+def set_up(tests: bool) -> None:
+    """Make what is not there yet. Raises CannotSetUp, OSError."""
     fcntl.flock(os.open(TOP, os.O_RDONLY), fcntl.LOCK_EX)  # whoever comes second finds it done
     if not ready(tests):
         wanted = requirements(tests)
@@ -207,9 +265,21 @@ def main() -> None:
             with open(STAMP, "w", encoding="utf-8") as file:
                 file.write(stamp(tests))
     boot.write_plugins(TOP, os.path.join(VENV, "libexec", "runjail", "nri"))
-    # Callers may forbid writing bytecode in their environment, and compiling at each start costs 50 ms.
-    compileall.compile_dir(os.path.join(TOP, "runjail"), quiet=2)
-    merge.write(TOP, "", sys.platform)
+    compile_sources()
+
+
+def main() -> None:
+    """Do what the command line says; what keeps us from it is one line."""
+    try:
+        set_up(sys.argv[1:] != ["program"])
+        if sys.argv[1:] == ["pytest"] and missing(["pytest"]):
+            raise CannotSetUp(NO_PYTEST.format(*sys.version_info))
+    except CannotSetUp as error:
+        raise SystemExit(f"set-up: {error}") from error
+    except OSError as error:
+        remedy = REMEDIES.get(error.errno or 0, "")
+        where, why = error.filename or VENV, error.strerror or error
+        raise SystemExit(f"set-up: cannot write {where}: {why}{remedy and f': {remedy}'}") from error
 
 
 if __name__ == "__main__":

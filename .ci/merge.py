@@ -109,14 +109,23 @@ def imported(package: str, name: str) -> Iterator[str]:
     """Yield what may be modules of ours, in the order in which importing a module imports them."""
     if "." in name:
         yield name.rpartition(".")[0]
-    with open(source(package, name), encoding="utf-8") as file:
+    path = source(package, name)
+    status = os.stat(path)
+    yield from named(path, status.st_mtime_ns, status.st_size)
+
+
+@functools.cache
+def named(path: str, _time: int, _size: int) -> tuple[str, ...]:
+    """Return what import statements at the top of a source name: modules, and whatever `from` takes of them."""
+    with open(path, encoding="utf-8") as file:
         body = ast.parse(file.read()).body
+    found = []
     for statement in body:
         if isinstance(statement, ast.Import):
-            yield from (alias.name for alias in statement.names)
+            found += [alias.name for alias in statement.names]
         elif isinstance(statement, ast.ImportFrom) and statement.module:
-            yield statement.module
-            yield from (f"{statement.module}.{alias.name}" for alias in statement.names)
+            found += [statement.module, *(f"{statement.module}.{alias.name}" for alias in statement.names)]
+    return tuple(found)
 
 
 def libraries(package: str, names: list[str]) -> list[Entry]:

@@ -89,3 +89,22 @@ def test_what_a_network_is(setup: Setup) -> None:
     done = subprocess.run(["unshare", "-n", sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout == "False\n"
+
+
+def test_bytecode_is_written_once(setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It took a second of each `make`, and a checkout that is read-only by now could not be used."""
+    written: list[str] = []
+    source = tmp_path / "runjail" / "__init__.py"
+    for path in (source, tmp_path / ".ci" / "merge.py"):
+        path.parent.mkdir()
+        path.touch()
+    monkeypatch.setattr(setup.module, "TOP", str(tmp_path))
+    monkeypatch.setattr(setup.module, "COMPILED", str(tmp_path / "compiled"))
+    monkeypatch.setattr(setup.module.merge, "write", lambda *_: written.append(source.read_text()))
+    for text in ("", "", "A = 1\n"):
+        source.write_text(text) if text else None
+        setup.module.compile_sources()
+    next(source.parent.glob("__pycache__/*.pyc")).unlink()
+    setup.module.compile_sources()
+
+    assert written == ["", "A = 1\n", "A = 1\n"]
