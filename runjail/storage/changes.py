@@ -46,9 +46,17 @@ def of_overlay(lowers: list[str], upper: str) -> list[Change]:
     return _listed(lambda top: _of_overlay(below, top, b"", 0), upper)
 
 
-def of_zfs(lines: bytes, root: str) -> list[Change]:
-    """Read what `zfs diff -FH` says of a file system mounted at `root`: zfs-diff(8)."""
-    return _sorted(_of_zfs(lines, os.fsencode(root)), root)
+def of_zfs(lines: bytes, before: str, after: str) -> list[Change]:
+    """Read what `zfs diff -FH` says of a file system at `after`, whose origin is mounted at `before`: zfs-diff(8).
+
+    It tells one name of each file. Where a changed one has several, or had, the two trees are compared instead.
+    """
+    found = list(_places(lines, os.fsencode(after)))
+    if _many_names(before, [names[0] for kind, names in found if kind != b"+"]):
+        return of_trees(before, after)
+    if _many_names(after, [names[-1] for kind, names in found if kind != b"-"]):
+        return of_trees(before, after)
+    return _sorted(_of_zfs(found, os.fsencode(after)), after)
 
 
 def _listed(find: Callable[[int], Iterator[Change]], after: str) -> list[Change]:
@@ -225,15 +233,44 @@ def _children(lowers: list[bytes], path: bytes) -> set[bytes]:
 # ZFS --------------------------------------------------------------------------------------------------------------
 
 
-def _of_zfs(lines: bytes, root: bytes) -> Iterator[Change]:
+def _places(lines: bytes, root: bytes) -> Iterator[tuple[bytes, list[bytes]]]:
+    """Yield what was done and to which names below the root: two of what was renamed."""
     for line in lines.splitlines():
         kind, _type, *places = line.split(b"\t")
+        if not places[-1].startswith(b"/"):  # by how much its number of names has changed: "(+1)"
+            places.pop()
         paths = [_ESCAPE.sub(lambda code: bytes([int(code[1], 8)]), place) for place in places]
         if any(b"<xattrdir>" in path or not path.startswith(root + b"/") for path in paths):
             continue
         names = [path[len(root) + 1 :] for path in paths]
-        if not all(names):  # the root itself
-            continue
+        if all(names):  # not the root itself
+            yield kind, names
+
+
+def _many_names(tree: str, paths: list[bytes]) -> bool:
+    """Tell whether one of these is a file with several names."""
+    top = os.open(tree, DIRECTORY)
+    try:
+        return any(_has_many_names(top, path) for path in paths)
+    finally:
+        os.close(top)
+
+
+def _has_many_names(top: int, path: bytes) -> bool:
+    above, _, name = path.rpartition(b"/")
+    try:
+        directory = open_below(top, os.fsdecode(above))
+    except OSError:  # gone by now, or a link
+        return False
+    try:
+        found = _look(directory, name)
+        return found is not None and not stat.S_ISDIR(found.st_mode) and found.st_nlink > 1
+    finally:
+        os.close(directory)
+
+
+def _of_zfs(found: list[tuple[bytes, list[bytes]]], root: bytes) -> Iterator[Change]:
+    for kind, names in found:
         if kind == b"R":
             yield DELETED, names[0]
             yield from _whole(root, names[1])

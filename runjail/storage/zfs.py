@@ -215,7 +215,7 @@ class ZfsStore:
             before = self._sets.mount(layer, None)
             try:
                 lines = self._zfs.diff(origin, found.dataset)
-                return of_trees(before, found.path) if lines is None else of_zfs(lines, found.path)
+                return of_trees(before, found.path) if lines is None else of_zfs(lines, before, found.path)
             finally:
                 self._sets.until_free(layer, self._zfs.unmount)
 

@@ -118,18 +118,48 @@ def test_what_a_link_or_file_of_a_layer_hides_was_not_there(tmp_path: Path, hidi
 
 def test_what_zfs_says(tmp_path: Path) -> None:
     """Escapes of what is no ASCII, a renamed directory with what is in it, the root itself, other mounts."""
-    (tmp_path / "new" / "sub").mkdir(parents=True)
-    (tmp_path / "new" / "sub" / "file").write_text("x")
-    top = os.fsencode(tmp_path)
+    (tmp_path / "after" / "new" / "sub").mkdir(parents=True)
+    (tmp_path / "after" / "new" / "sub" / "file").write_text("x")
+    (tmp_path / "before").mkdir()
+    top = os.fsencode(tmp_path / "after")
     lines = [b"M\t/\t" + top + b"/", b"+\tF\t" + top + b"/a\\0040\\0303\\0244", b"-\tF\t" + top + b"/old"]
     lines += [b"M\t/\t" + top + b"/etc", b"R\t/\t" + top + b"/was\t" + top + b"/new", b"+\tF\t/elsewhere/x"]
     lines += [b"+\t/\t" + top + b"/<xattrdir>/x"]
 
-    found = of_zfs(b"\n".join(lines) + b"\n", str(tmp_path))
+    found = of_zfs(b"\n".join(lines) + b"\n", str(tmp_path / "before"), str(tmp_path / "after"))
 
     assert [f"{kind} {path.decode()}" for kind, path in found] == [
         *("A a ä", "C etc", "A new", "A new/sub", "A new/sub/file", "D old", "D was"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("change", "said", "found"),
+    [
+        pytest.param(
+            "echo x >d/f; ln d/f d/hard", ["M\t/\tTOP/d", "+\tF\tTOP/d/hard"], ["C d", "A d/f", "A d/hard"], id="added"
+        ),
+        pytest.param("ln one d/new", ["M\t/\tTOP/d", "M\tF\tTOP/one\t(+1)"], ["C d", "A d/new"], id="named"),
+        pytest.param("rm two", ["M\tF\tTOP/twin\t(-1)"], ["D two"], id="unnamed"),
+        pytest.param("rm two twin", ["-\tF\tTOP/twin"], ["D twin", "D two"], id="removed"),
+        pytest.param("echo longer >two", ["M\tF\tTOP/twin"], ["C twin", "C two"], id="written"),
+        pytest.param("mv two d/b", ["M\t/\tTOP/d", "R\tF\tTOP/two\tTOP/d/b"], ["C d", "A d/b", "D two"], id="renamed"),
+    ],
+)
+def test_zfs_tells_one_name_of_a_file_that_has_several(
+    tmp_path: Path, change: str, said: list[str], found: list[str]
+) -> None:
+    """What it said of these changes on FreeBSD 15.1; the other names were neither listed nor committed."""
+    before, after = tmp_path / "before", tmp_path / "after"
+    (before / "d").mkdir(parents=True)
+    for name in ("one", "two"):
+        (before / name).write_text("x")
+    os.link(before / "two", before / "twin")
+    subprocess.run(["cp", "-a", f"{before}/.", after], check=True)
+    subprocess.run(["/bin/sh", "-c", change], check=True, cwd=after)
+    lines = "".join(f"{line}\n" for line in said).replace("TOP", str(after)).encode()
+
+    assert shown(of_zfs(lines, str(before), str(after))) == found
 
 
 @pytest.mark.parametrize(
