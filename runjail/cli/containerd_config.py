@@ -112,7 +112,12 @@ def _is_decoder(processor: dict[str, Any]) -> bool:
 def _decoder(name: str, returned: str, processor: dict[str, Any]) -> Row:
     """Look at one stream processor: the program, what it accepts and returns, and its keys."""
     if not processor:
-        return (name, False, "not configured", f"[stream_processors.'{name}'] as in docs/containerd.md")
+        return (
+            name,
+            False,
+            "not configured",
+            f"[stream_processors.'{name}'] as in docs/encrypted-images-containerd.md",
+        )
     path = str(processor.get("path", ""))
     if not which(path):
         return (name, False, f"path {path or 'missing'}: no program", f"path = '{which(DECODER) or DECODER}'")

@@ -38,6 +38,9 @@ from runjail.image.model import Descriptor
 
 USAGE = "usage: ctd-decoder [--decryption-keys-path DIR] [--content-store DIR]"
 FLAGS = ("decryption-keys-path", "content-store")
+NO_PAYLOAD = (
+    "read payload: bad file descriptor: containerd has sent none, and args of this processor lack --content-store"
+)
 PAYLOAD_DESCRIPTOR = 3
 PAYLOAD = "io.containerd.ocicrypt.v1.Payload"
 LARGEST = 32 << 20  # bytes of a payload: annotations and every key of a caller
@@ -176,10 +179,11 @@ def _payload(store: str) -> tuple[Parameters, Descriptor] | None:
     try:
         data = files.read_open(PAYLOAD_DESCRIPTOR, "the payload", LARGEST)
     except UnreadableFile as error:
-        closed = error.errno == errno.EBADF
-        if closed and store:
+        if error.errno != errno.EBADF:
+            raise ImageError(f"read payload: {error.why}") from None
+        if store:
             return None
-        raise ImageError("read payload: " + ("bad file descriptor" if closed else error.why)) from None
+        raise ImageError(NO_PAYLOAD) from None
     os.close(PAYLOAD_DESCRIPTOR)
     try:
         wrapped = protobuf.decode(ANY, data)

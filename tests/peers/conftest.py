@@ -5,6 +5,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from tests.support.container.harness import until
 from tests.support.leftovers import Leftovers
 from tests.support.peers.commands import Tidiness
 from tests.support.peers.docker import Docker, unmount_own, versions
-from tests.support.peers.shims import SOCKETS, Containerd
+from tests.support.peers.kubernetes import Kubelet, containerds
+from tests.support.peers.shims import SOCKETS, Containerd, suite
 
 
 @pytest.fixture(scope="module")
@@ -91,3 +93,27 @@ def docker(dockerd: Docker) -> Iterator[Docker]:
         dockerd.start()
     dockerd.remove_everything()
     Tidiness([], dockerd.directory / "exec", dockerd.ours, (), (dockerd.process.pid, *dockerd.children())).check()
+
+
+@pytest.fixture(scope="module")
+def kubelet(tmp_path_factory: pytest.TempPathFactory, machine_rootfs: Path, leftovers: Leftovers) -> Callable[..., Any]:
+    """Start kubelets of which nothing is left."""
+
+    @contextmanager
+    def start(runtime: str, binaries: str) -> Iterator[Kubelet]:
+        directory = tmp_path_factory.mktemp("kube")
+        made = Kubelet(directory, machine_rootfs, leftovers, runtime, binaries)
+        try:
+            yield made
+            made.remove_pods()
+        finally:
+            made.end()
+        Tidiness([directory], directory / "state" / "runjail" / "k8s.io", leftovers).check()
+
+    return start
+
+
+@pytest.fixture(scope="module", params=containerds(), ids=suite)
+def binaries(request: pytest.FixtureRequest) -> str:
+    """The directory of each containerd that is there for a kubelet."""
+    return str(request.param)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from runjail import protobuf
+from runjail.cli.ctd_decoder import NO_PAYLOAD
 from runjail.image.model import Descriptor
 from tests.support.image import encrypted_images
 from tests.support.peers import decrypting
@@ -270,7 +271,7 @@ def test_a_failure_can_be_noticed_before_the_output_ends(node: Node, tmp_path: P
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdin and process.stdout and process.stderr
         assert process.wait(120) == 1
-        assert process.stderr.read() == b"read payload: bad file descriptor\n"
+        assert process.stderr.read() == f"{NO_PAYLOAD}\n".encode()
         os.set_blocking(process.stdout.fileno(), False)
         assert process.stdout.read() is None, "the output ended with the program"
         with pytest.raises(BrokenPipeError):

@@ -4,14 +4,11 @@ import json
 import re
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.leftovers import Leftovers
-from tests.support.peers.commands import Tidiness, eventually
+from tests.support.peers.commands import eventually
 from tests.support.peers.kubernetes import RUNTIMES, Kubelet
 from tests.support.peers.pods import CASES, FAILED, LIMITED, pod, shell
 
@@ -21,36 +18,18 @@ PREFIX = re.compile("runc create failed: (unable to start container process: )?"
 
 
 @pytest.fixture(scope="module")
-def kubelet(tmp_path_factory: pytest.TempPathFactory, machine_rootfs: Path, leftovers: Leftovers) -> Callable[..., Any]:
-    """Start kubelets of which nothing is left."""
-
-    @contextmanager
-    def start(runtime: str) -> Iterator[Kubelet]:
-        directory = tmp_path_factory.mktemp("kube")
-        made = Kubelet(directory, machine_rootfs, leftovers, runtime)
-        try:
-            yield made
-            made.remove_pods()
-        finally:
-            made.end()
-        Tidiness([directory], directory / "state" / "runjail" / "k8s.io", leftovers).check()
-
-    return start
-
-
-@pytest.fixture(scope="module")
-def expected(kubelet: Callable[..., Any]) -> dict[str, list[Any]]:
+def expected(kubelet: Callable[..., Any], binaries: str) -> dict[str, list[Any]]:
     """What becomes of all cases with runc."""
-    with kubelet("runc") as machine:
+    with kubelet("runc", binaries) as machine:
         return outcomes(machine)
 
 
 @pytest.fixture(scope="module", params=RUNTIMES[1:])
 def machine(
-    request: pytest.FixtureRequest, kubelet: Callable[..., Any], expected: dict[str, list[Any]]
+    request: pytest.FixtureRequest, kubelet: Callable[..., Any], binaries: str, expected: dict[str, list[Any]]
 ) -> Iterator[Kubelet]:
     """A kubelet whose pods run with runjail."""
-    with kubelet(request.param) as made:
+    with kubelet(request.param, binaries) as made:
         yield made
 
 

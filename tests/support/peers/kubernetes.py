@@ -6,6 +6,7 @@ memory stand for them. Control groups are below one of the tests'.
 """
 
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -51,7 +52,8 @@ RUNTIMES = ("runc", "runjail", "runjail-runc")  # of containerd's configuration,
 class Machine:
     """containerd and what is started beside it; each may be ended and started again, and pods live on.
 
-    default: the runtime of pods that name none. binaries: the directory of the containerd that is meant.
+    default: the runtime of pods that name none. binaries: the directory of the containerd that is meant, that of a
+    containerd 2 without one.
     """
 
     def __init__(
@@ -59,11 +61,13 @@ class Machine:
     ) -> None:
         self.directory, self.ours, self.rootfs = directory, leftovers, rootfs
         self.group = f"{leftovers.group}/{directory.name}"  # below which a kubelet ends whatever is not its own
-        places = [str(RUNJAIL.parent), binaries or newest_containerd(), str(BUILT), PATH]
+        places = [str(RUNJAIL.parent), str(BUILT), PATH]
+        places[1:1] = [binaries] if binaries else containerds()[-1:]
         self.env = {"PATH": ":".join(places), leftovers.MARK: leftovers.base, "HOME": str(directory)}
         self.node = Node(directory)
         self.running: dict[str, subprocess.Popen[bytes]] = {}
-        for name, text in settings(directory, self.group, self.node, default).items():
+        version = call(["containerd", "--version"], self.env).out.split()[2].removeprefix("v")
+        for name, text in settings(directory, self.group, self.node, default, int(version[0])).items():
             (directory / name).parent.mkdir(exist_ok=True)
             (directory / name).write_text(text, encoding="utf-8")
         for group in groups(self.group):
@@ -196,6 +200,11 @@ def groups(name: str) -> list[str]:
     return [str(path / name) for path in top.iterdir() if not path.is_symlink() and os.path.ismount(path)]
 
 
-def newest_containerd() -> str:
-    """Return the directory of a containerd 2, which .ci/unpack_peers puts beside the system's, "" without one."""
-    return next((str(path) for path in TOP.glob(".peers/sid/usr/bin")), "")
+@functools.cache
+def containerds() -> list[str]:
+    """Return where containerds are that a kubelet can be used with: the older ones first.
+
+    .ci/unpack_peers puts them beside the system's, which is too old in Debian 12.
+    """
+    found = [str(path.parent) for path in TOP.glob(".peers/*/usr/bin/containerd")]
+    return sorted(found, key=lambda place: call([f"{place}/containerd", "--version"], {"PATH": PATH}).out.split()[2])

@@ -11,9 +11,10 @@ ADDRESS, PORT = "10.77.0.1", 6443  # of the machine, in its own network namespac
 PODS = "10.78.0.0/16"
 TOKEN = "of-the-tests"  # who knows it may do everything, in a network that nobody else is in
 PLUGINS = "/var/lib/kubelet/volume-plugins"  # a directory that is made at the start
-PAGE = Path(__file__).resolve().parents[3] / "docs" / "kubernetes.md"
-RUNTIMES = "[plugins.'io.containerd.cri.v1.runtime'.containerd]\n"  # a line of the page's
-CONTAINERD = """\
+REGISTRY = "127.0.0.1:5000"  # in that namespace, too
+DOCS = Path(__file__).resolve().parents[3] / "docs"
+PAGE, ENCRYPTED_PAGE = DOCS / "kubernetes.md", DOCS / "encrypted-images-containerd.md"
+CONTAINERD_2 = """\
 
 [grpc]
   address = "{0}/containerd.sock"
@@ -29,9 +30,17 @@ CONTAINERD = """\
     bin_dirs = ["/usr/lib/cni"]
     conf_dir = "{0}/cni"
 """
-RUNC = """\
-  [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc]
-    runtime_type = 'io.containerd.runc.v2'
+CONTAINERD_1 = """\
+
+[grpc]
+  address = "{0}/containerd.sock"
+
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "{image}"
+  restrict_oom_score_adj = true
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "/usr/lib/cni"
+    conf_dir = "{0}/cni"
 """
 KUBELET = {
     "apiVersion": "kubelet.config.k8s.io/v1beta1",
@@ -59,43 +68,54 @@ BRIDGE = {
 }
 
 
-def settings(directory: Path, group: str, node: Node, default: str) -> dict[str, str]:
-    """Return the files of a cluster by their names below its directory."""
+def settings(directory: Path, group: str, node: Node, default: str, containerd: int = 2) -> dict[str, str]:
+    """Return the files of a cluster by their names below its directory. containerd: its major version."""
     endpoint = f"unix://{directory}/containerd.sock"
     kubelet = {**KUBELET, "cgroupRoot": f"/{group}", "containerRuntimeEndpoint": endpoint}
     network = {"cniVersion": "1.0.0", "name": "pods", "plugins": [BRIDGE]}
+    storage = {"filesystem": {"rootdirectory": f"{directory}/registry"}}
     return {
-        "containerd.toml": _containerd(directory, node, default),
+        "containerd.toml": _containerd(directory, node, default, containerd),
         "kubelet.json": json.dumps(kubelet),
         "kubelet-alone.json": json.dumps({**kubelet, "staticPodPath": f"{directory}/manifests"}),
         "cni/pods.conflist": json.dumps(network),
         "tokens.csv": f'{TOKEN},admin,admin,"system:masters"\n',
         "kubeconfig": json.dumps(_kubeconfig()),
+        "registry.yml": json.dumps({"version": "0.1", "storage": storage, "http": {"addr": REGISTRY}}),
     }
 
 
-def block(heading: str, language: str, before: int = 0) -> str:
-    """Return a block of a language below a heading of the page. before: how many come before it."""
-    section = PAGE.read_text(encoding="utf-8").partition(f"\n## {heading}\n")[2]
+def block(heading: str, language: str, before: int = 0, page: Path = PAGE) -> str:
+    """Return a block of a language below a heading of a page. before: how many come before it."""
+    section = page.read_text(encoding="utf-8").partition(f"\n## {heading}\n")[2]
     return section.partition("\n## ")[0].split(f"```{language}\n")[before + 1].partition("```")[0]
 
 
-def _containerd(directory: Path, node: Node, default: str) -> str:
-    """Return containerd's configuration: that of the page but for places, with ours."""
+def _containerd(directory: Path, node: Node, default: str, version: int) -> str:
+    """Return containerd's configuration: that of the pages but for places, with ours."""
+    if version == 1:
+        text = block("Nodes with containerd 1.7", "toml") + block("Configure", "toml", page=ENCRYPTED_PAGE).replace(
+            "version = 2\n", ""
+        )
+        heading, rest, number = '[plugins."io.containerd.grpc.v1.cri".containerd]\n', CONTAINERD_1, "version = 2\n"
+    else:
+        text = block("Nodes with containerd 2.x", "toml") + block("Encrypted images", "toml")
+        heading, rest, number = "[plugins.'io.containerd.cri.v1.runtime'.containerd]\n", CONTAINERD_2, "version = 3\n"
+    runc = f"{heading.rstrip()[:-1]}.runtimes.runc]\n  runtime_type = 'io.containerd.runc.v2'\n"
+    used = f"  snapshotter = '{snapshotter(directory)}'\n" if version == 1 else ""
     places = {
-        "version = 3\n": f'version = 3\nroot = "{directory}/containerd"\nstate = "{directory}/state"\n',
-        RUNTIMES: f"{RUNTIMES}  default_runtime_name = '{default}'\n{RUNC}",
+        number: f'{number}root = "{directory}/containerd"\nstate = "{directory}/state"\n',
+        heading: f"{heading}  default_runtime_name = '{default}'\n{used}{runc}",
         "/usr/local/bin/runjail": str(RUNJAIL),
         "/run/runjail": f"{directory}/runjail",
         "/usr/local/bin/ctd-decoder": str(DECODER),
         "/etc/containerd/ocicrypt/keys": str(node.keys),
         "/var/lib/containerd/": f"{directory}/containerd/",
     }
-    text = block("Nodes with containerd 2.x", "toml") + block("Encrypted images", "toml")
     for there, here in places.items():
         assert there in text, there
         text = text.replace(there, here)
-    return text + CONTAINERD.format(directory, snapshotter=snapshotter(directory), image=IMAGE)
+    return text + rest.format(directory, snapshotter=snapshotter(directory), image=IMAGE)
 
 
 def _kubeconfig() -> dict[str, object]:
@@ -139,6 +159,7 @@ def words_of(name: str, directory: Path) -> list[str]:
         ],
         "kube-scheduler": [config, "--leader-elect=false", f"--cert-dir={directory}/certificates"],
         "containerd": ["--config", f"{directory}/containerd.toml"],
+        "docker-registry": ["serve", f"{directory}/registry.yml"],
         "kubelet": [config, f"--config={directory}/kubelet.json", *KUBELET_OPTIONS],
         "kubelet-alone": [f"--config={directory}/kubelet-alone.json", *KUBELET_OPTIONS],
     }
