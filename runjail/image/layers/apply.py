@@ -3,7 +3,9 @@
 See image-spec, layer.md. An existing directory keeps its children and takes new attributes. Anything else that is in
 the way is removed, and what comes is made anew (O_EXCL): no existing file is ever written to or changed, because stores
 share files between layers. Hard links therefore leave the attributes of their file alone. Owner, then extended
-attributes, then mode, then times: each one can undo the one before. The times of directories come last of all.
+attributes, then mode, then times: each one can undo the one before. The times of directories come last of all. What an
+entry has already is not set again: most have our own owner and get their mode with their name, and looking costs a
+tenth of what two changes cost on a disk.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 # What a system says about names and targets that no system can hold: the layer is wrong, not the host.
 _IMPOSSIBLE = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
 ORDINARY = "files of other users take root, or a user namespace that has them: podman unshare runjail ..."
+_SPECIAL = 0o7000  # mode bits that mean something else with another owner
 _DEVICES = {tar.CHARACTER: stat.S_IFCHR, tar.BLOCK_DEVICE: stat.S_IFBLK}
 
 
@@ -51,6 +54,7 @@ class Applier:
         self._whiteouts = Whiteouts(self._tree)
         self._left_out: set[bytes] = set()  # device nodes: links to them are left out too
         self._omitted: dict[str, tuple[int, bytes]] = {}  # what: how often, and where first
+        self._ours = os.geteuid(), os.getegid()
         self.entries = 0
 
     def run(self) -> None:
@@ -124,7 +128,8 @@ class Applier:
             return make(self._tree.directory(real))
 
     def _regular(self, real: bytes, name: bytes, entry: Entry) -> None:
-        file = self._fresh(real, name, lambda directory: os.open(name, _NEW, 0o600, dir_fd=directory))
+        mode = self._first_mode(entry, 0o600)
+        file = self._fresh(real, name, lambda directory: os.open(name, _NEW, mode, dir_fd=directory))
         assert file is not None
         try:
             for offset, piece in self._reader.body():
@@ -133,24 +138,27 @@ class Applier:
                     written += os.pwrite(file, piece[written:], offset + written)
             if entry.sparse is not None:
                 os.ftruncate(file, entry.size)
-            owned = owners.give(file, entry.uid, entry.gid)
-            self._set_xattrs(file, entry, owned=owned)
-            os.fchmod(file, entry.mode)
+            self._set_attributes(file, entry, os.fstat(file))
             os.utime(file, ns=(entry.mtime, entry.mtime))
         finally:
             os.close(file)
         self._note_flags(join(real, name), entry)
 
+    def _first_mode(self, entry: Entry, closed: int) -> int:
+        """Return the mode to make an entry with: its own, if it is ours and will stay so; otherwise a closed one."""
+        ours = (entry.uid, entry.gid) == self._ours and not entry.mode & _SPECIAL
+        return entry.mode if ours else closed
+
     def _directory(self, real: bytes, name: bytes, entry: Entry) -> None:
-        existed = False
+        existed, mode = False, self._first_mode(entry, 0o700) | 0o700  # or we could not open it
         try:
-            os.mkdir(name, 0o700, dir_fd=self._tree.directory(real))
+            os.mkdir(name, mode, dir_fd=self._tree.directory(real))
         except FileExistsError:
             found = os.stat(name, dir_fd=self._tree.directory(real), follow_symlinks=False)
             existed = stat.S_ISDIR(found.st_mode)
             if not existed:
                 self._tree.remove(real, name)
-                os.mkdir(name, 0o700, dir_fd=self._tree.directory(real))
+                os.mkdir(name, mode, dir_fd=self._tree.directory(real))
         if not existed:
             self._whiteouts.made(join(real, name))
         self._directory_attributes(join(real, name), entry, existed=existed)
@@ -159,11 +167,9 @@ class Applier:
         if not existed:
             self._tree.mtimes[real] = entry.mtime
         directory = self._tree.directory(real)
-        owned = owners.give(directory, entry.uid, entry.gid)
         if existed:
             attributes.clear(directory)
-        self._set_xattrs(directory, entry, owned=owned)
-        os.fchmod(directory, entry.mode)
+        self._set_attributes(directory, entry, os.fstat(directory))
         self._tree.mtimes[real] = entry.mtime
         self._note_flags(real, entry)
 
@@ -233,6 +239,14 @@ class Applier:
         self._tree.flags.pop(path, None)
         if entry.flags and self._policy.flags and (bits := attributes.parse_flags(entry.flags)):
             self._tree.flags[path] = bits
+
+    def _set_attributes(self, file: int, entry: Entry, has: os.stat_result) -> None:
+        """Give an open file its owner, extended attributes and mode."""
+        moved = (has.st_uid, has.st_gid) != (entry.uid, entry.gid)
+        owned = not moved or owners.give(file, entry.uid, entry.gid)
+        self._set_xattrs(file, entry, owned=owned)
+        if moved or entry.xattrs or stat.S_IMODE(has.st_mode) != entry.mode:
+            os.fchmod(file, entry.mode)
 
     def _set_xattrs(self, file: int, entry: Entry, *, owned: bool) -> None:
         for name, value in entry.xattrs.items():

@@ -66,6 +66,15 @@ def verify(blob: int, descriptor: Descriptor) -> None:
         raise Corrupt(f"{what}: its content has the digest {algorithm}:{hashed.hexdigest()}")
 
 
+def _keep_blocks() -> None:
+    """Have glibc keep freed blocks of this size for the next ones.
+
+    Until one was freed it maps each anew, and the kernel clears its pages: 100,000 page faults, a tenth of the
+    processor time of a layer of 265 MB.
+    """
+    bytes(4 * compression.OUTPUT)
+
+
 def unpack(
     blob: int,
     root: str,
@@ -82,8 +91,8 @@ def unpack(
     layer that is not what it should be, ImageError beyond the limits, StorageError when the system refuses; whatever
     it raises, the directory is then of no use any more.
     """
-    hashed = digests.new(diff_id)
-    size = 0
+    _keep_blocks()
+    hashed, size = digests.new(diff_id), 0
 
     def account(data: bytes) -> None:
         nonlocal size
