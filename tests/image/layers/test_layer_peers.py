@@ -181,7 +181,7 @@ class Image:
 @pytest.fixture(
     name="image",
     scope="module",
-    params=[pytest.param(2_500, id="some"), pytest.param(20_000, id="20000", marks=pytest.mark.slow)],
+    params=[pytest.param(2_500, id="some"), pytest.param(8_000, id="many", marks=pytest.mark.slow)],
 )
 def _image(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
     yield Image(tmp_path_factory.mktemp("image"), request.param)
