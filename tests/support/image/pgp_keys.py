@@ -15,7 +15,8 @@ class Keys:
         self.env = {"GNUPGHOME": home, "PATH": os.environ["PATH"]}
         self.make("Alice <alice@example.org>", b"")
         self.make("Bob (at work) <bob@example.org>", PASSWORD)
-        self.make("Carol <carol@example.org>", b"", "--faked-system-time", "20200101T000000", expires="1y")
+        # "!": the clock stands still, or on a slow machine the subkey would be older than its key, which gpg refuses
+        self.make("Carol <carol@example.org>", b"", "--faked-system-time", "20200101T000000!", expires="1y")
         self.public = self.gpg("--export")
         self.alice, self.bob = self.gpg("--export-secret-keys", "alice"), self.secret("bob", PASSWORD, "--armor")
         self.recipients = {
