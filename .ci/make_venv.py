@@ -66,9 +66,11 @@ REMEDIES = {  # by error number
     errno.EDQUOT: NO_SPACE,
 }
 NO_PYTEST = (
-    "there is no pytest, and pip could not install it: connect this machine to a network, or install it"
-    " (Debian: apt-get install python3-pytest; FreeBSD: pkg install py{0}{1}-pytest)"
+    "there is no pytest, and {why}, or install pytest (Debian: apt-get install python3-pytest; FreeBSD: pkg install"
+    " py{version[0]}{version[1]}-pytest)"
 )
+NO_NETWORK = "pip could not install it: connect this machine to a network"
+NO_PIP = "no pip that could install it: install that (Debian: apt-get install python3-venv)"
 
 
 class CannotSetUp(Exception):
@@ -86,7 +88,12 @@ def requirements(tests: bool) -> list[str]:
 def stamp(tests: bool) -> str:
     """Return what is written down once .venv is complete."""
     scripts = [boot.PLACE, boot.TEMPLATE, boot.MERGED, *merge.ROOTS["linux"], *boot.PROGRAMS]
-    return "\n".join([boot.interpreter(), TOP, *scripts, *requirements(tests)]) + "\n"
+    return "\n".join([boot.interpreter(), f"pip: {brings_pip()}", TOP, *scripts, *requirements(tests)]) + "\n"
+
+
+def brings_pip() -> bool:
+    """Whether this Python can put pip into virtual environments: on Debian that is a package of its own."""
+    return importlib.util.find_spec("ensurepip") is not None
 
 
 def needed(requirement: str) -> bool:
@@ -129,7 +136,7 @@ def settled() -> bool:
 def make(wanted: list[str]) -> bool:
     """Create .venv and fill it; False when another try, with a network, may get further. Raises CannotSetUp."""
     ours = sys.platform.startswith("freebsd") and all(map(importlib.util.find_spec, ESSENTIAL))  # pkg's, not pip's
-    whole = not ours and importlib.util.find_spec("ensurepip") is not None
+    whole = not ours and brings_pip()
     create([] if whole else ["--without-pip", "--system-site-packages"])
     lacking = [] if ours else missing(wanted)
     tried = bool(lacking) and not missing(["pip"])
@@ -273,12 +280,13 @@ def main() -> None:
     try:
         set_up(sys.argv[1:] != ["program"])
         if sys.argv[1:] == ["pytest"] and missing(["pytest"]):
-            raise CannotSetUp(NO_PYTEST.format(*sys.version_info))
+            why = NO_NETWORK if os.path.exists(OFFLINE) or not missing(["pip"]) else NO_PIP
+            raise CannotSetUp(NO_PYTEST.format(why=why, version=sys.version_info))
     except CannotSetUp as error:
         raise SystemExit(f"set-up: {error}") from error
     except OSError as error:
         remedy = REMEDIES.get(error.errno or 0, "")
-        where, why = error.filename or VENV, error.strerror or error
+        where, why = error.filename or VENV, error.strerror or str(error)
         raise SystemExit(f"set-up: cannot write {where}: {why}{remedy and f': {remedy}'}") from error
 
 

@@ -108,3 +108,16 @@ def test_bytecode_is_written_once(setup: Setup, tmp_path: Path, monkeypatch: pyt
     setup.module.compile_sources()
 
     assert written == ["", "A = 1\n", "A = 1\n"]
+
+
+def test_without_pip_it_is_told_where_that_is(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On Debian venv without its package makes environments without pip; once that is there they are made anew."""
+    before = setup.module.stamp(True)
+    monkeypatch.setattr(setup.module.importlib.util, "find_spec", lambda _name: None)
+    monkeypatch.setattr(setup.module, "missing", lambda wanted: wanted)
+    monkeypatch.setattr(setup.module, "set_up", lambda _tests: None)
+    monkeypatch.setattr(sys, "argv", ["make_venv.py", "pytest"])
+
+    with pytest.raises(SystemExit, match="there is no pytest, and no pip that could install it: install that"):
+        setup.module.main()
+    assert setup.module.stamp(True) != before

@@ -109,12 +109,13 @@ def test_somebody_elses_checkout(checkout: Path) -> None:
 
 @pytest.mark.needs("linux", "containers")
 def test_no_pytest(checkout: Path) -> None:
-    """The line is the last one: nothing is tried that would end in a traceback."""
+    """The line is the last one: nothing is tried that would end in a traceback. That there is no home does no harm."""
     shutil.copytree(TOP / "runjail", checkout / "runjail")
-    commands = f'"{sys.executable}" -m venv --without-pip .venv && touch .venv/without-network'  # as pip left it
+    # As pip left it
+    commands = f'"{sys.executable}" -m venv --without-pip .venv && touch .venv/without-network'
     subprocess.run(commands, shell=True, cwd=checkout, check=True)
 
-    (line,) = make(checkout, "test-fast", "unshare -n ")
+    (line,) = make(checkout, "test-fast", "unshare -n ", HOME=str(checkout / "nowhere"))
 
     assert line.startswith(
         "set-up: there is no pytest, and pip could not install it: connect this machine to a network"
