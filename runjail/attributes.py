@@ -50,14 +50,19 @@ def clear(file: int) -> None:
         SYSTEM.remove(file, name)
 
 
-def copy(source: int, target: int) -> None:
-    """Copy all extended attributes of one open file to another, as far as its file system can have them."""
-    for name in _names(source):
+def copy(source: int, target: int) -> bool:
+    """Copy all extended attributes of one open file to another, as far as its file system can have them.
+
+    Returns whether there are any.
+    """
+    names = _names(source)
+    for name in names:
         try:
             SYSTEM.set(target, name, SYSTEM.get(source, name))
         except OSError as error:
             if error.errno not in UNSUPPORTED:
                 raise
+    return bool(names)
 
 
 def _names(file: int) -> list[bytes]:

@@ -20,6 +20,17 @@ if TYPE_CHECKING:
 MAX_LINKS = 40  # as many as the kernels follow (MAXSYMLINKS)
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
+SPECIAL = 0o7000  # mode bits that mean something else with another owner
+
+
+def first_mode(mode: int, closed: int, *, ours: bool) -> int:
+    """Return the mode to make an entry with that gets its owner and mode afterwards.
+
+    ours: it is to have the owner that it has when we make it. Then it has its own mode from the start, unless a umask
+    or ACL takes something away, and need not be changed; otherwise `closed`, the owner's bits alone.
+    """
+    return mode if ours and not mode & SPECIAL else closed
+
 
 def open_root(path: str) -> int:
     """Open the root directory itself. The path is the caller's own; only its last component may not be a link."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 
 from runjail import attributes
 from runjail.errors import InUse
@@ -78,32 +77,34 @@ def _empty(name: str, top: int) -> list[str]:
     _permit(name, top)
     directory = os.open(name, DIRECTORY, dir_fd=top)
     try:
-        for entry in os.listdir(directory):
+        with os.scandir(directory) as found:
+            entries = list(found)  # whole, before it changes
+        for entry in entries:
             _insist(entry, directory, top, moved)
     finally:
         os.close(directory)
     return moved
 
 
-def _insist(entry: str, directory: int, top: int, moved: list[str]) -> None:
+def _insist(entry: os.DirEntry[str], directory: int, top: int, moved: list[str]) -> None:
     try:
         _take(entry, directory, top, moved)
     except PermissionError as error:
         if error.errno == errno.EPERM:
-            attributes.SYSTEM.set_flags(directory, entry, 0)
+            attributes.SYSTEM.set_flags(directory, entry.name, 0)
         else:  # we are not root, and a directory that may not be written may not be moved
-            os.chmod(entry, 0o700, dir_fd=directory)
+            os.chmod(entry.name, 0o700, dir_fd=directory)
         _take(entry, directory, top, moved)
 
 
-def _take(entry: str, directory: int, top: int, moved: list[str]) -> None:
+def _take(entry: os.DirEntry[str], directory: int, top: int, moved: list[str]) -> None:
     try:
-        if stat.S_ISDIR(os.stat(entry, dir_fd=directory, follow_symlinks=False).st_mode):
+        if entry.is_dir(follow_symlinks=False):  # most file systems say so in the directory
             name = f"{os.getpid()}-{os.urandom(8).hex()}"
-            os.rename(entry, name, src_dir_fd=directory, dst_dir_fd=top)
+            os.rename(entry.name, name, src_dir_fd=directory, dst_dir_fd=top)
             moved.append(name)
         else:
-            os.unlink(entry, dir_fd=directory)
+            os.unlink(entry.name, dir_fd=directory)
     except FileNotFoundError:
         pass
 

@@ -97,6 +97,33 @@ def test_copying_works_without_help_of_the_kernel(
     assert facts(target) == facts(rich)
 
 
+def test_a_file_is_locked_once_it_has_all_its_names(
+    copier: copy_tree.Copier, rich: Path, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FreeBSD's link(2) refuses a file with a flag such as schg, which some files of its base system have."""
+    locked, link = set(), os.link
+
+    def flags(found: os.stat_result) -> int:
+        return attributes.FLAGS[b"schg"] if stat.S_ISREG(found.st_mode) and found.st_nlink > 1 else 0
+
+    def set_flags(directory: int, name: str, flags: int) -> None:
+        assert flags == attributes.FLAGS[b"schg"]
+        locked.add(os.stat(name, dir_fd=directory).st_ino)
+
+    def refuse(name: str, *arguments: str, src_dir_fd: int, **more: int) -> None:
+        if os.stat(name, dir_fd=src_dir_fd).st_ino in locked:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+        link(name, *arguments, src_dir_fd=src_dir_fd, **more)
+
+    monkeypatch.setattr(copy_tree, "_flags", flags)
+    monkeypatch.setattr(attributes.SYSTEM, "set_flags", set_flags)
+    monkeypatch.setattr(os, "link", refuse)
+    copier.copy()
+
+    assert facts(target) == facts(rich)
+    assert locked == {(target / "bin/su").stat().st_ino}
+
+
 def test_links_are_the_same_files(copier: copy_tree.Copier, rich: Path, target: Path) -> None:
     copier.link()
 

@@ -20,8 +20,8 @@ def a_file(program: str, made: Callable[[int], list[str]], out: Path, files: int
     made: makes what the program works on, for a number of files, and returns the program's words.
     """
     few, many = (_calls([sys.executable, "-c", program, *made(count)], out) for count in (files, 2 * files))
-    found = {name: round((many[name] - few[name]) / files, 2) for name in many if name not in OTHERS}
-    return {name: count for name, count in found.items() if count >= 0.05}
+    found = {name: round((many[name] - few[name]) / files, 1) for name in many if name not in OTHERS}
+    return {name: count for name, count in found.items() if count}
 
 
 def _calls(words: list[str], out: Path) -> Counter[str]:

@@ -22,12 +22,12 @@ from runjail.image.layers.limits import Limits, Policy
 from runjail.image.layers.tar import Entry, Reader
 from runjail.image.layers.tree import Tree, join
 from runjail.image.layers.whiteouts import Whiteouts
+from runjail.rootfs import first_mode
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 # What a system says about names and targets that no system can hold: the layer is wrong, not the host.
 _IMPOSSIBLE = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
 ORDINARY = "files of other users take root, or a user namespace that has them: podman unshare runjail ..."
-_SPECIAL = 0o7000  # mode bits that mean something else with another owner
 _DEVICES = {tar.CHARACTER: stat.S_IFCHR, tar.BLOCK_DEVICE: stat.S_IFBLK}
 
 
@@ -145,9 +145,7 @@ class Applier:
         self._note_flags(join(real, name), entry)
 
     def _first_mode(self, entry: Entry, closed: int) -> int:
-        """Return the mode to make an entry with: its own, if it is ours and will stay so; otherwise a closed one."""
-        ours = (entry.uid, entry.gid) == self._ours and not entry.mode & _SPECIAL
-        return entry.mode if ours else closed
+        return first_mode(entry.mode, closed, ours=(entry.uid, entry.gid) == self._ours)
 
     def _directory(self, real: bytes, name: bytes, entry: Entry) -> None:
         existed, mode = False, self._first_mode(entry, 0o700) | 0o700  # or we could not open it
