@@ -40,6 +40,18 @@ def test_check_asks_no_module_for_what_it_deprecates() -> None:
         assert works and text.startswith(metadata.version(name))
 
 
+@pytest.mark.parametrize("library", ["", "OpenSSL 3.5.6 7 Apr 2026"])
+def test_check_says_what_does_encrypted_images(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    monkeypatch.setattr("runjail.image.crypto.libcrypto.version", lambda: library)
+
+    _, works, text, remedy = next(row for row in modules.rows("freebsd") if row[0] == "module cryptography")
+
+    assert not works
+    assert text == (f"missing: encrypted images are left to {library}" if library else "missing: encrypted images")
+    assert remedy.startswith("" if library else "pkg install py3")
+
+
 @pytest.mark.parametrize("words", [(), ("--help",), ("-h",), ("help",)], ids=" ".join)
 def test_help_lists_every_command(words: tuple[str, ...]) -> None:
     done = bare(*words)

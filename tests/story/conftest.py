@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from runjail.errors import RunjailError
+from runjail.image.crypto import primitives
+from tests.support.image import recorded_keys
 from tests.support.image.registry_server import DockerRegistry
 from tests.support.peers.podman import bare_podman
 from tests.support.program import Runjail
@@ -34,15 +37,18 @@ def hello(cli: Cli, machine_rootfs: Path) -> str:
 
 @pytest.fixture(scope="session")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
-    """Who may use what is encrypted."""
-    pytest.importorskip("cryptography")
-    return Keys(tmp_path_factory.mktemp("keys"), "ours")
+    """Who may use what is encrypted. Either Python's cryptography does it or the system's libcrypto."""
+    try:
+        primitives.require()
+    except RunjailError as error:
+        pytest.skip(str(error))
+    return Keys(tmp_path_factory.mktemp("keys"), recorded_keys.OURS, recorded_keys.OURS_PUBLIC)
 
 
 @pytest.fixture(scope="session")
 def stranger(keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Keys:
     """Who may not."""
-    return Keys(tmp_path_factory.mktemp("stranger"), "theirs")
+    return Keys(tmp_path_factory.mktemp("stranger"), recorded_keys.THEIRS, recorded_keys.THEIRS_PUBLIC)
 
 
 @pytest.fixture(scope="session")

@@ -9,30 +9,12 @@ import hmac
 import secrets
 from typing import TYPE_CHECKING
 
-from runjail.errors import Corrupt, RunjailError
+from runjail.errors import Corrupt
+from runjail.image.crypto import primitives
 from runjail.image.crypto.options import KEY, NONCE, PrivateLayerOptions, PublicLayerOptions
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext
-    from cryptography.hazmat.primitives.ciphers.modes import CTR
-
-
-def require() -> None:
-    """Raise RunjailError unless the library is there that knows RSA, elliptic curves, AES and certificates."""
-    try:
-        import cryptography  # noqa: F401
-    except ImportError:
-        hint = "install the port security/py-cryptography, or: pip install cryptography"
-        raise RunjailError(
-            "encrypted images need the Python package cryptography, which is not installed", hint
-        ) from None
-
-
-def unvalidated() -> dict[str, bool]:
-    """Return what reads an RSA key without proving that it is one; releases before 39 have no such argument."""
-    import cryptography
-
-    return {"unsafe_skip_rsa_key_validation": True} if int(cryptography.__version__.partition(".")[0]) >= 39 else {}
+    from cryptography.hazmat.primitives.ciphers import CipherContext
 
 
 def generate(digest: str = "") -> PrivateLayerOptions:
@@ -41,12 +23,12 @@ def generate(digest: str = "") -> PrivateLayerOptions:
 
 
 def encryptor(private: PrivateLayerOptions) -> CipherContext:
-    """Return what encrypts: `update(data) -> bytes`, `update_into(data, buffer) -> int`. It needs no finish."""
+    """Return what encrypts: `update(data) -> bytes`. It needs no finish."""
     return _cipher(private).encryptor()
 
 
 def decryptor(private: PrivateLayerOptions) -> CipherContext:
-    """Return what decrypts: `update(data) -> bytes`, `update_into(data, buffer) -> int`. Authenticate first."""
+    """Return what decrypts: `update(data) -> bytes`. Authenticate first."""
     return _cipher(private).decryptor()
 
 
@@ -78,20 +60,13 @@ def decrypt_cbc(key: bytes, initial: bytes, ciphertext: bytes) -> bytes:
 
     Raises ValueError.
     """
-    from cryptography.hazmat.primitives.ciphers import Cipher
-    from cryptography.hazmat.primitives.ciphers.algorithms import AES
-    from cryptography.hazmat.primitives.ciphers.modes import CBC
-    from cryptography.hazmat.primitives.padding import PKCS7
-
-    decryptor, unpadder = Cipher(AES(key), CBC(initial)).decryptor(), PKCS7(128).unpadder()
+    decryptor, unpadder = (
+        primitives.Cipher(primitives.AES(key), primitives.CBC(initial)).decryptor(),
+        primitives.PKCS7(128).unpadder(),
+    )
     padded = decryptor.update(ciphertext) + decryptor.finalize()
     return unpadder.update(padded) + unpadder.finalize()
 
 
-def _cipher(private: PrivateLayerOptions) -> Cipher[CTR]:
-    require()
-    from cryptography.hazmat.primitives.ciphers import Cipher
-    from cryptography.hazmat.primitives.ciphers.algorithms import AES
-    from cryptography.hazmat.primitives.ciphers.modes import CTR
-
-    return Cipher(AES(private.symkey), CTR(private.nonce))
+def _cipher(private: PrivateLayerOptions) -> primitives.Cipher[primitives.CTR]:
+    return primitives.Cipher(primitives.AES(private.symkey), primitives.CTR(private.nonce))

@@ -6,7 +6,7 @@ import base64
 from typing import TYPE_CHECKING, Any
 
 from runjail import jsonio
-from runjail.image.crypto.cipher import unvalidated
+from runjail.image.crypto import primitives
 from runjail.image.crypto.options import SchemeError
 
 if TYPE_CHECKING:
@@ -46,32 +46,26 @@ def is_private(document: dict[str, Any]) -> bool:
 
 def public_key(document: dict[str, Any]) -> PublicKeyTypes:
     """Return the public key of a JWK. Raises ValueError: a point that is not on its curve is none."""
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
-
     if document["kty"] == "RSA":
-        return RSAPublicNumbers(_number(document, "e"), _number(document, "n")).public_key()
+        return primitives.RSAPublicNumbers(_number(document, "e"), _number(document, "n")).public_key()
     return _point(document).public_key()
 
 
 def private_key(document: dict[str, Any]) -> PrivateKeyTypes:
     """Return the private key of a JWK. Raises ValueError."""
-    from cryptography.hazmat.primitives.asymmetric import ec, rsa
-
     d = _number(document, "d")
     if document["kty"] != "RSA":
-        return ec.EllipticCurvePrivateNumbers(d, _point(document)).private_key()
+        return primitives.EllipticCurvePrivateNumbers(d, _point(document)).private_key()
     n, e, p, q = (_number(document, name) for name in ("n", "e", "p", "q"))
-    of_p, of_q, inverse = rsa.rsa_crt_dmp1(d, p), rsa.rsa_crt_dmq1(d, q), rsa.rsa_crt_iqmp(p, q)
-    numbers = rsa.RSAPrivateNumbers(p, q, d, of_p, of_q, inverse, rsa.RSAPublicNumbers(e, n))
-    return numbers.private_key(**unvalidated())  # see keyfile.py
+    of_p, of_q, inverse = primitives.rsa_crt_dmp1(d, p), primitives.rsa_crt_dmq1(d, q), primitives.rsa_crt_iqmp(p, q)
+    numbers = primitives.RSAPrivateNumbers(p, q, d, of_p, of_q, inverse, primitives.RSAPublicNumbers(e, n))
+    return numbers.private_key(**primitives.unvalidated())  # see keyfile.py
 
 
 def of_public(key: PublicKeyTypes) -> dict[str, str]:
     """Return the JWK of a public key on an elliptic curve, e.g. an ephemeral one. Raises ValueError for others."""
-    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
-
     names = {curve.lower(): name for name, curve in CURVES.items()}
-    if not isinstance(key, EllipticCurvePublicKey) or key.curve.name not in names:
+    if not isinstance(key, primitives.EllipticCurvePublicKey) or key.curve.name not in names:
         raise ValueError("not a key on P-256, P-384 or P-521")
     numbers, size = key.public_numbers(), (key.curve.key_size + 7) // 8
     x, y = (encode(number.to_bytes(size, "big")) for number in (numbers.x, numbers.y))
@@ -79,13 +73,11 @@ def of_public(key: PublicKeyTypes) -> dict[str, str]:
 
 
 def _point(document: dict[str, Any]) -> EllipticCurvePublicNumbers:
-    from cryptography.hazmat.primitives.asymmetric import ec
-
     name = str(document.get("crv"))
     if document["kty"] != "EC" or name not in CURVES:
         raise ValueError("neither RSA nor a curve of P-256, P-384 and P-521")
-    curve: EllipticCurve = getattr(ec, CURVES[name])()
-    return ec.EllipticCurvePublicNumbers(_number(document, "x"), _number(document, "y"), curve)
+    curve: EllipticCurve = getattr(primitives, CURVES[name])()
+    return primitives.EllipticCurvePublicNumbers(_number(document, "x"), _number(document, "y"), curve)
 
 
 def _number(document: dict[str, Any], name: str) -> int:

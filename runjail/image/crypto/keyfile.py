@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING
 
 from runjail.errors import Corrupt, ImageError, UnreadableFile
 from runjail.files import open_named, read_open
-from runjail.image.crypto import der, jwk, secretbox
-from runjail.image.crypto.cipher import require, unvalidated
+from runjail.image.crypto import der, jwk, primitives, secretbox
 from runjail.image.crypto.options import SchemeError
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ def private_key(content: bytes, password: bytes | None = None) -> PrivateKeyType
 
     Remembered, because every layer asks again and a password may be made to take a second.
     """
-    require()
+    primitives.require()
     if block := _pem(content, b"PRIVATE KEY"):
         if any(label in block for label in secretbox.BLOCKS):
             return _load(secretbox.open_key(_inside(block), password), None, encrypted=False)
@@ -68,33 +67,28 @@ def private_key(content: bytes, password: bytes | None = None) -> PrivateKeyType
 
 def public_key(content: bytes) -> PublicKey:
     """Return the public key in a file. Raises SchemeError."""
-    require()
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives import serialization
-
+    primitives.require()
     try:
         if block := _pem(content, b"PUBLIC KEY"):
-            return PublicKey(serialization.load_pem_public_key(block))
+            return PublicKey(primitives.load_pem_public_key(block))
         if content.lstrip()[:1] != b"{":
-            return PublicKey(serialization.load_der_public_key(content))
+            return PublicKey(primitives.load_der_public_key(content))
         document = jwk.parse(content)
         if jwk.is_private(document):
             raise SchemeError("JWK is not a public key")
         more = (document.get("alg") or "", document.get("kid") or "")
         return PublicKey(jwk.public_key(document), *(str(value) for value in more))
-    except (ValueError, UnsupportedAlgorithm):
+    except (ValueError, primitives.UnsupportedAlgorithm):
         raise SchemeError("Could not parse public key") from None
 
 
 def certificate(content: bytes) -> Certificate:
     """Return the first certificate in a file, PEM or DER. Raises SchemeError."""
-    require()
-    from cryptography import x509
-
+    primitives.require()
     try:
         if block := _pem(content, b"CERTIFICATE"):
-            return x509.load_pem_x509_certificate(block)
-        return x509.load_der_x509_certificate(content)
+            return primitives.load_pem_x509_certificate(block)
+        return primitives.load_der_x509_certificate(content)
     except ValueError:
         raise SchemeError("Could not parse x509 certificate") from None
 
@@ -152,20 +146,17 @@ def _is_encrypted_pkcs8(content: bytes) -> bool:
 
 
 def _load(content: bytes, password: bytes | None, encrypted: bool) -> PrivateKeyTypes:
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives import serialization
-
-    load = serialization.load_pem_private_key if content[:5] == b"-----" else serialization.load_der_private_key
+    load = primitives.load_pem_private_key if content[:5] == b"-----" else primitives.load_der_private_key
     if encrypted and password is None:
         raise SchemeError("Missing password for encrypted private key")
     why = "Wrong password: could not decrypt private key" if encrypted else "Could not parse private key"
     try:
-        return load(content, password if encrypted else None, **unvalidated())
+        return load(content, password if encrypted else None, **primitives.unvalidated())
     except TypeError as error:  # so it tells of a password too many or too few; any other is a fault of ours
         if "assword" not in str(error):
             raise
         raise SchemeError(why) from None
-    except (ValueError, UnsupportedAlgorithm):  # of whose texts many depend on the password
+    except (ValueError, primitives.UnsupportedAlgorithm):  # of whose texts many depend on the password
         raise SchemeError(why) from None
 
 

@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any
 from runjail import jsonio
 from runjail.errors import ImageError
 from runjail.image import model
-from runjail.image.crypto import keyfile
-from runjail.image.crypto.cipher import require
+from runjail.image.crypto import keyfile, primitives
 from runjail.image.crypto.options import Parameters, SchemeError, decode, given
 from runjail.image.crypto.pkcs11_module import opened
 from runjail.image.crypto.pkcs11_uri import Policy, find_policy, is_yaml, key_file, policy
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+    pass
 
 NAME = "pkcs11"
 RECIPIENT = "FILE"
@@ -79,16 +78,12 @@ def wrap(options: bytes, parameters: Parameters) -> bytes | None:
     return model.encode({"version": 0, "recipients": entries})
 
 
-def _public_key(data: bytes) -> RSAPublicKey:
-    require()
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-    from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_public_key
-
+def _public_key(data: bytes) -> primitives.RSAPublicKey:
     try:
-        key = (load_pem_public_key if b"-----BEGIN" in data else load_der_public_key)(data)
+        key = (primitives.load_pem_public_key if b"-----BEGIN" in data else primitives.load_der_public_key)(data)
     except ValueError:
         raise SchemeError("PKCS11: a recipient is neither a PEM nor a DER public key") from None
-    if not isinstance(key, RSAPublicKey):
+    if not isinstance(key, primitives.RSAPublicKey):
         raise SchemeError("PKCS11: a recipient's public key is not an RSA key")
     return key
 
@@ -101,13 +96,10 @@ def _check_size(options: bytes, bits: int, hash: str) -> None:
         raise SchemeError(f"{text} {len(options)}", hint)
 
 
-def _encrypt(options: bytes, key: RSAPublicKey, hash: str) -> bytes:
-    from cryptography.hazmat.primitives.asymmetric.padding import MGF1, OAEP
-    from cryptography.hazmat.primitives.hashes import SHA1, SHA256
-
+def _encrypt(options: bytes, key: primitives.RSAPublicKey, hash: str) -> bytes:
     _check_size(options, key.key_size, hash)
-    algorithm = SHA1() if hash == "sha1" else SHA256()
-    return key.encrypt(options, OAEP(MGF1(algorithm), algorithm, None))
+    algorithm = primitives.SHA1() if hash == "sha1" else primitives.SHA256()
+    return key.encrypt(options, primitives.OAEP(primitives.MGF1(algorithm), algorithm, None))
 
 
 def _encrypt_inside(options: bytes, file: bytes, rules: Policy, hash: str) -> bytes:

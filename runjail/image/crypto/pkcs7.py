@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from runjail.errors import Corrupt, ImageError
-from runjail.image.crypto import der, keyfile
+from runjail.image.crypto import der, keyfile, primitives
 from runjail.image.crypto.cipher import decrypt_cbc
 from runjail.image.crypto.options import Parameters, SchemeError, given, with_passwords
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
     from cryptography.x509 import Certificate
 
 NAME = "pkcs7"
@@ -81,12 +80,10 @@ def wrap(options: bytes, parameters: Parameters) -> bytes | None:
     certificates = [keyfile.certificate(content) for content in given(parameters, "x509s")]
     if not certificates:
         return None
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
     key, nonce = secrets.token_bytes(GCM[AES_128_GCM]), secrets.token_bytes(12)
     parameter = der.write(0x10, der.write(der.SEQUENCE, der.write(0x84, nonce), der.integer(ICV)))
     algorithm = der.write(der.SEQUENCE, der.write(der.OBJECT, AES_128_GCM), parameter)
-    ciphertext = der.write(0x80, AESGCM(key).encrypt(nonce, options, None))
+    ciphertext = der.write(0x80, primitives.AESGCM(key).encrypt(nonce, options, None))
     content = der.write(der.SEQUENCE, der.write(der.OBJECT, DATA), algorithm, ciphertext)
     keys = der.write(der.SET, *(_recipient(key, certificate) for certificate in certificates))
     enveloped = der.write(der.SEQUENCE, der.integer(0), keys, content)
@@ -95,8 +92,6 @@ def wrap(options: bytes, parameters: Parameters) -> bytes | None:
 
 def unwrap(packet: bytes, parameters: Parameters) -> bytes:
     """Return what a packet holds. It takes a certificate, to find the recipient, and its key. Raises SchemeError."""
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-
     names = [_name(keyfile.certificate(content)) for content in given(parameters, "x509s")]
     certificates = {(issuer.whole, serial.number()) for issuer, serial in names}
     if not certificates:
@@ -110,7 +105,7 @@ def unwrap(packet: bytes, parameters: Parameters) -> bytes:
             faults.append(f"PKCS7: {error}")
             continue
         for issuer, serial, encrypted_key in envelope.keys:
-            if isinstance(private, RSAPrivateKey) and (issuer, serial) in certificates:
+            if isinstance(private, primitives.RSAPrivateKey) and (issuer, serial) in certificates:
                 opened = _open(envelope.content, _content_key(private, encrypted_key, envelope.content.size))
                 if opened is not None:
                     return opened
@@ -174,25 +169,20 @@ def _name(certificate: Certificate) -> tuple[der.Element, der.Element]:
 
 
 def _recipient(key: bytes, certificate: Certificate) -> bytes:
-    from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-
     public = certificate.public_key()
-    if not isinstance(public, RSAPublicKey):
+    if not isinstance(public, primitives.RSAPublicKey):
         raise SchemeError("PKCS7: the certificate's public key is not RSA")
     name = der.write(der.SEQUENCE, *(field.whole for field in _name(certificate)))
     algorithm = der.write(der.SEQUENCE, der.write(der.OBJECT, RSA))  # without the NULL that RFC 3370 wants, as Go
-    encrypted = der.write(der.OCTETS, public.encrypt(key, PKCS1v15()))
+    encrypted = der.write(der.OCTETS, public.encrypt(key, primitives.PKCS1v15()))
     return der.write(der.SEQUENCE, der.integer(0), name, algorithm, encrypted)
 
 
-def _content_key(private: RSAPrivateKey, encrypted: bytes, size: int) -> bytes:
+def _content_key(private: primitives.RSAPrivateKey, encrypted: bytes, size: int) -> bytes:
     """Return the content's key, or a random one: what follows fails alike, whatever was wrong (RFC 3218)."""
-    from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-
     instead = secrets.token_bytes(size)
     try:
-        key = private.decrypt(encrypted, PKCS1v15())
+        key = private.decrypt(encrypted, primitives.PKCS1v15())
     except ValueError:
         return instead
     return key if len(key) == size else instead
@@ -200,12 +190,9 @@ def _content_key(private: RSAPrivateKey, encrypted: bytes, size: int) -> bytes:
 
 def _open(content: Content, key: bytes) -> bytes | None:
     """Decrypt the content; None when that fails."""
-    from cryptography.exceptions import InvalidTag
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
     try:
         if content.gcm:
-            return AESGCM(key).decrypt(content.initial, content.ciphertext, None)
+            return primitives.AESGCM(key).decrypt(content.initial, content.ciphertext, None)
         return decrypt_cbc(key, content.initial, content.ciphertext)
-    except (InvalidTag, ValueError):
+    except (primitives.InvalidTag, ValueError):
         return None

@@ -1,7 +1,7 @@
 """Keys of sigstore, sealed by a password: scrypt, then NaCl's secretbox (XSalsa20 and Poly1305).
 
 See go-securesystemslib encrypted/encrypted.go, which cosign and containers use, https://nacl.cr.yp.to/secretbox.html
-and Bernstein, Extending the Salsa20 nonce. Python's cryptography has Poly1305 and no Salsa20; a key is three blocks of
+and Bernstein, Extending the Salsa20 nonce. Neither cryptography nor libcrypto has Salsa20; a key is three blocks of
 that, for which a library more would be much.
 """
 
@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 import struct
 from typing import Any
 
 from runjail import jsonio
-from runjail.image.crypto.cipher import require
 from runjail.image.crypto.options import SchemeError
 
 BLOCKS = (b"ENCRYPTED COSIGN PRIVATE KEY", b"ENCRYPTED SIGSTORE PRIVATE KEY")  # labels of PEM
@@ -58,26 +58,26 @@ def _derive(password: bytes, how: Any) -> bytes:
 
 def unseal(key: bytes, nonce: bytes, sealed: bytes) -> bytes | None:
     """Return what a secretbox of a key (32 bytes) and a nonce (24) holds, None for one that is not genuine."""
-    require()
-    from cryptography.exceptions import InvalidSignature
-    from cryptography.hazmat.primitives.poly1305 import Poly1305
-
     stream = _stream(key, nonce, 32 + len(sealed) - TAG)
-    try:
-        Poly1305.verify_tag(stream[:32], sealed[TAG:], sealed[:TAG])
-    except InvalidSignature:
+    if not hmac.compare_digest(_poly1305(stream[:32], sealed[TAG:]), sealed[:TAG]):
         return None
     return bytes(one ^ other for one, other in zip(sealed[TAG:], stream[32:], strict=True))
 
 
 def seal(key: bytes, nonce: bytes, plain: bytes) -> bytes:
     """Return a secretbox."""
-    require()
-    from cryptography.hazmat.primitives.poly1305 import Poly1305
-
     stream = _stream(key, nonce, 32 + len(plain))
     hidden = bytes(one ^ other for one, other in zip(plain, stream[32:], strict=True))
-    return Poly1305.generate_tag(stream[:32], hidden) + hidden
+    return _poly1305(stream[:32], hidden) + hidden
+
+
+def _poly1305(key: bytes, data: bytes) -> bytes:
+    """Return the tag of data under a key for this one message (RFC 8439 section 2.5)."""
+    factor = int.from_bytes(key[:16], "little") & 0x0FFFFFFC0FFFFFFC0FFFFFFC0FFFFFFF
+    total = 0
+    for at in range(0, len(data), 16):
+        total = (total + int.from_bytes(data[at : at + 16] + b"\x01", "little")) * factor % ((1 << 130) - 5)
+    return ((total + int.from_bytes(key[16:], "little")) & ((1 << 128) - 1)).to_bytes(16, "little")
 
 
 def _stream(key: bytes, nonce: bytes, length: int) -> bytes:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from runjail import jsonio
 from runjail.errors import ImageError, RunjailError
-from runjail.image.crypto import cipher, keyfile
+from runjail.image.crypto import keyfile, primitives
 from runjail.image.crypto.options import SchemeError
 from runjail.image.trust import identity
 from runjail.image.trust import payload as payloads
@@ -74,20 +74,16 @@ def _check(
 
 
 def _is_signed(key: PublicKeyTypes, payload: bytes, proof: bytes) -> bool:
-    from cryptography.exceptions import InvalidSignature
-    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
-    from cryptography.hazmat.primitives.hashes import SHA256
-
     try:
-        if isinstance(key, ec.EllipticCurvePublicKey):
-            key.verify(proof, payload, ec.ECDSA(SHA256()))
-        elif isinstance(key, rsa.RSAPublicKey):
-            key.verify(proof, payload, padding.PKCS1v15(), SHA256())
-        elif isinstance(key, ed25519.Ed25519PublicKey):
+        if isinstance(key, primitives.EllipticCurvePublicKey):
+            key.verify(proof, payload, primitives.ECDSA(primitives.SHA256()))
+        elif isinstance(key, primitives.RSAPublicKey):
+            key.verify(proof, payload, primitives.PKCS1v15(), primitives.SHA256())
+        elif isinstance(key, primitives.Ed25519PublicKey):
             key.verify(proof, payload)
         else:
             return False
-    except (InvalidSignature, ValueError):
+    except (primitives.InvalidSignature, ValueError):
         return False
     return True
 
@@ -113,7 +109,9 @@ def _public_key(content: bytes, place: str) -> PublicKeyTypes:
     except SchemeError as error:
         raise Refused(f"its key cannot be read: {place}: {error}") from None
     except RunjailError:
-        raise Refused("checking signatures takes the Python package cryptography, which is not installed") from None
+        raise Refused(
+            "checking signatures takes the Python package cryptography, which is not installed, or OpenSSL 3"
+        ) from None
 
 
 # Signing -------------------------------------------------------------------------------------------------------------
@@ -132,15 +130,11 @@ def payload(digest: str, reference: str, creator: str, seconds: int) -> bytes:
 
 def sign(key: PrivateKeyTypes, content: bytes) -> str:
     """Return a private key's signature of a payload, as base64. Raises ImageError for a key that cannot sign."""
-    cipher.require()
-    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
-    from cryptography.hazmat.primitives.hashes import SHA256
-
-    if isinstance(key, ec.EllipticCurvePrivateKey):
-        proof = key.sign(content, ec.ECDSA(SHA256()))
-    elif isinstance(key, rsa.RSAPrivateKey):
-        proof = key.sign(content, padding.PKCS1v15(), SHA256())
-    elif isinstance(key, ed25519.Ed25519PrivateKey):
+    if isinstance(key, primitives.EllipticCurvePrivateKey):
+        proof = key.sign(content, primitives.ECDSA(primitives.SHA256()))
+    elif isinstance(key, primitives.RSAPrivateKey):
+        proof = key.sign(content, primitives.PKCS1v15(), primitives.SHA256())
+    elif isinstance(key, primitives.Ed25519PrivateKey):
         proof = key.sign(content)
     else:
         raise ImageError("images are signed with EC, RSA and Ed25519 keys, and with no others")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from runjail import protobuf
-from runjail.image.crypto import keyfile, keys
+from runjail.image.crypto import keyfile, keys, primitives
 
 pytest.importorskip("cryptography", reason="needs cryptography")
 from tests.support.image import encrypted_images, key_fixtures
@@ -133,7 +133,7 @@ def test_a_fault_of_ours_is_no_unidentified_key(kind: str, tmp_path: Path, monke
     """An argument that a library does not know is a TypeError: said as it is, not as a verdict on the key."""
     path = write(tmp_path / "key", kind, "pem")
     keyfile.private_key.cache_clear()
-    monkeypatch.setattr(keyfile, "unvalidated", lambda: {"no_such_argument": True})
+    monkeypatch.setattr(primitives, "unvalidated", lambda: {"no_such_argument": True})
 
     with pytest.raises(TypeError, match="no_such_argument"):
         keys.read_keys([path])

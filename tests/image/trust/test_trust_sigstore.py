@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 
 from runjail.errors import ImageError, NotTrusted, RegistryError
 from runjail.image.content.store import ContentStore
+from runjail.image.crypto import libcrypto
 from runjail.image.registry.connections import Timeouts
 from tests.image.registry.conftest import client, client_of, fake
 from tests.support.image import signing
@@ -189,10 +190,13 @@ def test_where_keys_come_from(
 def test_without_the_library(
     client: Client, content: ContentStore, signer: Signer, digest: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What needs no signature is taken; what needs one is refused, and the error says what is missing."""
+    """The system's libcrypto does; without, what needs a signature is refused, and the error says what is missing."""
     signer.add(digest)
     image = pull(client, content, gate(content, signer.requirement()))
     monkeypatch.setitem(__import__("sys").modules, "cryptography", None)
+    if libcrypto.library():
+        gate(content, signer.requirement()).require(image)
+    monkeypatch.setattr(libcrypto, "library", lambda: None)
 
     gate(content, {"type": "insecureAcceptAnything"}).require(image)
     with pytest.raises(NotTrusted, match="takes the Python package cryptography, which is not installed"):

@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -54,13 +53,11 @@ class Cli:
 class Keys:
     """A private key with its public one, in files."""
 
-    def __init__(self, directory: Path, name: str) -> None:
-        self.private, self.public = str(directory / f"{name}.pem"), str(directory / f"{name}.pub")
-        make = ["openssl", "genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", self.private]
-        subprocess.run(make, check=True, capture_output=True)
-        os.chmod(self.private, 0o600)
-        show = ["openssl", "pkey", "-in", self.private, "-pubout", "-out", self.public]
-        subprocess.run(show, check=True, capture_output=True)
+    def __init__(self, directory: Path, private: bytes, public: bytes) -> None:
+        self.private, self.public = str(directory / "key.pem"), str(directory / "key.pub")
+        for path, content in ((self.private, private), (self.public, public)):
+            Path(path).write_bytes(content)
+            os.chmod(path, 0o600)
 
     @property
     def recipient(self) -> tuple[str, str]:
