@@ -72,12 +72,11 @@ def _sorted(words: list[str]) -> tuple[list[str], list[str]]:
 
 def run(args: Args, context: Context) -> int:
     """Run one more process in a container, as this very process: `exec` in the place of the verb of that name."""
-    from runjail.container.exec import exec_in_place
+    from runjail.container.exec import exec_in_place, read_process
     from runjail.host.freebsd import attach  # noqa: F401  inside, nothing can be imported any more
-    from runjail.spec.process import parse_process
 
     if not args.text("process"):
         raise UsageError("extension exec needs --process FILE")
     runtime = context.runtime()
-    process = parse_process(read_document(args), runtime.host.os)
+    process = read_process(read_document(args), runtime.host)
     exec_in_place(request(args, context, process), runtime)

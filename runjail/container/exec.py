@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn
 
-    from runjail.host.base import Groups
+    from runjail.host.base import Groups, Host
 
 REFUSALS = {
     "creating": "cannot exec in a container that is still being created",
@@ -49,6 +49,24 @@ class Request(Record):
     ignore_paused: bool = False
     groups: Groups = ()
     pidfd_socket: str = ""
+
+
+def read_process(document: object, host: Host) -> Process:
+    """Return the process that a document describes, and tell at level info what has no effect here.
+
+    Raises InvalidConfig. Engines send all that they know each time, and create has warned of the same in config.json.
+    """
+    from runjail.spec.process import parse_process
+    from runjail.target import TARGETS
+
+    target = TARGETS[host.os]
+    process = parse_process(document, host.os)
+    if target.jails:
+        from runjail.spec.unused import unused_of_process
+
+        if unused := unused_of_process(document, target):
+            log.info(f"without effect here: {', '.join(unused)}")
+    return process
 
 
 def execute(

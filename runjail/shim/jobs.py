@@ -22,7 +22,6 @@ from runjail.shim.runtime_options import wants_systemd
 from runjail.shim.stdio import Stdio
 from runjail.shim.task import Process, Task
 from runjail.shim.workers import Worker
-from runjail.spec.process import parse_process
 from runjail.spec.resources import parse_resources
 
 TYPE_CHECKING = False
@@ -113,7 +112,7 @@ def execute(engine: Engine, process: Process, worker: Worker) -> None:
     logger = _start_logger(process)
     receiver, sender = _sockets(process)
     shown: list[tuple[int, int]] = []
-    request = executing.Request(task.id, parse_process(document, engine.host.os))
+    request = executing.Request(task.id, executing.read_process(document, engine.host))
     pid = executing.execute(
         request,
         _store(engine, task),

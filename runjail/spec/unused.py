@@ -34,6 +34,7 @@ ON_FREEBSD = (
     *(f"linux.{key}" for key in ("cgroupsPath", "rootfsPropagation", "seccomp", "sysctl", "maskedPaths")),
     *(f"linux.{key}" for key in ("readonlyPaths", "mountLabel", "intelRdt", "memoryPolicy", "personality")),
 )
+PERIOD, QUOTA = ("linux.resources.cpu.period", "linux.resources.cpu.quota")  # on FreeBSD one rule says both
 LISTENER = ("linux.seccomp.listenerPath", "linux.seccomp.listenerMetadata")
 
 
@@ -43,8 +44,16 @@ def find_unused(document: dict[str, Any], target: Target, listened: bool) -> tup
     listened: whether somebody may listen to the seccomp filter.
     """
     paths = ON_FREEBSD if target.jails else ON_LINUX if listened else (*ON_LINUX, *LISTENER)
+    if target.jails and not _has_value(document, QUOTA):
+        paths = (*paths, PERIOD)
     unknown = _unknown_annotations(document.get("annotations")) if target.jails else []
     return (*(path for path in paths if _has_value(document, path)), *unknown)
+
+
+def unused_of_process(document: object, target: Target) -> tuple[str, ...]:
+    """Return the names of what a document of `exec --process` says without effect."""
+    paths = (path.partition(".") for path in (ON_FREEBSD if target.jails else WINDOWS))
+    return tuple(name for room, _, name in paths if room == "process" and _has_value(document, name))
 
 
 def _unknown_annotations(annotations: object) -> list[str]:

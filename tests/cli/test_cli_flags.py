@@ -4,17 +4,19 @@ import json
 import os
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from runjail import log
 from runjail.cli.args import GLOBALS, Args, parse
 from runjail.cli.context import Context
 from runjail.cli.verbs import VERBS, monitor
 from runjail.cli.verbs import exec as exec_verb
+from runjail.container.exec import read_process
 from runjail.errors import UsageError
 from tests.support.container.harness import Life
-from tests.support.program import Runjail
+from tests.support.program import FREEBSD, Runjail
 
 GLOBAL_FLAGS = [
     ["--systemd-cgroup"],
@@ -45,7 +47,8 @@ def test_the_flags_of_create_and_exec(life: Life) -> None:
     bundle = life.bundle.write("/bin/sleep", "600")
     life.runjail.ok("create", "--no-pivot", "--no-new-keyring", "--bundle", bundle, "c")
     life.runjail.ok("start", "c")
-    exec_flags = ["--process-label", "", "--apparmor=", "--cap", "CAP_CHOWN", "-c", "CAP_KILL", "-i"]
+    exec_flags = ["--process-label", "", "--apparmor=", "-i"]
+    exec_flags += [] if FREEBSD else ["--cap", "CAP_CHOWN", "-c", "CAP_KILL"]
     result = life.runjail.ok("exec", *exec_flags, "--no-new-privs", "c", "/bin/echo", "hello")
 
     assert (result.stdout, result.stderr) == ("hello\n", "")
@@ -53,7 +56,7 @@ def test_the_flags_of_create_and_exec(life: Life) -> None:
     assert result.stdout == "ran\n"
 
 
-@pytest.mark.parametrize("option", ["pidfd-socket", "process-label", "apparmor", "cgroup"])
+@pytest.mark.parametrize("option", ["pidfd-socket", "process-label", "apparmor", "cgroup", "cap"])
 def test_an_option_that_would_be_without_effect_is_refused(monkeypatch: pytest.MonkeyPatch, option: str) -> None:
     monkeypatch.setattr(Context, "host", lambda _self: SimpleNamespace(os="freebsd"))
     parsed, process = Args(exec_verb.OPTIONS), SimpleNamespace()
@@ -61,6 +64,36 @@ def test_an_option_that_would_be_without_effect_is_refused(monkeypatch: pytest.M
 
     with pytest.raises(UsageError, match=f"^--{option}: only Linux has this$"):
         exec_verb.request(parsed, Context(Args(GLOBALS)), process)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(["--cwd", "/"], ["-u", "1"], ["-g", "2"], ["-e", "A=b"], ["--env-file", "/etc/passwd"], ["--no-new-privs"]),
+        *(["--cap", "CAP_KILL"], ["--apparmor", "x"], ["--process-label", "x"]),
+    ],
+    ids=lambda words: words[0],
+)
+def test_what_a_process_document_would_leave_out(tmp_path: Path, words: list[str]) -> None:
+    """The process would run with more than was asked for; runc says nothing."""
+    parsed, context = Args((*exec_verb.OPTIONS, *GLOBALS)), Context(Args(GLOBALS))
+    parse(["-p", str(tmp_path / "p.json"), *words, "c"], parsed)
+
+    with pytest.raises(UsageError, match=r"^exec takes --process or --[a-z-]+, not both$"):
+        exec_verb.run(parsed, context)
+
+
+def test_a_process_document_with_what_freebsd_has_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Engines send capabilities with every exec, of which create has warned."""
+    told: list[str] = []
+    monkeypatch.setattr(log, "info", told.append)
+    freebsd, linux = (cast(Any, SimpleNamespace(os=name)) for name in ("freebsd", "linux"))
+    document = {"args": ["x"], "cwd": "/", "capabilities": {"bounding": ["CAP_KILL"]}, "apparmorProfile": "p"}
+    read_process(document, freebsd)
+    read_process({**document, "capabilities": None}, freebsd)
+    read_process({"args": ["x"], "cwd": "/", "oomScoreAdj": 5}, linux)
+
+    assert told == ["without effect here: capabilities, apparmorProfile", "without effect here: apparmorProfile"]
 
 
 def test_a_monitor_has_the_global_options_that_making_a_container_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:

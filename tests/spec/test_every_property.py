@@ -237,6 +237,14 @@ def test_what_is_warned_of_changes_nothing(os: str, path: str) -> None:
     assert plan == outcome(full(os), os)[1]
 
 
+@pytest.mark.parametrize(("quota", "warned"), [(None, True), (0, True), (3000, False), (-1, False)])
+def test_a_period_on_freebsd_is_part_of_a_quota(quota: int | None, warned: bool) -> None:
+    document = full("freebsd")
+    put(document, "linux.resources.cpu.quota", quota)
+
+    assert outcome(document, "freebsd")[2] == (("linux.resources.cpu.period",) if warned else ())
+
+
 @pytest.mark.parametrize(("os", "path"), cases("refused"))
 def test_what_is_refused_is_named(os: str, path: str) -> None:
     document, place = said(path, os)

@@ -81,6 +81,7 @@ def request(args: Args, context: Context, process: Process) -> Request:
 
     for name in ("process-label", "apparmor"):
         require_linux(name, args.text(name), context)
+    require_linux("cap", args.many("cap"), context)
     return Request(
         args.positionals[0],
         process,
@@ -124,15 +125,25 @@ def _below(path: str) -> str:
 
 def _process(args: Args, context: Context, runtime: Runtime) -> Process:
     """Return the process to run: of --process, or config.json's with another command."""
-    from runjail.spec.process import parse_process
+    from runjail.container.exec import read_process
 
     if args.text("process"):
         if context.rest:
             raise UsageError("exec takes --process or a command, not both")
-        return parse_process(read_document(args), runtime.host.os)
+        _refuse_others(args)
+        return read_process(read_document(args), runtime.host)
     if not context.rest:
         raise UsageError("exec needs --process or a command", "usage: runjail exec [OPTIONS] ID CMD...")
-    return parse_process(_changed(args, context, runtime), runtime.host.os)
+    return read_process(_changed(args, context, runtime), runtime.host)
+
+
+def _refuse_others(args: Args) -> None:
+    """Raise UsageError for an option whose place is in the document of --process: runc leaves it out in silence."""
+    given = [name for name in ("cwd", "user", "process-label", "apparmor") if args.text(name)]
+    given += [name for name in ("env", "env-file", "additional-gids", "cap") if args.many(name)]
+    given += ["no-new-privs"] * args.flag("no-new-privs")
+    if given:
+        raise UsageError(f"exec takes --process or --{given[0]}, not both", "say it in the document")
 
 
 def read_document(args: Args) -> object:

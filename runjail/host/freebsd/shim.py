@@ -28,6 +28,8 @@ MODULES = (  # of this host: shim/preload.py
 )
 CLEARING = {"rw", "bind", "rbind", "suid", "exec", "atime"}
 WITH_SOURCE = ("nullfs", "zfs", "unionfs")
+NULLFS_KEYS = ("cache", "nocache")  # mount_nullfs(8); it is silent about any other word
+MAPPED = ("uidmap", "gidmap")  # of Linux: the files have other ids than on the disk
 
 
 class FreeBSDShim:
@@ -67,6 +69,8 @@ class FreeBSDShim:
             pairs.append(("from", source))
         for word in words:
             key, _, value = word.partition("=")
+            if key in MAPPED or (fstype == "nullfs" and word not in (*BITS, *NULLFS_KEYS)):
+                raise HostError(f"mounting {source} ({fstype}) on {root}{below}: FreeBSD has no option {word!r} for it")
             if word in BITS and fstype != "zfs":
                 flags |= BITS[word]
             else:  # zfs takes no flags but names, and has one of its own

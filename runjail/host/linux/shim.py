@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 CLEARING = {"rw", "suid", "dev", "exec", "async", "atime", "diratime", "defaults", "nomand", "bind", "rbind"}
+CLEARING |= {"norelatime", "nostrictatime"}
 MODULES = tuple(  # of this host: shim/preload.py
     f"plan.{name}" for name in ("device_rules", "linux", "linux_cgroup", "systemd_scope", "user_namespace", "variants")
 )
@@ -67,16 +68,18 @@ class LinuxShim:
         Raises HostError. May change the working directory.
         """
         from runjail import rootfs
+        from runjail.host.linux import libc
         from runjail.host.linux.mounts import mount_on
 
         try:
             if not below:
-                _mount_root(fstype, source, options, root)
+                _mount_kind(lambda *words: libc.mount(words[0], root, *words[1:]), fstype, source, options, root)
                 return
             directory = rootfs.open_root(root)
             place = rootfs.mount_point(directory, below, True, lambda *_made: None)
             try:
-                _mount(lambda *words: mount_on(place, *words), fstype, source, options)
+                here = f"/proc/self/fd/{place.parent}/{place.name}"
+                _mount_kind(lambda *words: mount_on(place, *words), fstype, source, options, here)
             finally:
                 place.close()
                 os.close(directory)
@@ -133,18 +136,14 @@ def _mounted(directory: str) -> list[str]:
     return [point for point in reversed(points) if point == directory or point.startswith(directory + "/")]
 
 
-def _mount_root(fstype: str, source: str, options: Sequence[str], root: str) -> None:
-    from runjail.host.linux import libc
-
-    def plainly(words: Sequence[str]) -> None:
-        _mount(lambda *arguments: libc.mount(arguments[0], root, *arguments[1:]), fstype, source, words)
-
+def _mount_kind(on: Callable[..., None], fstype: str, source: str, options: Sequence[str], target: str) -> None:
+    """Mount on a directory, with ids of its own where the options name some. on: mount(2) for that directory."""
     if any(word.startswith(MAPPED) for word in options):
         from runjail.host.linux import mapped_root
 
-        mapped_root.mount(fstype, options, root, plainly)
+        mapped_root.mount(fstype, options, target, lambda words: _mount(on, fstype, source, words))
     else:
-        plainly(options)
+        _mount(on, fstype, source, options)
 
 
 def _mount(on: Callable[..., None], fstype: str, source: str, options: Sequence[str]) -> None:
@@ -160,6 +159,8 @@ def _mount(on: Callable[..., None], fstype: str, source: str, options: Sequence[
             data.append(word)
     words = {fstype, *options}
     if words & {"bind", "rbind"}:
+        if data:  # the kernel would not look at them
+            raise HostError(f"mounting {source} (bind): {data[0]!r} is not an option of a bind mount")
         on(source, None, libc.MS_BIND | (libc.MS_REC if "rbind" in words else 0))
         if flags:
             on(None, None, libc.MS_REMOUNT | libc.MS_BIND | flags)

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,25 @@ def test_memory(shim: FreeBSDShim, kernel: FakeKernel, tmp_path: Path) -> None:
     shim.mount("tmpfs", "tmpfs", ["rw", "size=64m"], str(tmp_path))
 
     assert kernel.calls == [("nmount", {"fstype": "tmpfs", "fspath": ".", "size": "64m"}, 0)]
+
+
+@pytest.mark.parametrize(
+    ("fstype", "word"), [("bind", "uidmap=0:1:1"), ("bind", "rprivate"), ("nullfs", "x=y"), ("zfs", "gidmap=0:1:1")]
+)
+def test_options_that_the_kernel_would_not_look_at(
+    shim: FreeBSDShim, kernel: FakeKernel, tmp_path: Path, fstype: str, word: str
+) -> None:
+    """nullfs and zfs swallow what they do not know."""
+    with pytest.raises(HostError, match=re.escape(f"FreeBSD has no option '{word}' for it")):
+        shim.mount(fstype, "/src", ["rw", word], str(tmp_path))
+
+    assert kernel.calls == []
+
+
+def test_options_of_nullfs(shim: FreeBSDShim, kernel: FakeKernel, tmp_path: Path) -> None:
+    shim.mount("nullfs", "/src", ["nocache"], str(tmp_path))
+
+    assert kernel.calls == [("nmount", {"fstype": "nullfs", "fspath": ".", "from": "/src", "nocache": ""}, 0)]
 
 
 def test_a_mount_that_fails(shim: FreeBSDShim, kernel: FakeKernel, tmp_path: Path) -> None:

@@ -169,6 +169,34 @@ def test_a_copy_that_a_user_namespace_owns(tmp_path: Path, layers: list[str]) ->
 
 
 @pytest.mark.needs("linux", "overlay", "idmapped mounts")
+@pytest.mark.parametrize("kind", ["bind", "overlay"])
+def test_a_mount_below_the_root_that_a_user_namespace_owns(tmp_path: Path, layers: list[str], kind: str) -> None:
+    """containerd's Mount.Target: the words were read for the root alone."""
+    root, shim = tmp_path / "rootfs", LinuxShim()
+    (root / "data").mkdir()
+    options = layers if kind == "overlay" else ["rbind", "ro", *layers[-2:]]
+    try:
+        shim.mount(kind, f"{tmp_path}/layers/1", options, str(root), "/data/deep")
+        assert owner(root / "data/deep/of1") == (100000, 200000)
+        assert mounts_on(root / "data/deep") == 1
+        assert os.statvfs(root / "data/deep").f_flag & os.ST_RDONLY == (kind == "bind")
+    finally:
+        os.chdir("/")
+        shim.unmount(str(root))
+    assert owner(tmp_path / "layers/1/of1") == (0, 0)
+
+
+@pytest.mark.linux
+@pytest.mark.parametrize("word", ["rprivate", "size=5", "X-containerd.mkdir=/x"])
+def test_options_that_a_bind_has_not(tmp_path: Path, word: str) -> None:
+    """The kernel would not look at them."""
+    with pytest.raises(HostError, match=re.escape(f"mounting / (bind): '{word}' is not an option of a bind mount")):
+        LinuxShim().mount("bind", "/", ["rbind", word, "ro"], str(tmp_path))
+
+    assert mounts_on(tmp_path) == 0
+
+
+@pytest.mark.needs("linux", "overlay", "idmapped mounts")
 @pytest.mark.parametrize(
     ("number", "word", "said"),
     [
