@@ -99,12 +99,25 @@ class Terminal:
         inputs = [0]
         while True:
             if select.select(inputs, [], [], 0.02)[0]:
-                block = console.read(0)
-                console.write_all(self._master, block or b"\x04")  # ^D: where our input ends, so does the program's
-                inputs = inputs if block else []
+                if block := console.read(0):
+                    console.write_all(self._master, block)
+                else:
+                    inputs = []
+                    self._end_input()
             done, status = os.waitpid(pid, os.WNOHANG)
             if done:
                 return signals.exit_status(status)
+
+    def _end_input(self) -> None:
+        """Type ^D: where our input ends, so does the program's. FreeBSD would show it, Linux does not."""
+        try:
+            mode, quiet = termios.tcgetattr(self._master), termios.tcgetattr(self._master)
+            quiet[3] &= ~termios.ECHO
+            termios.tcsetattr(self._master, termios.TCSANOW, quiet)
+            console.write_all(self._master, b"\x04")
+            termios.tcsetattr(self._master, termios.TCSANOW, mode)
+        except termios.error:  # nobody has the terminal any more
+            pass
 
     def _drain(self) -> None:
         """Let the reader finish; a background process that keeps the terminal open is not waited for."""

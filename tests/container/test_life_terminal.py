@@ -293,6 +293,14 @@ def test_a_terminal_without_one_on_our_side(life: Life) -> None:
     assert "to the terminal" in result.stdout
 
 
+def test_the_end_of_our_input_shows_nowhere(life: Life) -> None:
+    """It is typed as ^D, of which FreeBSD shows as much; what is typed afterwards would be shown again."""
+    life.sleep()
+    script = "cat; until stty -a 2>&1 | grep -q ' echo '; do :; done; echo done"
+
+    assert life.runjail.ok("exec", "-t", "c", "/bin/sh", "-c", script).stdout == "done\n"
+
+
 def test_lines_of_a_terminal_in_a_file(life: Life) -> None:
     """As the program wrote them; our terminal goes on ending lines for those who read the file from a pipe."""
     out = life.path / "out"
