@@ -46,6 +46,16 @@ def main() -> NoReturn:
     os._exit(code)
 
 
+def _said(error: OSError) -> str:
+    if error.filename:
+        return f"{reason(error)}: {error.filename}"
+    try:
+        os.getcwd()
+    except OSError as missing:  # what relative paths begin with
+        return f"the current directory: {reason(missing)}"
+    return reason(error)
+
+
 def _open_standard() -> None:
     """Open what our caller closed of 0, 1 and 2, or the next file we open gets its number and our error message."""
     for descriptor in (0, 1, 2):
@@ -77,7 +87,7 @@ def run(argv: Sequence[str], own: bool = False) -> int:
     except BrokenPipeError:
         return 1
     except OSError as error:
-        log.error(f"{verb}: {reason(error)}" + (f": {error.filename}" if error.filename else ""))
+        log.error(f"{verb}: {_said(error)}")
     except Exception as error:
         if debug:
             raise

@@ -41,9 +41,9 @@ def create(bridge: Bridge, directories: Sequence[str], bins: Sequence[str], time
             f"not a name for a network: {bridge.name[:80]!r}",
             "it begins with a letter or digit, and has only these and _ . -; host and none are taken",
         )
-    version = _version([*_kinds(bridge), "host-local"], bins, timeout)
     path = f"{directories[0]}/{bridge.name}.conflist"
-    _document(bridge, version, path, directories)  # what cannot be is refused before anything is made
+    _document(bridge, VERSION, path, directories)  # what cannot be is refused first, and before anything is made
+    version = _version([*_kinds(bridge), "host-local"], bins, timeout)
     try:
         os.makedirs(directories[0], 0o755, exist_ok=True)
         directory = os.open(directories[0], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -264,3 +264,17 @@ def test_debug_messages_follow_a_run(life: Life, tmp_path: Path) -> None:
     assert """program /bin/sh: sh -c 'true '"'"'x'"'"''""" in said
     result = life.runjail.ok("--debug", "run", "-b", life.bundle.write("/bin/echo", "hello"), "d")
     assert result.stdout == "hello\n" and ' level=debug msg="container d: ' in result.stderr
+
+
+@pytest.mark.parametrize("words", ["run web", "create web", "image bundle web there"])
+def test_a_current_directory_that_is_gone(runjail: Runjail, tmp_path: Path, words: str) -> None:
+    """It was `run: does not exist`: what a relative path begins with was not named."""
+    script = ["/bin/sh", "-c", 'rmdir "$PWD"; exec "$@"', "sh", runjail.program, "--root", str(runjail.root)]
+    (tmp_path / "gone").mkdir()
+
+    done = subprocess.run(
+        [*script, *words.split()], cwd=tmp_path / "gone", capture_output=True, text=True, check=False, timeout=200
+    )
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"runjail: {words.split()[0]}: the current directory: does not exist\n"

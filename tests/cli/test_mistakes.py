@@ -80,7 +80,7 @@ MISTAKES = {  # command line: exit code and lines after `runjail: `
     "start web": (1, "container does not exist: web"),
     "state web": (1, "container does not exist: web"),
     "kill web": (1, "container does not exist: web"),
-    "kill web 99": (1, "unknown signal '99'"),
+    "kill web 200": (1, "unknown signal '200'"),
     "delete web": (1, "container does not exist: web"),
     "pause web": (1, "container does not exist: web"),
     "exec web": (255, "exec needs --process or a command", f"{USAGE} exec [OPTIONS] ID CMD..."),

@@ -84,10 +84,12 @@ def test_what_is_asked_for(places: dict[str, Any]) -> None:
     ],
 )
 def test_what_cannot_be(places: dict[str, Any], wanted: Bridge, said: str, tmp_path: Path) -> None:
-    with pytest.raises(RunjailError) as raised:
-        create(wanted, **places)
+    """It is said where the plugins are not installed, too."""
+    for bins in (places["bins"], [str(tmp_path / "none")]):
+        with pytest.raises(RunjailError) as raised:
+            create(wanted, **places | {"bins": bins})
 
-    assert str(raised.value) == said
+        assert str(raised.value) == said
     assert not (tmp_path / "made").exists()
 
 
