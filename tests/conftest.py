@@ -1,5 +1,6 @@
 """What all tests share: what this machine can test, the program, a bundle to run, and proof that nothing stays."""
 
+import inspect
 import os
 import platform
 import shutil
@@ -95,10 +96,14 @@ def _without_hypothesis() -> None:
             return self
 
     def given(*_args: object, **_named: object) -> Any:
-        def property_test(*_args: object) -> None:
-            """Stand in for the real one."""
+        def skipped(test: Callable[..., None]) -> Any:
+            def property_test(*_args: object, **_named: object) -> None:
+                """Stand in for the real one, with the arguments that others may parametrize."""
 
-        return lambda _test: pytest.mark.skip(reason="needs hypothesis")(property_test)
+            property_test.__signature__ = inspect.signature(test)  # type: ignore[attr-defined]
+            return pytest.mark.skip(reason="needs hypothesis")(property_test)
+
+        return skipped
 
     module: Any = types.ModuleType("hypothesis")
     module.given = given

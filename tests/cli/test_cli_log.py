@@ -277,4 +277,4 @@ def test_a_current_directory_that_is_gone(runjail: Runjail, tmp_path: Path, word
     )
 
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"runjail: {words.split()[0]}: the current directory: does not exist\n"
+    assert done.stderr == f"runjail: {words.split(maxsplit=1)[0]}: the current directory: does not exist\n"

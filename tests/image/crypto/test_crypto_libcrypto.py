@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("cryptography", reason="needs cryptography")
@@ -23,7 +23,7 @@ from tests.support.image.key_fixtures import ec_pair, rsa_pair
 
 pytestmark = pytest.mark.skipif(not libcrypto.library(), reason="needs OpenSSL 3's libcrypto")
 KEYS = st.sampled_from([16, 24, 32]).flatmap(lambda size: st.binary(min_size=size, max_size=size))
-FEW = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FEW = settings(max_examples=30)
 RSA = rsa_pair().key
 CURVES = {"P-256": ec.SECP256R1(), "P-384": ec.SECP384R1(), "P-521": ec.SECP521R1()}
 POINTS = {name: ec_pair(curve=name).key for name in CURVES}
