@@ -4,12 +4,13 @@ import contextlib
 import os
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+from runjail.errors import RunjailError
+from runjail.image.crypto import primitives
 from tests.demo.output import DEMO, PROGRAM, STATE, expect, run, runjail, show
 from tests.support import zfs_pool
 from tests.support.leftovers import Leftovers
@@ -122,10 +123,14 @@ def story(rootfs: str, host: str, location: str) -> None:
 
 
 def encrypt() -> bool:
-    """Encrypt the image to a new key; False where Python's cryptography is missing."""
-    probe = subprocess.run([sys.executable, "-c", "import cryptography"], check=False, capture_output=True)
-    if probe.returncode or not shutil.which("openssl"):
-        show("Python's cryptography, or openssl, is not installed: the image stays as it is.")
+    """Encrypt the image to a new key; False where nothing is there that can."""
+    try:
+        primitives.require()
+    except RunjailError as error:
+        show(f"The image stays as it is: {error}.")
+        return False
+    if not shutil.which("openssl"):
+        show("The image stays as it is: openssl is not installed, to make a key.")
         return False
     show("A key pair; the image is encrypted to the public key.")
     kind = ("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256")  # an RSA key takes up to a second
