@@ -13,10 +13,12 @@ import pytest
 
 from tests.support.container.harness import until
 from tests.support.leftovers import Leftovers
+from tests.support.peers import crio
 from tests.support.peers.commands import Tidiness
+from tests.support.peers.crio import CrioKubelet
 from tests.support.peers.docker import Docker, unmount_own, versions
-from tests.support.peers.kubernetes import Kubelet, containerds
-from tests.support.peers.shims import SOCKETS, Containerd, suite
+from tests.support.peers.kubernetes import Kubelet
+from tests.support.peers.shims import SOCKETS, Containerd
 
 
 @pytest.fixture(scope="module")
@@ -97,23 +99,18 @@ def docker(dockerd: Docker) -> Iterator[Docker]:
 
 @pytest.fixture(scope="module")
 def kubelet(tmp_path_factory: pytest.TempPathFactory, machine_rootfs: Path, leftovers: Leftovers) -> Callable[..., Any]:
-    """Start kubelets of which nothing is left."""
+    """Start kubelets of which nothing is left. engine: the directory of a containerd, or cri-o's."""
 
     @contextmanager
-    def start(runtime: str, binaries: str) -> Iterator[Kubelet]:
+    def start(runtime: str, engine: str) -> Iterator[Kubelet]:
         directory = tmp_path_factory.mktemp("kube")
-        made = Kubelet(directory, machine_rootfs, leftovers, runtime, binaries)
+        kind = CrioKubelet if engine == str(crio.BUILT) else Kubelet
+        made = kind(directory, machine_rootfs, leftovers, runtime, engine)
         try:
             yield made
             made.remove_pods()
         finally:
             made.end()
-        Tidiness([directory], directory / "state" / "runjail" / "k8s.io", leftovers).check()
+        Tidiness([directory], made.state_of_runjail, leftovers).check()
 
     return start
-
-
-@pytest.fixture(scope="module", params=containerds(), ids=suite)
-def binaries(request: pytest.FixtureRequest) -> str:
-    """The directory of each containerd that is there for a kubelet."""
-    return str(request.param)

@@ -12,7 +12,7 @@ from tests.support.image import encrypted_images
 from tests.support.image.encrypted_images import LAYER, Layout
 from tests.support.peers import decrypting
 from tests.support.peers.commands import eventually
-from tests.support.peers.kubernetes import Kubelet
+from tests.support.peers.kubernetes import Kubelet, containerds, named
 from tests.support.peers.kubernetes_settings import REGISTRY
 from tests.support.peers.pods import pod, shell
 
@@ -20,11 +20,11 @@ needed = ("kubelet of its own", "cni", "runc", "cgroups v1", "curl", "docker-reg
 pytestmark = [pytest.mark.linux, pytest.mark.needs(*needed)]
 
 
-@pytest.fixture(scope="module")
-def machine(kubelet: Callable[..., Any], binaries: str) -> Iterator[Kubelet]:
-    """A kubelet and a registry beside it."""
+@pytest.fixture(scope="module", params=containerds(), ids=named)
+def machine(request: pytest.FixtureRequest, kubelet: Callable[..., Any]) -> Iterator[Kubelet]:
+    """A kubelet with each containerd that is there, and a registry beside it."""
     decrypting.need()
-    with kubelet("runjail", binaries) as made:
+    with kubelet("runjail", request.param) as made:
         made.start("docker-registry")
         answers = ["curl", "--silent", "--fail", f"http://{REGISTRY}/v2/"]
         eventually(lambda: made.run(*answers).code == 0, "the registry answers")

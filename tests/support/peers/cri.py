@@ -25,6 +25,7 @@ CONTAINER = {
 STATUS = {1: ("id", "s"), 3: ("state", "u"), 7: ("exit_code", "i"), 10: ("reason", "s")}
 METHODS: dict[str, tuple[Any, Any]] = {
     "RunPodSandbox": ({1: ("config", POD), 2: ("runtime_handler", "s")}, ID),
+    "ListPodSandbox": ({}, {1: ("items", [{1: ("id", "s")}])}),
     "StopPodSandbox": (ID, {}),
     "RemovePodSandbox": (ID, {}),
     "PodSandboxStatus": (ID, {1: ("status", {1: ("id", "s"), 3: ("state", "u")})}),

@@ -18,7 +18,7 @@ from urllib.parse import quote
 from tests.support.leftovers import Leftovers
 from tests.support.peers.commands import PATH, RUNJAIL, Finished, call, eventually
 from tests.support.peers.decrypting import Node
-from tests.support.peers.kubernetes_settings import ADDRESS, settings, words_of
+from tests.support.peers.kubernetes_settings import ADDRESS, containerd_settings, settings, words_of
 from tests.support.peers.shims import write_image
 from tests.support.processes import end, start_daemon
 
@@ -56,18 +56,19 @@ class Machine:
     containerd 2 without one.
     """
 
+    engine = "containerd"
+
     def __init__(
         self, directory: Path, rootfs: Path, leftovers: Leftovers, default: str = "runc", binaries: str = ""
     ) -> None:
-        self.directory, self.ours, self.rootfs = directory, leftovers, rootfs
+        self.directory, self.ours, self.rootfs, self.binaries = directory, leftovers, rootfs, binaries
         self.group = f"{leftovers.group}/{directory.name}"  # below which a kubelet ends whatever is not its own
         places = [str(RUNJAIL.parent), str(BUILT), PATH]
         places[1:1] = [binaries] if binaries else containerds()[-1:]
         self.env = {"PATH": ":".join(places), leftovers.MARK: leftovers.base, "HOME": str(directory)}
         self.node = Node(directory)
         self.running: dict[str, subprocess.Popen[bytes]] = {}
-        version = call(["containerd", "--version"], self.env).out.split()[2].removeprefix("v")
-        for name, text in settings(directory, self.group, self.node, default, int(version[0])).items():
+        for name, text in {**settings(directory, self.group, self.engine), **self.configuration(default)}.items():
             (directory / name).parent.mkdir(exist_ok=True)
             (directory / name).write_text(text, encoding="utf-8")
         for group in groups(self.group):
@@ -79,6 +80,11 @@ class Machine:
             self.end()
             raise
 
+    def configuration(self, default: str) -> dict[str, str]:
+        """Return the files that the engine reads, by their names. default: the runtime of pods that name none."""
+        version = call(["containerd", "--version"], self.env).out.split()[2].removeprefix("v")
+        return {"containerd.toml": containerd_settings(self.directory, self.node, default, int(version[0]))}
+
     def _namespaces(self) -> None:
         words = ["unshare", "--mount", "--net", "sh", "-c", ALONE.format(address=ADDRESS, kernel=" ".join(KERNEL))]
         self.holder = subprocess.Popen(words, env=self.env, stdout=subprocess.PIPE, start_new_session=True)
@@ -88,10 +94,14 @@ class Machine:
 
     def begin(self) -> None:
         """Start what this machine is made of."""
-        self.start("containerd")
-        eventually(lambda: self.ctr("version").code == 0, "containerd answers")
+        self.start(self.engine)
         archive = self.directory / "image.tar"
         write_image(archive, self.rootfs, f"{self.ours.MARK}={self.ours.base}")
+        self.take_image(archive)
+
+    def take_image(self, archive: Path) -> None:
+        """Give the engine an image."""
+        eventually(lambda: self.ctr("version").code == 0, "containerd answers")
         done = self.ctr("image", "import", str(archive))
         assert done.code == 0, done
 
@@ -114,11 +124,15 @@ class Machine:
 
     def shims(self) -> list[int]:
         """Return the pids of all shims of this containerd."""
-        socket, found = f"{self.directory}/containerd.sock", []
+        return self._programs("containerd-shim-", f"{self.directory}/containerd.sock")
+
+    def _programs(self, *words: str) -> list[int]:
+        """Return the pids of processes whose command lines have all of these words in them."""
+        found = []
         for pid in filter(str.isdigit, os.listdir("/proc")):
             with contextlib.suppress(OSError):
                 line = Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace")
-                if "containerd-shim-" in line and socket in line:
+                if all(word in line for word in words):
                     found.append(int(pid))
         return found
 
@@ -136,10 +150,20 @@ class Machine:
 
 
 class Kubelet(Machine):
-    """A machine whose kubelet has no cluster: its pods are files, and its own server tells about them."""
+    """A machine whose kubelet has no cluster: its pods are files, and its own server tells about them.
+
+    impossible: cases of pods.py that no runtime can do there.
+    """
+
+    impossible: tuple[str, ...] = ()
+
+    @property
+    def state_of_runjail(self) -> Path:
+        """Where runjail has its containers."""
+        return self.directory / "state" / "runjail" / "k8s.io"
 
     def begin(self) -> None:
-        """Start containerd and the kubelet."""
+        """Start the engine and the kubelet."""
         super().begin()
         (self.directory / "manifests").mkdir()
         self.start("kubelet-alone")
@@ -163,6 +187,11 @@ class Kubelet(Machine):
         """Say whether a container has no running process."""
         lines = [line for line in self.ctr("task", "ls").lines if line.startswith(container)]
         return not any("RUNNING" in line for line in lines)
+
+    def end_sandboxes(self) -> None:
+        """End those of pods that this kubelet does not know any more: it has not made them."""
+        for id in self.ctr("task", "ls", "-q").lines:
+            self.ctr("task", "kill", "--signal", "KILL", id)
 
     def remove_pods(self) -> None:
         """Have no pod run, and wait until the last one has ended."""
@@ -208,3 +237,8 @@ def containerds() -> list[str]:
     """
     found = [str(path.parent) for path in TOP.glob(".peers/*/usr/bin/containerd")]
     return sorted(found, key=lambda place: call([f"{place}/containerd", "--version"], {"PATH": PATH}).out.split()[2])
+
+
+def named(place: str) -> str:
+    """Return the name of such a place: its directory below .peers."""
+    return Path(place).relative_to(TOP / ".peers").parts[0]

@@ -68,14 +68,13 @@ BRIDGE = {
 }
 
 
-def settings(directory: Path, group: str, node: Node, default: str, containerd: int = 2) -> dict[str, str]:
-    """Return the files of a cluster by their names below its directory. containerd: its major version."""
-    endpoint = f"unix://{directory}/containerd.sock"
+def settings(directory: Path, group: str, engine: str) -> dict[str, str]:
+    """Return the files of a cluster by their names below its directory. engine: `containerd` or `crio`."""
+    endpoint = f"unix://{directory}/{engine}.sock"
     kubelet = {**KUBELET, "cgroupRoot": f"/{group}", "containerRuntimeEndpoint": endpoint}
     network = {"cniVersion": "1.0.0", "name": "pods", "plugins": [BRIDGE]}
     storage = {"filesystem": {"rootdirectory": f"{directory}/registry"}}
     return {
-        "containerd.toml": _containerd(directory, node, default, containerd),
         "kubelet.json": json.dumps(kubelet),
         "kubelet-alone.json": json.dumps({**kubelet, "staticPodPath": f"{directory}/manifests"}),
         "cni/pods.conflist": json.dumps(network),
@@ -91,8 +90,16 @@ def block(heading: str, language: str, before: int = 0, page: Path = PAGE) -> st
     return section.partition("\n## ")[0].split(f"```{language}\n")[before + 1].partition("```")[0]
 
 
-def _containerd(directory: Path, node: Node, default: str, version: int) -> str:
-    """Return containerd's configuration: that of the pages but for places, with ours."""
+def replaced(text: str, places: dict[str, str]) -> str:
+    """Return a configuration of the pages with a test's places."""
+    for there, here in places.items():
+        assert there in text, there
+        text = text.replace(there, here)
+    return text
+
+
+def containerd_settings(directory: Path, node: Node, default: str, version: int) -> str:
+    """Return containerd's configuration: that of the pages but for places, with ours. version: the major one."""
     if version == 1:
         text = block("Nodes with containerd 1.7", "toml") + block("Configure", "toml", page=ENCRYPTED_PAGE).replace(
             "version = 2\n", ""
@@ -112,10 +119,7 @@ def _containerd(directory: Path, node: Node, default: str, version: int) -> str:
         "/etc/containerd/ocicrypt/keys": str(node.keys),
         "/var/lib/containerd/": f"{directory}/containerd/",
     }
-    for there, here in places.items():
-        assert there in text, there
-        text = text.replace(there, here)
-    return text + rest.format(directory, snapshotter=snapshotter(directory), image=IMAGE)
+    return replaced(text, places) + rest.format(directory, snapshotter=snapshotter(directory), image=IMAGE)
 
 
 def _kubeconfig() -> dict[str, object]:
@@ -159,6 +163,7 @@ def words_of(name: str, directory: Path) -> list[str]:
         ],
         "kube-scheduler": [config, "--leader-elect=false", f"--cert-dir={directory}/certificates"],
         "containerd": ["--config", f"{directory}/containerd.toml"],
+        "crio": [f"--config={directory}/crio.conf", "--config-dir="],
         "docker-registry": ["serve", f"{directory}/registry.yml"],
         "kubelet": [config, f"--config={directory}/kubelet.json", *KUBELET_OPTIONS],
         "kubelet-alone": [f"--config={directory}/kubelet-alone.json", *KUBELET_OPTIONS],
