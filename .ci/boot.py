@@ -33,7 +33,9 @@ main()
 
 # In programs whose verbs have files of bytecode (merge.py). Whoever may write to one could have anything run by us. A
 # word that only looks like a verb, as in `--root state`, costs time. python -X importtime shows imports as without it.
-# Of a damaged file, which a full disk leaves, nothing is taken: the sources say it all.
+# Of a damaged file, which a full disk leaves, nothing is taken: the sources say it all. bytes(): once a large block was
+# freed, glibc takes the next from its heap, where its pages serve others later: 50 to 100 page faults less, 2 % of
+# create and exec.
 MERGED = """\
 import posix
 from marshal import loads
@@ -48,6 +50,7 @@ for word in sys.argv[1:]:
             break
         status = posix.fstat(file)
         if status.st_uid in (0, posix.geteuid()) and not status.st_mode & 0o22 and posix.read(file, 4) == MAGIC_NUMBER:
+            bytes(2 * status.st_size)
             try:
                 place, modules = loads(posix.read(file, status.st_size))
                 exec(place, {{"__name__": "runjail.merged", "MODULES": modules}})

@@ -332,7 +332,8 @@ def measure(root: int, shared: set[int]) -> tuple[int, int]:
     for _at, _directory, entries in directories(root):
         for _name, found in entries:
             if not stat.S_ISDIR(found.st_mode) and found.st_ino not in seen:
-                seen.add(found.st_ino)
+                if found.st_nlink > 1:  # or a million files would be a set of 80 MB
+                    seen.add(found.st_ino)
                 total += found.st_size
                 own += found.st_size if found.st_ino not in shared else 0
     return own, total

@@ -4,6 +4,7 @@ import errno
 import os
 import stat
 import subprocess
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -113,7 +114,7 @@ def test_a_file_is_locked_once_it_has_all_its_names(
     def refuse(name: str, *arguments: str, src_dir_fd: int, **more: int) -> None:
         if os.stat(name, dir_fd=src_dir_fd).st_ino in locked:
             raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
-        link(name, *arguments, src_dir_fd=src_dir_fd, **more)
+        link(name, *arguments, src_dir_fd=src_dir_fd, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(copy_tree, "_flags", flags)
     monkeypatch.setattr(attributes.SYSTEM, "set_flags", set_flags)
@@ -163,6 +164,21 @@ def test_files_are_measured_once(rich: Path) -> None:
     links = sum(len(os.readlink(path)) for path in rich.rglob("*") if path.is_symlink())
     assert own == total == again == 3000 + 4 + links
     assert less == total - 3000
+
+
+def test_measuring_takes_no_memory_for_each_file(tmp_path: Path) -> None:
+    """A million files were a set of 80 MB."""
+    for number in range(3000):
+        (tmp_path / f"d{number // 50}").mkdir(exist_ok=True)
+        (tmp_path / f"d{number // 50}/f{number}").touch()
+    top = os.open(tmp_path, DIRECTORY)
+    tracemalloc.start()
+    copy_tree.measure(top, set())
+    _now, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    os.close(top)
+
+    assert most < 150_000  # 280,000 with the set of all
 
 
 def deep(top: Path) -> None:
