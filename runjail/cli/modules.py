@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module, metadata
 
-from runjail.image.crypto import libcrypto
+from runjail.image.crypto.libcrypto import library
 
 USES = {  # module: what it is for, its package on FreeBSD, in Debian and on PyPI
     "click": ("help texts with colours and wrapping", "click", "python3-click", "click"),
@@ -32,7 +32,7 @@ def _row(name: str, use: str, port: str, debian: str, wheel: str, os: str) -> tu
     try:
         import_module(name)
     except ImportError:
-        if name == "cryptography" and (instead := libcrypto.version()):
+        if name == "cryptography" and (instead := library.version()):
             return (f"module {name}", False, f"missing: {use} are left to {instead}", "")
         return (f"module {name}", False, f"missing: {use}", _remedy(port, debian, wheel, os))
     try:

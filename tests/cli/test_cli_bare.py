@@ -43,7 +43,7 @@ def test_check_asks_no_module_for_what_it_deprecates() -> None:
 @pytest.mark.parametrize("library", ["", "OpenSSL 3.5.6 7 Apr 2026"])
 def test_check_says_what_does_encrypted_images(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cryptography", None)
-    monkeypatch.setattr("runjail.image.crypto.libcrypto.version", lambda: library)
+    monkeypatch.setattr("runjail.image.crypto.libcrypto.library.version", lambda: library)
 
     _, works, text, remedy = next(row for row in modules.rows("freebsd") if row[0] == "module cryptography")
 

@@ -1,7 +1,7 @@
 """AES, RSA, elliptic curves, certificates: by Python's cryptography or the system's libcrypto.
 
-`primitives.NAME` is cryptography's NAME, or where that is missing one that is used in the same way (libcrypto.py and
-its neighbours). It is loaded when it is asked for: either costs more than most verbs take.
+`primitives.NAME` is cryptography's NAME, or where that is missing one that is used in the same way (libcrypto/). It is
+loaded when it is asked for: either costs more than most verbs take.
 """
 
 from __future__ import annotations
@@ -100,30 +100,30 @@ __all__ = [
     "rsa_crt_iqmp",
     "unvalidated",
 ]
-OURS = "runjail.image.crypto."
+OURS = "runjail.image.crypto.libcrypto."
 HAZMAT = "cryptography.hazmat.primitives."
 LOADERS = "load_der_private_key load_der_public_key load_pem_private_key load_pem_public_key"
 CURVES = "ECDH ECDSA SECP256R1 SECP384R1 SECP521R1 EllipticCurve"
 POINTS = "EllipticCurvePrivateKey EllipticCurvePublicKey EllipticCurvePublicNumbers generate_private_key"
 NUMBERS = "RSAPrivateNumbers RSAPublicNumbers rsa_crt_dmp1 rsa_crt_dmq1 rsa_crt_iqmp"
 PLACES = [  # names, cryptography's module, ours
-    ("InvalidSignature InvalidTag UnsupportedAlgorithm", "cryptography.exceptions", "libcrypto"),
-    ("Cipher", f"{HAZMAT}ciphers", "libcrypto"),
-    ("AESGCM", f"{HAZMAT}ciphers.aead", "libcrypto"),
-    ("AES", f"{HAZMAT}ciphers.algorithms", "libcrypto"),
-    ("CBC CTR", f"{HAZMAT}ciphers.modes", "libcrypto"),
-    ("InvalidUnwrap aes_key_unwrap aes_key_wrap", f"{HAZMAT}keywrap", "libcrypto"),
-    ("PKCS7", f"{HAZMAT}padding", "libcrypto"),
-    (CURVES, f"{HAZMAT}asymmetric.ec", "libcrypto_kinds"),
-    (POINTS, f"{HAZMAT}asymmetric.ec", "libcrypto_keys"),
-    ("EllipticCurvePrivateNumbers", f"{HAZMAT}asymmetric.ec", "libcrypto_numbers"),
-    ("Ed25519PrivateKey Ed25519PublicKey", f"{HAZMAT}asymmetric.ed25519", "libcrypto_keys"),
-    ("MGF1 OAEP PKCS1v15", f"{HAZMAT}asymmetric.padding", "libcrypto_kinds"),
-    ("RSAPrivateKey RSAPublicKey", f"{HAZMAT}asymmetric.rsa", "libcrypto_keys"),
-    (NUMBERS, f"{HAZMAT}asymmetric.rsa", "libcrypto_numbers"),
-    ("SHA1 SHA256", f"{HAZMAT}hashes", "libcrypto_kinds"),
-    (LOADERS, f"{HAZMAT}serialization", "libcrypto_keys"),
-    ("load_der_x509_certificate load_pem_x509_certificate", "cryptography.x509", "libcrypto_keys"),
+    ("InvalidSignature InvalidTag UnsupportedAlgorithm", "cryptography.exceptions", "library"),
+    ("Cipher", f"{HAZMAT}ciphers", "ciphers"),
+    ("AESGCM", f"{HAZMAT}ciphers.aead", "ciphers"),
+    ("AES", f"{HAZMAT}ciphers.algorithms", "ciphers"),
+    ("CBC CTR", f"{HAZMAT}ciphers.modes", "ciphers"),
+    ("InvalidUnwrap aes_key_unwrap aes_key_wrap", f"{HAZMAT}keywrap", "ciphers"),
+    ("PKCS7", f"{HAZMAT}padding", "ciphers"),
+    (CURVES, f"{HAZMAT}asymmetric.ec", "kinds"),
+    (POINTS, f"{HAZMAT}asymmetric.ec", "keys"),
+    ("EllipticCurvePrivateNumbers", f"{HAZMAT}asymmetric.ec", "numbers"),
+    ("Ed25519PrivateKey Ed25519PublicKey", f"{HAZMAT}asymmetric.ed25519", "keys"),
+    ("MGF1 OAEP PKCS1v15", f"{HAZMAT}asymmetric.padding", "kinds"),
+    ("RSAPrivateKey RSAPublicKey", f"{HAZMAT}asymmetric.rsa", "keys"),
+    (NUMBERS, f"{HAZMAT}asymmetric.rsa", "numbers"),
+    ("SHA1 SHA256", f"{HAZMAT}hashes", "kinds"),
+    (LOADERS, f"{HAZMAT}serialization", "keys"),
+    ("load_der_x509_certificate load_pem_x509_certificate", "cryptography.x509", "keys"),
 ]
 
 
@@ -150,7 +150,7 @@ def require() -> None:
     """Raise RunjailError when there is neither of the two."""
     if has_cryptography():
         return
-    if not import_module(OURS + "libcrypto").library():
+    if not import_module(OURS + "library").library():
         hint = "install the port security/py-cryptography, or: pip install cryptography"
         text = "encrypted images need the Python package cryptography, which is not installed, or OpenSSL 3's libcrypto"
         raise RunjailError(text, hint)

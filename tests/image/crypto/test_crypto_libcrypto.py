@@ -15,13 +15,13 @@ from cryptography.hazmat.primitives import hashes, keywrap, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding
 from cryptography.hazmat.primitives.ciphers import Cipher, aead, algorithms, modes
 
-from runjail.image.crypto import cipher, jwe, jwk, keyfile, libcrypto, pkcs7, primitives, secretbox
-from runjail.image.crypto import libcrypto_keys as ours
-from runjail.image.crypto import libcrypto_kinds as kinds
+from runjail.image.crypto import cipher, jwe, jwk, keyfile, pkcs7, primitives, secretbox
+from runjail.image.crypto.libcrypto import ciphers, kinds, library
+from runjail.image.crypto.libcrypto import keys as ours
 from runjail.image.crypto.options import SchemeError
 from tests.support.image.key_fixtures import ec_pair, rsa_pair
 
-pytestmark = pytest.mark.skipif(not libcrypto.library(), reason="needs OpenSSL 3's libcrypto")
+pytestmark = pytest.mark.skipif(not library.library(), reason="needs OpenSSL 3's libcrypto")
 KEYS = st.sampled_from([16, 24, 32]).flatmap(lambda size: st.binary(min_size=size, max_size=size))
 FEW = settings(max_examples=30)
 RSA = rsa_pair().key
@@ -53,8 +53,8 @@ def without(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
 @given(KEYS, st.binary(min_size=16, max_size=16), st.lists(st.binary(max_size=100), max_size=5))
 def test_counter_mode(key: bytes, nonce: bytes, pieces: list[bytes]) -> None:
     theirs = Cipher(algorithms.AES(key), modes.CTR(nonce)).encryptor()
-    mine = libcrypto.Cipher(libcrypto.AES(key), libcrypto.CTR(nonce)).encryptor()
-    back = libcrypto.Cipher(libcrypto.AES(key), libcrypto.CTR(nonce)).decryptor()
+    mine = ciphers.Cipher(ciphers.AES(key), ciphers.CTR(nonce)).encryptor()
+    back = ciphers.Cipher(ciphers.AES(key), ciphers.CTR(nonce)).decryptor()
 
     sealed = [mine.update(piece) for piece in pieces]
 
@@ -67,17 +67,17 @@ def test_counter_mode(key: bytes, nonce: bytes, pieces: list[bytes]) -> None:
 def test_galois_counter_mode(key: bytes, nonce: bytes, data: bytes, more: bytes) -> None:
     sealed = aead.AESGCM(key).encrypt(nonce, data, more)
 
-    assert libcrypto.AESGCM(key).encrypt(nonce, data, more) == sealed
-    assert libcrypto.AESGCM(key).decrypt(nonce, sealed, more) == data
+    assert ciphers.AESGCM(key).encrypt(nonce, data, more) == sealed
+    assert ciphers.AESGCM(key).decrypt(nonce, sealed, more) == data
 
 
 @pytest.mark.parametrize("at", [0, 20, -1])
 def test_what_is_not_genuine_is_not_opened(at: int) -> None:
-    mine, nonce = libcrypto.AESGCM(bytes(32)), bytes(12)
+    mine, nonce = ciphers.AESGCM(bytes(32)), bytes(12)
     sealed = bytearray(mine.encrypt(nonce, b"x" * 40, b"a"))
     sealed[at] ^= 1
     for data, more in ((bytes(sealed), b"a"), (mine.encrypt(nonce, b"x", b"a"), b"b"), (b"short", None)):
-        with pytest.raises(libcrypto.InvalidTag):
+        with pytest.raises(library.InvalidTag):
             mine.decrypt(nonce, data, more)
         with pytest.raises(InvalidTag):
             aead.AESGCM(bytes(32)).decrypt(nonce, data, more)
@@ -88,8 +88,8 @@ def test_what_is_not_genuine_is_not_opened(at: int) -> None:
 def test_block_chaining_with_padding(key: bytes, initial: bytes, data: bytes) -> None:
     padded = data + bytes((16 - len(data) % 16,)) * (16 - len(data) % 16)
     sealed = Cipher(algorithms.AES(key), modes.CBC(initial)).encryptor().update(padded)
-    decryptor = libcrypto.Cipher(libcrypto.AES(key), libcrypto.CBC(initial)).decryptor()
-    unpadder = libcrypto.PKCS7(128).unpadder()
+    decryptor = ciphers.Cipher(ciphers.AES(key), ciphers.CBC(initial)).decryptor()
+    unpadder = ciphers.PKCS7(128).unpadder()
 
     assert unpadder.update(decryptor.update(sealed) + decryptor.finalize()) + unpadder.finalize() == data
 
@@ -98,7 +98,7 @@ def test_block_chaining_with_padding(key: bytes, initial: bytes, data: bytes) ->
     "padded", [b"", b"x" * 15 + b"\0", b"x" * 15 + b"\x11", b"x" * 14 + b"\x01\x02", b"x" * 15 + b"\xff"]
 )
 def test_bad_padding_is_refused(padded: bytes) -> None:
-    unpadder = libcrypto.PKCS7(128).unpadder()
+    unpadder = ciphers.PKCS7(128).unpadder()
     unpadder.update(padded)
     with pytest.raises(ValueError, match="padding"):
         unpadder.finalize()
@@ -110,9 +110,9 @@ def test_blocks_that_are_not_whole_are_refused(without: Callable[[bool], None]) 
         cipher.decrypt_cbc(bytes(16), bytes(16), b"x" * 15)
     for size in (0, 8, 33):
         with pytest.raises(ValueError, match="no AES key"):
-            libcrypto.AES(bytes(size))
+            ciphers.AES(bytes(size))
     with pytest.raises(ValueError, match="of 15 bytes"):
-        libcrypto.CTR(bytes(15))
+        ciphers.CTR(bytes(15))
 
 
 @FEW
@@ -120,11 +120,11 @@ def test_blocks_that_are_not_whole_are_refused(without: Callable[[bool], None]) 
 def test_wrapped_keys(wrapping: bytes, key: bytes) -> None:
     wrapped = keywrap.aes_key_wrap(wrapping, key)
 
-    assert libcrypto.aes_key_wrap(wrapping, key) == wrapped
-    assert libcrypto.aes_key_unwrap(wrapping, wrapped) == key
+    assert ciphers.aes_key_wrap(wrapping, key) == wrapped
+    assert ciphers.aes_key_unwrap(wrapping, wrapped) == key
     for bad in (wrapped[:-1] + bytes((wrapped[-1] ^ 1,)), wrapped[:-8], wrapped[:-1], b""):
-        with pytest.raises(libcrypto.InvalidUnwrap):
-            libcrypto.aes_key_unwrap(wrapping, bad)
+        with pytest.raises(library.InvalidUnwrap):
+            ciphers.aes_key_unwrap(wrapping, bad)
 
 
 # Keys -----------------------------------------------------------------------------------------------------------------
@@ -190,7 +190,7 @@ def test_signatures() -> None:
         key.public_key().verify(proof, b"data", *theirs)
         private.public_key().verify(key.sign(b"data", *theirs), b"data", *words)
         for bad, data in ((proof, b"other"), (proof[:-1] + bytes((proof[-1] ^ 1,)), b"data"), (b"", b"data")):
-            with pytest.raises(libcrypto.InvalidSignature):
+            with pytest.raises(library.InvalidSignature):
                 private.public_key().verify(bad, data, *words)
             with pytest.raises(InvalidSignature):
                 key.public_key().verify(bad, data, *theirs)

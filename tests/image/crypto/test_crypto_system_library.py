@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from runjail.errors import RunjailError
-from runjail.image.crypto import jwe, keyfile, keys, layer_stream, libcrypto, pkcs7, primitives
+from runjail.image.crypto import jwe, keyfile, keys, layer_stream, pkcs7, primitives
 from runjail.image.crypto.cipher import decryptor
+from runjail.image.crypto.libcrypto import library
 from runjail.image.crypto.options import PrivateLayerOptions, SchemeError
 from runjail.image.model import Descriptor
 from tests.support.image import recorded_keys as recorded
 
-with_library = pytest.mark.skipif(not libcrypto.library(), reason="needs OpenSSL 3's libcrypto")
+with_library = pytest.mark.skipif(not library.library(), reason="needs OpenSSL 3's libcrypto")
 
 
 @pytest.fixture(autouse=True)
@@ -85,7 +86,7 @@ def test_a_layer_there_and_back() -> None:
 
 
 def test_without_either_one_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(libcrypto, "library", lambda: None)
+    monkeypatch.setattr(library, "library", lambda: None)
     (tmp_path / "key").write_bytes(recorded.OURS)
     for call in (lambda: keys.read_keys([str(tmp_path / "key")]), lambda: jwe.recipient(str(tmp_path / "key"))):
         with pytest.raises(RunjailError, match="cryptography, which is not installed") as caught:
@@ -109,9 +110,9 @@ def test_a_library_that_does_not_do_is_none(fault: str, monkeypatch: pytest.Monk
         return Library()
 
     monkeypatch.setattr("ctypes.CDLL", load)
-    libcrypto.library.cache_clear()
+    library.library.cache_clear()
     try:
-        assert libcrypto.library() is None
-        assert libcrypto.version() == ""
+        assert library.library() is None
+        assert library.version() == ""
     finally:
-        libcrypto.library.cache_clear()
+        library.library.cache_clear()

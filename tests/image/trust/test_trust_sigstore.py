@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 
 from runjail.errors import ImageError, NotTrusted, RegistryError
 from runjail.image.content.store import ContentStore
-from runjail.image.crypto import libcrypto
+from runjail.image.crypto.libcrypto import library
 from runjail.image.registry.connections import Timeouts
 from tests.image.registry.conftest import client, client_of, fake
 from tests.support.image import signing
@@ -194,9 +194,9 @@ def test_without_the_library(
     signer.add(digest)
     image = pull(client, content, gate(content, signer.requirement()))
     monkeypatch.setitem(__import__("sys").modules, "cryptography", None)
-    if libcrypto.library():
+    if library.library():
         gate(content, signer.requirement()).require(image)
-    monkeypatch.setattr(libcrypto, "library", lambda: None)
+    monkeypatch.setattr(library, "library", lambda: None)
 
     gate(content, {"type": "insecureAcceptAnything"}).require(image)
     with pytest.raises(NotTrusted, match="takes the Python package cryptography, which is not installed"):

@@ -13,9 +13,9 @@ from typing import Any
 
 from runjail.errors import Corrupt
 from runjail.image.crypto import der
-from runjail.image.crypto.libcrypto import InvalidSignature, UnsupportedAlgorithm, library, must
-from runjail.image.crypto.libcrypto_kinds import CURVES, ECDH, ECDSA, OAEP, SHA1, SHA256, EllipticCurve, PKCS1v15
-from runjail.image.crypto.libcrypto_names import PASSWORD
+from runjail.image.crypto.libcrypto.functions import PASSWORD
+from runjail.image.crypto.libcrypto.kinds import CURVES, ECDH, ECDSA, OAEP, SHA1, SHA256, EllipticCurve, PKCS1v15
+from runjail.image.crypto.libcrypto.library import InvalidSignature, UnsupportedAlgorithm, library, must
 
 RSA, EC, ED25519 = 6, 408, 1087  # EVP_PKEY_get_base_id(3)
 PKCS1, OAEP_PADDING = 1, 4  # EVP_PKEY_CTX_set_rsa_padding(3)

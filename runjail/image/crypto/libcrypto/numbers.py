@@ -6,7 +6,7 @@ Names and arguments are those of Python's cryptography.
 from __future__ import annotations
 
 from runjail.image.crypto import der
-from runjail.image.crypto.libcrypto_keys import (
+from runjail.image.crypto.libcrypto.keys import (
     RSA_OBJECT,
     EllipticCurvePrivateKey,
     EllipticCurvePublicNumbers,

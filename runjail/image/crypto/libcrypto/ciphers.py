@@ -1,75 +1,14 @@
-"""OpenSSL's libcrypto, for machines without Python's cryptography: ciphers and errors.
-
-Names, arguments and exceptions are those of cryptography, as far as encrypted images use it, so that its callers do not
-ask which of the two they have (primitives.py). tests compare the two. What is called is in OpenSSL 3.0 and later, which
-FreeBSD has in its base system since 14: EVP_EncryptInit(3), EVP_PKEY_encrypt(3), d2i_X509(3).
-"""
+"""AES by libcrypto: CTR and CBC, GCM, and the wrapping of keys (RFC 3394); EVP_EncryptInit(3)."""
 
 from __future__ import annotations
 
 import ctypes
-from functools import lru_cache
-from typing import Any
 
-from runjail.image.crypto.libcrypto_names import FUNCTIONS
+from runjail.image.crypto.libcrypto.library import InvalidTag, InvalidUnwrap, library, must
 
-LIBRARIES = (
-    "libcrypto.so.35",
-    "libcrypto.so.30",
-    "libcrypto.so.3",
-)  # of FreeBSD 15 and 14, and of OpenSSL's own builds
-OLDEST = 0x30000000
 GCM_GET_TAG, GCM_SET_TAG = 0x10, 0x11
 WRAP_ALLOW = 0x1
 TAG = 16
-
-
-class InvalidTag(Exception):
-    """What was opened is not genuine."""
-
-
-class InvalidUnwrap(Exception):
-    """It was not wrapped with this key."""
-
-
-class InvalidSignature(Exception):
-    """It was not signed by this key."""
-
-
-class UnsupportedAlgorithm(Exception):
-    """A key of a kind that nobody here knows."""
-
-
-@lru_cache(maxsize=1)
-def library() -> Any:
-    """Return the library, None where there is none, or an older one."""
-    for name in LIBRARIES:
-        try:
-            found = ctypes.CDLL(name)
-            for function, (result, *arguments) in FUNCTIONS.items():
-                called = getattr(found, function)
-                called.restype, called.argtypes = result, arguments
-        except (OSError, AttributeError):
-            continue
-        if found.OpenSSL_version_num() >= OLDEST:
-            return found
-    return None
-
-
-def version() -> str:
-    """Return what the library says that it is, "" without one."""
-    found = library()
-    return found.OpenSSL_version(0).decode("ascii", "replace") if found else ""
-
-
-def must(result: int, error: Exception | None = None) -> None:
-    """Raise `error`, ValueError by default, unless a function has returned 1 or more, which is success.
-
-    The thread's queue of errors is emptied: ssl and hashlib of Python read the same one.
-    """
-    if result < 1:
-        library().ERR_clear_error()
-        raise error or ValueError("libcrypto refuses it")
 
 
 class Cipher:
