@@ -166,6 +166,7 @@ def groups(leftovers: Leftovers, path: str) -> list[list[str]]:
 
 
 @pytest.mark.linux
+@pytest.mark.needs("cgroups")
 @pytest.mark.parametrize("racing", [True, False])
 def test_a_control_group_of_two_roots(life: Life, leftovers: Leftovers, racing: bool) -> None:
     """The same cgroupsPath below two roots: a creation that fails, or the first delete, leaves it to the other."""

@@ -52,6 +52,7 @@ def podman(make_podman: Callable[..., Podman]) -> Podman:
 # run --------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.needs("cgroups")  # else podman and conmon have words of their own
 def test_output_and_input_pass_through(podman: Podman) -> None:
     done = podman.run("--rm -i", "sh", "-c", "cat; echo problem >&2", stdin="from outside\n")
 

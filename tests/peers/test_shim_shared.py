@@ -102,6 +102,7 @@ def test_starts_and_ends_cross(ctr: Containerd) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.needs("runc")
 def test_a_hundred_containers(ctr: Containerd) -> None:
     """They need at most a fifth of the memory of containerd's own shims, and nothing of theirs stays open."""
     ctr.detached("first", "sleep", "600")
@@ -133,6 +134,7 @@ def test_a_hundred_containers(ctr: Containerd) -> None:
     assert after[1] < before[1] * 1.5
 
 
+@pytest.mark.needs("runc")
 def test_memory_that_runs_out_ends_the_shim_before_containerd(ctr: Containerd) -> None:
     """Both shims have a score one above containerd's, and what says nothing of it inherits theirs."""
     theirs, scores = score(ctr.process.pid), []

@@ -11,7 +11,7 @@ from typing import Any
 from tests.support.container.harness import Life
 from tests.support.container.victim import Victim, interpreter
 from tests.support.leftovers import Leftovers
-from tests.support.program import FREEBSD, TOP
+from tests.support.program import FREEBSD, TOP, own_words
 
 DELAYER = str(TOP / "tests/support/container/delay_injection.py")
 STOPPER = str(Path(__file__).with_name("stopper.py"))
@@ -35,7 +35,7 @@ def words(process: "subprocess.Popen[str]") -> str:
     assert process.stdout
     with process.stdout as said:
         said.seek(0)
-        return said.read()
+        return own_words(said.read())
 
 
 class Race:
@@ -109,4 +109,4 @@ def stopped_at(life: Life, place: str, *args: str, number: int = 1) -> "subproce
 def resumed(life: Life, process: "subprocess.Popen[bytes]") -> tuple[int, str]:
     """Let a stopped program run to its end. Returns its exit code and what it said."""
     process.send_signal(signal.SIGCONT)
-    return process.wait(SECONDS), (life.path / "stopped").read_text()
+    return process.wait(SECONDS), own_words((life.path / "stopped").read_text())
