@@ -34,11 +34,13 @@ def signal_number(text: str) -> int:
 def kill(container_id: str, signal: int, everyone: bool, pid: int, runtime: Runtime) -> None:
     """Send a signal to init, to one process of the container, or to all of them.
 
-    A stopped container is an error for one signal and success for `everyone`, who are gone already. Whoever has a
+    A stopped container is an error for one signal and success for `everyone`, who are gone already. KILL for init is
+    for everyone where the kernel does not end the others with it, as with runc since 1.2. Whoever has a
     program ended does not want to see it again: its monitor does not start it again (container/restart.py).
     """
     container = runtime.find(container_id)
     now = status(container)
+    everyone = everyone or (signal == SIGKILL and not pid and _leaves_others(container, now))
     ends = not pid and _ends(container, signal)
     if ends and not alive(container) and _halt_between(container, now):
         container.load()
@@ -60,6 +62,14 @@ def kill(container_id: str, signal: int, everyone: bool, pid: int, runtime: Runt
             container.host.kill_all(container.host_state, signal)
     else:
         _kill_one(container, pid, signal)
+
+
+def _leaves_others(container: Container, now: str) -> bool:
+    """Say whether processes of the container are there that a KILL of init leaves alive: it is for them, too."""
+    host, host_state = container.host, container.host_state
+    if host_state.namespaces.get("first", 1) or container.state.boot_id != host.boot_id():
+        return False  # a jail; or init has number 1 of a pid namespace, which ends with it
+    return now != "stopped" or bool(host.processes(host_state))
 
 
 def _ends(container: Container, signal: int) -> bool:

@@ -1,10 +1,13 @@
 """Containers that share the process numbers of another, as in a pod: each has its own processes all the same."""
 
+import os
+import signal
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from tests.support.container.harness import is_alive
+from tests.support.container.harness import Life, failed, is_alive, until
 from tests.support.program import Bundle, Runjail
 
 pytestmark = pytest.mark.linux
@@ -30,6 +33,26 @@ def run(runjail: Runjail, bundle: Bundle, *command: str) -> None:
 
 def pids(runjail: Runjail, id: str) -> list[int]:
     return sorted(map(int, runjail.ok("ps", "--format", "json", id).stdout.strip("[]\n ").split(",")))
+
+
+@pytest.mark.parametrize("gone", [False, True], ids=["init lives", "init is gone"])
+def test_a_kill_reaches_all_where_no_pid_namespace_ends_them(life: Life, tmp_path: Path, gone: bool) -> None:
+    """runc since 1.2: KILL for init left the others, whom nobody would ever find again."""
+    kinds = life.bundle.config["linux"]["namespaces"]
+    life.bundle.config["linux"]["namespaces"] = [kind for kind in kinds if kind["type"] != "pid"]
+    life.sleep()
+    init = life.runjail.state("c")["pid"]
+    for number in range(2):
+        life.runjail.ok("exec", "-d", "--pid-file", str(tmp_path / f"{number}"), "c", "/bin/sleep", "600")
+    pids = [int((tmp_path / f"{number}").read_text()) for number in range(2)]
+    if gone:
+        os.kill(init, signal.SIGKILL)
+        until(lambda: not is_alive(init))
+    life.runjail.ok("kill", "c", "KILL")
+    until(lambda: not any(map(is_alive, (init, *pids))))
+
+    assert life.runjail.state("c")["status"] == "stopped"
+    failed(life.runjail("kill", "c", "KILL"), "container not running: c")
 
 
 def test_who_outlives_init_is_taken_back(runjail: Runjail, pod: Bundle) -> None:

@@ -97,6 +97,35 @@ def test_the_cpus_of_an_exec(life: Life, tmp_path: Path) -> None:
     assert (failed.returncode, failed.stderr) == (255, "runjail: setting execCPUAffinity.final: invalid argument\n")
 
 
+ALLOWED = "awk '/Cpus_allowed_list/ {print $2}' /proc/self/status"
+
+
+@pytest.mark.parametrize("users", [False, True], ids=["", "user namespace"])
+def test_the_cpus_of_our_caller_are_not_the_containers(life: Life, users: bool) -> None:
+    """runc since 1.3: init, exec and hooks have all CPUs that their control group has."""
+    before = os.sched_getaffinity(0)
+    if len(before) < 2:
+        pytest.skip("one CPU")
+    every = life.says(ALLOWED)
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", f"cat >/dev/null; {ALLOWED} >/dev/shm/hook"], "env": ["PATH=/bin"]}
+    life.bundle.config["hooks"] = {"startContainer": [hook]}
+    life.bundle.config["mounts"].append({"destination": "/dev/shm", "type": "tmpfs", "source": "tmpfs"})
+    if users:
+        ids = [{"containerID": 0, "hostID": 0, "size": 65536}]
+        life.bundle.config["linux"] |= {"uidMappings": ids, "gidMappings": ids}
+        life.bundle.config["linux"]["namespaces"].append({"type": "user"})
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        life.start("/bin/sh", "-c", f"{ALLOWED}; exec sleep 600")
+        said = life.runjail.ok("exec", "c", "/bin/sh", "-c", f"{ALLOWED}; cat /dev/shm/hook").stdout
+        of_init = os.sched_getaffinity(life.runjail.state("c")["pid"])
+    finally:
+        os.sched_setaffinity(0, before)
+
+    assert said == every * 2
+    assert of_init == before
+
+
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="its name with 32 bits")
 def test_a_machine_of_32_bits(life: Life) -> None:
     assert life.says("uname -m") == "x86_64\n"

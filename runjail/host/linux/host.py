@@ -59,6 +59,7 @@ class LinuxHost:
         self._lacks_policy = False
         self._user = False  # whether the container that we make has a user namespace
         self._of_user_namespace = 0  # the pid of an init that has one, while we join it
+        self._has_cpus = False  # whether the process that we make was told which it runs on
         self._filter: PreparedFilter | None = None
 
     def boot_id(self) -> str:
@@ -205,6 +206,8 @@ class LinuxHost:
             cgroups.enter(host_state.cgroup, True, groups, host_state.pid)
         elif groups:
             raise HostError(f"--cgroup {groups[0][1]}: the container has no control group")
+        if not self._has_cpus:
+            join.free_cpus()
         for descriptor, flag in opened:
             if not user:
                 libc.setns(descriptor, flag)
@@ -260,6 +263,7 @@ class LinuxHost:
         """Write what is taken on at execve(2), if not before a user namespace was entered; load the rest's modules."""
         if process.personality or process.memory_policy:
             from runjail.host.linux import scheduling  # noqa: F401 - for apply_credentials
+        self._has_cpus = any(process.exec_cpus)
         if self._root.user:
             return
         if self._of_user_namespace:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import os
 
+from runjail import log
 from runjail.errors import HostError, reason
 from runjail.host.base import HostState
 from runjail.host.linux import libc
@@ -31,6 +32,8 @@ FLAGS = {
     "user": libc.CLONE_NEWUSER,
 }
 SPEC_NAMES = {"network": "net", "mount": "mnt"}
+SCHED_SETAFFINITY = {"x86_64": 203, "aarch64": 122, "riscv64": 122}
+EVERY_CPU = b"\xff" * 1024  # more than any kernel is built for
 ENV_START, ENV_END = 49, 50  # fields of /proc/PID/stat (proc_pid_stat(5)), counted from 0
 
 
@@ -130,6 +133,19 @@ def _fork_by_child(fork: Callable[[], int]) -> int:
 
 def _write(descriptor: int, text: bytes) -> None:
     os.write(descriptor, text)
+
+
+def free_cpus() -> None:
+    """Let this process, which is in its control group, run on every CPU of that, whatever our caller may run on.
+
+    sched_setaffinity(2) leaves out what the machine or the group has not, and remembers it should the group get more.
+    Where it is refused, a warning says so, as with runc.
+    """
+    memory = libc.buffer(EVERY_CPU)
+    try:
+        libc.call(SCHED_SETAFFINITY, 0, len(EVERY_CPU), libc.address(memory))
+    except OSError as error:
+        log.warning(f"the container's processes run on its creator's CPUs only: sched_setaffinity(2): {reason(error)}")
 
 
 def hide() -> None:

@@ -31,6 +31,7 @@ def create(change: Change, step: CreateNamespaces) -> None:
         from runjail.host.linux import user_namespace
 
         user_namespace.require_way(host_state.root, step)
+    join.free_cpus()
     new = 0
     for kind in step.new:
         new |= join.flag(kind) if kind not in ("pid", "user") else 0
