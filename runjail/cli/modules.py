@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from importlib import import_module, metadata
 
-from runjail.image.crypto.libcrypto import library
+from runjail.image.crypto.libcrypto import library as libcrypto
+from runjail.image.layers import libzstd
 
 USES = {  # module: what it is for, its package on FreeBSD, in Debian and on PyPI
     "click": ("help texts with colours and wrapping", "click", "python3-click", "click"),
@@ -19,6 +20,7 @@ if sys.version_info < (3, 14):  # later ones have it themselves
     USES["backports.zstd"] = ("zstd layers", "backports.zstd", "", "backports.zstd")
 
 ON_LINUX = {"jeepney": ("--systemd-cgroup", "jeepney", "python3-jeepney", "jeepney")}
+INSTEAD = {"cryptography": libcrypto, "backports.zstd": libzstd}  # libraries of the system, by ctypes
 OLDEST = {"urllib3": "2.2"}  # others are as old as in Debian 12 and good enough
 
 
@@ -32,7 +34,7 @@ def _row(name: str, use: str, port: str, debian: str, wheel: str, os: str) -> tu
     try:
         import_module(name)
     except ImportError:
-        if name == "cryptography" and (instead := library.version()):
+        if name in INSTEAD and (instead := INSTEAD[name].version()):
             return (f"module {name}", False, f"missing: {use} are left to {instead}", "")
         return (f"module {name}", False, f"missing: {use}", _remedy(port, debian, wheel, os))
     try:

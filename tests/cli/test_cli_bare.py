@@ -40,15 +40,25 @@ def test_check_asks_no_module_for_what_it_deprecates() -> None:
         assert works and text.startswith(metadata.version(name))
 
 
-@pytest.mark.parametrize("library", ["", "OpenSSL 3.5.6 7 Apr 2026"])
-def test_check_says_what_does_encrypted_images(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "cryptography", None)
-    monkeypatch.setattr("runjail.image.crypto.libcrypto.library.version", lambda: library)
+@pytest.mark.parametrize("library", ["", "Library 3.5"])
+@pytest.mark.parametrize(
+    ("name", "instead", "use"),
+    [
+        ("cryptography", "runjail.image.crypto.libcrypto.library", "encrypted images"),
+        ("backports.zstd", "runjail.image.layers.libzstd", "zstd layers"),
+    ],
+)
+def test_check_says_what_does_the_work_of_a_module(
+    name: str, instead: str, use: str, library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(modules.USES, name, modules.USES.get(name, (use, name, "", name)))
+    monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setattr(f"{instead}.version", lambda: library)
 
-    _, works, text, remedy = next(row for row in modules.rows("freebsd") if row[0] == "module cryptography")
+    _, works, text, remedy = next(row for row in modules.rows("freebsd") if row[0] == f"module {name}")
 
     assert not works
-    assert text == (f"missing: encrypted images are left to {library}" if library else "missing: encrypted images")
+    assert text == (f"missing: {use} are left to {library}" if library else f"missing: {use}")
     assert remedy.startswith("" if library else "pkg install py3")
 
 

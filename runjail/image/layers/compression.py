@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from importlib import import_module
 from typing import Any, Protocol
 
 from runjail.errors import Corrupt, RunjailError, UsageError
@@ -195,9 +196,17 @@ def _zstd() -> Any:
         try:
             from backports import zstd
         except ImportError:
-            hint = "FreeBSD: the port devel/py-backports.zstd; elsewhere: pip install backports.zstd"
-            raise RunjailError("zstd layers need the Python module backports.zstd", hint) from None
+            return _libzstd()
     return zstd
+
+
+def _libzstd() -> Any:
+    """Return what stands in for a module, with the system's library. Raises RunjailError."""
+    libzstd = import_module("runjail.image.layers.libzstd")  # with ctypes, which nothing else here needs
+    if not libzstd.library():
+        hint = "FreeBSD: the port devel/py-backports.zstd; elsewhere: pip install backports.zstd"
+        raise RunjailError("zstd layers need the Python module backports.zstd, or the library libzstd", hint)
+    return libzstd
 
 
 class Compressor:
