@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.image.images import need_zstd
 from tests.support.program import FREEBSD
 from tests.support.story.cli import Cli, Keys
 
@@ -230,7 +231,7 @@ def test_network_and_read_only(cli: Cli, hello: str) -> None:
 
 def test_zstd_layers(cli: Cli, hello: str, tmp_path: Path) -> None:
     """Compressed otherwise, an image has other blobs and the same diffIDs."""
-    pytest.importorskip("backports.zstd")
+    need_zstd()
     before: dict[str, Any] = cli.json("image", "inspect", hello)["layers"][0]
     cli.ok("image", "export", "--compression", "zstd", "--level", "3", hello, f"oci:{tmp_path}/z:t")
     cli.ok("image", "import", f"oci:{tmp_path}/z:t", "z")

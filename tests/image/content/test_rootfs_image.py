@@ -22,7 +22,7 @@ from runjail.image.layers import tar_directory, tar_writer
 from runjail.image.layers.compression import decompress
 from runjail.image.layers.tar import Reader
 from runjail.image.model import Descriptor, Platform
-from tests.support.image.images import FREEBSD, compress, digest_of, tar
+from tests.support.image.images import FREEBSD, compress, digest_of, need_zstd, tar
 
 ROOT = os.geteuid() == 0
 
@@ -117,7 +117,7 @@ def test_equal_trees_make_equal_images(tmp_path: Path, content: ContentStore) ->
 @pytest.mark.parametrize("compression", ["gzip", "zstd", "none"])
 def test_an_image_of_a_tree(tmp_path: Path, content: ContentStore, compression: str) -> None:
     if compression == "zstd":
-        pytest.importorskip("backports.zstd")
+        need_zstd()
     tree, told = plant(tmp_path / "tree"), 0
 
     def progress(_what: Descriptor, count: int) -> None:

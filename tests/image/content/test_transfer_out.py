@@ -14,7 +14,7 @@ from runjail.image.content.oci_archive import ArchiveSink, ArchiveSource
 from runjail.image.content.oci_layout import LayoutSink, LayoutSource
 from runjail.image.content.store import ContentStore
 from runjail.image.model import Descriptor
-from tests.support.image.images import FREEBSD, LINUX, Layout, digest_of, tar
+from tests.support.image.images import FREEBSD, LINUX, Layout, digest_of, need_zstd, tar
 from tests.support.image.transfers import everything, source
 
 
@@ -50,7 +50,7 @@ def test_layers_are_recompressed_and_the_config_stays(
     layout: Layout, content: ContentStore, tmp_path: Path, kind: str, level: int | None
 ) -> None:
     if kind == "zstd":
-        pytest.importorskip("backports.zstd")
+        need_zstd()
     old = layout.image(None, [{"a": "1" * 5000}, {"b": "2"}], compression="" if kind == "gzip" else "gzip")
     layout.index("n", [old])
     copy_in(source(layout), content, "n")

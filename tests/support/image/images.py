@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
+from runjail.errors import RunjailError
 from runjail.image import media_types, model
 from runjail.image.content.copy import copy_in
 from runjail.image.content.store import ContentStore
+from runjail.image.layers.compression import compressor
 from runjail.image.model import REF_NAME, Descriptor, Platform
 
 LINUX, FREEBSD = Platform("linux", "amd64"), Platform("freebsd", "amd64")
@@ -55,14 +57,24 @@ def link(target: str, kind: bytes = tarfile.SYMTYPE) -> tarfile.TarInfo:
 
 
 def compress(content: bytes, kind: str) -> bytes:
-    """Compress. kind: "gzip", "zstd", "xz" or ""; zstd skips the test where Python has none."""
+    """Compress. kind: "gzip", "zstd", "xz" or ""; zstd skips the test where nothing has it."""
     if kind == "gzip":
         return gzip.compress(content, mtime=0)
     if kind == "xz":
         return lzma.compress(content)
     if kind == "zstd":
-        return bytes(pytest.importorskip("backports.zstd").compress(content))
+        need_zstd()
+        packer = compressor("zstd")
+        return packer.update(content) + packer.finish()
     return content
+
+
+def need_zstd() -> None:
+    """Skip the test where neither Python nor the system has zstd."""
+    try:
+        compressor("zstd")
+    except RunjailError as error:
+        pytest.skip(str(error))
 
 
 class Layout:
