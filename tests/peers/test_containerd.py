@@ -172,8 +172,10 @@ def test_much_output(ctr: Containerd) -> None:
 
 
 def test_terminal(ctr: Containerd) -> None:
-    words = ctr.run_words("web", "sh", "-c", 'tty; read word; echo "got $word"; exit 4', options=("--rm", "-t"))
-    check_terminal(ctr.words(*words), ctr.env, 4)
+    words = ctr.run_words(
+        "web", "sh", "-c", 'tty; read word; echo "got $word"; read last; exit 4', options=("--rm", "-t")
+    )
+    check_terminal(ctr.words(*words), ctr.env, 4, last=b"got hello")
 
 
 @pytest.mark.parametrize(("program", "reason"), CANNOT_RUN)
@@ -264,8 +266,8 @@ def test_exec(ctr: Containerd) -> None:
 
 def test_exec_on_a_terminal(ctr: Containerd) -> None:
     ctr.detached("web", "sleep", "600")
-    words = ctr.exec_words("web", "sh", "-c", 'tty; read word; echo "got $word"; exit 5', options=("-t",))
-    check_terminal(ctr.words(*words), ctr.env, 5)
+    words = ctr.exec_words("web", "sh", "-c", 'tty; read word; echo "got $word"; read last; exit 5', options=("-t",))
+    check_terminal(ctr.words(*words), ctr.env, 5, last=b"got hello")
 
 
 def test_exec_in_the_background(ctr: Containerd) -> None:

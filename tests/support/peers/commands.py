@@ -69,9 +69,10 @@ def on_terminal(
     typed: bytes = b"",
     after: bytes = b"",
     size: tuple[int, int] = (24, 80),
+    last: bytes = b"",
     seconds: float = SECONDS,
 ) -> Finished:
-    """Run a program on a terminal of this size; type something once it has shown `after`."""
+    """Run a program on a terminal of this size; type something once it has shown `after`, and a line after `last`."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
     process = subprocess.Popen(
@@ -85,7 +86,8 @@ def on_terminal(
     )
     os.close(slave)
     try:
-        shown = _converse(master, typed, after, seconds)
+        turns = [(after, typed)] * bool(typed) + [(last, b"\n")] * bool(last)
+        shown = _converse(master, turns, seconds)
         code = process.wait(seconds)
     except (subprocess.TimeoutExpired, TimeoutError) as late:
         process.kill()
@@ -102,20 +104,24 @@ def check_terminal(
     code: int,
     after: bytes = b"/dev/pts/",
     size: tuple[int, int] = (24, 80),
+    last: bytes = b"",
 ) -> None:
-    """Run a program that names its terminal, waits for its size, reads a word, repeats it, and ends with `code`."""
-    done = on_terminal(command, env, typed=b"hello\n", after=after, size=size)
+    """Run a program that names its terminal, waits for its size, reads a word, repeats it, and ends with `code`.
+
+    last: what it has shown when it is given another line to end.
+    """
+    done = on_terminal(command, env, typed=b"hello\n", after=after, size=size, last=last)
     assert done.code == code, done
     assert "/dev/pts/0" in done.lines  # of the container's own devpts
     assert "got hello" in done.lines
 
 
-def _converse(master: int, typed: bytes, after: bytes, seconds: float) -> bytes:
+def _converse(master: int, turns: list[tuple[bytes, bytes]], seconds: float) -> bytes:
+    """Return what is shown. turns: what has to be shown first, and what is typed then."""
     shown, end = b"", time.monotonic() + seconds
     while True:
-        if typed and after in shown:
-            os.write(master, typed)
-            typed = b""
+        if turns and turns[0][0] in shown:
+            os.write(master, turns.pop(0)[1])
         if not select.select([master], [], [], max(0.0, end - time.monotonic()))[0]:
             raise TimeoutError(shown)
         try:
