@@ -4,7 +4,7 @@ A file is named after its verb and this Python, in the package's own __pycache__
 script reads it only if that is root or its own user, and nobody else may write to it. It holds the number of this
 Python's bytecode, runjail/merged.py, and the modules in the order in which they are loaded.
 
-`run` of an image has a file of its own, and containerd's shim three.
+`run` of an image has a file of its own, and containerd's shim four.
 
 Which those are follows from what is imported at the top of `ROOTS`; tests/test_imports.py compares it with what each
 verb loads in a whole life of a container, and so are they a budget: one module more fails.
@@ -16,6 +16,7 @@ import importlib.machinery
 import importlib.util
 import marshal
 import os
+import runpy
 import sys
 from collections.abc import Iterator
 from types import CodeType
@@ -48,6 +49,7 @@ ROOTS: dict[str, dict[str, str]] = {
         "shim": "shim.server container.create container.start container.exec plan.linux host.linux.cgroup_settings"
         " host.linux.identity host.linux.join host.linux.rights host.linux.namespaces host.linux.nodes host.linux.mask"
         " host.linux.oom host.linux.processes",
+        "rest-of-shim": "plan.systemd_scope plan.user_namespace plan.variants",  # and what shim/preload.py names
         "shim-delete": "cli.containerd_shim",
         "shim-start": "cli.containerd_shim host.interpreter cli.context shim.engine host.linux.host host.linux.shim",
         "start": "host.interpreter cli.verbs.start container.start host.linux.host locks",
@@ -68,12 +70,14 @@ ROOTS: dict[str, dict[str, str]] = {
         " host.freebsd.attach host.freebsd.unmount image.trust.gate",
         "shim": "shim.server container.create container.start container.exec plan.freebsd host.program_lock"
         " host.freebsd.mounts host.freebsd.jails host.freebsd.attach host.freebsd.unmount",
+        "rest-of-shim": "",  # what shim/preload.py names
         "shim-delete": "cli.containerd_shim",
         "shim-start": "cli.containerd_shim cli.context shim.engine host.freebsd.host host.freebsd.shim",
         "start": "cli.verbs.start container.start host.freebsd.host locks",
         "state": "cli.verbs.state jsonio container.status host.freebsd.host",
     },
 }
+REST = "rest-of-shim"  # what a shim loads while its first worker runs, besides what it has
 SHIM = "shim-"  # begins the names of files of containerd's shim: its two commands; "shim" is what it becomes
 VERBS = tuple(verb for verb in ROOTS["linux"] if "shim" not in verb and "-image" not in verb)  # `run --image` has one
 COMMANDS = tuple(name.removeprefix(SHIM) for name in ROOTS["linux"] if name.startswith(SHIM))
@@ -86,6 +90,10 @@ def modules(package: str, system: str, verb: str) -> list[str]:
     """
     begun: set[str] = set()
     done: list[str] = []
+    roots = [f"runjail.{root}" for root in ([] if "shim" in verb else ["cli.main"]) + ROOTS[system][verb].split()]
+    if verb == REST:
+        begun = {name for before in ("shim-start", "shim") for name in modules(package, system, before)}
+        roots += runpy.run_path(source(package, "runjail.shim.preload"))["names"](system, ())
 
     def visit(name: str) -> None:
         if name not in begun and os.path.exists(source(package, name)):
@@ -94,8 +102,8 @@ def modules(package: str, system: str, verb: str) -> list[str]:
                 visit(below)
             done.append(name)
 
-    for root in ([] if verb.startswith("shim") else ["cli.main"]) + ROOTS[system][verb].split():
-        visit(f"runjail.{root}")
+    for root in roots:
+        visit(root)
     return done
 
 

@@ -1,7 +1,8 @@
 """What a shim loads while its first worker runs: all that it and its workers may ever run.
 
 Another version may be installed over this one while containers run, and a file that is read then belongs to nobody's
-version. What is loaded before gc.freeze is also shared by all workers.
+version. What is loaded before gc.freeze is also shared by all workers. Nearly all of it comes from one more file of
+bytecode: searched one by one these modules take twice as much processor time, 2.8 ms more of a container's 70.
 """
 
 from __future__ import annotations

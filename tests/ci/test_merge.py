@@ -144,15 +144,16 @@ def test_files_are_written_for_their_owner_alone(copy: Copy) -> None:
     assert not [path for path in copy.file.parent.iterdir() if not path.name.endswith(merge().ENDING)]
 
 
+BEFORE = {"rest-of-shim": ["shim-start", "shim"]}  # files that come before one which lacks what they have
 SEEN = """
 import posix, sys
 sys.path.insert(0, {package!r})
-if {merged!r}:
+for merged in {files!r}:
     from marshal import loads
-    file = posix.open({merged!r}, posix.O_RDONLY)
+    file = posix.open(merged, posix.O_RDONLY)
     place, modules = loads(posix.read(file, 1 << 24)[4:])
     exec(place, dict(MODULES=modules))
-else:
+if not {files!r}:
     for name in ["runjail.merged", "runjail.quickos", *{names!r}]:
         __import__(name)
 for name, module in sorted(sys.modules.items()):
@@ -169,17 +170,18 @@ for name, module in sorted(sys.modules.items()):
 @pytest.mark.parametrize("verb", VERBS)
 def test_placed_modules_are_what_imported_ones_are(verb: str, copy: Copy) -> None:
     """Those of the verb in their order, with the same attributes but where their bytecode is (and see test_lean.py)."""
-    package, names = str(copy.package.parent), merged(SYSTEM, verb)
+    package, verbs = str(copy.package.parent), [*BEFORE.get(verb, []), verb]
+    names = list(dict.fromkeys(name for each in verbs for name in merged(SYSTEM, each)))
     seen = []
-    for file in (str(copy.file).replace("state", verb), ""):
-        code = SEEN.format(package=package, merged=file, names=names)
+    for files in ([str(copy.file).replace("state", each) for each in verbs], []):
+        code = SEEN.format(package=package, files=files, names=names)
         command = [os.path.realpath(sys.executable), "-ISBc", code]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
         assert done.returncode == 0, done.stderr
         seen.append(done.stdout.replace("'__cached__', ", "").splitlines())
 
     assert seen[0] == seen[1]
-    assert len(seen[0]) == 3 * len(names)
+    assert len(seen[0]) == 3 * len({*names} - {"runjail.merged"})
 
 
 LIBRARIES = """
@@ -259,6 +261,27 @@ for collecting in (gc.enable, gc.disable):
     assert (done.stdout.split(), done.stderr) == ([str(there), "True", str(there), "False"], "")
 
 
+def test_a_shim_searches_for_nothing_after_its_last_file(copy: Copy) -> None:
+    """It has what `preload` names, and nothing that the shim has by then."""
+    code = f"""
+import sys
+sys.path.insert(0, {str(copy.package.parent)!r})
+from runjail import merged
+for name in ("shim-start", "shim", "rest-of-shim"):
+    merged.load(name)
+there = set(sys.modules)
+from runjail.host.{SYSTEM} import shim
+from runjail.shim import preload
+preload.load({SYSTEM!r}, shim.MODULES)
+print(*set(sys.modules) - there)
+"""
+    rest = set(merged(SYSTEM, "rest-of-shim"))
+
+    assert said(code) == [""]
+    assert len(rest) > 20
+    assert rest & {*merged(SYSTEM, "shim"), *merged(SYSTEM, "shim-start")} == set()
+
+
 def test_a_process_loads_nothing_of_a_damaged_file(copy: Copy) -> None:
     code = f"""
 import gc, sys
@@ -316,5 +339,5 @@ def test_what_is_listed_exists(system: str, verb: str) -> None:
     names = [f"runjail.{root}" for root in merge().ROOTS[system][verb].split()]
 
     assert [name for name in names if not exists(name)] == []
-    other = {"freebsd": ".linux", "linux": ".freebsd"}[system]
-    assert [name for name in merged(system, verb) if name.startswith("runjail.host") and other in name] == []
+    other = {"freebsd": "runjail.host.linux.", "linux": "runjail.host.freebsd."}[system]
+    assert [name for name in merged(system, verb) if f"{name}.".startswith(other)] == []
