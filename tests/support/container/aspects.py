@@ -26,7 +26,7 @@ NODES = {"b": (7, 3), "c": (1, 5), "p": (0, 0)}
 
 def prepare(life: Life) -> None:
     """Make the places of mounts and of cwd: a user namespace's root could not."""
-    for name in ("fresh", "volume", "made/here", "sys/fs/cgroup"):
+    for name in ("fresh", "volume", "deep", "made/here", "sys/fs/cgroup"):
         (life.bundle.rootfs / name).mkdir(parents=True, exist_ok=True)
 
 
@@ -90,6 +90,16 @@ def capabilities(draw: st.DrawFn, document: Document) -> tuple[str, str]:
     return "grep -E 'Cap(Prm|Eff|Bnd)' /proc/self/status | cut -f2 | xargs", " ".join([f"{mask:016x}"] * 3)
 
 
+def ambient(draw: st.DrawFn, document: Document) -> tuple[str, str]:
+    """What a user who is not root keeps at execve(2)."""
+    names = sorted(draw(st.sets(st.sampled_from(bounding()))))
+    sets = ("bounding", "permitted", "effective", "inheritable", "ambient")
+    document["process"]["capabilities"] = dict.fromkeys(sets, names)
+    document["process"]["user"] |= {"uid": 1000, "gid": 1000}
+    mask = sum(1 << NAMES.index(name.removeprefix("CAP_")) for name in names)
+    return "grep -E 'Cap(Inh|Eff|Amb)' /proc/self/status | cut -f2 | xargs", " ".join([f"{mask:016x}"] * 3)
+
+
 def privileges(draw: st.DrawFn, document: Document) -> tuple[str, str]:
     document["process"]["noNewPrivileges"] = draw(st.booleans())
     return "grep NoNewPrivs /proc/self/status | cut -f2", str(int(document["process"]["noNewPrivileges"]))
@@ -143,8 +153,42 @@ def volume(draw: st.DrawFn, document: Document) -> tuple[str, str]:
     return line, " ".join([*last, *order])
 
 
+def deep(draw: st.DrawFn, document: Document) -> tuple[str, str]:
+    """A bind mount with what is mounted below it, all of which has the attributes."""
+    words = sorted(draw(st.sets(st.sampled_from(["ro", "nosuid", "nodev", "noexec", "nosymfollow"]), min_size=1)))
+    options = ["rbind", *(f"r{word}" for word in words)]
+    document["mounts"].append({"destination": "/deep", "type": "bind", "source": "/dev", "options": options})
+    lacking = " || ".join(f'("," $6 ",") !~ ",{word},"' for word in words)
+    return f"awk '$5 ~ \"^/deep\" && ({lacking}) {{n++}} END {{print n + 0}}' /proc/self/mountinfo", "0"
+
+
+def copied(draw: st.DrawFn, document: Document) -> tuple[str, str]:
+    word = draw(st.sampled_from(["tmpcopyup", "notmpcopyup"]))
+    mount = {"destination": "/made", "type": "tmpfs", "source": "tmpfs", "options": [word]}
+    document["mounts"].append(mount)
+    return "echo $(ls /made)", "here" if word == "tmpcopyup" else ""
+
+
+def propagation(draw: st.DrawFn, document: Document) -> tuple[str, str]:
+    word = draw(st.sampled_from(["private", "rprivate", "slave", "rslave", "shared", "rshared"]))
+    document["linux"]["rootfsPropagation"] = word
+    return "awk '$5 == \"/\" {print ($7 ~ /^shared/)}' /proc/self/mountinfo", str(int(word.endswith("shared")))
+
+
+def memory_policy(draw: st.DrawFn, document: Document) -> tuple[str, str]:
+    word, shown = draw(st.sampled_from([("MPOL_INTERLEAVE", "interleave"), ("MPOL_BIND", "bind")]))
+    document["linux"]["memoryPolicy"] = {"mode": word, "nodes": "0"}
+    return "head -n 1 /proc/self/numa_maps | cut -d ' ' -f 2", f"{shown}:0"
+
+
+SETTINGS = [
+    *(("net.ipv4.ip_forward", "1"), ("kernel.shmmni", "77"), ("kernel/msgmax", "99"), ("net/core/somaxconn", "33")),
+    ("fs.mqueue.queues_max", "44"),
+]
+
+
 def sysctl(draw: st.DrawFn, document: Document) -> tuple[str, str]:
-    key, value = draw(st.sampled_from([("net.ipv4.ip_forward", "1"), ("kernel.shmmni", "77"), ("kernel/msgmax", "99")]))
+    key, value = draw(st.sampled_from(SETTINGS))
     document["linux"]["sysctl"] = {key: value}
     return f"cat /proc/sys/{key.replace('.', '/')}", value
 
@@ -180,10 +224,12 @@ def namespaces(draw: st.DrawFn, document: Document) -> tuple[str, str]:
 
 
 def clocks(draw: st.DrawFn, document: Document) -> tuple[str, str]:
-    seconds = draw(st.integers(1, 10**6))
-    document["linux"]["timeOffsets"] = {"boottime": {"secs": seconds}}
+    names = sorted(draw(st.sets(st.sampled_from(["boottime", "monotonic"]), min_size=1)))
+    said = {name: (draw(st.integers(1, 10**6)), draw(st.integers(0, 10**9 - 1))) for name in names}
+    document["linux"]["timeOffsets"] = {name: {"secs": said[name][0], "nanosecs": said[name][1]} for name in names}
     document["linux"]["namespaces"].append({"type": "time"})
-    return "awk '/boottime/ {print $2}' /proc/self/timens_offsets", str(seconds)
+    lines = [f"{name} {seconds} {nanoseconds}" for name, (seconds, nanoseconds) in said.items()]
+    return "awk '$2 {print $1, $2, $3}' /proc/self/timens_offsets | sort | xargs", " ".join(lines)
 
 
 def own_ids(draw: st.DrawFn, document: Document) -> tuple[str, str]:
@@ -201,25 +247,64 @@ def group(document: Document, controller: str, file: str) -> str:
     return f"cat {GROUPS}/{'' if V2 else f'{controller}/'}{file}"
 
 
+def resources(document: Document, kind: str) -> Document:
+    """Return what is said so far of the memory, cpu or pids of a document."""
+    said: Document = document["linux"].setdefault("resources", {}).setdefault(kind, {})
+    return said
+
+
 def memory(draw: st.DrawFn, document: Document) -> tuple[str, str]:
     limit = draw(st.integers(16, 64)) << 20
-    document["linux"].setdefault("resources", {})["memory"] = {"limit": limit}
+    resources(document, "memory")["limit"] = limit
     return group(document, "memory", "memory.max" if V2 else "memory.limit_in_bytes"), str(limit)
 
 
 def processes(draw: st.DrawFn, document: Document) -> tuple[str, str]:
     limit = draw(st.integers(50, 5000))
-    document["linux"].setdefault("resources", {})["pids"] = {"limit": limit}
+    resources(document, "pids")["limit"] = limit
     return group(document, "pids", "pids.max"), str(limit)
 
 
 def cpu(draw: st.DrawFn, document: Document) -> tuple[str, str]:
     period = draw(st.integers(50, 500)) * 1000
     quota = draw(st.integers(20, 200)) * 1000
-    document["linux"].setdefault("resources", {})["cpu"] = {"quota": quota, "period": period}
+    resources(document, "cpu").update(quota=quota, period=period)
     if V2:
         return group(document, "cpu", "cpu.max"), f"{quota} {period}"
     return group(document, "cpu", "cpu.cfs_quota_us"), str(quota)
+
+
+def cpus(draw: st.DrawFn, document: Document) -> tuple[str, str]:
+    resources(document, "cpu")["cpus"] = draw(st.sampled_from(["0", "0-1"] if (os.cpu_count() or 1) > 1 else ["0"]))
+    return "awk '/Cpus_allowed_list/ {print $2}' /proc/self/status", document["linux"]["resources"]["cpu"]["cpus"]
+
+
+def shares(draw: st.DrawFn, document: Document) -> tuple[str, str]:
+    """Of control groups v1: v2 has weights instead, tests/host/linux says which."""
+    resources(document, "cpu")["shares"] = draw(st.integers(2, 100000))
+    return group(document, "cpu", "cpu.shares"), str(document["linux"]["resources"]["cpu"]["shares"])
+
+
+def swappiness(draw: st.DrawFn, document: Document) -> tuple[str, str]:
+    resources(document, "memory")["swappiness"] = draw(st.integers(0, 100))
+    return group(document, "memory", "memory.swappiness"), str(document["linux"]["resources"]["memory"]["swappiness"])
+
+
+def reservation(draw: st.DrawFn, document: Document) -> tuple[str, str]:
+    amount = draw(st.integers(1, 16)) << 20
+    resources(document, "memory")["reservation"] = amount
+    return group(document, "memory", "memory.low" if V2 else "memory.soft_limit_in_bytes"), str(amount)
+
+
+def denied(draw: st.DrawFn, document: Document) -> tuple[str, str]:
+    """All devices but one, which is there and cannot be opened."""
+    name, minor = draw(st.sampled_from([("full", 7), ("random", 8), ("urandom", 9)]))
+    rules = [
+        {"allow": True, "access": "rwm"},
+        {"allow": False, "type": "c", "major": 1, "minor": minor, "access": "rw"},
+    ]
+    document["linux"].setdefault("resources", {})["devices"] = rules
+    return f"(: < /dev/{name}) 2>&1 | sed 's/.*: //'", "Operation not permitted"
 
 
 def seccomp(draw: st.DrawFn, document: Document) -> tuple[str, str]:
@@ -248,11 +333,14 @@ def hook(draw: st.DrawFn, document: Document) -> tuple[str, str]:
 ASPECTS: tuple[Aspect, ...] = (
     *(hostname, domainname, cwd, variable, user, umask, rlimit, capabilities, privileges, oom_score, scheduler),
     *(io_priority, readonly_root, tmpfs, volume, sysctl, device, masked, sealed, namespaces, clocks, own_ids, memory),
-    *(processes, cpu, seccomp, personality, hook),
+    *(processes, cpu, seccomp, personality, hook, ambient, deep, copied, propagation, cpus, reservation, denied),
+    *(() if V2 else (shares, swappiness)),
+    *((memory_policy,) if os.path.exists("/proc/self/numa_maps") else ()),
 )
 # What cannot be asked for together, or changes what the other one's question shows
 APART: dict[Aspect, set[Aspect]] = {
-    capabilities: {user},
+    capabilities: {user, ambient},
+    ambient: {user},
     hook: {umask, sealed},
     clocks: {namespaces},
     own_ids: {device},  # which belongs to nobody there
