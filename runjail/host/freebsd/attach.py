@@ -5,12 +5,11 @@ Nothing is imported here after jail_attach(2): see host.py.
 
 from __future__ import annotations
 
+import _struct
 import errno
 import fcntl
 import os
 import stat
-import struct
-import termios
 
 from runjail.errors import HostError, reason
 from runjail.host.base import HostState, close_others
@@ -88,7 +87,9 @@ def open_console(libc: Libc, process: Process) -> tuple[int, int]:
         os.fchown(slave, process.user.uid, -1)
         if process.console_size:
             rows, columns = process.console_size
-            fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+            import termios  # only terminals pay for it
+
+            fcntl.ioctl(slave, termios.TIOCSWINSZ, _struct.pack("HHHH", rows, columns, 0, 0))
     except OSError as error:
         for descriptor in (master, slave):
             if descriptor >= 0:

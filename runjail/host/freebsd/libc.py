@@ -1,15 +1,16 @@
 """The FreeBSD system calls we make, as typed methods that raise OSError. No policy here.
 
 Section 2 of the manual has each by its own name. Through `_ctypes`, the C half of ctypes: the Python half would cost
-every verb, `state` included, as much as all of our own code. Importing this module touches no library.
+every verb, `state` included, as much as all of our own code. `_struct` is that of struct, whose own file would be
+searched for. Importing this module touches no library.
 """
 
 from __future__ import annotations
 
 import _ctypes
+import _struct
 import errno
 import os
-import struct
 
 from runjail.host.freebsd.structs import KINFO_SIZE, STATFS_SIZE, Jail, MountEntry, Proc, read_kinfo, read_statfs, text
 
@@ -106,7 +107,7 @@ class Libc:
         message = buffer(1024)
         memory = [_memory(item) for pair in (*pairs, ("errmsg", message)) for item in pair]
         entries = [(_ctypes.addressof(item), len(item)) if item is not None else (0, 0) for item in memory]
-        vector = struct.pack("PN" * len(entries), *(number for entry in entries for number in entry))
+        vector = _struct.pack("PN" * len(entries), *(number for entry in entries for number in entry))
         iovecs = _exactly(vector)
         result: int = self._function(name)(_ctypes.addressof(iovecs), len(entries), flags)
         if result < 0:
@@ -160,7 +161,7 @@ class Libc:
             if error.errno == errno.EINVAL:
                 return -1
             raise
-        number: int = struct.unpack("i", bytes(descriptor))[0]
+        number: int = _struct.unpack("i", bytes(descriptor))[0]
         os.set_inheritable(number, False)
         return number
 
@@ -191,14 +192,14 @@ class Libc:
 
     def rtprio(self, pid: int, kind: int, priority: int) -> None:
         """Give a process a scheduling class (RTP_PRIO_*) and a priority in it, 0 the highest."""
-        wanted = _exactly(struct.pack("HH", kind, priority))
+        wanted = _exactly(_struct.pack("HH", kind, priority))
         self._call("rtprio", RTP_SET, pid, _ctypes.addressof(wanted))
 
     def _set_cpus(self, which: int, number: int, cpus: Sequence[int]) -> None:
         words = [0] * (CPU_SETSIZE // 64)  # struct cpuset: an array of long, lowest CPUs first
         for cpu in cpus:
             words[cpu // 64] |= 1 << cpu % 64
-        mask = _exactly(struct.pack(f"{len(words)}Q", *words))
+        mask = _exactly(_struct.pack(f"{len(words)}Q", *words))
         self._call("cpuset_setaffinity", CPU_LEVEL_WHICH, which, number, len(mask), _ctypes.addressof(mask))
 
     # -- mounts
@@ -232,12 +233,12 @@ class Libc:
 
     def procctl(self, command: int, value: int | None) -> None:
         """Set a property of this process; some commands take no value."""
-        memory = None if value is None else _exactly(struct.pack("i", value))
+        memory = None if value is None else _exactly(_struct.pack("i", value))
         self._call("procctl", 0, 0, command, _ctypes.addressof(memory) if memory else None)
 
     def reap_kill(self, signal: int) -> None:
         """Signal every descendant of this process, a reaper; nobody there is success (PROC_REAP_KILL)."""
-        memory = buffer(REAPER_KILL_SIZE, struct.pack("i", signal))
+        memory = buffer(REAPER_KILL_SIZE, _struct.pack("i", signal))
         try:
             self._call("procctl", 0, 0, PROC_REAP_KILL, _ctypes.addressof(memory))
         except OSError as error:
@@ -257,9 +258,9 @@ class Libc:
         """Return all processes, zombies included."""
         while True:
             size = buffer(8)
-            names = _exactly(struct.pack("4i", *KERN_PROC_PROC))
+            names = _exactly(_struct.pack("4i", *KERN_PROC_PROC))
             self._call("sysctl", _ctypes.addressof(names), 4, None, _ctypes.addressof(size), None, 0)
-            room = struct.unpack("N", bytes(size))[0] + 8 * KINFO_SIZE  # some appear before the second call
+            room = _struct.unpack("N", bytes(size))[0] + 8 * KINFO_SIZE  # some appear before the second call
             try:
                 found = self._sysctl(KERN_PROC_PROC, room)
             except OSError as error:
@@ -269,20 +270,21 @@ class Libc:
             return [read_kinfo(found, start) for start in range(0, len(found), KINFO_SIZE)]
 
     def _sysctl(self, mib: tuple[int, ...], room: int) -> bytes:
-        names, data, size = _exactly(struct.pack(f"{len(mib)}i", *mib)), buffer(room), _exactly(struct.pack("N", room))
+        names = _exactly(_struct.pack(f"{len(mib)}i", *mib))
+        data, size = buffer(room), _exactly(_struct.pack("N", room))
         pointers = _ctypes.addressof(data), _ctypes.addressof(size)
         self._call("sysctl", _ctypes.addressof(names), len(mib), *pointers, None, 0)
-        return bytes(data)[: struct.unpack("N", bytes(size))[0]]
+        return bytes(data)[: _struct.unpack("N", bytes(size))[0]]
 
     def sysctl(self, name: str, room: int = 64) -> bytes:
         """Return the value of a kernel variable of up to `room` bytes. ENOENT when this kernel has none."""
-        data, size = buffer(room), _exactly(struct.pack("N", room))
+        data, size = buffer(room), _exactly(_struct.pack("N", room))
         self._call("sysctlbyname", name.encode(), _ctypes.addressof(data), _ctypes.addressof(size), None, 0)
-        return bytes(data)[: struct.unpack("N", bytes(size))[0]]
+        return bytes(data)[: _struct.unpack("N", bytes(size))[0]]
 
     def boottime(self) -> int:
         """Return kern.boottime in microseconds. It moves when somebody sets the clock."""
-        seconds, micros = struct.unpack_from("qq", self.sysctl("kern.boottime"))
+        seconds, micros = _struct.unpack_from("qq", self.sysctl("kern.boottime"))
         return int(seconds * 1000000 + micros)
 
     # -- resources: rctl(8) words, amounts without suffixes. All raise ENOSYS while accounting is off.
@@ -345,7 +347,7 @@ def _memory(value: Value) -> _ctypes.Array[Any] | None:
     if value is None or isinstance(value, _ctypes.Array):
         return value
     if isinstance(value, int):
-        return _exactly(struct.pack("i", value))
+        return _exactly(_struct.pack("i", value))
     if "\0" in value:  # the kernel would see the part before it
         raise OSError(errno.EINVAL, "a NUL character in a name")
     return _exactly(os.fsencode(value) + b"\0")

@@ -6,9 +6,9 @@ compared, because an identifier read from the wrong place would hit somebody els
 
 from __future__ import annotations
 
+import _struct
 import errno
 import os
-import struct
 
 from runjail.record import Record
 
@@ -62,26 +62,26 @@ def text(data: bytes) -> str:
 
 def read_statfs(data: bytes, start: int = 0) -> MountEntry:
     """Read the struct statfs that starts there. Raises OSError for another layout."""
-    (version,) = struct.unpack_from("I", data, start)
+    (version,) = _struct.unpack_from("I", data, start)
     if version != STATFS_VERSION:
         raise OSError(errno.EINVAL, f"struct statfs has version {version:#x}, not {STATFS_VERSION:#x}")
-    (flags,) = struct.unpack_from("Q", data, start + 8)
-    first, second = struct.unpack_from("ii", data, start + 192)
+    (flags,) = _struct.unpack_from("Q", data, start + 8)
+    first, second = _struct.unpack_from("ii", data, start + 192)
     fstype, source, path = (text(data[start + at : start + at + size]) for at, size in _STATFS_TEXTS)
     return MountEntry((first, second), fstype, source, path, flags)
 
 
 def read_kinfo(data: bytes, start: int = 0) -> Proc:
     """Read the struct kinfo_proc that starts there. Raises OSError for another layout."""
-    (size,) = struct.unpack_from("i", data, start)
+    (size,) = _struct.unpack_from("i", data, start)
     if size != KINFO_SIZE:
         raise OSError(errno.EINVAL, f"struct kinfo_proc has {size} bytes, not {KINFO_SIZE}")
-    (pid,) = struct.unpack_from("i", data, start + 72)
-    (resident,) = struct.unpack_from("q", data, start + 264)
-    runtime, seconds, micros = struct.unpack_from("Qqq", data, start + 328)
-    (jid,) = struct.unpack_from("i", data, start + 592)
+    (pid,) = _struct.unpack_from("i", data, start + 72)
+    (resident,) = _struct.unpack_from("q", data, start + 264)
+    runtime, seconds, micros = _struct.unpack_from("Qqq", data, start + 328)
+    (jid,) = _struct.unpack_from("i", data, start + 592)
     command = text(data[start + 447 : start + 467])
-    (pending,), (flags,) = struct.unpack_from("I", data, start + 104), struct.unpack_from("q", data, start + 368)
-    (flags2,) = struct.unpack_from("I", data, start + 580)
+    (pending,), (flags,) = _struct.unpack_from("I", data, start + 104), _struct.unpack_from("q", data, start + 368)
+    (flags2,) = _struct.unpack_from("I", data, start + 580)
     dying = bool(flags & P_WEXIT or flags2 & P2_WEXIT or pending & PENDING_SIGKILL)
     return Proc(pid, seconds * 1000000 + micros, data[start + 388], jid, command, runtime, resident, dying)
