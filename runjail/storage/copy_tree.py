@@ -194,14 +194,14 @@ class Copier:
         return 0
 
     def _copy_entry(self, name: str, inner: int, outer: int, found: os.stat_result, at: str) -> int:
+        if stat.S_ISSOCK(found.st_mode):  # its server is gone, so a copy could never be connected to
+            return 0
         if found.st_nlink > 1:
             first = self._seen.setdefault((found.st_dev, found.st_ino), f"{at}/{name}")
             if first != f"{at}/{name}":
                 self._further.append((first, at, name))  # another thread may not be done with the first
                 self._unfinished.add(at)
                 return 0
-        if stat.S_ISSOCK(found.st_mode):  # its server is gone, so a copy could never be connected to
-            return 0
         if stat.S_ISREG(found.st_mode):
             _copy_file(name, inner, outer, found, self._first_mode(found, 0o600))
         else:
