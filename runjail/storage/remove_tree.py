@@ -92,8 +92,10 @@ def _insist(entry: os.DirEntry[str], directory: int, top: int, moved: list[str])
     except PermissionError as error:
         if error.errno == errno.EPERM:
             attributes.SYSTEM.set_flags(directory, entry.name, 0)
-        else:  # we are not root, and a directory that may not be written may not be moved
+        elif entry.is_dir(follow_symlinks=False):  # we are not root: what may not be written may not be moved
             os.chmod(entry.name, 0o700, dir_fd=directory)
+        else:  # nothing of a file keeps it, and chmod(2) would follow a link
+            raise
         _take(entry, directory, top, moved)
 
 
