@@ -26,10 +26,11 @@ SPECIAL = 0o7000  # mode bits that mean something else with another owner
 def first_mode(mode: int, closed: int, *, ours: bool) -> int:
     """Return the mode to make an entry with that gets its owner and mode afterwards.
 
-    ours: it is to have the owner that it has when we make it. Then it has its own mode from the start, unless a umask
-    or ACL takes something away, and need not be changed; otherwise `closed`, the owner's bits alone.
+    closed: what its owner must be allowed until then: an ordinary user gives attributes only to files that it may write
+    to. ours: it is to have the owner that it has when we make it. Then it has its own mode from the start, unless a
+    umask or ACL takes something away, and need not be changed; otherwise `closed`, the owner's bits alone.
     """
-    return mode if ours and not mode & SPECIAL else closed
+    return mode if ours and mode & (SPECIAL | closed) == closed else closed
 
 
 def open_root(path: str) -> int:

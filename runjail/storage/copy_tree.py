@@ -165,7 +165,7 @@ class Copier:
         for name in names:
             found = os.stat(name, dir_fd=ends.inner, follow_symlinks=False)
             if stat.S_ISDIR(found.st_mode):
-                os.mkdir(name, self._first_mode(found, 0o700) | 0o700, dir_fd=ends.outer)
+                os.mkdir(name, self._first_mode(found, 0o700), dir_fd=ends.outer)
                 made.append(name)
             else:
                 size += leaf(name, ends.inner, ends.outer, found, ends.path)

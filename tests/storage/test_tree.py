@@ -21,7 +21,6 @@ from tests.support.storage.facts import facts
 from tests.support.storage.layers import A, B, add
 
 ROOT = os.geteuid() == 0
-NEEDS_ROOT = pytest.mark.needs("root")
 DEEP = 1500  # more than Python's recursion limit, and than descriptors that one may open
 
 
@@ -231,37 +230,6 @@ def test_removing_follows_no_link(tmp_path: Path) -> None:
 
     assert os.listdir(tmp_path / "trash") == []
     assert (outside / "kept").read_text() == "kept"
-
-
-READ_ONLY = """
-import os, sys
-sys.path.insert(0, sys.argv[1])
-from runjail.storage import remove_tree
-os.setgid(12345); os.setuid(12345)
-os.makedirs("trash/item/a/b/c"); open("trash/item/a/b/file", "w").close()
-for path in ("trash/item/a/b/c", "trash/item/a/b", "trash/item/a", "trash/item"): os.chmod(path, 0o500)
-remove_tree.remove("trash", "item")
-assert os.listdir("trash") == [], os.listdir("trash")
-"""
-
-
-@NEEDS_ROOT
-def test_read_only_directories_are_removed_without_privileges(tmp_path: Path) -> None:
-    import sys
-
-    import runjail
-
-    top = os.path.dirname(os.path.dirname(runjail.__file__))
-    place = Path("/tmp") / f"runjail-removal-{os.getpid()}"
-    place.mkdir(mode=0o777)
-    os.chmod(place, 0o777)
-    try:
-        done = subprocess.run(
-            [sys.executable, "-c", READ_ONLY, top], cwd=place, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
-    finally:
-        subprocess.run(["rm", "-rf", str(place)], check=True)
 
 
 def test_flags_are_cleared_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -148,7 +148,7 @@ class Applier:
         return first_mode(entry.mode, closed, ours=(entry.uid, entry.gid) == self._ours)
 
     def _directory(self, real: bytes, name: bytes, entry: Entry) -> None:
-        existed, mode = False, self._first_mode(entry, 0o700) | 0o700  # or we could not open it
+        existed, mode = False, self._first_mode(entry, 0o700)
         try:
             os.mkdir(name, mode, dir_fd=self._tree.directory(real))
         except FileExistsError:
