@@ -67,6 +67,15 @@ def _text(limits: tuple[int, ...]) -> str:
     return ":".join("unlimited" if value == resource.RLIM_INFINITY else str(value) for value in limits)
 
 
+def _set_groups(wanted: list[int], given: list[int]) -> None:
+    """Set supplementary groups. given: as the kernel takes them. Who may not and has just these already is content."""
+    try:
+        os.setgroups(given)
+    except PermissionError:  # in a jail without allow.suser, for example
+        if set(os.getgroups()) != set(wanted):
+            raise
+
+
 def set_ids(user: User, effective_first: bool = False, groups: bool = True) -> None:
     """Become `user`: supplementary groups, group, user, in this order, for good.
 
@@ -83,7 +92,7 @@ def set_ids(user: User, effective_first: bool = False, groups: bool = True) -> N
         raise HostError("process.user.additionalGids: this user namespace does not let groups be set")
     try:
         if groups:
-            os.setgroups([user.gid, *listed] if effective_first else listed)
+            _set_groups(listed, [user.gid, *listed] if effective_first else listed)
         os.setgid(user.gid)
         os.setuid(user.uid)
     except OSError as error:

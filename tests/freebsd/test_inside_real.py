@@ -42,6 +42,14 @@ def test_ids_and_groups(life: Life) -> None:
     assert set(said["groups"].split()) | {"1001"} == {"1001", "5", "6"}, "before FreeBSD 15 the group is one of them"
 
 
+def test_a_jail_without_a_superuser(life: Life) -> None:
+    """Root inside is nobody special, and cannot even set groups: it has had its own alone since before."""
+    life.bundle.config["freebsd"] = {"jail": {"allow": {"suser": False}}}
+    said = report(life)
+
+    assert (said["uid"], said["gid"], said["groups"].split()) == ("0", "0", ["0"])
+
+
 def test_limits_of_the_process(life: Life) -> None:
     limits = [{"type": "RLIMIT_NOFILE", "soft": 100, "hard": 200}, {"type": "RLIMIT_CORE", "soft": 0, "hard": 0}]
     said = report(life, rlimits=limits)

@@ -155,3 +155,24 @@ def test_refused_ids_are_one_clear_error(monkeypatch: pytest.MonkeyPatch, refusa
 
     with pytest.raises(HostError, match=r"^become user 1:2: "):
         set_ids(User(1, 2))
+
+
+@pytest.mark.parametrize(("have", "enough"), [([0], True), ([0, 0], True), ([0, 5], False), ([], False)])
+def test_who_may_not_set_groups_and_has_them_goes_on(
+    calls: list[tuple[str, object]], monkeypatch: pytest.MonkeyPatch, have: list[int], enough: bool
+) -> None:
+    """Root in a jail without allow.suser."""
+
+    def refuse(groups: list[int]) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "setgroups", refuse)
+    monkeypatch.setattr(os, "getgroups", lambda: have)
+
+    if enough:
+        set_ids(User(0, 0), effective_first=True)
+        assert calls == [("setgid", 0), ("setuid", 0)]
+    else:
+        with pytest.raises(HostError, match=r"^become user 0:0: not allowed"):
+            set_ids(User(0, 0), effective_first=True)
+        assert calls == []

@@ -51,12 +51,21 @@ def enter_root(libc: Libc, host_state: HostState, keep: list[int]) -> None:
     jid = find_jail(libc, host_state.name, host_state.root, host_state.jid)
     if not jid:
         raise HostError(f"enter jail {host_state.name}: it is gone")
+    _leave_groups()
     try:
         libc.jail_attach(jid)
     except OSError as error:
         why = "it is gone" if error.errno == errno.EINVAL else reason(error)
         raise HostError(f"enter jail {host_state.name}: {why}") from error
     os.chdir("/")
+
+
+def _leave_groups() -> None:
+    """Keep the primary group alone. In a jail without allow.suser nobody can change groups any more."""
+    try:
+        os.setgroups([os.getegid()])
+    except OSError:  # who may not may not enter either
+        pass
 
 
 def _is_directory(descriptor: int) -> bool:
