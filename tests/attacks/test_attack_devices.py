@@ -25,7 +25,9 @@ OPEN = "(exec < {0}) 2>/dev/null && echo opened {0}; "
 CONTROL = "rm -f /tmp/zero; mknod /tmp/zero c 1 5 2>/dev/null; head -c 1 /tmp/zero 2>/dev/null | wc -c; "
 
 
-@pytest.fixture(params=HOSTS)
+@pytest.fixture(
+    params=[pytest.param(kind, marks=pytest.mark.needs(*([] if kind == "none" else ["cgroups"]))) for kind in HOSTS]
+)
 def host(request: pytest.FixtureRequest) -> str:
     kind = str(request.param)
     if kind == "v1" and not os.path.isdir("/sys/fs/cgroup/devices"):
