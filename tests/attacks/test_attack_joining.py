@@ -282,6 +282,7 @@ def test_force_wins_against_a_start_that_waits(watched: Watched, make_bundle: Ca
     assert "pod" not in watched.runjail.ids()
 
 
+@pytest.mark.needs("cgroups")
 def test_force_wins_against_a_frozen_container(watched: Watched) -> None:
     """A container with control groups of its own froze itself in one of them: it dies when it is thawed."""
     freezer = Path("/sys/fs/cgroup/freezer")
