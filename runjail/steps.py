@@ -98,8 +98,8 @@ class Mount(Step):
     destination: absolute in the container, not yet resolved. flags: mount flag words that the host knows (ro, nosuid,
     noexec, nodev, noatime, ...). data: file system options in order. propagation (Linux): rslave and so on, in order.
     recursive_flags (Linux): rro and the like, for the mount and what is mounted below it. label (Linux): SELinux's, of
-    a file system that no option labels. mappings (Linux): what the ids of its files are for whoever uses the mount;
-    mapped_below: in what is mounted below it, too.
+    a file system that no option labels. mappings (Linux): what the ids of its files are for whoever uses the mount,
+    or the path of a user namespace that has them; mapped_below: in what is mounted below it, too.
     ruleset: devfs ruleset to start from (0: every device), None when fstype is not devfs.
     rules: extra devfs rules, in rule words, e.g. `path shm unhide mode 1777`.
     copy_up: fill a tmpfs with what it covers. recursive: a bind that brings submounts along.
@@ -114,7 +114,7 @@ class Mount(Step):
     propagation: tuple[str, ...] = ()
     recursive_flags: tuple[str, ...] = ()
     label: str = ""
-    mappings: IdMappings | None = None
+    mappings: IdMappings | str | None = None
     mapped_below: bool = False
     ruleset: int | None = None
     rules: tuple[str, ...] = ()

@@ -33,7 +33,7 @@ def plan_steps(
     nodes = _nodes(linux, problems)
     limits = _limits(spec, container_id, nodes, problems, systemd)
     namespaces = _namespaces(spec, bundle, problems)
-    mounted = linux_mounts.translate(spec.mounts, bundle, problems, linux.mappings)
+    mounted = linux_mounts.translate(spec.mounts, bundle, problems, linux.mappings or _joined_user(linux))
     if linux.rootfs_propagation in ("shared", "rshared"):
         mounted = tuple(linux_mounts.without_peers(step) for step in mounted)
     if linux.mappings:
@@ -59,6 +59,11 @@ def plan_steps(
     if linux.masked_paths or linux.readonly_paths or sealed:
         made.append(steps.MaskPaths(linux.masked_paths, (*sealed, *linux.readonly_paths)))
     return tuple(made)
+
+
+def _joined_user(linux: Linux) -> str:
+    """Return the path of the user namespace to join, "" for none: idmapped mounts without ids of their own have its."""
+    return next((namespace.path for namespace in linux.namespaces or () if namespace.type == "user"), "")
 
 
 def _labels(spec: Spec) -> tuple[steps.SecurityLabels, ...]:

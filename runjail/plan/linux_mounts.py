@@ -34,11 +34,11 @@ TERMINALS = steps.Mount(
 
 
 def translate(
-    mounts: Sequence[model.Mount], bundle: str, problems: list[str], mappings: model.IdMappings | None = None
+    mounts: Sequence[model.Mount], bundle: str, problems: list[str], mappings: model.IdMappings | str | None = None
 ) -> tuple[steps.Mount, ...]:
     """Return the Mount steps for mounts[]; what cannot be done is added to problems with its JSON path.
 
-    mappings: of the container's user namespace, which an idmapped mount without others has.
+    mappings: of the container's user namespace, or its path; an idmapped mount without others has them.
     """
     made: list[steps.Mount] = []
     for i, mount in enumerate(mounts):
@@ -121,14 +121,14 @@ class _Entry:
             inside=True,
         )
 
-    def mapped(self, step: steps.Mount, mappings: model.IdMappings | None) -> steps.Mount:
+    def mapped(self, step: steps.Mount, mappings: model.IdMappings | str | None) -> steps.Mount:
         """Return the step of a mount with ids of its own, or with those of the container's user namespace."""
         own = self.mount.mappings or mappings
         if not self.bind:
             self.problems.append(f"{self.where}: only a bind mount can have ids of its own")
         elif not own:
             self.problems.append(f"{self.where}: idmap needs uidMappings and gidMappings, here or in the linux section")
-        return step.replace(mappings=own, mapped_below="ridmap" in self.mount.options)
+        return step.replace(mappings=own or None, mapped_below="ridmap" in self.mount.options)
 
     def _take(self, text: str) -> None:
         """Sort one word. Raises ValueError when it means nothing here."""

@@ -12,7 +12,7 @@ import os
 
 from runjail.errors import HostError, reason
 from runjail.host import reaper
-from runjail.host.linux import libc, libc_mounts, mapped_ids, proc, rights
+from runjail.host.linux import join, libc, libc_mounts, mapped_ids, proc, rights
 from runjail.host.linux import reaper as our_reaper
 from runjail.steps import Mount
 
@@ -40,7 +40,7 @@ def open_trees(steps: Sequence[Step], propagation: str) -> dict[int, int]:
     propagation: linux.rootfsPropagation. None for who may not: what it can read it can mount later as well.
     """
     trees: dict[int, int] = {}
-    namespaces: dict[IdMappings, int] = {}  # by the ids that mounts share
+    namespaces: dict[IdMappings | str, int] = {}  # by the ids that mounts share, or the path
     kind = libc.MS_PRIVATE if propagation == "rprivate" else libc.MS_SLAVE  # no mount from inside reaches the host
     try:
         for step in steps:
@@ -48,7 +48,7 @@ def open_trees(steps: Sequence[Step], propagation: str) -> dict[int, int]:
                 tree = trees[id(step)] = _open(step, kind)
                 if step.mappings:
                     if step.mappings not in namespaces:
-                        namespaces[step.mappings] = mapped_ids.namespace(step.mappings)
+                        namespaces[step.mappings] = _namespace(step.mappings)
                     _map(tree, step, namespaces[step.mappings])
     except PermissionError:
         close(trees)
@@ -60,6 +60,10 @@ def open_trees(steps: Sequence[Step], propagation: str) -> dict[int, int]:
     finally:
         close(namespaces)
     return trees
+
+
+def _namespace(ids: IdMappings | str) -> int:
+    return join.open_one(ids, "user") if isinstance(ids, str) else mapped_ids.namespace(ids)
 
 
 def _map(tree: int, step: Mount, namespace: int) -> None:

@@ -85,6 +85,14 @@ def test_a_volume_of_the_hosts_in_a_user_namespace(life: Life, volume: Path, pla
     linux["namespaces"].append({"type": "user"})
     assert life.says("stat -c '%u %g' /vol /vol/file; touch /vol/made").split() == ["0"] * 4
     assert (volume / "made").stat().st_uid == 0
+    life.sleep()
+    joined = f"/proc/{life.runjail.state('c')['pid']}/ns/user"
+    linux["namespaces"][-1] = {"type": "user", "path": joined}
+    linux["cgroupsPath"] += "-d"
+    del linux["uidMappings"], linux["gidMappings"]
+    said = life.run("stat -c '%u %g' /vol /vol/file; touch /vol/more", id="d")
+    assert (said.stderr, said.stdout.split()) == ("", ["0"] * 4)
+    assert (volume / "more").stat().st_uid == 0
 
 
 def test_a_file_system_that_cannot(life: Life) -> None:
