@@ -169,7 +169,10 @@ def _name(certificate: Certificate) -> tuple[der.Element, der.Element]:
 
 
 def _recipient(key: bytes, certificate: Certificate) -> bytes:
-    public = certificate.public_key()
+    try:
+        public = certificate.public_key()
+    except (ValueError, primitives.UnsupportedAlgorithm):  # a kind that the library does not know
+        public = None
     if not isinstance(public, primitives.RSAPublicKey):
         raise SchemeError("PKCS7: the certificate's public key is not RSA")
     name = der.write(der.SEQUENCE, *(field.whole for field in _name(certificate)))

@@ -179,6 +179,19 @@ def test_rsa(hash: str) -> None:
         private.public_key().encrypt(bytes(300), oaep)
 
 
+def test_what_is_shorter_or_longer_than_the_key_is_not_decrypted() -> None:
+    """libcrypto puts zeros before it: one packet could be written in two ways."""
+    private = ours.load_der_private_key(RSA.private_bytes(DER, PKCS8, PLAIN), None)
+    while (sealed := RSA.public_key().encrypt(b"key", padding.PKCS1v15()))[0]:
+        pass
+    assert private.decrypt(sealed, kinds.PKCS1v15()) == b"key"
+    for bad in (sealed[1:], b"\0" + sealed, b""):
+        with pytest.raises(ValueError, match="length"):
+            private.decrypt(bad, kinds.PKCS1v15())
+        with pytest.raises(ValueError, match="length"):
+            RSA.decrypt(bad, padding.PKCS1v15())
+
+
 def test_signatures() -> None:
     for key, words, theirs in (
         (RSA, (kinds.PKCS1v15(), kinds.SHA256()), (padding.PKCS1v15(), hashes.SHA256())),
@@ -230,8 +243,9 @@ def test_rsa_keys_of_numbers(without: Callable[[bool], None]) -> None:
     assert key.der() == RSA.public_key().public_bytes(DER, INFO)
     with pytest.raises(ValueError, match="primes"):
         jwk.private_key({"kty": "RSA", **encoded, "p": jwk.encode(bytes([3]))})
-    with pytest.raises(ValueError, match="exponent"):
-        jwk.public_key({"kty": "RSA", "e": jwk.encode(b"\1"), "n": encoded["n"]})
+    for exponent in (b"\1", b"\4"):
+        with pytest.raises(ValueError, match="exponent"):
+            jwk.public_key({"kty": "RSA", "e": jwk.encode(exponent), "n": encoded["n"]})
 
 
 def test_certificates() -> None:
@@ -244,6 +258,21 @@ def test_certificates() -> None:
     for bad in (b"", whole[:-1], whole + b"x"):
         with pytest.raises(ValueError, match="no certificate"):
             ours.load_der_x509_certificate(bad)
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_a_certificate_for_a_key_of_another_kind(has: bool, without: Callable[[bool], None]) -> None:
+    """It is a certificate all the same, and no recipient."""
+    signed = x509.load_pem_x509_certificate(rsa_pair().certificate).public_bytes(DER)
+    kind = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01"  # rsaEncryption, once; 1.2.840.113549.1.1.99 is nothing
+    assert signed.count(kind) == 1
+    other = signed.replace(kind, kind[:-1] + b"\x63")
+    without(not has)
+    assert keyfile.is_certificate(other)
+    with pytest.raises(primitives.UnsupportedAlgorithm):
+        keyfile.certificate(other).public_key()
+    with pytest.raises(SchemeError, match="public key is not RSA"):
+        pkcs7.wrap(b"options", {"x509s": (other,)})
 
 
 # Packets --------------------------------------------------------------------------------------------------------------

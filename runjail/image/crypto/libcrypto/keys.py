@@ -20,6 +20,7 @@ from runjail.image.crypto.libcrypto.library import InvalidSignature, Unsupported
 RSA, EC, ED25519 = 6, 408, 1087  # EVP_PKEY_get_base_id(3)
 PKCS1, OAEP_PADDING = 1, 4  # EVP_PKEY_CTX_set_rsa_padding(3)
 BITS = 0x03  # DER's tag of a BIT STRING
+UNKNOWN = "neither RSA nor an elliptic curve"
 RSA_OBJECT, EC_OBJECT = der.identifier("1.2.840.113549.1.1.1"), der.identifier("1.2.840.10045.2.1")
 
 
@@ -90,6 +91,8 @@ class RSAPrivateKey(_Key):
 
     def decrypt(self, ciphertext: bytes, padding: OAEP | PKCS1v15) -> bytes:
         """Decrypt. Raises ValueError; with PKCS1v15 what is wrong may be opened to something random."""
+        if len(ciphertext) != (self.key_size + 7) // 8:  # RFC 8017 section 7; libcrypto takes what is shorter, too
+            raise ValueError("what was encrypted has another length than the key")
         return _padded(self.handle, "decrypt", ciphertext, padding)
 
     def sign(self, data: bytes, padding: PKCS1v15, algorithm: SHA256) -> bytes:
@@ -265,19 +268,24 @@ class Certificate:
         handle = _read("d2i_X509", data)
         if not handle:
             raise ValueError("no certificate")
-        self._key = library().X509_get_pubkey(handle)
+        key = library().X509_get_pubkey(handle) or 0
         library().X509_free(handle)
-        if not self._key:
+        if not key:
             library().ERR_clear_error()
-        self._known = _known(self._key, PUBLIC)
+        try:
+            self._key = _known(key, PUBLIC)
+        except (ValueError, UnsupportedAlgorithm):  # its names may be all that is asked for
+            self._key = None
         try:
             self.tbs_certificate_bytes = der.read(data).children(der.SEQUENCE, 3)[0].whole
         except Corrupt as error:
             raise ValueError(str(error)) from None
 
     def public_key(self) -> Any:
-        """Return its key."""
-        return self._known
+        """Return its key. Raises UnsupportedAlgorithm for one of a kind that nobody here knows."""
+        if self._key is None:
+            raise UnsupportedAlgorithm(UNKNOWN)
+        return self._key
 
 
 def load_der_x509_certificate(data: bytes) -> Certificate:
@@ -318,7 +326,7 @@ def _known(handle: int, kinds: dict[int, Any]) -> Any:
     if kind:
         return kind(handle)
     library().EVP_PKEY_free(handle)
-    raise UnsupportedAlgorithm("neither RSA nor an elliptic curve")
+    raise UnsupportedAlgorithm(UNKNOWN)
 
 
 def _private(function: str, data: bytes, password: bytes | None) -> Any:

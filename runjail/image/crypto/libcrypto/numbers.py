@@ -26,7 +26,7 @@ class RSAPublicNumbers:
 
     def public_key(self) -> RSAPublicKey:
         """Return the key. Raises ValueError."""
-        if self.e < 3 or self.n <= self.e:
+        if self.e < 3 or self.e % 2 == 0 or self.n <= self.e:
             raise ValueError("no exponent and modulus of RSA")
         numbers = der.write(der.SEQUENCE, der.integer(self.n), der.integer(self.e))
         found = load_der_public_key(info(RSA_OBJECT, der.write(der.NULL), numbers))
