@@ -59,12 +59,11 @@ def read_process(document: object, host: Host) -> Process:
     from runjail.spec.process import parse_process
     from runjail.target import TARGETS
 
-    target = TARGETS[host.os]
     process = parse_process(document, host.os)
-    if target.jails:
+    if TARGETS[host.os].jails:
         from runjail.spec.unused import unused_of_process
 
-        if unused := unused_of_process(document, target):
+        if unused := unused_of_process(document):
             log.info(f"without effect here: {', '.join(unused)}")
     return process
 

@@ -50,9 +50,9 @@ def find_unused(document: dict[str, Any], target: Target, listened: bool) -> tup
     return (*(path for path in paths if _has_value(document, path)), *unknown)
 
 
-def unused_of_process(document: object, target: Target) -> tuple[str, ...]:
-    """Return the names of what a document of `exec --process` says without effect."""
-    paths = (path.partition(".") for path in (ON_FREEBSD if target.jails else WINDOWS))
+def unused_of_process(document: object) -> tuple[str, ...]:
+    """Return the names of what a document of `exec --process` says without effect on FreeBSD."""
+    paths = (path.partition(".") for path in ON_FREEBSD)
     return tuple(name for room, _, name in paths if room == "process" and _has_value(document, name))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from runjail import jsonio
 from runjail.errors import ImageError
@@ -18,9 +18,6 @@ from runjail.image.crypto import keyfile, primitives
 from runjail.image.crypto.options import Parameters, SchemeError, decode, given
 from runjail.image.crypto.pkcs11_module import opened
 from runjail.image.crypto.pkcs11_uri import Policy, find_policy, is_yaml, key_file, policy
-
-if TYPE_CHECKING:
-    pass
 
 NAME = "pkcs11"
 RECIPIENT = "FILE"
