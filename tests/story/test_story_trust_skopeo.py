@@ -83,3 +83,20 @@ def test_both_directions(cli: Cli, hello: str, registry: DockerRegistry, skopeo:
         assert cli.ok("run", *policy, "--image", name, f"c{number}") == "Hello World!\n"
     said = cli.refused("image", "pull", *policy, unsigned)
     assert said.endswith('transports.docker[""][0]: sigstoreSigned: there is no signature')
+
+
+@pytest.mark.usefixtures("keys")
+def test_what_is_there_already(cli: Cli, hello: str, registry: DockerRegistry, tmp_path: Path) -> None:
+    """An image of a registry is signed by pulling and pushing it: its manifest stays as it was."""
+    policy, name = ("--signature-policy", f"{tmp_path}/policy.json"), f"{registry.host}/trust/there:1"
+    before = cli.ok("image", "push", hello, f"docker://{name}")
+    cli.ok("image", "rm", hello)
+    assert cli.refused("image", "pull", *policy, name).endswith("sigstoreSigned: there is no signature")
+    cli.ok("image", "pull", name)
+
+    signed = cli.ok("image", "push", "--sign-by-sigstore", f"{tmp_path}/key:file={tmp_path}/password", name)
+    cli.ok("image", "rm", name)
+
+    assert signed.rpartition("@")[2] == before.rpartition("@")[2]
+    cli.ok("image", "pull", *policy, name)
+    assert cli.ok("run", *policy, "--image", name, "c") == "Hello World!\n"
