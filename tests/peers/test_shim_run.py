@@ -265,9 +265,10 @@ def test_created_and_never_started(ctr: Containerd) -> None:
 
 def test_attach(ctr: Containerd) -> None:
     """Output that nobody read waits for who attaches, and the exit code comes along."""
-    ctr.detached("web", "sh", "-c", "while ! test -e /tmp/go; do sleep 0.05; done; rm /tmp/go; echo attached; exit 7")
+    script = "echo unread; while ! test -e /tmp/go; do sleep 0.05; done; rm /tmp/go; echo attached; exit 7"
+    ctr.detached("web", "sh", "-c", script)
     with start([*ctr.command, "task", "attach", "web"], ctr.env) as process:
-        time.sleep(0.3)
+        assert process.stdout and process.stdout.readline() == b"unread\n"
         (ctr.rootfs / "tmp" / "go").touch()
         done = finish(process)
 

@@ -18,7 +18,7 @@ FILES = {
 # What tests and documents run; each of busybox's 270 names was a link to make and to remove for each root file system
 BUSYBOX = (
     "[ [[ awk base64 basename busybox cat chmod chown chroot cp cut date dd df diff dirname echo env false find "
-    "grep groups gzip head hostname httpd id ifconfig init ip kill ln logger ls mkdir mknod mktemp mount mv nc "
+    "grep groups gzip head hostname httpd id ifconfig init ionice ip kill ln logger ls mkdir mknod mktemp mount mv nc "
     "nproc nsenter passwd ping pivot_root printf ps pwd readlink rm rmdir route sed seq setpriv setsid sh "
     "sha256sum sleep sort stat stty sync sysctl tail tar tee test timeout top touch tr true truncate tty umount "
     "uname unlink unshare vi wc wget which whoami xargs yes"

@@ -181,6 +181,7 @@ NEEDS: dict[str, tuple[Callable[[], object], str]] = {
         lambda: shutil.which("dockerd") and control_groups(),
         "dockerd, which does not start where it can write no control groups",
     ),
+    "strace": (lambda: works("strace", "-o", os.devnull, "true"), "strace, and the right to trace with it"),
     "devices": (devices, "the right to make device nodes: root with CAP_MKNOD"),
     "trusted attributes": (trusted_attributes, "extended attributes of the class trusted: root with CAP_SYS_ADMIN"),
     "overlay": (overlay, "overlayfs: root with CAP_SYS_ADMIN, and TMPDIR on a file system that is no overlay"),

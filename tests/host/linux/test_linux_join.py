@@ -6,6 +6,7 @@ import os
 import pytest
 
 from runjail.errors import HostError
+from tests.support.leaks import Held
 from tests.support.program import LINUX
 
 if not LINUX:
@@ -22,14 +23,14 @@ def test_a_clone_that_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
 
     monkeypatch.setattr(libc, "clone_sibling", refused)
-    before = os.listdir("/proc/self/fd")
+    before = Held()
     told: list[int] = []
 
     with pytest.raises(HostError, match=r"clone\(2\) with CLONE_PARENT: invalid argument"):
         join.appear(told.append)
 
     assert told == []
-    assert os.listdir("/proc/self/fd") == before
+    assert before.more() == []
 
 
 def test_who_makes_the_pid_namespace_ends_when_refused(monkeypatch: pytest.MonkeyPatch) -> None:

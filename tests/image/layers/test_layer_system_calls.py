@@ -9,7 +9,7 @@ from tests.support.system_calls import a_file
 
 pytestmark = [pytest.mark.linux, pytest.mark.needs("root", "strace")]
 
-IN_ONE = 500  # files of a directory
+IN_ONE = 200  # files of a directory
 PROGRAM = """
 import os, sys
 sys.path.insert(0, ".")
