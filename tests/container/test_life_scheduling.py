@@ -100,7 +100,9 @@ def test_the_cpus_of_an_exec(life: Life, tmp_path: Path) -> None:
 ALLOWED = "awk '/Cpus_allowed_list/ {print $2}' /proc/self/status"
 
 
-@pytest.mark.parametrize("users", [False, True], ids=["", "user namespace"])
+@pytest.mark.parametrize(
+    "users", [False, pytest.param(True, id="user namespace", marks=pytest.mark.needs("user namespaces"))]
+)
 def test_the_cpus_of_our_caller_are_not_the_containers(life: Life, users: bool) -> None:
     """runc since 1.3: init, exec and hooks have all CPUs that their control group has."""
     before = os.sched_getaffinity(0)

@@ -275,7 +275,9 @@ def cpu(draw: st.DrawFn, document: Document) -> tuple[str, str]:
 
 
 def cpus(draw: st.DrawFn, document: Document) -> tuple[str, str]:
-    resources(document, "cpu")["cpus"] = draw(st.sampled_from(["0", "0-1"] if (os.cpu_count() or 1) > 1 else ["0"]))
+    first, *others = sorted(os.sched_getaffinity(0))
+    ranges = [f"{first}", *(f"{first}-{other}" for other in others if other == first + 1)]
+    resources(document, "cpu")["cpus"] = draw(st.sampled_from(ranges))
     return "awk '/Cpus_allowed_list/ {print $2}' /proc/self/status", document["linux"]["resources"]["cpu"]["cpus"]
 
 
@@ -342,6 +344,7 @@ APART: dict[Aspect, set[Aspect]] = {
     capabilities: {user, ambient},
     ambient: {user},
     hook: {umask, sealed},
+    copied: {cwd},  # which may be in what is mounted over
     clocks: {namespaces},
     own_ids: {device},  # which belongs to nobody there
 }
