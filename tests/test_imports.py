@@ -357,6 +357,7 @@ def test_verbs_load_little_on_freebsd(program: Path, tmp_path: Path, runjail: An
 
 
 @pytest.mark.linux
+@pytest.mark.needs("cgroups")  # without, there is more to mount, by a module that is loaded then
 def test_verbs_load_little_on_linux(program: Path, tmp_path: Path, runjail: Any, bundle: Any) -> None:
     """A whole life of a container stays within the budget."""
     whole_life(program, tmp_path, runjail, bundle)

@@ -315,6 +315,7 @@ def test_a_module_that_fails_is_left_to_who_imports_it(tmp_path: Path, monkeypat
 
 
 @pytest.mark.linux
+@pytest.mark.needs("cgroups")  # without, there is more to mount, by a module that is loaded then
 def test_a_run_of_an_image_has_a_file_of_its_own(tmp_path: Path, runjail: Any) -> None:
     """With what its store's driver needs for overlays; another driver's modules come as ever."""
     make_root(str(tmp_path / "root"))
