@@ -58,7 +58,7 @@ def die_at(number: int) -> None:
 
 def build_and_die(real: Real, config: dict[str, Any], number: int) -> tuple[bool, list[dict[str, Any]]]:
     """Build in a child that dies at its n-th call. Returns whether it did, and the notes on disk."""
-    path = real.base / "undo"
+    path, plan = real.base / "undo", real.plan(**config)  # the state has the plan's facts before the first step
     path.write_text("")
     pid = os.fork()
     if not pid:
@@ -67,7 +67,7 @@ def build_and_die(real: Real, config: dict[str, Any], number: int) -> tuple[bool
             with open(path, "a", buffering=1) as file:
                 real.notes = Journal(file)  # type: ignore[assignment]
                 die_at(number)
-                real.build(**config)
+                real.apply(*plan.steps)
             status = 0
         finally:
             os._exit(status)

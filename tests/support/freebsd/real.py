@@ -13,7 +13,7 @@ from typing import Any
 from runjail.host.base import HostState
 from runjail.plan.plan import make_plan
 from runjail.spec.parse import parse
-from runjail.steps import CreateJail
+from runjail.steps import CreateJail, Plan
 from tests.support.host.noted import Noted
 from tests.support.processes import report
 
@@ -44,11 +44,15 @@ class Real(Noted):
 
     def build(self, **config: Any) -> None:
         """Perform all that `create` would do to the system for this config.json."""
+        self.apply(*self.plan(**config).steps)
+
+    def plan(self, **config: Any) -> Plan:
+        """Plan it, and know what the state would say of it."""
         document = {"ociVersion": "1.3.0", "root": {"path": str(self.root)}, **config}
         spec = parse(document, "freebsd")
         plan = make_plan(spec, container_id=self.name, bundle=str(self.base), state=str(self.state), os="freebsd")
         self.host_state.name, self.host_state.root = plan.name, plan.root
-        self.apply(*plan.steps)
+        return plan
 
     def jls(self, *params: str) -> Any:
         """Return what jls(8) says of the jail, one value or a list of them."""
