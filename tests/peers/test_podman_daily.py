@@ -86,7 +86,7 @@ def remove_places(group: str) -> None:
                 place.rmdir()
 
 
-@pytest.mark.limit(600)
+@pytest.mark.limit(3600)
 def test_the_same_as_with_runc(podman: Podman, tmp_path: Path) -> None:
     (tmp_path / "given").mkdir()
     found: dict[str, dict[str, Any]] = {"runc": {}, "runjail": {}}
