@@ -52,7 +52,7 @@ def test_where_control_groups_cannot_be_made() -> None:
     """Containers run, and the warning of `create` is not taken for what the program says."""
     said = end(begin(*READ_ONLY_SYS))
 
-    assert "control groups cannot be written (read-only file system)" in said
+    assert "control groups cannot be written (" in said  # read-only, or none are mounted
     assert "hello from a jail" in said
 
 

@@ -196,11 +196,12 @@ def test_hooks_run_each_time(cli: Cli, bundle: Path, tmp_path: Path) -> None:
 
 def test_who_ends_it_while_it_is_made_again_does_not_want_it_again(cli: Cli, bundle: Path, tmp_path: Path) -> None:
     """Whether init is there already or not; the exit status is that of the program's last run."""
-    begun, over = tmp_path / "begun", tmp_path / "over"
-    hook = f"test -e {begun} || {{ touch {begun}; exit 0; }}; while ! test -e {over}; do sleep 0.05; done"
-    write(bundle, "exit 7", {"createRuntime": hook})
+    begun, again, over = (tmp_path / name for name in ("begun", "again", "over"))
+    second = f"touch {again}; while ! test -e {over}; do sleep 0.05; done"
+    write(bundle, "exit 7", {"createRuntime": f"test -e {begun} && {{ {second}; }} || touch {begun}"})
     cli.ok("run", "-d", "--restart", "always", "-b", str(bundle), "web")
-    eventually(lambda: status(cli) == "creating", "the second time")
+    eventually(again.exists, "the second time, when init is known")
+    assert status(cli) == "creating"
     state = cli.runjail.root / "web" / "state.json"
     known = state.read_text()
     document = json.loads(known)

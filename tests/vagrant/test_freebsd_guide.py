@@ -18,7 +18,11 @@ MESSAGES = [
 ]
 RECORDED = TOP / "tests" / "host" / "recordings" / "freebsd-15.1.json"
 # Not in the recordings: the kernel's words, in the error text of nmount(2) and for an errno, and those of zfs-jail(8).
-KERNEL = ("mount option <nodev> is unknown", os.strerror(errno.ENOEXEC).lower(), "cannot jail ...: dataset already exists")
+KERNEL = (
+    "mount option <nodev> is unknown",
+    os.strerror(errno.ENOEXEC).lower(),
+    "cannot jail ...: dataset already exists",
+)
 
 
 def said() -> str:

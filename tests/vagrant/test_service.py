@@ -1,4 +1,4 @@
-"""The script for rc(8) with the real program: containers of rc.conf are started, told, ended and, if asked, started anew."""
+"""The script for rc(8) with the real program: containers of rc.conf are started, told, ended, and started anew."""
 
 import os
 import subprocess
@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.program import FREEBSD, TOP, Bundle, Runjail
 from tests.support.container.harness import until
+from tests.support.program import FREEBSD, TOP, Bundle, Runjail, own_words
 
 pytestmark = pytest.mark.needs("containers", "program", "busybox")
 
@@ -80,7 +80,7 @@ def test_from_boot_to_shutdown(service: Service) -> None:
     assert started.stdout == "Starting container web.\nStarting container db.1.\n"
     assert (service("status").returncode, service.status()) == (0, ["web: running", "db.1: running"])
     assert service("start").stdout == "runjail: web is running already\nrunjail: db.1 is running already\n"
-    assert (service.directory / "runjail-db.1.log").read_text() == "up\n"
+    assert own_words((service.directory / "runjail-db.1.log").read_text()) == "up\n"
     stopped = service("stop")
     assert (stopped.returncode, stopped.stdout) == (0, "Stopping container db.1.\nStopping container web.\n"), stopped
     assert service.runjail.ids() == []

@@ -1,7 +1,7 @@
 """libcrypto of the system beside Python's cryptography: each reads what the other makes, and refuses the same."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -36,14 +36,15 @@ INFO = serialization.PublicFormat.SubjectPublicKeyInfo
 
 
 @pytest.fixture
-def without(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
-    """Return a function that hides cryptography from primitives, or shows it again."""
+def without(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bool], None]]:
+    """Return a function that hides cryptography from primitives, or shows it. Keys of one do not suit the other."""
 
     def hide(hidden: bool) -> None:
         monkeypatch.setattr(primitives, "has_cryptography", lambda: not hidden)
         keyfile.private_key.cache_clear()
 
-    return hide
+    yield hide
+    keyfile.private_key.cache_clear()
 
 
 # Ciphers --------------------------------------------------------------------------------------------------------------
