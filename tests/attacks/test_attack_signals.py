@@ -152,7 +152,7 @@ def test_signals_without_end(victim: Victim) -> None:
     command = [victim.runjail.program, "--root", str(victim.runjail.root), "create", "-b", str(victim.life.path), "c"]
     codes = []
     for delay in range(12):
-        code = signalled(victim, command, 0.02 + delay * 0.01, every=0.002)
+        code = signalled(victim, command, 0.01 + delay * 0.01, every=0.002)
         what = f"{delay}: {code} {victim.said()}"
         codes.append(code)
         if code:  # 143 and the like, or ended by the signal before anything was begun
@@ -234,8 +234,10 @@ def test_images(victim: Victim, tmp_path: Path, machine_rootfs: Path, verb: str)
     for place in (ours, theirs):
         if verb != "import":
             victim.runjail.ok(*place, "image", "import", "-q", archive, "hello")
+    begun = time.monotonic()
     victim.runjail.ok(*ours, *words)
-    codes = [interrupted(victim, 0.05 + 0.03 * number, *theirs, *words) for number in range(12)]
+    took = time.monotonic() - begun
+    codes = [interrupted(victim, took * (3 + number) / 16, *theirs, *words) for number in range(12)]
     victim.runjail.ok(*theirs, *words)
 
     assert any(codes)

@@ -62,10 +62,11 @@ def shown(docker: Docker, name: str) -> Any:
     options, script = OPTIONS[name]
     for directory in ("given", "root/given"):
         (docker.directory / directory).mkdir(exist_ok=True)
-    given = options.format(dir=docker.directory, group=docker.ours.group).split()
+    places = {"dir": docker.directory, "group": docker.ours.group}
+    given = [word.replace("_", " ").format(**places) for word in options.split()]
     words = docker.words("--rm", *SHELL, script)
     at = words.index(IMAGE)
-    return said(docker(*words[:at], *(word.replace("_", " ") for word in given), *words[at:]))
+    return said(docker(*words[:at], *given, *words[at:]))
 
 
 def verbs(docker: Docker) -> Any:
