@@ -12,6 +12,8 @@ from ctypes import POINTER, Structure, byref, c_char_p, c_int, c_size_t, c_uint,
 from functools import lru_cache
 from typing import Any
 
+from runjail.image import system_library
+
 LIBRARIES = ("libzstd.so.1", "libprivatezstd.so.5")
 OLDEST = 10400  # 1.4.0, with which the interface became stable
 CONTINUE, END = 0, 2  # ZSTD_EndDirective
@@ -60,17 +62,7 @@ FUNCTIONS: dict[str, tuple[Any, ...]] = {  # what each returns, then its argumen
 @lru_cache(maxsize=1)
 def library() -> Any:
     """Return the library, None where there is none, or an older one."""
-    for name in LIBRARIES:
-        try:
-            found = ctypes.CDLL(name)
-            for function, (result, *arguments) in FUNCTIONS.items():
-                called = getattr(found, function)
-                called.restype, called.argtypes = result, arguments
-        except (OSError, AttributeError):
-            continue
-        if found.ZSTD_versionNumber() >= OLDEST:
-            return found
-    return None
+    return system_library.load(LIBRARIES, FUNCTIONS, "ZSTD_versionNumber", OLDEST)
 
 
 def version() -> str:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
 from functools import lru_cache
 from typing import Any
 
+from runjail.image import system_library
 from runjail.image.crypto.libcrypto.functions import FUNCTIONS
 
-LIBRARIES = (
-    "libcrypto.so.35",
-    "libcrypto.so.30",
-    "libcrypto.so.3",
-)  # of FreeBSD 15 and 14, and of OpenSSL's own builds
+# Of FreeBSD 15 and 14, and of OpenSSL's own builds
+LIBRARIES = ("libcrypto.so.35", "libcrypto.so.30", "libcrypto.so.3")
 OLDEST = 0x30000000
 
 
@@ -35,17 +32,7 @@ class UnsupportedAlgorithm(Exception):
 @lru_cache(maxsize=1)
 def library() -> Any:
     """Return the library, None where there is none, or an older one."""
-    for name in LIBRARIES:
-        try:
-            found = ctypes.CDLL(name)
-            for function, (result, *arguments) in FUNCTIONS.items():
-                called = getattr(found, function)
-                called.restype, called.argtypes = result, arguments
-        except (OSError, AttributeError):
-            continue
-        if found.OpenSSL_version_num() >= OLDEST:
-            return found
-    return None
+    return system_library.load(LIBRARIES, FUNCTIONS, "OpenSSL_version_num", OLDEST)
 
 
 def version() -> str:
