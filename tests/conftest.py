@@ -35,8 +35,8 @@ def pytest_report_header() -> list[str]:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Ignore what nohup(1) or a shell's background job ignores in a way that programs do not inherit."""
-    if side_by_side.is_worker(config):  # a thread of execnet's waits for the controller
-        config.addinivalue_line("filterwarnings", "ignore:.*is multi-threaded:DeprecationWarning")
+    # Threads of servers that tests share, and in workers one of execnet's, only wait.
+    config.addinivalue_line("filterwarnings", "ignore:.*is multi-threaded:DeprecationWarning")
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda *_: None)

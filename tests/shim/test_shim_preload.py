@@ -14,7 +14,7 @@ from runjail import jsonio
 from runjail.host.freebsd.shim import MODULES as FREEBSD
 from runjail.host.linux import shim as linux
 from runjail.shim import preload
-from tests.support.imports import exists, imports, over_budget, without_type_checking
+from tests.support.imports import OF_A_SCRIPT, exists, imports, over_budget, without_type_checking
 from tests.support.program import TOP, Bundle
 from tests.support.shim.caller import SHIM, Caller
 from tests.support.shim.talk import Client
@@ -88,8 +88,7 @@ def test_what_is_loaded_is_small() -> None:
     script += f"preload.load({HOST!r}, {MODULES[HOST]!r}); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-IS", "-c", script], capture_output=True, text=True, check=True)
 
-    pythons = {"__main__", "os.path", "_blake2", "zipimport", "linecache"}  # the last one for -c, since Python 3.13
-    assert over_budget(set(done.stdout.split())) - pythons == set()
+    assert over_budget(set(done.stdout.split())) - OF_A_SCRIPT - {"_blake2", "zipimport"} == set()
 
 
 @pytest.mark.needs("root")
