@@ -372,6 +372,7 @@ def whole_life(program: Path, tmp_path: Path, runjail: Any, bundle: Any) -> None
     life = [("create", "-b", str(bundle.path), "budget"), ("state", "budget"), ("start", "budget")]
     life += [("exec", "budget", "/bin/echo", "entered"), ("kill", "budget", "KILL"), ("delete", "-f", "budget")]
 
+    loaded(program, tmp_path / "first.imports", *at, "exec", "none", "true")  # who enters first mounts Python
     found = {args[0]: loaded(program, tmp_path / f"{number}.imports", *at, *args) for number, args in enumerate(life)}
 
     assert {verb: over_budget(names) for verb, names in found.items()} == {verb: set() for verb in found}

@@ -104,9 +104,7 @@ def test_an_upgrade_is_followed(scripts: Scripts, tmp_path: Path) -> None:
     """A package manager renames another file over the interpreter: the next start has that one."""
     own = tmp_path / "own" / "bin"
     own.mkdir(parents=True)
-    (tmp_path / "own" / "lib").symlink_to(
-        f"{sys.base_prefix}/lib"
-    )  # a Python that was unpacked finds its modules beside it
+    (tmp_path / "own" / "lib").symlink_to(f"{sys.base_prefix}/lib")  # one that was unpacked finds its modules there
     python = own / scripts.python.name
     shutil.copy2(os.path.realpath(sys.executable), python)
     shutil.copy2(python, own / "new")
