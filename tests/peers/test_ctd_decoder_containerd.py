@@ -9,9 +9,6 @@ import hashlib
 import io
 import itertools
 import os
-import signal
-import socket
-import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,10 +18,12 @@ import pytest
 from runjail import protobuf
 from runjail.image.model import Descriptor
 from tests.support.image import encrypted_images
+from tests.support.image.registry_server import DockerRegistry
 from tests.support.leftovers import Leftovers
 from tests.support.peers import decrypting
 from tests.support.peers.commands import PATH, RUNJAIL, Caller, Tidiness, eventually
 from tests.support.peers.decrypting import DECODER, Node
+from tests.support.processes import end, start_daemon
 
 pytestmark = [pytest.mark.peers("containerd", "ctr", "skopeo", "docker-registry"), pytest.mark.linux]
 
@@ -35,12 +34,6 @@ OURS = """
 
 [plugins."io.containerd.grpc.v1.cri".containerd]
   snapshotter = "native"
-"""
-REGISTRY = """\
-version: 0.1
-log: {{level: error}}
-storage: {{filesystem: {{rootdirectory: {0}/registry}}}}
-http: {{addr: "127.0.0.1:{1}"}}
 """
 PULL, IMAGE = "/runtime.v1.ImageService/PullImage", {1: ("image", {1: ("image", "s")})}
 NUMBERS = itertools.count(1)
@@ -58,15 +51,15 @@ class Machine(Caller):
         self.env = {"PATH": PATH, leftovers.MARK: leftovers.base}
         self.socket = str(directory / "containerd.sock")
         self.command = ["ctr", "--address", self.socket, "--namespace", "k8s.io"]
-        self.registry = f"127.0.0.1:{_free_port()}"
         self._write()
-        self.processes = [
-            self._start("docker-registry", "serve", str(directory / "registry.yml")),
-            self._start("containerd", "--config", str(directory / "config.toml")),
-        ]
+        (directory / "registry").mkdir()
+        self.server = DockerRegistry(directory / "registry")
+        self.registry = self.server.host
+        command = ["containerd", "--config", str(directory / "config.toml")]
+        self.daemon = start_daemon(command, directory / "containerd.log", self.env)
 
     def _write(self) -> None:
-        """Write containerd's configuration, that of the page but for places, and the registry's."""
+        """Write containerd's configuration, that of the page but for places."""
         places = {
             "version = 2\n": f'version = 2\nroot = "{self.directory}/root"\nstate = "{self.directory}/state"\n',
             "/usr/local/bin/ctd-decoder": str(DECODER),
@@ -79,28 +72,14 @@ class Machine(Caller):
             assert there in text
             text = text.replace(there, here)
         (self.directory / "config.toml").write_text(text + OURS.format(self.directory), encoding="ascii")
-        port = self.registry.partition(":")[2]
-        (self.directory / "registry.yml").write_text(REGISTRY.format(self.directory, port), encoding="ascii")
-
-    def _start(self, *command: str) -> "subprocess.Popen[bytes]":
-        with open(self.directory / f"{command[0]}.log", "wb") as log:
-            return subprocess.Popen(command, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def ready(self) -> bool:
-        port = int(self.registry.partition(":")[2])
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", port)) == 0 and self("version").code == 0
+        return self("version").code == 0
 
     def end(self) -> None:
         """Stop both daemons."""
-        for process in self.processes:
-            process.send_signal(signal.SIGTERM)
-        for process in self.processes:
-            try:
-                process.wait(15)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        self.server.stop()
+        end(self.daemon)
 
     def words(self, options: str, *command: str) -> list[str]:
         """Return the words of `ctr run`: options, with the image at their end."""
@@ -155,19 +134,13 @@ class Machine(Caller):
         eventually(lambda: not self.snapshots() and not self.unpacked(), "snapshots of no image are gone")
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory, leftovers: Leftovers) -> Iterator[Machine]:
     decrypting.need()
     directory = tmp_path_factory.mktemp("node")
     machine = Machine(directory, leftovers)
     try:
-        eventually(machine.ready, "containerd and the registry answer", 40)
+        eventually(machine.ready, "containerd answers", 40)
         yield machine
     finally:
         machine.end()
