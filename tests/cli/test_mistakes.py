@@ -225,6 +225,7 @@ def test_a_mistake_has_one_clear_answer(runjail: Runjail, line: str, expected: t
     assert not runjail.root.exists()
 
 
+@pytest.mark.needs("run --image")
 @pytest.mark.parametrize(("line", "lines"), IMAGE_MISTAKES.items(), ids=IMAGE_MISTAKES)
 def test_a_mistake_about_an_image_costs_nothing(
     runjail: Runjail, tmp_path: Path, line: str, lines: tuple[str, ...]

@@ -285,23 +285,31 @@ def test_ids_are_those_of_directories(runtime: Runtime, tmp_path: Path) -> None:
         runtime.find("nobody")
 
 
+INSIDE = {"XDG_RUNTIME_DIR": "/run/user/1000"}
+
+
 @pytest.mark.parametrize(
-    ("euid", "env", "system", "root"),
+    ("euid", "inside", "env", "system", "root"),
     [
-        (0, {}, "freebsd", "/var/run/runjail"),
-        (0, {}, "linux", "/run/runjail"),
-        (0, {"XDG_RUNTIME_DIR": "/run/user/0"}, "linux", "/run/runjail"),
-        (1000, {"XDG_RUNTIME_DIR": "/run/user/1000"}, "linux", "/run/user/1000/runjail"),
-        (1000, {"XDG_RUNTIME_DIR": ""}, "linux", "/run/runjail"),
-        (1000, {}, "freebsd", "/var/run/runjail"),
+        (0, False, {}, "freebsd", "/var/run/runjail"),
+        (0, False, {}, "linux", "/run/runjail"),
+        (0, False, {"XDG_RUNTIME_DIR": "/run/user/0"}, "linux", "/run/runjail"),
+        (0, True, {"USER": "alice", **INSIDE}, "linux", "/run/user/1000/runjail"),  # what podman starts without root
+        (0, True, {"USER": "root", **INSIDE}, "linux", "/run/runjail"),
+        (0, True, {"USER": "alice"}, "linux", "/run/runjail"),
+        (1000, False, {"XDG_RUNTIME_DIR": "/run/user/1000"}, "linux", "/run/user/1000/runjail"),
+        (1000, False, {"XDG_RUNTIME_DIR": ""}, "linux", "/run/runjail"),
+        (1000, False, {}, "freebsd", "/var/run/runjail"),
     ],
 )
 def test_the_default_root(
-    euid: int, env: dict[str, str], system: str, root: str, monkeypatch: pytest.MonkeyPatch
+    euid: int, inside: bool, env: dict[str, str], system: str, root: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only the user and a non-empty XDG_RUNTIME_DIR decide."""
+    """Only XDG_RUNTIME_DIR and the user decide; root of a user namespace (inside) is one unless he says otherwise."""
     monkeypatch.setattr(os, "geteuid", lambda: euid)
-    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    monkeypatch.setattr("runjail.container.container.in_user_namespace", lambda: inside)
+    for name in ("XDG_RUNTIME_DIR", "USER"):
+        monkeypatch.delenv(name, raising=False)
     for name, value in env.items():
         monkeypatch.setenv(name, value)
 

@@ -164,6 +164,10 @@ NEEDS: dict[str, tuple[Callable[[], object], str]] = {
     "containers": (containers, "containers: root with CAP_SYS_ADMIN, for namespaces and mounts (docker --privileged)"),
     "mounts": (mounts, "mounts: root with CAP_SYS_ADMIN (docker --privileged)"),
     "user namespaces": (user_namespaces, "user namespaces: sysctl user.max_user_namespaces"),
+    "run --image": (
+        lambda: not LINUX or root() or user_namespaces(),
+        "root, or user namespaces for who is not: sysctl user.max_user_namespaces",
+    ),
     "ordinary user": (
         ordinary_user,
         "user namespaces for ordinary users, who may read the checkout and Python",
