@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 UNSUPPORTED = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+ACLS = ("system.posix_acl_default", "system.posix_acl_access")  # linux/xattr.h
 # sys/stat.h; the names are those of strtofflags(3) and of a tar's `SCHILY.fflags`
 FLAGS = {
     b"nodump": 0x1,
@@ -63,6 +64,18 @@ def copy(source: int, target: int) -> bool:
             if error.errno not in UNSUPPORTED:
                 raise
     return bool(names)
+
+
+def remove_acls(path: str) -> None:
+    """Remove the POSIX ACLs of a file (Linux), those for what is made in a directory too."""
+    if hasattr(os, "removexattr"):
+        try:
+            for name in os.listxattr(path):
+                if name in ACLS:
+                    os.removexattr(path, name)
+        except OSError as error:
+            if error.errno not in UNSUPPORTED:
+                raise
 
 
 def _names(file: int) -> list[bytes]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from runjail import jsonio
+from runjail import attributes, jsonio
 from runjail.errors import StorageError, reason
 from runjail.rootfs import DIRECTORY
 from runjail.storage import copy_tree, remove_tree
@@ -46,6 +46,7 @@ class DirectoryLayout:
         self.discard(making)
         try:
             os.mkdir(making, 0o700)
+            _disinherit(making)
             for name in names:
                 os.mkdir(f"{making}/{name}")
                 os.chmod(f"{making}/{name}", 0o755)  # whatever umask our caller has
@@ -144,3 +145,16 @@ class DirectoryLayout:
         except OSError as error:
             raise StorageError(f"{self._home.path}/trash: cannot be emptied: {reason(error)}") from error
         return True
+
+
+def _disinherit(directory: str) -> None:
+    """Take from a new directory what the one above handed down, so that nothing below has it: images say what that has.
+
+    POSIX ACLs (Linux: acl(5)), a set-group-ID bit, and a group. Raises OSError.
+    """
+    attributes.remove_acls(directory)
+    found = os.stat(directory)
+    if found.st_gid != os.getegid():
+        os.chown(directory, -1, os.getegid())
+    if found.st_mode & 0o7777 != 0o700:
+        os.chmod(directory, 0o700)
