@@ -6,7 +6,7 @@ import os
 import time
 
 from runjail import jsonio, log, signals
-from runjail.container import init
+from runjail.container import gate, init
 from runjail.container.container import Container, Runtime
 from runjail.container.joining import Joining
 from runjail.container.pid_file import write_pid
@@ -247,7 +247,7 @@ def _fork_init(
 ) -> Joining:
     """Fork init, which waits for us to say go, and write down who it is."""
     host_state = container.host_state
-    gate = init.listen_at_gate(container)
+    at_gate = gate.listen(container)
     parent, child = pair()
     process, inner = spec.process, spec.hooks.create_container
     assert process, "_check has seen to it"
@@ -259,9 +259,9 @@ def _fork_init(
     if not host_state.pid:
         parent.close()
         preserve, listen = request.preserve, request.listen
-        init.run(init.InitConfig(container, plan, process, inner, child, gate, terminal, preserve, listen))
+        init.run(init.InitConfig(container, plan, process, inner, child, at_gate, terminal, preserve, listen))
     child.close()
-    gate.close()
+    at_gate.close()
     _record_init(container)
     signals.release()
     return joined

@@ -151,7 +151,15 @@ def _find(request: Request, runtime: Runtime) -> Container:
     now = status(container)
     if now in REFUSALS and not (now == "paused" and request.ignore_paused):
         raise WrongStatus(REFUSALS[now])
+    if now == "created":
+        container.host.join_by(container.host_state, lambda: _ask(container))
     return container
+
+
+def _ask(container: Container) -> dict[str, int]:
+    from runjail.container import gate  # which who may trace init does without
+
+    return gate.ask(container)
 
 
 def _complete(process: Process, container: Container) -> Process:

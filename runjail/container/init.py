@@ -11,11 +11,11 @@ import _signal
 import _socket
 import os
 
-from runjail.container import program
-from runjail.container.container import GATE, Container
+from runjail.container import gate, program
+from runjail.container.container import Container
 from runjail.container.joining import appear, hand_over
 from runjail.container.sync import SyncSocket
-from runjail.host.base import WorkingDirectory, forbid_imports
+from runjail.host.base import forbid_imports
 from runjail.record import Record
 from runjail.spec.model import Hook, Process
 from runjail.steps import Plan
@@ -23,15 +23,6 @@ from runjail.steps import Plan
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
-
-
-def listen_at_gate(container: Container) -> _socket.socket:
-    """Return the socket on which init will wait; bound by a short name, since sun_path holds about 100 bytes."""
-    gate = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
-    with WorkingDirectory(container.directory()):
-        gate.bind(GATE)
-        gate.listen(1)
-    return gate
 
 
 class InitConfig(Record):
@@ -57,7 +48,7 @@ def run(launch: InitConfig) -> NoReturn:
     launch.container.forget()
     process, link = launch.process, launch.link
     try:
-        _enter(launch)
+        handles = _enter(launch)
         env = program.environment(process)
         appear(launch.container.host, link)
         path = program.find(process)  # only now is there a /proc/self
@@ -73,7 +64,7 @@ def run(launch: InitConfig) -> NoReturn:
         link.report(error)
         os._exit(1)
     link.close()
-    starter = _wait_for_start(launch.gate)
+    starter = gate.wait(launch.gate, handles)
     try:
         program.reset_signals()
         starter.send(exec=True)
@@ -85,19 +76,17 @@ def run(launch: InitConfig) -> NoReturn:
     os._exit(1)
 
 
-def _enter(launch: InitConfig) -> None:
-    """Build what is built inside, run the createContainer hooks, confine ourselves, take on the identity."""
+def _enter(launch: InitConfig) -> dict[str, int]:
+    """Build what is built inside, run the createContainer hooks, confine ourselves, take on the identity.
+
+    Returns what others join us by, as the gate hands it out.
+    """
     container, process, link = launch.container, launch.process, launch.link
     host, host_state = container.host, container.host_state
     host_state.cgroup, host_state.devices = link.expect("go")["go"]
     os.setsid()
-    for step in launch.plan.steps:
-        if step.inside:
-            host.apply(step, host_state, container.note)
-        elif step.between:
-            link.send(waiting=True)
-            link.expect("done")
-    host.record_namespaces(host_state)  # of ours: an ordinary user cannot look at them once we are confined
+    _build(launch)
+    handles = host.record_namespaces(host_state)  # of ours: an ordinary user cannot look at them once we are confined
     link.send(isolated=host_state.namespaces)
     state = link.expect("confine")["confine"]
     if launch.hooks:
@@ -105,7 +94,7 @@ def _enter(launch: InitConfig) -> None:
 
         hooks.run("createContainer", launch.hooks, state, host_state.root)
         link.send(hooked=True)
-    keep = [link.fileno(), launch.gate.fileno(), *range(3, 3 + launch.preserve)]
+    keep = [link.fileno(), launch.gate.fileno(), *handles.values(), *range(3, 3 + launch.preserve)]
     master, slave = host.open_console(process, host_state) if launch.terminal else (-1, -1)
     if launch.terminal:
         from runjail.container import console  # nothing can be loaded any more when it is used
@@ -122,21 +111,21 @@ def _enter(launch: InitConfig) -> None:
         console.use(slave)
     program.settle(process, make_cwd=True)
     program.take_on(process, host.apply_credentials)
+    return handles
+
+
+def _build(launch: InitConfig) -> None:
+    """Perform the steps inside, and wait where one of our creator's stands between them."""
+    host, container = launch.container.host, launch.container
+    for step in launch.plan.steps:
+        if step.inside:
+            host.apply(step, container.host_state, container.note)
+        elif step.between:
+            launch.link.send(waiting=True)
+            launch.link.expect("done")
 
 
 def _exit_on_signals() -> None:
     """While parked, die of what would kill the program: pid 1 of a namespace ignores signals without a handler."""
     for number in (_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM, _signal.SIGUSR1, _signal.SIGUSR2):
         _signal.signal(number, lambda received, _frame: os._exit(128 + received))
-
-
-def _wait_for_start(gate: _socket.socket) -> SyncSocket:
-    """Wait for a starter that says go; one that dies before it does leaves a container that cannot be started."""
-    while True:
-        descriptor, _ = gate._accept()  # type: ignore[attr-defined]  # what socket.socket.accept calls
-        starter = SyncSocket(_socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, descriptor))
-        os.set_inheritable(descriptor, False)
-        if starter.receive() is not None:
-            gate.close()
-            return starter
-        starter.close()

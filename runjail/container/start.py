@@ -113,9 +113,11 @@ def _run_poststart(container: Container, listed: tuple[Hook, ...]) -> None:
 
 def _run_inside(container: Container, listed: tuple[Hook, ...]) -> None:
     """Run hooks in the container, as whom its program will run: a child enters it, with all that it needs imported."""
+    from runjail.container import gate
     from runjail.container.joining import Joining
     from runjail.container.sync import pair
 
+    container.host.join_by(container.host_state, lambda: gate.ask(container))
     state, process = document(container, "created"), container.process()
     parent, child = pair()
     joined = Joining(container.host.fork_joining(container.host_state), parent, container, "created")

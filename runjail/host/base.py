@@ -37,10 +37,7 @@ class HostState:
     (user: ours or the system's) and invocation of the systemd unit that the container is; else empty.
     """
 
-    FIELDS = (
-        *("id", "name", "state", "source", "root", "jid", "pid", "started"),
-        *("namespaces", "cgroup", "keyring", "devices", "scope"),
-    )
+    FIELDS = tuple("id name state source root jid pid started namespaces cgroup keyring devices scope".split())
     LATER = ("keyring", "devices", "scope")  # fields that the state of a container of an earlier version lacks
 
     def __init__(self, id: str, name: str, state: str, source: str, root: str) -> None:
@@ -104,11 +101,15 @@ if TYPE_CHECKING:  # a start without this class is 20 us shorter
         def fork_init(self, host_state: HostState, plan: Plan, process: Process) -> int:
             """Fork the process that will become the container's init, `process`. Returns its pid, 0 in the child."""
 
-        def record_namespaces(self, host_state: HostState) -> None:
+        def record_namespaces(self, host_state: HostState) -> dict[str, int]:
             """Record in the host state what tells init's fellow processes from others, once init has its namespaces.
 
-            Called by init when its pid is 0 in the host state, else by its creator.
+            Called by init when its pid is 0 in the host state, else by its creator. Returns what init has to hand out
+            to who joins it before it is the program: descriptors by kind of namespace.
             """
+
+        def join_by(self, host_state: HostState, ask: Callable[[], dict[str, int]]) -> None:
+            """Before fork_joining: take init's namespaces and root from what it hands out, if there is no other way."""
 
         def enter_root(self, host_state: HostState, keep: list[int]) -> None:
             """*child* Enter the container for good: jail_attach or pivot_root.

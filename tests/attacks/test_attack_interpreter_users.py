@@ -14,7 +14,7 @@ import pytest
 from tests.attacks import test_attack_interpreter as usual
 from tests.attacks.test_attack_interpreter import Copy, Image, attacker, held
 from tests.attacks.test_attack_user_namespaces import MAPPING
-from tests.host.linux.test_rootless import OWN, OrdinaryRunjail
+from tests.support.container.ordinary import OWN, OrdinaryRunjail
 from tests.support.leftovers import Leftovers
 from tests.support.needs import ORDINARY
 from tests.support.program import TOP, Bundle, Runjail, base_config

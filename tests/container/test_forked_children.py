@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from runjail.container import console, init, program, terminal
+from runjail.container import console, gate, init, program, terminal
 from runjail.container.sync import pair
 
 
@@ -36,7 +36,7 @@ def test_init_that_cannot_restrict_itself(monkeypatch: pytest.MonkeyPatch) -> No
     ours, theirs = pair()
     for name in ("_enter", "appear", "_exit_on_signals"):
         monkeypatch.setattr(init, name, nothing)
-    monkeypatch.setattr(init, "_wait_for_start", lambda _gate: theirs)
+    monkeypatch.setattr(gate, "wait", lambda _gate, _handles: theirs)
     for name in ("environment", "find", "lead", "listening", "reset_signals"):
         monkeypatch.setattr(program, name, nothing)
     host = SimpleNamespace(restrict_calls=fail)

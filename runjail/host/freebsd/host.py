@@ -108,8 +108,12 @@ class FreeBSDHost:
         """Fork. A jail has no pid namespace, so there is nothing to prepare but imports."""
         return self.fork_joining(host_state)
 
-    def record_namespaces(self, host_state: HostState) -> None:
-        """The jail says whose processes are whose: there is nothing to record."""
+    def record_namespaces(self, host_state: HostState) -> dict[str, int]:
+        """The jail says whose processes are whose: there is nothing to record, and nothing to hand out."""
+        return {}
+
+    def join_by(self, host_state: HostState, ask: Callable[[], dict[str, int]]) -> None:
+        """Do nothing: a jail is joined by its number."""
 
     def fork_joining(self, host_state: HostState) -> int:
         """Fork a process that can enter the jail later."""

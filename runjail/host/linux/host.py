@@ -61,6 +61,8 @@ class LinuxHost:
         self._of_user_namespace = 0  # the pid of an init that has one, while we join it
         self._has_cpus = False  # whether the process that we make was told which it runs on
         self._filter: PreparedFilter | None = None
+        self._blind = False  # whether we shall not see what init is in once it is confined
+        self._handles: dict[str, int] = {}  # what it has handed over instead
 
     def boot_id(self) -> str:
         """Return the kernel's boot id, which stays what it is as long as we run."""
@@ -108,56 +110,52 @@ class LinuxHost:
         In a pid namespace that has processes already the child appears only when it is confined.
         """
         from runjail import steps
+        from runjail.host.linux import join, rights
 
+        self._have_root()
+        self._blind = os.geteuid() != 0 or not rights.holds("CAP_SYS_PTRACE")
         step = next(step for step in plan.steps if isinstance(step, steps.CreateNamespaces))
         if step.join:
-            from runjail.host.linux import join
-
-            self._have_root()
             self._root.hosts = {kind: join.inode(kind) for kind, _ in step.join}
         if "user" in step.new or any(kind == "user" for kind, _ in step.join):
             from runjail.host.linux import user_namespace
 
-            self._have_root()
             self._user = True
             inside = tuple(APPLY[type(step).__name__].partition(":")[0] for step in plan.steps if step.inside)
             entry = user_namespace.Entry(host_state, plan.steps, inside, step, process, self._root, self.label_program)
             return user_namespace.fork_init(entry, self.fork_joining)
-        mapped = [mount for mount in plan.steps if isinstance(mount, steps.Mount) and mount.mappings]
-        if not mapped:
+        if not (mapped := [mount for mount in plan.steps if isinstance(mount, steps.Mount) and mount.mappings]):
             return self._fork_init(host_state, step)
         from runjail.host.linux import outside
 
-        self._have_root()
         self._root.trees = outside.open_trees(mapped, step.propagation)
         if pid := self._fork_init(host_state, step):
             outside.close(self._root.trees)
         return pid
 
     def _fork_init(self, host_state: HostState, step: CreateNamespaces) -> int:
-        if "pid" not in step.new:
-            return self.fork_joining(host_state)
         from runjail.host.linux import join
 
+        if "pid" not in step.new:
+            return self.fork_joining(host_state)
         return join.fork_first(lambda: self.fork_joining(host_state))
 
-    def record_namespaces(self, host_state: HostState) -> None:
+    def record_namespaces(self, host_state: HostState) -> dict[str, int]:
         """Record the inodes of init's namespaces and of its root, and whether it has number 1: who belongs to it.
 
         Called by init itself, which has no pid yet, and again when it appeared in a pid namespace that it joined.
         """
-        place = f"/proc/{host_state.pid or 'self'}"
-        try:
-            found = {kind: os.stat(f"{place}/ns/{kind}").st_ino for kind in NAMESPACES[1:]}
-            if os.path.exists("/proc/self/ns/time"):  # since Linux 5.6
-                found["time"] = os.stat(f"{place}/ns/time").st_ino
-            if self._user:
-                found["user"] = os.stat(f"{place}/ns/user").st_ino
-            numbers = _read(f"{place}/status").partition("\nNSpid:")[2].partition("\n")[0].split()
-        except (FileNotFoundError, ProcessLookupError):  # it died: of what, it has said over its link
-            return
-        first = int(numbers[-1:] == ["1"])  # in a namespace that it has joined its end is nobody else's
-        host_state.namespaces = {"root": os.stat(host_state.root).st_ino, "first": first, **found}
+        from runjail.host.linux import join
+
+        join.record(host_state, self._user)
+        return join.hand_out(host_state, self._root.pids) if self._blind and not host_state.pid else {}
+
+    def join_by(self, host_state: HostState, ask: Callable[[], dict[str, int]]) -> None:
+        """Ask where we may not trace init (ptrace(2), Ptrace access mode checking)."""
+        from runjail.host.linux import join
+
+        if join.is_hidden(host_state.pid):
+            self._handles = join.checked(ask(), host_state)
 
     def enter_root(self, host_state: HostState, keep: list[int]) -> None:
         """Make host_state.root the root of this mount namespace and forget the old one."""
@@ -187,7 +185,10 @@ class LinuxHost:
             from runjail.host.linux import seccomp_profile
 
             self._filter = seccomp_profile.load(host_state.state)
-        return signals.fork()
+        pid = signals.fork()
+        while pid and self._handles:
+            os.close(self._handles.popitem()[1])
+        return pid
 
     def enter(self, host_state: HostState, keep: list[int], groups: Groups = ()) -> None:
         """Join init's namespaces; its root directory comes with the mount namespace."""
@@ -196,7 +197,7 @@ class LinuxHost:
         self._lacks_policy = host_state.lacks_policy()
         join.hide()
         user = "user" in host_state.namespaces
-        opened = join.open_others(host_state, (*NAMESPACES, "user") if user else NAMESPACES)
+        opened = join.open_others(host_state, (*NAMESPACES, "user") if user else NAMESPACES, self._handles)
         # Only now are the descriptors known to be of our init.
         if self.start_time(host_state.pid) != host_state.started:
             raise HostError("joining the container: its init is gone")
@@ -327,7 +328,7 @@ class LinuxHost:
 
             uid = user_namespace.host_user(process, host_state.pid)
             process = process.replace(user=process.user.replace(uid=uid))
-        return identity.open_console(process, host_state)
+        return identity.open_console(process, host_state, self._handles.get("root", -1))
 
     def kill(self, host_state: HostState, pid: int, started: str, signal: int) -> bool:
         """Signal through a pidfd, whose owner is compared first: a reused pid is never hit."""

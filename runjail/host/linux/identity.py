@@ -123,9 +123,12 @@ def _set_capabilities(wanted: Capabilities) -> None:
                 continue
 
 
-def open_console(process: Process, host_state: HostState) -> tuple[int, int]:
-    """Return (master, slave). The slave is taken from the master itself, never by a path inside the container."""
-    master = _open_ptmx(host_state)
+def open_console(process: Process, host_state: HostState, root: int = -1) -> tuple[int, int]:
+    """Return (master, slave). The slave is taken from the master itself, never by a path inside the container.
+
+    root: the container's, where init has handed it over.
+    """
+    master = _open_ptmx(host_state, root)
     fcntl.ioctl(master, TIOCSPTLCK, pack("i", 0))
     slave = fcntl.ioctl(master, TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     try:
@@ -137,11 +140,12 @@ def open_console(process: Process, host_state: HostState) -> tuple[int, int]:
     return master, slave
 
 
-def _open_ptmx(host_state: HostState) -> int:
+def _open_ptmx(host_state: HostState, handle: int) -> int:
     """Open the multiplexer of the container's devpts when it has one, else the host's."""
     flags = os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC
     # Only init, which has no pid to itself, sees the container's mounts by their paths; exec sees them through init.
-    root = rootfs.open_root(f"/proc/{host_state.pid}/root/." if host_state.pid else host_state.root)
+    path = f"/proc/{host_state.pid}/root/." if host_state.pid else host_state.root
+    root = rootfs.open_root(path if handle < 0 else f"/proc/self/fd/{handle}/.")
     try:
         place = rootfs.resolve(root, "/dev/pts/ptmx")
         try:

@@ -66,15 +66,67 @@ def open_one(path: str, kind: str) -> int:
         raise HostError(f"joining the {kind} namespace {path}: {reason(error)}") from error
 
 
-def open_others(host_state: HostState, kinds: tuple[str, ...]) -> list[tuple[int, int]]:
-    """Open those namespaces of init that are not ours, each with its CLONE_ flag."""
+def record(host_state: HostState, user: bool) -> None:
+    """Record what init is in; see Host.record_namespaces. user: whether it has a user namespace."""
+    place = f"/proc/{host_state.pid or 'self'}"
+    try:
+        numbers = _read(f"{place}/status").partition(b"\nNSpid:")[2].partition(b"\n")[0].split()
+        first = int(numbers[-1:] == [b"1"])  # in a namespace that it has joined its end is nobody else's
+        if host_state.pid and is_hidden(host_state.pid):  # the rest it has recorded itself
+            host_state.namespaces["first"] = first
+            return
+        found = {kind: os.stat(f"{place}/ns/{kind}").st_ino for kind in ("cgroup", "ipc", "uts", "net", "pid", "mnt")}
+        if os.path.exists("/proc/self/ns/time"):  # since Linux 5.6
+            found["time"] = os.stat(f"{place}/ns/time").st_ino
+        if user:
+            found["user"] = os.stat(f"{place}/ns/user").st_ino
+    except (FileNotFoundError, ProcessLookupError):  # it died: of what, it has said over its link
+        return
+    host_state.namespaces = {"root": os.stat(host_state.root).st_ino, "first": first, **found}
+
+
+def hand_out(host_state: HostState, pids: int) -> dict[str, int]:
+    """Open our own namespaces, for who may not look at us once we are confined. What we shall be in is recorded.
+
+    pids: the pid namespace that we shall appear in, open; -1 for the one that we are in.
+    """
+    kinds = [kind for kind in FLAGS if kind in host_state.namespaces and (kind != "pid" or pids < 0)]
+    handles = {kind: open_one(f"/proc/self/ns/{kind}", kind) for kind in kinds}
+    if pids >= 0:
+        handles["pid"], host_state.namespaces["pid"] = pids, os.fstat(pids).st_ino
+    return handles
+
+
+def is_hidden(pid: int) -> bool:
+    """Say whether the kernel does not let us see what a process is in: we may not trace it (ptrace(2))."""
+    try:
+        os.stat(f"/proc/{pid}/ns/mnt")
+    except PermissionError:
+        return True
+    except OSError:  # it is gone, which is told later
+        pass
+    return False
+
+
+def checked(handles: dict[str, int], host_state: HostState) -> dict[str, int]:
+    """Return what init has handed over, which has to be what is recorded of it. Raises HostError."""
+    for kind, descriptor in handles.items():
+        if os.fstat(descriptor).st_ino != host_state.namespaces.get(kind):
+            for other in handles.values():
+                os.close(other)
+            raise HostError(f"joining the {kind} namespace of the container: what init has handed over is another one")
+    return handles
+
+
+def open_others(host_state: HostState, kinds: tuple[str, ...], handles: dict[str, int]) -> list[tuple[int, int]]:
+    """Open those namespaces of init that are not ours, each with its CLONE_ flag. handles: what init handed over."""
     opened = []
     for kind in kinds:
         if (
             kind in host_state.namespaces
             and host_state.namespaces[kind] != os.stat(f"/proc/thread-self/ns/{kind}").st_ino
         ):
-            opened.append((_open_of(host_state.pid, kind), FLAGS[kind]))
+            opened.append((handles[kind] if kind in handles else _open_of(host_state.pid, kind), FLAGS[kind]))
     return opened
 
 
@@ -82,7 +134,7 @@ def _open_of(pid: int, kind: str) -> int:
     try:
         return os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)
     except PermissionError as error:
-        hint = "who is not root can join a container only when it has started" if os.geteuid() else None
+        hint = "who is not root can join a container only if its program can be read" if os.geteuid() else None
         raise HostError(f"joining the {kind} namespace of the container: {reason(error)}", hint) from error
 
 
@@ -151,15 +203,17 @@ def free_cpus() -> None:
 def hide() -> None:
     """Make this process undumpable, and wipe the environment that it was started with: it is the host's."""
     libc.prctl(libc.PR_SET_DUMPABLE, 0)
-    descriptor = os.open(
-        "/proc/thread-self/stat", os.O_RDONLY | os.O_CLOEXEC
-    )  # qemu-user makes up a short /proc/self/stat
-    try:
-        fields = os.read(descriptor, 4096).rpartition(b")")[2].split()
-    finally:
-        os.close(descriptor)
+    fields = _read("/proc/thread-self/stat").rpartition(b")")[2].split()  # qemu-user makes up a short /proc/self/stat
     start, end = int(fields[ENV_START - 2]), int(fields[ENV_END - 2])  # two fields end with the last parenthesis
     libc.wipe(start, end - start)
+
+
+def _read(path: str) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, 65536)
+    finally:
+        os.close(descriptor)
 
 
 def appear(tell: Callable[[int], None]) -> None:

@@ -81,7 +81,7 @@ def kill_all(host_state: HostState, signal: int, start_time: StartTime) -> None:
 
 
 def find(host_state: HostState, start_time: StartTime) -> list[int]:
-    """Return the pids of the container's processes, sorted.
+    """Return the pids of the container's processes, sorted. Init is one, whether or not we may see what it is in.
 
     The kernel gives the number of a namespace that ended to the next one. A private pid namespace ends with its init;
     a mount namespace may outlive it, so who shares its number must have the container's root directory too.
@@ -89,11 +89,11 @@ def find(host_state: HostState, start_time: StartTime) -> list[int]:
     init_lives = bool(host_state.pid and host_state.started) and start_time(host_state.pid) == host_state.started
     if not host_state.namespaces:
         return [host_state.pid] if init_lives else []
+    init = {host_state.pid} if init_lives else set[int]()
     if not _is_private(host_state):
-        return [
-            pid for pid in _all_pids() if _shares(host_state, pid, "mnt", start_time) and _has_root(pid, host_state)
-        ]
-    return [pid for pid in _all_pids() if _shares(host_state, pid, "pid", start_time)] if init_lives else []
+        sharing = (pid for pid in _all_pids() if _shares(host_state, pid, "mnt", start_time))
+        return sorted(init.union(pid for pid in sharing if _has_root(pid, host_state)))
+    return sorted(init.union(pid for pid in _all_pids() if _shares(host_state, pid, "pid", start_time))) if init else []
 
 
 def hold(host_state: HostState, frozen: bool, start_time: StartTime) -> None:
