@@ -6,6 +6,8 @@ import ctypes
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from runjail.errors import HostError
+
 
 def load(names: Iterable[str], functions: Mapping[str, tuple[Any, ...]], version: str, oldest: int) -> Any:
     """Return the first library that has all functions and is new enough, None where there is none.
@@ -23,3 +25,10 @@ def load(names: Iterable[str], functions: Mapping[str, tuple[Any, ...]], version
         if getattr(found, version)() >= oldest:
             return found
     return None
+
+
+def present(handle: int | None) -> int:
+    """Return what a function of a library has made. Raises HostError for NULL: it has found no memory."""
+    if not handle:
+        raise HostError("a library of the system finds no memory", "free some, or raise the limit of this process")
+    return handle

@@ -79,12 +79,13 @@ class _Context:
     def __init__(self, options: Mapping[int, int]) -> None:
         self._library = library()
         self._free = getattr(self._library, f"ZSTD_free{self.kind}Ctx")
-        self._context = getattr(self._library, f"ZSTD_create{self.kind}Ctx")()
+        self._context = system_library.present(getattr(self._library, f"ZSTD_create{self.kind}Ctx")())
         for number, value in options.items():
             self._good(getattr(self._library, f"ZSTD_{self.kind}Ctx_setParameter")(self._context, number, value))
 
     def __del__(self) -> None:
-        self._free(self._context)
+        if hasattr(self, "_context"):
+            self._free(self._context)
 
     def _good(self, result: int) -> int:
         """Return what a function has returned. Raises ZstdError when that is an error."""

@@ -5,13 +5,15 @@ import hashlib
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from runjail.errors import RunjailError
 from runjail.image.crypto import jwe, keyfile, keys, layer_stream, pkcs7, primitives
 from runjail.image.crypto.cipher import decryptor
-from runjail.image.crypto.libcrypto import library
+from runjail.image.crypto.libcrypto import ciphers, library
+from runjail.image.crypto.libcrypto import keys as made
 from runjail.image.crypto.options import PrivateLayerOptions, SchemeError
 from runjail.image.model import Descriptor
 from tests.support.image import recorded_keys as recorded
@@ -116,3 +118,16 @@ def test_a_library_that_does_not_do_is_none(fault: str, monkeypatch: pytest.Monk
         assert library.version() == ""
     finally:
         library.library.cache_clear()
+
+
+@with_library
+def test_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NULL in the place of a context is an error with a remedy: it was handed to the next function."""
+    monkeypatch.setattr(library.library(), "EVP_CIPHER_CTX_new", lambda: None)
+    monkeypatch.setattr(library.library(), "EVP_PKEY_CTX_new", lambda *_: None)
+
+    with pytest.raises(RunjailError, match="a library of the system finds no memory"):
+        ciphers.Context("aes-256-ctr", bytes(32), bytes(16), encrypt=True)
+    padding: Any = None  # it is not looked at by then
+    with pytest.raises(RunjailError, match="a library of the system finds no memory"):
+        made._padded(0, "encrypt", b"", padding)

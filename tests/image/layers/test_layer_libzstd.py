@@ -133,3 +133,16 @@ def test_without_the_library_the_error_names_what_to_install(fault: str, monkeyp
         assert libzstd.version() == ""
     finally:
         libzstd.library.cache_clear()
+
+
+@with_library
+@pytest.mark.parametrize("kind", ["C", "D"])
+def test_no_memory(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NULL in the place of a context is an error with a remedy, and nothing is freed that was not made."""
+    freed: list[object] = []
+    monkeypatch.setattr(libzstd.library(), f"ZSTD_create{kind}Ctx", lambda: None)
+    monkeypatch.setattr(libzstd.library(), f"ZSTD_free{kind}Ctx", freed.append)
+
+    with pytest.raises(RunjailError, match="a library of the system finds no memory"):
+        packed() if kind == "C" else read(b"\x28\xb5\x2f\xfd")
+    assert freed == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 
 from runjail.image.crypto.libcrypto.library import InvalidTag, InvalidUnwrap, library, must
+from runjail.image.system_library import present
 
 GCM_GET_TAG, GCM_SET_TAG = 0x10, 0x11
 WRAP_ALLOW = 0x1
@@ -64,7 +65,7 @@ class Context:
 
     def __init__(self, name: str, key: bytes, initial: bytes | None, *, encrypt: bool, flags: int = 0) -> None:
         self._library = library()
-        self._context = self._library.EVP_CIPHER_CTX_new()
+        self._context = present(self._library.EVP_CIPHER_CTX_new())
         cipher = self._library.EVP_get_cipherbyname(name.encode("ascii"))
         self._library.EVP_CIPHER_CTX_set_flags(self._context, flags)
         must(self._library.EVP_CipherInit_ex(self._context, cipher, None, key, initial, int(encrypt)) if cipher else 0)

@@ -16,6 +16,7 @@ from runjail.image.crypto import der
 from runjail.image.crypto.libcrypto.functions import PASSWORD
 from runjail.image.crypto.libcrypto.kinds import CURVES, ECDH, ECDSA, OAEP, SHA1, SHA256, EllipticCurve, PKCS1v15
 from runjail.image.crypto.libcrypto.library import InvalidSignature, UnsupportedAlgorithm, library, must
+from runjail.image.system_library import present
 
 RSA, EC, ED25519 = 6, 408, 1087  # EVP_PKEY_get_base_id(3)
 PKCS1, OAEP_PADDING = 1, 4  # EVP_PKEY_CTX_set_rsa_padding(3)
@@ -55,7 +56,7 @@ class _Key:
         return load_der_public_key(self.der())
 
     def _sign(self, data: bytes, hash: SHA256 | None) -> bytes:
-        context = library().EVP_MD_CTX_new()
+        context = present(library().EVP_MD_CTX_new())
         try:
             must(library().EVP_DigestSignInit(context, None, _digest(hash), None, self.handle))
             out, length = ctypes.create_string_buffer(1 << 13), ctypes.c_size_t(1 << 13)
@@ -65,7 +66,7 @@ class _Key:
             library().EVP_MD_CTX_free(context)
 
     def _verify(self, signature: bytes, data: bytes, hash: SHA256 | None) -> None:
-        context = library().EVP_MD_CTX_new()
+        context = present(library().EVP_MD_CTX_new())
         try:
             must(library().EVP_DigestVerifyInit(context, None, _digest(hash), None, self.handle))
             proof = library().EVP_DigestVerify(context, signature, len(signature), data, len(data))
@@ -132,7 +133,7 @@ class EllipticCurvePrivateKey(_OnCurve):
 
     def exchange(self, algorithm: ECDH, peer_public_key: EllipticCurvePublicKey) -> bytes:
         """Return the secret that is shared with the owner of another key. Raises ValueError: another curve."""
-        context = library().EVP_PKEY_CTX_new(self.handle, None)
+        context = present(library().EVP_PKEY_CTX_new(self.handle, None))
         try:
             must(library().EVP_PKEY_derive_init(context))
             must(library().EVP_PKEY_derive_set_peer(context, peer_public_key.handle))
@@ -188,7 +189,7 @@ class EllipticCurvePublicNumbers:
 
 def generate_private_key(curve: EllipticCurve) -> EllipticCurvePrivateKey:
     """Make a key on a curve."""
-    context, made = library().EVP_PKEY_CTX_new_id(EC, None), ctypes.c_void_p(None)
+    context, made = present(library().EVP_PKEY_CTX_new_id(EC, None)), ctypes.c_void_p(None)
     try:
         must(library().EVP_PKEY_keygen_init(context))
         must(library().EVP_PKEY_CTX_set_ec_paramgen_curve_nid(context, curve.number))
@@ -199,7 +200,7 @@ def generate_private_key(curve: EllipticCurve) -> EllipticCurvePrivateKey:
 
 
 def _padded(key: int, what: str, data: bytes, padding: OAEP | PKCS1v15) -> bytes:
-    context = library().EVP_PKEY_CTX_new(key, None)
+    context = present(library().EVP_PKEY_CTX_new(key, None))
     try:
         must(getattr(library(), f"EVP_PKEY_{what}_init")(context))
         if isinstance(padding, OAEP):
