@@ -56,20 +56,26 @@ ROOTS: dict[str, dict[str, str]] = {
         "state": "cli.verbs.state jsonio container.status host.linux.host",
     },
     "freebsd": {
-        "create": "cli.verbs.create container.create host.freebsd.host plan.freebsd locks host.program_lock"
-        " host.freebsd.mounts host.freebsd.jails host.freebsd.attach",
+        "create": "cli.verbs.create container.create host.freebsd.host plan.freebsd spec.freebsd locks"
+        " host.program_lock host.freebsd.change host.freebsd.mounts host.freebsd.devfs host.freebsd.jails"
+        " host.freebsd.attach",
         "delete": "cli.verbs.delete signals container.delete host.freebsd.host locks host.program_lock"
-        " host.freebsd.jails host.freebsd.unmount rootfs container.pid_file",
-        "exec": "cli.verbs.exec host.freebsd.host spec.process cli.process container.foreground host.freebsd.attach",
+        " host.freebsd.change host.freebsd.jails host.freebsd.unmount host.freebsd.mount_points rootfs"
+        " container.pid_file",
+        "exec": "cli.verbs.exec host.freebsd.host spec.process spec.unused cli.process container.foreground"
+        " host.freebsd.attach",
         "kill": "cli.verbs.kill container.kill host.freebsd.host",
         "run": "cli.verbs.run host.freebsd.host cli.process container.run container.foreground plan.freebsd"
-        " host.program_lock host.freebsd.mounts host.freebsd.jails host.freebsd.attach host.freebsd.unmount",
+        " spec.freebsd host.program_lock host.freebsd.change host.freebsd.mounts host.freebsd.devfs host.freebsd.jails"
+        " host.freebsd.attach host.freebsd.unmount host.freebsd.mount_points",
         "run-image": "cli.verbs.run host.freebsd.host cli.run_image container.query storage.zfs_open storage.zfs"
         " cli.run_devices cli.run_mounts cli.run_security container.kill cli.progress image.bundle.unpack container.run"
-        " container.foreground spec.freebsd plan.freebsd host.program_lock host.freebsd.mounts host.freebsd.jails"
-        " host.freebsd.attach host.freebsd.unmount image.trust.gate",
-        "shim": "shim.server container.create container.start container.exec plan.freebsd host.program_lock"
-        " host.freebsd.mounts host.freebsd.jails host.freebsd.attach host.freebsd.unmount",
+        " container.foreground spec.freebsd plan.freebsd host.program_lock host.freebsd.change host.freebsd.mounts"
+        " host.freebsd.devfs host.freebsd.jails host.freebsd.attach host.freebsd.unmount host.freebsd.mount_points"
+        " image.trust.gate",
+        "shim": "shim.server container.create container.start container.exec plan.freebsd spec.freebsd"
+        " host.program_lock host.freebsd.change host.freebsd.mounts host.freebsd.devfs host.freebsd.jails"
+        " host.freebsd.attach host.freebsd.unmount",
         "rest-of-shim": "",  # what shim/preload.py names
         "shim-delete": "cli.containerd_shim",
         "shim-start": "cli.containerd_shim cli.context shim.engine host.freebsd.host host.freebsd.shim",

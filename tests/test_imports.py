@@ -30,6 +30,7 @@ from tests.support.imports import (
 )
 from tests.support.program import TOP
 
+SYSTEM = "freebsd" if sys.platform.startswith("freebsd") else "linux"
 BASE = {"", "errors", "jsonio", "log"}
 MAY_IMPORT: dict[str, set[str]] = {
     "": set(),
@@ -379,11 +380,10 @@ def whole_life(program: Path, tmp_path: Path, runjail: Any, bundle: Any) -> None
     for verb, names in found.items():
         rooms = {name.split(".")[1] for name in names if name.startswith("runjail.")}
         assert rooms & NEVER.get(verb, set()) == set(), verb
-    if sys.platform == "linux":
-        ours = {verb: {name for name in names if name.startswith("runjail")} for verb, names in found.items()}
-        listed = {verb: set(merged("linux", verb)) for verb in found}
-        assert {verb: ours[verb] - listed[verb] for verb in found} == {verb: set() for verb in found}, "to be listed"
-        unused = {verb: listed[verb] - ours[verb] - SPARE.get(verb, set()) for verb in found}
-        assert unused == {verb: set() for verb in found}
+    ours = {verb: {name for name in names if name.startswith("runjail")} for verb, names in found.items()}
+    listed = {verb: set(merged(SYSTEM, verb)) for verb in found}
+    assert {verb: ours[verb] - listed[verb] for verb in found} == {verb: set() for verb in found}, "to be listed"
+    unused = {verb: listed[verb] - ours[verb] - SPARE.get(verb, set()) for verb in found}
+    assert unused == {verb: set() for verb in found}
     assert "entered" in (tmp_path / "3.imports").read_text(encoding="utf-8"), "exec did not run"
     assert runjail.ids() == []

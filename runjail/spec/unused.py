@@ -6,9 +6,6 @@ section says. What cannot be left out without harm is refused elsewhere.
 
 from __future__ import annotations
 
-from runjail.spec.annotations import PREFIX, has_effect
-from runjail.spec.problems import json_path
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -57,8 +54,12 @@ def unused_of_process(document: object) -> tuple[str, ...]:
 
 
 def _unknown_annotations(annotations: object) -> list[str]:
-    keys = annotations if isinstance(annotations, dict) else ()
-    return [json_path(("annotations", key)) for key in keys if key.startswith(PREFIX) and not has_effect(key)]
+    if not annotations or not isinstance(annotations, dict):
+        return []
+    from runjail.spec.annotations import PREFIX, has_effect
+    from runjail.spec.problems import json_path
+
+    return [json_path(("annotations", key)) for key in annotations if key.startswith(PREFIX) and not has_effect(key)]
 
 
 def _has_value(document: object, path: str) -> bool:

@@ -1,6 +1,7 @@
 """Starting programs: what reaches them, what comes back, and what never hangs."""
 
 import os
+import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -179,8 +180,18 @@ def test_ignored_and_blocked_signals_are_not_inherited() -> None:
     assert statuses == [130, 143, 141]
 
 
-def test_descriptors_leaked_into_us_stop_here() -> None:
+@pytest.mark.parametrize("most", [1024, 128], ids=["many", "fewer than are looked at"])
+def test_descriptors_leaked_into_us_stop_here(most: int) -> None:
     """A caller's descriptor 7 must not reach ifconfig, nor a hook."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, before[1]), before[1]))
+    try:
+        _leak_one()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def _leak_one() -> None:
     descriptor = os.open("/dev/null", os.O_RDONLY)
     os.set_inheritable(descriptor, True)
     try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from runjail.errors import HostError
+from runjail.errors import HostError, reason
 from runjail.host import programs
 from runjail.host.freebsd.lock import MachineLock
 
@@ -26,11 +26,18 @@ LOAD_HINT = "load the rulesets with: service devfs restart"
 def choose_ruleset(change: Change, step: Mount) -> int:
     """Return the number of a ruleset that has rules, or 0 for one that shows every device, as the step wants it.
 
-    With rules of its own a step gets a private ruleset, which is noted.
+    With rules of its own a step gets a private ruleset, which is noted; without, devfs(8) is not needed. Raises
+    HostError.
     """
     base = step.ruleset or 0
-    rules = _rules(base) if base else []
-    return _make_private(change, [*rules, *step.rules]) if step.rules else base
+    if step.rules:
+        return _make_private(change, [*(_rules(base) if base else []), *step.rules])
+    try:
+        if base and not change.libc.has_device_rules(base):
+            raise _not_loaded(base)
+    except OSError as error:
+        raise HostError(f"read devfs ruleset {base}: {reason(error)}") from error
+    return base
 
 
 def _shown(number: int) -> list[str]:
@@ -43,8 +50,12 @@ def _rules(number: int) -> list[str]:
     """Return the rules of a ruleset as _shown does. Raises HostError when there are none."""
     rules = _shown(number)
     if not rules:
-        raise HostError(f"devfs ruleset {number} is not loaded: it would show every device of the host", LOAD_HINT)
+        raise _not_loaded(number)
     return rules
+
+
+def _not_loaded(number: int) -> HostError:
+    return HostError(f"devfs ruleset {number} is not loaded: it would show every device of the host", LOAD_HINT)
 
 
 def _make_private(change: Change, rules: list[str]) -> int:

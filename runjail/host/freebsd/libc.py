@@ -31,6 +31,8 @@ KERN_PROC_PID, KERN_PROC_PROC = (1, 14, 1), (1, 14, 8, 0)
 PROC_REAP_KILL, REAPER_KILL_SIZE = 6, 80  # bytes of struct procctl_reaper_kill, the signal first; flags 0: everybody
 CPU_LEVEL_WHICH, CPU_WHICH_PID, CPU_WHICH_JAIL, CPU_SETSIZE = 3, 2, 5, 1024
 RTP_SET = 1
+# struct devfs_rule begins with DEVFS_MAGIC and the number of a rule, the ruleset in its upper half (fs/devfs/devfs.h).
+DEVFSIO_RGETNEXT, DEVFS_MAGIC, DEVFS_RULE_SIZE = 0xC0EC4404, 0xDB0A087A, 236
 NAME_MAX, PATH_MAX = 256, 1024  # buffers for a jail's name and path; smaller ones are EINVAL
 
 # Arguments in the letters of struct(3): i int, I unsigned, l long, q int64, N size_t, z char *, P other pointers.
@@ -52,6 +54,7 @@ SIGNATURES = {
     "rctl_get_rules": "zNPN",
     "cpuset_setaffinity": "iiqNP",
     "rtprio": "iiP",
+    "ioctl": "iNP",
     "posix_openpt": "i",
     "grantpt": "i",
     "unlockpt": "i",
@@ -228,6 +231,20 @@ class Libc:
         found = buffer(STATFS_SIZE)
         self._call("statfs", os.fsencode(path), _ctypes.addressof(found))
         return read_statfs(bytes(found))
+
+    def has_device_rules(self, ruleset: int) -> bool:
+        """Whether a devfs ruleset of this machine has a rule; one that was never loaded has none. EPERM in a jail."""
+        rule = buffer(DEVFS_RULE_SIZE, _struct.pack("II", DEVFS_MAGIC, ruleset << 16))
+        directory = os.open("/dev", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self._call("ioctl", directory, DEVFSIO_RGETNEXT, _ctypes.addressof(rule))
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                return False
+            raise
+        finally:
+            os.close(directory)
+        return True
 
     # -- processes
 

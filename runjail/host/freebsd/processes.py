@@ -88,6 +88,8 @@ def kill_all(libc: Libc, host_state: HostState, signal: int) -> None:
     """
     init = libc.process(host_state.pid) if host_state.pid else None
     jid = find_jail(libc, host_state.name, host_state.root, host_state.jid)
+    if (not init or init.state == SZOMB) and not members(libc, host_state):
+        return  # as after `kill`: a look at the processes costs less than the fork
     if init and init.jid == 0:  # parked before it entered, where no signal from inside reaches it
         kill(libc, host_state.pid, host_state.started, signal)
     for _ in range(HELPERS if jid else 0):

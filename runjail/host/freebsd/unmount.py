@@ -91,9 +91,12 @@ def _unmount_all(libc: Libc, find: Callable[[list[MountEntry]], tuple[list[Mount
                 return
             last = number == len(PATIENCE)
             left = [text for mounted in reversed(found) if (text := _unmount(libc, mounted, boot, last and force))]
-            for mounted in found if last and left and not force else ():
+            if not left:
+                owners.forget_gone([mounted for mounted in mounts if mounted not in found], boot)
+                return
+            for mounted in found if last and not force else ():
                 owners.leave(mounted.fsid, boot)
-    if left and force:
+    if force:
         raise HostError("; ".join(left))
 
 

@@ -6,10 +6,11 @@ import os
 
 import pytest
 
-from runjail.errors import HostError
+from runjail.errors import HostError, reason
 from runjail.host.freebsd import devfs as freebsd_devfs
 from runjail.host.programs import Result
 from runjail.steps import Mount
+from tests.support.host.fake_libc import Refusal
 from tests.support.host.machine import Machine
 
 
@@ -26,8 +27,19 @@ def mounted_ruleset(machine: Machine) -> str | None:
 def test_a_loaded_ruleset_is_seen_before_it_is_mounted(machine: Machine) -> None:
     machine.apply(devfs())
 
-    assert machine.programs.calls == [["/sbin/devfs", "rule", "-s", "4", "show"]]
     assert mounted_ruleset(machine) == "4"
+    assert machine.programs.calls == [], "the kernel is asked without a program"
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTTY])
+def test_a_ruleset_that_cannot_be_looked_at_is_not_mounted(machine: Machine, number: int) -> None:
+    """As inside a jail, or where /dev is no devfs."""
+    machine.kernel.refuse["ioctl"] = Refusal(number)
+
+    with pytest.raises(HostError, match=f"read devfs ruleset 4: .*{reason(OSError(number, os.strerror(number)))}"):
+        machine.apply(devfs())
+
+    assert machine.kernel.paths() == []
 
 
 def test_a_ruleset_that_is_not_loaded_is_refused(machine: Machine) -> None:

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from runjail.errors import HostError
-from runjail.host.freebsd import processes
+from runjail.host.freebsd import processes, structs
 from runjail.host.freebsd.host import FreeBSDHost
 from runjail.host.freebsd.libc import Libc
 from tests.support.host.fake_libc import Refusal
@@ -166,8 +166,33 @@ class Inside:
         return [int(line.strip("x")) for line in self.path.read_text().splitlines()]
 
 
-def test_everybody_gets_the_signal_from_inside(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def inhabit(machine: Machine) -> None:
+    """Make the container's jail, with a process that lives there."""
     machine.add_jail(7)
+    machine.kernel.add_process(50, jid=7)
+
+
+@pytest.mark.parametrize("left", [[], [structs.SZOMB]], ids=["nobody", "a zombie"])
+def test_where_nobody_lives_no_helper_enters(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, left: list[int]
+) -> None:
+    """As for `delete` after `kill`; a program that was executed inside and outlives init is somebody."""
+    machine.add_jail(7)
+    for state in left:
+        machine.kernel.add_process(50, jid=7, state=state)
+        machine.host_state.pid = 50
+    inside = Inside(machine, monkeypatch, alive=0)
+
+    machine.host.kill_all(machine.host_state, signal.SIGKILL)
+    assert not inside.path.read_text()
+
+    machine.kernel.add_process(51, jid=7)
+    machine.host.kill_all(machine.host_state, signal.SIGKILL)
+    assert inside.sent() == [signal.SIGKILL]
+
+
+def test_everybody_gets_the_signal_from_inside(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    inhabit(machine)
     inside = Inside(machine, monkeypatch, alive=3)
 
     machine.host.kill_all(machine.host_state, signal.SIGTERM)
@@ -177,7 +202,7 @@ def test_everybody_gets_the_signal_from_inside(machine: Machine, monkeypatch: py
 
 def test_a_kill_is_repeated_until_nobody_is_left(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that forks all the time needed two rounds."""
-    machine.add_jail(7)
+    inhabit(machine)
     inside = Inside(machine, monkeypatch, alive=3)
 
     machine.host.kill_all(machine.host_state, processes.SIGKILL)
@@ -186,7 +211,7 @@ def test_a_kill_is_repeated_until_nobody_is_left(machine: Machine, monkeypatch: 
 
 
 def test_survivors_of_a_kill_are_an_error(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    machine.add_jail(7)
+    inhabit(machine)
     Inside(machine, monkeypatch, alive=1000)
 
     with pytest.raises(HostError, match="signal 9 to everybody in jail web: " + os.strerror(errno.EBUSY).lower()):
@@ -194,7 +219,7 @@ def test_survivors_of_a_kill_are_an_error(machine: Machine, monkeypatch: pytest.
 
 
 def test_a_helper_that_another_killer_hit_is_replaced(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    machine.add_jail(7)
+    inhabit(machine)
     inside = Inside(machine, monkeypatch, alive=0, die=True)
 
     machine.host.kill_all(machine.host_state, signal.SIGTERM)
@@ -204,7 +229,7 @@ def test_a_helper_that_another_killer_hit_is_replaced(machine: Machine, monkeypa
 
 def test_a_helper_that_is_stopped_from_inside_is_given_up(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """The jail's root may stop it; it is killed from here, and another one tries."""
-    machine.add_jail(7)
+    inhabit(machine)
 
     def stop(*_arguments: object) -> int:
         os.kill(os.getpid(), signal.SIGSTOP)
@@ -218,7 +243,7 @@ def test_a_helper_that_is_stopped_from_inside_is_given_up(machine: Machine, monk
 
 
 def test_a_jail_whose_inmates_kill_every_helper_is_an_error(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    machine.add_jail(7)
+    inhabit(machine)
     monkeypatch.setattr(processes, "_from_inside", lambda libc, jid, number: signal.SIGKILL)
 
     with pytest.raises(HostError, match="somebody kills who does it"):
@@ -232,7 +257,7 @@ def test_no_jail_means_nobody_to_signal(machine: Machine) -> None:
 
 
 def test_a_jail_that_dies_meanwhile_is_success(machine: Machine) -> None:
-    machine.add_jail(7)
+    inhabit(machine)
     machine.kernel.refuse["jail_attach"] = Refusal(errno.EINVAL)
 
     machine.host.kill_all(machine.host_state, signal.SIGKILL)
@@ -240,7 +265,7 @@ def test_a_jail_that_dies_meanwhile_is_success(machine: Machine) -> None:
 
 @pytest.mark.parametrize("call", ["jail_attach", "procctl"])
 def test_a_helper_that_cannot_enter_is_an_error(machine: Machine, call: str) -> None:
-    machine.add_jail(7)
+    inhabit(machine)
     machine.kernel.refuse[call] = Refusal(errno.EPERM)
 
     with pytest.raises(HostError, match="jail web: not allowed"):

@@ -65,6 +65,7 @@ class FakeKernel:
         self.ignored_flags = 0  # mount flags that the kernel forgets
         self.moved = ""  # where mounts land when somebody moves the mount point
         self.pts = ""
+        self.rulesets: dict[int, list[str]] = {}  # of devfs; the fake devfs(8) has the same
         self.add_process(9, command="syncer", start=1_234_567)
 
     # -- state
@@ -239,6 +240,13 @@ class FakeKernel:
         ctypes.memmove(
             buffer, _statfs(max(found, key=lambda mount: (len(mount.path), mount.fsid[0]))), structs.STATFS_SIZE
         )
+
+    def _ioctl(self, descriptor: int, request: int, rule: int) -> None:
+        assert request == c.DEVFSIO_RGETNEXT and os.path.samestat(os.fstat(descriptor), os.stat("/dev"))
+        magic, number = struct.unpack("II", ctypes.string_at(rule, 8))
+        assert magic == c.DEVFS_MAGIC and number & 0xFFFF == 0
+        if not self.rulesets.get(number >> 16):
+            raise Refusal(errno.ENOENT)
 
     # -- processes and variables
 

@@ -48,7 +48,8 @@ class FakePrograms:
         self.kernel = kernel
         self.calls: list[list[str]] = []
         self.answers: dict[str, Result | OSError] = {}  # by argv[0]: instead of what the tool would do
-        self.rulesets: dict[int, list[str]] = {
+        self.rulesets = kernel.rulesets
+        self.rulesets |= {
             1: ["hide"],
             2: ["path null unhide", "path zero unhide"],
             3: ["path fd unhide"],
