@@ -20,7 +20,8 @@ from pathlib import Path
 TOP = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP))
 
-from tests.bench.images import LAYER, RUNJAIL, make_layers  # noqa: E402  # this program may be started from anywhere
+from tests.bench.candidates import RUNJAIL  # noqa: E402  # this program may be started from anywhere
+from tests.bench.images import LAYER, make_layers  # noqa: E402
 from tests.bench.layers import MEMORY_DISK  # noqa: E402
 from tests.bench.plot import Line, plot  # noqa: E402
 from tests.support.image.oci import write_layout  # noqa: E402

@@ -24,7 +24,7 @@ from tests.support.leftovers import Leftovers
 
 FREEBSD = sys.platform.startswith("freebsd")
 CLONE_FS, CLONE_NEWNS = 0x200, 0x20000
-SIZE = 1 << 30  # bytes of the pool's file, which is sparse
+SIZE = 1 << 30  # bytes of a pool's file, which is sparse
 MEMORY = "/var/lib/zfs"  # where the daemon's pool cache is, too: each commit waits for the disk otherwise
 # Everything by which two zfs-fuse would find each other. A commit goes through a dozen of its threads, which take
 # turns: on a busy machine it needs a second, and a tenth of one with precedence.
@@ -68,9 +68,13 @@ def zfs(*arguments: str) -> str:
 
 
 class Pool:
-    """A pool. name: its name; mount: where it is mounted, inside; disk: the file that it is in, seen inside."""
+    """A pool. name: its name; mount: where it is mounted, inside; disk: the file that it is in, seen inside.
 
-    def __init__(self, directory: Path, leftovers: Leftovers) -> None:
+    size: bytes of that file.
+    """
+
+    def __init__(self, directory: Path, leftovers: Leftovers, size: int = SIZE) -> None:
+        self._size = size
         self.name, self.mount = f"rjtest{os.getpid()}n{next(NUMBERS)}", directory / "mnt"
         self.disk = Path(MEMORY if fuse() else directory, "disk")
         self._directory, self._leftovers = directory, leftovers
@@ -115,7 +119,7 @@ class Pool:
     def _create(self) -> None:
         """Create the pool, as soon as the daemon listens."""
         with open(self.disk, "wb") as file:
-            file.truncate(SIZE)
+            file.truncate(self._size)
         self.mount.mkdir(exist_ok=True)
         end = time.monotonic() + 120
         while subprocess.run(["zpool", "list"], capture_output=True, check=False).returncode:

@@ -74,6 +74,11 @@ class Containerd:
             time.sleep(0.05)
         return self
 
+    @property
+    def pid(self) -> int:
+        """The pid of containerd."""
+        return self._process.pid
+
     def __call__(self, *args: str) -> subprocess.CompletedProcess[str]:
         """Run a command of ctr's."""
         return subprocess.run(self.words(*args), capture_output=True, text=True, check=False)
