@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import http.client
 import ssl
+import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote
@@ -21,6 +23,7 @@ from runjail.image.registry.pools import adapt
 from runjail.image.registry.proxy import proxy_for
 from runjail.image.registry.retry import Temporary
 from runjail.image.registry.watch import Watch
+from runjail.scope import scope
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse, PoolManager
@@ -161,7 +164,7 @@ class Connections:
 
     def __init__(self, user_agent: str, timeouts: Timeouts, environ: Mapping[str, str]) -> None:
         self._agent, self.timeouts, self._environ = user_agent, timeouts, environ
-        self._managers: dict[tuple[bool, str], PoolManager] = {}
+        self._managers: dict[tuple[bool, bool, str], PoolManager] = {}
         self._lock = threading.Lock()
         self.watch = Watch()
         self.closed = threading.Event()
@@ -171,16 +174,19 @@ class Connections:
         if self.closed.is_set():
             raise RegistryError("given up")
 
-    def send(self, request: Request, *, verify: bool = True) -> Answer:
+    def send(self, request: Request, *, verify: bool = True, authorities: bool = True) -> Answer:
         """Send one request and return the head of its answer, whatever its status. verify: check certificates.
 
-        Raises Temporary for a connection that broke, RegistryError for one that cannot be made; from the first cause.
+        authorities: believe those that the system knows; without them no certificate is right, and reading them all,
+        which takes two starts of Python, is spared. Raises Temporary for a connection that broke, RegistryError for one
+        that cannot be made; from the first cause.
         """
         urllib3 = _library()
         self.check_open()
         url = urls.parse(request.url)
         proxy = proxy_for(request.url, self._environ)
-        pool = self._manager(verify, proxy).connection_from_host(url.name, url.port, url.scheme)
+        authorities = authorities and verify and (url.scheme == "https" or proxy.startswith("https:"))
+        pool = self._manager(verify, authorities, proxy).connection_from_host(url.name, url.port, url.scheme)
         target = str(url) if proxy and url.scheme == "http" else url.target
         headers = {"Host": url.authority, "User-Agent": self._agent, "Accept-Encoding": "identity", **request.headers}
         patience, body = self.timeouts.read, request.body
@@ -200,11 +206,12 @@ class Connections:
             raise _failure(request, error) from _innermost(error)
         return Answer(request, response, self)
 
-    def _manager(self, verify: bool, proxy: str) -> PoolManager:
+    def _manager(self, verify: bool, authorities: bool, proxy: str) -> PoolManager:
         with self._lock:
-            if (verify, proxy) not in self._managers:
-                self._managers[verify, proxy] = _make_manager(verify, proxy, self.watch)
-            return self._managers[verify, proxy]
+            key = (verify, authorities, proxy)
+            if key not in self._managers:
+                self._managers[key] = _make_manager(_context(verify, authorities), proxy, self.watch)
+            return self._managers[key]
 
     def close(self) -> None:
         """Close the connections that are not in use; what is still being read ends with RegistryError."""
@@ -219,7 +226,8 @@ class Connections:
 def _library() -> ModuleType:
     """Import urllib3. Raises ImageError when it is absent, or older than 2.2, which cannot read what has arrived."""
     try:
-        import urllib3
+        with _spared("importlib.metadata", version=_version):  # for HTTP/2 alone; half of what importing urllib3 takes
+            import urllib3
 
         if hasattr(urllib3.HTTPResponse, "read1"):
             return urllib3
@@ -228,12 +236,43 @@ def _library() -> ModuleType:
     raise ImageError("registries need urllib3 2.2 or newer", "install the port net/py-urllib3, or urllib3 with pip")
 
 
-def _make_manager(verify: bool, proxy: str, watch: Watch) -> PoolManager:
-    """Return a pool. The default context takes certificates from the system, or from $SSL_CERT_FILE."""
-    urllib3 = _library()
-    context = ssl.create_default_context()
+@scope
+def _spared(name: str, **has: Callable[[str], str]) -> Iterator[None]:
+    """Let what is imported meanwhile have a stand-in for a module, which is loaded when more is wanted of it."""
+
+    def more(attribute: str) -> Any:
+        if attribute.startswith("__"):
+            raise AttributeError(attribute)
+        del sys.modules[name]
+        return getattr(import_module(name), attribute)
+
+    stands_in = ModuleType(name)
+    stands_in.__dict__.update(has, __getattr__=more)
+    sys.modules.setdefault(name, stands_in)
+    try:
+        yield
+    finally:
+        if sys.modules.get(name) is stands_in:
+            del sys.modules[name]
+
+
+def _version(name: str) -> str:
+    return str(import_module("importlib.metadata").version(name))
+
+
+def _context(verify: bool, authorities: bool) -> ssl.SSLContext:
+    """Return how to speak TLS. Certificates are the system's, or those of $SSL_CERT_FILE."""
+    if authorities:
+        return ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if not verify:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+def _make_manager(context: ssl.SSLContext, proxy: str, watch: Watch) -> PoolManager:
+    urllib3 = _library()
+    if context.verify_mode == ssl.CERT_NONE:
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # the endpoint has said so, once
     options = {"num_pools": 16, "maxsize": 16, "ssl_context": context, "blocksize": SENT}
     manager: PoolManager = _make_proxy(proxy, options) if proxy else urllib3.PoolManager(**options)

@@ -228,7 +228,7 @@ class Endpoint:
             base = f"{scheme}://{self._authority}"
             try:
                 request = Request("GET", f"{base}/v2/")
-                answer = self._connections.send(request, verify=not self._insecure)
+                answer = self._first(request)
             except (RegistryError, Temporary) as error:
                 if isinstance(error.__cause__, ssl.SSLCertVerificationError):
                     raise
@@ -240,6 +240,17 @@ class Endpoint:
             self._report_progress(scheme)
             return base
         raise failure
+
+    def _first(self, request: Request) -> Answer:
+        """Send the first request. A registry on this machine seldom has TLS; one that has it is asked again."""
+        if self._insecure or not is_loopback(self._name):
+            return self._connections.send(request, verify=not self._insecure)
+        try:
+            return self._connections.send(request, authorities=False)
+        except (RegistryError, Temporary) as error:
+            if not isinstance(error.__cause__, ssl.SSLCertVerificationError):
+                raise
+        return self._connections.send(request)
 
     def _report_progress(self, scheme: str) -> None:
         how = "plain http" if scheme == "http" else "its certificate is not verified"

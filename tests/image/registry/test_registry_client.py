@@ -1,5 +1,6 @@
 """Servers, schemes, redirects, mirrors and proxies: what goes where, and what does not."""
 
+import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -105,6 +106,27 @@ def test_certificates_of_the_environment(
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
 
     assert client_of(secure.host).source().top() == top
+
+
+def test_certificates_of_the_environment_on_loopback(
+    secure: Fake, certificate: Path, client_of: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There the server is asked without any authority first, for the sake of those that have no TLS."""
+    top = secure.add_image("v1", CONTENT)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+
+    assert client_of(secure.host).source().top() == top
+
+
+@pytest.mark.parametrize("insecure", [False, True])
+def test_nobody_reads_authorities_for_plain_http(
+    fake: Fake, client_of: Make, insecure: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are a file of 200 kB: most of what a small image costs."""
+    monkeypatch.setattr(ssl, "create_default_context", lambda: pytest.fail("they were read"))
+    top = fake.add_image("v1", CONTENT)
+
+    assert client_of(fake.host, insecure=insecure).source().top() == top
 
 
 def test_nobody_there(client_of: Make) -> None:
