@@ -15,7 +15,6 @@ import subprocess
 import sys
 
 import merge
-import quick_home
 
 TEMPLATE = """\
 #!{python} -IS
@@ -133,8 +132,7 @@ def make_place(directory: str, destination: str) -> str:
     point(link, python)
     point(f"{above}/lib", os.path.join(os.path.dirname(os.path.dirname(python)), "lib"))  # $ORIGIN/../lib
     # Where this Python's own modules are: from a mounted place it would look for them next to that
-    home = quick_home.make(above.removeprefix(destination), python, destination)
-    write(f"{above}/pyvenv.cfg", f"home = {home}\n", 0o644)
+    write(f"{above}/pyvenv.cfg", f"home = {os.path.dirname(python)}\n", 0o644)
     return link.removeprefix(destination)
 
 

@@ -87,11 +87,6 @@ def merge() -> Any:
     return _beside_the_package("merge")
 
 
-def quick_home() -> Any:
-    """Return .ci/quick_home.py as a module."""
-    return _beside_the_package("quick_home")
-
-
 def lean() -> Any:
     """Return .ci/lean.py as a module."""
     return _beside_the_package("lean")
