@@ -161,7 +161,7 @@ def _of_v1(resources: Resources) -> list[Setting]:
         ("cpu", "cpu.rt_runtime_us", resources.realtime_runtime),
         ("cpuset", "cpuset.cpus", resources.cpus),
         ("cpuset", "cpuset.mems", resources.mems),
-        ("pids", "pids.max", _maximum(resources.pids_limit)),
+        ("pids", "pids.max", _processes(resources.pids_limit)),
         *(("hugetlb", f"hugetlb.{size}.limit_in_bytes", limit) for size, limit in resources.hugepages),
         *_block_of_v1(resources),
         ("net_cls", "net_cls.classid", resources.class_id),
@@ -188,7 +188,7 @@ def _of_v2(resources: Resources) -> list[Setting]:
         ("cpu", "cpu.weight", str(1 + (shares - 2) * 9999 // 262142) if shares else None),
         ("cpuset", "cpuset.cpus", resources.cpus),
         ("cpuset", "cpuset.mems", resources.mems),
-        ("pids", "pids.max", _maximum(resources.pids_limit)),
+        ("pids", "pids.max", _processes(resources.pids_limit)),
         *(("hugetlb", f"hugetlb.{size}.max", limit) for size, limit in resources.hugepages),
         *_block_of_v2(resources),
         *_rdma(resources),
@@ -238,3 +238,8 @@ def _swap(resources: Resources) -> int | None:
 
 def _maximum(value: int | None) -> str | None:
     return None if value is None else "max" if value < 0 else str(value)
+
+
+def _processes(limit: int | None) -> str | None:
+    """Return what pids.max is to say; 1 for 0, which is the same for who is in there, as runc and systemd have it."""
+    return _maximum(1 if limit == 0 else limit)

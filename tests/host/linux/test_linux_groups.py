@@ -98,7 +98,7 @@ def test_limits_of_v2(v2: Tree, host_state: HostState) -> None:
         "a/web/memory.swap.max=50",
         "a/web/cpu.max=50000 100000",
         "a/web/cpuset.cpus=0-1",
-        "a/web/pids.max=0",
+        "a/web/pids.max=1",
     ]
 
 
@@ -109,7 +109,7 @@ def test_limits_of_v1(v1: Tree, host_state: HostState) -> None:
         "memory/a/web/memory.limit_in_bytes=100",
         "memory/a/web/memory.memsw.limit_in_bytes=150",
         "cpu/a/web/cpu.cfs_quota_us=50000",
-        "pids/a/web/pids.max=0",
+        "pids/a/web/pids.max=1",
     ]
 
 
