@@ -18,6 +18,7 @@ from runjail.network import attachment, lists, plugins, ports
 from runjail.network.lists import PORTS, NetworkList
 
 ALONE = ("host", "none")
+PROGRAMS = ("pasta", "slirp4netns")  # networks of podman's that are no lists but programs
 MAKE = "runjail network create NAME makes one, --network host goes without"
 
 
@@ -29,6 +30,10 @@ def wanted(args: Args, context: Context, runtime: Runtime) -> Networks:
         raise UsageError(f"--network: host and none stand alone, and a name stands once: {', '.join(words)[:200]}")
     if published and words and words[0] in ALONE:
         raise UsageError(f"--publish is of no use with --network {words[0]}", "--network NAME has ports of its own")
+    for word in words:
+        if (program := word.partition(":")[0]) in PROGRAMS:
+            hint = "podman run --runtime runjail does, without root, too; --network host or none goes without"
+            raise UsageError(f"--network {program}: runjail starts no such program", hint)
     settled = places(context)
     found = [lists.find(name, settled.directories) for name in words] or [_first(settled)]
     if published and not any(each.can(PORTS) for each in found):
