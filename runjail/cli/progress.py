@@ -12,8 +12,14 @@ from _thread import allocate_lock
 
 from runjail.image.model import Descriptor
 from runjail.record import Record
+from runjail.scope import scope
 from runjail.sizes import show_size
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+PATIENCE = 1.0  # seconds that copying a root may take before it is shown
 TICK = 0.1  # seconds between two drawings
 LINE_SECONDS = 10.0  # between two lines about a blob where there is no terminal: what is faster says nothing
 BAR, SHORTEST_BAR = 24, 5
@@ -36,16 +42,18 @@ class Progress:
 
     As a context it leaves the last picture on the screen. terminal: None for "when standard error is one"; without
     one, whatever takes longer than LINE_SECONDS is a line of its own now and then, for logs. quiet: nothing at all.
+    patience: seconds in which nothing is drawn; what is over by then is never seen.
     """
 
-    def __init__(self, terminal: bool | None = None, *, quiet: bool = False) -> None:
+    def __init__(self, terminal: bool | None = None, *, quiet: bool = False, patience: float = 0.0) -> None:
         self.show = sys.stderr is not None and not quiet
         self.terminal = self.show and os.isatty(2) if terminal is None else terminal
         self._lock = allocate_lock()
         self._blobs: dict[str, _Blob] = {}
         self._told: dict[str, float] = {}  # when there was a line about a blob
         self._lines = 0
-        self._next = 0.0
+        self._patience = patience
+        self._next = time.monotonic() + patience if patience else 0.0
 
     def unpacked(self, descriptor: Descriptor, count: int) -> None:
         """Take note of `count` more bytes of a layer that are unpacked: its line begins anew."""
@@ -77,7 +85,7 @@ class Progress:
 
     def __exit__(self, *_error: object) -> None:
         with self._lock:
-            if self._blobs and self.terminal and self.show:
+            if self._blobs and self.terminal and self.show and (self._lines or not self._patience):
                 self._draw(time.monotonic())
             self._blobs.clear()
             self._lines = 0
@@ -106,6 +114,13 @@ class Progress:
             os.write(2, text.encode())
         except OSError:  # the terminal is gone; the transfer is not
             self.show = False
+
+
+@scope
+def copying(name: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """Show how much of a container's root is copied, once that takes a while. It is told bytes more, of how many."""
+    with Progress(quiet=quiet, patience=PATIENCE) as progress:
+        yield lambda count, total: progress(Descriptor("", f"root of {name}", total), count, "copied")
 
 
 def _screen() -> tuple[int, int]:

@@ -11,6 +11,7 @@ from runjail.cli.context import Context
 from runjail.cli.image.options import storage_size
 from runjail.cli.image.session import ImageSession
 from runjail.cli.process import change, volume_mounts
+from runjail.cli.progress import copying
 from runjail.container.container import Runtime
 from runjail.errors import ContainerExists, StoreNotFound, UsageError
 from runjail.image.bundle import etc_files, owned, volumes
@@ -79,8 +80,10 @@ def _fill(bundle: OwnedBundle, images: ImageSession, network: str, ids: IdMappin
             check_volume_name(mount["source"])
     with images.content.lease():
         image, found = images.unpack(parse(args.text("image")))
-        use = RootfsUse(limit, bundle.properties(), transient=not (args.flag("detach") or args.flag("keep")))
-        root = images.store.create_rootfs(bundle.name, found.chain, found.seal, use)
+        transient = not (args.flag("detach") or args.flag("keep"))
+        with copying(args.positionals[0], quiet=images.flag("quiet")) as report:
+            use = RootfsUse(limit, bundle.properties(), transient=transient, report=report)
+            root = images.store.create_rootfs(bundle.name, found.chain, found.seal, use)
     named = volumes.resolve(more, images.store)
     taken = [posixpath.normpath(mount["destination"]) for mount in more]
     etc = etc_files.make(bundle.path, names, images.context.host().os, taken)

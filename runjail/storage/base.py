@@ -97,12 +97,14 @@ class RootfsUse(Record):
 
     size: quota in bytes, 0 for none. properties: texts without control characters by name ([a-z0-9._-], but for name,
     chain and seal). transient: it goes when its program ends, so nothing of it has to reach the disk, whatever is
-    synced inside; a store that cannot make use of that ignores it.
+    synced inside; a store that cannot make use of that ignores it. report: told how many bytes more of how many are
+    copied, from any thread, by a store that copies.
     """
 
     size: int = 0
     properties: Mapping[str, str] = {}
     transient: bool = False
+    report: Callable[[int, int], None] | None = None
 
 
 ANY_USE = RootfsUse()

@@ -82,12 +82,13 @@ class _Ends:
 class Copier:
     """Copies one tree; entries that were one file are one file again. source, target: open directories.
 
+    report: told how many bytes more are copied, from any thread.
     Several threads do it. threads: how many at most, 0 for what suits the machine. Opening a directory takes two calls
     for each component of its path, so directories in one are copied together, and each is finished while it is open.
     """
 
-    def __init__(self, source: int, target: int, threads: int = 0) -> None:
-        self._source, self._target, self._threads = source, target, threads
+    def __init__(self, source: int, target: int, threads: int = 0, report: Callable[[int], None] | None = None) -> None:
+        self._source, self._target, self._threads, self._report = source, target, threads, report
         self._ours = os.geteuid(), os.getegid()
         self._seen: dict[tuple[int, int], str] = {}  # files with more than one name, by device and inode
         self._further: list[tuple[str, str, str]] = []  # their other names: the first one's path, directory and name
@@ -170,6 +171,8 @@ class Copier:
             else:
                 size += leaf(name, ends.inner, ends.outer, found, ends.path)
         sizes.append(size)
+        if self._report and size:
+            self._report(size)
         return [(ends.path, made[start : start + DIRECTORIES], True) for start in range(0, len(made), DIRECTORIES)]
 
     def _finish(self, ends: _Ends) -> None:

@@ -8,7 +8,7 @@ Linked files are one file in all layers: base.py says what that asks of whoever 
 
 from __future__ import annotations
 
-from runjail.storage.base import LayerWriter
+from runjail.storage.base import LayerWriter, RootfsUse
 from runjail.storage.directory_layout import DirectoryLayout
 from runjail.storage.store_lock import Lock
 from runjail.storage.tree_store import TreeStore
@@ -46,9 +46,11 @@ class DirectoryStore(TreeStore):
             raise
         return DirectoryDraft(self._places, making, place, facts, shared, locks)
 
-    def _fill(self, making: str, layer: str) -> dict[str, Any]:
+    def _fill(self, making: str, layer: str, use: RootfsUse) -> dict[str, Any]:
         self._places.fresh(making, "root")
-        return {"size": self._places.copy(layer, making)}
+        report, total = use.report, (self._places.document(layer, "layer.json") or {}).get("total", 0)
+        told = (lambda count: report(count, total)) if report else None
+        return {"size": self._places.copy(layer, making, told)}
 
     def _changes(self, place: str, layer: str) -> list[Change]:
         from runjail.storage.changes import of_trees

@@ -14,6 +14,7 @@ from runjail.storage.store_lock import StoreDirectory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 
@@ -55,19 +56,19 @@ class DirectoryLayout:
 
     def link(self, place: str, making: str) -> set[int]:
         """Fill a tree with links to another's files. Returns the inodes that both have."""
-        copier = self._copier(place, making, "linked")
+        copier = self._copier(place, making, "linked", None)
         return copier.linked
 
-    def copy(self, place: str, making: str) -> int:
-        """Fill a tree with copies of another's files. Returns their bytes."""
-        return self._copier(place, making, "copied").total
+    def copy(self, place: str, making: str, report: Callable[[int], None] | None = None) -> int:
+        """Fill a tree with copies of another's files. Returns their bytes, of which `report` is told meanwhile."""
+        return self._copier(place, making, "copied", report).total
 
-    def _copier(self, place: str, making: str, how: str) -> copy_tree.Copier:
+    def _copier(self, place: str, making: str, how: str, report: Callable[[int], None] | None) -> copy_tree.Copier:
         descriptors: list[int] = []
         try:
             descriptors += [os.open(f"{place}/root", DIRECTORY)]
             descriptors += [os.open(f"{making}/root", DIRECTORY)]
-            copier = copy_tree.Copier(*descriptors)
+            copier = copy_tree.Copier(descriptors[0], descriptors[1], report=report)
             if how == "linked":
                 copier.link()
             else:

@@ -17,7 +17,7 @@ from runjail.errors import StorageError, reason
 from runjail.host.base import in_user_namespace
 from runjail.rootfs import DIRECTORY
 from runjail.storage import overlay_mount
-from runjail.storage.base import LayerWriter, chain_name
+from runjail.storage.base import LayerWriter, RootfsUse, chain_name
 from runjail.storage.busy import until_free
 from runjail.storage.directory_layout import DirectoryLayout
 from runjail.storage.overlay_mount import Overlay
@@ -100,7 +100,7 @@ class OverlayStore(TreeStore):
             raise
         return draft
 
-    def _fill(self, making: str, layer: str) -> dict[str, Any]:
+    def _fill(self, making: str, layer: str, use: RootfsUse) -> dict[str, Any]:
         self._places.fresh(making, "upper", "work", "root")
         _copy_metadata(f"{layer}/diff", f"{making}/upper")
         return {"size": 0}

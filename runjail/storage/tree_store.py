@@ -60,7 +60,7 @@ class TreeStore(abc.ABC):
         """Begin a layer in `making`, to become `place`. below: the directory of the layer below, "" for none."""
 
     @abc.abstractmethod
-    def _fill(self, making: str, layer: str) -> dict[str, Any]:
+    def _fill(self, making: str, layer: str, use: RootfsUse) -> dict[str, Any]:
         """Make the root of a container in `making`. Returns what has to be known of it: `size`."""
 
     @abc.abstractmethod
@@ -158,15 +158,15 @@ class TreeStore(abc.ABC):
             with self._home.lock("layer", os.path.basename(layer), shared=True):
                 if not self._is_layer(layer):
                     raise StorageError(f"layer {chain} is not in the store")
-                self._make_root(name, layer, facts, lock, transient=use.transient)
+                self._make_root(name, layer, facts, lock, use)
         return f"{place}/root"
 
-    def _make_root(self, name: str, layer: str, facts: dict[str, Any], lock: Lock, *, transient: bool) -> None:
+    def _make_root(self, name: str, layer: str, facts: dict[str, Any], lock: Lock, use: RootfsUse) -> None:
         making, place = self._places.making("root", name), self._container(name)
         try:
-            found = self._fill(making, layer)
+            found = self._fill(making, layer, use)
             self._places.keep(making, place, {**facts, **found}, "root.json", durable=False)
-            self._show(place, layer, transient=transient)
+            self._show(place, layer, transient=use.transient)
         except BaseException:
             self._discard_root(name, lock)
             raise

@@ -144,6 +144,20 @@ def test_a_pipe_has_lines_about_what_takes_long(clock: Clock) -> None:
     ]
 
 
+@pytest.mark.parametrize(("seconds", "drawn"), [(0.9, 0), (1.5, 2)])
+def test_a_root_that_is_copied_soon_is_not_shown(
+    clock: Clock, seconds: float, drawn: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Most are, and who runs a container wants to see its output alone."""
+    monkeypatch.setattr(os, "isatty", lambda _fd: True)
+    with module.copying("web", quiet=False) as report:
+        clock.now = seconds
+        report(500, 2000)
+
+    assert len(clock.drawn) == drawn
+    assert all("root of web [======  " in line and line.endswith("copied\x1b[K\n") for line in clock.drawn)
+
+
 def test_who_is_quiet_says_nothing(clock: Clock) -> None:
     for terminal in (True, False):
         with Progress(terminal, quiet=True) as progress:

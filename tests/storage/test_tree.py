@@ -345,6 +345,17 @@ def test_a_root_knows_its_size_without_a_second_look(tmp_path: Path) -> None:
     assert (root / "holes").read_bytes() == bytes(5000)
 
 
+def test_who_copies_a_root_tells_how_much(tmp_path: Path) -> None:
+    """As it goes, for a bar."""
+    store, told = open_store(f"dir:{tmp_path}/store", default=""), list[tuple[int, int]]()
+    add(store, A, {f"d{number}/file": "x" * 1000 for number in range(40)})
+    store.create_rootfs("web", A, use=RootfsUse(report=lambda count, total: told.append((count, total))))
+
+    assert len(told) > 1
+    assert sum(count for count, _total in told) == 40_000
+    assert {total for _count, total in told} == {40_000}
+
+
 @pytest.mark.needs("mounts", "linux", "mkfs.btrfs")
 def test_a_copy_shares_blocks_where_the_file_system_can(tmp_path: Path) -> None:
     """btrfs and xfs: a second root takes no room for the content of its files."""

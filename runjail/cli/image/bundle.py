@@ -9,6 +9,7 @@ from runjail.cli.args import Args
 from runjail.cli.context import Context, write_stdout
 from runjail.cli.image.options import KEY, PLATFORM, QUIET, REMOTE, STORAGE, storage_size
 from runjail.cli.image.session import ImageSession
+from runjail.cli.progress import copying
 from runjail.image.bundle import ordinary, owned
 from runjail.image.bundle.oci_config import LONGEST_HOSTNAME, config
 from runjail.image.reference import parse
@@ -28,7 +29,9 @@ def run(args: Args, context: Context) -> int:
     with owned.empty_directory(path), images.content.lease():
         image, found = images.unpack(parse(args.positionals[0]))
         images.store.remove_root(name)  # of a bundle that was here before
-        root = images.store.create_rootfs(name, found.chain, found.seal, RootfsUse(limit, {owned.BUNDLE: path}))
+        with copying(os.path.basename(path), quiet=images.flag("quiet")) as report:
+            use = RootfsUse(limit, {owned.BUNDLE: path}, report=report)
+            root = images.store.create_rootfs(name, found.chain, found.seal, use)
         try:
             hostname = os.path.basename(path)[:LONGEST_HOSTNAME]
             document = config(image.config, root, host=context.host().os, args=context.rest, hostname=hostname)
