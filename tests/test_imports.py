@@ -281,6 +281,7 @@ NEVER = {
 
 # Of what .ci/merge.py has loaded for a verb, what a container of these tests does not need.
 SPARE = {"create": {"runjail.host.linux.mask", "runjail.host.linux.nodes"}}
+SPARE["create"] |= {f"runjail.spec.{name}" for name in ("annotations", "freebsd", "jail_params")}  # on FreeBSD
 
 
 @pytest.fixture

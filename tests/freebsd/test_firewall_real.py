@@ -4,6 +4,7 @@ A jail outside, with 192.0.2.2, reaches the router at 192.0.2.1; behind that is 
 """
 
 import functools
+import json
 import os
 import subprocess
 import sys
@@ -109,3 +110,13 @@ def test_a_port_of_the_router_is_the_containers(web: Life) -> None:
         ).stdout.strip()
 
     assert until(asked) == "words"
+
+
+def test_what_its_interface_has_moved_is_told(web: Life, inner: str) -> None:
+    """Of the container's own network stack, the interface of the cable and not lo0."""
+    web.runjail.ok("exec", ID, "/bin/sh", "-c", "echo words | nc -w 1 10.77.0.1 9 || true")
+
+    (row,) = json.loads(web.runjail.ok("events", "--stats", ID).stdout)["data"]["network_interfaces"]
+
+    assert row["Name"] == inner
+    assert row["TxBytes"] > 0 and row["RxBytes"] > 0

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     Value = str | int | _ctypes.Array[Any] | None  # None: present without a value
 
+JAIL_SYS_NEW = 1
 JAIL_DYING, JAIL_USE_DESC, JAIL_GET_DESC = 8, 0x10, 0x40
 MNT_RDONLY, MNT_SYNC, MNT_NOEXEC, MNT_NOSUID = 0x1, 0x2, 0x4, 0x8
 MNT_NOSYMFOLLOW, MNT_NOATIME, MNT_UPDATE = 0x400000, 0x10000000, 0x10000
@@ -146,6 +147,12 @@ class Libc:
                     return
                 raise
             yield Jail(last, text(bytes(name)), text(bytes(path)))
+
+    def has_vnet(self, name: str) -> bool:
+        """Whether a jail has a network stack of its own, rather than that of whom it is in. ENOENT: no such jail."""
+        own = buffer(4)
+        self._call_pairs("jail_get", [("name", name), ("vnet", own)], 0)
+        return bool(_struct.unpack("i", bytes(own))[0] == JAIL_SYS_NEW)
 
     def jail_attach(self, jid: int) -> None:
         """Move this process into a jail for good. EPERM while a directory is open, EINVAL when there is no jail."""

@@ -73,6 +73,8 @@ def usage(libc: Libc, host_state: HostState) -> dict[str, Any]:
 
     Without accounting the numbers are those of the processes that live now.
     """
+    from runjail.host.freebsd import interfaces
+
     processes = members(libc, host_state)
     rules: dict[str, int] = {}
     try:
@@ -98,7 +100,7 @@ def usage(libc: Libc, host_state: HostState) -> dict[str, Any]:
         "blkio": {},
         "hugetlb": {},
         "intel_rdt": {},
-        "network_interfaces": None,
+        "network_interfaces": interfaces.moved(libc, host_state),
     }
 
 

@@ -58,8 +58,11 @@ class FreeBSDNetworks:
         return self._libc.jail(name) is not None
 
     def traffic(self, host_state: HostState) -> tuple[int, int] | None:
-        """Return None: what a network stack has moved is seen inside of it only, by netstat(1)."""
-        return None
+        """Return the sums of its interfaces but lo0."""
+        from runjail.host.freebsd import interfaces
+
+        rows = interfaces.moved(self._libc, host_state)
+        return None if rows is None else (_sum(rows, "RxBytes"), _sum(rows, "TxBytes"))
 
     def remove_bridge(self, name: str) -> bool:
         """Destroy a bridge unless it has members; one that is gone is success. Raises HostError."""
@@ -70,6 +73,10 @@ class FreeBSDNetworks:
             return False
         programs.check([IFCONFIG, name, "destroy"])
         return True
+
+
+def _sum(rows: list[dict[str, str | int]], key: str) -> int:
+    return sum(int(row[key]) for row in rows)
 
 
 def remove(change: Change, note: Note) -> None:

@@ -47,6 +47,7 @@ class FakeKernel:
         self.calls: list[tuple[Any, ...]] = []
         self._made: dict[str, Any] = {}  # functions must live as long as somebody may call them
         self.jails: dict[int, tuple[str, str]] = {}
+        self.vnets: set[str] | None = set()  # names of jails with network stacks of their own; None: a kernel without
         self.dying: dict[int, int] = {}  # jid to how many looks it takes until it is gone
         self.descriptors: dict[int, int] | None = {}  # of jails: descriptor to jid; None: a kernel without them
         self.mounts = [Mount((1, 1), "ufs", "/dev/vtbd0p2", "/"), Mount((2, 2), "devfs", "devfs", "/dev")]
@@ -147,6 +148,11 @@ class FakeKernel:
             os.set_inheritable(descriptor, True)
             self.descriptors[descriptor] = jid
             ctypes.memmove(pairs["desc"][0], struct.pack("i", descriptor), 4)
+            return jid
+        if "vnet" in pairs:
+            if self.vnets is None:
+                raise Refusal(errno.EINVAL, "unknown parameter: vnet")
+            ctypes.memmove(pairs["vnet"][0], struct.pack("i", 1 if name in self.vnets else 2), 4)
             return jid
         if "name" in pairs and pairs["name"][1] == c.NAME_MAX:
             _write_text(pairs["name"], name, c.NAME_MAX)
