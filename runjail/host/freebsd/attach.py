@@ -34,6 +34,18 @@ RLIMITS = {
     "RLIMIT_NPTS": 11, "RLIMIT_SWAP": 12, "RLIMIT_KQUEUES": 13, "RLIMIT_UMTXP": 14, "RLIMIT_PIPEBUF": 15,
 }  # fmt: skip
 
+TRACED_HINT = "trace without descendants: ktrace(1) without -i, truss(1) without -f"
+
+
+def _forbid_tracing(libc: Libc, host_state: HostState) -> None:
+    try:
+        libc.procctl(PROC_TRACE_CTL, PROC_TRACE_CTL_DISABLE)
+    except OSError as error:
+        why, hint = reason(error), None
+        if error.errno == errno.EBUSY:
+            why, hint = "it is traced, and would show the container what is the host's", TRACED_HINT
+        raise HostError(f"forbid tracing of the process that enters jail {host_state.name}: {why}", hint) from error
+
 
 def enter_root(libc: Libc, host_state: HostState, keep: list[int]) -> None:
     """Enter the jail for good, with descriptors 0 to 2 and those in `keep`.
@@ -41,7 +53,7 @@ def enter_root(libc: Libc, host_state: HostState, keep: list[int]) -> None:
     Before anything of the container can see us, tracing is forbidden (it is allowed again at execve) and every other
     descriptor closed. Raises HostError, also when a kept descriptor is a directory: it would be a way out.
     """
-    libc.procctl(PROC_TRACE_CTL, PROC_TRACE_CTL_DISABLE)
+    _forbid_tracing(libc, host_state)
     close_others(keep)
     for descriptor in (0, 1, 2, *keep):
         if _is_directory(descriptor):

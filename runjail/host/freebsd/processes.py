@@ -20,6 +20,7 @@ FREEZE_ROUNDS = 20
 HELPERS = 5  # tries to send a signal from inside before another killer of the same jail hits our helper
 HELPER_SECONDS = 10.0  # a helper takes one at most (KILL_ROUNDS)
 LAST_KERNEL_PID = 100  # kernel processes that start with the kernel have lower numbers
+BUSY = "they do not die, or this runjail is traced itself, by ktrace -i or truss -f"
 LASTING = ("pagedaemon", "bufdaemon", "vnlru", "syncer")  # those that never end, in the order of their start
 
 
@@ -97,7 +98,7 @@ def kill_all(libc: Libc, host_state: HostState, signal: int) -> None:
         if status == 0:
             return
         if status > 0:
-            why = reason(OSError(status, os.strerror(status)))
+            why = BUSY if status == errno.EBUSY else reason(OSError(status, os.strerror(status)))
             raise HostError(f"send signal {signal} to everybody in jail {host_state.name}: {why}")
     if jid:
         raise HostError(f"send signal {signal} to everybody in jail {host_state.name}: somebody kills who does it")

@@ -55,6 +55,17 @@ def test_entering_forbids_tracing_closes_and_attaches(machine: Machine) -> None:
     assert said == "('stray closed', b'root', '/', [('procctl', 7, 2), ('jail_attach', 7)])"
 
 
+def test_who_is_traced_does_not_enter_and_says_why(machine: Machine) -> None:
+    """As under `ktrace -i runjail create`, which was "device busy": the kernel forbids no tracing that goes on."""
+    machine.add_jail(7)
+    machine.kernel.refuse["procctl"] = Refusal(errno.EBUSY)
+
+    said = in_child(lambda: machine.host.enter_root(machine.host_state, []))
+
+    assert said.startswith("HostError: forbid tracing of the process that enters jail web: it is traced")
+    assert machine.kernel.calls == []
+
+
 @pytest.mark.parametrize("keep", [[5], []])
 def test_a_directory_is_refused_before_the_kernel_does(machine: Machine, keep: list[int]) -> None:
     """jail_attach(2) would say "Operation not permitted"; a preserved directory would be a way out."""
