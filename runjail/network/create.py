@@ -145,7 +145,7 @@ def _free(taken: list[Subnet]) -> Subnet:
 def _routed() -> list[Subnet]:
     """Return the networks that this machine has routes to: proc_net_route(5), little-endian words in hexadecimal."""
     try:
-        with open(ROUTES, encoding="ascii") as file:
+        with open(ROUTES, encoding="utf-8") as file:
             lines = [line.split() for line in file][1:]
     except OSError:  # not Linux
         return []

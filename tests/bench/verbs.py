@@ -5,7 +5,7 @@ round starts it once and takes every runtime through a whole life of a container
 kill, delete, and a `run` of /bin/true. Processor time is that of the process and of the children that it has waited
 for; init is not among them. Medians of all rounds; the spread is that of the middle half.
 
-With --parts the verb `state` is cut off after each part of its start, and the parts become a picture.
+With --parts each verb is also cut off after each part of its start, and the parts become a picture.
 """
 
 import argparse
@@ -144,8 +144,8 @@ def changed(rows: dict, old: dict | None, verb: str) -> str:
     return f"   was {before:.2f}: {now / before:.2f} of it"
 
 
-def parts(runtime: Timed, rounds: int, directory: Path) -> list[tuple[str, float]]:
-    """Return the parts of `state` in starts: what each adds to those before it, by processor time."""
+def parts(runtime: Timed, verb: str, rounds: int, directory: Path) -> list[tuple[str, float]]:
+    """Return the parts of a verb's start, in starts: what each adds to those before it, by processor time."""
     text = Path(RUNJAIL).read_text(encoding="utf-8")
     head, found, place = text.partition("import posix\n")
     before, exit_line, _main = (found + place).partition("from runjail.cli.main import main")
@@ -156,34 +156,26 @@ def parts(runtime: Timed, rounds: int, directory: Path) -> list[tuple[str, float
         path = directory / f"part-{number}"
         path.write_text(body if "import _signal" in body else f"{head.partition(chr(10))[0]}\n{body}", encoding="utf-8")
         path.chmod(0o755)
-        scripts.append([str(path), "--root", runtime.state, "state", "parts"])
-    scripts.append([RUNJAIL, "--root", runtime.state, "state", "parts"])
+        scripts.append([str(path), verb])
     times: list[list[float]] = [[] for _ in scripts]
     bare = []
-    for _ in range(rounds * 3):
+    for _ in range(rounds):
         bare.append(run(runtime, [os.path.realpath(sys.executable), *BARE])[1][0])
         for script, spent in zip(scripts, times, strict=True):
             spent.append(run(runtime, script)[1][0])
     unit = statistics.median(bare)
     sums = [statistics.median(each) / unit for each in times]
-    return [
-        (name, after - before) for name, before, after in zip([*PARTS, "the verb"], [0.0, *sums], sums, strict=False)
-    ]
+    return [(name, after - before) for name, before, after in zip(PARTS, [0.0, *sums], sums, strict=False)]
 
 
 def picture(runtime: Timed, rows: dict, rounds: int, directory: Path) -> str:
-    """Return the picture of where the verbs' time goes."""
-    runtime.configure("parts")
-    runtime.call("-", runtime.words("create", "--bundle", runtime.bundle, "--pid-file", runtime._pid_file(), "parts"))
-    found = parts(runtime, rounds, directory)
-    runtime.call("-", runtime.words("delete", "--force", "parts"))
-    for name, value in found:
-        print(f"  {name:16} {value:.2f}")
-    start = found[:1]
-    drawn = [Bar("state", found)]
-    for verb in ("kill", "start", "delete", "exec", "create", "run"):
-        rest = rows[verb]["runjail"]["cpu"] - sum(value for _name, value in start)
-        drawn.append(Bar(verb, [*start, ("modules and verb", rest)]))
+    """Return the picture of where the verbs' time goes, and print its numbers."""
+    drawn = []
+    for verb in VERBS:
+        found = parts(runtime, verb, rounds, directory)
+        rest = rows[verb]["runjail"]["cpu"] - sum(value for _name, value in found)
+        drawn.append(Bar(verb, [*found, ("the verb", rest)]))
+        print(f"  {verb:8}" + ", ".join(f"{name} {value:.2f}" for name, value in drawn[-1].parts))
     return bars("Processor time of verbs, in starts of a bare interpreter", drawn, COLORS, GOALS)
 
 

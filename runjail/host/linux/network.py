@@ -55,7 +55,7 @@ class LinuxNetworks:
         if host_state.namespaces.get("net") in (None, os.stat(OWN_NAMESPACE).st_ino):
             return None
         try:
-            with open(f"/proc/{host_state.pid}/net/dev", encoding="ascii", errors="replace") as file:
+            with open(f"/proc/{host_state.pid}/net/dev", encoding="utf-8", errors="replace") as file:
                 rows = [line.partition(":") for line in list(file)[2:]]
         except OSError:  # it has ended
             return None

@@ -6,7 +6,6 @@ attaches it (open_tree(2), move_mount(2), as runc has it since 1.2). Such a moun
 
 from __future__ import annotations
 
-import encodings.ascii
 import errno
 import os
 
@@ -24,8 +23,8 @@ if TYPE_CHECKING:
     from runjail.spec.model import IdMappings
     from runjail.steps import Step
 
-# What is imported elsewhere only where it is used: for pods, errors, createContainer hooks, and files of /proc
-LOADED = (proc, rights, reaper, our_reaper, encodings.ascii)
+# What is imported elsewhere only where it is used: for pods, errors and createContainer hooks
+LOADED = (proc, rights, reaper, our_reaper)
 
 
 def load(performers: Sequence[str]) -> None:

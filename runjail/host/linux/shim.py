@@ -50,9 +50,9 @@ class LinuxShim:
 
     def die_before(self, pid: int) -> None:
         """Have an oom_score_adj one above another process's, as runc's shim has above containerd's (proc(5))."""
-        with open(f"/proc/{pid}/oom_score_adj", encoding="ascii") as theirs:
+        with open(f"/proc/{pid}/oom_score_adj", encoding="utf-8") as theirs:
             score = int(theirs.read())
-        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as ours:
+        with open("/proc/self/oom_score_adj", "w", encoding="utf-8") as ours:
             ours.write(str(min(score + 1, KILLABLE)))
 
     def peer(self, connection: _socket.socket) -> int:

@@ -108,7 +108,7 @@ def mappings_of(pid: int) -> IdMappings:
 
 
 def _ranges(path: str) -> tuple[IdRange, ...]:
-    with open(path, encoding="ascii") as table:
+    with open(path, encoding="utf-8") as table:
         rows = [[int(word) for word in line.split()] for line in table]
     return tuple((first, host, size) for first, host, size in rows)
 

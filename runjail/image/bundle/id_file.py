@@ -23,7 +23,7 @@ def write(path: str, container_id: str) -> None:
         raise UsageError(why, "delete it, unless it belongs to a container that is in use") from None
     except OSError as error:
         raise StorageError(f"--cidfile: cannot write {path}: {reason(error)}") from error
-    with open(file, "w", encoding="ascii") as stream:
+    with open(file, "w", encoding="utf-8") as stream:
         stream.write(container_id)
 
 

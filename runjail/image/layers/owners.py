@@ -59,7 +59,7 @@ def is_believed(name: bytes) -> bool:
 def alone() -> bool:
     """Whether this process is in a user namespace with one id."""
     try:
-        with open(UID_MAP, encoding="ascii") as table:
+        with open(UID_MAP, encoding="utf-8") as table:
             return [line.split()[2] for line in table] == ["1"]
     except OSError:
         return False
