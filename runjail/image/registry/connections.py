@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import http.client
 import ssl
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote
@@ -23,7 +21,6 @@ from runjail.image.registry.pools import adapt
 from runjail.image.registry.proxy import proxy_for
 from runjail.image.registry.retry import Temporary
 from runjail.image.registry.watch import Watch
-from runjail.scope import scope
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse, PoolManager
@@ -226,38 +223,13 @@ class Connections:
 def _library() -> ModuleType:
     """Import urllib3. Raises ImageError when it is absent, or older than 2.2, which cannot read what has arrived."""
     try:
-        with _spared("importlib.metadata", version=_version):  # for HTTP/2 alone; half of what importing urllib3 takes
-            import urllib3
+        import urllib3
 
         if hasattr(urllib3.HTTPResponse, "read1"):
             return urllib3
     except ImportError:
         pass
     raise ImageError("registries need urllib3 2.2 or newer", "install the port net/py-urllib3, or urllib3 with pip")
-
-
-@scope
-def _spared(name: str, **has: Callable[[str], str]) -> Iterator[None]:
-    """Let what is imported meanwhile have a stand-in for a module, which is loaded when more is wanted of it."""
-
-    def more(attribute: str) -> Any:
-        if attribute.startswith("__"):
-            raise AttributeError(attribute)
-        del sys.modules[name]
-        return getattr(import_module(name), attribute)
-
-    stands_in = ModuleType(name)
-    stands_in.__dict__.update(has, __getattr__=more)
-    sys.modules.setdefault(name, stands_in)
-    try:
-        yield
-    finally:
-        if sys.modules.get(name) is stands_in:
-            del sys.modules[name]
-
-
-def _version(name: str) -> str:
-    return str(import_module("importlib.metadata").version(name))
 
 
 def _context(verify: bool, authorities: bool) -> ssl.SSLContext:
