@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import _socket
 import os
-import struct
+from _struct import Struct
 
 from runjail import jsonio
 from runjail.container.container import GATE, Container
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MOST = 16  # descriptors that init hands out: one a kind of namespace, and its root
-NUMBER = struct.Struct("i")
+NUMBER = Struct("i")
 GONE = "joining the container: its init is gone"
 
 

@@ -7,8 +7,8 @@ architecture, and how to compare 64-bit arguments with 32-bit instructions. Thro
 from __future__ import annotations
 
 import _ctypes
+import _struct as struct  # the C half
 import os
-import struct
 
 from runjail.errors import HostError
 from runjail.host.linux import libc

@@ -7,7 +7,7 @@ calls with numbers above every number that the profile knows get ENOSYS, before 
 
 from __future__ import annotations
 
-import struct
+import _struct as struct  # the C half
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import _ctypes
-import struct
+import _struct as struct  # the C half
 
 from runjail.host.linux import libc
 

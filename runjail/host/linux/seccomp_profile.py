@@ -7,8 +7,8 @@ first in each file, so one that is damaged is made again.
 
 from __future__ import annotations
 
+import _struct as struct  # the C half
 import os
-import struct
 from _blake2 import blake2b
 
 from runjail.errors import HostError, reason
