@@ -67,15 +67,12 @@ def copy(source: int, target: int) -> bool:
 
 
 def remove_acls(path: str) -> None:
-    """Remove the POSIX ACLs of a file (Linux), those for what is made in a directory too."""
-    if hasattr(os, "removexattr"):
-        try:
-            for name in os.listxattr(path):
-                if name in ACLS:
-                    os.removexattr(path, name)
-        except OSError as error:
-            if error.errno not in UNSUPPORTED:
-                raise
+    """Leave a directory with what its mode says: no ACL, and none for what is made in it."""
+    try:
+        SYSTEM.remove_acls(path)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
 
 
 def _names(file: int) -> list[bytes]:
@@ -110,6 +107,12 @@ class Linux:
         """Remove an attribute."""
         os.removexattr(file, name)
 
+    def remove_acls(self, path: str) -> None:
+        """Remove POSIX ACLs (acl(5))."""
+        for name in os.listxattr(path):
+            if name in ACLS:
+                os.removexattr(path, name)
+
     def set_flags(self, directory: int, name: bytes | str, flags: int) -> None:
         """Do nothing."""
 
@@ -121,6 +124,8 @@ class Linux:
 class FreeBsd:
     """extattr(2) and chflags(2), which Python offers by path at most. libc: as ctypes.CDLL; tests have their own."""
 
+    PC_ACL_EXTENDED, PC_ACL_NFS4 = 59, 64  # sys/unistd.h
+    ACL_ACCESS, ACL_NFS4 = 2, 4  # sys/acl.h
     NAMESPACES = {b"user": 1, b"system": 2}  # EXTATTR_NAMESPACE_*, sys/extattr.h
     AT_SYMLINK_NOFOLLOW = 0x200
 
@@ -130,6 +135,8 @@ class FreeBsd:
         self._libc, self._ctypes = libc, ctypes
         for name in ("extattr_list_fd", "extattr_get_fd", "extattr_set_fd"):
             getattr(libc, name).restype = ctypes.c_ssize_t
+        for name in ("acl_get_file", "acl_strip_np"):
+            getattr(libc, name).restype = ctypes.c_void_p
 
     def carried(self, name: bytes) -> bool:
         """Whether layers carry an attribute: all that FreeBSD can have."""
@@ -162,6 +169,31 @@ class FreeBsd:
     def remove(self, file: int, name: bytes) -> None:
         """Remove an attribute."""
         self._call(self._libc.extattr_delete_fd, file, *self._split(name))
+
+    def remove_acls(self, path: str) -> None:
+        """Remove POSIX ACLs (UFS with `acls`), and make an NFSv4 one (ZFS) what the mode says: acl(3)."""
+        if os.pathconf(path, self.PC_ACL_NFS4) > 0:
+            self._strip(path, self.ACL_NFS4)
+        if os.pathconf(path, self.PC_ACL_EXTENDED) > 0:
+            self._call(self._libc.acl_delete_def_file, os.fsencode(path))
+            self._strip(path, self.ACL_ACCESS)
+
+    def _strip(self, path: str, kind: int) -> None:
+        acl = self._pointer(self._libc.acl_get_file(os.fsencode(path), kind))
+        try:
+            left = self._pointer(self._libc.acl_strip_np(acl, 0))
+            try:
+                self._call(self._libc.acl_set_file, os.fsencode(path), kind, left)
+            finally:
+                self._libc.acl_free(left)
+        finally:
+            self._libc.acl_free(acl)
+
+    def _pointer(self, address: int | None) -> Any:
+        if not address:
+            number = self._ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+        return self._ctypes.c_void_p(address)
 
     def set_flags(self, directory: int, name: bytes | str, flags: int) -> None:
         """Set the flags of a directory's entry, never following a link."""

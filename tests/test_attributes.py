@@ -1,5 +1,6 @@
 """Extended attributes and file flags: FreeBSD's against a libc of ours, this system's own against the system."""
 
+import ctypes
 import errno
 import os
 import types
@@ -54,6 +55,38 @@ def test_freebsd_copies_both_namespaces(libc: FakeLibc, file: int) -> None:
     libc.values = {(1, b"a"): b"1", (2, b"c"): b"3"}
     attributes.copy(file, file)
     assert libc.values == {(1, b"a"): b"1", (2, b"c"): b"3"}
+
+
+@pytest.mark.parametrize(
+    ("has", "calls"),
+    [
+        (set(), []),
+        ({64}, [("set", 4, "mode alone")]),
+        ({59}, [("delete default",), ("set", 2, "mode alone")]),
+    ],
+    ids=["UFS", "ZFS", "UFS with acls"],
+)
+def test_freebsds_acls_are_what_the_mode_says(
+    libc: FakeLibc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has: set[int], calls: list[tuple[object, ...]]
+) -> None:
+    """By what the file system has: NFSv4 ACLs, POSIX ones with those for what is made in a directory, or none."""
+    monkeypatch.setattr(os, "pathconf", lambda path, name: int(name in has))
+
+    attributes.remove_acls(str(tmp_path))
+
+    assert libc.calls == [(call[0], os.fsencode(tmp_path), *call[1:]) for call in calls]
+    assert libc.held == set()
+
+
+def test_acls_that_cannot_be_read_are_an_error(libc: FakeLibc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_arguments: object) -> None:
+        ctypes.set_errno(errno.EIO)
+
+    monkeypatch.setattr(os, "pathconf", lambda path, name: int(name == 64))
+    monkeypatch.setattr(libc, "acl_get_file", refuse)
+
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        attributes.remove_acls(str(tmp_path))
 
 
 def test_system_attributes_need_privilege(libc: FakeLibc, file: int) -> None:

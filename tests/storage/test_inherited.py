@@ -3,6 +3,7 @@
 import os
 import stat
 import struct
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ from runjail.storage.base import RootfsUse
 from runjail.storage.open import open_store
 from tests.support.storage.kinds import DIRECTORIES, mounts, overlay_mount
 from tests.support.storage.layers import A, B, add
+from tests.support.zfs_pool import Pool
 
-pytestmark = pytest.mark.needs("root", "linux")
+NFS4 = "user:1234:rwx:fd:allow"  # setfacl(1): inherited by all that is made below
 
 ACL = "system.posix_acl_default"
 # acl(5) as its attribute has it: version 2, then (tag, rights, id) of owner, user 1234, group, mask and others
@@ -43,6 +45,7 @@ def handed_down(tree: str) -> list[str]:
     return found
 
 
+@pytest.mark.needs("root", "linux")
 @pytest.mark.parametrize("kind", DIRECTORIES)
 def test_layers_roots_and_volumes_inherit_nothing(generous: Path, kind: str) -> None:
     (generous / "control").mkdir()
@@ -63,3 +66,24 @@ def test_layers_roots_and_volumes_inherit_nothing(generous: Path, kind: str) -> 
     finally:
         for place in mounts(generous):
             overlay_mount.unmount(place)
+
+
+@pytest.mark.freebsd
+@pytest.mark.needs("root", "zpool")
+def test_nfsv4_acls_of_a_dataset_are_not_handed_down(zpool: Pool, dataset: str) -> None:
+    """A directory store in a dataset whose directory has an entry for all that is made below."""
+    above = zpool.path(dataset)
+    subprocess.run(["setfacl", "-a", "0", NFS4, str(above)], check=True)
+    (above / "control").mkdir()
+    assert "user:1234" in acl(above / "control")
+    store = open_store(f"dir:{above}/store", default="")
+
+    add(store, A, {"etc/a": "a"})
+    root = Path(store.create_rootfs("web", A, use=RootfsUse()))
+    (root / "new").mkdir()
+
+    assert [path for path in (root, root / "etc", root / "etc/a", root / "new") if "1234" in acl(path)] == []
+
+
+def acl(path: Path) -> str:
+    return subprocess.run(["getfacl", "-n", str(path)], capture_output=True, text=True, check=True).stdout

@@ -19,13 +19,20 @@ class FakeLibc:
     """Extended attributes and flags that remember, with C's calling convention.
 
     values: by (namespace, name). calls: of what sets flags. short: how many bytes less than asked are set. refuses: the
-    namespaces that answer -1, and the errno they leave behind.
+    namespaces that answer -1, and the errno they leave behind. acls: (kind, entries) by number; held: those not freed.
     """
 
     def __init__(self) -> None:
         self.values: dict[tuple[int, bytes], bytes] = {}
         self.calls: list[tuple[Any, ...]] = []
         self.short, self.refuses = 0, dict[int, int]()
+        self.acls: dict[int, tuple[int, str]] = {}
+        self.held: set[int] = set()
+        self.acl_get_file = Function(lambda _path, kind: self._acl(kind, "inherited"))
+        self.acl_strip_np = Function(lambda acl, _mask: self._acl(self.acls[acl.value][0], "mode alone"))
+        self.acl_set_file = Function(self._set_acl)
+        self.acl_delete_def_file = Function(lambda path: self.calls.append(("delete default", path)) or 0)
+        self.acl_free = Function(lambda acl: self.held.remove(acl.value) or 0)
         self.extattr_set_fd = Function(self._set)
         self.extattr_get_fd = Function(
             lambda _file, space, name, *room: self._fill(space, self.values[space, name], *room)
@@ -39,6 +46,16 @@ class FakeLibc:
         assert os.fstat(file) and len(value) == size.value
         self.values[space, name] = value
         return len(value) - self.short
+
+    def _acl(self, kind: int, entries: str) -> int:
+        self.acls[number := len(self.acls) + 1] = (kind, entries)
+        self.held.add(number)
+        return number
+
+    def _set_acl(self, path: bytes, kind: int, acl: Any) -> int:
+        assert self.acls[acl.value][0] == kind
+        self.calls.append(("set", path, *self.acls[acl.value]))
+        return 0
 
     def _list(self, _file: int, space: int, *room: Any) -> int:
         return self._fill(
