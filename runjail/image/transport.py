@@ -41,8 +41,11 @@ class Sink(Protocol):
     def has(self, descriptor: Descriptor) -> bool:
         """Whether this blob is there already, whole."""
 
-    def put_blob(self, descriptor: Descriptor, content: int, progress: Progress) -> None:
-        """Store a blob from an open file's start; the size and digest of what arrives are verified."""
+    def put_blob(self, descriptor: Descriptor, content: int, progress: Progress, *, known: bool = False) -> None:
+        """Store a blob from an open file's start; the size and digest of what arrives are verified.
+
+        known: this process has verified the file already, and nobody wrote to it since.
+        """
 
     def put_document(self, descriptor: Descriptor, content: bytes, *, top: bool) -> None:
         """Store an index or manifest. top: the named one."""

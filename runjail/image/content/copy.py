@@ -224,6 +224,6 @@ def _putting(
             progress(blob, blob.size)
             return
         with content.reading(blob.digest) as file:
-            sink.put_blob(blob, file, report)
+            sink.put_blob(blob, file, report, known=content.is_verified(file, blob))
 
     return put

@@ -176,7 +176,7 @@ class DockerArchiveSink:
         """Whether this blob is in the archive already."""
         return descriptor.digest in self.there
 
-    def put_blob(self, descriptor: Descriptor, content: int, progress: Progress) -> None:
+    def put_blob(self, descriptor: Descriptor, content: int, progress: Progress, *, known: bool = False) -> None:
         """Append a layer or a config from an open file's start. Raises Corrupt, ImageError."""
         if descriptor.encrypted:
             raise ImageError(f"{self.file.path}: a docker archive cannot hold encrypted layers")

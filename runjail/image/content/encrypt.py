@@ -132,7 +132,9 @@ def _encrypted(content: ContentStore, layer: Descriptor, keys: CryptoConfig) -> 
         more = ocicrypt.add_recipients(layer, keys.decrypting, keys.encrypting, keys.providers)
         return layer.replace(annotations=more)
     with content.reading(layer.digest) as source, content.temporary() as file:
-        private, public, made = layer_stream.encrypt_blob(source, file.fd, layer, report=_report(keys, layer))
+        private, public, made = layer_stream.encrypt_blob(
+            source, file.fd, layer, known=content.is_verified(source, layer), report=_report(keys, layer)
+        )
         wrapped = ocicrypt.wrap(private, public, keys.encrypting, keys.providers)
         content.commit_file(file, made.digest)
         keys.added.add(made.digest)

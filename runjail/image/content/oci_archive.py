@@ -110,7 +110,7 @@ class ArchiveSink:
         """Whether this blob is in the archive already."""
         return descriptor.digest in self.there
 
-    def put_blob(self, descriptor: Descriptor, content: int, progress: Progress) -> None:
+    def put_blob(self, descriptor: Descriptor, content: int, progress: Progress, *, known: bool = False) -> None:
         """Append a blob from an open file's start. Raises Corrupt, ImageError."""
         with self.lock:
             if not self.has(descriptor):

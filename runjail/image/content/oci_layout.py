@@ -65,7 +65,7 @@ class LayoutSink:
         """Whether this blob is there already, whole."""
         return self.content.touch_if_present(descriptor)
 
-    def put_blob(self, descriptor: Descriptor, content: int, progress: Progress) -> None:
+    def put_blob(self, descriptor: Descriptor, content: int, progress: Progress, *, known: bool = False) -> None:
         """Store a blob from an open file's start. Raises Corrupt, ImageError."""
         with self.content.ingest(descriptor) as blob:
             if blob.complete:

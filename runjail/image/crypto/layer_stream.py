@@ -33,14 +33,20 @@ def _nobody(_count: int, _doing: str) -> None:
 
 
 def encrypt_blob(
-    source_fd: int, out_fd: int, descriptor: Descriptor, digest_of_plain: str = "", report: Report = _nobody
+    source_fd: int,
+    out_fd: int,
+    descriptor: Descriptor,
+    digest_of_plain: str = "",
+    report: Report = _nobody,
+    *,
+    known: bool = False,
 ) -> tuple[PrivateLayerOptions, PublicLayerOptions, Descriptor]:
     """Encrypt a layer blob from the start of an open file under a new key.
 
     digest_of_plain: what the private options say of the plaintext, the descriptor's digest by default. Returns the
     options, to be wrapped, and the descriptor of what was written: OCI's encrypted media type, sha256 digest, the same
     size and annotations. Raises ImageError, Corrupt when the source is not what is described: damage must not become
-    genuine.
+    genuine. known: this process has verified the source already.
     """
     private = cipher.generate(digest_of_plain or descriptor.digest)
     encryptor, authenticator = cipher.encryptor(private), cipher.Authenticator(private)
@@ -48,7 +54,8 @@ def encrypt_blob(
         _require_size(source_fd, descriptor)
         with _HashThread(hashlib.sha256()) as written, _HashThread(digests.new(descriptor.digest)) as given:
             for block in _blocks(source_fd):
-                given.update(block)
+                if not known:
+                    given.update(block)
                 ciphertext = encryptor.update(block)
                 written.update(ciphertext)
                 authenticator.update(ciphertext)
@@ -56,7 +63,8 @@ def encrypt_blob(
                 report(len(block), "encrypted")
     except OSError as error:
         raise ImageError(f"encrypting layer {descriptor.digest}: {reason(error)}") from None
-    _require_digest(given, descriptor)
+    if not known:
+        _require_digest(given, descriptor)
     digest = f"sha256:{written.hexdigest()}"
     encrypted = descriptor.replace(media_type=encrypted_type(descriptor.media_type), digest=digest)
     return private, authenticator.public(), encrypted

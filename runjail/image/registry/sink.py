@@ -51,9 +51,10 @@ class RegistrySink:
         answer = self._endpoint.finish(call)
         return answer.status == 200 and answer.header("content-length") in ("", str(descriptor.size))
 
-    def put_blob(self, descriptor: Descriptor, content: int, progress: Progress) -> None:
+    def put_blob(self, descriptor: Descriptor, content: int, progress: Progress, *, known: bool = False) -> None:
         """Mount a blob from another repository, or upload it from an open file, from scratch after each failure.
 
+        The registry verifies what it gets; whose digest is not known is hashed here too, to say which side is wrong.
         Raises Corrupt when the file is not what the descriptor says, RegistryError.
         """
         size = os.fstat(content).st_size
@@ -69,7 +70,7 @@ class RegistrySink:
             nonlocal session
             url, session = session or self._begin(descriptor), ""
             try:
-                self._upload(url, descriptor, content, meter)
+                self._upload(url, descriptor, content, meter, "" if known else descriptor.digest)
             except Exception:
                 self._cancel(url)
                 raise
@@ -127,13 +128,16 @@ class RegistrySink:
         call = self._call(descriptor.digest, "POST", path, body=b"", accept=accept)
         return self._endpoint.finish(replace(call, sources=sources))
 
-    def _upload(self, url: str, descriptor: Descriptor, content: int, meter: UploadProgress) -> None:
-        """Send the whole blob into an upload. Raises Temporary for what may pass with a new one."""
+    def _upload(self, url: str, descriptor: Descriptor, content: int, meter: UploadProgress, digest: str) -> None:
+        """Send the whole blob into an upload. digest: as of RequestBody.
+
+        Raises Temporary for what may pass with a new one.
+        """
         if self._in_chunks:
             url = self._send_chunks(url, descriptor, content, meter)
             body: RequestBody | bytes = b""
         else:
-            body = RequestBody(content, 0, descriptor.size, meter, descriptor.digest)
+            body = RequestBody(content, 0, descriptor.size, meter, digest)
         path = url + ("&" if "?" in url else "?") + urlencode({"digest": descriptor.digest})
         try:
             call = self._call(descriptor.digest, "PUT", path, STREAM, body, accept=(201,))

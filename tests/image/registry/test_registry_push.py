@@ -1,11 +1,13 @@
 """Pushing to a registry that fails in every way."""
 
 import tempfile
+from pathlib import Path
 
 import pytest
 
 from runjail.errors import Corrupt, ImageError, RegistryError
 from runjail.image import media_types
+from runjail.image.content.store import ContentStore
 from tests.support.image.registry_server import Fake, Handler, described, image
 
 pytest.importorskip("urllib3", reason="needs urllib3")
@@ -109,6 +111,24 @@ def test_file_that_is_not_the_blob(fake: Fake, client: Client) -> None:
     with pytest.raises(Corrupt, match="the file has other content"):
         put(client.sink(), BLOB, CONTENT[:-1] + b"x")
     assert (fake.blobs, client.slept) == ({}, [])
+
+
+def test_what_was_verified_here_is_not_hashed_again(
+    fake: Fake, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever came into the content in this process, e.g. by encryption, until somebody writes to it."""
+    content = ContentStore(str(tmp_path / "content"))
+    with content.ingest(BLOB) as blob:
+        blob.write(CONTENT)
+    with monkeypatch.context() as patch, content.reading(BLOB.digest) as file:
+        patch.setattr("runjail.image.registry.request_body.digests.new", lambda _digest: pytest.fail("it was hashed"))
+        known = content.is_verified(file, BLOB)
+        client.sink().put_blob(BLOB, file, lambda _blob, _count: None, known=known)
+    assert (known, fake.blobs) == (True, {BLOB.digest: CONTENT})
+
+    Path(content.path(BLOB.digest)).write_bytes(CONTENT)
+    with content.reading(BLOB.digest) as file:
+        assert not content.is_verified(file, BLOB)
 
 
 def test_file_that_shrinks(fake: Fake, client: Client) -> None:
