@@ -57,6 +57,8 @@ bench: setup venv
 	.venv/bin/python tests/bench/verbs.py
 	.venv/bin/python tests/bench/layers.py
 	.venv/bin/python tests/bench/images.py --images small,20,100
+	.venv/bin/python tests/bench/images.py --images small,20 --directory "$${TMPDIR:-/var/tmp}"
+	.venv/bin/python tests/bench/growth.py --most 30000
 	.venv/bin/python tests/bench/shim.py
 
 release-check:

@@ -37,7 +37,7 @@ LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 MEAN, SPREAD = 7.6, 1.2  # of the logarithm of sizes; about 4.5 KB on average
 REPLACED, REMOVED = 20, 5  # files of the layer below, in each layer
 POOL_SIZE = 6 << 30  # bytes; the file of the pool is sparse
-STORES = ("overlay", "dir")
+STORES = ("overlay", "dir", *(() if zfs_pool.missing() else ("zfs",)))  # what can be had here
 PEERS = ("podman", "ctr")
 IMAGES = {"small": (1, 100), "20": (20, 33_000), "100": (100, 33_000)}  # layers and files
 GOALS = (("first / podman", 0.7), ("first / ctr", 0.7), ("beyond a bundle ms", 60.0))
@@ -152,7 +152,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5, help="further runs (default: 5)")
     parser.add_argument("--firsts", type=int, default=3, help="pulls and first runs (default: 3)")
     parser.add_argument("--images", default="20", help=f"some of {', '.join(IMAGES)} (layers), e.g. small,20,100")
-    parser.add_argument("--stores", default=",".join(STORES), help="kinds of stores, e.g. overlay,dir,zfs")
+    parser.add_argument("--stores", default=",".join(STORES), help=f"kinds of stores (default: {','.join(STORES)})")
     parser.add_argument(
         "--zfs", metavar="DATASET", help="a dataset that is not there, for stores on ZFS (default: a pool of our own)"
     )
