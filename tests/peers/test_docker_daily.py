@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.peers.test_docker import OURS, SHELL, said
+from tests.support.peers.attaching import engine
 from tests.support.peers.commands import eventually
 from tests.support.peers.docker import IMAGE, SHIM_SINCE, Docker
 from tests.support.peers.kubernetes import groups
@@ -120,3 +121,22 @@ def removed(path: str) -> bool:
     with contextlib.suppress(OSError):
         os.rmdir(path)
     return not os.path.isdir(path)
+
+
+@pytest.mark.limit(1200)
+def test_attach(docker: Docker) -> None:
+    """A terminal, its keys and its size, signals, and clients that vanish, with each runtime."""
+    found = {}
+    for runtime in ("runc", *OURS[: 1 if docker.major < SHIM_SINCE else 2]):
+        docker.runtime = runtime
+        found[runtime] = engine(
+            docker,
+            lambda options, script: docker.detached(*SHELL, script, options=options),
+            lambda: docker.status()[0] == "running",
+            docker.remove_everything,
+        )
+    known = found.pop("runc")
+
+    assert (known["a terminal"][0], known["a signal"], known["killed"]) == (7, 42, (True, 42))
+    for runtime, each in found.items():
+        assert each == known, runtime

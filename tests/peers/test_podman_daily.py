@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.leftovers import Leftovers
+from tests.support.peers.attaching import SHELL, engine
 from tests.support.peers.commands import Tidiness
 from tests.support.peers.podman import Podman
 
@@ -101,3 +102,21 @@ def test_the_same_as_with_runc(podman: Podman, tmp_path: Path) -> None:
     known, ours = found.values()
     assert {name: known[name] for name in OPTIONS if known[name][0] in (125, 126, 127)} == {}, "runc itself cannot"
     assert {name: (ours[name], known[name]) for name in OPTIONS if ours[name] != known[name]} == {}
+
+
+@pytest.mark.limit(1200)
+def test_attach(podman: Podman) -> None:
+    """A terminal, its keys and its size, signals, and clients that vanish."""
+    found, command = {}, podman.command
+    for runtime in ("runc", "runjail"):
+        podman.command = [runtime if word == "runjail" else word for word in command]
+        found[runtime] = engine(
+            podman,
+            lambda options, script: podman.detached("web", *SHELL, script, options=options),
+            lambda: podman.inspect("web")["Status"] == "running",
+            lambda: podman("rm", "--force", "--time=0", "web"),
+        )
+    podman.command = command
+
+    assert (found["runc"]["a terminal"][1][-1], found["runc"]["killed"][0]) == ("got something", True)
+    assert found["runjail"] == found["runc"]
