@@ -42,6 +42,7 @@ complete -c runjail -n '__runjail_command ' -a check -d 'say what this machine c
 complete -c runjail -n '__runjail_command ' -a nri -d 'list the NRI plugins that are configured (ls), or try each with a sample request (check)'
 complete -c runjail -n '__runjail_command ' -a completion -d 'print a script that completes command lines in this shell'
 complete -c runjail -n '__runjail_command ' -a logs -d 'show what a container of run -d has written'
+complete -c runjail -n '__runjail_command ' -a attach -d 'attach to a container of run -d: its terminal, or its output and input'
 complete -c runjail -n '__runjail_command ' -a wait -d 'wait until a container has stopped and print its exit status'
 complete -c runjail -n '__runjail_command ' -a top -d 'show the processes of a container, with columns of ps(1)'
 complete -c runjail -n '__runjail_command ' -a stats -d 'show what containers use'
@@ -90,6 +91,7 @@ complete -c runjail -n '__runjail_command create' -l pid-file -r -F -d 'write th
 complete -c runjail -n '__runjail_command create' -l console-socket -r -F -d 'Unix socket that receives the terminal'
 complete -c runjail -n '__runjail_command create' -l preserve-fds -r -d 'pass N more descriptors on to the program, from 3'
 complete -c runjail -n '__runjail_command create' -l no-new-keyring -d 'on Linux: processes keep the session keyring of who starts them'
+complete -c runjail -n '__runjail_command create' -l pidfd-socket -r -F -d 'on Linux: Unix socket that receives a pidfd of the process'
 complete -c runjail -n '__runjail_command create' -F
 complete -c runjail -n '__runjail_command start' -a "(runjail list -q 2>/dev/null)"
 complete -c runjail -n '__runjail_command run' -l bundle -s b -r -F -d 'the bundle: a directory with config.json (default: the current one)'
@@ -97,13 +99,14 @@ complete -c runjail -n '__runjail_command run' -l pid-file -r -F -d 'write the p
 complete -c runjail -n '__runjail_command run' -l console-socket -r -F -d 'Unix socket that receives the terminal'
 complete -c runjail -n '__runjail_command run' -l preserve-fds -r -d 'pass N more descriptors on to the program, from 3'
 complete -c runjail -n '__runjail_command run' -l no-new-keyring -d 'on Linux: processes keep the session keyring of who starts them'
+complete -c runjail -n '__runjail_command run' -l pidfd-socket -r -F -d 'on Linux: Unix socket that receives a pidfd of the process'
 complete -c runjail -n '__runjail_command run' -l detach -s d -d 'do not wait for the program'
 complete -c runjail -n '__runjail_command run' -l keep -d 'keep the container when its program ends'
 complete -c runjail -n '__runjail_command run' -l rm -d 'delete the container when its program ends (the default in the foreground)'
 complete -c runjail -n '__runjail_command run' -l env -s e -r -d 'add to the environment'
 complete -c runjail -n '__runjail_command run' -l env-file -r -F -d 'add to the environment what this file has, a NAME=VALUE a line'
 complete -c runjail -n '__runjail_command run' -l tty -s t -d 'give the program a terminal'
-complete -c runjail -n '__runjail_command run' -l interactive -s i -d 'keep standard input open (it always is)'
+complete -c runjail -n '__runjail_command run' -l interactive -s i -d 'keep standard input open (it always is, but with run -d)'
 complete -c runjail -n '__runjail_command run' -l volume -s v -r -F -d 'mount a directory or file of the host, or a volume by its name'
 complete -c runjail -n '__runjail_command run' -l image -r -a "(runjail image ls -q 2>/dev/null)" -d 'run this image instead of a bundle'
 complete -c runjail -n '__runjail_command run' -l key -r -F -d 'with --image: private key of an encrypted image; also provider:NAME'
@@ -145,6 +148,7 @@ complete -c runjail -n '__runjail_command run' -l signature-policy -r -F -d 'wit
 complete -c runjail -n '__runjail_command run' -l pull -r -a "always missing never" -d 'with --image: whether to ask a registry (default: missing)'
 complete -c runjail -n '__runjail_command run' -F
 complete -c runjail -n '__runjail_command state' -a "(runjail list -q 2>/dev/null)"
+complete -c runjail -n '__runjail_command kill' -l signal -s s -r -d 'the signal, where it does not follow the id'
 complete -c runjail -n '__runjail_command kill' -l all -s a -d 'signal every process of the container'
 complete -c runjail -n '__runjail_command kill' -l pid -s p -r -d 'signal this process of the container instead of init'
 complete -c runjail -n '__runjail_command kill' -a "(runjail list -q 2>/dev/null)"
@@ -155,16 +159,20 @@ complete -c runjail -n '__runjail_command exec' -l cwd -r -F -d 'working directo
 complete -c runjail -n '__runjail_command exec' -l env -s e -r -d 'add to the environment'
 complete -c runjail -n '__runjail_command exec' -l env-file -r -F -d 'add to the environment what this file has, a NAME=VALUE a line'
 complete -c runjail -n '__runjail_command exec' -l tty -s t -d 'give the program a terminal'
-complete -c runjail -n '__runjail_command exec' -l interactive -s i -d 'keep standard input open (it always is)'
+complete -c runjail -n '__runjail_command exec' -l interactive -s i -d 'keep standard input open (it always is, but with run -d)'
 complete -c runjail -n '__runjail_command exec' -l user -s u -r -d 'run as this user'
 complete -c runjail -n '__runjail_command exec' -l additional-gids -s g -r -d 'more groups'
 complete -c runjail -n '__runjail_command exec' -l detach -s d -d 'do not wait for the program'
 complete -c runjail -n '__runjail_command exec' -l pid-file -r -F -d 'write the process id there'
 complete -c runjail -n '__runjail_command exec' -l console-socket -r -F -d 'Unix socket that receives the terminal'
 complete -c runjail -n '__runjail_command exec' -l preserve-fds -r -d 'pass N more descriptors on to the program, from 3'
+complete -c runjail -n '__runjail_command exec' -l pidfd-socket -r -F -d 'on Linux: Unix socket that receives a pidfd of the process'
 complete -c runjail -n '__runjail_command exec' -l no-new-privs -d 'never gain privileges'
 complete -c runjail -n '__runjail_command exec' -l ignore-paused -d 'also in a paused container'
 complete -c runjail -n '__runjail_command exec' -l cap -s c -r -d 'on Linux: have this capability too'
+complete -c runjail -n '__runjail_command exec' -l process-label -r -d 'on Linux: SELinux label of the process'
+complete -c runjail -n '__runjail_command exec' -l apparmor -r -d 'on Linux: AppArmor profile of the process'
+complete -c runjail -n '__runjail_command exec' -l cgroup -r -d 'on Linux: join this group below the containers own'
 complete -c runjail -n '__runjail_command exec' -a "(runjail list -q 2>/dev/null)"
 complete -c runjail -n '__runjail_command list' -l format -s f -r -a "table json" -d 'form of the output, or a Go template such as {{.ID}}'
 complete -c runjail -n '__runjail_command list' -l quiet -s q -d 'only ids'
@@ -209,6 +217,10 @@ complete -c runjail -n '__runjail_command logs' -l until -r -d 'nothing newer'
 complete -c runjail -n '__runjail_command logs' -l tail -s n -r -d 'only the last N lines'
 complete -c runjail -n '__runjail_command logs' -l timestamps -s t -d 'with the time of each line'
 complete -c runjail -n '__runjail_command logs' -a "(runjail list -q 2>/dev/null)"
+complete -c runjail -n '__runjail_command attach' -l detach-keys -r -d 'keys that detach from a terminal, such as a,ctrl-x (ctrl-p,ctrl-q); empty for none'
+complete -c runjail -n '__runjail_command attach' -l no-stdin -d 'pass on nothing that is typed'
+complete -c runjail -n '__runjail_command attach' -l sig-proxy -r -a "true false" -d 'pass signals on, where there is no terminal (true)'
+complete -c runjail -n '__runjail_command attach' -a "(runjail list -q 2>/dev/null)"
 complete -c runjail -n '__runjail_command wait' -l interval -s i -r -d 'how often to look (default: 100ms)'
 complete -c runjail -n '__runjail_command wait' -a "(runjail list -q 2>/dev/null)"
 complete -c runjail -n '__runjail_command top' -a "(runjail list -q 2>/dev/null)"

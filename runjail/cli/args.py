@@ -67,7 +67,7 @@ CONSOLE = value("console-socket", "", "PATH", "Unix socket that receives the ter
 PRESERVE = value("preserve-fds", "", "N", "pass N more descriptors on to the program, from 3")
 DETACH = flag("detach", "d", "do not wait for the program")
 TTY = flag("tty", "t", "give the program a terminal")
-INTERACTIVE = flag("interactive", "i", "keep standard input open (it always is)")
+INTERACTIVE = flag("interactive", "i", "keep standard input open (it always is, but with run -d)")
 ENV = values("env", "e", "NAME=VALUE", "add to the environment")
 ENV_FILE = values("env-file", "", "FILE", "add to the environment what this file has, a NAME=VALUE a line")
 PROCESS = (ENV, ENV_FILE, TTY, INTERACTIVE)  # of `run` and `exec`

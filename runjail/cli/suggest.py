@@ -27,7 +27,6 @@ SAME_BELOW = {
     "save": "export",
 }
 OTHERWISE = {
-    "attach": "runjail logs -f shows what a container writes, exec -t runs a shell in it",
     "build": "podman and buildah build images; runjail image import takes them",
     "info": "runjail check says what works on this machine",
     "port": "runjail inspect shows published ports",

@@ -6,8 +6,9 @@ FIFO is full, and `runjail logs` starts another monitor for those. A terminal ha
 then.
 
     ROOT/ID/stdout, stderr   the FIFOs
-    ROOT/ID/monitor          who reads them, and where to: {"pid", "started", "log", "most"}
+    ROOT/ID/monitor          who reads them, and where to: {"pid", "started", "log", "most", "input"}
     ROOT/ID/exit             how init ended: {"code", "finished"}
+    ROOT/ID/attach, stdin    where clients attach, and what they type goes to (container/attached.py)
 
 The monitor holds no lock but while it writes the last of these, and lives as long as anybody has a FIFO open.
 """
@@ -20,6 +21,7 @@ import select
 import time
 
 from runjail import jsonio, log, signals
+from runjail.container.attached import INPUT_FIFO, SOCKET, Attached, listen
 from runjail.container.container import HALTED, RESTART
 from runjail.container.exit_record import read_facts, record_exit
 from runjail.container.output_log import STREAMS, OutputLog
@@ -53,12 +55,13 @@ _wakes: list[int] = []  # what a signal writes to, and what becomes readable the
 class MonitorOptions(Record):
     """What a monitor does. path: of kept output, absolute, "" for nowhere; most: bytes of both files of it.
 
-    restart: when the container is made again, None for never.
+    restart: when the container is made again, None for never. interactive: whether who attaches may type.
     """
 
     path: str
     most: int
     restart: Policy | None = None
+    interactive: bool = False
 
 
 def run_detached(
@@ -131,7 +134,7 @@ def _make(
 
         return create(request, runtime, remote, document, noted)
 
-    container, streams = with_streams(make, terminal, bool(options.path))
+    container, streams = with_streams(make, terminal, bool(options.path), options.interactive)
     started(container)
     return container, streams
 
@@ -139,6 +142,7 @@ def _make(
 def _note(container: Container, request: Request, options: MonitorOptions) -> None:
     own = ProcessId.own(container.host)
     facts = {"pid": own.pid, "started": own.start_time, "log": options.path, "most": options.most}
+    facts["input"] = options.interactive
     container.write(MONITOR, jsonio.dumps(facts).encode())
     if options.restart:
         from runjail.container.restart import write_policy
@@ -172,8 +176,9 @@ def watch(container: Container, streams: Mapping[str, int], become: Become) -> N
 class _Watch:
     def __init__(self, container: Container, output: OutputLog | None, streams: Mapping[str, int]) -> None:
         self._container, self._output = container, output
-        self._streams = {number: name for name, number in streams.items()}
+        self._streams = {number: name for name, number in streams.items() if name in STREAMS}
         self._poll = select.poll()
+        self._attached = attached_at(self._poll, streams)
         for number in self._streams:
             os.set_blocking(number, False)
             self._poll.register(number, select.POLLIN)
@@ -194,22 +199,23 @@ class _Watch:
 
     def _copy(self, seconds: float) -> None:
         """Wait for what comes, for ever when seconds are negative."""
-        for number, _event in self._poll.poll(None if seconds < 0 else seconds * 1000):
+        for number, event in self._poll.poll(None if seconds < 0 else seconds * 1000):
             if number == self._wake:
                 os.read(number, 512)
-            else:
+            elif not self._attached.handle(number, event) and number in self._streams:
                 self._take(number)
 
     def _again(self) -> dict[str, int] | None:
         """Wait, make the container again, and close the streams that it had: their FIFOs are open again by then."""
         from runjail.container.remake import remake
 
+        self._attached.close()
         deadline = self._begun + self._delay
         while (left := deadline - time.monotonic()) > 0 and self._container.has(RESTART):
             if self._container.has(HALTED):
                 break
             self._copy(min(left, HALT_SECONDS))
-        streams = remake(self._container, self._output is not None)
+        streams = remake(self._container, self._output is not None, monitored(self._container).get("input") is True)
         for number in self._streams:
             os.close(number)
         return streams
@@ -224,7 +230,10 @@ class _Watch:
             block = b""
         if block and self._output:
             self._output.write(self._streams[number], block)
+        if block:
+            self._attached.show(self._streams[number], block)
         if not block:
+            self._attached.stream_ended(number)
             self._poll.unregister(number)
             del self._streams[number]
             os.close(number)
@@ -238,13 +247,18 @@ class _Watch:
             pid, status = os.waitpid(self._container.host_state.pid, os.WNOHANG)
         except ChildProcessError:
             self._is_parent, self._ended = False, not alive(self._container)
+            if self._ended:
+                self._attached.close()
             return
         if pid:
             self._ended = True
             for number in list(self._streams):
                 while number in self._streams and self._take(number):
                     pass
-            self._settle(signals.exit_status(status))
+            code = signals.exit_status(status)
+            self._settle(code)
+            self._attached.ended(code)
+            self._attached.close()
 
     def _settle(self, code: int) -> None:
         """Write down how init ended, or that the container is made again and when."""
@@ -257,6 +271,14 @@ class _Watch:
                 self._delay = seconds
                 return
         record_exit(self._container, code)
+
+
+def attached_at(poll: select.poll, streams: Mapping[str, int]) -> Attached:
+    """Return who is attached to a container, nobody yet. Its terminal, if it has one, is both output and input."""
+    output = streams.get("stdout", -1)
+    terminal = output >= 0 and "stderr" not in streams and os.isatty(output)
+    target = output if terminal else streams.get(INPUT_FIFO, -1)
+    return Attached(poll, streams.get(SOCKET, -1), target, terminal)
 
 
 def _wake_on_child() -> int:
@@ -306,6 +328,9 @@ def _follow(container: Container, names: list[str], become: Become) -> NoReturn:
     try:
         os.setsid()
         streams = {name: container.open(name, os.O_RDONLY | os.O_NONBLOCK) for name in names}
+        streams[SOCKET] = listen(container)
+        if container.has(INPUT_FIFO):
+            streams[INPUT_FIFO] = container.open(INPUT_FIFO, os.O_WRONLY | os.O_NONBLOCK)
         use_dev_null()
         close_others(list(streams.values()))
         become(container.id, streams)

@@ -1,9 +1,10 @@
-"""Where the output of a detached container comes from: FIFOs in its state directory, or its terminal."""
+"""Where a detached container's output comes from and input goes to: FIFOs, or its terminal."""
 
 from __future__ import annotations
 
 import os
 
+from runjail.container.attached import INPUT_FIFO, SOCKET, listen
 from runjail.container.output_log import STREAMS
 from runjail.host.base import use_dev_null
 
@@ -18,15 +19,18 @@ if TYPE_CHECKING:
     Create = Callable[[_socket.socket | None, Callable[[Container], None]], Container]
 
 
-def with_streams(create: Create, terminal: bool, kept: bool) -> tuple[Container, dict[str, int]]:
-    """Call what makes a container and return that, and our ends of its output, by name.
+def with_streams(
+    create: Create, terminal: bool, kept: bool, interactive: bool = False
+) -> tuple[Container, dict[str, int]]:
+    """Call what makes a container and return that, and our ends of its output and input, by name.
 
-    terminal: whether its output is a terminal; kept: whether anybody wants it. Our own standard files become /dev/null.
+    terminal: whether its output is a terminal; kept: whether anybody wants it; interactive: whether somebody may type
+    who attaches (container/attached.py). Our own standard files become /dev/null.
     """
     if terminal:
         return _with_terminal(create)
     streams: dict[str, int] = {}
-    container = create(None, lambda made: streams.update(_inherit(made, kept)))
+    container = create(None, lambda made: streams.update(_inherit(made, kept, interactive)))
     return container, streams
 
 
@@ -39,10 +43,10 @@ def _with_terminal(create: Create) -> tuple[Container, dict[str, int]]:
     container = create(remote, lambda _made: None)
     master = console.receive(local)
     local.close()
-    return container, {"stdout": master}
+    return container, {"stdout": master, SOCKET: listen(container)}
 
 
-def _inherit(container: Container, kept: bool) -> dict[str, int]:
+def _inherit(container: Container, kept: bool, interactive: bool) -> dict[str, int]:
     """Make our output what init is to inherit: FIFOs, which may be there already. Returns the other ends."""
     use_dev_null()
     streams = {}
@@ -56,4 +60,22 @@ def _inherit(container: Container, kept: bool) -> dict[str, int]:
         os.set_blocking(file, True)
         os.dup2(file, number)
         os.close(file)
+    if kept:
+        streams[SOCKET] = listen(container)
+    if kept and interactive:
+        streams[INPUT_FIFO] = _input(container)
     return streams
+
+
+def _input(container: Container) -> int:
+    """Make our standard input what init is to inherit: a FIFO that has its end when we close our end, or die."""
+    try:
+        os.mkfifo(f"{container.path}/{INPUT_FIFO}", 0o600)
+    except FileExistsError:
+        pass
+    file = container.open(INPUT_FIFO, os.O_RDONLY | os.O_NONBLOCK)
+    ours = container.open(INPUT_FIFO, os.O_WRONLY | os.O_NONBLOCK)
+    os.set_blocking(file, True)
+    os.dup2(file, 0)
+    os.close(file)
+    return ours

@@ -26,16 +26,18 @@ if TYPE_CHECKING:
 NOT_MADE, NOT_EXECUTABLE, NOT_FOUND = 125, 126, 127  # podman's exit codes
 
 
-def remake(container: Container, kept: bool) -> dict[str, int] | None:
+def remake(container: Container, kept: bool, interactive: bool = False) -> dict[str, int] | None:
     """Make a container again and start it. Returns our ends of its output, None when it is not made.
 
     Then it has been deleted, somebody has asked that it be not, or it cannot be made: the reason is kept with its exit
-    status. kept: whether its output is.
+    status. kept: whether its output is; interactive: as `with_streams` has it.
     """
     signals.catch()
     code = restart.restart_facts(container).get("code", NOT_MADE)
     try:
-        _container, streams = with_streams(lambda *more: _make(container, *more), _has_terminal(container), kept)
+        _container, streams = with_streams(
+            lambda *more: _make(container, *more), _has_terminal(container), kept, interactive
+        )
         use_dev_null()
         if container.has(HALTED):  # by who found no process yet to send a signal to
             raise NotRunning(container.id)

@@ -24,6 +24,27 @@ DRAIN_SECONDS = 1.0
 NO_SIZE = struct.pack("HHHH", 0, 0, 0, 0)
 
 
+def make_raw() -> list[Any] | None:
+    """Have our own terminal pass on every key. Returns its mode of before, None where we have none."""
+    if not os.isatty(0):
+        return None
+    saved, mode = termios.tcgetattr(0), termios.tcgetattr(0)
+    mode[0] &= ~(termios.IGNBRK | termios.BRKINT | termios.PARMRK | termios.ISTRIP | termios.INLCR | termios.IGNCR)
+    mode[0] &= ~(termios.ICRNL | termios.IXON)
+    mode[1] &= ~(termios.OPOST if os.isatty(1) else 0)
+    mode[2] = mode[2] & ~(termios.CSIZE | termios.PARENB) | termios.CS8
+    mode[3] &= ~(termios.ECHO | termios.ECHONL | termios.ICANON | termios.ISIG | termios.IEXTEN)
+    mode[6][termios.VMIN], mode[6][termios.VTIME] = 1, 0
+    termios.tcsetattr(0, termios.TCSADRAIN, mode)
+    return saved
+
+
+def restore(saved: list[Any] | None) -> None:
+    """Give our terminal the mode that it had before `make_raw`."""
+    if saved:
+        termios.tcsetattr(0, termios.TCSADRAIN, saved)
+
+
 class Terminal:
     """Our own terminal in raw mode while the container's is shown on it; what is no terminal is copied plainly.
 
@@ -59,27 +80,13 @@ class Terminal:
 
     def relay(self, pid: int) -> int:
         """Pass input on until the process has ended. Returns its exit status."""
-        self._go_raw()
+        self._saved = make_raw()
         try:
             status = self._pass_input(pid)
             self._drain()
             return status
         finally:
-            if self._saved:
-                termios.tcsetattr(0, termios.TCSADRAIN, self._saved)
-
-    def _go_raw(self) -> None:
-        if not os.isatty(0):
-            return
-        self._saved = termios.tcgetattr(0)
-        mode = termios.tcgetattr(0)
-        mode[0] &= ~(termios.IGNBRK | termios.BRKINT | termios.PARMRK | termios.ISTRIP | termios.INLCR | termios.IGNCR)
-        mode[0] &= ~(termios.ICRNL | termios.IXON)
-        mode[1] &= ~(termios.OPOST if os.isatty(1) else 0)
-        mode[2] = mode[2] & ~(termios.CSIZE | termios.PARENB) | termios.CS8
-        mode[3] &= ~(termios.ECHO | termios.ECHONL | termios.ICANON | termios.ISIG | termios.IEXTEN)
-        mode[6][termios.VMIN], mode[6][termios.VTIME] = 1, 0
-        termios.tcsetattr(0, termios.TCSADRAIN, mode)
+            restore(self._saved)
 
     def _follow_size(self) -> None:
         def resize(_number: int = 0, _frame: object = None) -> None:

@@ -29,11 +29,13 @@ MISTAKES = {  # command line: exit code and lines after `runjail: `
         "unknown command 'restart'",
         "hint: a container runs once; run -d --restart starts its program again when it ends",
     ),
-    "attach web": (
+    "attach web": (1, "container does not exist: web"),
+    "attach --detach-keys ctrl-1 web": (
         1,
-        "unknown command 'attach'",
-        "hint: runjail logs -f shows what a container writes, exec -t runs a shell in it",
+        "--detach-keys: not a key: 'ctrl-1'",
+        "hint: ctrl- goes with a-z and one of @[\\]^_",
     ),
+    "attach --sig-proxy no web": (1, "--sig-proxy: not true or false: 'no'"),
     "build .": (
         1,
         "unknown command 'build'",

@@ -11,7 +11,7 @@ VERBS = {
     for verb in (
         *("create", "start", "run", "state", "kill", "delete", "exec", "list", "ps", "pause", "resume", "update"),
         *("events", "features", "spec", "plan", "validate", "check", "nri", "completion", "checkpoint"),
-        *("logs", "wait", "top", "stats", "cp", "diff", "commit", "inspect", "monitor"),
+        *("logs", "attach", "wait", "top", "stats", "cp", "diff", "commit", "inspect", "monitor"),
     )
 }
 VERBS["restore"] = VERBS["checkpoint"]

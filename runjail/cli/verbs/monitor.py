@@ -13,7 +13,8 @@ from runjail.sizes import read_descriptor
 
 HELP = ""
 ARGS = ("ID",)
-OPTIONS = (value("stdout", "", "FD", ""), value("stderr", "", "FD", ""))  # hidden from help: only `run` passes them
+NAMES = ("stdout", "stderr", "stdin", "attach")
+OPTIONS = tuple(value(name, "", "FD", "") for name in NAMES)  # hidden from help: only `run` passes them
 
 EXECUTED = "/proc/self/exe"  # Linux: the interpreter through its read-only mount (host/interpreter.py)
 PREFIX = "/dev/fd/"
@@ -22,7 +23,7 @@ PREFIX = "/dev/fd/"
 def run(args: Args, context: Context) -> int:
     """Watch a container to its end."""
     streams = {}
-    for name in ("stdout", "stderr"):
+    for name in NAMES:
         number = read_descriptor(args.text(name).removeprefix(PREFIX))
         if number is not None:
             streams[name] = number

@@ -105,7 +105,7 @@ def _output(args: Args, bundle: str, runtime: Runtime) -> MonitorOptions | None:
             path = os.path.abspath(text)
         else:
             raise UsageError(f"--log-opt: not max-size=BYTES or path=FILE: {option[:80]!r}")
-    return MonitorOptions("" if driver == "none" else path, most, restart)
+    return MonitorOptions("" if driver == "none" else path, most, restart, args.flag("interactive"))
 
 
 def _restart(args: Args) -> Policy | None:
