@@ -51,7 +51,7 @@ complete -c runjail -n '__runjail_command ' -a diff -d 'show what a container of
 complete -c runjail -n '__runjail_command ' -a commit -d 'make an image of a container'
 complete -c runjail -n '__runjail_command ' -a inspect -d 'show all that is known of a container, under podmans names'
 complete -c runjail -n '__runjail_command ' -a image -d 'work with images: pull, push, encrypt, unpack and more'
-complete -c runjail -n '__runjail_command ' -a network -d 'work with networks of containers: create, ls, inspect, check, rm'
+complete -c runjail -n '__runjail_command ' -a network -d 'work with networks of containers: create, ls, inspect, check, gc, rm'
 complete -c runjail -n '__runjail_command ' -a volume -d 'work with named volumes: create, ls, inspect, rm'
 complete -c runjail -n '__runjail_command image' -a pull -d 'fetch an image from a registry'
 complete -c runjail -n '__runjail_command image' -a push -d 'store an image in a registry'
@@ -71,6 +71,7 @@ complete -c runjail -n '__runjail_command network' -a create -d 'make a network:
 complete -c runjail -n '__runjail_command network' -a ls -d 'list networks'
 complete -c runjail -n '__runjail_command network' -a inspect -d 'show lists of networks'
 complete -c runjail -n '__runjail_command network' -a check -d 'have plugins check the networks of a container'
+complete -c runjail -n '__runjail_command network' -a gc -d 'have plugins take back what containers left that are gone, such as addresses'
 complete -c runjail -n '__runjail_command network' -a rm -d 'remove networks that no container is on'
 complete -c runjail -n '__runjail_command volume' -a create -d 'make a volume, which run --image mounts by its name'
 complete -c runjail -n '__runjail_command volume' -a ls -d 'list volumes'
@@ -355,6 +356,8 @@ complete -c runjail -n '__runjail_command network ls' -l quiet -s q -d 'only nam
 complete -c runjail -n '__runjail_command network inspect' -l format -s f -r -a "table json" -d 'form of the output, or a Go template such as {{.ID}}'
 complete -c runjail -n '__runjail_command network inspect' -a "(runjail image ls -q 2>/dev/null)"
 complete -c runjail -n '__runjail_command network check' -a "(runjail list -q 2>/dev/null)"
+complete -c runjail -n '__runjail_command network gc' -l other-root -r -F -d 'a further --root with containers on these networks'
+complete -c runjail -n '__runjail_command network gc' -a "(runjail image ls -q 2>/dev/null)"
 complete -c runjail -n '__runjail_command network rm' -l force -s f -d 'one that does not exist is no error'
 complete -c runjail -n '__runjail_command network rm' -a "(runjail image ls -q 2>/dev/null)"
 complete -c runjail -n '__runjail_command volume create' -a "(runjail image ls -q 2>/dev/null)"

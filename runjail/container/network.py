@@ -16,13 +16,14 @@ from runjail.errors import Busy, ContainerNotFound, NetworkError, WrongStatus, r
 from runjail.host import programs
 from runjail.network.attachment import NOTE, Attachment, from_notes
 from runjail.record import Record
+from runjail.scope import scope
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
-    from runjail.container.container import Container
+    from runjail.container.container import Container, Runtime
 
     OnResults = Callable[[list[dict[str, Any]]], None]
 
@@ -56,6 +57,41 @@ class _Turn:
         os.close(self._lock)
 
 
+class _Shared:
+    """What a root directory's containers are attached to does not change meanwhile, or nobody collects meanwhile.
+
+    An attachment that is noted is known to who collects; one that is noted later is added once that is over.
+    """
+
+    def __init__(self, root: str, collect: bool = False) -> None:
+        self._root, self._collect = root, collect
+
+    def __enter__(self) -> None:
+        self._lock = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        if not locks.lock_within(self._lock, PATIENCE, shared=not self._collect):
+            os.close(self._lock)
+            raise Busy(f"somebody makes or collects networks of the containers in {self._root}")
+        if self._collect:
+            programs.HELD.add(self._lock)
+
+    def __exit__(self, *_raised: object) -> None:
+        programs.HELD.discard(self._lock)
+        os.close(self._lock)
+
+
+@scope
+def collecting(runtimes: list[Runtime], network: str) -> Iterator[list[Attachment]]:
+    """Yield all attachments to a network; nobody is attached anew until the context is left."""
+    import contextlib
+
+    with contextlib.ExitStack() as stack:
+        for runtime in sorted(runtimes, key=lambda each: os.path.realpath(each.root)):
+            if os.path.isdir(runtime.root):
+                stack.enter_context(_Shared(runtime.root, collect=True))
+        containers = [runtime.container(id) for runtime in runtimes for id in runtime.ids()]
+        yield [found for container in containers for found in attached(container) if found.network == network]
+
+
 def attach(container: Container, networks: Networks) -> None:
     """Make the network namespace and call the plugins; the container is locked before and afterwards.
 
@@ -63,8 +99,9 @@ def attach(container: Container, networks: Networks) -> None:
     """
     container.host.networks().make(networks.namespace, container.host_state, container.note)
     with _Turn(container):
-        for attachment in networks.attachments:
-            container.note(attachment.to_note())
+        with _Shared(os.path.dirname(container.path)):
+            for attachment in networks.attachments:
+                container.note(attachment.to_note())
         with container.unlocked():
             networks.on_results([_added(container, attachment) for attachment in networks.attachments])
 

@@ -2,5 +2,5 @@
 
 from __future__ import annotations
 
-HELP = "work with networks of containers: create, ls, inspect, check, rm"
-VERBS = {verb: f"{__name__}.{verb}" for verb in ("create", "ls", "inspect", "check", "rm")}
+HELP = "work with networks of containers: create, ls, inspect, check, gc, rm"
+VERBS = {verb: f"{__name__}.{verb}" for verb in ("create", "ls", "inspect", "check", "gc", "rm")}

@@ -15,7 +15,8 @@ from runjail.network.attachment import Attachment
 
 PLUGINS = next((place for place in ("/usr/lib/cni", "/opt/cni/bin") if os.path.exists(f"{place}/bridge")), "")
 # What a plugin does is in its configuration: fail, wait (for a file), escape (a child that sets up its own session),
-# say (instead of a result). What it is called with it writes down; ADD takes an address, DEL gives it back.
+# say (instead of a result). What it is called with it writes down; ADD takes an address, DEL gives it back, GC those of
+# who is gone.
 SCRIPT = """#!{python} -IS
 import json, os, sys, time
 base, config, command = {base!r}, json.load(sys.stdin), os.environ["CNI_COMMAND"]
@@ -25,7 +26,8 @@ if command == "VERSION":
 words = {{name: os.environ[name] for name in sorted(os.environ) if name.startswith("CNI_")}}
 with open(base + "/seen", "a") as file:
     file.write(json.dumps([command, config, words]) + "\\n")
-ours = base + "/taken/" + "-".join((os.path.basename(sys.argv[0]), words["CNI_CONTAINERID"], words["CNI_IFNAME"]))
+whose = [words.get(name, "") for name in ("CNI_CONTAINERID", "CNI_IFNAME")]
+ours = base + "/taken/" + "-".join((os.path.basename(sys.argv[0]), *whose))
 if command in config.get("fail", ()):
     print(json.dumps({{"code": 11, "msg": "no room", "details": "try again"}}))
     sys.exit(1)
@@ -42,6 +44,12 @@ if command in config.get("wait", ()):
 if command == "DEL":
     if os.path.exists(ours):
         os.unlink(ours)
+elif command == "GC":
+    kind = os.path.basename(sys.argv[0])
+    there = ["-".join((kind, each["containerID"], each["ifname"])) for each in config["cni.dev/valid-attachments"]]
+    for name in os.listdir(base + "/taken"):
+        if name.startswith(kind + "-") and name not in there:
+            os.unlink(base + "/taken/" + name)
 elif command == "ADD":
     os.makedirs(base + "/taken", exist_ok=True)
     open(ours, "w").close()
