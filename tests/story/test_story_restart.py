@@ -235,11 +235,13 @@ def test_one_that_cannot_be_made_again_says_why(cli: Cli, hello: str, tmp_path: 
 
 
 def test_a_killed_monitor_leaves_what_delete_removes(cli: Cli, bundle: Path, tmp_path: Path) -> None:
-    """In the middle of making it again, while a hook runs."""
+    """In the middle of making it again, while a hook runs: that is the host's, and goes on, as it does with runc."""
     begun = tmp_path / "begun"
-    write(bundle, "exit 1", {"createRuntime": f"test -e {begun} && exec sleep 600; touch {begun}"})
+    hook = f"test -e {begun} && {{ echo $$ > {begun}; exec sleep 600; }}; touch {begun}"
+    write(bundle, "exit 1", {"createRuntime": hook})
     cli.ok("run", "-d", "--restart", "always", "-b", str(bundle), "web")
-    eventually(lambda: status(cli) == "creating", "the second time")
+    eventually(lambda: begun.read_text().strip(), "the second time")
+    assert status(cli) == "creating"
 
     os.kill(facts(cli, "monitor")["pid"], signal.SIGKILL)
 
@@ -247,6 +249,7 @@ def test_a_killed_monitor_leaves_what_delete_removes(cli: Cli, bundle: Path, tmp
     assert shown(cli)["State"]["Restarting"] is False
     cli.ok("delete", "--force", "web")
     assert cli.runjail.ids() == []
+    os.kill(int(begun.read_text()), signal.SIGKILL)  # and with it ends the process that watches over it
 
 
 def test_a_hook_that_fails_leaves_a_stopped_container(cli: Cli, bundle: Path) -> None:
