@@ -1,6 +1,7 @@
 """The second half of the demo: an image is built, encrypted, kept in a registry, refused, and run from a ZFS clone."""
 
 import contextlib
+import json
 import os
 import shutil
 import subprocess
@@ -94,9 +95,12 @@ def story(rootfs: str, host: str, location: str) -> None:
     show("It travels: to the registry and back." if host else "It travels: to an OCI layout and back.")
     away = f"{host}/demo/hello:1" if host else f"oci:{DEMO}/layout:1"
     runjail("image", "push" if host else "export", "hello", away)
+    name, trusted = away if host else "hello", bool(host and encrypted)
+    if trusted:
+        trust(away)
     runjail("image", "rm", "hello")
-    name = away if host else "hello"
-    runjail("image", *(("pull", away) if host else ("import", away, name)))
+    if not trusted:
+        runjail("image", *(("pull", away) if host else ("import", away, name)))
     runjail("image", "ls")
     key = ("--key", PRIVATE) if encrypted else ()
     verb = ("run", "--image", name, NAMES[0]) if location else ("image", "unpack", name)
@@ -140,6 +144,23 @@ def encrypt() -> bool:
     runjail("image", "encrypt", "--recipient", f"jwe:{PUBLIC}", "hello")
     runjail("image", "layerinfo", "hello")
     return True
+
+
+def trust(name: str) -> None:
+    """Have a policy that wants a signature refuse the image in the registry, and take it once it is signed."""
+    show("A policy wants a signature of ours for what comes from there: it has none, and is refused.")
+    signer, verifier, policy = (f"{DEMO}/{file}" for file in ("signer.pem", "signer.pub", "policy.json"))
+    run("openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", signer)
+    os.chmod(signer, 0o600)
+    run("openssl", "pkey", "-in", signer, "-pubout", "-out", verifier)
+    rule = [{"type": "sigstoreSigned", "keyPath": verifier}]
+    rules = {"default": [{"type": "reject"}], "transports": {"docker": {name.partition("/")[0]: rule}}}
+    Path(policy).write_text(json.dumps(rules), encoding="utf-8")
+    refusal = runjail("image", "pull", "--signature-policy", policy, name, fails=True)
+    expect("there is no signature" in refusal, "another refusal")
+    show("Signed as it is sent, it is taken.")
+    runjail("image", "push", "--sign-by-sigstore", signer, "hello", name)
+    runjail("image", "pull", "--signature-policy", policy, name)
 
 
 def stay(name: str, key: tuple[str, ...], location: str) -> None:
