@@ -13,7 +13,7 @@ from _struct import Struct
 
 from runjail import jsonio
 from runjail.container.container import GATE, Container
-from runjail.container.sync import MAX_MESSAGE, SyncSocket
+from runjail.container.sync import MAX_MESSAGE, SyncSocket, patient
 from runjail.errors import HostError, NoAnswer, reason
 from runjail.host.base import ANSWER_SECONDS, WorkingDirectory
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 MOST = 16  # descriptors that init hands out: one a kind of namespace, and its root
 NUMBER = Struct("i")
 GONE = "joining the container: its init is gone"
+SILENT = "joining the container: its init is gone, or hands out nothing, as those that earlier versions have created"
 
 
 def listen(container: Container) -> _socket.socket:
@@ -39,6 +40,7 @@ def wait(gate: _socket.socket, handles: Mapping[str, int]) -> SyncSocket:
     """*child* Wait for a starter that says go; one that dies before it does leaves a container that waits on.
 
     handles: what is handed to who asks for it, with our root directory: namespaces by kind (Host.record_namespaces).
+    To ask is to connect and say nothing (shutdown(2)).
     """
     while True:
         descriptor, _ = gate._accept()  # type: ignore[attr-defined]  # what socket.socket.accept calls
@@ -47,13 +49,13 @@ def wait(gate: _socket.socket, handles: Mapping[str, int]) -> SyncSocket:
         try:
             message = starter.receive()
         except (ValueError, ImportError):  # no JSON, which a module explains that cannot be loaded here
-            message = None
-        if message and "go" in message:
+            message = {}
+        if isinstance(message, dict) and "go" in message:
             gate.close()
             for handle in handles.values():
                 os.close(handle)
             return starter
-        if message and "join" in message:
+        if message is None and handles:  # any word would have started one that an earlier version has made
             _hand_out(starter, handles)
         starter.close()
 
@@ -78,17 +80,17 @@ def ask(container: Container) -> dict[str, int]:
     Raises HostError, NoAnswer when init does not run.
     """
     with container:  # `start` waits for its turn
-        joiner = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        joiner = patient(ANSWER_SECONDS)
         try:
             with WorkingDirectory(container.directory()):
                 joiner.connect(GATE)
-            SyncSocket(joiner).send(join=True)
+            joiner.shutdown(_socket.SHUT_WR)
             return _receive(joiner)
         except FileNotFoundError:
             return {}
         except ConnectionError:
             raise HostError(GONE) from None
-        except TimeoutError:
+        except (TimeoutError, BlockingIOError):
             raise NoAnswer(ANSWER_SECONDS) from None
         finally:
             joiner.close()
@@ -106,8 +108,10 @@ def _receive(joiner: _socket.socket) -> dict[str, int]:
     for number in found:
         os.set_inheritable(number, False)
     if not line:
-        raise HostError(GONE)
+        raise HostError(SILENT, "start it first, or join it as who may trace it (CAP_SYS_PTRACE)")
     message = jsonio.loads(line)
     if "error" in message:
         raise HostError(str(message["text"]))
+    if len(found) < len(message["handles"]):
+        raise HostError("joining the container: this process may not open as many files", "ulimit -n says how many")
     return dict(zip(message["handles"], found, strict=True))

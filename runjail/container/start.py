@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import _socket
 import os
 
 from runjail import signals
 from runjail.container.container import GATE, Container, Runtime
 from runjail.container.state import ProcessId
 from runjail.container.status import document, status
-from runjail.container.sync import SyncSocket, error_from_message
+from runjail.container.sync import SyncSocket, error_from_message, patient
 from runjail.errors import NoAnswer, NotRunning, RunjailError, WrongStatus
 from runjail.host.base import ANSWER_SECONDS, WorkingDirectory, forbid_imports
 
@@ -177,13 +176,15 @@ def open_gate(container: Container) -> None:
     The gate is removed first: from here on the container cannot be started again, whoever dies. Raises what init
     reports when the program cannot be executed, NoAnswer when init does not run.
     """
-    starter = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    starter = patient(ANSWER_SECONDS)
     try:
         with WorkingDirectory(container.directory()):
             starter.connect(GATE)
             os.unlink(GATE)
     except (ConnectionRefusedError, FileNotFoundError):
         raise WrongStatus(REFUSALS["stopped"]) from None
+    except BlockingIOError:
+        raise NoAnswer(ANSWER_SECONDS) from None
     link = SyncSocket(starter)
     link.send(go=True)
     try:

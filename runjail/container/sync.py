@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import _socket
 import time
+from _struct import pack
 
 from runjail import errors, jsonio
 
@@ -83,6 +84,16 @@ class SyncSocket:
 def error_from_message(message: dict[str, Any]) -> errors.RunjailError:
     """Turn a reported error back into one of our classes, with its text as it was."""
     return errors.restored(str(message["error"]), message["text"], message.get("hint"))
+
+
+def patient(seconds: float) -> _socket.socket:
+    """Return a socket whose connect(2) raises BlockingIOError after a while, in whole seconds.
+
+    A stopped process accepts nobody, and Linux lets all wait whom its queue has no room for.
+    """
+    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    connection.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, pack("ll", int(seconds), 0))
+    return connection
 
 
 def pair() -> tuple[SyncSocket, SyncSocket]:

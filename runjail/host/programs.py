@@ -208,18 +208,10 @@ def _spawn(path: str, argv: Sequence[str], env: Mapping[str, str], child_ends: l
 def _strays() -> list[int]:
     """Return the descriptors that an execve would pass on: whatever our caller leaked into us.
 
-    Which are open at all, one poll(2) tells instead of 250 calls that fail.
+    Each is asked for itself: poll(2) takes those with O_PATH for closed, and on FreeBSD those without CAP_EVENT.
     """
-    strays, poll = [], select.poll()
+    strays = []
     for descriptor in range(3, STRAYS):
-        poll.register(descriptor, 0)
-    try:
-        closed = {descriptor for descriptor, event in poll.poll(0) if event & select.POLLNVAL}
-    except OSError:  # EINVAL: this process may not have so many
-        closed = set()
-    for descriptor in range(3, STRAYS):
-        if descriptor in closed:
-            continue
         try:
             if os.get_inheritable(descriptor) and descriptor not in HELD:
                 strays.append(descriptor)
