@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from runjail.container.container import Container, Runtime
     from runjail.container.monitor import Become
 
-CONNECT_SECONDS, POLL = 10.0, 0.05
+CONNECT_SECONDS, POLL = 60.0, 0.05  # a program that is started again takes its time
 DETACHED = 0  # our exit code when the keys were typed
 
 

@@ -210,7 +210,10 @@ class Attached:
             self._target = -1
 
     def ended(self, code: int) -> None:
-        """Tell everybody how init ended, and let them go."""
+        """Tell everybody how init ended, also who has just come, and let them go. Nobody comes any more by then."""
+        for _ in range(CLIENTS if self._listener else 0):
+            self._accept()
+        self._refuse()
         for number, client in list(self._clients.items()):
             client.waits += frame(b"x", bytes([code & 0xFF]))
             try:
@@ -222,12 +225,15 @@ class Attached:
                 pass
             self._drop(number)
 
-    def close(self) -> None:
-        """Take no more clients, and close what input goes to but a terminal, which is a stream."""
+    def _refuse(self) -> None:
         if self._listener:
             self._watch(self._listener.fileno(), 0)
             self._listener.close()
             self._listener = None
+
+    def close(self) -> None:
+        """Take no more clients, and close what input goes to but a terminal, which is a stream."""
+        self._refuse()
         for number in list(self._clients):
             self._drop(number)
         if self._target >= 0 and not self._terminal:
