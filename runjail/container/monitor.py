@@ -329,8 +329,10 @@ def _follow(container: Container, names: list[str], become: Become) -> NoReturn:
         os.setsid()
         streams = {name: container.open(name, os.O_RDONLY | os.O_NONBLOCK) for name in names}
         streams[SOCKET] = listen(container)
-        if container.has(INPUT_FIFO):
+        try:
             streams[INPUT_FIFO] = container.open(INPUT_FIFO, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:  # ENOENT: there is none; ENXIO: nobody reads it any more
+            pass
         use_dev_null()
         close_others(list(streams.values()))
         become(container.id, streams)

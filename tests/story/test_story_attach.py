@@ -109,9 +109,10 @@ def test_a_client_that_is_killed(cli: Cli, hello: str) -> None:
     assert (done.code, told(done.lines)) == (7, ["got something"])
 
 
-def test_a_monitor_that_is_killed(cli: Cli, hello: str) -> None:
+@pytest.mark.parametrize("options", [(), ("-i",)], ids=["without -i", "input that nobody reads"])
+def test_a_monitor_that_is_killed(cli: Cli, hello: str, options: tuple[str, ...]) -> None:
     """Who is attached hears of it; the next one has another monitor, to which nobody tells how init ends."""
-    detached(cli, TRAPS)
+    detached(cli, f"exec </dev/null; {TRAPS}", *options)
     before = monitor(cli)
     with attached(cli) as client:
         os.kill(before, signal.SIGKILL)

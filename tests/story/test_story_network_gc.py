@@ -47,7 +47,7 @@ def test_containers_of_another_root_stay(cli: Cli, hello: str, cni: Cni) -> None
     cli.ok("run", "-d", "--image", hello, "--network", "web", "there", "/bin/sleep", "600")
     before, root = cni.taken(), str(cli.runjail.root)
 
-    cli.ok("--root", f"{root}.other", "network", "gc", "--other-root", root, "web")
+    cli.ok("--root", f"{root}.other", "network", "gc", "--other-root", root, "--other-root", f"{root}/", "web")
     assert cni.taken() == before
     cli.ok("--root", f"{root}.other", "network", "gc", "web")
     assert cni.taken() == []
@@ -81,3 +81,5 @@ def test_a_list_that_cannot_be_asked(cli: Cli, hello: str, cni: Cni) -> None:
     assert cli.refused("network", "gc", "bad") == "network bad: CNI plugin first: GC: no room: try again"
     assert [config["type"] for command, config, _ in cni.seen() if command == "GC"] == ["first", "second"]
     assert cli.refused("network", "gc", "nope").startswith("there is no network nope")
+    lost = f"{cli.runjail.root}.lost"
+    assert cli.refused("network", "gc", "--other-root", lost, "bad") == f"--other-root: no such directory: {lost}"

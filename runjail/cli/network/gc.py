@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 from runjail.cli.args import Args, values
 from runjail.cli.context import Context
 from runjail.cli.network.places import places
 from runjail.container.container import Runtime
 from runjail.container.network import collecting
-from runjail.errors import NetworkError
+from runjail.errors import NetworkError, UsageError
 from runjail.network.collect import collect
 from runjail.network.lists import find
 
@@ -19,7 +21,12 @@ OPTIONS = (values("other-root", "", "DIR", "a further --root with containers on 
 def run(args: Args, context: Context) -> int:
     """Collect what is nobody's, network by network; of several, every one gets its turn."""
     found, runtime = places(context), context.runtime()
-    runtimes = [runtime, *[Runtime(runtime.host, root) for root in args.many("other-root")]]
+    others = args.many("other-root")
+    for root in others:
+        if not os.path.isdir(root):  # or all of its containers would be taken for gone
+            raise UsageError(f"--other-root: no such directory: {root[:200]}")
+    roots = {os.path.realpath(root): root for root in (*others, runtime.root)}
+    runtimes = [Runtime(runtime.host, root) for root in roots.values()]
     failures: list[NetworkError] = []
     for name in [*args.positionals, *context.rest]:
         try:
