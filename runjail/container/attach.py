@@ -86,6 +86,8 @@ def _connect(container: Container, become: Become) -> _socket.socket:
     if not monitored(container):
         why = f"nobody has the output of container {container.id}: it went to who started it"
         raise UsageError(why, "run -d --image has a container whose terminal or output one may attach to")
+    if not (monitored(container).get("log") or _has_terminal(container)):
+        raise HostError(f"attaching to container {container.id}: its output is kept nowhere")
     take_over(container, become)
     deadline = time.monotonic() + CONNECT_SECONDS
     while True:
@@ -96,8 +98,7 @@ def _connect(container: Container, become: Become) -> _socket.socket:
             if now == "stopped" and not is_watched(container):
                 raise NotRunning(container.id) from error
             if not is_watched(container) or time.monotonic() > deadline:
-                why = "its output is kept nowhere" if not monitored(container).get("log") else reason(error)
-                raise HostError(f"attaching to container {container.id}: {why}") from error
+                raise HostError(f"attaching to container {container.id}: {reason(error)}") from error
         time.sleep(POLL)
         container.load()
 

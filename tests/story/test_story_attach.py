@@ -165,6 +165,9 @@ def test_nobody_is_there_to_attach_to(cli: Cli, hello: str) -> None:
     done = cli("attach", "web")
     assert done.returncode == 1
     assert "nobody has the output of container web" in done.stderr
+    cli.ok("delete", "--force", "web")
+    detached(cli, TRAPS, "--log-driver", "none")
+    assert "attaching to container web: its output is kept nowhere" in cli("attach", "web").stderr
 
 
 def test_a_program_that_is_started_again(cli: Cli, hello: str) -> None:
