@@ -57,6 +57,8 @@ OPTIONS = {  # options of `podman run`, and what the container says of itself
     "an end in time": ("--timeout 1", "sleep 100"),
     "umask and time": ("--umask 0077 --tz UTC", "umask; date +%Z"),
     "ids of its own": ("--uidmap 0:0:1000", "cat /proc/self/uid_map"),
+    "no group for conmon": ("--cgroups=no-conmon --pids-limit=33", "cat /sys/fs/cgroup/pids/pids.max"),
+    "an overlay of a directory": ("-v {dir}/given:/mnt:O", "touch /mnt/over; ls /mnt; grep -c ' /mnt ' /proc/mounts"),
     "an entry point": ('--entrypoint \'["/bin/echo","a"]\'', "x"),
 }
 
