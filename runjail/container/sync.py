@@ -89,7 +89,7 @@ def error_from_message(message: dict[str, Any]) -> errors.RunjailError:
 def patient(seconds: float) -> _socket.socket:
     """Return a socket whose connect(2) raises BlockingIOError after a while, in whole seconds.
 
-    A stopped process accepts nobody, and Linux lets all wait whom its queue has no room for.
+    A stopped process accepts nobody. Whom its queue has no room for waits on Linux, and is refused on FreeBSD.
     """
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     connection.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, pack("ll", int(seconds), 0))

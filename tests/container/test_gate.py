@@ -62,6 +62,7 @@ def test_an_init_of_an_earlier_version_is_not_started(tmp_path: Path) -> None:
     assert "earlier versions" in str(caught.value)
 
 
+@pytest.mark.linux
 def test_who_says_nothing_is_handed_what_it_takes_and_who_says_go_ends_it(tmp_path: Path) -> None:
     """Whatever else is said changes nothing."""
     place: Any = Place(tmp_path)
