@@ -59,8 +59,8 @@ def ours_to_write() -> bool:
     """Whether a container's processes could write to the interpreter: who has no root has only his own ids inside."""
     if not os.geteuid():
         return True
-    real = os.path.realpath(EXECUTED)
-    return os.stat(real).st_uid == os.geteuid() or os.access(real, os.W_OK)
+    # Not by its path, which is none when somebody has just taken the mount away that we came through.
+    return os.stat(EXECUTED).st_uid == os.geteuid() or os.access(EXECUTED, os.W_OK)
 
 
 def _from_memory(why: str) -> str:
@@ -71,7 +71,7 @@ def _from_memory(why: str) -> str:
     from runjail.host.linux.sealed import copy_of
 
     try:
-        execute(f"/proc/self/fd/{copy_of(os.path.realpath(EXECUTED))}")
+        execute(f"/proc/self/fd/{copy_of(EXECUTED)}")
     except OSError as error:
         return f"{exposed}; copying it to memory: {reason(error)}"
 

@@ -23,6 +23,16 @@ print(sys.base_prefix, sys.path[1:], flush=True)
 os.write(int(sys.argv[1]), b"descriptor kept\\n") if len(sys.argv) > 1 else None
 """
 
+GONE = """
+import os, subprocess, sys
+sys.path.insert(0, {top!r})
+from runjail.host import interpreter
+interpreter.secure()
+subprocess.run(["umount", "-l", os.environ["PLACE"]], check=True)
+os.seteuid(65534)
+print(os.path.exists(os.path.realpath("/proc/self/exe")), interpreter.ours_to_write())
+"""
+
 pytestmark = pytest.mark.linux
 
 
@@ -38,9 +48,9 @@ class Scripts:
         self.python = Path(first.removeprefix("#!").split()[0])
         self.write(first)
 
-    def write(self, first: str) -> None:
-        """Let `look` have a first line."""
-        self.look.write_text(first + LOOK.format(top=str(TOP)), encoding="utf-8")
+    def write(self, first: str, body: str = LOOK) -> None:
+        """Let `look` have a first line, and what follows it."""
+        self.look.write_text(first + body.format(top=str(TOP)), encoding="utf-8")
         self.look.chmod(0o755)
 
     def shell(self, script: str, **more: str) -> list[str]:
@@ -117,6 +127,13 @@ def test_an_upgrade_is_followed(scripts: Scripts, tmp_path: Path) -> None:
     assert said[0].startswith("True 1 -") and said[4].startswith("True 1 -")
     assert said[2] == said[3]
     assert said[-1] == "1"
+
+
+def test_a_mount_that_is_taken_away_meanwhile(scripts: Scripts) -> None:
+    """Somebody who upgrades or uninstalls, while an ordinary user's verb starts: its interpreter has no path then."""
+    scripts.write(f"#!{scripts.python} -IS", GONE)
+
+    assert scripts.shell('"$LOOK"') == ["False False"]
 
 
 def test_without_a_place(scripts: Scripts) -> None:

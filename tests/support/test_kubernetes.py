@@ -8,7 +8,7 @@ from tests.support.leftovers import Leftovers
 from tests.support.peers.commands import Tidiness
 from tests.support.peers.kubernetes import KERNEL, Machine
 
-pytestmark = [pytest.mark.linux, pytest.mark.peers("unshare", "nsenter", "ip")]
+pytestmark = [pytest.mark.linux, pytest.mark.needs("cgroups"), pytest.mark.peers("unshare", "nsenter", "ip")]
 
 
 class Empty(Machine):
