@@ -239,6 +239,11 @@ class _Watch:
             os.close(number)
         return bool(block)
 
+    def _take_all(self) -> None:
+        for number in list(self._streams):
+            while number in self._streams and self._take(number):
+                pass
+
     def _reap(self) -> None:
         """Collect init, and write down how it ended once all that it had written before is in the log."""
         if self._ended:
@@ -248,13 +253,12 @@ class _Watch:
         except ChildProcessError:
             self._is_parent, self._ended = False, not alive(self._container)
             if self._ended:
+                self._take_all()
                 self._attached.close()
             return
         if pid:
             self._ended = True
-            for number in list(self._streams):
-                while number in self._streams and self._take(number):
-                    pass
+            self._take_all()
             code = signals.exit_status(status)
             self._settle(code)
             self._attached.ended(code)

@@ -65,7 +65,7 @@ def test_without_i_there_is_no_input(cli: Cli, hello: str) -> None:
     with attached(cli) as client:
         client.send_signal(signal.SIGKILL)
 
-    assert "none\n" in cli.ok("logs", "web")
+    eventually(lambda: "none\n" in cli.ok("logs", "web"), "the program has read")
 
 
 def test_a_terminal(cli: Cli, hello: str) -> None:
