@@ -11,7 +11,7 @@ import struct
 import termios
 import time
 
-from runjail import files
+from runjail import files, signals
 from runjail.container.attached import BLOCK, SOCKET, frame, frames
 from runjail.container.exit_record import recorded_exit
 from runjail.container.foreground import handle
@@ -66,6 +66,8 @@ def attach(
     container = runtime.find(container_id)
     connection = _connect(container, become)
     terminal = _has_terminal(container)
+    if terminal and typing:
+        signals.catch()  # or one that ends us would leave our terminal raw
     saved = make_raw() if terminal and typing else None
     try:
         return _Client(container, connection, Keys(keys), typing, terminal, signal).run()

@@ -1,10 +1,12 @@
 """attach: who is at the terminal, or the standard files, of a container of run -d."""
 
 import os
+import pty
 import signal
 import socket
 import struct
 import subprocess
+import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -77,6 +79,21 @@ def test_a_terminal(cli: Cli, hello: str) -> None:
     assert first.code == 0
     assert (second.code, told(second.lines)[-2:]) == (7, ["got something", "bad"])
     assert cli.ok("wait", "web") == "7\n"
+
+
+def test_a_client_that_is_asked_to_end_leaves_no_raw_terminal(cli: Cli, hello: str) -> None:
+    detached(cli, f"{TELLS}exec sleep 600", "-it")
+    master, slave = pty.openpty()
+    try:
+        before = termios.tcgetattr(slave)
+        with subprocess.Popen(words(cli), stdin=slave, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as client:
+            assert client.stdout and b"ready" in client.stdout.readline()
+            assert termios.tcgetattr(slave) != before
+            client.send_signal(signal.SIGTERM)
+        assert (client.returncode, termios.tcgetattr(slave)) == (143, before)
+    finally:
+        os.close(master)
+        os.close(slave)
 
 
 @pytest.mark.parametrize("options", [(), ("--no-stdin",)])
