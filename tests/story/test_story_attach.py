@@ -28,7 +28,9 @@ TRAPS = "trap 'echo heard; exit 42' TERM; while :; do echo ready; sleep 0.1; don
 def attached(cli: Cli, *options: str) -> Iterator["subprocess.Popen[bytes]"]:
     """A client without a terminal, to which output comes by now."""
     with start(words(cli, *options), {}, stdin=True) as client:
-        assert client.stdout and client.stdout.readline() == b"ready\n", client.stderr and client.stderr.read()
+        assert client.stdout and client.stderr
+        if b"ready\n" not in iter(client.stdout.readline, b""):  # it has ended
+            raise AssertionError(client.stderr.read())
         yield client
 
 
