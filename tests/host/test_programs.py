@@ -182,7 +182,7 @@ def test_ignored_and_blocked_signals_are_not_inherited() -> None:
 
 @pytest.mark.parametrize("flags", [os.O_RDONLY, getattr(os, "O_PATH", os.O_RDONLY)], ids=["open", "O_PATH"])
 def test_leaks_are_seen_by_who_may_open_few_files(flags: int) -> None:
-    """poll(2) refuses to look at more descriptors than that, and takes those with O_PATH for closed."""
+    """Whose limit is lower than a descriptor that it has; with O_PATH, too, which poll(2) would take for closed."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     descriptor = os.open("/dev/null", flags)
     os.set_inheritable(descriptor, True)
