@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote
 
 from runjail.errors import ImageError, RegistryError, reason
-from runjail.image.registry import urls
+from runjail.image.registry import certificates, urls
 from runjail.image.registry.pools import adapt
 from runjail.image.registry.proxy import proxy_for
 from runjail.image.registry.retry import Temporary
@@ -161,7 +161,7 @@ class Connections:
 
     def __init__(self, user_agent: str, timeouts: Timeouts, environ: Mapping[str, str]) -> None:
         self._agent, self.timeouts, self._environ = user_agent, timeouts, environ
-        self._managers: dict[tuple[bool, bool, str], PoolManager] = {}
+        self._managers: dict[tuple[bool, bool, str, str], PoolManager] = {}
         self._lock = threading.Lock()
         self.watch = Watch()
         self.closed = threading.Event()
@@ -175,15 +175,17 @@ class Connections:
         """Send one request and return the head of its answer, whatever its status. verify: check certificates.
 
         authorities: believe those that the system knows; without them no certificate is right, and reading them all,
-        which takes two starts of Python, is spared. Raises Temporary for a connection that broke, RegistryError for one
-        that cannot be made; from the first cause.
+        which takes two starts of Python, is spared. A server that has certificates of its own has the system's with
+        them. Raises Temporary for a connection that broke, RegistryError for one that cannot be made; from the first
+        cause.
         """
         urllib3 = _library()
         self.check_open()
         url = urls.parse(request.url)
         proxy = proxy_for(request.url, self._environ)
-        authorities = authorities and verify and (url.scheme == "https" or proxy.startswith("https:"))
-        pool = self._manager(verify, authorities, proxy).connection_from_host(url.name, url.port, url.scheme)
+        own = certificates.directory_of(url, self._environ)
+        authorities = bool(authorities or own) and verify and (url.scheme == "https" or proxy.startswith("https:"))
+        pool = self._manager(verify, authorities, proxy, own).connection_from_host(url.name, url.port, url.scheme)
         target = str(url) if proxy and url.scheme == "http" else url.target
         headers = {"Host": url.authority, "User-Agent": self._agent, "Accept-Encoding": "identity", **request.headers}
         patience, body = self.timeouts.read, request.body
@@ -203,11 +205,15 @@ class Connections:
             raise _failure(request, error) from _innermost(error)
         return Answer(request, response, self)
 
-    def _manager(self, verify: bool, authorities: bool, proxy: str) -> PoolManager:
+    def _manager(self, verify: bool, authorities: bool, proxy: str, own: str) -> PoolManager:
+        """Return the pool of what has certificates in common. own: the directory of a server's, "" for none."""
         with self._lock:
-            key = (verify, authorities, proxy)
+            key = (verify, authorities, proxy, own)
             if key not in self._managers:
-                self._managers[key] = _make_manager(_context(verify, authorities), proxy, self.watch)
+                context = _context(verify, authorities)
+                if own:
+                    certificates.load(own, context)
+                self._managers[key] = _make_manager(context, proxy, self.watch)
             return self._managers[key]
 
     def close(self) -> None:

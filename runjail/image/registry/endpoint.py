@@ -12,6 +12,7 @@ from runjail import log
 from runjail.errors import ImageError, ImageNotFound, RegistryError
 from runjail.image.registry import urls
 from runjail.image.registry.auth import Authenticator, Reply
+from runjail.image.registry.certificates import DOCKER_SERVER
 from runjail.image.registry.connections import Answer, Connections, Content, Request
 from runjail.image.registry.credentials import Credentials, CredentialStore
 from runjail.image.registry.error_body import describe
@@ -19,7 +20,6 @@ from runjail.image.registry.proxy import is_loopback
 from runjail.image.registry.retry import Retry, Temporary, parse_retry_after
 from runjail.image.registry.urls import Url
 
-DOCKER_SERVER = "registry-1.docker.io"  # where docker.io's registry is
 PASSING = (408, 429, 500, 502, 503, 504)  # statuses that may be gone the next time
 REDIRECTS = (301, 302, 303, 307, 308)
 MOST_REDIRECTS = 10

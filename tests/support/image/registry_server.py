@@ -145,13 +145,19 @@ class Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64  # connections at once; more than that wait for a second
 
-    def __init__(self, answer: Callable[[Handler], None], certificate: Path | None = None) -> None:
+    def __init__(
+        self, answer: Callable[[Handler], None], certificate: Path | None = None, clients: Path | None = None
+    ) -> None:
+        """certificate: with its key; clients: the authority of those that clients have to show."""
         super().__init__(("127.0.0.1", 0), Handler)
         self.answer, self.lock = answer, threading.Lock()
         self.seen: list[tuple[str, str, dict[str, str]]] = []
         if certificate:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(certificate)
+            if clients:
+                context.load_verify_locations(clients)
+                context.verify_mode = ssl.CERT_REQUIRED
             self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
         self.host = f"127.0.0.1:{self.server_address[1]}"
         self._thread = threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True)
@@ -185,12 +191,12 @@ class Fake:
     blobs and manifests: what it holds; the latter by tag and digest.
     """
 
-    def __init__(self, certificate: Path | None = None) -> None:
+    def __init__(self, certificate: Path | None = None, clients: Path | None = None) -> None:
         self.blobs: dict[str, bytes] = {}
         self.manifests: dict[str, tuple[str, bytes]] = {}
         self.uploads: dict[str, bytes] = {}
         self.faults: list[Callable[[Handler], bool]] = []
-        self.server = Server(self.answer, certificate)
+        self.server = Server(self.answer, certificate, clients)
         self.host = self.server.host
 
     def add(self, content: bytes) -> Descriptor:
