@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 MONITOR = "monitor"
 BLOCK = 1 << 16
+LAST_BLOCKS = 64  # of a stream that are read before init's end is told: more than a pipe or terminal holds
 HALT_SECONDS = 0.1  # how often one that waits looks whether it is to make the container again
 LOOK_SECONDS = 0.5  # how often a monitor that is not init's parent looks whether that lives
 _wakes: list[int] = []  # what a signal writes to, and what becomes readable then
@@ -240,9 +241,11 @@ class _Watch:
         return bool(block)
 
     def _take_all(self) -> None:
+        """Read what was written before now; who outlives init and writes on does not keep its end from being told."""
         for number in list(self._streams):
-            while number in self._streams and self._take(number):
-                pass
+            for _ in range(LAST_BLOCKS):
+                if not self._take(number):
+                    break
 
     def _reap(self) -> None:
         """Collect init, and write down how it ended once all that it had written before is in the log."""

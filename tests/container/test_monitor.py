@@ -33,3 +33,14 @@ def test_what_came_last_is_shown_before_clients_are_let_go(monkeypatch: pytest.M
         os.close(other)
 
     assert seen == [("stdout", b"last words"), "closed"]
+
+
+def test_who_writes_on_does_not_keep_the_end_from_being_told() -> None:
+    """A process that outlives init, in a jail or a pod: what it writes is read later."""
+    watch: Any = SimpleNamespace(_streams={7: "stdout", 8: "stderr"})
+    taken: list[int] = []
+    watch._take = lambda number: taken.append(number) or True
+
+    monitor._Watch._take_all(watch)
+
+    assert [taken.count(number) for number in (7, 8)] == [monitor.LAST_BLOCKS] * 2
