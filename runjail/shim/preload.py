@@ -17,9 +17,11 @@ ROOMS = os.path.dirname(os.path.dirname(__file__))
 PACKAGES = ("container", "nri", "spec")  # and one of the host's
 # Settings are loaded already where `start` has read a runjail.toml; elsewhere tomllib would be a waste.
 MODULES = ("host.child", "host.programs", "host.reaper", "locks", "sizes", "target")
-COLD = {  # modules of packages that only the command line uses
+COLD = {  # modules of packages that only the command line uses, in any of them or in one
     "__init__",
+    "attached",
     "check",
+    "container.attach",
     "exit_record",
     "files_inside",
     "foreground",
@@ -42,7 +44,8 @@ def names(host: str, more: Sequence[str]) -> list[str]:
     found = [*MODULES, *more]
     for package in (*PACKAGES, f"host.{host}"):
         files = os.listdir(f"{ROOMS}/{package.replace('.', '/')}")
-        found += [f"{package}.{file[:-3]}" for file in files if file.endswith(".py") and file[:-3] not in COLD]
+        modules = [f"{package}.{file[:-3]}" for file in files if file.endswith(".py") and file[:-3] not in COLD]
+        found += [module for module in modules if module not in COLD]
     return [f"runjail.{name}" for name in found]
 
 
