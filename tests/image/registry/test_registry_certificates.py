@@ -55,7 +55,8 @@ class Home:
     def skopeo(self, host: str) -> int:
         """Return how skopeo ends that reads an image there."""
         command = [shutil.which("skopeo") or "", "inspect", "--raw", f"docker://{host}/library/web:v1"]
-        environ = {"HOME": str(self.path), "PATH": os.environ["PATH"]}
+        home = str(self.path)
+        environ = {"HOME": home, "XDG_RUNTIME_DIR": home, "PATH": os.environ["PATH"]}  # auth.json is looked for in both
         return subprocess.run(command, env=environ, capture_output=True, check=False, timeout=120).returncode
 
 
