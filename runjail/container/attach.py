@@ -65,7 +65,7 @@ def attach(
     """
     container = runtime.find(container_id)
     connection = _connect(container, become)
-    terminal = _has_terminal(container)
+    terminal = container.process().terminal
     if terminal and typing:
         signals.catch()  # or one that ends us would leave our terminal raw
     saved = make_raw() if terminal and typing else None
@@ -76,19 +76,12 @@ def attach(
         connection.close()
 
 
-def _has_terminal(container: Container) -> bool:
-    from runjail import jsonio
-
-    process = jsonio.loads(container.config())["process"]
-    return process.get("terminal") is True
-
-
 def _connect(container: Container, become: Become) -> _socket.socket:
     """Connect to the monitor, which may be about to listen: it has just been made, or makes the container again."""
     if not monitored(container):
         why = f"nobody has the output of container {container.id}: it went to who started it"
         raise UsageError(why, "run -d --image has a container whose terminal or output one may attach to")
-    if not (monitored(container).get("log") or _has_terminal(container)):
+    if not (monitored(container).get("log") or container.process().terminal):
         raise HostError(f"attaching to container {container.id}: its output is kept nowhere")
     take_over(container, become)
     deadline = time.monotonic() + CONNECT_SECONDS

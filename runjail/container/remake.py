@@ -7,7 +7,7 @@ locked, and who deletes it then wins. A monitor that is killed here leaves what 
 
 from __future__ import annotations
 
-from runjail import jsonio, log, signals
+from runjail import log, signals
 from runjail.container import restart
 from runjail.container.container import GATE, HALTED, PAUSED, Container
 from runjail.container.create import Request, create_again
@@ -36,7 +36,7 @@ def remake(container: Container, kept: bool, interactive: bool = False) -> dict[
     code = restart.restart_facts(container).get("code", NOT_MADE)
     try:
         _container, streams = with_streams(
-            lambda *more: _make(container, *more), _has_terminal(container), kept, interactive
+            lambda *more: _make(container, *more), container.process().terminal, kept, interactive
         )
         use_dev_null()
         if container.has(HALTED):  # by who found no process yet to send a signal to
@@ -87,11 +87,6 @@ def _make(container: Container, terminal: _socket.socket | None, prepare: Callab
 def _require_wanted(container: Container) -> None:
     if container.has(HALTED):
         raise _Halted
-
-
-def _has_terminal(container: Container) -> bool:
-    process = jsonio.loads(container.config())["process"]
-    return process.get("terminal") is True
 
 
 def _give_up(container: Container) -> None:
