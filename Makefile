@@ -60,6 +60,7 @@ bench: setup venv
 	.venv/bin/python tests/bench/images.py --images small,20 --directory "$${TMPDIR:-/var/tmp}"
 	.venv/bin/python tests/bench/growth.py --most 30000
 	.venv/bin/python tests/bench/shim.py
+	.venv/bin/python tests/bench/pod.py
 
 release-check:
 	@python=$$(sh .ci/python) && "$$python" .ci/release_check.py

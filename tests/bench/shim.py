@@ -2,14 +2,13 @@
 
 One containerd, the same root file system, in turns: `ctr run --rm ... /bin/true`, twenty of them at the same time, an
 exec in a running container, and the processor time that everything but ctr has used for one run. Then our shim again
-as one for the whole namespace, which is warm from the second container on. Wall clock of ctr; two goals are judged by
-medians: one after the other at most 1.0 times runc's shim, and twenty at once at most 1.0 times.
+as one for the whole namespace, which is warm from the second container on. Wall clock of ctr; goals are judged by
+medians. A missed one is printed and is no failure: machines differ.
 """
 
 import argparse
 import json
 import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -20,17 +19,17 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, TOP)
 
 from tests.bench.results import add_options, changes, document  # noqa: E402
-from tests.bench.workplace import workplace  # noqa: E402  # this program may be started from anywhere
+from tests.bench.workplace import lacks_program, lacks_root, workplace  # noqa: E402  # this program may be started from anywhere
 from tests.support.leftovers import Leftovers  # noqa: E402
-from tests.support.machine_root import make_root, missing  # noqa: E402
+from tests.support.machine_root import make_root  # noqa: E402
 from tests.support.peers.commands import finish, start  # noqa: E402
 from tests.support.peers.shims import SHIM, Containerd  # noqa: E402
 
 RUNTIMES = {"runjail": "io.containerd.runjail.v1", "runc": "io.containerd.runc.v2"}
 SHARED = '[shim]\nshare = "namespace"\n'
-GOAL = 1.0
 AT_ONCE = 20
-NEEDED = ("containerd", "ctr", "runc", "containerd-shim-runc-v2")
+GOALS = {"run --rm true": 0.7, f"{AT_ONCE} at once": 0.8, "task exec true": 0.4}  # of the time with runc's shim
+NEEDED = ("containerd", "ctr", "runc", "containerd-shim-runc-v2", str(SHIM))
 ACCOUNTING = "/sys/fs/cgroup/cpuacct"
 
 Times = dict[str, list[float]]  # milliseconds by runtime
@@ -130,9 +129,9 @@ def report(rows: dict[str, Times]) -> None:
         cells = "".join(f"{min(times[name]):>13.1f}{medians[name]:>9.1f}" for name in RUNTIMES)
         print(f"{what:<26}{cells}{ratios[what]:>8.2f}")
     print()
-    for what in ("run --rm true", f"{AT_ONCE} at once"):
-        verdict = "pass" if ratios[what] <= GOAL else "MISS"
-        print(f"{verdict}: {what} takes {ratios[what]:.2f} times as long as with runc's shim; the goal is {GOAL}")
+    for what, goal in GOALS.items():
+        verdict = "pass" if ratios[what] <= goal else "MISS"
+        print(f"{verdict}: {what} takes {ratios[what]:.2f} times as long as with runc's shim; the goal is {goal}")
 
 
 def main() -> int:
@@ -141,10 +140,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=20, help="runs one after the other (default: 20)")
     add_options(parser)
     options = parser.parse_args()
-    absent = [name for name in NEEDED if not shutil.which(name)] + ([] if os.access(SHIM, os.X_OK) else [str(SHIM)])
-    if os.geteuid() or missing() or absent:
-        why = missing() or (f"needs {', '.join(absent)}" if absent else "it makes containers, which takes root")
-        print(f"bench of the shim: {why}", file=sys.stderr)
+    if lacks_root("bench of the shim") or lacks_program("bench of the shim", NEEDED):
         return 1
     with workplace(silent=options.json) as ours:
         compare(ours, options)

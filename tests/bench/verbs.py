@@ -1,4 +1,4 @@
-"""What each verb costs in starts of a bare interpreter, next to runc, and where that goes.
+"""What each verb costs in starts of a bare interpreter, next to runc and crun, and where that goes.
 
 `python3 -I -S -c pass` is the unit: its share of a verb is the same on a quick machine, a slow one and a busy one. Each
 round starts it once and takes every runtime through a whole life of a container, in turns: create, state, start, exec,
@@ -22,13 +22,14 @@ TOP = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP))
 
 from tests.bench.bars import Bar, bars  # noqa: E402  # this program may be started from anywhere
-from tests.bench.bench import RUNJAIL, Refused, Runtime, wait_for_death  # noqa: E402
+from tests.bench.bench import RUNJAIL, Refused, Runtime, able, wait_for_death  # noqa: E402
 from tests.bench.results import machine  # noqa: E402
 from tests.bench.workplace import lacks_root, workplace  # noqa: E402
 from tests.support.leftovers import Leftovers  # noqa: E402
 
 BARE = ["-I", "-S", "-c", "pass"]
 GOALS = {"state": 1.2, "kill": 1.2, "start": 1.4, "delete": 1.5, "exec": 1.6, "create": 2.0}
+BESIDE = {("run", "runc"): 0.6, ("life", "runc"): 1.0, ("life", "crun"): 1.3}  # goals: of the peer's processor time
 VERBS = ("create", "state", "start", "exec", "kill", "delete", "run")
 LIFE = ("create", "start", "kill", "delete")
 Times = dict[str, dict[str, list[tuple[float, float]]]]  # (processor, wall) milliseconds by verb and runtime
@@ -134,6 +135,10 @@ def report(document: dict, old: dict | None) -> None:
         goal = GOALS.get(verb)
         verdict = f"{goal:>6} {'met' if rows[verb]['runjail']['cpu'] <= goal else 'MISSED'}" if goal else ""
         print(f"{verb:8}{cells}    {verdict}{changed(rows, old, verb)}")
+    for (verb, peer), goal in BESIDE.items():
+        if peer in names:
+            ratio = rows[verb]["runjail"]["cpu"] / rows[verb][peer]["cpu"]
+            print(f"{verb}: {ratio:.2f} of {peer}'s; the goal is {goal}: {'met' if ratio <= goal else 'MISSED'}")
 
 
 def changed(rows: dict, old: dict | None, verb: str) -> str:
@@ -197,12 +202,12 @@ def main() -> int:
 
 def compare(ours: Leftovers, old: dict[str, Any] | None, options: argparse.Namespace) -> None:
     """Measure the runtimes in a directory of their own; print it, and draw it where that was asked for."""
-    paths = {"runjail": RUNJAIL, **({"runc": shutil.which("runc")} if shutil.which("runc") else {})}
+    paths = {"runjail": RUNJAIL, **{name: shutil.which(name) for name in ("runc", "crun")}}
     runtimes = [Timed(name, path, ours.base, ours) for name, path in paths.items() if path]
     try:
         for runtime in runtimes:
             runtime.prepare()
-        rows = summary(measure(runtimes, options.rounds))
+        rows = summary(measure(able(runtimes), options.rounds))
         document = {"machine": machine(), "rounds": options.rounds, "rows": rows}
         print(json.dumps(document, indent=1)) if options.json else report(document, old)
         if options.parts:

@@ -4,7 +4,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from tests.support.leftovers import Leftovers
@@ -32,6 +32,14 @@ def lacks_root(name: str) -> bool:
         return False
     print(f"{name}: {missing() or 'it makes containers, which takes root: run it as root'}", file=sys.stderr)
     return True
+
+
+def lacks_program(name: str, programs: Sequence[str]) -> bool:
+    """Whether a program is not here that a bench compares with; says which on standard error. name: of the bench."""
+    absent = [program for program in programs if not shutil.which(program)]
+    if absent:
+        print(f"{name}: needs {', '.join(absent)}", file=sys.stderr)
+    return bool(absent)
 
 
 def load() -> str:
