@@ -7,8 +7,10 @@ memory stand for them. Control groups are below one of the tests'.
 
 import contextlib
 import functools
+import gzip
 import json
 import os
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -236,7 +238,17 @@ def containerds() -> list[str]:
     .ci/unpack_peers puts them beside the system's, which is too old in Debian 12.
     """
     found = [str(path.parent) for path in TOP.glob(".peers/*/usr/bin/containerd")]
-    return sorted(found, key=lambda place: call([f"{place}/containerd", "--version"], {"PATH": PATH}).out.split()[2])
+    return sorted(found, key=version)
+
+
+def version(place: str) -> list[int]:
+    """Return the version of a containerd as Debian's package says it, [] without: nothing runs to collect tests."""
+    try:
+        with gzip.open(Path(place).parent / "share/doc/containerd/changelog.Debian.gz", "rt", encoding="utf-8") as file:
+            said = re.search(r"\((?:\d+:)?([\d.]+)", file.readline())
+    except (OSError, EOFError):
+        return []
+    return [int(number) for number in said[1].split(".") if number] if said else []
 
 
 def named(place: str) -> str:
