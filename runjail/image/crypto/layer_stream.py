@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from queue import Queue
 from threading import Thread
 from typing import Self
@@ -52,10 +53,8 @@ def encrypt_blob(
     encryptor, authenticator = cipher.encryptor(private), cipher.Authenticator(private)
     try:
         _require_size(source_fd, descriptor)
-        with _HashThread(hashlib.sha256()) as written, _HashThread(digests.new(descriptor.digest)) as given:
-            for block in _blocks(source_fd):
-                if not known:
-                    given.update(block)
+        with closing(_content(source_fd, descriptor, known)) as blocks, _HashThread(hashlib.sha256()) as written:
+            for block in blocks:
                 ciphertext = encryptor.update(block)
                 written.update(ciphertext)
                 authenticator.update(ciphertext)
@@ -63,8 +62,6 @@ def encrypt_blob(
                 report(len(block), "encrypted")
     except OSError as error:
         raise ImageError(f"encrypting layer {descriptor.digest}: {reason(error)}") from None
-    if not known:
-        _require_digest(given, descriptor)
     digest = f"sha256:{written.hexdigest()}"
     encrypted = descriptor.replace(media_type=encrypted_type(descriptor.media_type), digest=digest)
     return private, authenticator.public(), encrypted
@@ -117,17 +114,10 @@ def verify(
     authenticator = cipher.Authenticator(private)
     try:
         _require_size(source_fd, descriptor)
-        if known:
-            for block in _blocks(source_fd):
+        with closing(_content(source_fd, descriptor, known)) as blocks:
+            for block in blocks:
                 authenticator.update(block)
                 report(len(block), "verified")
-        else:
-            with _HashThread(digests.new(descriptor.digest)) as found:
-                for block in _blocks(source_fd):
-                    found.update(block)
-                    authenticator.update(block)
-                    report(len(block), "verified")
-            _require_digest(found, descriptor)
     except OSError as error:
         raise ImageError(f"reading blob {descriptor.digest}: {reason(error)}") from None
     try:
@@ -182,6 +172,18 @@ def _blocks(fd: int) -> Iterator[bytes]:
     while block := os.pread(fd, BLOCK, at):
         yield block
         at += len(block)
+
+
+def _content(fd: int, descriptor: Descriptor, known: bool) -> Generator[bytes]:
+    """Yield a blob from its start; unless its digest is known to be right, Corrupt is raised at its end."""
+    if known:
+        yield from _blocks(fd)
+        return
+    with _HashThread(digests.new(descriptor.digest)) as found:
+        for block in _blocks(fd):
+            found.update(block)
+            yield block
+    _require_digest(found, descriptor)
 
 
 class _HashThread:

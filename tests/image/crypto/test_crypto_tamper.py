@@ -1,8 +1,10 @@
 """Whatever is changed in an encrypted layer, it is refused, and not one byte of plaintext comes out."""
 
 import base64
+import contextlib
 import json
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -214,3 +216,36 @@ def test_the_file_changes_after_it_was_verified(
 
     monkeypatch.setattr(layer_stream, "verify", then_replace)
     assert encrypted.decrypt(encrypted.layer, encrypted.blob) == CONTENT
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_who_encrypts_hashes_what_nobody_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: bool) -> None:
+    """Another content than is described is refused, unless this very process has looked already; then nobody looks."""
+    made: list[str] = []
+    new = digests.new
+    monkeypatch.setattr(layer_stream.digests, "new", lambda digest: made.append(digest) or new(digest))
+    (tmp_path / "plain").write_bytes(CONTENT)
+    described = raw_tars.described(bytes(len(CONTENT)), raw_tars.LAYER)
+    source, out = os.open(tmp_path / "plain", os.O_RDONLY), os.open(tmp_path / "secret", os.O_RDWR | os.O_CREAT)
+    before = threading.active_count()
+    try:
+        with contextlib.nullcontext() if known else pytest.raises(Corrupt, match="another digest"):
+            layer_stream.encrypt_blob(source, out, described, known=known)
+    finally:
+        os.close(source)
+        os.close(out)
+
+    assert made == ([] if known else [described.digest])
+    assert threading.active_count() == before
+
+
+def test_a_disk_that_fills_up_while_it_is_encrypted_leaves_no_thread(tmp_path: Path) -> None:
+    (tmp_path / "plain").write_bytes(CONTENT)
+    source, before = os.open(tmp_path / "plain", os.O_RDONLY), threading.active_count()
+    try:
+        with pytest.raises(ImageError, match="encrypting layer sha256:"):
+            layer_stream.encrypt_blob(source, source, raw_tars.described(CONTENT, raw_tars.LAYER))  # cannot be written
+    finally:
+        os.close(source)
+
+    assert threading.active_count() == before
