@@ -19,12 +19,14 @@ class Target:
     its plugins; cni_dirs, cni_bins: of CNI's network lists, and of its plugins. policies: where containers' policy.json
     is. path: PATH of an image's program where the image sets none. runs: names of the other systems whose images it
     runs. bound_to_release: programs of a later release than the kernel's are not supported. ps_by_pid: ps(1) shows who
-    has no terminal only if -x is among its options, or who is named by -p.
+    has no terminal only if -x is among its options, or who is named by -p. shows_end: a terminal that echoes shows the
+    ^D that ends its input.
     """
 
     __slots__ = (
         *("name", "title", "jails", "schema", "hostname_max", "groups_max", "rlimits", "state_root", "store_root"),
         *("nri_dirs", "nri_bins", "cni_dirs", "cni_bins", "policies", "path", "runs", "bound_to_release", "ps_by_pid"),
+        "shows_end",
     )
 
     def __init__(
@@ -48,6 +50,7 @@ class Target:
         runs: tuple[str, ...],
         bound_to_release: bool,
         ps_by_pid: bool,
+        shows_end: bool,
     ) -> None:
         self.name, self.title, self.jails, self.schema = name, title, jails, schema
         self.hostname_max, self.groups_max, self.rlimits = hostname_max, groups_max, frozenset(rlimits.split())
@@ -56,7 +59,7 @@ class Target:
         self.cni_dirs, self.cni_bins = cni_dirs, cni_bins
         self.policies = policies
         self.path, self.runs, self.bound_to_release = path, runs, bound_to_release
-        self.ps_by_pid = ps_by_pid
+        self.ps_by_pid, self.shows_end = ps_by_pid, shows_end
 
 
 FREEBSD = Target(
@@ -78,6 +81,7 @@ FREEBSD = Target(
     runs=("linux",),  # linux(4)
     bound_to_release=True,
     ps_by_pid=True,
+    shows_end=True,
 )
 LINUX = Target(
     "linux",
@@ -98,6 +102,7 @@ LINUX = Target(
     runs=(),
     bound_to_release=False,
     ps_by_pid=False,
+    shows_end=False,
 )
 TARGETS = {target.name: target for target in (FREEBSD, LINUX)}
 

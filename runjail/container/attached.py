@@ -32,6 +32,7 @@ HEAD = 3
 BLOCK = 1 << 15  # a frame's length has 16 bits
 MOST = 1 << 20  # bytes that wait for one client
 CLIENTS = 16
+ACCEPT_PAUSE = 1.0  # seconds until it is tried again to take somebody in, out of descriptors or memory
 FLUSH_SECONDS = 2  # how long one that is slow has for the last of it
 ENDS = select.POLLHUP | select.POLLERR | select.POLLNVAL
 
@@ -81,6 +82,7 @@ class Attached:
         self._clients: dict[int, _Client] = {}
         self._typed = bytearray()  # what the program has not read
         self._end = False
+        self._paused_until = 0.0  # of the monotonic clock; 0 while the listener is watched
         if self._listener:
             poll.register(self._listener.fileno(), select.POLLIN)
         if target >= 0:
@@ -103,7 +105,11 @@ class Attached:
         assert self._listener
         try:
             number, _ = self._listener._accept()  # type: ignore[attr-defined]  # what socket.socket.accept calls
-        except OSError:
+        except (BlockingIOError, ConnectionAbortedError):  # who came is gone again
+            return
+        except OSError:  # no room: the listener stays ready, so poll(2) would return at once for ever
+            self._watch(self._listener.fileno(), 0)
+            self._paused_until = time.monotonic() + ACCEPT_PAUSE
             return
         os.set_inheritable(number, False)
         if len(self._clients) >= CLIENTS:
@@ -111,6 +117,17 @@ class Attached:
             return
         self._clients[number] = _Client(number)
         self._register()
+
+    def patience(self, seconds: float) -> float:
+        """Return how long to poll: seconds, for ever when negative; less while nobody can be taken in."""
+        if not self._paused_until or not self._listener:
+            return seconds
+        left = self._paused_until - time.monotonic()
+        if left > 0:
+            return left if seconds < 0 else min(seconds, left)
+        self._paused_until = 0.0
+        self._watch(self._listener.fileno(), select.POLLIN)
+        return seconds
 
     def _serve(self, number: int, event: int) -> None:
         client = self._clients[number]

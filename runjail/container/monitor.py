@@ -200,6 +200,7 @@ class _Watch:
 
     def _copy(self, seconds: float) -> None:
         """Wait for what comes, for ever when seconds are negative."""
+        seconds = self._attached.patience(seconds)
         for number, event in self._poll.poll(None if seconds < 0 else seconds * 1000):
             if number == self._wake:
                 os.read(number, 512)

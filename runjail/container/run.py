@@ -7,6 +7,7 @@ from runjail.container.container import Container, Runtime
 from runjail.container.create import Request, create
 from runjail.container.delete import delete_made
 from runjail.container.start import start_made
+from runjail.target import TARGETS
 
 
 def run(
@@ -26,7 +27,7 @@ def run(
     if attach_terminal:
         from runjail.container.terminal import Terminal
 
-        terminal = Terminal()
+        terminal = Terminal(TARGETS[runtime.host.os])
     container = create(request, runtime, terminal.remote if terminal else None, document)
     pid = container.host_state.pid
     try:

@@ -20,6 +20,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from runjail.target import Target
+
 DRAIN_SECONDS = 1.0
 NO_SIZE = struct.pack("HHHH", 0, 0, 0, 0)
 
@@ -54,8 +56,10 @@ class Terminal:
     sits in read(2) before the program starts: FreeBSD discards what nobody has read when a terminal's session ends.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, target: Target) -> None:
+        """Have a socket for the container's terminal. target: the system that we are on."""
         self._local, self.remote = _socket.socketpair()
+        self._shows_end = target.shows_end
         self._master = -1
         self._reader = 0
         self._saved: list[Any] | None = None
@@ -116,13 +120,15 @@ class Terminal:
                 return signals.exit_status(status)
 
     def _end_input(self) -> None:
-        """Type ^D: where our input ends, so does the program's. FreeBSD would show it, Linux does not."""
+        """Type ^D: where our input ends, so does the program's. Nobody is to see it."""
         try:
             mode, quiet = termios.tcgetattr(self._master), termios.tcgetattr(self._master)
             quiet[3] &= ~termios.ECHO
-            termios.tcsetattr(self._master, termios.TCSANOW, quiet)
+            if self._shows_end:  # else the mode, which the program may be changing, is not for us to touch
+                termios.tcsetattr(self._master, termios.TCSANOW, quiet)
             console.write_all(self._master, b"\x04")
-            termios.tcsetattr(self._master, termios.TCSANOW, mode)
+            if self._shows_end:
+                termios.tcsetattr(self._master, termios.TCSANOW, mode)
         except termios.error:  # nobody has the terminal any more
             pass
 

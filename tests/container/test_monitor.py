@@ -19,6 +19,7 @@ def test_what_came_last_is_shown_before_clients_are_let_go(monkeypatch: pytest.M
         close=lambda: seen.append("closed"),
         stream_ended=lambda _number: None,
         handle=lambda _number, _event: False,
+        patience=lambda seconds: seconds,
     )
     monkeypatch.setattr(monitor, "alive", lambda _container: False)
     monkeypatch.setattr(monitor, "attached_at", lambda _poll, _streams: attached)

@@ -18,6 +18,7 @@ from runjail.container.container import Runtime
 from runjail.container.exec import Request
 from runjail.errors import UsageError
 from runjail.spec.model import Process
+from runjail.target import TARGETS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def _in_foreground(wanted: Request, runtime: Runtime) -> int:
         return wait(pid)
     from runjail.container.terminal import Terminal
 
-    terminal = Terminal()
+    terminal = Terminal(TARGETS[runtime.host.os])
     pid = execute(wanted, runtime, terminal.remote, terminal.show)
     forward_signals(pid)
     return terminal.relay(pid)
