@@ -61,6 +61,7 @@ bench: setup venv
 	.venv/bin/python tests/bench/growth.py --most 30000
 	.venv/bin/python tests/bench/shim.py
 	.venv/bin/python tests/bench/pod.py
+	.venv/bin/python tests/bench/warm_shim.py
 
 release-check:
 	@python=$$(sh .ci/python) && "$$python" .ci/release_check.py
