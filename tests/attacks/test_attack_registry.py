@@ -275,7 +275,7 @@ def test_mirror_is_told_no_secret_of_the_registry(
     challenge_of(trap)
     top = fake.add_image("v1", CONTENT)
     fake.faults.append(demand_token(f"http://{own.host}/token"))
-    client = client_of(fake.host, mirror=f"http://{trap.host}", keyring=CredentialStore(str(keys), {}))
+    client = client_of(fake.host, mirrors=[f"http://{trap.host}"], keyring=CredentialStore(str(keys), {}))
 
     assert client.source().top() == top
     assert trap.told and trap.learnt() == ["tok3n"]  # its own token, which it handed out to anybody

@@ -67,8 +67,9 @@ def _local(kind: str) -> tuple[Callable[[str, str], Source], Callable[[str, str]
 def _registry(reference: Reference, access: RegistryOptions, *, mirrored: bool = True) -> Registry:
     from runjail.image.registry.client import Registry
     from runjail.image.registry.credentials import CredentialStore
+    from runjail.image.registry.places import own_mirror
 
     entry = access.registries.get(reference.host, {})
     insecure = access.insecure or bool(entry.get("insecure"))
-    mirror = str(entry.get("mirror") or "") if mirrored else ""
-    return Registry(reference.host, insecure=insecure, mirror=mirror, keyring=CredentialStore(access.authfile))
+    mirrors = [own_mirror(str(entry["mirror"]), reference.repository)] if mirrored and entry.get("mirror") else []
+    return Registry(reference.host, insecure=insecure, mirrors=mirrors, keyring=CredentialStore(access.authfile))

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
 import runjail
 from runjail import jsonio, log
 from runjail.errors import Corrupt, ImageError, ImageNotFound, RegistryError
-from runjail.image.reference import is_host, is_repository
+from runjail.image.reference import is_host
 from runjail.image.registry.connections import Answer, Connections, Timeouts
 from runjail.image.registry.credentials import CredentialStore
 from runjail.image.registry.endpoint import Call, Endpoint
+from runjail.image.registry.places import Place
 from runjail.image.registry.retry import Retry
 
 Result = TypeVar("Result")
@@ -27,11 +28,11 @@ _NEXT = re.compile(r'<([^<>]+)>\s*;\s*rel="?next"?')  # RFC 8288, as distributio
 
 
 class Registry:
-    """One registry and its mirror, for several threads; it must be closed. host: HOST[:PORT], or docker.io.
+    """One registry and where it is read, for several threads; it must be closed. host: HOST[:PORT], or docker.io.
 
-    insecure: its certificate is not verified, and plain http will do. mirror: [http://]HOST[:PORT][/PREFIX], asked
-    first when reading; with http:// it is insecure in the same way. sleep: waits some seconds, or raises to give up.
-    Raises ImageError when host or mirror is none.
+    insecure: its certificate is not verified, and plain http will do. mirrors: of the one repository that is read, in
+    their order; location: where that is read in the end, if not here. Only reading looks at them. sleep: waits some
+    seconds, or raises to give up. Raises ImageError when a host is none.
     """
 
     def __init__(
@@ -39,7 +40,8 @@ class Registry:
         host: str,
         *,
         insecure: bool = False,
-        mirror: str = "",
+        mirrors: Sequence[Place] = (),
+        location: Place | None = None,
         keyring: CredentialStore | None = None,
         user_agent: str = f"runjail/{runjail.__version__}",
         timeouts: Timeouts | None = None,
@@ -51,18 +53,14 @@ class Registry:
             raise ImageError(f"not a registry's host: {host[:200]!r}")
         self.host, self._sleep = host, sleep
         self._connections = Connections(user_agent, timeouts or Timeouts(), environ)
-        keys, retry = keyring or CredentialStore(environ=environ), Retry(self._pause)
-        self.endpoint = Endpoint(host, self._connections, keys, retry, insecure=insecure)
-        self._mirror = self._find_mirror(mirror, keys) if mirror else None
+        self._keys = keyring or CredentialStore(environ=environ)
+        self.endpoint = Endpoint(host, self._connections, self._keys, Retry(self._pause), insecure=insecure)
+        self._mirrors = [self._at(mirror, Retry(self._pause, MIRROR_ATTEMPTS)) for mirror in mirrors]
+        self._last = self._at(location, Retry(self._pause)) if location else self.endpoint
 
-    def _find_mirror(self, mirror: str, keys: CredentialStore) -> Endpoint:
-        scheme, _, place = mirror.rpartition("://")
-        host, _, prefix = place.strip("/").partition("/")
-        known = scheme in ("", "http", "https") and is_host(host)
-        if not known or (prefix and not is_repository(prefix)):
-            raise ImageError(f"not a registry's mirror: {mirror[:200]!r}")
-        retry, prefix = Retry(self._pause, MIRROR_ATTEMPTS), prefix and f"{prefix}/"
-        return Endpoint(host, self._connections, keys, retry, prefix=prefix, insecure=scheme == "http")
+    def _at(self, place: Place, retry: Retry) -> Endpoint:
+        repository, insecure = place.repository, place.insecure
+        return Endpoint(place.host, self._connections, self._keys, retry, repository=repository, insecure=insecure)
 
     def _pause(self, seconds: float) -> None:
         if self._sleep:
@@ -71,27 +69,27 @@ class Registry:
             self._connections.closed.wait(seconds)
         self._connections.check_open()
 
-    def places(self) -> list[Endpoint]:
-        """Return the servers to read from, in their order."""
-        return [self._mirror, self.endpoint] if self._mirror else [self.endpoint]
+    def places(self) -> tuple[list[Endpoint], Endpoint]:
+        """Return the mirrors to read from, in their order, and where everything is in the end."""
+        return self._mirrors, self._last
 
-    def pass_over(self, error: ImageError) -> None:
-        """Go on without the mirror after a failure; one that only does not have something is asked again."""
+    def pass_over(self, mirror: Endpoint, error: ImageError) -> None:
+        """Go on without a mirror after a failure; one that only does not have something is asked again."""
         self._connections.check_open()
-        if isinstance(error, ImageNotFound) or not self._mirror:
+        if isinstance(error, ImageNotFound) or mirror not in self._mirrors:
             return
         log.warning(f"mirror of {self.host} passed over: {error}")
         if isinstance(error, RegistryError | Corrupt):
-            self._mirror = None
+            self._mirrors = [each for each in self._mirrors if each is not mirror]
 
     def read(self, work: Callable[[Endpoint], Result]) -> Result:
-        """Return what work gets from the mirror or, when that fails, from the registry itself."""
-        *mirrors, last = self.places()
-        for endpoint in mirrors:
+        """Return what work gets from the first mirror that has it or, when all fail, from the registry itself."""
+        mirrors, last = self.places()
+        for mirror in mirrors:
             try:
-                return work(endpoint)
+                return work(mirror)
             except ImageError as error:
-                self.pass_over(error)
+                self.pass_over(mirror, error)
         return work(last)
 
     def tags(self, repository: str) -> list[str]:

@@ -47,7 +47,7 @@ class Call:
 
 
 class Endpoint:
-    """A server, for several threads. host: HOST[:PORT]; prefix: before every repository, with its slash.
+    """A server, for several threads. host: HOST[:PORT]; repository: its name for the one that calls name, "" for that.
 
     insecure: certificates are not verified, and plain http will do; for loopback addresses http alone will.
     Raises ImageError for a host that resolvers could take for another one.
@@ -60,11 +60,11 @@ class Endpoint:
         keyring: CredentialStore,
         retry: Retry,
         *,
-        prefix: str = "",
+        repository: str = "",
         insecure: bool = False,
     ) -> None:
         self.host, self.retry = host, retry
-        self._connections, self._keyring, self._prefix, self._insecure = connections, keyring, prefix, insecure
+        self._connections, self._keyring, self._repository, self._insecure = connections, keyring, repository, insecure
         self._authority = DOCKER_SERVER if host == "docker.io" else host
         try:
             self._name = urls.parse(f"https://{self._authority}").host
@@ -108,15 +108,15 @@ class Endpoint:
             answer = self._authorized(request, call) if self._is_ours(request) else self._follow(request)
         except RegistryError as error:
             hint = self._about_credentials(call.repository) if error.status in (401, 403) else error.hint
-            known = RegistryError(f"registry {self.host}: {call.what}: {error}", hint, error.status)
+            known = RegistryError(f"registry {self.host}: {self._named(call)}: {error}", hint, error.status)
             if self._reached and isinstance(error.__cause__, ConnectionRefusedError):
                 raise Temporary(known) from None  # it is being started again
             raise known from None
         except Temporary as lost:
-            text = f"registry {self.host}: {call.what}: {lost.error}"
+            text = f"registry {self.host}: {self._named(call)}: {lost.error}"
             raise Temporary(RegistryError(text, status=lost.error.status), lost.wait) from None
         self._reached = True
-        answer.what = f"registry {self.host}: {call.what}"
+        answer.what = f"registry {self.host}: {self._named(call)}"
         if answer.status not in call.accept:
             raise self._refusal(call, answer)
         if answer.header("content-encoding") not in ("", "identity") and not call.path.startswith("blobs/"):
@@ -125,12 +125,20 @@ class Endpoint:
             raise RegistryError(f"{answer.what}: encoded as {encoding!r}, which nobody asked for")
         return answer
 
+    def _called(self, repository: str) -> str:
+        return self._repository or repository
+
+    def _named(self, call: Call) -> str:
+        """Return what a call is about, by the name that the repository has here."""
+        inside = call.what.removeprefix(call.repository)
+        return call.what if inside == call.what else self._called(call.repository) + inside
+
     def _url(self, call: Call) -> str:
         base = self._find_base()
         if call.path.startswith("/"):
             return base + call.path
         if "://" not in call.path:
-            return f"{base}/v2/{self._prefix}{call.repository}/{call.path}"
+            return f"{base}/v2/{self._called(call.repository)}/{call.path}"
         url = urls.parse(call.path)
         if not self._trusts(url):
             raise RegistryError(f"sent on to {url.bare[:200]!r}, refused")
@@ -140,8 +148,8 @@ class Endpoint:
 
     def _authorized(self, request: Request, call: Call) -> Answer:
         """Run the authorization's flow and return the answer to its last request."""
-        scopes = [f"repository:{self._prefix}{call.repository}:{call.actions}"]
-        scopes += [f"repository:{self._prefix}{name}:pull" for name in call.sources]
+        scopes = [f"repository:{self._called(call.repository)}:{call.actions}"]
+        scopes += [f"repository:{name}:pull" for name in call.sources]
         flow = self._authenticator(call.repository).flow(request, tuple(scopes))
         wanted = next(flow)
         while True:
@@ -168,7 +176,7 @@ class Endpoint:
 
     def _find(self, repository: str) -> Credentials | None:
         if repository not in self._credentials:
-            self._credentials[repository] = self._keyring.find(self.host, self._prefix + repository)
+            self._credentials[repository] = self._keyring.find(self.host, self._called(repository))
         return self._credentials[repository]
 
     def _follow(self, request: Request) -> Answer:
@@ -270,14 +278,16 @@ class Endpoint:
         try:
             self._raise_passing(answer, body)
         except Temporary as lost:
-            text = f"registry {self.host}: {call.what}: {lost.error}"
+            text = f"registry {self.host}: {self._named(call)}: {lost.error}"
             return Temporary(RegistryError(text, status=answer.status), lost.wait)
         if answer.status == 404 and call.method == "GET":
             part = call.path.startswith("blobs/")
             hint = "whoever pushed the image has to push it again" if part else None
-            return ImageNotFound(f"{self.host}/{call.what}", hint, part=part)
+            return ImageNotFound(f"{self.host}/{self._named(call)}", hint, part=part)
         hint = self._about_credentials(call.repository) if answer.status in (401, 403) else None
-        return RegistryError(f"registry {self.host}: {call.what}: {describe(answer.status, body)}", hint, answer.status)
+        return RegistryError(
+            f"registry {self.host}: {self._named(call)}: {describe(answer.status, body)}", hint, answer.status
+        )
 
     def _raise_passing(self, answer: Answer, body: bytes) -> None:
         if answer.status in PASSING:

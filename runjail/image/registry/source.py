@@ -27,7 +27,7 @@ class RegistrySource:
     def __init__(self, registry: Registry, repository: str, reference: str) -> None:
         self._registry, self._repository, self._reference = registry, repository, reference
         self._top: tuple[Descriptor, bytes] | None = None
-        self._mirrored: set[str] = set()  # blobs of which a mirror sent something
+        self._mirrored: dict[str, list[Endpoint]] = {}  # the mirrors that sent something of a blob
 
     def top(self) -> Descriptor:
         """Return the descriptor of what the reference names now; asked once.
@@ -76,15 +76,21 @@ class RegistrySource:
         """
         digests.parse(descriptor.digest)
         download = _Download(self._blob(descriptor), descriptor.size, offset)
-        *mirrors, last = self._registry.places()
-        for endpoint in mirrors:
+        mirrors, last = self._registry.places()
+        for mirror in mirrors:
             try:
-                self._mirrored.add(descriptor.digest)
-                yield from download.blocks(endpoint)
+                for block in download.blocks(mirror):
+                    self._note(descriptor, mirror)
+                    yield block
                 return
             except ImageError as error:
-                self._registry.pass_over(error)
+                self._registry.pass_over(mirror, error)
         yield from download.blocks(last)
+
+    def _note(self, descriptor: Descriptor, mirror: Endpoint) -> None:
+        senders = self._mirrored.setdefault(descriptor.digest, [])
+        if mirror not in senders:
+            senders.append(mirror)
 
     def sibling(self, reference: str) -> RegistrySource:
         """Return another reference of the same repository, in the same registry. Only one of them is to be closed."""
@@ -111,12 +117,12 @@ class RegistrySource:
         return found.manifests
 
     def again(self, descriptor: Descriptor) -> bool:
-        """Whether another server may have a blob right that arrived corrupt: the registry itself, for a mirror."""
-        if descriptor.digest not in self._mirrored:
-            return False
-        self._mirrored.discard(descriptor.digest)
-        self._registry.pass_over(Corrupt(f"{self._name(descriptor.digest)}: other content than its digest says"))
-        return True
+        """Whether another server may have a blob right that arrived corrupt: another than the mirrors that sent it."""
+        senders = self._mirrored.pop(descriptor.digest, [])
+        for mirror in senders:
+            wrong = Corrupt(f"{mirror.host}: {self._name(descriptor.digest)}: other content than its digest says")
+            self._registry.pass_over(mirror, wrong)
+        return bool(senders)
 
     def close(self) -> None:
         """Close connections."""

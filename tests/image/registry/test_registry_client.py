@@ -210,7 +210,7 @@ def test_redirects_without_end(fake: Fake, client_of: Make) -> None:
 def test_mirror_first(fake: Fake, other: Fake, client_of: Make) -> None:
     """What a mirror has is not asked of the registry; its prefix stands before the repository."""
     top = other.add_image("v1", CONTENT)
-    client = client_of(fake.host, mirror=f"{other.host}/proxy/hub")
+    client = client_of(fake.host, mirrors=[f"{other.host}/proxy/hub"])
 
     assert client.source().top() == top
     assert fake.server.seen == []
@@ -221,7 +221,7 @@ def test_mirror_without_it(fake: Fake, other: Fake, client_of: Make, warnings: l
     """What a mirror does not have comes from the registry, silently, and the mirror is asked for the next thing."""
     top = fake.add_image("v1", CONTENT)
     blob = other.add(CONTENT)
-    client = client_of(fake.host, mirror=other.host)
+    client = client_of(fake.host, mirrors=[other.host])
 
     assert client.source().top() == top
     assert client.blob(blob) == CONTENT
@@ -239,7 +239,7 @@ def test_mirror_that_breaks_in_the_middle(fake: Fake, other: Fake, client_of: Ma
         request.cut()
 
     other.fault("GET", "/blobs/", half, *[lambda request: request.cut()] * 9)
-    client = client_of(fake.host, mirror=other.host)
+    client = client_of(fake.host, mirrors=[other.host])
 
     assert client.blob(blob) == CONTENT
     assert fake.server.sent("Range") == ["bytes=300-"]
@@ -252,7 +252,7 @@ def test_mirror_that_lies(fake: Fake, other: Fake, client_of: Make, warnings: li
     top = fake.add_image("v1", CONTENT)
     other.fault("GET", "/manifests/", lambda request: request.reply(200, b"{}", Content_Type=media_types.OCI_MANIFEST))
 
-    assert client_of(fake.host, mirror=other.host).source(top.digest).top() == top
+    assert client_of(fake.host, mirrors=[other.host]).source(top.digest).top() == top
     assert "content has digest" in warnings[0]
 
 
@@ -278,7 +278,7 @@ def test_mirror_with_a_wrong_byte(
     other.fault("GET", digest, *[lie] * 9)
     if start:
         other.fault("GET", digest, *[lambda request: request.cut()] * 9)
-    client = client_of(fake.host, mirror=other.host)
+    client = client_of(fake.host, mirrors=[other.host])
     content = ContentStore(str(tmp_path / "content"))
     copy_in(client.source(), content, "web")
 
@@ -302,14 +302,14 @@ def test_mirror_gets_its_own_credentials(fake: Fake, other: Fake, client_of: Mak
     """Those of the registry are not for its mirror."""
     other.faults.append(demand_basic)
     other.add_image("v1", CONTENT)
-    client = client_of(fake.host, ALICE, mirror=f"{other.host}/hub")
+    client = client_of(fake.host, ALICE, mirrors=[f"{other.host}/hub"])
     client.source().top()
 
     assert client.keys.asked == [(other.host, "hub/library/web")]
 
 
 def test_pushes_pass_mirrors(fake: Fake, other: Fake, client_of: Make) -> None:
-    client = client_of(fake.host, mirror=other.host)
+    client = client_of(fake.host, mirrors=[other.host])
     client.sink().put_document(fake.add_image("x", CONTENT), fake.manifests["x"][1], top=True)
 
     assert "v1" in fake.manifests
@@ -319,7 +319,7 @@ def test_pushes_pass_mirrors(fake: Fake, other: Fake, client_of: Make) -> None:
 def test_everything_fails(fake: Fake, other: Fake, client_of: Make) -> None:
     """Where the mirror fails, the registry's own error is the one that is reported."""
     with pytest.raises(ImageNotFound, match=f"{fake.host}/library/web:v1"):
-        client_of(fake.host, mirror=other.host).source().top()
+        client_of(fake.host, mirrors=[other.host]).source().top()
 
 
 # Tags and deleting ------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from runjail.image.registry import proxy as proxies
 from runjail.image.registry import retry
 from runjail.image.registry.client import Registry
 from runjail.image.registry.error_body import describe
+from runjail.image.registry.places import own_mirror
 
 
 @pytest.mark.parametrize(
@@ -21,7 +22,7 @@ def test_no_host(host: str) -> None:
     with pytest.raises(ImageError, match="not a registry's host"):
         Registry(host)
     with pytest.raises(ImageError, match="not a registry's mirror"):
-        Registry("localhost", mirror=f"ftp://{host}/UPPER")
+        own_mirror(f"ftp://{host}/UPPER", "web")
 
 
 @pytest.mark.parametrize("found", [None, types.SimpleNamespace(HTTPResponse=object)])

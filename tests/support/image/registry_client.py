@@ -1,6 +1,7 @@
 """What tests of the registry client share: a client that does not wait, and the way to use it."""
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from runjail.image.model import Descriptor
 from runjail.image.registry.client import Registry
 from runjail.image.registry.connections import Timeouts
 from runjail.image.registry.credentials import Credentials, CredentialStore
+from runjail.image.registry.places import Place, own_mirror
 from runjail.image.registry.sink import RegistrySink
 from runjail.image.registry.source import RegistrySource
 from tests.support.image.registry_server import Handler
@@ -29,13 +31,16 @@ class Keys(CredentialStore):
 
 
 class Client:
-    """A registry whose waiting is only written down. slept: seconds, one each."""
+    """A registry that only notes its waiting. slept: seconds, one each. mirrors: places, or texts of runjail.toml."""
 
-    def __init__(self, host: str, credentials: Credentials | None = None, **options: Any) -> None:
+    def __init__(
+        self, host: str, credentials: Credentials | None = None, mirrors: Sequence[str | Place] = (), **options: Any
+    ) -> None:
         self.slept: list[float] = []
         self.keys = Keys(credentials)
         options = {"timeouts": Timeouts(5, 5, 5), "environ": {}, "sleep": self.slept.append} | options
-        self.registry = Registry(host, **{"keyring": self.keys, **options})
+        places = [own_mirror(each, "library/web") if isinstance(each, str) else each for each in mirrors]
+        self.registry = Registry(host, **{"keyring": self.keys, "mirrors": places, **options})
 
     def source(self, reference: str = "v1", repository: str = "library/web") -> RegistrySource:
         return RegistrySource(self.registry, repository, reference)
