@@ -39,7 +39,9 @@ def shown(name: bytes) -> str:
 
 def cleaned(name: bytes, what: str = "name") -> bytes:
     """Return a name relative to the root, without `.` and needless slashes. Raises Corrupt for one with `..`."""
-    parts = [part for part in name.split(b"/") if part not in (b"", b".")]
+    parts = name.split(b"/")
+    if b"" in parts or b"." in parts:
+        parts = [part for part in parts if part not in (b"", b".")]
     if b".." in parts:
         raise Corrupt(f"a {what} with `..` in it")
     return b"/".join(parts)
@@ -119,18 +121,21 @@ class Applier:
             raise Corrupt("the root directory can only be a directory")
         self._directory_attributes(b"", entry, existed=True)
 
-    def _fresh(self, real: bytes, name: bytes, make: Callable[[int], int | None]) -> int | None:
+    def _fresh(self, real: bytes, name: bytes, make: Callable[[int], None]) -> None:
         """Call make with the open directory; what is in the way is removed first."""
         try:
-            return make(self._tree.directory(real))
+            make(self._tree.directory(real))
         except FileExistsError:
             self._tree.remove(real, name)
-            return make(self._tree.directory(real))
+            make(self._tree.directory(real))
 
     def _regular(self, real: bytes, name: bytes, entry: Entry) -> None:
         mode = self._first_mode(entry, 0o600)
-        file = self._fresh(real, name, lambda directory: os.open(name, _NEW, mode, dir_fd=directory))
-        assert file is not None
+        try:
+            file = os.open(name, _NEW, mode, dir_fd=self._tree.directory(real))
+        except FileExistsError:
+            self._tree.remove(real, name)
+            file = os.open(name, _NEW, mode, dir_fd=self._tree.directory(real))
         try:
             for offset, piece in self._reader.body():
                 written = os.pwrite(file, piece, offset)

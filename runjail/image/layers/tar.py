@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from zlib import adler32
 
 from runjail.errors import Corrupt
@@ -21,6 +22,8 @@ _KINDS = {b"\0": REGULAR, b"7": REGULAR, b"S": REGULAR} | {
 _LONG_NAME, _LONG_LINK, _PAX, _GLOBAL = b"L", b"K", (b"x", b"X"), b"g"
 _ZEROS = bytes(BLOCK)
 _FIELDS = struct.Struct("100s8s8s8s12s12s8sc100s6s2x64x8s8s155s12x")
+# Modes, owners and times of one layer are mostly the same few; sizes and sums are not
+_remembered = lru_cache(256)(pax.number)
 MOST_EXTENSIONS = 16  # headers that may precede one entry
 
 
@@ -98,6 +101,11 @@ class _Stream:
 
     def pieces(self, length: int) -> Iterator[memoryview]:
         """Yield this many bytes without copying them. Raises Corrupt when the archive ends before."""
+        end = self._at + length
+        if length and end <= len(self._data):  # most files are in one chunk
+            piece, self._at = self._view[self._at : end], end
+            yield piece
+            return
         for piece in self._some(length):
             length -= len(piece)
             yield piece
@@ -200,10 +208,10 @@ class Reader:
             if magic == b"ustar\0" and prefix[0]:
                 name = prefix.partition(b"\0")[0] + b"/" + name
         link = long_link or extra.link or link.partition(b"\0")[0]
-        entry = Entry(name, _kind(kind, name), pax.number(mode, "mode") & 0o7777, 0, 0, 0, 0, link)
-        entry.uid = extra.uid if extra.uid is not None else pax.within(pax.number(uid, "uid"), pax.HIGHEST_ID, "uid")
-        entry.gid = extra.gid if extra.gid is not None else pax.within(pax.number(gid, "gid"), pax.HIGHEST_ID, "gid")
-        seconds = pax.number(mtime, "mtime") if extra.mtime is None else 0
+        entry = Entry(name, _kind(kind, name), _remembered(mode, "mode") & 0o7777, 0, 0, 0, 0, link)
+        entry.uid = extra.uid if extra.uid is not None else pax.within(_remembered(uid, "uid"), pax.HIGHEST_ID, "uid")
+        entry.gid = extra.gid if extra.gid is not None else pax.within(_remembered(gid, "gid"), pax.HIGHEST_ID, "gid")
+        seconds = _remembered(mtime, "mtime") if extra.mtime is None else 0
         entry.mtime = pax.bounded(seconds * pax.SECOND) if extra.mtime is None else extra.mtime
         entry.flags, entry.xattrs = extra.flags, extra.xattrs
         if entry.kind == REGULAR:
