@@ -16,6 +16,7 @@ from runjail.errors import HostError
 from runjail.host.base import ANSWER_SECONDS, close_others
 from runjail.host.linux import join, libc, seccomp
 from runjail.host.linux import libc_mounts as mounts
+from runjail.host.linux.root import propagate_all, switch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,9 +95,6 @@ def _send_pid(connection: _socket.socket, text: bytes) -> None:
 def _leave(root: str) -> None:
     """Stand in an empty file system, in a mount namespace of our own that has nothing else."""
     libc.unshare(libc.CLONE_NEWNS)
-    libc.mount(None, "/", None, libc.MS_REC | libc.MS_PRIVATE)
+    propagate_all("rprivate")
     libc.mount("none", root, "tmpfs", libc.MS_RDONLY | libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC)
-    os.chdir(root)
-    libc.pivot_root(".", ".")
-    libc.umount(".", libc.MNT_DETACH)
-    os.chdir("/")
+    switch(root)
