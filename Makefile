@@ -18,6 +18,8 @@ FAST_TESTS = tests/test_attributes.py tests/test_files.py tests/test_jsonio.py t
     tests/image/crypto/test_crypto_options.py tests/image/test_model.py tests/image/test_platform.py \
     tests/image/test_references.py tests/image/registry/test_registry_words.py tests/image/bundle/test_users.py
 PYTHONS =
+# make bench GROWTH="--most 1000000 --plots docs/plots" draws the plots of the documentation
+GROWTH = --most 30000
 VM_COMMAND =
 PYTHON_TESTS = tests/test_jsonio.py tests/test_imports.py tests/ci/test_start.py tests/spec tests/plan tests/host tests/nri \
     tests/cli tests/container tests/image tests/storage tests/shim
@@ -57,8 +59,8 @@ bench: setup venv
 	.venv/bin/python tests/bench/verbs.py
 	.venv/bin/python tests/bench/layers.py
 	.venv/bin/python tests/bench/images.py --images small,20,100
-	.venv/bin/python tests/bench/images.py --images small,20 --directory "$${TMPDIR:-/var/tmp}"
-	.venv/bin/python tests/bench/growth.py --most 30000
+	.venv/bin/python tests/bench/images.py --images small,20,100 --directory "$${TMPDIR:-/var/tmp}"
+	.venv/bin/python tests/bench/growth.py $(GROWTH)
 	.venv/bin/python tests/bench/shim.py
 	.venv/bin/python tests/bench/pod.py
 	.venv/bin/python tests/bench/warm_shim.py

@@ -93,12 +93,20 @@ class Bundle(Candidate):
 class Podman(Candidate):
     """podman with runc and directories of its own."""
 
+    driver = "overlay"
+
     def words(self, number: int) -> list[str]:
         """Return a command line; hosts without systemd are fine with it."""
         places = ["--root", str(self.directory / "root"), "--runroot", str(self.directory / "run")]
-        how = ["--storage-driver", "overlay", "--cgroup-manager", "cgroupfs", "--runtime", shutil.which("runc") or ""]
+        how = ["--storage-driver", self.driver, "--cgroup-manager", "cgroupfs", "--runtime", shutil.which("runc") or ""]
         alike = ["--rm", *LIMITS, "--network=host", "--log-driver=none", "--tls-verify=false"]
         return ["podman", *places, *how, "run", *alike, self.reference, "true"]
+
+
+class PodmanVfs(Podman):
+    """The same with whole directories: each layer is a copy of all below it, and so is a container's root."""
+
+    driver = "vfs"
 
 
 class Ctr(Candidate):

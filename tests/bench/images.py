@@ -9,6 +9,7 @@ difference to a bundle's run that counts.
 """
 
 import argparse
+import io
 import json
 import os
 import random
@@ -25,7 +26,7 @@ from pathlib import Path
 TOP = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP))
 
-from tests.bench.candidates import Bundle, Candidate, Ctr, Podman, Times  # noqa: E402
+from tests.bench.candidates import Bundle, Candidate, Ctr, Podman, PodmanVfs, Times  # noqa: E402
 from tests.bench.layers import MEMORY_DISK, _pool  # noqa: E402  # this program may be started from anywhere
 from tests.support import zfs_pool  # noqa: E402
 from tests.support.image.oci import Containerd, write_layout  # noqa: E402
@@ -38,13 +39,16 @@ MEAN, SPREAD = 7.6, 1.2  # of the logarithm of sizes; about 4.5 KB on average
 REPLACED, REMOVED = 20, 5  # files of the layer below, in each layer
 POOL_SIZE = 6 << 30  # bytes; the file of the pool is sparse
 STORES = ("overlay", "dir", *(() if zfs_pool.missing() else ("zfs",)))  # what can be had here
-PEERS = ("podman", "ctr")
+PEERS = ("podman", "vfs", "ctr")
 IMAGES = {"small": (1, 100), "20": (20, 33_000), "100": (100, 33_000)}  # layers and files
 GOALS = (("first / podman", 0.7), ("first / ctr", 0.7), ("beyond a bundle ms", 60.0))
 
 
-def make_layers(top: Path, layers: int, files: int) -> list[tuple[Path, str]]:
-    """Write the layers of an image, the lowest with programs. Returns their blobs and diffIDs."""
+def make_layers(top: Path, layers: int, files: int, mean: float = MEAN) -> list[tuple[Path, str]]:
+    """Write the layers of an image, the lowest with programs. Returns their blobs and diffIDs.
+
+    mean: of the logarithm of sizes.
+    """
     source = random.Random(1)
     pool, made = _pool(source), []
     make_root(str(top / "programs"))
@@ -53,24 +57,21 @@ def make_layers(top: Path, layers: int, files: int) -> list[tuple[Path, str]]:
         with tarfile.open(plain, "w", format=tarfile.PAX_FORMAT) as archive:
             if not number:
                 archive.add(top / "programs", ".")
-            for name, size in _entries(number, files // layers, source):
+            for name, size in _entries(number, files // layers, source, mean):
                 entry = tarfile.TarInfo(name)
                 entry.size, entry.mode = size, 0o644
                 start = source.randrange(len(pool) - size)
-                with tempfile.SpooledTemporaryFile(1 << 20) as body:
-                    body.write(pool[start : start + size])
-                    body.seek(0)
-                    archive.addfile(entry, body)
+                archive.addfile(entry, io.BytesIO(pool[start : start + size]))
         diff_id = subprocess.check_output(["sha256sum", str(plain)], text=True).split()[0]
         subprocess.run(["gzip", "-1", str(plain)], check=True)
         made.append((plain.with_suffix(".tar.gz"), f"sha256:{diff_id}"))
     return made
 
 
-def _entries(layer: int, count: int, source: random.Random) -> Iterator[tuple[str, int]]:
+def _entries(layer: int, count: int, source: random.Random, mean: float) -> Iterator[tuple[str, int]]:
     """Yield name and size of the files of one layer: new ones, replaced ones and whiteouts."""
     for number in range(count):
-        yield f"usr/part{layer}/d{number % 40}/file{number}", min(int(source.lognormvariate(MEAN, SPREAD)), 1 << 20)
+        yield f"usr/part{layer}/d{number % 40}/file{number}", min(int(source.lognormvariate(mean, SPREAD)), 1 << 20)
     if layer:
         for number in range(REPLACED):
             yield f"usr/part{layer - 1}/d{number % 40}/file{number}", 1000
@@ -136,9 +137,9 @@ def summary(times: dict[str, Times]) -> list[dict[str, object]]:
 def report(rows: list[dict[str, object]], bundle: float, what: str) -> None:
     """Print the table, a line for each kind of number, and the goals."""
     print(f"{what}, load {os.getloadavg()[0]:.1f}; a bundle's run takes {bundle * 1000:.0f} ms")
-    print(f"{'':20}" + "".join(f"{row['name']!s:>10}" for row in rows))
+    print(f"{'':22}" + "".join(f"{row['name']!s:>12}" for row in rows))
     for title in list(rows[0])[1:]:
-        print(f"{title:20}" + "".join(f"{'-' if row[title] is None else row[title]!s:>10}" for row in rows))
+        print(f"{title:22}" + "".join(f"{'-' if row[title] is None else row[title]!s:>12}" for row in rows))
     for row in rows:
         for title, goal in GOALS:
             value = row[title]
@@ -155,6 +156,9 @@ def main() -> int:
     parser.add_argument("--stores", default=",".join(STORES), help=f"kinds of stores (default: {','.join(STORES)})")
     parser.add_argument(
         "--zfs", metavar="DATASET", help="a dataset that is not there, for stores on ZFS (default: a pool of our own)"
+    )
+    parser.add_argument(
+        "--vfs", action="store_true", help="podman's store of directories too: 2 GB for each pull of 20 layers"
     )
     parser.add_argument("--directory", help="where to work, e.g. on a disk (default: a memory disk)")
     parser.add_argument("--json", action="store_true", help="print rows as JSON instead")
@@ -191,7 +195,7 @@ def bench(options: argparse.Namespace, where: str | None, count: int, files: int
 
 @contextmanager
 def _place(where: str | None) -> Iterator[Path]:
-    directory = tempfile.mkdtemp(prefix="runjail-images-", dir=where)
+    directory = tempfile.mkdtemp(prefix="bench-", dir=where)  # short: podman's runroot has 50 characters
     try:
         yield Path(directory)
     finally:
@@ -233,6 +237,8 @@ def _candidates(
         found.append(Candidate(kind, top, reference, f"zfs:{dataset}/{top.name}" if kind == "zfs" else ""))
     if shutil.which("podman") and shutil.which("runc"):
         found.append(Podman("podman", top, reference))
+        if options.vfs:
+            found.append(PodmanVfs("vfs", top, reference))
     if all(map(shutil.which, ("containerd", "ctr", "runc"))):
         found.append(Ctr(top, reference, stack.enter_context(Containerd(top / "containerd"))))
     for candidate in found:
