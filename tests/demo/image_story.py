@@ -1,4 +1,4 @@
-"""The second half of the demo: an image is built, encrypted, kept in a registry, refused, and run from a ZFS clone."""
+"""The second half of the demo: an image is built, encrypted, kept in a registry, refused, and run from a clone."""
 
 import contextlib
 import json
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from runjail.errors import RunjailError
 from runjail.image.crypto import primitives
+from runjail.storage import overlay_mount
 from tests.demo.output import DEMO, PROGRAM, STATE, expect, run, runjail, show
 from tests.support import zfs_pool
 from tests.support.leftovers import Leftovers
@@ -37,10 +38,11 @@ def tell(rootfs: str, containers: bool) -> None:
 
 @contextlib.contextmanager
 def store() -> Iterator[str]:
-    """Make a place for layers: a ZFS pool in a file, or where there is no ZFS a directory."""
+    """Make a place for layers: a ZFS pool in a file, or where there is no ZFS overlays, or else directories."""
     if why := zfs_pool.missing():
-        show(f"Images in a directory ({why}).")
-        yield f"dir:{DEMO}/store"
+        against = overlay_mount.refusal(DEMO)
+        show(f"Images in a directory ({why}; {against})." if against else f"Images in overlays ({why}).")
+        yield f"{'dir' if against else 'overlay'}:{DEMO}/store"
         return
     show("Images in ZFS: a pool in a file, for this demo.")
     directory = Path(DEMO) / "zfs"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.demo import image_story
 from tests.support.leftovers import Leftovers
 from tests.support.needs import ORDINARY
 from tests.support.program import TOP
@@ -128,3 +129,16 @@ def test_an_ordinary_user_who_may_have_no_user_namespaces(place: Path) -> None:
 
     assert "runjail validate" in said and "Not shown: containers. User namespaces: unshare(2): " in said
     assert "sysctl user.max_user_namespaces above 0" in " ".join(said.replace("|", " ").split())
+
+
+@pytest.mark.parametrize(("against", "kind"), [("", "overlay"), ("no overlayfs here", "dir")])
+def test_without_zfs_it_says_which_store_it_takes(
+    against: str, kind: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(image_story.zfs_pool, "missing", lambda: "needs ZFS")
+    monkeypatch.setattr(image_story.overlay_mount, "refusal", lambda _place: against)
+    with image_story.store() as location:
+        assert location == f"{kind}:{image_story.DEMO}/store"
+
+    said = capsys.readouterr().out
+    assert ("overlays (needs ZFS)" if kind == "overlay" else f"a directory (needs ZFS; {against})") in said
