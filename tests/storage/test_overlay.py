@@ -269,3 +269,33 @@ def test_in_a_user_namespace(tmp_path: Path) -> None:
     root = later.create_rootfs("later", B)
     assert (os.listdir(f"{root}/d"), os.listdir(f"{root}/e")) == ([], [])
     later.remove_root("later")
+
+
+@pytest.mark.parametrize("how", ["one by one", "all at once"])
+def test_whatever_the_kernels_module_was_told_layers_are_complete(
+    store: Store, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Only attributes in a layer, and a directory that says where it was, would need others that may be gone."""
+    given: set[str] = set()
+    mount, setting = overlay_mount._mount, overlay_mount._set
+
+    def whole(source: str, place: str, kind: str | None, flags: int, options: str | None = None) -> None:
+        given.update((options or "").split(","))
+        mount(source, place, kind, flags, options)
+
+    def one(context: int, command: int, name: str | None, value: str | None) -> None:
+        given.add(f"{name}={value}")
+        setting(context, command, name, value)
+
+    add(store, A, {"d/file": "f" * 10_000})
+    monkeypatch.setattr(overlay_mount, "_mount", whole)
+    monkeypatch.setattr(overlay_mount, "_set", one)
+    if how == "all at once":
+        monkeypatch.setattr(overlay_mount, "_mount_each", lambda *_arguments: False)
+    root = Path(store.create_rootfs("web", A))
+    (root / "d/file").chmod(0o600)
+    with pytest.raises(OSError, match="cross-device"):
+        (root / "d").rename(root / "moved")
+
+    assert {"metacopy=off", "redirect_dir=nofollow", "index=off"} <= given
+    assert (root.parent / "upper/d/file").read_bytes() == b"f" * 10_000
