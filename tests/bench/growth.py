@@ -24,6 +24,7 @@ from tests.bench.candidates import RUNJAIL  # noqa: E402  # this program may be 
 from tests.bench.images import LAYER, make_layers  # noqa: E402
 from tests.bench.layers import MEMORY_DISK  # noqa: E402
 from tests.bench.plot import Line, plot  # noqa: E402
+from tests.bench.results import machine  # noqa: E402
 from tests.support.image.oci import write_layout  # noqa: E402
 from tests.support.machine_root import missing  # noqa: E402
 
@@ -141,7 +142,7 @@ def main() -> int:
 def report(found: dict[str, list[Row]], as_json: bool) -> None:
     """Print all rows, and by which power of its input each time grows at the end."""
     if as_json:
-        print(json.dumps(found))
+        print(json.dumps({"machine": machine(), **found}))
         return
     for across, rows in found.items():
         print(f"by {across} (load {os.getloadavg()[0]:.1f}):")

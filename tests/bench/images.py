@@ -28,6 +28,7 @@ sys.path.insert(0, str(TOP))
 
 from tests.bench.candidates import Bundle, Candidate, Ctr, Podman, PodmanVfs, Times  # noqa: E402
 from tests.bench.layers import MEMORY_DISK, _pool  # noqa: E402  # this program may be started from anywhere
+from tests.bench.results import machine  # noqa: E402
 from tests.support import zfs_pool  # noqa: E402
 from tests.support.image.oci import Containerd, write_layout  # noqa: E402
 from tests.support.image.registry_server import DockerRegistry  # noqa: E402
@@ -172,7 +173,7 @@ def main() -> int:
     for name in options.images.split(","):
         found += bench(options, where, *IMAGES[name])
     if options.json:
-        print(json.dumps(found))
+        print(json.dumps({"machine": machine(), "rows": found}))
     return 0
 
 
