@@ -58,8 +58,9 @@ bench: setup venv
 	.venv/bin/python tests/bench/bench.py
 	.venv/bin/python tests/bench/verbs.py
 	.venv/bin/python tests/bench/layers.py
+	.venv/bin/python tests/bench/layers.py --disk
 	.venv/bin/python tests/bench/images.py --images small,20,100
-	.venv/bin/python tests/bench/images.py --images small,20,100 --directory "$${TMPDIR:-/var/tmp}"
+	.venv/bin/python tests/bench/images.py --images small,20,100 --disk
 	.venv/bin/python tests/bench/growth.py $(GROWTH)
 	.venv/bin/python tests/bench/shim.py
 	.venv/bin/python tests/bench/pod.py

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -65,6 +66,10 @@ class Candidate:
         """Return the command lines of one run, one after the other."""
         return [self.words(number)]
 
+    def close(self) -> None:
+        """Leave nothing but the directory."""
+        self.processor.close()
+
     def run(self, number: int) -> tuple[float, float]:
         """Do it once. Returns seconds of the clock and of processors."""
         used, begun = self.processor.seconds(), time.perf_counter()
@@ -95,9 +100,18 @@ class Podman(Candidate):
 
     driver = "overlay"
 
+    def __init__(self, name: str, directory: Path, reference: str, store: str = "") -> None:
+        super().__init__(name, directory, reference, store)
+        self._runroot = tempfile.mkdtemp(prefix="bench-", dir="/tmp")  # its path has 50 characters at most
+
+    def close(self) -> None:
+        """Remove what else it has."""
+        super().close()
+        shutil.rmtree(self._runroot, ignore_errors=True)
+
     def words(self, number: int) -> list[str]:
         """Return a command line; hosts without systemd are fine with it."""
-        places = ["--root", str(self.directory / "root"), "--runroot", str(self.directory / "run")]
+        places = ["--root", str(self.directory / "root"), "--runroot", self._runroot]
         how = ["--storage-driver", self.driver, "--cgroup-manager", "cgroupfs", "--runtime", shutil.which("runc") or ""]
         alike = ["--rm", *LIMITS, "--network=host", "--log-driver=none", "--tls-verify=false"]
         return ["podman", *places, *how, "run", *alike, self.reference, "true"]

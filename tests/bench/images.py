@@ -20,13 +20,14 @@ import sys
 import tarfile
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP))
 
 from tests.bench.candidates import Bundle, Candidate, Ctr, Podman, PodmanVfs, Times  # noqa: E402
+from tests.bench.disk import own_disk  # noqa: E402
 from tests.bench.layers import MEMORY_DISK, _pool  # noqa: E402  # this program may be started from anywhere
 from tests.bench.results import machine  # noqa: E402
 from tests.support import zfs_pool  # noqa: E402
@@ -162,16 +163,18 @@ def main() -> int:
         "--vfs", action="store_true", help="podman's store of directories too: 2 GB for each pull of 20 layers"
     )
     parser.add_argument("--directory", help="where to work, e.g. on a disk (default: a memory disk)")
+    parser.add_argument("--disk", action="store_true", help="work on a file system of its own, in a file there")
     parser.add_argument("--json", action="store_true", help="print rows as JSON instead")
     options = parser.parse_args()
     lacking = [name for name in ("skopeo", "docker-registry") if not shutil.which(name)]
     if os.geteuid() or missing() or lacking:
         print(f"make bench: images: {missing() or ' '.join(lacking) or 'root'} is missing", file=sys.stderr)
         return 1
-    where = options.directory or (str(MEMORY_DISK) if MEMORY_DISK.is_dir() else None)
+    where = options.directory or (str(MEMORY_DISK) if MEMORY_DISK.is_dir() and not options.disk else None)
     found: list[dict[str, object]] = []
     for name in options.images.split(","):
-        found += bench(options, where, *IMAGES[name])
+        with own_disk(where) if options.disk else nullcontext(where) as place:
+            found += bench(options, place, *IMAGES[name])
     if options.json:
         print(json.dumps({"machine": machine(), "rows": found}))
     return 0
@@ -196,7 +199,7 @@ def bench(options: argparse.Namespace, where: str | None, count: int, files: int
 
 @contextmanager
 def _place(where: str | None) -> Iterator[Path]:
-    directory = tempfile.mkdtemp(prefix="bench-", dir=where)  # short: podman's runroot has 50 characters
+    directory = tempfile.mkdtemp(prefix="bench-", dir=where)
     try:
         yield Path(directory)
     finally:
@@ -243,7 +246,7 @@ def _candidates(
     if all(map(shutil.which, ("containerd", "ctr", "runc"))):
         found.append(Ctr(top, reference, stack.enter_context(Containerd(top / "containerd"))))
     for candidate in found:
-        stack.callback(candidate.processor.close)
+        stack.callback(candidate.close)
     return found
 
 
