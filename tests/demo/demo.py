@@ -234,6 +234,11 @@ def lacking() -> str:
     return ""
 
 
+def remedies(lack: str) -> tuple[str, ...]:
+    """Return what to do; more rights are no remedy for a program that is missing."""
+    return REMEDIES[1:] if lack.endswith(INSTALL) else REMEDIES
+
+
 def clean_up(base: str) -> None:
     """Remove a demo's directory and all that an aborted one may have left running."""
     state_root = os.path.join(base, "state")
@@ -282,7 +287,7 @@ def main() -> int:
     finally:
         clean_up(DEMO)
     if lack:
-        host_state(f"Not shown: containers. {lack[:1].upper()}{lack[1:]}.", *REMEDIES)
+        host_state(f"Not shown: containers. {lack[:1].upper()}{lack[1:]}.", *remedies(lack))
     else:
         show("`.venv/bin/runjail plan -b bundles/hello` prints what create does to the system, as commands.")
     show(f"Done in {time.monotonic() - begun:.0f} s.")

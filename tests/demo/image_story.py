@@ -41,7 +41,8 @@ def store() -> Iterator[str]:
     """Make a place for layers: a ZFS pool in a file, or where there is no ZFS overlays, or else directories."""
     if why := zfs_pool.missing():
         against = overlay_mount.refusal(DEMO)
-        show(f"Images in a directory ({why}; {against})." if against else f"Images in overlays ({why}).")
+        place = f"in a directory ({against})" if against else "in overlays"
+        show(f"Images {place}: ZFS cannot be shown, it {why}.")
         yield f"{'dir' if against else 'overlay'}:{DEMO}/store"
         return
     show("Images in ZFS: a pool in a file, for this demo.")

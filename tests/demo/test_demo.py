@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.demo import image_story
+from tests.demo import demo, image_story
 from tests.support.leftovers import Leftovers
 from tests.support.needs import ORDINARY
 from tests.support.program import TOP
@@ -135,10 +135,17 @@ def test_an_ordinary_user_who_may_have_no_user_namespaces(place: Path) -> None:
 def test_without_zfs_it_says_which_store_it_takes(
     against: str, kind: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(image_story.zfs_pool, "missing", lambda: "needs ZFS")
+    monkeypatch.setattr(image_story.zfs_pool, "missing", lambda: "needs root")
     monkeypatch.setattr(image_story.overlay_mount, "refusal", lambda _place: against)
     with image_story.store() as location:
         assert location == f"{kind}:{image_story.DEMO}/store"
 
     said = capsys.readouterr().out
-    assert ("overlays (needs ZFS)" if kind == "overlay" else f"a directory (needs ZFS; {against})") in said
+    place = "in overlays" if kind == "overlay" else f"in a directory ({against})"
+    assert f"Images {place}: ZFS cannot be shown, it needs root." in said
+
+
+def test_a_missing_program_is_not_mended_with_rights() -> None:
+    """Root without a busybox was told to take sudo."""
+    assert not any("sudo" in line for line in demo.remedies(f"busybox is not installed: {demo.INSTALL}"))
+    assert any("sudo" in line for line in demo.remedies("root: not root; sudo"))

@@ -43,13 +43,13 @@ def fuse() -> bool:
 def missing() -> str:
     """Return why there can be no pool here, "" when there can."""
     if os.geteuid():
-        return "needs root for ZFS"
+        return "needs root"
     if not shutil.which("zpool"):
-        return "needs ZFS: zpool(8) is missing"
+        return "needs zpool(8)"
     if FREEBSD or os.path.exists("/dev/zfs"):
         return ""
     if not fuse() or not os.path.exists("/dev/fuse"):
-        return "needs ZFS: zfs-fuse or /dev/fuse is missing"
+        return "needs zfs-fuse and /dev/fuse"
     command = ["unshare", "-m", "sh", "-c", "mount -t tmpfs none /mnt"]
     if subprocess.run(command, capture_output=True, check=False).returncode:
         return "needs the right to mount, for zfs-fuse"
