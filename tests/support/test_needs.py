@@ -1,5 +1,6 @@
 """What holds the tests together: needs are counted and skipped with a reason, and nothing waits for ever."""
 
+import contextlib
 import json
 import os
 import select
@@ -93,7 +94,8 @@ def test_a_call_that_no_signal_reaches_is_freed(monkeypatch: pytest.MonkeyPatch)
 
 def test_what_nothing_else_ends_is_killed() -> None:
     """As where a process hangs in the kernel, whatever is done for it. Orders come several at a time, or in parts."""
-    with subprocess.Popen(["sleep", "600"]) as hanging:
+    with subprocess.Popen(["sleep", "600"]) as hanging, contextlib.ExitStack() as last:
+        last.callback(hanging.kill)  # or who fails waits for it
         command = [sys.executable, watchdog.__file__, str(hanging.pid)]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as watching:
             assert watching.stdin and watching.stderr

@@ -61,7 +61,7 @@ def test_groups_come_first_and_hold_what_shares_a_need() -> None:
 def test_as_many_workers_as_processors_within_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     """And none where xdist is missing."""
     monkeypatch.setattr(side_by_side, "find_spec", lambda name: name == "xdist")
-    for processors, workers in ((1, "2"), (2, "3"), (64, "4"), (None, "2")):
+    for processors, workers in ((1, "3"), (2, "4"), (64, "4"), (None, "3")):
         monkeypatch.setattr(os, "cpu_count", lambda found=processors: found)
         assert side_by_side.options() == ["-n", workers]
     monkeypatch.setattr(side_by_side, "find_spec", lambda _name: None)

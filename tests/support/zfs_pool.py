@@ -103,18 +103,18 @@ class Pool:
         if not self._daemon:
             yield
             return
-        before, here = os.getcwd(), os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-        there = os.open(f"/proc/{self._daemon.pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        before = os.getcwd()
+        here, there = view("/proc/thread-self"), view(f"/proc/{self._daemon.pid}")
         try:
-            enter(there)
+            enter(*there)
             try:
                 yield
             finally:
-                enter(here)
+                enter(*here)
                 os.chdir(before)
         finally:
-            os.close(here)
-            os.close(there)
+            for descriptor in here + there:
+                os.close(descriptor)
 
     def _create(self) -> None:
         """Create the pool, as soon as the daemon listens."""
@@ -153,13 +153,20 @@ class Pool:
         return self.mount / dataset.partition("/")[2]
 
 
-def enter(namespace: int) -> None:
-    """Enter a mount namespace with this thread, which ends up in /."""
+def view(process: str) -> tuple[int, int]:
+    """Open the mount namespace and the root directory of a process."""
+    root = os.open(f"{process}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    return os.open(f"{process}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC), root
+
+
+def enter(namespace: int, root: int) -> None:
+    """Enter a mount namespace with this thread, which ends up in /: after chroot(2) not the namespace's own."""
     libc = ctypes.CDLL(None, use_errno=True)
     # The kernel moves only who shares its working directory with no other thread.
     if libc.unshare(CLONE_FS) or libc.setns(namespace, CLONE_NEWNS):
         raise OSError(ctypes.get_errno(), "entering the mount namespace of zfs-fuse failed")
-    os.chdir("/")
+    os.fchdir(root)
+    os.chroot(".")
 
 
 def start_daemon(directory: Path, leftovers: Leftovers) -> "subprocess.Popen[bytes]":

@@ -30,7 +30,7 @@ def begin(pool: Pool) -> None:
     """Start the pool; zfs-fuse is watched, because it is known to stop answering on a loaded machine."""
     pool.start()
     if pid := pool.pid:
-        Services.add("zfs-fuse", pid, ["nsenter", "--mount", f"--target={pid}", "zpool", "list"])
+        Services.add("zfs-fuse", pid, ["nsenter", "--mount", "--root", f"--target={pid}", "zpool", "list"])
 
 
 @pytest.fixture
