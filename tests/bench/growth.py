@@ -2,7 +2,8 @@
 
 Images of 1,000 to 1,000,000 small files in five layers, and of 1 to 120 layers with 5,000 files, are made and imported
 into a store of each kind. Measured: unpacking one (time, and the most memory of the process) and a further run of it,
-the best of some. The plots have logarithmic scales: what grows as its input is parallel to the thin line.
+the best of some. The plots are of processor time, which does not depend on what else the machine does, and have
+logarithmic scales: what grows as its input is parallel to the thin line.
 """
 
 import argparse
@@ -38,7 +39,7 @@ begun = time.perf_counter()
 null = [(os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0)]
 pid = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, file_actions=null)
 _pid, status, usage = os.wait4(pid, 0)
-print(time.perf_counter() - begun, usage.ru_maxrss)
+print(time.perf_counter() - begun, usage.ru_utime + usage.ru_stime, usage.ru_maxrss)
 sys.exit(os.waitstatus_to_exitcode(status))
 """
 Row = dict[str, object]
@@ -53,15 +54,15 @@ class Place:
         location = f"zfs:{dataset}/{top.name}" if kind == "zfs" else f"{kind}:{top / kind}"
         self._words = [RUNJAIL, "--root", str(top / f"{kind}-state"), "--store", location]
 
-    def call(self, *words: str) -> tuple[float, int]:
-        """Run a verb. Returns seconds and the most memory of its process, in bytes."""
+    def call(self, *words: str) -> tuple[float, float, int]:
+        """Run a verb. Returns seconds by the clock, those of processors, and the most memory, in bytes."""
         done = subprocess.run(
             [sys.executable, "-ISc", WATCHED, *self._words, *words], capture_output=True, text=True, check=False
         )
         if done.returncode:
             raise SystemExit(f"{self.kind}: {' '.join(words)}: {done.stderr.strip()}")
-        seconds, memory = done.stdout.split()[-2:]
-        return float(seconds), int(memory) << 10
+        seconds, used, memory = done.stdout.split()[-3:]
+        return float(seconds), float(used), int(memory) << 10
 
 
 def measure(places: Sequence[Place], layers: int, files: int, rounds: int, where: str | None) -> list[Row]:
@@ -73,11 +74,12 @@ def measure(places: Sequence[Place], layers: int, files: int, rounds: int, where
         for place in places:
             name = f"i{layers}-{files}"
             place.call("image", "import", f"oci:{top}/layout:latest", name)
-            unpack, memory = place.call("image", "unpack", name)
+            unpack, unpack_used, memory = place.call("image", "unpack", name)
             runs = [place.call("run", "--image", name, f"r{number}", "--", "true") for number in range(rounds)]
-            further = min(seconds for seconds, _memory in runs)
+            further, used = min(run[0] for run in runs), min(run[1] for run in runs)
             row: Row = {"store": place.kind, "layers": layers, "files": files, "unpack s": unpack}
-            rows.append(row | {"unpack MB": memory / 1e6, "run s": further})
+            row |= {"unpack cpu s": unpack_used, "unpack MB": memory / 1e6}
+            rows.append(row | {"run s": further, "run cpu s": used})
             place.call("image", "rm", name)
             place.call("image", "prune", "--all")
     return rows
@@ -96,12 +98,12 @@ def lines(rows: list[Row], across: str, what: str) -> list[Line]:
 def draw(rows: list[Row], across: str, to: Path) -> None:
     """Write the three plots of a series."""
     titles = {
-        "unpack s": "Unpacking, seconds",
-        "run s": "A further run, seconds",
-        "unpack MB": "Unpacking, MB of memory",
+        "unpack cpu s": ("unpack-s", "Unpacking, seconds of a processor"),
+        "run cpu s": ("run-s", "A further run, seconds of a processor"),
+        "unpack MB": ("unpack-mb", "Unpacking, MB of memory"),
     }
-    for what, title in titles.items():
-        name = f"growth-{across}-{what.replace(' ', '-').lower()}.svg"
+    for what, (part, title) in titles.items():
+        name = f"growth-{across}-{part}.svg"
         (to / name).write_text(plot(f"{title}, by {across}", across, lines(rows, across, what)))
 
 
@@ -148,7 +150,7 @@ def report(found: dict[str, list[Row]], as_json: bool) -> None:
         print(f"by {across} (load {os.getloadavg()[0]:.1f}):")
         for row in rows:
             print("".join(f"{f'{value:.3f}' if isinstance(value, float) else value!s:>14}" for value in row.values()))
-        for what in ("unpack s", "run s"):
+        for what in ("unpack cpu s", "run cpu s"):
             for line in lines(rows, across, what):
                 (x, y), (further, higher) = line.points[0], line.points[-1]
                 if further > x:
