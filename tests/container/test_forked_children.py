@@ -10,6 +10,7 @@ import pytest
 
 from runjail.container import console, gate, init, program, terminal
 from runjail.container.sync import pair
+from runjail.target import TARGETS
 
 
 def ended(child: Callable[[], None]) -> int:
@@ -57,7 +58,7 @@ def test_a_reader_of_a_terminal_that_fails(monkeypatch: pytest.MonkeyPatch) -> N
     master, slave = pty.openpty()
 
     def show() -> None:
-        us, ours = os.getpid(), terminal.Terminal()
+        us, ours = os.getpid(), terminal.Terminal(TARGETS["linux"])
         console.send(ours.remote, master)
         try:
             ours.show()

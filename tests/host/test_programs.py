@@ -1,5 +1,6 @@
 """Starting programs: what reaches them, what comes back, and what never hangs."""
 
+import fcntl
 import os
 import resource
 import sys
@@ -181,11 +182,14 @@ def test_ignored_and_blocked_signals_are_not_inherited() -> None:
 
 
 @pytest.mark.parametrize("flags", [os.O_RDONLY, getattr(os, "O_PATH", os.O_RDONLY)], ids=["open", "O_PATH"])
-def test_leaks_are_seen_by_who_may_open_few_files(flags: int) -> None:
+def test_leaks_are_seen_by_who_may_open_few_files(flags: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whose limit is lower than a descriptor that it has; with O_PATH, too, which poll(2) would take for closed."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    descriptor = os.open("/dev/null", flags)
-    os.set_inheritable(descriptor, True)
+    opened = os.open("/dev/null", flags)
+    descriptor = fcntl.fcntl(opened, fcntl.F_DUPFD, 130)
+    os.close(opened)
+    limit = max(programs.STRAYS, descriptor + 1)  # many are open where a test before this one has left some
+    monkeypatch.setattr(programs, "STRAYS", limit)
     try:
         seen = programs._strays()
         resource.setrlimit(resource.RLIMIT_NOFILE, (128, before[1]))
