@@ -80,7 +80,7 @@ VOCABULARY = {"locks", "scope", "sizes", "target"}  # what every room may know
 PRIVATE = {
     "host": {
         **{room: {"programs"} for room in ("image.registry", "image.crypto", "network", "nri")},
-        "container": {"base", "programs"},
+        "container": {"base", "networks", "programs"},
         "storage": {"base", "programs"},
     }
 }

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runjail.container.network import Networks
+    from runjail.network.usermode import UserNetwork
     from runjail.spec.model import IdMappings
 
 
@@ -133,18 +134,22 @@ def _config(
     return document
 
 
-def networks(args: Args, context: Context, runtime: Runtime) -> tuple[str, Networks | None]:
-    """Return "host", "none" or the name of a network that will be there, and what it is then attached to.
+def networks(args: Args, context: Context, runtime: Runtime) -> tuple[str, Networks | None, UserNetwork | None]:
+    """Return which network the container has, and what it is then attached to, or which program is its network.
+
+    The first is "host", "none", "private" or the name of a network that will be there.
 
     Raises UsageError, NetworkError, InvalidConfig.
     """
     words = args.many("network")
     if not args.many("publish") and words in ([], ["host"], ["none"]):
-        return (words or ["host"])[0], None
+        return (words or ["host"])[0], None, None
     from runjail.cli import run_network
 
+    if program := run_network.program(args, context):
+        return "private", None, program
     found = run_network.wanted(args, context, runtime)
-    return found.namespace, found
+    return found.namespace, found, None
 
 
 def telling(networks: Networks, bundle: str, args: Args) -> Networks:
@@ -153,6 +158,13 @@ def telling(networks: Networks, bundle: str, args: Args) -> Networks:
 
     names = run_names.names(args, args.positionals[0], hostname(args), networks.namespace)
     return networks.replace(on_results=lambda results: run_network.tell(results, names, bundle))
+
+
+def tell(program: UserNetwork, bundle: str, args: Args) -> None:
+    """Write what a program's network is like into the files of /etc of a bundle."""
+    from runjail.cli import run_network
+
+    run_network.tell_program(program, run_names.names(args, args.positionals[0], hostname(args), "private"), bundle)
 
 
 def release(path: str, context: Context) -> None:

@@ -12,7 +12,7 @@ NOBODY = "none"  # --dns none: no resolv.conf
 
 
 def names(args: Args, container_id: str, hostname: str, network: str) -> Names:
-    """Return what the files of /etc are made of. network: "host", "none", or one of its own. Raises UsageError."""
+    """Return what the files of /etc are made of. network: as run_image.networks has it. Raises UsageError."""
     servers, search, options = args.many("dns"), args.many("dns-search"), args.many("dns-option")
     if network == "none" and (servers or search or options):
         raise UsageError("--dns is of no use with --network none")

@@ -14,11 +14,12 @@ from runjail.container.network import Networks
 from runjail.errors import NetworkError, UsageError
 from runjail.image.bundle import etc_files
 from runjail.image.bundle.etc_files import Names
-from runjail.network import attachment, lists, plugins, ports
+from runjail.network import attachment, lists, pasta, plugins, ports, slirp4netns, usermode
 from runjail.network.lists import PORTS, NetworkList
+from runjail.network.usermode import UserNetwork
 
 ALONE = ("host", "none")
-PROGRAMS = ("pasta", "slirp4netns")  # networks of podman's that are no lists but programs
+PROGRAMS = (pasta.NAME, slirp4netns.NAME)  # networks of podman's that are no lists but programs
 MAKE = "runjail network create NAME makes one, --network host goes without"
 
 
@@ -30,10 +31,6 @@ def wanted(args: Args, context: Context, runtime: Runtime) -> Networks:
         raise UsageError(f"--network: host and none stand alone, and a name stands once: {', '.join(words)[:200]}")
     if published and words and words[0] in ALONE:
         raise UsageError(f"--publish is of no use with --network {words[0]}", "--network NAME has ports of its own")
-    for word in words:
-        if (program := word.partition(":")[0]) in PROGRAMS:
-            hint = "podman run --runtime runjail does, without root, too; --network host or none goes without"
-            raise UsageError(f"--network {program}: runjail starts no such program", hint)
     settled = places(context)
     found = [lists.find(name, settled.directories) for name in words] or [_first(settled)]
     if published and not any(each.can(PORTS) for each in found):
@@ -43,6 +40,31 @@ def wanted(args: Args, context: Context, runtime: Runtime) -> Networks:
         for plugin in each.plugins:
             plugins.find(plugin["type"], settled.bins)
     return _networks(args.positionals[0], found, published, settled, runtime)
+
+
+def program(args: Args, context: Context) -> UserNetwork | None:
+    """Return the program that is the container's network, None for another network. Raises UsageError, NetworkError."""
+    given = args.many("network")
+    name, _, options = next((word for word in given if word.partition(":")[0] in PROGRAMS), "").partition(":")
+    if not name:
+        return None
+    if len(given) > 1:
+        raise UsageError(f"--network {name} stands alone: {', '.join(given)[:200]}")
+    if context.host().os != "linux":
+        raise UsageError(f"--network {name}: such programs are of Linux", "--network NAME, of runjail network create")
+    how = pasta.network if name == pasta.NAME else slirp4netns.network
+    found = how(options, ports.mappings(args.many("publish")), user=context.own_ids() is not None)
+    _require_device(name)
+    return found
+
+
+def _require_device(name: str) -> None:
+    if os.access(usermode.DEVICE, os.R_OK | os.W_OK):
+        return
+    there = os.path.exists(usermode.DEVICE)
+    hint = f"chmod a+rw {usermode.DEVICE}, as most systems have it" if there else "modprobe tun makes it"
+    cause = "access refused" if there else "does not exist"
+    raise NetworkError(f"--network {name} takes {usermode.DEVICE}: {cause}", hint)
 
 
 def _first(settled: Places) -> NetworkList:
@@ -87,3 +109,9 @@ def tell(results: list[dict[str, Any]], names: Names, bundle: str) -> None:
     if names.resolver and "nameserver " not in etc_files.resolver(names):
         log.warning("the container knows no name server: it can reach none of the host's; --dns ADDRESS names one")
     etc_files.tell(bundle, names)
+
+
+def tell_program(program: UserNetwork, names: Names, bundle: str) -> None:
+    """Write what a program's network is like into the files of a bundle's /etc. Raises StorageError."""
+    addresses = (program.address,) if program.address else ()
+    etc_files.tell(bundle, names.replace(addresses=addresses, gateway=program.gateway, server=program.server))

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from runjail.container.network import Networks
+    from runjail.network.usermode import UserNetwork
 
 
 class Request(Record):
@@ -38,7 +39,8 @@ class Request(Record):
 
     preserve: how many descriptors from 3 on the program inherits; listen: how many of them are systemd's. keyring:
     whether processes inside get session keyrings of their own. systemd: whether a Linux container is to lie in a scope
-    of systemd's. networks: what the container is attached to by CNI. pidfd_socket: who gets a pidfd of init.
+    of systemd's. networks: what the container is attached to by CNI; user_network: which program is its network
+    instead. pidfd_socket: who gets a pidfd of init.
     """
 
     id: str
@@ -51,6 +53,7 @@ class Request(Record):
     systemd: bool = False
     networks: Networks | None = None
     pidfd_socket: str = ""
+    user_network: UserNetwork | None = None
 
 
 def create(
@@ -231,6 +234,10 @@ def _build(
         raise
     if spec.process.is_scheduled():
         container.host.schedule(host_state.pid, spec.process)
+    if request.user_network:
+        from runjail.container import user_network
+
+        user_network.start(container, request.user_network)
     if request.pidfd_socket:
         from runjail.container import pidfd
 

@@ -80,20 +80,25 @@ def ask(container: Container) -> dict[str, int]:
     Raises HostError, NoAnswer when init does not run.
     """
     with container:  # `start` waits for its turn
-        joiner = patient(ANSWER_SECONDS)
-        try:
-            with WorkingDirectory(container.directory()):
-                joiner.connect(GATE)
-            joiner.shutdown(_socket.SHUT_WR)
-            return _receive(joiner)
-        except FileNotFoundError:
-            return {}
-        except ConnectionError:
-            raise HostError(GONE) from None
-        except (TimeoutError, BlockingIOError):
-            raise NoAnswer(ANSWER_SECONDS) from None
-        finally:
-            joiner.close()
+        return ask_locked(container)
+
+
+def ask_locked(container: Container) -> dict[str, int]:
+    """Do what `ask` does, for who has the container locked."""
+    joiner = patient(ANSWER_SECONDS)
+    try:
+        with WorkingDirectory(container.directory()):
+            joiner.connect(GATE)
+        joiner.shutdown(_socket.SHUT_WR)
+        return _receive(joiner)
+    except FileNotFoundError:
+        return {}
+    except ConnectionError:
+        raise HostError(GONE) from None
+    except (TimeoutError, BlockingIOError):
+        raise NoAnswer(ANSWER_SECONDS) from None
+    finally:
+        joiner.close()
 
 
 def _receive(joiner: _socket.socket) -> dict[str, int]:

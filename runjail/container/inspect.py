@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from runjail import jsonio
+from runjail.container import user_network
 from runjail.container.container import Container
 from runjail.container.exit_record import exit_facts
 from runjail.container.monitor import is_watched, monitored
@@ -12,6 +13,7 @@ from runjail.container.network import attached
 from runjail.container.restart import restart_facts
 from runjail.container.status import status
 from runjail.network.attachment import Attachment, addresses, gateways
+from runjail.network.usermode import UserNetwork
 
 IMAGE = "org.runjail.image."
 
@@ -50,18 +52,23 @@ def inspected(container: Container) -> dict[str, Any]:
             "RestartPolicy": _restart_policy(container),
             "ReadonlyRootfs": bool((config.get("root") or {}).get("readonly")),
         },
-        "NetworkSettings": _networks(attached(container)),
+        "NetworkSettings": _networks(attached(container), user_network.of(container)),
     }
 
 
-def _networks(attachments: list[Attachment]) -> dict[str, Any]:
-    """Return podman's NetworkSettings: the first network's address at the top, ports of all of them."""
+def _networks(attachments: list[Attachment], program: UserNetwork | None) -> dict[str, Any]:
+    """Return podman's NetworkSettings: the first network's address at the top, ports of all of them.
+
+    program: which is the network instead, if one is.
+    """
     ports: dict[str, list[dict[str, str]]] = {}
-    for attachment in attachments:
-        for port in attachment.ports:
+    for published in [*(attachment.ports for attachment in attachments), *([program.ports] if program else [])]:
+        for port in published:
             place = {"HostIp": port.get("hostIP", ""), "HostPort": str(port["hostPort"])}
             ports.setdefault(f"{port['containerPort']}/{port['protocol']}", []).append(place)
     networks = {each.network: _network(each) for each in attachments}
+    if program:
+        networks[program.name] = {"IPAddress": program.address, "Gateway": ""}
     first = next(iter(networks.values()), {"IPAddress": "", "Gateway": ""})
     key = attachments[0].namespace if attachments else ""
     return {**first, "Ports": ports, "SandboxKey": key, "Networks": networks}

@@ -148,7 +148,7 @@ def _note(container: Container, request: Request, options: MonitorOptions) -> No
     if options.restart:
         from runjail.container.restart import write_policy
 
-        write_policy(container, options.restart, request.pid_file, request.systemd)
+        write_policy(container, options.restart, request)
 
 
 def monitored(container: Container) -> dict[str, object]:

@@ -22,6 +22,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable
+    from typing import Any
+
+    from runjail.network.usermode import UserNetwork
 
 NOT_MADE, NOT_EXECUTABLE, NOT_FOUND = 125, 126, 127  # podman's exit codes
 
@@ -79,9 +82,18 @@ def _make(container: Container, terminal: _socket.socket | None, prepare: Callab
             facts["pidFile"],
             keyring=container.host_state.keyring,
             systemd=facts["systemd"],
+            user_network=_user_network(facts),
         )
         create_again(container, request, terminal, prepare)
     return container
+
+
+def _user_network(facts: dict[str, Any]) -> UserNetwork | None:
+    if "network" not in facts:
+        return None
+    from runjail.network.usermode import from_data
+
+    return from_data(facts["network"])
 
 
 def _require_wanted(container: Container) -> None:

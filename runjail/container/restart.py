@@ -1,6 +1,7 @@
 """run -d --restart: whether a container is made again when its program has ended, and when.
 
     ROOT/ID/restart   {"policy", "retries", "count", "delay", "code", "finished", "waiting", "pidFile", "systemd"}
+                      and "network", a usermode.UserNetwork, where a program is the network
     ROOT/ID/halted    exists once somebody has asked that it be not: by `kill` or `delete`
 
 The monitor asks and makes it (container/remake.py); with it ends the policy, as there is no daemon. Policies and what
@@ -15,11 +16,13 @@ from runjail import jsonio, log
 from runjail.container.container import HALTED, RESTART, Container
 from runjail.container.exit_record import EXIT, read_facts
 from runjail.errors import RunjailError, UsageError
-from runjail.record import Record
+from runjail.record import Record, to_data
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from runjail.container.create import Request
 
 POLICIES = ("no", "always", "unless-stopped", "on-failure")
 MOST_RETRIES = 2**31 - 1
@@ -47,10 +50,11 @@ def policy(text: str) -> Policy | None:
     return None if name == "no" else Policy(name, number)
 
 
-def write_policy(container: Container, policy: Policy, pid_file: str, systemd: bool) -> None:
-    """Write down a policy; the caller holds the lock. pid_file, systemd: of create.Request, which is forgotten."""
+def write_policy(container: Container, policy: Policy, request: Request) -> None:
+    """Write down a policy, and what of the request is in no other file; the caller holds the lock."""
     facts = {"policy": policy.name, "retries": policy.retries, "count": 0, "delay": 0.0, "waiting": False}
-    _write(container, {**facts, "pidFile": pid_file, "systemd": systemd})
+    network = {"network": to_data(request.user_network)} if request.user_network else {}
+    _write(container, {**facts, "pidFile": request.pid_file, "systemd": request.systemd, **network})
 
 
 def restart_facts(container: Container) -> dict[str, Any]:

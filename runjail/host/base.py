@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any, Protocol
 
+    from runjail.host.networks import NetworkProgram
     from runjail.spec.model import Process
     from runjail.steps import Plan, Step
 
@@ -208,10 +209,12 @@ if TYPE_CHECKING:  # a start without this class is 20 us shorter
         def remove_bridge(self, name: str) -> bool:
             """Remove a bridge that plugins have made; one that is gone is success. False when it is in use."""
 
-    class ShimHost(Protocol):
-        """What a containerd shim asks of an operating system beyond `Host`.
+        def run(self, program: NetworkProgram, host_state: HostState, note: UndoLog) -> None:
+            """Note the way back, and have a program run from now on to init's end; return once it is ready."""
 
-        Everything that the kernel refuses is a HostError or an OSError.
+    class ShimHost(Protocol):
+        """What a containerd shim asks beyond `Host`; what the kernel refuses is a HostError or an OSError.
+
         state: where containerd keeps its sockets; modules: what of the system is imported where it is needed.
         """
 
@@ -282,16 +285,14 @@ def function_of(package: str, place: str) -> Callable[[Any, Any], None]:
 
 def performer(package: str, table: Mapping[str, str], step: Step) -> Callable[[Any, Any], None]:
     """Return the function that performs a step. table: of a host, by the names of steps. Raises HostError."""
-    kind = type(step).__name__
-    if kind not in table:
+    if (kind := type(step).__name__) not in table:
         raise HostError(f"the {package.rpartition('.')[2]} host has no {kind}")
     return function_of(package, table[kind])
 
 
 def undoer(package: str, table: Mapping[str, str], note: Note) -> Callable[[Any, Any], None]:
     """Return the function that takes a noted change back. table: of a host, by kind. Raises HostError."""
-    kind = note["undo"]
-    if kind not in table:
+    if (kind := note["undo"]) not in table:
         raise HostError(f"undoing {kind!r}: written by another runjail; this one does not know how")
     return function_of(package, table[kind])
 

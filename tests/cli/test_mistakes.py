@@ -143,14 +143,7 @@ MISTAKES = {  # command line: exit code and lines after `runjail: `
 IMAGE_MISTAKES = {  # options of run --image absent
     "--bundle /x": ("run takes --bundle or --image, not both",),
     "--network host --network none": ("--network: host and none stand alone, and a name stands once: host, none",),
-    "--network pasta:-t,80": (
-        "--network pasta: runjail starts no such program",
-        "hint: podman run --runtime runjail does, without root, too; --network host or none goes without",
-    ),
-    "--network slirp4netns -p 8080:80": (
-        "--network slirp4netns: runjail starts no such program",
-        "hint: podman run --runtime runjail does, without root, too; --network host or none goes without",
-    ),
+    "--network slirp4netns --network none": ("--network slirp4netns stands alone: slirp4netns, none",),
     "-p 80:80:80": (
         "--publish: not an address before the ports: '80:80:80'",
         "hint: for example 8080:80, 127.0.0.1:8080:80, 5000-5002:5000-5002, 5353:53/udp",

@@ -137,6 +137,12 @@ def overlay() -> bool:
     return LINUX and not overlay_mount.refusal(tempfile.gettempdir())
 
 
+def tun() -> bool:
+    """Whether a TUN device can be opened by its number, and there is a place for one."""
+    commands = "mount -t tmpfs none /mnt && mknod /mnt/tun c 10 200 && exec 3<>/mnt/tun"
+    return LINUX and root() and os.path.exists("/dev/net/tun") and works("unshare", "-m", "sh", "-c", commands)
+
+
 def libseccomp() -> bool:
     """Whether the library is there that makes programs of seccomp profiles."""
     try:
@@ -188,6 +194,7 @@ NEEDS: dict[str, tuple[Callable[[], object], str]] = {
     "strace": (lambda: works("strace", "-o", os.devnull, "true"), "strace, and the right to trace with it"),
     "devices": (devices, "the right to make device nodes: root with CAP_MKNOD"),
     "trusted attributes": (trusted_attributes, "extended attributes of the class trusted: root with CAP_SYS_ADMIN"),
+    "tun": (tun, "a TUN device, and the right to make its file: modprobe tun (docker --device /dev/net/tun)"),
     "overlay": (overlay, "overlayfs: root with CAP_SYS_ADMIN, and TMPDIR on a file system that is no overlay"),
     "cni": (cni, "CNI's plugins, iptables and root (Debian: containernetworking-plugins)"),
     "kubelet of its own": (

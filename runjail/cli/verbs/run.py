@@ -23,6 +23,7 @@ HELP = "create and start a container; without -d wait for it and delete it"
 ARGS = ("ID", "CMD...")
 _KEY = "private key of an encrypted image; also provider:NAME"
 _POLICIES = "no, on-failure[:N], always or unless-stopped"
+_NETWORK = "the host's network (default), none, one by CNI, or pasta or slirp4netns"
 _PORT = "[ADDR:][HOST:]CONT[/udp]"
 OPTIONS = (
     *create.OPTIONS,
@@ -37,7 +38,7 @@ OPTIONS = (
     value("user", "u", "USER[:GROUP]", "run as this user, by name or number", image_only=True),
     value("workdir", "w", "DIR", "working directory", image_only=True),
     value("hostname", "h", "NAME", "the container's name for itself (default: ID)", image_only=True),
-    values("network", "", "host|none|NAME", "the host's network (default), none, or one by CNI", image_only=True),
+    values("network", "", "host|none|NAME", _NETWORK, image_only=True),
     values("publish", "p", _PORT, "publish a port of the container's at one of the host's", image_only=True),
     flag("read-only", "", "the root file system cannot be written", image_only=True),
     values("storage-opt", "", "size=BYTES", "limit of what the container may write", image_only=True),
@@ -69,11 +70,13 @@ def run(args: Args, context: Context) -> int:
         from runjail.cli import run_image
 
         _output(args, "", runtime)  # only to check the options, before anything is fetched
-        network, networks = run_image.networks(args, context, runtime)
+        network, networks, program = run_image.networks(args, context, runtime)
         with run_image.owned_bundle(args, context, runtime, network) as (path, document):
             if networks:
                 networks = run_image.telling(networks, path, args)
-            request = request.replace(bundle=path, networks=networks)
+            if program:
+                run_image.tell(program, path, args)
+            request = request.replace(bundle=path, networks=networks, user_network=program)
             return _run(request, document, args, context, runtime, _output(args, path, runtime))
     watched = args.text("log-driver") or args.many("log-opt") or _restart(args)
     output = _output(args, "", runtime) if watched else None

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from runjail.host.base import HostState, Note, UndoLog
     from runjail.host.freebsd.change import Change
     from runjail.host.freebsd.libc import Libc
+    from runjail.host.networks import NetworkProgram
 
 ROOT = "/"  # of the jail; nobody ever runs in it
 CHILDREN = "999"  # the container's jail, and those that it may have
@@ -73,6 +74,10 @@ class FreeBSDNetworks:
             return False
         programs.check([IFCONFIG, name, "destroy"])
         return True
+
+    def run(self, program: NetworkProgram, host_state: HostState, note: UndoLog) -> None:
+        """Refuse: such programs are of Linux, and whoever asks for one has been told so."""
+        raise HostError(f"--network {program.name}: not on FreeBSD")
 
 
 def _sum(rows: list[dict[str, str | int]], key: str) -> int:

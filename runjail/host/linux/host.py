@@ -43,6 +43,7 @@ UNDO = {
     "cgroup": "cgroup_users:take_back",
     "made": "mount_points:take_back",
     "netns": "network:remove",
+    "program": "network_program:end",
     "scope": "scope:remove",
 }
 
@@ -392,8 +393,5 @@ class LinuxHost:
 
 
 def _read(path: str) -> str:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return os.read(descriptor, 65536).decode("utf-8", "replace")
-    finally:
-        os.close(descriptor)
+    with open(path, "rb", 0) as file:
+        return file.read(65536).decode("utf-8", "replace")

@@ -19,6 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runjail.host.base import HostState, Note, UndoLog
     from runjail.host.linux.change import Change
+    from runjail.host.networks import NetworkProgram
 
 
 class LinuxNetworks:
@@ -75,6 +76,12 @@ class LinuxNetworks:
         finally:
             link.close()
         return not ports
+
+    def run(self, program: NetworkProgram, host_state: HostState, note: UndoLog) -> None:
+        """Have a process of ours watch over it."""
+        from runjail.host.linux import network_program
+
+        network_program.run(program, host_state, note)
 
 
 def is_there(path: str) -> bool:

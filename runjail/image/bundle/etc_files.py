@@ -33,7 +33,7 @@ class Names(Record):
     hostname: its own; others: its further names. hosts: (address, name) of --add-host, before the host's. servers,
     search, options: of resolv.conf instead of the host's, None for the host's. resolver: whether there is to be one.
     apart: whether the container has a network of its own, where nobody reaches what listens on the host's loopback;
-    addresses: its own there; gateway: the host's.
+    addresses: its own there; gateway: the host's; server: of names, before the host's.
     """
 
     hostname: str
@@ -46,6 +46,7 @@ class Names(Record):
     apart: bool = False
     addresses: tuple[str, ...] = ()
     gateway: str = ""
+    server: str = ""
 
 
 def make(directory: str, names: Names, host: str, taken: Sequence[str]) -> list[dict[str, Any]]:
@@ -115,6 +116,8 @@ def resolver(names: Names) -> str:
             found["search"] = words[1:]
         elif words and words[0] in found:
             found[words[0]] += words[1:]
+    if names.server:
+        found["nameserver"].insert(0, names.server)
     wanted = {"search": names.search, "nameserver": names.servers, "options": names.options}
     found |= {word: list(values) for word, values in wanted.items() if values is not None}
     lines = [f"search {' '.join(found['search'])}"] if found["search"] else []

@@ -49,8 +49,9 @@ def config(
 
     root: its directory, which names users, and gets directories for volumes. host: a name of TARGETS. args: instead
     of the image's Cmd; its Entrypoint stays before them. user, cwd: instead of the image's. network: "host" (then the
-    host's resolv.conf is shown), "none", or one that is there by then (NetworkHost). readonly: the root; volumes are
-    in memory then, otherwise directories of the root. etc: mounts of files of /etc instead of resolv.conf's.
+    host's resolv.conf is shown), "none", "private" for one that a program fills, or one that is there by then
+    (NetworkHost). readonly: the root; volumes are in memory then, otherwise directories of the root. etc: mounts of
+    files of /etc instead of resolv.conf's.
 
     Raises ImageError for an image that says nothing to run, is for another system, or has a config that means nothing.
     """
