@@ -234,6 +234,15 @@ def _build(
         raise
     if spec.process.is_scheduled():
         container.host.schedule(host_state.pid, spec.process)
+    _finish(container, request)
+    container.state.creator = None
+    container.save()
+    container.unlock()
+
+
+def _finish(container: Container, request: Request) -> None:
+    """Do what takes an init that is parked."""
+    pid = container.host_state.pid
     if request.user_network:
         from runjail.container import user_network
 
@@ -241,12 +250,9 @@ def _build(
     if request.pidfd_socket:
         from runjail.container import pidfd
 
-        pidfd.send(request.pidfd_socket, host_state.pid, pidfd.OF_INIT)
+        pidfd.send(request.pidfd_socket, pid, pidfd.OF_INIT)
     if request.pid_file:
-        write_pid(container.directory(), request.pid_file, host_state.pid)
-    container.state.creator = None
-    container.save()
-    container.unlock()
+        write_pid(container.directory(), request.pid_file, pid)
 
 
 def _fork_init(

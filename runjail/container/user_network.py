@@ -1,7 +1,7 @@
-"""A program that is a container's network (network/usermode.py): started before the container is, noted, told of ports.
+"""A program that is a container's network: started before the container is, noted, told of ports.
 
-It runs as long as init does, and is a note of kind `program` like any other change: `delete` ends it, should it still
-run, and a container that is made again gets another one.
+It (network/usermode.py) runs as long as init does, and is a note of kind `program` like any other change: `delete`
+ends it, should it still run, and a container that is made again gets another one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from runjail.container import gate
 from runjail.errors import NetworkError, reason
 from runjail.host.base import WorkingDirectory
 from runjail.host.networks import NetworkProgram
-from runjail.network import slirp4netns
+from runjail.network import forwards
 from runjail.network.usermode import UserNetwork, from_data, require_free
 from runjail.record import to_data
 
@@ -54,7 +54,7 @@ def _publish(directory: int, network: UserNetwork) -> None:
             try:
                 connection.settimeout(ANSWER_SECONDS)
                 connection.connect(network.socket)
-                slirp4netns.publish(connection, port, network.address)
+                forwards.publish(connection, port, network.address)
             except OSError as error:
                 raise NetworkError(f"--publish: asking {network.name}: {reason(error)}") from None
             finally:

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import ipaddress
 
-from runjail import jsonio
-from runjail.errors import NetworkError, UsageError
-from runjail.network.usermode import END, NET, PLACE, PROTOCOLS, READY, TAKEN, UserNetwork, find, own_address, words
+from runjail.errors import UsageError
+from runjail.network.usermode import END, NET, PLACE, PROTOCOLS, READY, UserNetwork, find, own_address, words
 from runjail.sizes import read_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import _socket
     from collections.abc import Sequence
     from typing import Any
 
@@ -26,7 +24,6 @@ SERVER, CONTAINER = 3, 100  # addresses in it (slirp4netns(1), --cidr)
 LARGEST_MTU = 65520  # what Linux lets a TUN device have, less a header
 FLAGS = {"true": True, "false": False}
 SOCKET = "slirp4netns"
-LARGEST = 1 << 16  # bytes of an answer
 KNOWN = ("allow_host_loopback", "cidr", "enable_ipv6", "mtu", "outbound_addr", "outbound_addr6", "port_handler")
 
 
@@ -104,29 +101,3 @@ def _check(ports: Sequence[dict[str, Any]]) -> None:
         if port["protocol"] not in PROTOCOLS or ":" in port.get("hostIP", ""):
             hint = "--network pasta publishes ports of IPv6, a network of plugins those of sctp"
             raise UsageError(f"--publish: {NAME} publishes ports of tcp and udp at addresses of IPv4", hint)
-
-
-def publish(connection: _socket.socket, port: dict[str, Any], address: str) -> None:
-    """Have one port published. connection: to its socket; it takes one request on each. Raises NetworkError.
-
-    address: the container's.
-    """
-    arguments = {
-        "proto": port["protocol"],
-        "host_addr": port.get("hostIP", "0.0.0.0"),
-        "host_port": port["hostPort"],
-        "guest_addr": address,
-        "guest_port": port["containerPort"],
-    }
-    connection.sendall(jsonio.dumps({"execute": "add_hostfwd", "arguments": arguments}).encode())
-    connection.shutdown(1)
-    answer = b""
-    while len(answer) < LARGEST and (block := connection.recv(LARGEST)):
-        answer += block
-    try:
-        said = jsonio.loads(answer)
-    except ValueError:
-        said = {}
-    if not isinstance(said, dict) or "return" not in said:
-        where = f"{arguments['host_addr']}:{port['hostPort']}/{port['protocol']}"
-        raise NetworkError(f"--publish: {NAME} cannot have port {where} of the host", TAKEN)

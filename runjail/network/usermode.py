@@ -1,4 +1,4 @@
-"""A network without root's rights: a program that moves packets between the container's network namespace and sockets.
+"""A network without root's rights: a program moves packets between a namespace and sockets.
 
 pasta(1) and slirp4netns(1) are such programs, and podman's for who is not root. Each has a module that says how it is
 called (`network`), and the host runs it as long as the container's init lives (NetworkHost.run).

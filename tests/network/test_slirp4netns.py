@@ -9,7 +9,7 @@ import pytest
 
 from runjail.errors import NetworkError, UsageError
 from runjail.host import programs
-from runjail.network import slirp4netns, usermode
+from runjail.network import forwards, slirp4netns, usermode
 from runjail.record import to_data
 
 PORT = {"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}
@@ -100,7 +100,7 @@ def answered(answer: bytes) -> dict[str, Any]:
     thread = threading.Thread(target=serve)
     thread.start()
     try:
-        slirp4netns.publish(ours, {**PORT, "hostIP": "127.0.0.1"}, "10.0.2.100")
+        forwards.publish(ours, {**PORT, "hostIP": "127.0.0.1"}, "10.0.2.100")
     finally:
         ours.close()
         thread.join()

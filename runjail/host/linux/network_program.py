@@ -1,4 +1,4 @@
-"""A program that is a container's network: it lives from before the container's start to the end of its init.
+"""A program that is a container's network, from before its start to the end of its init.
 
     creator ─ forks ─ watcher ─ forks ─ program
 

@@ -64,7 +64,7 @@ def file(place: str, source: str, host: str, *more: str) -> dict[str, Any]:
 
 
 def linux(network: str) -> dict[str, Any]:
-    """Return the linux section. network: "host", "none", "private", or the path of a namespace."""
+    """Return the linux section. network: "host", "none", "private" for what a program fills, or a namespace's path."""
     kept: list[dict[str, str]] = [{"type": kind} for kind in ("pid", "mount", "ipc", "uts")]
     if network != "host":
         kept.append({"type": "network"} if network in ("none", "private") else {"type": "network", "path": network})

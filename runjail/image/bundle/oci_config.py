@@ -49,9 +49,8 @@ def config(
 
     root: its directory, which names users, and gets directories for volumes. host: a name of TARGETS. args: instead
     of the image's Cmd; its Entrypoint stays before them. user, cwd: instead of the image's. network: "host" (then the
-    host's resolv.conf is shown), "none", "private" for one that a program fills, or one that is there by then
-    (NetworkHost). readonly: the root; volumes are in memory then, otherwise directories of the root. etc: mounts of
-    files of /etc instead of resolv.conf's.
+    host's resolv.conf is shown), "none", "private" (default_mounts.linux), or one that is there (NetworkHost).
+    readonly: the root; volumes are in memory then, otherwise directories of the root. etc: mounts of files of /etc.
 
     Raises ImageError for an image that says nothing to run, is for another system, or has a config that means nothing.
     """

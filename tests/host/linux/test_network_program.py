@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from runjail.host.linux import network_program, processes
 from tests.support.container.harness import until
 from tests.support.program import TOP
 
@@ -58,6 +57,28 @@ except NetworkError as error:
 """
 
 
+def fields(pid: int) -> list[str]:
+    """Return the fields of /proc/PID/stat from the third on, none for who is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def started(pid: int) -> str:
+    """Return when a process was started, "" for zombies and the dead."""
+    found = fields(pid)
+    return "" if not found or found[0] in ("Z", "X") else found[19]
+
+
+def end(note: dict[str, Any]) -> None:
+    """Take back what a note tells of."""
+    from runjail.host.linux import network_program
+
+    change: Any = None
+    network_program.end(change, note)
+
+
 class Made:
     """A process in a network namespace of its own, as init, and programs of it."""
 
@@ -78,8 +99,7 @@ class Made:
 
     def undo(self) -> None:
         """Take back what was noted."""
-        change: Any = None
-        network_program.end(change, self.note())
+        end(self.note())
 
 
 @pytest.fixture
@@ -95,7 +115,7 @@ def made(place: Path) -> Iterator[Made]:
 
 def lives(process: list[Any]) -> bool:
     """Whether a process of a note is still that, and no zombie."""
-    return network_program._started(process[0]) == process[1]
+    return started(process[0]) == process[1]
 
 
 def test_it_runs_until_init_ends(made: Made) -> None:
@@ -138,10 +158,9 @@ def test_a_process_that_has_its_number_is_left_alone(made: Made, changed: str) -
     note = made.note()
     other = subprocess.Popen(["sleep", "9000"])
     try:
-        started = network_program._started(other.pid)
-        forged = {**note, "processes": [[other.pid, "1" if changed == "started" else started]] * 2}
-        change: Any = None
-        network_program.end(change, forged | ({"boot": "another"} if changed == "boot" else {}))
+        since = started(other.pid)
+        forged = {**note, "processes": [[other.pid, "1" if changed == "started" else since]] * 2}
+        end(forged | ({"boot": "another"} if changed == "boot" else {}))
 
         assert other.poll() is None
     finally:
@@ -178,7 +197,7 @@ def test_it_is_noted_when_its_creator_dies_before_it_is_ready(made: Made) -> Non
     [
         ("echo WARNING: noise; echo 'cannot do it' >&2; echo more; exit 3", "cannot do it"),
         ("exit 3", "it ended, and does not say why"),
-        ("exec 5>&-; echo closed; exec sleep 9000", "closed"),
+        ("echo closed; exec 5>&-; exec sleep 9000", "closed"),
     ],
 )
 def test_what_it_says_is_the_error(made: Made, script: str, cause: str) -> None:
@@ -204,7 +223,7 @@ def test_it_is_no_child_of_init_and_has_no_terminal(made: Made) -> None:
     watcher, program = made.note()["processes"]
 
     assert os.getsid(watcher[0]) == os.getsid(program[0]) == watcher[0]
-    assert int(processes.stat(program[0])[1]) == watcher[0]
+    assert int(fields(program[0])[1]) == watcher[0]
 
 
 def _in(pid: int) -> list[int]:
