@@ -155,6 +155,8 @@ def test_systemds_hierarchy(podman: Podman) -> None:
     group = f"systemd/runjail-test-{os.getpid()}"  # the host's
     script = f"cd /sys/fs/cgroup; mkdir {group} && rmdir {group} && echo made; mkdir pids/sub || echo refused"
     done = podman.run("--rm --systemd=always --cgroupns=private", "sh", "-c", script)
+    if "not supported with cgroup v1" in done.err:
+        pytest.skip("this podman has no such containers on control groups v1")
 
     assert (done.code, done.lines) == (0, ["made", "refused"]), done
 

@@ -122,7 +122,7 @@ def test_options(ctr: Containerd) -> None:
 def test_a_memory_limit(ctr: Containerd) -> None:
     """Who exceeds it is killed, and containerd hears why."""
     with ctr.listening() as events:
-        done = ctr.run("--rm --memory-limit 8388608 web", "sh", "-c", "exec tail /dev/zero")
+        done = ctr.run("--rm --memory-limit 33554432 web", "sh", "-c", "exec tail /dev/zero")
         said = events()
 
     assert done.code == 137

@@ -46,6 +46,9 @@ THIN = (
 )
 
 
+QUIET = {"PODMAN_IGNORE_CGROUPSV1_WARNING": "1"}  # podman 5 says on every machine with v1 that it is an old one
+
+
 class Podman(Caller):
     """podman with everything it keeps below one directory, and one root file system."""
 
@@ -58,7 +61,7 @@ class Podman(Caller):
         program = in_its_own_state(directory / "bin", self.state) if root else RUNJAIL
         text = CONFIGURATION.format(json=supported, program=program, directory=directory)
         configuration.write_text(text, encoding="ascii")
-        self.env = {"PATH": PATH, "HOME": str(directory), "CONTAINERS_CONF": str(configuration)}
+        self.env = {"PATH": PATH, "HOME": str(directory), "CONTAINERS_CONF": str(configuration), **QUIET}
         places = [f"--root={directory}/storage", f"--runroot={run}", f"--tmpdir={directory}/tmp"]
         self.command = ["podman", *places, *GLOBALS.split()]
         self.options = [*THIN.split(), f"--cgroup-parent=/{ours.group}", f"--env={ours.MARK}={ours.base}"]
@@ -88,7 +91,7 @@ def bare_podman(tmp_path: Path) -> Iterator[tuple[list[str], dict[str, str]]]:
     """The command of a podman with runc and everything of its own, and the environment it takes."""
     settings = tmp_path / "containers.conf"
     settings.write_text('[containers]\ndefault_ulimits=[]\n[engine]\nlock_type="file"\n')
-    env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "CONTAINERS_CONF": str(settings)}
+    env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "CONTAINERS_CONF": str(settings), **QUIET}
     with tempfile.TemporaryDirectory(prefix="podman-", dir="/tmp") as run:  # podman takes at most 50 characters
         podman = ["podman", f"--root={tmp_path}/s", f"--runroot={run}", f"--tmpdir={tmp_path}/t"]
         podman += ["--storage-driver=vfs", "--cgroup-manager=cgroupfs", "--events-backend=none", "--runtime=runc"]
