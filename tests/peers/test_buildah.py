@@ -13,8 +13,8 @@ from tests.support.program import own_words
 
 pytestmark = [pytest.mark.peers("buildah"), pytest.mark.linux]
 
-# A newer buildah asks for a million open files otherwise, which not every root may
-FEW_FILES = "--ulimit=nofile=1024:1024"
+# A newer buildah asks for a million files and processes otherwise, which not every root may
+LIMITS = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=8192:8192")
 RUNTIME = "--isolation=oci --runtime={program} --network=host"
 
 
@@ -41,7 +41,7 @@ class Buildah(Caller):
 @pytest.fixture
 def buildah(tmp_path: Path, machine_rootfs: Path, leftovers: Leftovers) -> Iterator[Buildah]:
     buildah = Buildah(tmp_path, leftovers)
-    buildah.container = buildah.ok("from", FEW_FILES, "--name", "working", "scratch").out.strip()
+    buildah.container = buildah.ok("from", *LIMITS, "--name", "working", "scratch").out.strip()
     mounted = buildah.ok("mount", buildah.container).out.strip()
     shutil.copytree(machine_rootfs, mounted, symlinks=True, dirs_exist_ok=True)
     buildah.ok("umount", buildah.container)
@@ -123,7 +123,7 @@ def test_a_containerfile(buildah: Buildah) -> None:
         "--quiet",
         "--pull=never",
         *ours,
-        FEW_FILES,
+        *LIMITS,
         "--tag",
         "made",
         "--file",
