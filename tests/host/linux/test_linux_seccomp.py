@@ -174,6 +174,22 @@ def test_a_program_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert seccomp_profile.load(str(tmp_path)) is None
 
 
+def test_another_library_makes_it_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may know more system calls. A program that is kept takes no loading of it, where its file can be found."""
+    (tmp_path / "state").mkdir()
+    profile = Seccomp("SCMP_ACT_ALLOW")
+    first, versions = seccomp_profile._library(), ["2.5.4", "2.6.0"]
+    assert first == seccomp_profile._library()
+    monkeypatch.setattr(seccomp_profile, "LIBRARY", "libelsewhere.so.2")
+    monkeypatch.setattr(libseccomp, "version", lambda: versions[0])
+    assert seccomp_profile._library() not in (first, "")
+    for _ in range(2):
+        seccomp_profile.prepare(profile, str(tmp_path / "state"))
+        versions.pop(0)
+
+    assert len(list((tmp_path / "%seccomp").iterdir())) == 2
+
+
 def test_what_is_kept_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(seccomp_profile, "MOST_KEPT", 3)
     for errno in range(1, 9):
