@@ -41,7 +41,10 @@ import posix
 from marshal import loads
 from _frozen_importlib_external import MAGIC_NUMBER
 
-for word in sys.argv[1:]:
+words = sys.argv[1:]
+for word, after in zip(words, [*words[1:], ""]):
+    if word == "image":
+        word += "-" + after
     if word in {verbs!r} and "importtime" not in sys._xoptions:
         word += "-image" * any([other.startswith("--image") for other in sys.argv])
         try:

@@ -4,7 +4,7 @@ A file is named after its verb and this Python, in the package's own __pycache__
 script reads it only if that is root or its own user, and nobody else may write to it. It holds the number of this
 Python's bytecode, runjail/merged.py, and the modules in the order in which they are loaded.
 
-`run` of an image has a file of its own, and containerd's shim four.
+`run` of an image has a file of its own, and containerd's shim four. Those verbs of images that only look have one.
 
 Which those are follows from what is imported at the top of `ROOTS`; tests/test_imports.py compares it with what each
 verb loads in a whole life of a container, and so are they a budget: one module more fails.
@@ -38,6 +38,8 @@ ROOTS: dict[str, dict[str, str]] = {
         " host.linux.cgroup_users rootfs container.pid_file",
         "exec": "host.interpreter cli.verbs.exec host.linux.host spec.process cli.process container.foreground"
         " host.linux.identity host.linux.join host.linux.change host.linux.cgroups",
+        "image-inspect": "cli.image.inspect storage.overlay",
+        "image-ls": "cli.image.ls storage.overlay",
         "kill": "cli.verbs.kill container.kill host.linux.host host.linux.processes",
         "run": "host.interpreter cli.verbs.run host.linux.host cli.process container.run container.foreground"
         " plan.linux host.linux.cgroup_settings host.linux.identity host.linux.namespaces host.linux.nodes"
@@ -64,15 +66,17 @@ ROOTS: dict[str, dict[str, str]] = {
         " container.pid_file",
         "exec": "cli.verbs.exec host.freebsd.host spec.process spec.unused cli.process container.foreground"
         " host.freebsd.attach",
+        "image-inspect": "cli.image.inspect host.freebsd.host storage.zfs_open storage.zfs storage.zfs_kernel",
+        "image-ls": "cli.image.ls host.freebsd.host storage.zfs_open storage.zfs storage.zfs_kernel",
         "kill": "cli.verbs.kill container.kill host.freebsd.host",
         "run": "cli.verbs.run host.freebsd.host cli.process container.run container.foreground plan.freebsd"
         " spec.freebsd host.program_lock host.freebsd.change host.freebsd.mounts host.freebsd.devfs host.freebsd.jails"
         " host.freebsd.attach host.freebsd.unmount host.freebsd.mount_points",
         "run-image": "cli.verbs.run host.freebsd.host cli.run_image container.query storage.zfs_open storage.zfs"
-        " cli.run_devices cli.run_mounts cli.run_security container.kill cli.progress image.bundle.unpack container.run"
-        " container.foreground spec.freebsd plan.freebsd host.program_lock host.freebsd.change host.freebsd.mounts"
-        " host.freebsd.devfs host.freebsd.jails host.freebsd.attach host.freebsd.unmount host.freebsd.mount_points"
-        " image.trust.gate",
+        " storage.zfs_kernel cli.run_devices cli.run_mounts cli.run_security container.kill cli.progress"
+        " image.bundle.unpack container.run container.foreground spec.freebsd plan.freebsd host.program_lock"
+        " host.freebsd.change host.freebsd.mounts host.freebsd.devfs host.freebsd.jails host.freebsd.attach"
+        " host.freebsd.unmount host.freebsd.mount_points image.trust.gate",
         "shim": "shim.server container.create container.start container.exec plan.freebsd spec.freebsd"
         " host.program_lock host.freebsd.change host.freebsd.mounts host.freebsd.devfs host.freebsd.jails"
         " host.freebsd.attach host.freebsd.unmount",

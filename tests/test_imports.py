@@ -58,7 +58,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "settings": {"", "errors", "files"},
     "nri": BASE | {"files", "host", "record", "settings"},
     "network": BASE | {"files", "host", "record"},
-    "storage": BASE | {"attributes", "files", "host", "record", "rootfs"},
+    "storage": BASE | {"attributes", "files", "host", "host.freebsd", "record", "rootfs"},
     "image": {"", "errors", "jsonio", "record"},  # the words that its rooms share
     "image.layers": {"attributes", "errors", "image", "protobuf", "rootfs"},
     "image.registry": BASE | {"files", "host", "image"},
@@ -82,7 +82,8 @@ PRIVATE = {
         **{room: {"programs"} for room in ("image.registry", "image.crypto", "network", "nri")},
         "container": {"base", "networks", "programs"},
         "storage": {"base", "programs"},
-    }
+    },
+    "host.freebsd": {"storage": {"libc"}},  # calls by which file systems are mounted, and how others are made
 }
 # The one place where `host` itself chooses between its two answers, and what exists on one of them only.
 INWARD = {
@@ -352,6 +353,8 @@ def test_what_is_in_the_store_is_shown_by_plain_modules(words: list[str], progra
     lent = {"pwd"} if os.geteuid() else set()  # an ordinary user's name, for the ids of /etc/subuid
     assert over_budget(names) - {"_sha256", "_sha2"} == lent
     assert not {room_of(name) for name in names} & {"image.crypto", "image.layers", "image.registry"}
+    ours = {name for name in names if name.startswith("runjail") and not name.startswith("runjail.storage.")}
+    assert ours - set(merged(SYSTEM, f"image-{words[0]}")) == set(), "to be listed"
 
 
 @pytest.mark.freebsd

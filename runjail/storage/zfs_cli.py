@@ -32,8 +32,10 @@ class Cli:
     """zfs(8). Names are whole dataset or snapshot names, and properties texts, as zfs-get(8) -p prints them.
 
     Methods that return bool return False when it is busy: somebody uses the mounted file system, perhaps not for long.
-    All raise StorageError. run: as programs.run; tests have their own.
+    All raise StorageError. run: as programs.run; tests have their own. starts_programs: each call does.
     """
+
+    starts_programs = True
 
     def __init__(self, zfs: str, zpool: str, run: Callable[..., programs.Result] = programs.run) -> None:
         self._zfs_path, self._zpool_path, self._run = zfs, zpool, run

@@ -83,15 +83,21 @@ def _message(error: Any) -> str:
     return str(first.message)
 
 
-def _numbers(properties: Mapping[str, str]) -> dict[bytes, int | bytes]:
-    """Return properties as the kernel has them: sizes and index properties are numbers, the others bytes."""
-    found: dict[bytes, int | bytes] = {}
+def as_numbers(properties: Mapping[str, str]) -> dict[str, int | str]:
+    """Return properties as the kernel has them: sizes and index properties are numbers."""
+    found: dict[str, int | str] = {}
     for key, value in properties.items():
         if key in NUMBERS:
-            found[key.encode()] = NUMBERS[key][value]
+            found[key] = NUMBERS[key][value]
         else:
-            found[key.encode()] = int(value) if key in SIZES else value.encode()
+            found[key] = int(value) if key in SIZES else value
     return found
+
+
+def _numbers(properties: Mapping[str, str]) -> dict[bytes, int | bytes]:
+    """Return them as pyzfs takes them: texts are bytes."""
+    found = as_numbers(properties)
+    return {key.encode(): value if isinstance(value, int) else value.encode() for key, value in found.items()}
 
 
 def _is_safe(library: Any) -> bool:

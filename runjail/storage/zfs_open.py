@@ -9,6 +9,7 @@ from runjail.storage import zfs_cli, zfs_core
 from runjail.storage.store_lock import StoreDirectory
 from runjail.storage.zfs import ZfsStore
 from runjail.storage.zfs_encryption import make_parent
+from runjail.target import FREEBSD, this_system
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     FileSystem = tuple[str, str, bool]  # dataset, its mount point, whether it is mounted
 
 PARTS = ("layers", "containers")
+FACTS = ("type", "mountpoint", "mounted")
 LONGEST = 160  # of a store's dataset: names end at 255, and a sealed layer adds 94
 LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 IN_NAMES = LETTERS | frozenset("0123456789_.: -")
@@ -32,23 +34,33 @@ def open_at(dataset: str, *, default: str, warn: Report, zfs: Cli | None = None,
     """
     if not _is_name(dataset):
         raise StorageError(f"{dataset!r} cannot be a dataset for a store", "a store is zfs:POOL/NAME")
-    cli = zfs or zfs_cli.find()
+    cli = zfs or _find()
     if not cli:
         raise StorageError("there is no zfs(8) here", "a store without ZFS is dir:/ABSOLUTE/PATH")
     parts = [f"{dataset}/{part}" for part in PARTS]
-    facts = cli.read([dataset, os.path.dirname(dataset) or dataset, *parts], ["type", "mountpoint", "mounted"])
+    facts = cli.read([dataset, *parts], FACTS)
     if dataset not in facts:
         if not make:
             raise StoreNotFound(f"zfs:{dataset}")
-        _create(cli, dataset, facts.get(os.path.dirname(dataset)), default)
-        facts = cli.read([dataset], ["type", "mountpoint", "mounted"])
+        _create(cli, dataset, default)
+        facts = cli.read([dataset], FACTS)
     place = _mounted(cli, dataset, facts[dataset], default)
     home = StoreDirectory(place, f"zfs:{dataset}", make=make or all(name in facts for name in parts), known=True)
     for part, name in zip(PARTS, parts, strict=True):
         home.directory(part)  # mode 0700: users of the host must not reach set-uid programs in layers
         if name not in facts:
             make_parent(cli, name)
-    return ZfsStore(dataset, home, cli, lambda: zfs_core.load(cli, dataset, warn))
+    return ZfsStore(dataset, home, cli, (lambda: zfs_core.load(cli, dataset, warn)) if cli.starts_programs else None)
+
+
+def _find() -> Cli | None:
+    """Return what is quickest here to ask ZFS, None where there is none."""
+    cli = zfs_cli.find()
+    if cli and this_system() is FREEBSD:
+        from runjail.storage import zfs_kernel
+
+        return zfs_kernel.before(cli)
+    return cli
 
 
 def _is_name(dataset: str) -> bool:
@@ -61,9 +73,10 @@ def _is_name(dataset: str) -> bool:
     return known and dataset[0] in LETTERS and len(dataset) <= LONGEST
 
 
-def _create(cli: Cli, dataset: str, parent: dict[str, str] | None, default: str) -> None:
+def _create(cli: Cli, dataset: str, default: str) -> None:
+    above = os.path.dirname(dataset)
+    parent = cli.read([above], FACTS).get(above) if above else None
     if not parent:
-        above = os.path.dirname(dataset)
         hint = f"zfs create -p {above}" if "/" in above else "zpool list shows the pools that are there"
         raise StorageError(f"the dataset {above or dataset} does not exist", hint)
     place = {} if parent["mountpoint"].startswith("/") else {"mountpoint": default}

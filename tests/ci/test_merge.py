@@ -37,11 +37,15 @@ class Copy:
 
     def imported(self, verb: str = "state") -> set[str]:
         """Call a verb for a container that does not exist. Returns what of ours Python itself imported."""
-        python = [os.path.realpath(sys.executable), "-IS", "-v", str(self._script)]
-        command = [*python, "--root", str(self.package / "nowhere"), verb, "nobody"]
+        found = self.imports("--root", str(self.package / "nowhere"), verb, "nobody")
+        assert "does not exist" in self.said, self.said
+        return found
+
+    def imports(self, *words: str) -> set[str]:
+        """Call the program. Returns what of ours Python itself imported."""
+        command = [os.path.realpath(sys.executable), "-IS", "-v", str(self._script), *words]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
         self.said = done.stderr
-        assert "does not exist" in self.said, self.said
         lines = [line.split("'") for line in self.said.splitlines() if line.startswith("import 'runjail")]
         return {line[1] for line in lines}
 
@@ -59,6 +63,15 @@ def test_a_verb_comes_from_its_file(copy: Copy, verb: str) -> None:
     """And needs nothing that takes long to make (runjail/quickos.py) or to look for (.ci/lean.py)."""
     assert copy.imported(verb) == set()
     assert [name for name in ("_collections_abc", "__future__") if f"import '{name}'" in copy.said] == []
+
+
+@pytest.mark.parametrize("words", [["image", "ls"], ["--store", "dir:/nonexistent", "image", "inspect", "state"]])
+def test_a_verb_of_images_comes_from_its_file(words: list[str], copy: Copy) -> None:
+    """Whatever its arguments look like."""
+    names = copy.imports("--store", f"dir:{copy.package}/nowhere", *words)
+
+    assert {name for name in names if not name.startswith("runjail.storage.")} == set()
+    assert "runjail.cli.main" in copy.imports("--store", f"dir:{copy.package}/nowhere", "image", "rm", "web")
 
 
 def test_without_a_file_modules_are_imported(copy: Copy) -> None:

@@ -16,7 +16,7 @@ from runjail.host.freebsd.structs import KINFO_SIZE, STATFS_SIZE, Jail, MountEnt
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any
 
     Value = str | int | _ctypes.Array[Any] | None  # None: present without a value
@@ -82,11 +82,20 @@ def buffer(size: int, data: bytes = b"") -> _ctypes.Array[Any]:
     return memory
 
 
-class Libc:
-    """libc.so.7. find: returns the address of a function by name; tests have functions of their own."""
+def string_behind(pointer: _ctypes.Array[Any]) -> bytes:
+    """Return the string that a pointer in memory leads to, b"" for NULL."""
+    found: bytes | None = _TYPES["z"].from_buffer(pointer).value  # type: ignore[attr-defined]
+    return found or b""
 
-    def __init__(self, find: Callable[[str], int]) -> None:
-        self._find = find
+
+class Library:
+    """A C library. find: returns the address of a function by name; tests have functions of their own.
+
+    signatures: the arguments of each in letters as above. All return an int but ptsname.
+    """
+
+    def __init__(self, find: Callable[[str], int], signatures: Mapping[str, str]) -> None:
+        self._find, self._signatures = find, signatures
         self._functions: dict[str, Callable[..., Any]] = {}
 
     def _function(self, name: str) -> Callable[..., Any]:
@@ -96,8 +105,20 @@ class Libc:
             result = _TYPES["z" if name == "ptsname" else "i"]
             kind: Any = type(name, (_ctypes.CFuncPtr,), {"_flags_": flags, "_restype_": result})
             function = self._functions[name] = kind(self._find(name))
-            function.argtypes = tuple(_TYPES[letter] for letter in SIGNATURES[name])
+            function.argtypes = tuple(_TYPES[letter] for letter in self._signatures[name])
         return function
+
+    def call(self, name: str, *arguments: int | bytes | None) -> int:
+        """Call a function and return what it returns."""
+        result: int = self._function(name)(*arguments)
+        return result
+
+
+class Libc(Library):
+    """libc.so.7."""
+
+    def __init__(self, find: Callable[[str], int]) -> None:
+        super().__init__(find, SIGNATURES)
 
     def _call(self, name: str, *arguments: int | bytes | None) -> int:
         result: int = self._function(name)(*arguments)
