@@ -87,8 +87,6 @@ class ZfsStore:
         properties = {"canmount": "noauto", PROPERTY_PREFIX + "chain": chain} | (
             {PROPERTY_PREFIX + "seal": seal.name} if seal else {}
         )
-        if below and not self._many.exists(below):
-            raise StorageError(f"the layer below {chain} is not in the store")
         with self.seals.opened(seal):
             try:
                 if below:
@@ -96,8 +94,10 @@ class ZfsStore:
                 else:
                     self._many.create(name, properties)
                 return self._sets.mount(name, seal)
-            except BaseException:
+            except BaseException as error:
                 self.drop(name)
+                if below and isinstance(error, StorageError) and not self._many.exists(below):
+                    raise StorageError(f"the layer below {chain} is not in the store") from error
                 raise
 
     def commit(self, name: str) -> None:

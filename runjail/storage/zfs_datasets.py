@@ -73,8 +73,9 @@ class Datasets:
         """Mount a dataset of ours and return where. One that should be encrypted has to be. Raises StorageError."""
         if seal and self._zfs.read([name], ["encryption"])[name]["encryption"] in ("off", "-"):
             raise StorageError(f"{name} is not encrypted")
-        self._zfs.mount(name)
         path = os.path.join(self.path, name.removeprefix(self.dataset + "/"))
+        if not os.path.ismount(path):  # zfs-fuse mounts what is made, whatever canmount says
+            self._zfs.mount(name)
         if not os.path.ismount(path):
             raise StorageError(f"{name} is not mounted at {path}", f"zfs inherit -r mountpoint {self.dataset}")
         return path

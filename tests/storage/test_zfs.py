@@ -181,6 +181,23 @@ def test_all_layers_take_one_command(real: Store, dataset: str) -> None:
     assert calls == ["get", "get"]
 
 
+@pytest.mark.parametrize(("eager", "mounting"), [(True, []), (False, ["mount"])], ids=["zfs-fuse", "OpenZFS"])
+def test_a_layer_and_a_root_take_few_commands(fake_zfs: FakeZfs, eager: bool, mounting: list[str]) -> None:
+    """Each waits for zfs-fuse, which is most of what an image of many layers costs there."""
+    store = opened(fake_zfs)
+    add(store, A)
+    fake_zfs.eager = eager
+    fake_zfs.calls.clear()
+    add(store, B, parent=A)
+    assert [call.split()[1] for call in fake_zfs.calls] == ["get", "clone", *mounting, "unmount", "set", "snapshot"]
+    fake_zfs.calls.clear()
+    store.create_rootfs("web", B)
+    store.remove_root("web")
+
+    wanted = ["get", "clone", *mounting, "get", "unmount", "destroy"]
+    assert [call.split()[1] for call in fake_zfs.calls] == wanted
+
+
 # A zfs(8) that fails ---------------------------------------------------------------------------------------------
 
 

@@ -94,8 +94,16 @@ def unpack(
 
 
 def _there(store: Store, chains: Sequence[str], seal: LayerKey | None) -> int:
-    """Return how many of the layers are in the highest tree that the store has of them."""
-    return next((count for count in range(len(chains), 0, -1) if store.has_layer(chains[count - 1], seal)), 0)
+    """Return how many of the layers are in the highest tree that the store has of them.
+
+    The highest is asked for by itself, as each run of an image does; of the others all are listed at once.
+    """
+    count = len(chains)
+    if store.has_layer(chains[-1], seal):
+        return count
+    at = seal.name if seal else ""
+    there = {layer.chain for layer in store.layers() if layer.seal == at} if count > 1 else set()
+    return next((below for below in range(count - 1, 0, -1) if chains[below - 1] in there), 0)
 
 
 def _require(verified: VerifiedLayers, image: Image, opened: Opened, start: int, end: int, arrived: Arrived) -> None:

@@ -14,7 +14,12 @@ PLAIN = {"type": "filesystem", "used": "100", "referenced": "200", "creation": "
 
 
 class FakeZfs:
-    """Datasets by name, each with its properties. home: where the pool `tank` is mounted."""
+    """Datasets by name, each with its properties. home: where the pool `tank` is mounted.
+
+    eager: file systems are mounted as they are made, as zfs-fuse does.
+    """
+
+    eager = False
 
     def __init__(self, home: str, encryption: str = "enabled") -> None:
         self.home, self.encryption = home, encryption
@@ -75,6 +80,8 @@ class FakeZfs:
             self.keys[name] = input
             properties |= {"encryptionroot": name, "loaded": "yes"}
         self._add(name, properties)
+        if self.eager and properties.get("canmount") != "off":
+            self._mount(name)
         return ""
 
     def do_clone(self, words: list[str], _input: bytes) -> str:
@@ -82,6 +89,8 @@ class FakeZfs:
         if origin not in self.sets:
             raise KeyError(origin)
         self._add(name, {**properties, "origin": origin}, self.root_of(origin))
+        if self.eager:
+            self._mount(name)
         return ""
 
     def do_snapshot(self, words: list[str], _input: bytes) -> str:
