@@ -1,4 +1,4 @@
-"""What the ZFS store asks of ZFS, answered by FreeBSD's kernel without a program: libzfs_core, and mount(2).
+"""What the ZFS store asks of ZFS, answered by FreeBSD's kernel: libzfs_core, and mount(2).
 
 zfs(8) costs 1.2 starts of a bare interpreter with its fork, and the run of an image that is in the store asked it eight
 times. It still does what is done once for a store or a volume, encryption, and properties that are set later. Whatever
