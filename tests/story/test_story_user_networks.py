@@ -20,7 +20,7 @@ BOTH = pytest.mark.parametrize(
     "network",
     [
         pytest.param("slirp4netns", marks=pytest.mark.peers("slirp4netns")),
-        pytest.param("pasta", marks=pytest.mark.peers("pasta")),
+        pytest.param("pasta", marks=[pytest.mark.peers("pasta"), pytest.mark.needs("a route")]),
     ],
 )
 

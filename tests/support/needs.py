@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from runjail.network import usermode
 from runjail.storage import overlay_mount
 from tests.support import machine_root, zfs_pool
 from tests.support.loopback import loopback
@@ -143,6 +144,11 @@ def tun() -> bool:
     return LINUX and root() and os.path.exists("/dev/net/tun") and works("unshare", "-m", "sh", "-c", commands)
 
 
+def default_route() -> bool:
+    """Whether this machine has an address that connections come from, as pasta gives containers."""
+    return bool(usermode.own_address())
+
+
 def libseccomp() -> bool:
     """Whether the library is there that makes programs of seccomp profiles."""
     try:
@@ -195,6 +201,7 @@ NEEDS: dict[str, tuple[Callable[[], object], str]] = {
     "devices": (devices, "the right to make device nodes: root with CAP_MKNOD"),
     "trusted attributes": (trusted_attributes, "extended attributes of the class trusted: root with CAP_SYS_ADMIN"),
     "tun": (tun, "a TUN device, and the right to make its file: modprobe tun (docker --device /dev/net/tun)"),
+    "a route": (default_route, "a default route: ip route"),
     "overlay": (overlay, "overlayfs: root with CAP_SYS_ADMIN, and TMPDIR on a file system that is no overlay"),
     "cni": (cni, "CNI's plugins, iptables and root (Debian: containernetworking-plugins)"),
     "kubelet of its own": (
