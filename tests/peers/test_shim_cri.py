@@ -130,7 +130,9 @@ def test_a_container_that_runs_out_of_memory(daemon: Containerd, pod: Pod) -> No
 def test_a_container_that_does_not_stop(daemon: Containerd, pod: Pod) -> None:
     """After its time it is killed."""
     env = {daemon.ours.MARK: daemon.ours.base}
-    web = pod.container("web", "sh", "-c", "trap '' TERM; while :; do sleep 0.05; done", env=env)
+    web = pod.container("web", "sh", "-c", "trap '' TERM; >/deaf; while :; do sleep 0.05; done", env=env)
+    there = ["sh", "-c", "test -e /deaf && echo deaf || echo not yet"]
+    eventually(lambda: pod.cri("ExecSync", id=web, cmd=there, timeout=50)["stdout"] == b"deaf\n", "it is deaf")
     pod.cri("StopContainer", id=web, timeout=1)
 
     assert status(pod, web)["exit_code"] == 137
