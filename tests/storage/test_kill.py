@@ -204,4 +204,4 @@ def test_datasets_survive_a_kill_at_any_command(dataset: str, tmp_path: Path, ac
         counter.write_text(f"{number}\n")
         return in_child(lambda: act(mine))
 
-    assert survives(store, action, run) > 2
+    assert survives(store, action, run) > 1  # a root takes two commands
