@@ -61,7 +61,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "storage": BASE | {"attributes", "files", "host", "host.freebsd", "record", "rootfs"},
     "image": {"", "errors", "jsonio", "record"},  # the words that its rooms share
     "image.layers": {"attributes", "errors", "image", "protobuf", "rootfs"},
-    "image.registry": BASE | {"files", "host", "image"},
+    "image.registry": BASE | {"files", "host", "image", "record"},
     "image.crypto": BASE | {"files", "host", "image", "protobuf"},
     "image.content": BASE | {"files", "image", "image.crypto", "image.layers", "image.registry", "record", "storage"},
     "image.bundle": BASE | {"image", "image.content", "image.crypto", "image.layers", "record", "rootfs", "storage"},
@@ -94,8 +94,8 @@ INWARD = {
 # and no plugin is asked through them (docs/decisions/plain-hot-half.md). PLAIN are those of their modules that are.
 COLD = {"cli", "settings", "image.content", "image.crypto", "image.layers", "image.registry"}
 PLAIN = {f"runjail.image.content.{name}" for name in ("ingest", "layout", "open", "store")}
-PLAIN |= {"runjail.cli.containerd_shim", "runjail.cli.runj"}
-PLAIN |= {f"runjail.cli.image.{name}" for name in ("inspect", "layerinfo", "ls", "options", "session")}
+PLAIN |= {"runjail.cli.containerd_shim", "runjail.cli.runj", "runjail.image.registry.registries_conf"}
+PLAIN |= {f"runjail.cli.image.{name}" for name in "inspect layerinfo ls names options remote session".split()}
 PLAIN |= {f"runjail.cli.{name}" for name in ("args", "context", "main", "output", "process", "progress", "template")}
 PLAIN |= {f"runjail.cli.run_{name}" for name in ("devices", "image", "mounts", "names", "options", "security")}
 PLAIN |= {
@@ -339,12 +339,17 @@ def test_help_of_a_verb_loads_that_verb_alone(words: list[str], program: Path, t
     assert not names & {"runjail.cli.verbs.check", "runjail.cli.verbs.list", "runjail.cli.image.encrypt"}
 
 
-@pytest.mark.parametrize("words", [["ls"], ["inspect", "web"]], ids=["ls", "inspect"])
+@pytest.mark.parametrize("words", [["ls"], ["inspect", "localhost/web"]], ids=["ls", "inspect"])
 def test_what_is_in_the_store_is_shown_by_plain_modules(words: list[str], program: Path, tmp_path: Path) -> None:
-    """Nothing of crypto, and nothing that is only for changing or unpacking an image."""
+    """Nothing of crypto, and nothing that is only for changing or unpacking an image.
+
+    A name without a host takes registries.conf as well, which may hold aliases of it.
+    """
     (tmp_path / "root").mkdir()
     at = ("--store", f"dir:{tmp_path}/store", "image")
-    made = subprocess.run([program, *at, "import", f"rootfs:{tmp_path}/root", "web"], capture_output=True, check=False)
+    made = subprocess.run(
+        [program, *at, "import", f"rootfs:{tmp_path}/root", "localhost/web"], capture_output=True, check=False
+    )
     assert made.returncode == 0, made.stderr
 
     names = loaded(program, tmp_path / "out", *at, *words)

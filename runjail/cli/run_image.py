@@ -17,7 +17,6 @@ from runjail.errors import ContainerExists, StoreNotFound, UsageError
 from runjail.image.bundle import etc_files, owned, volumes
 from runjail.image.bundle.oci_config import LONGEST_HOSTNAME, config
 from runjail.image.bundle.owned import OwnedBundle
-from runjail.image.reference import parse
 from runjail.image.resolve import Image
 from runjail.scope import scope
 from runjail.spec.document import read
@@ -80,7 +79,7 @@ def _fill(bundle: OwnedBundle, images: ImageSession, network: str, ids: IdMappin
         if mount["type"] == volumes.KIND:
             check_volume_name(mount["source"])
     with images.content.lease():
-        image, found = images.unpack(parse(args.text("image")))
+        image, found = images.unpack(images.parse(args.text("image")))
         transient = not (args.flag("detach") or args.flag("keep"))
         with copying(args.positionals[0], quiet=images.flag("quiet")) as report:
             use = RootfsUse(limit, bundle.properties(), transient=transient, report=report)

@@ -122,11 +122,23 @@ def _registry(text: str) -> Reference:
 
 
 def _split_host(name: str) -> tuple[str, str]:
-    """Return (host, repository and tag). The first component is a host when no repository could be called that."""
-    first, slash, rest = name.partition("/")
-    if slash and (first == "localhost" or any(sign in first for sign in ".:[") or first != first.lower()):
+    """Return (host, repository and tag)."""
+    if has_host(name):
+        first, _slash, rest = name.partition("/")
         return (DOCKER if first in ("index.docker.io", "registry-1.docker.io") else first), rest
     return DOCKER, name
+
+
+def has_host(name: str) -> bool:
+    """Whether a registry's name says its host: the first component is one when no repository could be called that."""
+    first, slash, _rest = name.partition("/")
+    return bool(slash) and (first == "localhost" or any(sign in first for sign in ".:[") or first != first.lower())
+
+
+def short_name(word: str) -> str:
+    """Return the name without tag and digest of a registry's image whose host is not said, "" where it is."""
+    name = word.partition("@")[0]
+    return "" if word.startswith(REGISTRY) or has_host(name) else name.partition(":")[0]
 
 
 # What may be in a name: without regular expressions, whose import costs each run of an image 3 ms --------------------

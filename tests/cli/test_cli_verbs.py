@@ -14,7 +14,7 @@ from tests.support.cli.verbs import modules
 
 VERBS = modules()
 EVERY = pytest.mark.parametrize("verb", VERBS.values(), ids=VERBS)
-NOT_VERBS = {"__init__", "options", "session"}
+NOT_VERBS = {"__init__", "names", "options", "remote", "session"}
 
 
 @EVERY

@@ -12,7 +12,6 @@ from runjail.cli.image.session import ImageSession
 from runjail.cli.progress import copying
 from runjail.image.bundle import ordinary, owned
 from runjail.image.bundle.oci_config import LONGEST_HOSTNAME, config
-from runjail.image.reference import parse
 from runjail.storage.base import RootfsUse
 
 HELP = "make a bundle: config.json and a root file system of its own"
@@ -27,7 +26,7 @@ def run(args: Args, context: Context) -> int:
     path = os.path.abspath(args.positionals[1])
     name = f"bundle-{hashlib.sha256(path.encode('utf-8', 'surrogateescape')).hexdigest()[:16]}"
     with owned.empty_directory(path), images.content.lease():
-        image, found = images.unpack(parse(args.positionals[0]))
+        image, found = images.unpack(images.parse(args.positionals[0]))
         images.store.remove_root(name)  # of a bundle that was here before
         with copying(os.path.basename(path), quiet=images.flag("quiet")) as report:
             use = RootfsUse(limit, {owned.BUNDLE: path}, report=report)

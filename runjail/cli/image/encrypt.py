@@ -8,10 +8,11 @@ from __future__ import annotations
 from runjail import log
 from runjail.cli.args import Args, values
 from runjail.cli.context import Context
+from runjail.cli.image.names import local_name
 from runjail.cli.image.options import KEY, LAYER, REMOTE, REPORT, SELECTED, layers
 from runjail.cli.image.session import ImageSession
 from runjail.errors import UsageError
-from runjail.image import platform, reference, resolve
+from runjail.image import platform, resolve
 from runjail.image.content import encrypt
 from runjail.image.content.encrypt import Chosen
 from runjail.image.crypto import keys
@@ -49,14 +50,14 @@ def change(images: ImageSession, recipients: Parameters | None) -> int:
     docker:// is a place: the registry.
     """
     words = images.args.positionals
-    source, in_place = reference.parse(words[0]), len(words) == 1
-    target = source if in_place else reference.parse(words[1])
+    source, in_place = images.parse(words[0]), len(words) == 1
+    target = source if in_place else images.parse(words[1])
     named = target.kind == "registry" and not target.remote
     if target.kind == "rootfs" or (in_place and not named):
         hint = "a name, oci:DIR:TAG, oci-archive:FILE:TAG or docker://REPOSITORY:TAG"
         raise UsageError(f"{source.name}: say where the result goes", hint)
     if named:
-        images.local_name(target)  # a digest is no name for what has another
+        local_name(target)  # a digest is no name for what has another
     with images.transient_blobs() as digests:
         name, top = images.fetch_transient(source, digests)
         if in_place and resolve.is_digest(source, name):
@@ -69,7 +70,7 @@ def change(images: ImageSession, recipients: Parameters | None) -> int:
         if changed == top:
             log.warning(f"{name}: nothing to {'decrypt' if recipients is None else 'encrypt'}")
         if named:
-            name = name if in_place else images.local_name(target)
+            name = name if in_place else local_name(target)
             images.content.tag(name, changed)
             return images.report(name, changed)
         return images.report(target.name, images.send(source.name, changed, target, digests))

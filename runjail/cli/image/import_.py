@@ -6,12 +6,13 @@ import os
 
 from runjail.cli.args import Args, values
 from runjail.cli.context import Context
+from runjail.cli.image.names import local_name
 from runjail.cli.image.options import COMPRESSION, JOBS, POLICY, REPORT, SELECTED, compression
 from runjail.cli.image.session import ImageSession
 from runjail.errors import UsageError
 from runjail.image.content.import_rootfs import make_image
 from runjail.image.model import Descriptor
-from runjail.image.reference import PLACES, Reference, parse
+from runjail.image.reference import PLACES, Reference
 
 HELP = "take one from oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:TAG]; make one of rootfs:PATH"
 ARGS = ("SRC", "[NAME]")
@@ -29,10 +30,10 @@ OPTIONS = (
 def run(args: Args, context: Context) -> int:
     """Take in an image."""
     images = ImageSession(args, context)
-    reference = parse(args.positionals[0])
+    reference = images.parse(args.positionals[0])
     if reference.kind not in PLACES:
         raise UsageError(f"{reference.name}: not a layout or an archive", "runjail image pull asks registries")
-    name = images.local_name(parse(args.positionals[1] if len(args.positionals) > 1 else _own_name(reference)))
+    name = local_name(images.parse(args.positionals[1] if len(args.positionals) > 1 else _own_name(reference)))
     if reference.kind == "rootfs":
         return images.report(name, _make(images, reference.path, name))
     if args.many("cmd") or args.many("env") or args.text("compression"):

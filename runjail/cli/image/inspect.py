@@ -8,12 +8,12 @@ from runjail.cli.context import Context, write_stdout
 from runjail.cli.image.layerinfo import cell, encryption
 from runjail.cli.image.ls import listed, stored_layers
 from runjail.cli.image.options import AUTH, INSECURE, PLATFORM
+from runjail.cli.image.remote import opened
 from runjail.cli.image.session import ImageSession
 from runjail.cli.output import table
 from runjail.cli.template import template
 from runjail.image import resolve
 from runjail.image.digest import chain_ids
-from runjail.image.reference import parse
 from runjail.image.resolve import Image
 from runjail.sizes import show_size
 from runjail.storage.base import LayerInfo
@@ -31,7 +31,7 @@ def run(args: Args, context: Context) -> int:
     """Show one image: what it runs, its layers, their encryption and where they are unpacked."""
     images = ImageSession(args, context, make=False)
     form = template(args)
-    with images.open_remote_or_local(parse(args.positionals[0])) as (name, top, read):
+    with opened(images, images.parse(args.positionals[0])) as (name, top, read):
         image = resolve.load(read, name, top, images.platforms())
     document = _inspected(image, stored_layers(images))
     if form:

@@ -6,11 +6,11 @@ from runjail import jsonio
 from runjail.cli.args import FORMAT, Args, ignored
 from runjail.cli.context import Context, write_stdout
 from runjail.cli.image.options import AUTH, INSECURE, LAYER, PLATFORM, layers
+from runjail.cli.image.remote import opened
 from runjail.cli.image.session import ImageSession
 from runjail.cli.output import choice, plain
 from runjail.image import platform, resolve
 from runjail.image.model import Descriptor
-from runjail.image.reference import parse
 from runjail.image.resolve import Image
 
 TYPE_CHECKING = False
@@ -26,7 +26,7 @@ def run(args: Args, context: Context) -> int:
     """Show who can decrypt each layer, with the columns of imgcrypt's `ctr-enc images layerinfo`."""
     images = ImageSession(args, context, make=False)
     form = choice(args, "table", "json")
-    with images.open_remote_or_local(parse(args.positionals[0])) as (name, top, read):
+    with opened(images, images.parse(args.positionals[0])) as (name, top, read):
         found = resolve.every(read, name, top)
     wanted = images.platforms() if args.many("platform") else []
     chosen = [

@@ -7,7 +7,6 @@ from runjail.cli.context import Context
 from runjail.cli.image.options import COMPRESSION, REMOTE, REPORT, SELECTED
 from runjail.cli.image.session import ImageSession
 from runjail.errors import UsageError
-from runjail.image.reference import parse
 from runjail.image.trust import signer
 
 HELP = "store an image in a registry"
@@ -19,9 +18,9 @@ OPTIONS = (*SELECTED, *COMPRESSION, SIGN, *REMOTE, *REPORT)
 def run(args: Args, context: Context) -> int:
     """Send an image to a registry."""
     images = ImageSession(args, context)
-    target = parse(args.positionals[-1])
+    target = images.parse(args.positionals[-1])
     if target.kind != "registry":
         raise UsageError(f"{target.name}: not in a registry", "runjail image export writes layouts and archives")
     if args.text(SIGN.name):
         images.sign = signer.read(args.text(SIGN.name), target)  # before anything is sent
-    return images.report(target.name, images.send_named(parse(args.positionals[0]), target))
+    return images.report(target.name, images.send_named(images.parse(args.positionals[0]), target))

@@ -10,7 +10,6 @@ from runjail.cli.image.session import ImageSession
 from runjail.container.query import is_used
 from runjail.errors import ImageNotFound, UsageError
 from runjail.image.bundle.prune import prune
-from runjail.image.reference import parse
 from runjail.image.resolve import is_digest
 
 HELP = "take a name away"
@@ -36,7 +35,7 @@ def run(args: Args, context: Context) -> int:
 
 def _names_of(images: ImageSession, word: str) -> list[str]:
     """Return the name that a word means, or all names of a digest. Raises ImageNotFound, UsageError."""
-    reference = parse(word)
+    reference = images.parse(word)
     name, found = images.find(reference)
     if not is_digest(reference, name):
         return [name]

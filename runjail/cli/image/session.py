@@ -7,9 +7,10 @@ import os
 from runjail import jsonio, log
 from runjail.cli.args import Args, find, number
 from runjail.cli.context import Context, write_stdout
+from runjail.cli.image import names
 from runjail.cli.image.options import compression
 from runjail.cli.output import choice
-from runjail.errors import ImageNotFound, RunjailError, StoreNotFound, UsageError
+from runjail.errors import ImageNotFound, RunjailError, StoreNotFound
 from runjail.image import platform, resolve
 from runjail.image import reference as references
 from runjail.image.content import open as places
@@ -30,10 +31,10 @@ if TYPE_CHECKING:
     from runjail.image.bundle.unpack import Unpacked
     from runjail.image.crypto.keyprovider_config import Provider
     from runjail.image.crypto.options import Parameters
+    from runjail.image.registry.registries_conf import Registries
     from runjail.image.transport import Sink
     from runjail.image.trust.gate import Gate
 
-    Read = Callable[[Descriptor], bytes]
     Arrived = Callable[[str], None]
     Use = Callable[[str, Descriptor, Arrived, Progress], None]
 
@@ -57,6 +58,7 @@ class ImageSession:
         self._content: ContentStore | None = None
         self._settings: dict[str, dict[str, Any]] | None = None
         self._gate: Gate | None = None
+        self._registries: Registries | None = None
         self.sign: Callable[[Sink, Sequence[Descriptor]], None] | None = None  # signs what is sent
 
     def text(self, option: str) -> str:
@@ -150,7 +152,16 @@ class ImageSession:
     def access(self) -> places.RegistryOptions:
         """How registries are reached."""
         registries = self.settings.get("registries", {})
-        return places.RegistryOptions(self.text("authfile"), self.flag("insecure"), registries)
+        return places.RegistryOptions(self.registries_conf, self.text("authfile"), self.flag("insecure"), registries)
+
+    def registries_conf(self) -> Registries:
+        """Return what containers' registries.conf says. Raises UnreadableFile, InvalidConfig, ImageError."""
+        if self._registries is None:
+            from runjail.image.registry import registries_conf
+
+            system = tuple(os.path.dirname(path) for path in this_system().policies)
+            self._registries = registries_conf.load(os.environ, system)
+        return self._registries
 
     def providers(self) -> Mapping[str, Provider]:
         """Return the key providers that $OCICRYPT_KEYPROVIDER_CONFIG names."""
@@ -192,6 +203,10 @@ class ImageSession:
 
         return Progress(quiet=self.flag("quiet"))
 
+    def parse(self, word: str) -> Reference:
+        """Return what a word names."""
+        return names.choose(word, self.registries_conf, self.there, self.find)
+
     def find(self, reference: Reference) -> tuple[str, Descriptor]:
         """Return the name in the store that is meant, and what it leads to: resolve.find."""
         return resolve.find(self.content, reference)
@@ -208,40 +223,29 @@ class ImageSession:
             except ImageNotFound:
                 if reference.kind == "digest" or self.text("pull") == "never":
                     raise
-        name = reference.name if reference.kind == "registry" else ""
         try:
-            return reference.name, self.fetch(reference, name, use)
+            return self.fetch_first(reference, use)
         except RunjailError as error:
-            error.hint = error.hint or (self._similar(reference.name) if name else None)
+            error.hint = error.hint or (self._similar(reference.name) if reference.kind == "registry" else None)
             raise
+
+    def fetch_first(self, reference: Reference, use: Use | None = None, name: str = "") -> tuple[str, Descriptor]:
+        """Fetch what a word names, from the first registry that has it, under its own name or another.
+
+        Return that one and what it leads to. What is in no registry gets no name. use: see resolve_or_pull.
+        """
+
+        def get(each: Reference) -> Descriptor:
+            return self.fetch(each, (name or each.name) if each.kind == "registry" else "", use)
+
+        found, top = names.first(reference, self.registries_conf, get)
+        return name or found.name, top
 
     def _similar(self, name: str) -> str | None:
         """Return a hint for the name of an image that is not in the store: names there that are close."""
         from runjail.cli.suggest import hint
 
         return hint(name, self.content.names())
-
-    @scope
-    def open_remote_or_local(self, reference: Reference) -> Iterator[tuple[str, Descriptor, Read]]:
-        """Return an image's name, what it leads to and how to read documents: in the store, or where it is.
-
-        Nothing is fetched but the documents that are read.
-        """
-        if reference.kind not in references.PLACES and self.there():
-            with self.content.lease():
-                try:
-                    name, top = self.find(reference)
-                except ImageNotFound:
-                    if reference.kind == "digest":
-                        raise
-                else:
-                    yield name, top, self.content.read
-                    return
-        source = places.source(reference, self.access)
-        try:
-            yield reference.name, source.top(), source.document
-        finally:
-            source.close()
 
     @scope
     def transient_blobs(self) -> Iterator[set[str]]:
@@ -295,13 +299,6 @@ class ImageSession:
                 )
             finally:
                 source.close()
-
-    def local_name(self, reference: Reference) -> str:
-        """Return the canonical form of a name to give: no place, no digest."""
-        if reference.kind != "registry" or reference.digest or reference.remote:
-            hint = "image push sends it there" if reference.remote else "a name is [HOST/]REPOSITORY[:TAG]"
-            raise UsageError(f"not a name for an image: {reference.word[:200]!r}", hint)
-        return reference.name
 
     def send(self, name: str, top: Descriptor, target: Reference, added: set[str]) -> Descriptor:
         """Copy an image out of the store. Returns what the target's name leads to. added: gets digests of new blobs."""

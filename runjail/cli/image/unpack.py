@@ -8,7 +8,6 @@ from runjail.cli.context import Context, write_stdout
 from runjail.cli.image.options import KEY, PLATFORM, REMOTE, REPORT
 from runjail.cli.image.session import ImageSession
 from runjail.cli.output import choice
-from runjail.image.reference import parse
 
 HELP = "unpack the layers into the store and print the chainID and where it is"
 ARGS = ("SRC",)
@@ -20,7 +19,7 @@ def run(args: Args, context: Context) -> int:
     images = ImageSession(args, context)
     form = choice(args, "table", "json")
     with images.content.lease():
-        image, found = images.unpack(parse(args.positionals[0]))
+        image, found = images.unpack(images.parse(args.positionals[0]))
         seal = found.seal.name if found.seal else ""
         where = next(layer.name for layer in images.store.layers() if (layer.chain, layer.seal) == (found.chain, seal))
     if form == "json":

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from runjail.cli.args import Args, flag, value, values
 from runjail.cli.container_image import ContainerImage
 from runjail.cli.context import Context
+from runjail.cli.image.names import local_name
 from runjail.cli.image.options import KEY, POLICY, REPORT
 from runjail.cli.image.session import ImageSession
 from runjail.cli.progress import Progress
@@ -44,7 +45,7 @@ def run(args: Args, context: Context) -> int:
     there = ContainerImage(args, context)
     context.location = there.location
     images = ImageSession(args, context, make=False)
-    name = images.local_name(parse(args.positionals[1]))
+    name = local_name(images.parse(args.positionals[1]))
     recipients = keys.read_recipients(args.many("recipient")) if args.many("recipient") else None
     for text in args.many("change"):
         commit.change({}, text)  # only to check it, before a layer is made

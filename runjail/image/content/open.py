@@ -12,12 +12,17 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runjail.image.registry.client import Registry
+    from runjail.image.registry.registries_conf import Registries
     from runjail.image.transport import Sink, Source
 
 
 class RegistryOptions(Record):
-    """How registries are reached. registries: of runjail.toml, by host. authfile: "" for the usual places."""
+    """How registries are reached. registries: of runjail.toml, by host. authfile: "" for the usual places.
 
+    conf: returns what containers' registries.conf says.
+    """
+
+    conf: Callable[[], Registries]
     authfile: str = ""
     insecure: bool = False
     registries: Mapping[str, Mapping[str, Any]] = {}
@@ -42,7 +47,7 @@ def sink(reference: Reference, access: RegistryOptions, mount_from: Sequence[str
         from runjail.image.registry.sink import RegistrySink
 
         name = reference.digest or reference.tag
-        registry = _registry(reference, access, mirrored=False)
+        registry = _registry(reference, access)
         return RegistrySink(registry, reference.repository, name, mount_from=tuple(mount_from))
     raise UsageError(f"{reference.name}: images cannot be written there")
 
@@ -64,12 +69,17 @@ def _local(kind: str) -> tuple[Callable[[str, str], Source], Callable[[str, str]
     return None
 
 
-def _registry(reference: Reference, access: RegistryOptions, *, mirrored: bool = True) -> Registry:
+def _registry(reference: Reference, access: RegistryOptions) -> Registry:
+    from runjail.image.registry import places
     from runjail.image.registry.client import Registry
     from runjail.image.registry.credentials import CredentialStore
-    from runjail.image.registry.places import own_mirror
 
-    entry = access.registries.get(reference.host, {})
-    insecure = access.insecure or bool(entry.get("insecure"))
-    mirrors = [own_mirror(str(entry["mirror"]), reference.repository)] if mirrored and entry.get("mirror") else []
-    return Registry(reference.host, insecure=insecure, mirrors=mirrors, keyring=CredentialStore(access.authfile))
+    conf = access.conf()
+    found = places.find(reference, conf, access.registries, insecure=access.insecure)
+    return Registry(
+        reference.host,
+        insecure=found.named.insecure,
+        mirrors=found.mirrors,
+        location=None if found.itself == found.named else found.itself,
+        keyring=CredentialStore(access.authfile, helpers=conf.helpers),
+    )

@@ -1,7 +1,8 @@
 """Registries (distribution-spec): pull and push of manifests and blobs.
 
 source  sink            what images are read from and written to
-    client              one registry: a mirror first, then itself
+    client              one registry: its mirrors in their order, then itself
+    places              which these are: runjail.toml first, then containers' registries.conf (registries_conf)
    endpoint             one server: its scheme, redirects, authorization, retries, error texts
 auth  connections       who we are, without I/O · the only module that knows urllib3, whose pools it adapts
         urls  watch     the one parser of what servers name · an end for every wait

@@ -12,12 +12,14 @@ import errno
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from runjail import files, jsonio, log
 from runjail.errors import HostError, ImageError, UnreadableFile, reason
 from runjail.host import programs
 from runjail.image.reference import DOCKER
+from runjail.image.registry.registries_conf import AUTH_FILES
 
 # Given a helper's suffix, a server and the environment: (user, secret), or None when it knows none.
 Helper = Callable[[str, str, Mapping[str, str]], "tuple[str, str] | None"]
@@ -89,13 +91,20 @@ def check(path: str) -> None:
 
 
 class CredentialStore:
-    """All places where credentials may be, in their order. authfile: the only one to look at, when it is given."""
+    """All places where credentials may be, in their order. authfile: the only file to look at, when it is given.
+
+    helpers: of registries.conf, for all hosts: AUTH_FILES stands for the files among them.
+    """
 
     def __init__(
-        self, authfile: str = "", environ: Mapping[str, str] | None = None, helper: Helper = ask_helper
+        self,
+        authfile: str = "",
+        environ: Mapping[str, str] | None = None,
+        helper: Helper = ask_helper,
+        helpers: tuple[str, ...] | None = None,
     ) -> None:
         self._environ = os.environ if environ is None else environ
-        self._helper = helper
+        self._helper, self._helpers = helper, (AUTH_FILES,) if helpers is None else helpers
         self._only = authfile or self._environ.get("REGISTRY_AUTH_FILE") or ""
         self._inline = "" if self._only else self._environ.get("DOCKER_AUTH_CONFIG") or ""
 
@@ -110,10 +119,12 @@ class CredentialStore:
         Raises ImageError for a file that cannot be read.
         """
         candidates = _candidates(host, repository)
-        for origin, document in self._documents():
-            if found := self._look(document, candidates, origin):
-                return found
-        return None
+        places = (self._in_files if name == AUTH_FILES else partial(self._ask, name) for name in self._helpers)
+        return next((found for place in places if (found := place(candidates))), None)
+
+    def _in_files(self, candidates: list[str]) -> Credentials | None:
+        documents = self._documents()
+        return next((found for origin, each in documents if (found := self._look(each, candidates, origin))), None)
 
     def _documents(self) -> Iterator[tuple[str, dict[str, Any]]]:
         if self._inline:

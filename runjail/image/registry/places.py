@@ -5,10 +5,15 @@ runjail.toml's own mirror comes first, then what containers' registries.conf say
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from runjail.errors import ImageError
-from runjail.image.reference import is_host, is_repository
+from runjail import log
+from runjail.errors import ImageError, RegistryError, UsageError
+from runjail.image.reference import REGISTRY, Reference, is_host, is_repository, parse
+from runjail.image.registry import registries_conf
+from runjail.image.registry.registries_conf import Endpoint, Registries, Table
 
 
 @dataclass(frozen=True)
@@ -34,3 +39,72 @@ def own_mirror(text: str, repository: str) -> Place:
     if not known or (prefix and not is_repository(prefix)):
         raise ImageError(f"not a registry's mirror: {text[:200]!r}")
     return Place(host, f"{prefix}/{repository}" if prefix else repository, scheme == "http")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Where one repository is read. itself: in the end; named: at the registry of its name, which pushes go to."""
+
+    named: Place
+    mirrors: tuple[Place, ...]
+    itself: Place
+
+
+def find(
+    reference: Reference, conf: Registries, own: Mapping[str, Mapping[str, Any]], *, insecure: bool = False
+) -> Reading:
+    """Return where a registry's image is read. own: registries of runjail.toml, by host; they come first.
+
+    insecure: as somebody asks for now, of the registry itself. Raises RegistryError for what is blocked, ImageError.
+    """
+    name = registries_conf.plain_name(f"{reference.host}/{reference.repository}")
+    table = conf.table(name)
+    refuse_blocked(conf, name)
+
+    def place(host: str, repository: str, *, by_conf: bool, asked: bool = False) -> Place:
+        said = own.get(host, {}).get("insecure")
+        return Place(host, repository, asked or bool(by_conf if said is None else said))
+
+    by_conf = bool(table and table.itself.insecure)
+    named = place(reference.host, reference.repository, by_conf=by_conf, asked=insecure)
+    mirror = own.get(reference.host, {}).get("mirror")
+    mirrors = [own_mirror(str(mirror), reference.repository)] if mirror else []
+    if not table:
+        return Reading(named, tuple(mirrors), named)
+    for endpoint in table.mirrors:
+        if _is_for(endpoint.pulls or (registries_conf.DIGESTS if table.by_digest_only else ""), reference):
+            host, repository = _at(table, endpoint, name)
+            try:
+                refuse_blocked(conf, f"{host}/{repository}")
+            except RegistryError as error:
+                log.warning(f"mirror of {reference.host} passed over: {error}")
+                continue
+            mirrors.append(place(host, repository, by_conf=endpoint.insecure))
+    if not table.itself.location:
+        return Reading(named, tuple(mirrors), named)
+    host, repository = _at(table, table.itself, name)
+    refuse_blocked(conf, f"{host}/{repository}")
+    return Reading(named, tuple(mirrors), place(host, repository, by_conf=by_conf, asked=insecure))
+
+
+def refuse_blocked(conf: Registries, name: str) -> None:
+    """Raise RegistryError for a name, HOST/REPOSITORY, that may not be asked for."""
+    table = conf.table(registries_conf.plain_name(name))
+    if table and table.blocked:
+        raise RegistryError(f"{name}: blocked by {table.place}, prefix {table.prefix}")
+
+
+def _is_for(pulls: str, reference: Reference) -> bool:
+    return not (pulls == registries_conf.TAGS if reference.digest else pulls == registries_conf.DIGESTS)
+
+
+def _at(table: Table, endpoint: Endpoint, name: str) -> tuple[str, str]:
+    """Return host and repository of a name at one of its places."""
+    text = table.rewritten(endpoint, name)
+    try:
+        found = parse(f"{REGISTRY}{text}")
+    except UsageError:
+        found = None
+    if not found or f"{found.host}/{found.repository}" != text:  # e.g. docker.io without its `library`
+        raise ImageError(f"{table.place}: makes {text[:200]!r} of {name}, which is no repository")
+    return found.host, found.repository
