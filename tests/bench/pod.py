@@ -3,7 +3,8 @@
 One containerd, the same root file system, in turns: a container that stands for the pod's sandbox, then all others of
 the pod, so many at the same time as there are processors, then the removal of all by one `ctr task delete --force`.
 Milliseconds are wall clock from the first to the last of them, without the sandbox. Memory is the proportional share
-(PSS) of the shim's process, with the pod and with its sandbox alone; the difference by containers is what one costs.
+of anonymous pages of the shim's process, with the pod and with its sandbox alone; the difference by containers is what
+one costs.
 
 With --after N our shim for a whole namespace then runs N containers one after the other; its memory and descriptors
 must stay as they are.
@@ -38,9 +39,9 @@ Rows = dict[str, dict[str, list[float]]]  # by what was measured and runtime
 
 
 def share(pid: int) -> float:
-    """Return the proportional share of memory of a process, in kB."""
+    """Return what a process has of memory that is no file's, in kB: shares of files depend on who else has them."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
-    return next(float(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return next(float(line.split()[1]) for line in lines if line.startswith("Pss_Anon:"))
 
 
 def shim_of(ctr: Containerd, id: str) -> int:
