@@ -47,7 +47,7 @@ def sink(reference: Reference, access: RegistryOptions, mount_from: Sequence[str
         from runjail.image.registry.sink import RegistrySink
 
         name = reference.digest or reference.tag
-        registry = _registry(reference, access)
+        registry = _registry(reference, access, reading=False)
         return RegistrySink(registry, reference.repository, name, mount_from=tuple(mount_from))
     raise UsageError(f"{reference.name}: images cannot be written there")
 
@@ -69,7 +69,8 @@ def _local(kind: str) -> tuple[Callable[[str, str], Source], Callable[[str, str]
     return None
 
 
-def _registry(reference: Reference, access: RegistryOptions) -> Registry:
+def _registry(reference: Reference, access: RegistryOptions, *, reading: bool = True) -> Registry:
+    """Return a registry. reading: also from mirrors; who writes looks at nothing but what it changes."""
     from runjail.image.registry import places
     from runjail.image.registry.client import Registry
     from runjail.image.registry.credentials import CredentialStore
@@ -79,7 +80,7 @@ def _registry(reference: Reference, access: RegistryOptions) -> Registry:
     return Registry(
         reference.host,
         insecure=found.named.insecure,
-        mirrors=found.mirrors,
-        location=None if found.itself == found.named else found.itself,
+        mirrors=found.mirrors if reading else (),
+        location=found.itself if reading and found.itself != found.named else None,
         keyring=CredentialStore(access.authfile, helpers=conf.helpers),
     )

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from urllib.parse import urlencode
 
-from runjail.errors import Corrupt, ImageError, RegistryError
+from runjail.errors import Corrupt, ImageError, ImageNotFound, RegistryError
 from runjail.image import digest as digests
-from runjail.image.model import Descriptor
+from runjail.image import model
+from runjail.image.model import Descriptor, Index, Manifest
+from runjail.image.registry import referrers
 from runjail.image.registry.client import Registry
 from runjail.image.registry.connections import Answer
 from runjail.image.registry.endpoint import Call
@@ -78,7 +80,10 @@ class RegistrySink:
         self._endpoint.retry.run(work)
 
     def put_document(self, descriptor: Descriptor, content: bytes, *, top: bool) -> None:
-        """Store an index or manifest: the named one under our reference, others under their digest."""
+        """Store an index or manifest: the named one under our reference, others under their digest.
+
+        Where the registry does not say that it has noted what it refers to, we do (registry.referrers).
+        """
         what = f"{self._repository}@{descriptor.digest}"
         if len(content) != descriptor.size:
             raise Corrupt(f"{what}: {len(content)} bytes, not {descriptor.size}")
@@ -86,7 +91,23 @@ class RegistrySink:
         reference = (top and self._reference) or descriptor.digest
         headers = {"Content-Type": descriptor.media_type}
         call = self._call(reference, "PUT", f"manifests/{reference}", headers, content, accept=(200, 201))
-        self._check_digest(self._endpoint.finish(call), descriptor)
+        answer = self._endpoint.finish(call)
+        self._check_digest(answer, descriptor)
+        if not answer.header("oci-subject") and (subject := referrers.subject(content, what)):
+            self._note_referrer(subject, descriptor, model.parse_manifest(content, descriptor.media_type, what))
+
+    def _note_referrer(self, subject: str, descriptor: Descriptor, document: Index | Manifest) -> None:
+        tag = referrers.tag(subject)
+        there = self.source(tag)
+        try:
+            before = referrers.parse(there.document(there.top()), f"{self._repository}:{tag}")
+        except ImageNotFound:
+            before = referrers.EMPTY
+        listed = referrers.added(before, descriptor, document)
+        if listed is not before:
+            content = model.encode(listed.document())
+            written = Descriptor(listed.media_type, digests.of(content), len(content))
+            self.sibling(tag).put_document(written, content, top=True)
 
     def close(self) -> None:
         """Close connections: the top document was the commit."""

@@ -10,6 +10,7 @@ from runjail.errors import Corrupt, ImageError, ImageNotFound, RegistryError
 from runjail.image import digest as digests
 from runjail.image import media_types, model
 from runjail.image.model import Descriptor
+from runjail.image.registry import referrers
 from runjail.image.registry.client import Registry
 from runjail.image.registry.connections import Answer
 from runjail.image.registry.endpoint import Call, Endpoint
@@ -106,15 +107,12 @@ class RegistrySource:
         try:
             content = self._registry.read(lambda endpoint: endpoint.fetch(call, model.LARGEST))[1]
         except ImageNotFound:
-            listed = self.sibling("-".join(digests.parse(digest)))
+            listed = self.sibling(referrers.tag(digest))
             try:
                 content = listed.document(listed.top())
             except ImageNotFound:
                 return ()
-        found = model.parse_manifest(content, what=what)
-        if isinstance(found, model.Manifest):
-            raise Corrupt(f"{what}: not a list")
-        return found.manifests
+        return referrers.parse(content, what).manifests
 
     def again(self, descriptor: Descriptor) -> bool:
         """Whether another server may have a blob right that arrived corrupt: another than the mirrors that sent it."""
