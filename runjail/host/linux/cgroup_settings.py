@@ -1,8 +1,8 @@
 """A container's control group and its limits: which are written to which files.
 
 Those of v1 are in cgroups(7), those of v2 in the kernel's cgroup-v2.rst; what is written is what runc writes.
-A hierarchy that cannot be written is not an error: the Linux host is for development, often inside a container
-itself. Then a warning names what is not enforced.
+Control groups that cannot be written are not an error: the Linux host is for development, often inside a container
+itself. Then a warning names what is not enforced. Where they can, a limit for which the kernel has no file is one.
 """
 
 from __future__ import annotations
@@ -24,6 +24,13 @@ if TYPE_CHECKING:
 
 Setting = tuple[str, str, str]  # controller, file, value
 BFQ = {f"blkio.{name}": f"blkio.bfq.{name}" for name in ("weight", "weight_device")}  # kernels have one or the other
+BURSTS = ("cpu.cfs_burst_us", "cpu.max.burst")
+NO_LIMIT = ("-1", "max")
+PLACES = {  # in linux.resources, by controller
+    "memory": "memory", "cpu": "cpu", "cpuset": "cpu", "pids": "pids", "blkio": "blockIO", "io": "blockIO",
+    "hugetlb": "hugepageLimits", "rdma": "rdma", "net_cls": "network.classID", "net_prio": "network.priorities",
+    "unified": "unified",
+}  # fmt: skip
 THROTTLE = {"rbps": "read_bps", "wbps": "write_bps", "riops": "read_iops", "wiops": "write_iops"}
 
 
@@ -112,12 +119,25 @@ def _set(path: str, controller: str, file: str, value: str, again: bool = False)
     except FileNotFoundError:
         if file in BFQ:
             return _set(path, controller, BFQ[file], value, again)
-        log.warning(f"not enforced: {file} (no such file in this kernel's control groups)")
+        _lack(controller, file, value)
     except OSError as error:
         if error.errno == errno.EINVAL and not again:
             return False
         raise HostError(f"setting {file} to {value}: {reason(error)}") from error
     return True
+
+
+def _lack(controller: str, file: str, value: str) -> None:
+    """Say what a limit is that these control groups do not have. Raises HostError but for what takes no limit less.
+
+    As runc does: who asks for a limit counts on it. Without a file for it nothing is limited, and nothing may exceed
+    its quota for a while.
+    """
+    words = f"{file} (no such file in this kernel's control groups)"
+    if file in BURSTS:
+        log.warning(f"not enforced: {words}")
+    elif value not in NO_LIMIT:
+        raise HostError(f"linux.resources.{PLACES[controller]}: cannot be enforced: {words}")
 
 
 def settings(resources: Resources, unified: bool) -> list[Setting]:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -37,13 +38,15 @@ class Tree:
         self.top, self.unified = top, unified
         self.written: list[str] = []
         self.refuses: Callable[[Path, str], bool] = lambda _path, _value: False
+        self.lacking: set[Path] = set()
         mkdir = os.mkdir
 
         def make(path: str, mode: int = 0o777) -> None:
             mkdir(path, mode)
             relative = os.path.relpath(path, top)
             for name in V2 if unified else ["cgroup.procs", *V1[relative.split("/")[0]]]:
-                (Path(path) / name).touch()
+                if Path(path) / name not in self.lacking:
+                    (Path(path) / name).touch()
 
         def record(path: str, value: str) -> None:
             Path(path).stat()
@@ -62,8 +65,8 @@ class Tree:
                 mkdir(top / controller)
                 (top / controller / "cgroup.procs").touch()
 
-    def apply(self, host_state: HostState, notes: Notes, **limits: int | str) -> None:
-        resources = Resources(**limits)  # type: ignore[arg-type]
+    def apply(self, host_state: HostState, notes: Notes, **limits: Any) -> None:
+        resources = Resources(**limits)
         cgroup_settings.create(Cgroup("a/web", resources), host_state, notes.append)
 
     def limits(self) -> list[str]:
@@ -111,6 +114,37 @@ def test_limits_of_v1(v1: Tree, host_state: HostState) -> None:
         "cpu/a/web/cpu.cfs_quota_us=50000",
         "pids/a/web/pids.max=1",
     ]
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ({"hugepages": (("2MB", 4),)}, "hugepageLimits: cannot be enforced: hugetlb.2MB."),
+        ({"rdma": (("mlx5_1", 3, None),)}, "rdma: cannot be enforced: rdma.max"),
+        ({"cpu_idle": 1}, "cpu: cannot be enforced: cpu.idle"),
+    ],
+)
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_a_limit_without_a_file_is_refused(
+    version: str, limits: dict[str, Any], said: str, request: pytest.FixtureRequest, host_state: HostState
+) -> None:
+    """As by runc: the container ran without the limit that it was to have, after a warning."""
+    with pytest.raises(HostError, match=re.escape(f"linux.resources.{said}") + ".*no such file in this kernel's"):
+        request.getfixturevalue(version).apply(host_state, [], **limits)
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_no_limit_takes_no_file(
+    version: str, request: pytest.FixtureRequest, host_state: HostState, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Nor does a burst, which limits nothing: that is said."""
+    tree = request.getfixturevalue(version)
+    for name in ("a/web/memory.swap.max", "memory/a/web/memory.memsw.limit_in_bytes"):
+        tree.lacking.add(tree.top / name)
+    tree.apply(host_state, [], cpu_burst=5, memory_swap=-1)
+
+    burst = "cpu.max.burst" if tree.unified else "cpu.cfs_burst_us"
+    assert capfd.readouterr().err.rpartition("not enforced: ")[2].startswith(f"{burst} (no such file")
 
 
 def test_others_in_a_group_are_warned_of(v1: Tree, host_state: HostState, capfd: pytest.CaptureFixture[str]) -> None:
