@@ -100,12 +100,15 @@ def _start(program: NetworkProgram, given: _Given, note: UndoLog) -> None:
 
 
 def end(_change: Change, note: dict[str, object]) -> None:
-    """Undo `run`: kill the program, and who does not end with it, if they are who they were. Raises HostError."""
+    """Undo `run`: kill the program, and who does not end with it, if they are who they were. Raises HostError.
+
+    Who was dead when it was noted has no start time.
+    """
     listed = note["processes"]
     if note["boot"] != _boot() or not isinstance(listed, list):
         return
     for pid, started in listed[::-1]:  # the watcher, which collects the program, is the first
-        if not _ends(pid, started, COLLECT_SECONDS if [pid, started] == listed[0] else 0):
+        if started and not _ends(pid, started, COLLECT_SECONDS if [pid, started] == listed[0] else 0):
             processes.kill(pid, started, SIGKILL, _started)
             if not _ends(pid, started, END_SECONDS):
                 raise HostError(f"the program that was the container's network (pid {pid}) does not die")
@@ -138,6 +141,7 @@ def _watch(program: NetworkProgram, given: _Given, link: _socket.socket) -> NoRe
     """Start the program, tell our creator, and stay until init or the program ends."""
     try:
         os.setsid()
+        os.chdir("/")  # where we were started may be unmounted
         use_dev_null()
         close_others([link.fileno(), *given.listed()])
         child = _Child(program, given, link)
@@ -179,7 +183,10 @@ class _Child:
         self._said = b""
 
     def go(self) -> None:
-        os.write(self._gate, b"g")
+        try:
+            os.write(self._gate, b"g")
+        except BrokenPipeError:  # it is gone; `wait_ready` finds out why
+            pass
         os.close(self._gate)
 
     def wait_ready(self, link: _socket.socket) -> None:

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.linux, pytest.mark.needs("containers")]
 READY = "echo ready >&5; exec sleep 9000"
 # Who makes a container, in so far as the program is concerned; `dies` says when it is killed
 CREATOR = """\
-import json, os, sys
+import json, os, sys, time
 from runjail.errors import NetworkError
 from runjail.host.base import HostState
 from runjail.host.linux import network_program, processes
@@ -48,6 +48,16 @@ if dies == "once it runs":  # before it is ready
             os.kill(os.getpid(), 9)
         return receive(*given)
     network_program.receive = counted
+if dies == "its program, before the note":
+    receive = network_program.receive
+    def killed(*given):
+        message = receive(*given)
+        network_program.receive = receive
+        os.kill(int(message), 9)
+        while network_program._started(int(message)):
+            time.sleep(0.01)
+        return message
+    network_program.receive = killed
 where = os.open(directory, os.O_RDONLY)
 try:
     program = NetworkProgram("test", ("/bin/sh", "-c", script), False, where, dict)
@@ -192,6 +202,15 @@ def test_it_is_noted_when_its_creator_dies_before_it_is_ready(made: Made) -> Non
     assert not any(map(lives, made.note()["processes"]))
 
 
+def test_it_may_be_dead_when_it_is_noted(made: Made) -> None:
+    """Then it has no start time, and nobody is waited for: what `run` did could not be taken back."""
+    done = made.start(READY, "its program, before the note")
+
+    assert done.stderr == "--network test: it ended, and does not say why\n"
+    assert made.note()["processes"][1][1] == ""
+    made.undo()
+
+
 @pytest.mark.parametrize(
     ("script", "cause"),
     [
@@ -223,6 +242,7 @@ def test_it_is_no_child_of_init_and_has_no_terminal(made: Made) -> None:
     watcher, program = made.note()["processes"]
 
     assert os.getsid(watcher[0]) == os.getsid(program[0]) == watcher[0]
+    assert os.readlink(f"/proc/{watcher[0]}/cwd") == "/"
     assert int(fields(program[0])[1]) == watcher[0]
 
 
