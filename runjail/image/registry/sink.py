@@ -84,6 +84,12 @@ class RegistrySink:
 
         Where the registry does not say that it has noted what it refers to, we do (registry.referrers).
         """
+        answer = self._put(descriptor, content, top=top)
+        what = f"{self._repository}@{descriptor.digest}"
+        if not answer.header("oci-subject") and (subject := referrers.subject(content, what)):
+            self._note_referrer(subject, descriptor, model.parse_manifest(content, descriptor.media_type, what))
+
+    def _put(self, descriptor: Descriptor, content: bytes, *, top: bool) -> Answer:
         what = f"{self._repository}@{descriptor.digest}"
         if len(content) != descriptor.size:
             raise Corrupt(f"{what}: {len(content)} bytes, not {descriptor.size}")
@@ -93,8 +99,7 @@ class RegistrySink:
         call = self._call(reference, "PUT", f"manifests/{reference}", headers, content, accept=(200, 201))
         answer = self._endpoint.finish(call)
         self._check_digest(answer, descriptor)
-        if not answer.header("oci-subject") and (subject := referrers.subject(content, what)):
-            self._note_referrer(subject, descriptor, model.parse_manifest(content, descriptor.media_type, what))
+        return answer
 
     def _note_referrer(self, subject: str, descriptor: Descriptor, document: Index | Manifest) -> None:
         tag = referrers.tag(subject)
@@ -107,7 +112,7 @@ class RegistrySink:
         if listed is not before:
             content = model.encode(listed.document())
             written = Descriptor(listed.media_type, digests.of(content), len(content))
-            self.sibling(tag).put_document(written, content, top=True)
+            self.sibling(tag)._put(written, content, top=True)  # whatever the list refers to: it is the registry's
 
     def close(self) -> None:
         """Close connections: the top document was the commit."""
