@@ -103,7 +103,7 @@ def apply(document: Document, found: Document) -> None:
     if found["rlimits"]:
         process["rlimits"] = found["rlimits"]
     if found["sysctl"]:
-        document["linux"]["sysctl"] = found["sysctl"]
+        document["linux"].setdefault("sysctl", {}).update(found["sysctl"])
     if found["resources"]:
         document.setdefault("linux", {})["resources"] = found["resources"]
     added, dropped = found["capabilities"]

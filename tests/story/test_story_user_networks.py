@@ -115,11 +115,16 @@ def test_names(tester: Ordinary, network: str) -> None:
 @pytest.mark.peers("slirp4netns")
 def test_its_own_addresses(tester: Ordinary) -> None:
     """As podman gives them: the last of its names is the container's own."""
-    script = "ifconfig tap0; route -n; cat /etc/hosts"
-    words = "run --network slirp4netns:cidr=10.9.0.0/24,mtu=1400 --hostname inside --image made web -- /bin/sh -c"
+    settings = "cat $S/ipv6/conf/tap0/accept_dad || echo 0; cat $S/ipv4/ip_forward"
+    script = f"S=/proc/sys/net; ifconfig tap0; route -n; {settings}; cat /etc/hosts"
+    words = (
+        "run --network slirp4netns:cidr=10.9.0.0/24,mtu=1400 --sysctl net.ipv4.ip_forward=1 --hostname inside "
+        "--image made web -- /bin/sh -c"
+    )
     shown = tester.ok(*words.split(), script).stdout
 
     assert "inet addr:10.9.0.100" in shown and "MTU:1400" in shown
+    assert "\n0\n1\n" in shown  # no waiting until IPv6 is there, and what --sysctl says
     assert "10.9.0.2" in shown and shown.endswith("10.9.0.100\tinside web\n"), shown
 
 
@@ -184,6 +189,19 @@ def test_the_container_does_not_reach_who_moves_its_packets(tester: Ordinary, ne
     assert all(map(is_there, both))
     tester.ok("delete", "--force", "web")
     assert not any(map(is_there, both))
+
+
+@BOTH
+@pytest.mark.parametrize("victim", [0, 1])
+def test_one_does_not_outlive_the_other(tester: Ordinary, network: str, victim: int) -> None:
+    """Also the real programs, which change who they are after they have been told to die with who watches."""
+    tester.ok(*f"run -d --network {network} --image made web -- /bin/sleep 600".split())
+    both = noted(tester, "web")
+    os.kill(both[victim][0], 9)
+    until(lambda: not any(map(is_there, both)))
+
+    assert "running" in tester.ok("state", "web").stdout
+    tester.ok("delete", "--force", "web")
 
 
 @pytest.mark.peers("slirp4netns")

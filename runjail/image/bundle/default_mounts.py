@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     Mounts = Sequence[dict[str, Any]]
 
 RESOLVER = "/etc/resolv.conf"
+DAD = "net/ipv6/conf/default/accept_dad"  # whether an address is first looked for elsewhere (RFC 4862, 5.4)
 # Docker's default set: what programs in images expect of root, and no more.
 CAPABILITIES = [
     f"CAP_{name}"
@@ -68,7 +69,10 @@ def linux(network: str) -> dict[str, Any]:
     kept: list[dict[str, str]] = [{"type": kind} for kind in ("pid", "mount", "ipc", "uts")]
     if network != "host":
         kept.append({"type": "network"} if network in ("none", "private") else {"type": "network", "path": network})
-    return {"namespaces": kept, "maskedPaths": MASKED, "readonlyPaths": READONLY}
+    found: dict[str, Any] = {"namespaces": kept, "maskedPaths": MASKED, "readonlyPaths": READONLY}
+    if network == "private" and os.path.exists(f"/proc/sys/{DAD}"):
+        found["sysctl"] = {DAD.replace("/", "."): "0"}  # or IPv6 would be there two seconds later, unlike podman's
+    return found
 
 
 def _mount(destination: str, kind: str, *options: str, source: str = "") -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """From an image config to a config.json that our own parser and planner accept."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -210,3 +211,12 @@ def test_other_systems_cannot_run(root: str) -> None:
 def test_a_root_that_is_gone_is_one_error(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="cannot open the root"):
         config(image(), str(tmp_path / "absent"), host="linux")
+
+
+def test_ipv6_of_a_network_that_a_program_fills_is_there_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody else has its addresses; a kernel without IPv6 has no such setting, and `create` would fail."""
+    monkeypatch.setattr(os.path, "exists", lambda path: path == "/proc/sys/net/ipv6/conf/default/accept_dad")
+    assert default_mounts.linux("private")["sysctl"] == {"net.ipv6.conf.default.accept_dad": "0"}
+    assert "sysctl" not in default_mounts.linux("none")
+    monkeypatch.setattr(os.path, "exists", lambda _path: False)
+    assert "sysctl" not in default_mounts.linux("private")
