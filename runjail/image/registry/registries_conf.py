@@ -42,6 +42,7 @@ REGISTRY = {
     "mirror-by-digest-only": "boolean",
 }
 MIRROR = {"location": "location", "insecure": "boolean", "pull-from-mirror": "pulls"}
+PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/:")
 VERSION_1 = ("search", "insecure", "block")  # tables of `registries`, each with a list of that name
 WORDS = {
     "boolean": "must be true or false",
@@ -174,14 +175,43 @@ def _drop_ins(directory: str) -> Iterator[str]:
 def read(path: str, *, drop_in: bool = False) -> Registries:
     """Read one file. drop_in: of registries.conf.d, which has no version 1. Raises UnreadableFile, InvalidConfig."""
     content = files.read(path, LARGEST)
-    if all(line.lstrip()[:1] in (b"", b"#") for line in content.splitlines()):
-        return Registries()  # as Debian ships it: no reason to load tomllib
+    aliases = _only_aliases(content)
+    if aliases is not None:
+        return _checked({"aliases": aliases}, path, drop_in=drop_in)
     import tomllib
 
     try:
         document = tomllib.loads(content.decode())
     except (ValueError, RecursionError) as error:
         raise InvalidConfig([str(error)], path) from None
+    return _checked(document, path, drop_in=drop_in)
+
+
+def _only_aliases(content: bytes) -> dict[str, str] | None:
+    """Return the aliases of a file that has nothing else but comments, None for others.
+
+    Distributions ship both files so, and importing tomllib takes as long as starting the interpreter.
+    """
+    found: dict[str, str] = {}
+    inside = False
+    for line in content.split(b"\n"):
+        line = line.strip(b" \t")
+        name, equals, alias = (word.strip(b" \t") for word in line.partition(b"="))
+        if line == b"[aliases]" and not inside:
+            inside = True
+        elif inside and equals and _is_quoted(name) and _is_quoted(alias) and name[1:-1].decode() not in found:
+            found[name[1:-1].decode()] = alias[1:-1].decode()
+        elif line and (line[:1] != b"#" or b"\r" in line):
+            return None
+    return found
+
+
+def _is_quoted(text: bytes) -> bool:
+    """Whether this is a string of TOML without anything that has a meaning there."""
+    return len(text) > 1 and text[:1] == text[-1:] == b'"' and PLAIN.issuperset(text[1:-1])
+
+
+def _checked(document: dict[str, Any], path: str, *, drop_in: bool) -> Registries:
     problems: list[str] = []
     if "registries" in document:
         found = _version_1(document, path, problems, drop_in=drop_in)

@@ -1,8 +1,12 @@
 """registries.conf of containers: what is one, whom it is for, and where a name is read."""
 
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from runjail import log
 from runjail.errors import ImageError, InvalidConfig, RegistryError, UnreadableFile
@@ -217,3 +221,39 @@ def test_what_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "registries.conf").mkdir()
     with pytest.raises(UnreadableFile, match="is not a regular file"):
         registries_conf.load({}, (str(tmp_path),))
+
+
+LINES = [
+    "",
+    "# words",
+    "[aliases]",
+    ' "web" = "r.test/team/web"',
+    '"db"="r.test/db"\t',
+    '"none" = ""',
+    "web = 1",
+    "[x]",
+]
+LINES += [
+    '"a\\n" = "r.test/a"',
+    "'a' = \"r.test/a\"",
+    '"a" = "r.test/a" # words',
+    "# words\r[registry]",
+    '"a" = "r.test/a"\r',
+]
+
+
+@given(st.lists(st.sampled_from(LINES), max_size=6).map("\n".join))
+def test_aliases_alone_are_read_as_tomllib_reads_them(text: str) -> None:
+    """What the short way takes means the same to tomllib; the rest is left to that."""
+    aliases = registries_conf._only_aliases(text.encode())
+    if aliases is not None:
+        assert tomllib.loads(text).get("aliases", {}) == aliases
+
+
+def test_the_shape_that_distributions_ship_takes_no_tomllib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tomllib", None)
+    assert conf(tmp_path, "# words\n#\n").aliases == {}
+    text = '[aliases]\n  # words\n  "web" = "r.test/team/web"\n\n  "team/db-1" = "r.test:5000/db_1.x"\n'
+    assert conf(tmp_path, text).aliases == {"web": "r.test/team/web", "team/db-1": "r.test:5000/db_1.x"}
+    with pytest.raises(InvalidConfig, match="without host"):
+        conf(tmp_path, '[aliases]\n"r.test/x" = "r.test/y"\n')
