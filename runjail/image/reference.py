@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 REGISTRY = "docker://"  # before a name: in the registry
 PLACES = ("oci", "oci-archive", "docker-archive", "rootfs")
 DOCKER = "docker.io"  # the registry of names without a host; a name without a slash is below its `library`
+DOCKER_HOSTS = ("index.docker.io", "registry-1.docker.io")  # which are it, too
 LONGEST = 255  # of a repository (distribution-spec, Pulling manifests) and of a name inside a layout
 
 NUMBERS = frozenset("0123456789")
@@ -125,7 +126,7 @@ def _split_host(name: str) -> tuple[str, str]:
     """Return (host, repository and tag)."""
     if has_host(name):
         first, _slash, rest = name.partition("/")
-        return (DOCKER if first in ("index.docker.io", "registry-1.docker.io") else first), rest
+        return (DOCKER if first in DOCKER_HOSTS else first), rest
     return DOCKER, name
 
 

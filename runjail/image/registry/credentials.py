@@ -18,7 +18,7 @@ from typing import Any
 from runjail import files, jsonio, log
 from runjail.errors import HostError, ImageError, UnreadableFile, reason
 from runjail.host import programs
-from runjail.image.reference import DOCKER
+from runjail.image.reference import DOCKER, DOCKER_HOSTS
 from runjail.image.registry.registries_conf import AUTH_FILES
 
 # Given a helper's suffix, a server and the environment: (user, secret), or None when it knows none.
@@ -26,7 +26,7 @@ Helper = Callable[[str, str, Mapping[str, str]], "tuple[str, str] | None"]
 
 LARGEST = 1 << 20  # bytes of a file
 HUB = "https://index.docker.io/v1/"  # under which docker login files its own registry
-ALIASES = {DOCKER: (DOCKER, "index.docker.io", "registry-1.docker.io")}
+ALIASES = {DOCKER: (DOCKER, *DOCKER_HOSTS)}
 TOKEN_USER = "<token>"  # a helper's user name when its secret is an identity token
 HELPER_TIME = 30.0  # seconds
 

@@ -69,22 +69,26 @@ def find(
     named = place(reference.host, reference.repository, by_conf=by_conf, asked=insecure)
     mirror = own.get(reference.host, {}).get("mirror")
     mirrors = [own_mirror(str(mirror), reference.repository)] if mirror else []
-    if not table:
-        return Reading(named, tuple(mirrors), named)
-    for endpoint in table.mirrors:
-        if _is_for(endpoint.pulls or (registries_conf.DIGESTS if table.by_digest_only else ""), reference):
-            host, repository = _at(table, endpoint, name)
-            try:
-                refuse_blocked(conf, f"{host}/{repository}")
-            except RegistryError as error:
-                log.warning(f"mirror of {reference.host} passed over: {error}")
-                continue
-            mirrors.append(place(host, repository, by_conf=endpoint.insecure))
-    if not table.itself.location:
-        return Reading(named, tuple(mirrors), named)
+    if table:
+        pulls = registries_conf.DIGESTS if table.by_digest_only else ""
+        wanted = [each for each in table.mirrors if _is_for(each.pulls or pulls, reference)]
+        mirrors += [place(*_at(table, each, name), by_conf=each.insecure) for each in wanted]
+    usable = tuple(each for each in mirrors if _may_be_asked(conf, each, reference.host))
+    if not table or not table.itself.location:
+        return Reading(named, usable, named)
     host, repository = _at(table, table.itself, name)
     refuse_blocked(conf, f"{host}/{repository}")
-    return Reading(named, tuple(mirrors), place(host, repository, by_conf=by_conf, asked=insecure))
+    return Reading(named, usable, place(host, repository, by_conf=by_conf, asked=insecure))
+
+
+def _may_be_asked(conf: Registries, mirror: Place, host: str) -> bool:
+    """Whether a host's mirror is not blocked; a word is said of one that is."""
+    try:
+        refuse_blocked(conf, f"{mirror.host}/{mirror.repository}")
+    except RegistryError as error:
+        log.warning(f"mirror of {host} passed over: {error}")
+        return False
+    return True
 
 
 def refuse_blocked(conf: Registries, name: str) -> None:
@@ -105,6 +109,6 @@ def _at(table: Table, endpoint: Endpoint, name: str) -> tuple[str, str]:
         found = parse(f"{REGISTRY}{text}")
     except UsageError:
         found = None
-    if not found or f"{found.host}/{found.repository}" != text:  # e.g. docker.io without its `library`
+    if not found or found.repository != text.partition("/")[2]:  # e.g. docker.io without its `library`
         raise ImageError(f"{table.place}: makes {text[:200]!r} of {name}, which is no repository")
     return found.host, found.repository

@@ -10,7 +10,7 @@ import os
 
 from runjail import files
 from runjail.errors import ImageError, InvalidConfig, reason
-from runjail.image.reference import has_host, is_host, is_repository, short_name
+from runjail.image.reference import DOCKER, DOCKER_HOSTS, has_host, is_host, is_repository, short_name
 from runjail.record import Record
 
 TYPE_CHECKING = False
@@ -116,7 +116,8 @@ def plain_name(name: str) -> str:
     """Return HOST/REPOSITORY as prefixes are compared with it: a host in any other spelling is still blocked."""
     host, slash, rest = name.partition("/")
     host, colon, port = host.lower().rpartition(":") if ":" in host.rpartition("]")[2] else (host.lower(), "", "")
-    return host.rstrip(".") + colon + port + slash + rest
+    host = host.rstrip(".")
+    return (DOCKER if host in DOCKER_HOSTS else host) + colon + port + slash + rest
 
 
 # Files ---------------------------------------------------------------------------------------------------------------
@@ -291,8 +292,6 @@ def _check_registry(table: dict[str, Any], place: str, problems: list[str]) -> N
     prefix, location = table.get("prefix", ""), table.get("location", "")
     if not location and not prefix.startswith("*."):
         problems.append(f"{place}.location: is required, unless prefix is *.HOST")
-    elif not prefix and not _is(location, "location"):
-        problems.append(f"{place}.location: {WORDS['location']}")
     for number, mirror in enumerate(table.get("mirror", [])):
         where = f"{place}.mirror[{number}]"
         _check(mirror, MIRROR, where, problems)

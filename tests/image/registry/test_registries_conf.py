@@ -143,6 +143,22 @@ def test_blocked(name: str, own: dict[str, dict[str, object]], tmp_path: Path) -
         found(registries, name, own)
 
 
+@pytest.mark.parametrize("prefix", ["docker.io", "registry-1.docker.io", "index.docker.io"])
+@pytest.mark.parametrize(
+    "name", ["alpine", "registry-1.docker.io/x/web", "Registry-1.Docker.io/x/web", "index.docker.io.:443/x/web"]
+)
+def test_docker_is_blocked_by_each_of_its_names(prefix: str, name: str, tmp_path: Path) -> None:
+    registries = conf(tmp_path, f'[[registry]]\nlocation="{prefix}"\nblocked=true\n')
+    with pytest.raises(RegistryError, match="blocked by"):
+        found(registries, name)
+
+
+def test_dockers_server_is_a_location(tmp_path: Path) -> None:
+    """It is docker.io itself, whose name needs not be its."""
+    text = '[[registry]]\nlocation="docker.io"\n[[registry.mirror]]\nlocation="registry-1.docker.io"\n'
+    assert found(conf(tmp_path, text), "alpine").mirrors == (Place("docker.io", "library/alpine"),)
+
+
 def test_blocked_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mirror that is blocked is left out with a word; where a registry has been moved to may be blocked as well."""
     said: list[str] = []
@@ -151,6 +167,9 @@ def test_blocked_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert found(registries, "x.a.test/web").mirrors == ()
     assert len(said) == 1
     assert "b.test/web: blocked by" in said[0]
+    own: dict[str, dict[str, object]] = {"x.a.test": {"mirror": "b.test"}}
+    assert found(registries, "x.a.test/web", own).mirrors == ()
+    assert len(said) == 3
     text = '[[registry]]\nprefix="p.test"\nlocation="b.test/x"\n[[registry]]\nprefix="b.test"\nlocation="b.test"\n'
     with pytest.raises(RegistryError, match=r"^b\.test/x/web: blocked by"):
         found(conf(tmp_path, text + "blocked=true\n"), "p.test/web")
