@@ -33,15 +33,16 @@ SUN_PATH = 103  # bytes of a socket's path on FreeBSD, and fewer than Linux has
 def start(given: Args, engine: Engine) -> bytes:
     """Find the shim of this container's group or become it. Returns its address. Raises UsageError or OSError."""
     given.complete(_standard_input())
+    container_id = given.id  # a mistake is told before anything is made
     bundle = given.text("bundle") or os.getcwd()
     directory = given.text("sockets") or f"{engine.shim_host.state}/s"
     os.makedirs(directory, 0o711, exist_ok=True)
-    path = f"{directory}/{_digest(given, _group(given.id, bundle, engine.share()))}"
+    path = f"{directory}/{_digest(given, _group(container_id, bundle, engine.share()))}"
     if len(os.fsencode(path)) > SUN_PATH:
         raise UsageError(f"the path of the shim's socket is longer than {SUN_PATH} bytes: {path}")
     pid, parent, listener = os.getpid(), os.getppid(), None
     with FileLock(directory):
-        joined = register_container(path, given.id)
+        joined = register_container(path, container_id)
         if not joined:
             listener = _listen(path)
     if listener:

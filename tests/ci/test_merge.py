@@ -65,6 +65,7 @@ def test_a_verb_comes_from_its_file(copy: Copy, verb: str) -> None:
     assert [name for name in ("_collections_abc", "__future__") if f"import '{name}'" in copy.said] == []
 
 
+@pytest.mark.needs("root")  # others enter their own ids first
 @pytest.mark.parametrize("words", [["image", "ls"], ["--store", "dir:/nonexistent", "image", "inspect", "state"]])
 def test_a_verb_of_images_comes_from_its_file(words: list[str], copy: Copy) -> None:
     """Whatever its arguments look like."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.container.harness import until
 from tests.support.leftovers import Leftovers
 from tests.support.machine_root import make_root
 
@@ -17,6 +18,8 @@ def test_marked_process_is_found_and_swept(tmp_path: Path) -> None:
     stranger = subprocess.Popen(["sleep", "60"])
     marked = subprocess.Popen(["sleep", "60"], env={ours.MARK: ours.base})
     try:
+        until(ours.find)  # the kernel shows an environment a moment after execve(2)
+
         assert [f"process {marked.pid}: sleep 60 "] == ours.find()
 
         ours.sweep()

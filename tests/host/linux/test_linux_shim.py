@@ -255,7 +255,7 @@ def in_a_child(theirs: int) -> int:
     code = (
         "import os; from pathlib import Path; from runjail.host.linux.shim import LinuxShim\n"
         f"score = Path('/proc/self/oom_score_adj'); score.write_text('{theirs}'); pid = os.fork()\n"
-        "pid or (LinuxShim().die_before(os.getppid()), print(score.read_text()), os._exit(0))\n"
+        "pid or (LinuxShim().die_before(os.getppid()), print(score.read_text(), flush=True), os._exit(0))\n"
         "os.waitpid(pid, 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
