@@ -135,6 +135,7 @@ class _Entry:
         key, _, value = text.partition("=")
         own = mount_options.BINDS | mount_options.NEUTRAL | mount_options.MAPPED
         ignored = text in own or key in FREEBSD_KEYS.get(self.mount.type, ())
+        flags = mount_options.BIND_FLAGS if self.bind else mount_options.LINUX_FLAGS
         if text in mount_options.PROPAGATION:
             self.propagation.append(text)  # in this order: slave and then shared is both
         elif text in mount_options.COPY_UP:
@@ -143,7 +144,7 @@ class _Entry:
             self.copy_up = text == "tmpcopyup"
         elif text in mount_options.RECURSIVE:
             mount_options.add_recursive(text, self.recursive_flags)
-        elif ignored or mount_options.switch(text, mount_options.LINUX_FLAGS, self.flags):
+        elif ignored or mount_options.switch(text, flags, self.flags):
             pass
         elif self.bind:
             raise ValueError("not an option of a bind mount")

@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     Check = Callable[[str], str]  # the value as the kernel wants it; raises ValueError with a short reason
 
 FREEBSD_FLAGS = frozenset(("ro", "nosuid", "noexec", "noatime", "nosymfollow", "sync"))
-LINUX_FLAGS = FREEBSD_FLAGS | {"nodev", "dirsync", "mand", "nodiratime", "relatime", "strictatime"}
+BIND_FLAGS = FREEBSD_FLAGS | {"nodev", "dirsync", "mand", "nodiratime", "relatime", "strictatime"}
+LINUX_FLAGS = BIND_FLAGS | {"acl", "iversion", "lazytime"}  # these of a file system, which a bind mount leaves as it is
 CLEARS = {
     "rw": "ro", "suid": "nosuid", "dev": "nodev", "exec": "noexec", "async": "sync", "nomand": "mand",
     "atime": "noatime", "diratime": "nodiratime", "norelatime": "relatime", "nostrictatime": "strictatime",
-    "symfollow": "nosymfollow",
+    "symfollow": "nosymfollow", "noacl": "acl", "noiversion": "iversion", "nolazytime": "lazytime",
 }  # fmt: skip
 # What mount_setattr(2) gives to a mount and all below it: `rro` is `ro` for the submounts too.
 RECURSIVE = frozenset((

@@ -24,6 +24,18 @@ def test_flags_are_flags_and_values_are_data() -> None:
     assert made.data == (("size", "64m"), ("mode", "1777"), ("uid", "5"), ("inodes", "1k"))
 
 
+@pytest.mark.parametrize("word", ["acl", "iversion", "lazytime"])
+def test_flags_of_file_systems(word: str) -> None:
+    """mount(2) takes them as flags, which a file system would not know as words; a bind mount makes none."""
+    made = mount_of(word, type="tmpfs", os="linux")
+
+    assert (made.flags, made.data) == ((word,), ())
+    assert mount_of(word, f"no{word}", type="tmpfs", os="linux").flags == ()
+    for refused in (word, f"no{word}"):
+        (problem,) = problems_of(spec_of(Mount("/t", "bind", "vol", (refused,))), os="linux")
+        assert problem == f"mounts[0].options[0]: {refused!r}: not an option of a bind mount"
+
+
 @pytest.mark.parametrize("os", ["freebsd", "linux"])
 def test_the_later_word_wins(os: str) -> None:
     made = mount_of("ro", "nosuid", "rw", "suid", "noexec", "size=1m", "size=2m", type="tmpfs", os=os)

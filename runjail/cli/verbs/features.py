@@ -16,4 +16,9 @@ def run(_args: Args, context: Context) -> int:
     from runjail.plan.features import document
     from runjail.target import TARGETS
 
-    return write_stdout(jsonio.dumps(document(TARGETS[context.host().os]), indent=4) + "\n")
+    features = document(TARGETS[context.host().os])
+    if "linux" in features:
+        from runjail.host.linux import seccomp_support
+
+        seccomp_support.narrow(features["linux"]["seccomp"])
+    return write_stdout(jsonio.dumps(features, indent=4) + "\n")

@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     from runjail.host.base import UndoLog
 
 Setting = tuple[str, str, str]  # controller, file, value
-BFQ = {f"blkio.{name}": f"blkio.bfq.{name}" for name in ("weight", "weight_device")}  # kernels have one or the other
+BFQ = {  # kernels have one or the other
+    "blkio.weight": "blkio.bfq.weight",
+    "blkio.weight_device": "blkio.bfq.weight_device",
+    "io.weight": "io.bfq.weight",
+}
 BURSTS = ("cpu.cfs_burst_us", "cpu.max.burst")
 NO_LIMIT = ("-1", "max")
 PLACES = {  # in linux.resources, by controller
@@ -118,7 +122,7 @@ def _set(path: str, controller: str, file: str, value: str, again: bool = False)
         cgroups.write(target, value)
     except FileNotFoundError:
         if file in BFQ:
-            return _set(path, controller, BFQ[file], value, again)
+            return _set(path, controller, BFQ[file], _of_bfq(value) if file == "io.weight" else value, again)
         _lack(controller, file, value)
     except OSError as error:
         if error.errno == errno.EINVAL and not again:
@@ -241,6 +245,12 @@ def _block_of_v2(resources: Resources) -> list[Setting]:
             weight = 1 + (limit.value - 10) * 9999 // 990
             found.append(("io", "io.weight", f"{limit.device or 'default'} {weight}"))
     return found
+
+
+def _of_bfq(value: str) -> str:
+    """Return a line of io.weight as io.bfq.weight has it: with the weight of 10 to 1000 that was asked for."""
+    device, weight = value.split()
+    return f"{device} {10 + -((1 - int(weight)) * 990 // 9999)}"
 
 
 def _rdma(resources: Resources) -> list[Setting]:

@@ -127,11 +127,26 @@ def _action(word: str, number: int | None) -> int:
     return base | (EPERM if number is None else number) if word in NUMBERED else base
 
 
+def takes_architecture(library: Library, name: str) -> bool:
+    """Say whether a profile can have SCMP_ARCH_NAME: the library knows it, and it has this machine's order of bytes."""
+    number, context = architecture(library, name), library.init(ACTIONS["SCMP_ACT_ALLOW"])
+    try:
+        return number != 0 and library.arch_add(context, number) in (0, -EEXIST)
+    finally:
+        library.release(context)
+
+
+def architecture(library: Library, name: str) -> int:
+    """Return the AUDIT_ARCH_ number of SCMP_ARCH_NAME, 0 where this library does not know it."""
+    number: int = library.arch_from_name(name.removeprefix("SCMP_ARCH_").lower().encode())
+    return number & 0xFFFFFFFF
+
+
 def _add_architectures(library: Library, context: Any, names: tuple[str, ...]) -> list[int]:
     """Add the architectures to the native one, which is always there. Returns all of them as AUDIT_ARCH_ numbers."""
     found = [library.arch_native() & 0xFFFFFFFF]
     for index, name in enumerate(names):
-        number = library.arch_from_name(name.removeprefix("SCMP_ARCH_").lower().encode()) & 0xFFFFFFFF
+        number = architecture(library, name)
         if not number:
             raise HostError(f"linux.seccomp.architectures[{index}]: this libseccomp does not know {name}")
         if number not in found:

@@ -33,6 +33,9 @@ FLAGS = {
     "relatime": libc.MS_RELATIME,
     "strictatime": libc.MS_STRICTATIME,
     "nosymfollow": libc.MS_NOSYMFOLLOW,
+    "acl": libc.MS_POSIXACL,
+    "iversion": libc.MS_I_VERSION,
+    "lazytime": libc.MS_LAZYTIME,
 }
 KEPT = libc.MS_RDONLY | libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC  # statvfs(3) shows them by the same bits
 KERNELS = ("proc", "sysfs")  # whoever could move them from their places would see what is to be concealed in them

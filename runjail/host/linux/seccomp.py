@@ -9,6 +9,13 @@ from runjail.host.linux import libc
 
 PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 22, 2
 SECCOMP_SET_MODE_FILTER = 1
+FLAGS = {
+    "SECCOMP_FILTER_FLAG_TSYNC": 1,
+    "SECCOMP_FILTER_FLAG_LOG": 2,
+    "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 4,
+    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": 32,
+}
+NEW_LISTENER = 8
 FILTER_SIZE = 8  # bytes of a struct sock_filter
 
 # What Python needs between two lines of ours, by the two tables of system calls that there are

@@ -30,13 +30,6 @@ MOST_KEPT = 32  # programs
 HEAD = struct.Struct("<I")  # SECCOMP_FILTER_FLAG_ bits
 DIGEST = 16  # bytes
 LARGEST = 4096 * 8  # BPF_MAXINSNS instructions
-FLAGS = {
-    "SECCOMP_FILTER_FLAG_TSYNC": 1,
-    "SECCOMP_FILTER_FLAG_LOG": 2,
-    "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 4,
-    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": 32,
-}
-NEW_LISTENER = 8
 HINT = "that takes no_new_privs (process.noNewPrivileges) or CAP_SYS_ADMIN"
 
 
@@ -49,9 +42,9 @@ def prepare(profile: Seccomp, state: str) -> None:
     """Make the program, or take the one that was made before, and put it into the state directory. Raises HostError."""
     flags = 0
     for word in profile.flags:
-        flags |= FLAGS[word]
+        flags |= seccomp.FLAGS[word]
     if profile.listener:  # the kernel gives one thread a listener; we have no other
-        flags = flags & ~FLAGS["SECCOMP_FILTER_FLAG_TSYNC"] | NEW_LISTENER
+        flags = flags & ~seccomp.FLAGS["SECCOMP_FILTER_FLAG_TSYNC"] | seccomp.NEW_LISTENER
     program = _program(profile, f"{os.path.dirname(state)}/{KEPT}")
     write_file(f"{state}/{FILE}", HEAD.pack(flags) + program, 0o600, f"{state}/{FILE}.new")
 
@@ -62,7 +55,7 @@ class PreparedFilter:
     def __init__(self, prepared: bytes) -> None:
         self.prepared = prepared
         (self._flags,) = HEAD.unpack_from(prepared)
-        self.has_listener = bool(self._flags & NEW_LISTENER)
+        self.has_listener = bool(self._flags & seccomp.NEW_LISTENER)
 
     def install(self, tell: Callable[[int], None]) -> None:
         """Put this process under the program, for good; `tell` gets the listening end. Raises HostError."""

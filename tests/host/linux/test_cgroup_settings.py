@@ -80,6 +80,21 @@ def test_files(limits: dict[str, Any], v1: list[str], v2: list[str]) -> None:
     assert [f"{controller}/{file}={value}" for controller, file, value in settings(resources, unified=True)] == v2
 
 
+@pytest.mark.parametrize("weight", [10, 11, 300, 999, 1000])
+def test_a_kernel_with_bfq_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weight: int) -> None:
+    """Its file takes the weights of config.json as they are."""
+    (tmp_path / "web").mkdir()
+    (tmp_path / "cgroup.controllers").touch()
+    (tmp_path / "web/io.bfq.weight").touch()
+    monkeypatch.setattr(cgroups, "TOP", str(tmp_path))
+    state = HostState("c", "c", "", "", "")
+    state.cgroup = "web"
+    for device, said in (("8:0", "8:0"), ("", "default")):
+        limits = Resources(block=(BlockLimit("weight", device, weight),))
+        cgroup_settings.create(Cgroup("web", limits), state, lambda _note: None)
+        assert (tmp_path / "web/io.bfq.weight").read_text() == f"{said} {weight}"
+
+
 def test_unified_is_the_last_word_and_of_v2_alone() -> None:
     resources = Resources(memory_limit=5, unified=(("memory.high", "4"), ("memory.max", "6")))
 

@@ -177,6 +177,14 @@ def test_binds(life: Life, nested: Path) -> None:
     assert not (life.bundle.rootfs / "etc" / "one-file").exists()
 
 
+def test_flags_of_a_file_system(life: Life) -> None:
+    """As runc gives them to mount(2); the kernel shows one of them."""
+    add_mount(life, "/fresh", "tmpfs", "tmpfs", "lazytime", "iversion", "acl")
+    (life.bundle.rootfs / "fresh").mkdir(exist_ok=True)
+
+    assert "lazytime" in life.says("grep ' /fresh ' /proc/self/mounts").split()[3].split(",")
+
+
 def test_recursive_options(life: Life, nested: Path) -> None:
     """`ro` is about the mount, `rro` also about what is mounted below it; of `rro` and `rrw` the later one counts."""
     words = {"/ro": ("ro",), "/rro": ("rro", "rnosuid", "rstrictatime"), "/rrw": ("rro", "rrw", "rnoexec", "rexec")}
