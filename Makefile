@@ -57,6 +57,7 @@ lint: pytest
 bench: setup venv
 	.venv/bin/python tests/bench/bench.py
 	.venv/bin/python tests/bench/verbs.py
+	.venv/bin/python tests/bench/seccomp.py
 	.venv/bin/python tests/bench/layers.py
 	.venv/bin/python tests/bench/layers.py --disk
 	.venv/bin/python tests/bench/images.py --images small,20,100

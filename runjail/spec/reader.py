@@ -69,7 +69,8 @@ class Reader:
     def texts(self, key: str) -> Iterator[tuple[int, str]]:
         """Yield the sound strings of a list with their positions."""
         for index, value in enumerate(self.values.get(key) or ()):
-            if value is not None and (not value or self._sound(value, key, index)):
+            plain = value is not None and value.isascii() and "\0" not in value  # most are, and calls cost more
+            if plain or (value and self._sound(value, key, index)):
                 yield index, value
 
     def section(self, key: str) -> Reader:

@@ -1,4 +1,4 @@
-"""What of seccomp this machine has: its kernel's actions and flags, its library's architectures. For `features`."""
+"""What of seccomp this machine has, for `features`: actions, flags and architectures."""
 
 from __future__ import annotations
 
