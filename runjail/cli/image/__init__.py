@@ -7,7 +7,7 @@ VERBS = {
     verb: f"{__name__}.{verb}"
     for verb in (
         *("pull", "push", "export", "ls", "inspect", "layerinfo", "tag", "rm", "encrypt", "decrypt", "unpack"),
-        *("bundle", "prune"),
+        *("bundle", "prune", "login", "logout"),
     )
 }
 VERBS["import"] = f"{__name__}.import_"  # `import` is a word of Python's

@@ -115,6 +115,10 @@ class Registry:
         except ValueError as error:
             raise RegistryError(f"registry {self.host}: {what}: a next page that can not be asked: {error}") from None
 
+    def login(self) -> None:
+        """Ask for nothing but to be let in, with what the keyring has. Raises RegistryError, status 401 for no."""
+        self.endpoint.finish(Call("login", "GET", "", "/v2/", actions=""))
+
     def delete_manifest(self, repository: str, reference: str) -> None:
         """Delete a manifest by its digest, or a tag where the registry allows it. Raises RegistryError."""
         call = Call(f"delete {reference}", "DELETE", repository, f"manifests/{reference}", actions="pull,push,delete")

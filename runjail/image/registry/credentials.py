@@ -60,10 +60,7 @@ def ask_helper(suffix: str, server: str, environ: Mapping[str, str]) -> tuple[st
     It runs with the user's environment: where helpers keep their keys is told to them there. A failure only warns,
     because what was asked for may be public.
     """
-    name = f"docker-credential-{suffix}"
-    directories = (environ.get("PATH") or programs.ENVIRONMENT["PATH"]).split(":")
-    paths = (os.path.join(directory, name) for directory in directories if os.path.isabs(directory))
-    path = next((path for path in paths if os.access(path, os.X_OK)), "") if "/" not in suffix else ""
+    name, path = f"docker-credential-{suffix}", _helper_path(suffix, environ)
     if not path:
         log.warning(f"credential helper {name}: not found in PATH")
         return None
@@ -85,9 +82,31 @@ def ask_helper(suffix: str, server: str, environ: Mapping[str, str]) -> tuple[st
     return str(answer.get("Username") or ""), str(answer["Secret"])
 
 
+def _helper_path(suffix: str, environ: Mapping[str, str]) -> str:
+    """Return where a helper is in the user's PATH, "" for nowhere."""
+    directories = (environ.get("PATH") or programs.ENVIRONMENT["PATH"]).split(":")
+    paths = (os.path.join(each, f"docker-credential-{suffix}") for each in directories if os.path.isabs(each))
+    return next((path for path in paths if os.access(path, os.X_OK)), "") if "/" not in suffix else ""
+
+
+def tell_helper(suffix: str, verb: str, text: str, environ: Mapping[str, str]) -> None:
+    """Have `docker-credential-SUFFIX` store or erase. text: its input. Raises ImageError, without what it wrote."""
+    name, path = f"docker-credential-{suffix}", _helper_path(suffix, environ)
+    if not path:
+        raise ImageError(f"credential helper {name}: not found in PATH")
+    try:
+        result = programs.run([path, verb], env=environ, input=text.encode(), timeout=HELPER_TIME, foreign=True)
+    except OSError as error:
+        raise ImageError(f"credential helper {name}: cannot be run: {reason(error)}") from error
+    except HostError:
+        raise ImageError(f"credential helper {name}: {verb}: no answer") from None
+    if result.status or result.timed_out:
+        raise ImageError(f"credential helper {name}: {verb}: returned {result.status}")
+
+
 def check(path: str) -> None:
     """Raise ImageError for a file with credentials that was named and cannot be read, or says nothing."""
-    _parse(_content(path, needed=True) or b"", f"credentials file {path}")
+    parse_content(_content(path, needed=True) or b"", f"credentials file {path}")
 
 
 class CredentialStore:
@@ -128,11 +147,11 @@ class CredentialStore:
 
     def _documents(self) -> Iterator[tuple[str, dict[str, Any]]]:
         if self._inline:
-            yield "DOCKER_AUTH_CONFIG", _parse(self._inline.encode(), "DOCKER_AUTH_CONFIG")
+            yield "DOCKER_AUTH_CONFIG", parse_content(self._inline.encode(), "DOCKER_AUTH_CONFIG")
         for path in self.files:
             content = _content(path, needed=path == self._only)
             if content is not None:
-                document = _parse(content, f"credentials file {path}")
+                document = parse_content(content, f"credentials file {path}")
                 yield path, {"auths": document} if os.path.basename(path) == ".dockercfg" else document
 
     def _look(self, document: dict[str, Any], candidates: list[str], origin: str) -> Credentials | None:
@@ -147,7 +166,7 @@ class CredentialStore:
         entries = {_normal(key): entry for key, entry in _table(document, "auths").items()}
         entries |= _table(document, "auths")  # a key that is written as we ask for it comes first
         for name in candidates:
-            if (entry := entries.get(name)) and (found := _read_entry(entry, origin)):
+            if (entry := entries.get(name)) and (found := read_entry(entry, origin)):
                 return found
         return None
 
@@ -195,7 +214,7 @@ def _closed(path: str) -> bool:
     return False
 
 
-def _parse(content: bytes, what: str) -> dict[str, Any]:
+def parse_content(content: bytes, what: str) -> dict[str, Any]:
     """Parse a document, without a word of it in the error."""
     try:
         document = jsonio.loads(content)
@@ -226,7 +245,7 @@ def _normal(key: str) -> str:
     return host if scheme or path in ("v1", "v2") else rest.strip("/")
 
 
-def _read_entry(entry: object, origin: str) -> Credentials | None:
+def read_entry(entry: object, origin: str) -> Credentials | None:
     """Return what an entry of `auths` holds; None for an empty one, which docker leaves behind beside its stores."""
     if not isinstance(entry, dict):
         return None

@@ -32,7 +32,8 @@ class Call:
 
     path: below /v2/REPOSITORY/; a URL that the registry gave; or, with a slash first, path and query on the registry.
 
-    actions: pull, or pull,push; sources: repositories that are pulled from as well; accept: statuses of success.
+    actions: pull, or pull,push, "" for no repository's; sources: repositories that are pulled from as well; accept:
+    statuses of success.
     """
 
     what: str
@@ -148,7 +149,7 @@ class Endpoint:
 
     def _authorized(self, request: Request, call: Call) -> Answer:
         """Run the authorization's flow and return the answer to its last request."""
-        scopes = [f"repository:{self._called(call.repository)}:{call.actions}"]
+        scopes = [f"repository:{self._called(call.repository)}:{call.actions}"] if call.actions else []
         scopes += [f"repository:{name}:pull" for name in call.sources]
         flow = self._authenticator(call.repository).flow(request, tuple(scopes))
         wanted = next(flow)
