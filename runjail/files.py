@@ -164,8 +164,9 @@ def write_file(
         write_all(descriptor, content)
         if synced:
             os.fsync(descriptor)
-    except OSError:
+    except OSError as error:
         os.unlink(beside, dir_fd=directory)
+        error.filename = error.filename or path  # write(2) names none, and a full disk is one of several
         raise
     finally:
         os.close(descriptor)

@@ -37,7 +37,7 @@ def names(args: Args, container_id: str, hostname: str, network: str) -> Names:
 def _host(text: str) -> tuple[str, str]:
     """Return the address and the name of NAME:ADDRESS, as podman writes it."""
     name, _, address = text.partition(":")
-    if not name or not name.isprintable() or set(name) & set(" #"):
+    if not name or not address or not name.isprintable() or set(name) & set(" #"):
         raise UsageError(f"--add-host: not NAME:ADDRESS: {text[:80]!r}")
     return _address(address.removeprefix("[").removesuffix("]"), "--add-host"), name
 

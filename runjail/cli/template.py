@@ -1,6 +1,7 @@
 """--format with a Go template: the part of text/template that scripts use with docker and podman.
 
     {{.ID}}  {{.State.Status}}  {{json .}}  {{index .Config.Labels "a.b"}}  {{len .Args}}  table {{.ID}} {{.Pid}}
+    {{range .Config.Env}}{{println .}}{{end}}
 
 Names of fields are found in capitals or not. What is not in this part is refused, before anything is looked at.
 """
@@ -20,7 +21,8 @@ if TYPE_CHECKING:  # image ls loads this module
 
 ESCAPES = {"\\t": "\t", "\\n": "\n"}
 TABLE = "table "
-FUNCTIONS = ("json", "len", "index")
+FUNCTIONS = ("json", "len", "index", "println")
+RANGE, END = "range", "end"
 
 
 class Template:
@@ -35,12 +37,18 @@ class Template:
             text = text.replace(escape, letter)
         self._aliases = aliases or {}
         first, *pieces = text.removeprefix(TABLE).split("{{")
-        self._texts, self._actions = [first], []
-        for piece in pieces:
-            action, end, rest = piece.partition("}}")
+        self._texts, self._actions, self._bodies = [first], [], []
+        while pieces:
+            action, end, rest = pieces.pop(0).partition("}}")
             if not end:
                 raise UsageError(f"--format: an action without its end: {text[:80]!r}")
-            self._actions.append(_read(action.strip().strip("-").strip()))
+            words = _read(action.strip().strip("-").strip())
+            body = None
+            if words[0] == RANGE:
+                inside, rest = _until_end(rest, pieces)
+                body = Template(inside)
+            self._actions.append(words)
+            self._bodies.append(body)
             self._texts.append(rest)
 
     def render(self, rows: Sequence[Mapping[str, Any]]) -> str:
@@ -53,25 +61,31 @@ class Template:
         width = max(map(len, cells))
         return table([[*row, *[""] * (width - len(row))] for row in cells])
 
-    def _line(self, row: Mapping[str, Any]) -> str:
-        return self._join([self._value(words, row) for words in self._actions])
+    def _line(self, row: Any) -> str:
+        values = [
+            "".join(map(body._line, _each(self._field(words[1], row)))) if body else self._value(words, row)
+            for words, body in zip(self._actions, self._bodies, strict=True)
+        ]
+        return self._join(values)
 
     def _join(self, values: Sequence[str]) -> str:
         return "".join(text + value for text, value in zip(self._texts, [*values, ""], strict=True))
 
-    def _value(self, words: Sequence[str], row: Mapping[str, Any]) -> str:
+    def _value(self, words: Sequence[str], row: Any) -> str:
         function, *arguments = words if words[0] in FUNCTIONS else ("", *words)
         found = self._field(arguments[0], row)
         if function == "json":
             return jsonio.dumps(found, tight=True)
+        if function == "println":
+            return f"{_printed(found)}\n"
         if function == "len":
             return str(len(found))
         for key in arguments[1:]:
             found = _indexed(found, key)
         return _printed(found)
 
-    def _field(self, path: str, row: Mapping[str, Any]) -> Any:
-        found: Any = row
+    def _field(self, path: str, row: Any) -> Any:
+        found = row
         for depth, name in enumerate(path.split(".")[1:] if path != "." else ()):
             names = {each.lower(): each for each in found} if isinstance(found, dict) else {}
             wanted = name.lower()
@@ -82,14 +96,37 @@ class Template:
         return found
 
 
+def _until_end(rest: str, pieces: list[str]) -> tuple[str, str]:
+    """Return the body of a range, whose pieces are taken away, and what follows its end. Raises UsageError."""
+    body, depth = rest, 1
+    while pieces:
+        piece = pieces.pop(0)
+        action, _, following = piece.partition("}}")
+        word = action.strip().strip("-").split(maxsplit=1)
+        depth += (word[:1] == [RANGE]) - (word == [END])
+        if not depth:
+            return body, following
+        body += "{{" + piece
+    raise UsageError("--format: a range without its {{end}}")
+
+
+def _each(found: Any) -> list[Any]:
+    """Return what range goes through: the values of a map by its keys, or a list."""
+    if isinstance(found, dict):
+        return [found[key] for key in sorted(found)]
+    if isinstance(found, list):
+        return found
+    raise UsageError(f"--format: range: neither a list nor a map: {_printed(found)[:40]!r}")
+
+
 def _read(action: str) -> list[str]:
     """Return the words of an action. Raises UsageError for one that we do not know."""
     words = list(_words(action))
-    calls = bool(words) and words[0] in FUNCTIONS
+    calls = bool(words) and words[0] in (*FUNCTIONS, RANGE)
     fields, literals = words[1:2] if calls else words, words[2:] if calls else []
     known = len(fields) == 1 and _is_field(fields[0]) and bool(literals) is (calls and words[0] == "index")
     if not known or not all(each.startswith('"') or each.isalnum() for each in literals):
-        hint = "{{.Name}}, {{json .Name}}, {{len .Name}}, {{index .Name 0}}"
+        hint = "{{.Name}}, {{json .Name}}, {{len .Name}}, {{index .Name 0}}, {{range .Names}}{{println .}}{{end}}"
         raise UsageError(f"--format: not a field or a call: {action[:80]!r}", hint)
     return words
 

@@ -41,6 +41,7 @@ RESTART, HALTED = "restart", "halted"  # whether its monitor starts it again; an
 NETWORKS = "networks"  # whoever calls plugins for the container has this file locked
 ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+.-")
 ID_LENGTH = 255
+ID_RULE = "1 to 255 letters of ASCII, digits and _ + . - make an id, but not . or .."
 LOCK_SECONDS = 30.0
 FACTS_FILE, NOTES_FILE = "state.json", "undo"
 
@@ -52,7 +53,8 @@ def check_id(container_id: str) -> str:
         or not ID_CHARACTERS.issuperset(container_id)
         or container_id in (".", "..")
     ):
-        raise UsageError(f"invalid container ID format: {ascii(container_id)[:80]}")
+        shown = container_id if container_id.isprintable() else ascii(container_id)[1:-1]
+        raise UsageError(f"invalid container ID format: '{shown[:80]}'", ID_RULE)
     return container_id
 
 

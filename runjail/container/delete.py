@@ -43,7 +43,8 @@ def delete_made(container: Container, force: bool) -> str:
             _load(container, force)
             now = _status(container)
             if not force and now not in ("stopped", "created"):
-                raise WrongStatus(f"cannot delete container {container.id} that is not stopped: {now}")
+                text = f"cannot delete container {container.id} that is not stopped: {now}"
+                raise WrongStatus(text, "runjail delete --force kills it first")
             destroy(container)
     except ContainerNotFound:
         if not force:

@@ -50,9 +50,22 @@ def inspected(container: Container) -> dict[str, Any]:
         "HostConfig": {
             "LogConfig": _log(container),
             "RestartPolicy": _restart_policy(container),
+            **_limits((config.get("linux") or {}).get("resources") or {}),
             "ReadonlyRootfs": bool((config.get("root") or {}).get("readonly")),
         },
         "NetworkSettings": _networks(attached(container), user_network.of(container)),
+    }
+
+
+def _limits(resources: dict[str, Any]) -> dict[str, Any]:
+    """Return what config.json limits, by podman's names; 0 for what it does not."""
+    cpu = resources.get("cpu") or {}
+    quota, period = cpu.get("quota") or 0, cpu.get("period") or 100_000
+    return {
+        "Memory": max(0, (resources.get("memory") or {}).get("limit") or 0),
+        "NanoCpus": max(0, quota) * 1_000_000_000 // period,
+        "CpusetCpus": cpu.get("cpus") or "",
+        "PidsLimit": max(0, (resources.get("pids") or {}).get("limit") or 0),
     }
 
 

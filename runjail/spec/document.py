@@ -25,6 +25,9 @@ def read(path: str, what: str = "config.json") -> object:
         return decode(files.read(path, LARGEST), what)
     except UnreadableFile as error:
         raise InvalidConfig([str(error)], what) from None
+    except InvalidConfig as error:
+        shown = path if path.isprintable() else ascii(path)[1:-1]
+        raise InvalidConfig([f"{shown}: {problem}" for problem in error.problems], what) from None
 
 
 def decode(data: bytes, what: str = "config.json") -> object:

@@ -164,6 +164,8 @@ def _advice(result: programs.Result) -> str | None:
     stderr = result.stderr.decode("utf-8", "replace").lower()
     if "permission denied" in stderr or "operation not permitted" in stderr:
         return "ZFS stores need root"
+    if stderr.startswith("connect: "):
+        return "the daemon of ZFS is not running: start zfs-fuse"
     if "no such pool" in stderr or "parent does not" in stderr:
         return "zpool list shows the pools that are there"
     return None

@@ -12,6 +12,7 @@ from runjail.errors import UsageError
 from tests.support.program import Runjail
 
 USAGE = "hint: usage: runjail"
+ID_RULE = "hint: 1 to 255 letters of ASCII, digits and _ + . - make an id, but not . or .."
 MISTAKES = {  # command line: exit code and lines after `runjail: `
     "strat web": (1, "unknown command 'strat'", "hint: did you mean stats or state or start?"),
     "star web": (1, "unknown command 'star'", "hint: did you mean start?"),
@@ -74,8 +75,10 @@ MISTAKES = {  # command line: exit code and lines after `runjail: `
     "--root": (1, "option --root needs a value"),
     "create": (1, "create takes ID, got 0", f"{USAGE} create ID"),
     "create a b": (1, "create takes ID, got 2", f"{USAGE} create ID"),
-    "create a/b": (1, "invalid container ID format: 'a/b'"),
-    "create ..": (1, "invalid container ID format: '..'"),
+    "create a/b": (1, "invalid container ID format: 'a/b'", ID_RULE),
+    "create ..": (1, "invalid container ID format: '..'", ID_RULE),
+    "create é": (1, "invalid container ID format: 'é'", ID_RULE),
+    "create a\x1b[31m": (1, "invalid container ID format: 'a\\x1b[31m'", ID_RULE),
     "create -b /nonexistent web": (1, "invalid config.json: /nonexistent/config.json is missing"),
     "create --preserve-fds x a": (1, "--preserve-fds: not a number of descriptors: 'x'"),
     "start": (1, "start takes ID, got 0", f"{USAGE} start ID"),
@@ -177,7 +180,7 @@ IMAGE_MISTAKES = {  # options of run --image absent
     "--mount type=tmpfs,dst=/x,ro=perhaps": ("--mount: ro is true or false, not 'perhaps'",),
     "--mount type=tmpfs,dst=/x,uid=5": ("--mount: what is 'uid=5'?", "hint: man runjail has the words of --mount"),
     "--device null": ("--device: not HOST[:CONTAINER][:rwm]: 'null'", "hint: for example /dev/fuse"),
-    "--add-host web": ("--add-host: not an address: ''",),
+    "--add-host web": ("--add-host: not NAME:ADDRESS: 'web'",),
     "--add-host :1.2.3.4": ("--add-host: not NAME:ADDRESS: ':1.2.3.4'",),
     "--dns one.one": ("--dns: not an address: 'one.one'",),
     "--network none --dns 1.1.1.1": ("--dns is of no use with --network none",),
@@ -264,13 +267,14 @@ def test_a_mistake_about_linux(runjail: Runjail, tmp_path: Path, line: str, line
     test_a_mistake_about_an_image_costs_nothing(runjail, tmp_path, line, lines)
 
 
-def test_a_mistyped_image_is_compared_with_the_store(runjail: Runjail, tmp_path: Path) -> None:
+@pytest.mark.parametrize("verb", ["unpack", "inspect", "layerinfo"])
+def test_a_mistyped_image_is_compared_with_the_store(runjail: Runjail, tmp_path: Path, verb: str) -> None:
     """A registry's error says nothing of what is here."""
     store, root = ("--store", f"dir:{tmp_path}/store"), tmp_path / "root"
     root.mkdir()
     runjail.ok(*store, "image", "import", f"rootfs:{root}", "localhost:1/hello")
 
-    result = runjail(*store, "image", "unpack", "localhost:1/helo")
+    result = runjail(*store, "image", verb, "localhost:1/helo")
 
     assert result.returncode == 1
     assert result.stderr.splitlines()[-1] == "hint: did you mean localhost:1/hello:latest?"

@@ -15,6 +15,7 @@ ROW: dict[str, Any] = {
     "State": {"Status": "running", "Codes": [1, "b"]},
     "Labels": {"a.b": "c d", "z": ""},
     "args": ["sh", "-c"],
+    "Deep": [{"In": [{"X": 1}, {"X": 2}]}, {"In": [{"X": 3}]}],
 }
 
 
@@ -30,6 +31,9 @@ ROW: dict[str, Any] = {
         ("{{json .Gone}}{{json .Args}}", 'null["sh","-c"]\n'),
         ('{{index .Labels "a.b"}}{{index .Labels "none"}}', "c d\n"),
         ("{{index .State.Codes 1}}{{len .Args}}{{len .Labels}}", "b22\n"),
+        ("<{{range .Args}}{{.}},{{end}}>", "<sh,-c,>\n"),
+        ("{{range .Labels}}{{println .}}{{end}}", "c d\n\n\n"),
+        ("{{range .Deep}}{{range .In}}{{.X}}{{end}};{{end}}{{.Pid}}", "12;3;7\n"),
         ("plain", "plain\n"),
         ("table {{.ID}}\t{{.State.Status}}", "ID   STATUS\nweb  running\n"),
         ("table {{.ID}}\\t{{.Pid}}", "ID   PID\nweb  7\n"),
@@ -50,7 +54,16 @@ def test_a_line_for_each_row_and_other_names() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *("{{.ID", "{{}}", "{{range .Args}}", "{{if .Up}}x{{end}}", "{{.ID | json}}", "{{upper .ID}}", "{{json}}"),
+        *(
+            "{{.ID",
+            "{{}}",
+            "{{range .Args}}",
+            "{{end}}",
+            "{{if .Up}}x{{end}}",
+            "{{.ID | json}}",
+            "{{upper .ID}}",
+            "{{json}}",
+        ),
         *("{{json ID}}", "{{index .Labels}}", "{{len .Args 1}}", "{{json .ID .Pid}}", "{{.a-b}}", "{{..}}", '{{"x"}}'),
     ],
 )
@@ -60,8 +73,9 @@ def test_what_is_not_known_is_refused_at_once(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["{{.Nope}}", "{{.State.Nope}}", "{{.ID.Nope}}", "{{index .Args 2}}", "{{index .Pid 0}}"]
+    "text",
+    ["{{.Nope}}", "{{.State.Nope}}", "{{.ID.Nope}}", "{{index .Args 2}}", "{{index .Pid 0}}", "{{range .Pid}}{{end}}"],
 )
 def test_what_a_row_has_not(text: str) -> None:
-    with pytest.raises(UsageError, match=r"no field|out of range"):
+    with pytest.raises(UsageError, match=r"no field|out of range|neither a list"):
         Template(text).render([ROW])

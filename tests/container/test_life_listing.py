@@ -24,7 +24,7 @@ def test_list_and_ps(life: Life, make_bundle: Any) -> None:
         ("one", "running", "root"),
         ("two", "created", "root"),
     ]
-    assert table[0].split() == ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]
+    assert table[0].split() == ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER", "IMAGE"]
     assert [line.split()[0] for line in table[1:]] == ["one", "two"]
     assert pids == [documents[0]["pid"]]
     heading, row = life.runjail.ok("ps", "one").stdout.splitlines()

@@ -140,7 +140,9 @@ def test_delete_after_kill(life: Life) -> None:
 
 def test_delete_of_a_running_container_is_refused(life: Life) -> None:
     life.start()
-    failed(life.runjail("delete", "c"), "cannot delete container c that is not stopped: running")
+    refused = life.runjail("delete", "c")
+    failed(refused, "cannot delete container c that is not stopped: running")
+    assert refused.stderr.splitlines()[1] == "hint: runjail delete --force kills it first"
     assert life.runjail.state("c")["status"] == "running"
 
     life.runjail.ok("delete", "-f", "c")

@@ -1,6 +1,7 @@
 """Reading a document: bounded, and never in words that callers take for something else."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -64,7 +65,7 @@ def test_link_to_itself(tmp_path: Path) -> None:
 
 def test_device() -> None:
     assert error_of("/dev/zero") == "invalid config.json: /dev/zero is not a regular file"
-    assert error_of("/dev/null").startswith("invalid config.json: line 1 column 1: ")
+    assert error_of("/dev/null").startswith("invalid config.json: /dev/null: line 1 column 1: ")
 
 
 def test_name_that_is_none(tmp_path: Path) -> None:
@@ -84,6 +85,13 @@ def test_largest(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_bytes(b"1" + b" " * (LARGEST - 1))
 
     assert read(str(tmp_path / "config.json")) == 1
+
+
+def test_the_file_of_a_document_is_told(tmp_path: Path) -> None:
+    (tmp_path / "up.json").write_text("{bad")
+    text = f"invalid resources document: {tmp_path}/up.json: line 1 column 2: "
+    with pytest.raises(InvalidConfig, match=f"^{re.escape(text)}"):
+        read(str(tmp_path / "up.json"), "resources document")
 
 
 def test_name_of_the_document_is_told() -> None:

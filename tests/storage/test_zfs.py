@@ -284,6 +284,14 @@ def test_no_error_reads_like_a_missing_program(fake_zfs: FakeZfs) -> None:
         assert not any(words in text for words in ("permission denied", "no such file", "not permitted"))
 
 
+def test_a_daemon_that_is_not_there(fake_zfs: FakeZfs) -> None:
+    store = opened(fake_zfs)
+    fake_zfs.failing["get"] = ["connect: No such file or directory"]
+    with pytest.raises(StorageError) as caught:
+        store.layers()
+    assert caught.value.hint == "the daemon of ZFS is not running: start zfs-fuse"
+
+
 def test_commands_never_destroy_more_than_one_thing(fake_zfs: FakeZfs) -> None:
     store = opened(fake_zfs)
     add(store, A)

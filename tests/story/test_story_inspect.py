@@ -22,9 +22,13 @@ def test_a_container_under_podman_s_names(cli: Cli, hello: str) -> None:
     assert found["Config"]["StopSignal"] == "QUIT"
     assert "A=b" in found["Config"]["Env"]
     assert found["HostConfig"]["ReadonlyRootfs"] is True
+    assert (found["HostConfig"]["Memory"], found["HostConfig"]["PidsLimit"]) == (0, 0)
     assert found["HostConfig"]["LogConfig"]["Path"].endswith("/ctr.log")
     template = '{{.State.Status}} {{.State.Running}} {{index .Config.Labels "a.b"}} {{json .Args}}'
     assert cli.ok("inspect", "-f", template, "web") == 'running true c ["600"]\n'
+
+    assert "A=b\n" in cli.ok("inspect", "-f", "{{range .Config.Env}}{{println .}}{{end}}", "web")
+    assert cli.ok("inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", "web") == "\n"
 
     cli.ok("kill", "web", "KILL")
     cli.ok("wait", "web")

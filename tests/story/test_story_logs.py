@@ -172,6 +172,9 @@ def test_top_and_stats(cli: Cli, hello: str) -> None:
     (usage,) = json.loads(cli.ok("stats", "--no-stream", "-f", "json", "web"))
     assert set(usage) == set("id name cpu_time cpu_percent avg_cpu mem_usage mem_percent net_io block_io pids".split())
     assert int(usage["pids"]) == len(rows)
+    assert cli.ok("stats", "--no-stream", "--format", "{{.Name}} {{.PIDs}}", "web") == f"web {len(rows)}\n"
+    podman = "{{.ID}} {{.CPUPerc}} {{.MemUsage}} {{.MemPerc}} {{.NetIO}} {{.BlockIO}}"
+    assert cli.ok("stats", "--no-stream", "--format", podman).startswith("web ")
     cli.ok("kill", "web", "KILL")
     cli.runjail.wait("web")
     assert cli.refused("stats", "--no-stream", "web") == "container not running: web"

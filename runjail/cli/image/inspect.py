@@ -10,7 +10,7 @@ from runjail.cli.image.ls import listed, stored_layers
 from runjail.cli.image.options import AUTH, INSECURE, PLATFORM
 from runjail.cli.image.remote import opened
 from runjail.cli.image.session import ImageSession
-from runjail.cli.output import table
+from runjail.cli.output import AS_IS, table
 from runjail.cli.template import template
 from runjail.image import resolve
 from runjail.image.digest import chain_ids
@@ -43,7 +43,7 @@ def run(args: Args, context: Context) -> int:
     ]
     heading = ("#", "DIGEST", "SIZE", "ADDS", "ENCRYPTION", "RECIPIENTS", "STORED")
     rows = [_layer_row(number, layer) for number, layer in enumerate(document["layers"])]
-    return write_stdout(table(facts) + "\n" + table([heading, *rows]))
+    return write_stdout(table(facts, fit=AS_IS) + "\n" + table([heading, *rows]))
 
 
 def _inspected(image: Image, stored: dict[str, LayerInfo]) -> dict[str, Any]:

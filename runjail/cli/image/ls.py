@@ -6,7 +6,7 @@ from runjail import jsonio
 from runjail.cli.args import TEMPLATE, Args, flag
 from runjail.cli.context import Context, write_stdout
 from runjail.cli.image.session import ImageSession, warn
-from runjail.cli.output import table
+from runjail.cli.output import table, terminal_columns
 from runjail.cli.template import template
 from runjail.errors import ImageError
 from runjail.image import platform, resolve
@@ -25,6 +25,7 @@ OPTIONS = (TEMPLATE, flag("quiet", "q", "only names"))
 
 ALIASES = {"names": "name", "createdat": "created", "size": "blobs"}  # podman's
 HEADING = ("NAME", "DIGEST", "PLATFORM", "BLOBS", "UNPACKED", "ENCRYPTED", "CREATED")
+ON_TERMINAL = ("NAME", "DIGEST", "PLATFORM", "BLOBS", "ENCRYPTED")  # so that names are seen whole in 80 columns
 
 
 def run(args: Args, context: Context) -> int:
@@ -45,7 +46,10 @@ def run(args: Args, context: Context) -> int:
         return write_stdout(form.render([_named(row) for row in rows]))
     if args.text("format") == "json":
         return write_stdout(jsonio.dumps(rows) + "\n")
-    return write_stdout(table([HEADING, *[_row(row) for row in rows]]) + f"store {images.chosen()}\n")
+    shown = [HEADING, *[_row(row) for row in rows]]
+    if terminal_columns():
+        shown = [tuple(row[HEADING.index(name)] for name in ON_TERMINAL) for row in shown]
+    return write_stdout(table(shown) + f"store {images.chosen()}\n")
 
 
 def stored_layers(images: ImageSession) -> dict[str, LayerInfo]:

@@ -6,7 +6,7 @@ Nothing else is fetched.
 from __future__ import annotations
 
 from runjail.cli.image import names
-from runjail.errors import ImageNotFound
+from runjail.errors import ImageError, ImageNotFound
 from runjail.image.content import open as places
 from runjail.image.reference import PLACES
 from runjail.scope import scope
@@ -36,7 +36,11 @@ def opened(images: ImageSession, reference: Reference) -> Iterator[tuple[str, De
             else:
                 yield name, top, images.content.read
                 return
-    found, source = names.first(reference, images.registries_conf, lambda each: _source(images, each))
+    try:
+        found, source = names.first(reference, images.registries_conf, lambda each: _source(images, each))
+    except ImageError as error:
+        error.hint = error.hint or (images.similar(reference) if images.there() else None)
+        raise
     try:
         yield found.name, source.top(), source.document
     finally:

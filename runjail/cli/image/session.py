@@ -226,7 +226,7 @@ class ImageSession:
         try:
             return self.fetch_first(reference, use)
         except RunjailError as error:
-            error.hint = error.hint or (self._similar(reference.name) if reference.kind == "registry" else None)
+            error.hint = error.hint or self.similar(reference)
             raise
 
     def fetch_first(self, reference: Reference, use: Use | None = None, name: str = "") -> tuple[str, Descriptor]:
@@ -241,11 +241,11 @@ class ImageSession:
         found, top = names.first(reference, self.registries_conf, get)
         return name or found.name, top
 
-    def _similar(self, name: str) -> str | None:
+    def similar(self, reference: Reference) -> str | None:
         """Return a hint for the name of an image that is not in the store: names there that are close."""
         from runjail.cli.suggest import hint
 
-        return hint(name, self.content.names())
+        return hint(reference.name, self.content.names()) if reference.kind == "registry" else None
 
     @scope
     def transient_blobs(self) -> Iterator[set[str]]:

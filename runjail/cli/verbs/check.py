@@ -9,7 +9,7 @@ from runjail.cli import containerd_config, modules
 from runjail.cli.args import FORMAT, Args, value
 from runjail.cli.context import Context, write_stdout
 from runjail.cli.image.session import ImageSession
-from runjail.cli.output import choice, table
+from runjail.cli.output import FOLD, choice, table
 from runjail.errors import RunjailError
 
 HELP = "say what this machine can and cannot do, and what mends it"
@@ -35,7 +35,7 @@ def run(args: Args, context: Context) -> int:
     else:
         heading = ("WHAT", "WORKS", "FOUND", "REMEDY")
         shown = [(what, "yes" if works else "no", found, remedy) for what, works, found, remedy in [*rows, *more]]
-        write_stdout(table([heading, *shown]))
+        write_stdout(table([heading, *shown], fit=FOLD))
     return 0 if all(works or not remedy for _, works, _, remedy in rows) else 1
 
 

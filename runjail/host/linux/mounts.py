@@ -64,11 +64,23 @@ def mount(change: Change, step: steps.Mount) -> None:
     except OSError as error:
         from runjail.host.linux import rights
 
-        what = f"{step.source} " if step.fstype == "bind" else ""
-        hint = rights.hint(error) if error.errno == errno.EPERM else None
+        what = f"{step.source} " if step.fstype == "bind" or step.source.startswith("/") else ""
+        hint = rights.hint(error) if error.errno == errno.EPERM else _advice(step, error.errno)
         if hint and change.root.user and step.fstype in OWNERS:
             hint = f"in a user namespace {step.fstype} takes a new {OWNERS[step.fstype]} namespace, or a bind mount"
         raise HostError(f"mounting {what}({step.fstype}) on {step.destination}: {reason(error)}", hint) from error
+
+
+def _advice(step: steps.Mount, number: int | None) -> str | None:
+    """Return what mends a mount that the kernel did not take."""
+    if number == errno.ENOENT and not os.path.lexists(step.source) and step.source.startswith("/"):
+        return f"{step.source} has to be on the host"
+    if number == errno.EINVAL and step.data:
+        words = ", ".join(f"{key}={value}" if value else key for key, value in step.data)
+        return f"of its options {step.fstype} has to know {words}"
+    if number == errno.ENODEV:
+        return f"the kernel has no file system {step.fstype}; /proc/filesystems shows those it has"
+    return None
 
 
 def _mount_below(root: int, change: Change, step: steps.Mount) -> None:

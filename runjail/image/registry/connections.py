@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote
 
 from runjail.errors import ImageError, RegistryError, reason
-from runjail.image.registry import certificates, urls
+from runjail.image.registry import certificates, socks, urls
 from runjail.image.registry.pools import adapt
 from runjail.image.registry.proxy import proxy_for
 from runjail.image.registry.retry import Temporary
@@ -186,7 +186,7 @@ class Connections:
         own = certificates.directory_of(url, self._environ)
         authorities = bool(authorities or own) and verify and (url.scheme == "https" or proxy.startswith("https:"))
         pool = self._manager(verify, authorities, proxy, own).connection_from_host(url.name, url.port, url.scheme)
-        target = str(url) if proxy and url.scheme == "http" else url.target
+        target = str(url) if proxy.startswith("http") and url.scheme == "http" else url.target
         headers = {"Host": url.authority, "User-Agent": self._agent, "Accept-Encoding": "identity", **request.headers}
         patience, body = self.timeouts.read, request.body
         sent: Any
@@ -253,9 +253,20 @@ def _make_manager(context: ssl.SSLContext, proxy: str, watch: Watch) -> PoolMana
     if context.verify_mode == ssl.CERT_NONE:
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # the endpoint has said so, once
     options = {"num_pools": 16, "maxsize": 16, "ssl_context": context, "blocksize": SENT}
-    manager: PoolManager = _make_proxy(proxy, options) if proxy else urllib3.PoolManager(**options)
+    if proxy.partition("://")[0].lower() in socks.SCHEMES:
+        manager: PoolManager = urllib3.PoolManager(**options)
+        adapt(manager, watch, _read_socks(proxy))
+        return manager
+    manager = _make_proxy(proxy, options) if proxy else urllib3.PoolManager(**options)
     adapt(manager, watch)
     return manager
+
+
+def _read_socks(proxy: str) -> socks.Socks:
+    try:
+        return socks.read(proxy)
+    except ValueError as error:
+        raise RegistryError(f"proxy {proxy.rpartition('@')[2]}: cannot be used: {error}") from None
 
 
 def _make_proxy(proxy: str, options: dict[str, Any]) -> PoolManager:

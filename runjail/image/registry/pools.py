@@ -1,6 +1,8 @@
 """What urllib3's pools do differently for us.
 
 - The head of an answer comes in time as a whole, and after few interim answers (RFC 9110, 15.2), which are passed over.
+- An answer may have as many headers as registries behind several proxies give it.
+- Connections may be a SOCKS proxy's.
 - A request's target is sent byte for byte: urllib3 encodes it anew, and signatures cover its spelling.
 """
 
@@ -11,6 +13,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from runjail.errors import RegistryError
+from runjail.image.registry.socks import Socks
 from runjail.image.registry.watch import Watch
 
 if TYPE_CHECKING:
@@ -19,17 +22,18 @@ if TYPE_CHECKING:
 MOST_INTERIM = 16  # answers before the one that counts
 MOST_LINES = 128  # of an interim answer
 LONGEST_LINE = 64 << 10
+http.client._MAXHEADERS = 512  # type: ignore[attr-defined]  # of 100: Go's clients, for which registries are made, count bytes
 
 
-def adapt(manager: PoolManager, watch: Watch) -> None:
-    """Let a manager's connections give up when a head takes longer than their time-out.
+def adapt(manager: PoolManager, watch: Watch, proxy: Socks | None = None) -> None:
+    """Let a manager's connections give up when a head takes longer than their time-out. proxy: makes them, if any.
 
     urlopen of its pools takes one more argument, `target`: what to send as it is, which has to be free of blanks. Its
     answers have one more attribute, `sock`: the socket that they are read from.
     """
     pools: dict[str, Any] = dict(manager.pool_classes_by_scheme)
     for scheme, pool in pools.items():
-        connection = type("Watched", (_Watched, pool.ConnectionCls), {"watch": watch})
+        connection = type("Watched", (_Watched, pool.ConnectionCls), {"watch": watch, "proxy_of_sockets": proxy})
         pools[scheme] = type("WatchedPool", (_Exact, pool), {"ConnectionCls": connection})
     manager.pool_classes_by_scheme = pools
 
@@ -48,6 +52,20 @@ class _Watched:
     timeout: float
     made: http.client.HTTPResponse | None = None  # whose head is being read
     watch: Watch
+    proxy_of_sockets: Socks | None
+    host: str
+    port: int
+
+    def _new_conn(self) -> socket.socket:
+        """Return a new connection; urllib3 asks for it."""
+        if not self.proxy_of_sockets:
+            return super()._new_conn()  # type: ignore[misc, no-any-return]  # urllib3's
+        from urllib3.exceptions import NewConnectionError
+
+        try:
+            return self.proxy_of_sockets.connect(self.host, self.port, self.timeout)
+        except OSError as error:
+            raise NewConnectionError(self, str(error)) from error  # type: ignore[arg-type]
 
     def getresponse(self) -> Any:
         """Read the head. Raises TimeoutError."""
