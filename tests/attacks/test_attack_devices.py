@@ -84,9 +84,12 @@ def test_a_process_that_joins_is_held_too(apart: Apart, host: str) -> None:
 
 
 def test_an_update_takes_no_rule_away(apart: Apart, host: str) -> None:
-    """New limits, or a document that says that everything is allowed, leave the device rules as they are."""
+    """New limits, or a document that says that everything is allowed, leave the device rules as they are.
+
+    The limit is none, for which the hierarchy that plays v2 alone needs no controller.
+    """
     (apart.bundle.path / "attack").write_text(attack("log"))
-    (apart.bundle.path / "limits").write_text('{"pids": {"limit": 50}, "devices": [{"allow": true, "access": "rwm"}]}')
+    (apart.bundle.path / "limits").write_text('{"pids": {"limit": -1}, "devices": [{"allow": true, "access": "rwm"}]}')
     said = apart.run(
         f"{HOSTS[host]}$RUNJAIL create -b $BUNDLE c; $RUNJAIL start c; $RUNJAIL update -r $BUNDLE/limits c\n"
         '$RUNJAIL exec c sh -c "$(cat $BUNDLE/attack)"; $RUNJAIL delete -f c'
