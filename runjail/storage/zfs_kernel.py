@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from runjail.storage.zfs_library import ZfsLibrary
 
 # What zfs.get_prop of zfs-program(8) knows as zfs-get(8) -p prints it, and the two that are seen in the mount table.
-KNOWN = {"type", "used", "referenced", "origin", "creation", "encryption", "mountpoint", "mounted"}
+# Not `encryption`: OpenZFS 2.2, of FreeBSD 14, says "off" of each dataset (openzfs/zfs issue 12337).
+KNOWN = {"type", "used", "referenced", "origin", "creation", "mountpoint", "mounted"}
+FORBIDDING = {"canmount": "off", "jailed": "on", "overlay": "off"}  # what zfs-mount(8) heeds, and the kernel does not
 READ = r"""
 local given, lines = ..., {}
 local function note(name)
@@ -36,6 +38,8 @@ local function look(name)
   note(name)
   -- OpenZFS panics where it lists what is in a dataset whose name leaves no room for that, as nothing can be
   if given["recursive"] and not string.find(name, "@", 1, true) and #name < 254 then
+    -- zfs-get(8) lists them, too; zfs.get_prop knows nothing of them
+    for bookmark in zfs.list.bookmarks(name) do error(bookmark) end
     for snapshot in zfs.list.snapshots(name) do note(snapshot) end
     for child in zfs.list.children(name) do look(child) end
   end
@@ -132,16 +136,16 @@ class Kernel(Cli):
 
     def _mount_point(self, name: str) -> str:
         """Return where a dataset is mounted or would be. Raises OSError, LookupError when that cannot be told."""
-        place = self._read([name], ["mountpoint"], False)[name]["mountpoint"]
-        if not place.startswith("/"):
-            raise LookupError(name)
-        return place
+        return _place_of(name, self._read([name], ["mountpoint"], False)[name])
 
     def mount(self, name: str) -> None:
-        """Mount a file system; one that is mounted is success."""
+        """Mount a file system; one that is mounted is success. What zfs-mount(8) would not mount is left to it."""
         try:
-            place = self._mount_point(name)
-            if name not in self._places():
+            facts = self._read([name], ["mountpoint", "mounted", *FORBIDDING], False)[name]
+            place = _place_of(name, facts)
+            if any(facts[key] == value for key, value in FORBIDDING.items()):
+                raise LookupError(name)
+            if facts["mounted"] != "yes":
                 os.makedirs(place, exist_ok=True)
                 self._system.nmount([("fstype", "zfs"), ("fspath", place), ("from", name)], 0)
         except (OSError, LookupError):
@@ -156,6 +160,13 @@ class Kernel(Cli):
         except OSError as error:
             return False if error.errno == errno.EBUSY else super().unmount(name)
         return True
+
+
+def _place_of(name: str, facts: Mapping[str, str]) -> str:
+    """Return the mount point among the properties of a dataset. Raises LookupError when it has none."""
+    if not facts["mountpoint"].startswith("/"):
+        raise LookupError(name)
+    return facts["mountpoint"]
 
 
 def _place(name: str, source: str, places: Mapping[str, str]) -> str:

@@ -11,6 +11,7 @@ import pytest
 
 from runjail.errors import InUse, StorageError
 from runjail.host import programs
+from runjail.host.freebsd.structs import MountEntry
 from runjail.storage import zfs_cli, zfs_kernel
 from runjail.storage.store_lock import StoreDirectory
 from runjail.storage.zfs import ZfsStore
@@ -77,6 +78,49 @@ def test_what_zfs_refuses_too_is_said_in_its_words(deaf: ZfsStore, fake_zfs: Fak
         deaf.create_rootfs("web", A)
 
 
+class Told:
+    """A kernel that says this of a dataset, which is not mounted, and has been told to mount `places`."""
+
+    def __init__(self, fake: FakeZfs, facts: dict[str, str]) -> None:
+        self.facts, self.places = {"type": "filesystem", "mountpoint": "/s/a", **facts}, list[str]()
+        library: Any = SimpleNamespace(program=self.program)
+        self.kernel = zfs_kernel.Kernel(fake.cli(), library, self)  # type: ignore[arg-type]
+
+    def program(self, _pool: str, _text: str, given: dict[str, str]) -> str:
+        lines = [(given["names"], key, "tank", self.facts.get(key, "-")) for key in given["keys"].splitlines()]
+        return "\n".join("\t".join(line) for line in lines)
+
+    def mounts(self) -> list[MountEntry]:
+        return [MountEntry((1, 2), "zfs", "tank/store", "/s", 0)]
+
+    def nmount(self, options: list[tuple[str, str]], _flags: int) -> None:
+        self.places.append(dict(options)["fspath"])
+
+
+@pytest.mark.parametrize("forbids", [{"canmount": "off"}, {"jailed": "on"}, {"overlay": "off"}, {}])
+def test_what_zfs_would_not_mount_the_kernel_is_not_asked_to(
+    forbids: dict[str, str], fake_zfs: FakeZfs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runjail.storage.zfs_kernel.os.makedirs", lambda *_arguments, **_named: None)
+    fake_zfs.failing["mount"] = ["cannot mount 'tank/store/a': it may not be"]
+    told = Told(fake_zfs, {"canmount": "noauto", "jailed": "off", "overlay": "on", **forbids})
+    if forbids:
+        with pytest.raises(StorageError, match="it may not be"):
+            told.kernel.mount("tank/store/a")
+    else:
+        told.kernel.mount("tank/store/a")
+
+    assert told.places == ([] if forbids else ["/s/a"])
+
+
+def test_whether_it_is_encrypted_is_asked_of_zfs(fake_zfs: FakeZfs) -> None:
+    """The kernel of FreeBSD 14 says "off" of each dataset."""
+    fake_zfs.sets["tank/a"] = {"mounted": "no", "encryptionroot": "tank/a"}
+    told = Told(fake_zfs, {"encryption": "off"})
+
+    assert told.kernel.read(["tank/a"], ["encryption"]) == {"tank/a": {"encryption": "aes-256-gcm"}}
+
+
 PLACES = [
     ("tank/s/layers/a", "tank/s", "/s/layers/a"),  # inherited from what is mounted
     ("tank/s/layers/a", "tank", "/s/layers/a"),  # from what is not, as is what is mounted between them
@@ -119,6 +163,9 @@ def test_both_read_the_same(dataset: str, tmp_path: Path) -> None:
     zfs("create", "-o", "mountpoint=none", f"{dataset}/none")
     zfs("create", "-o", f"mountpoint={tmp_path}/own", f"{dataset}/own")
     zfs("create", "-V", "1m", f"{dataset}/volume")
+    zfs("create", f"{dataset}/marked")
+    zfs("snapshot", f"{dataset}/marked@a")
+    zfs("bookmark", f"{dataset}/marked@a", f"{dataset}/marked#a")
     pool = dataset.partition("/")[0]
     os.sync()
     kernel, cli = Counting().kernel(), zfs_cli.find()
