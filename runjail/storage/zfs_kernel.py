@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from runjail.storage.zfs_library import ZfsLibrary
 
 # What zfs.get_prop of zfs-program(8) knows as zfs-get(8) -p prints it, and the two that are seen in the mount table.
-# Not `encryption`: OpenZFS 2.2, of FreeBSD 14, says "off" of each dataset (openzfs/zfs issue 12337).
+# Not `encryption`: older kernels say "off" of each dataset (openzfs/zfs issue 12337, mended by its change 17280).
 KNOWN = {"type", "used", "referenced", "origin", "creation", "mountpoint", "mounted"}
 FORBIDDING = {"canmount": "off", "jailed": "on", "overlay": "off"}  # what zfs-mount(8) heeds, and the kernel does not
 READ = r"""

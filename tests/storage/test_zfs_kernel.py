@@ -114,7 +114,7 @@ def test_what_zfs_would_not_mount_the_kernel_is_not_asked_to(
 
 
 def test_whether_it_is_encrypted_is_asked_of_zfs(fake_zfs: FakeZfs) -> None:
-    """The kernel of FreeBSD 14 says "off" of each dataset."""
+    """Older kernels say "off" of each dataset."""
     fake_zfs.sets["tank/a"] = {"mounted": "no", "encryptionroot": "tank/a"}
     told = Told(fake_zfs, {"encryption": "off"})
 
