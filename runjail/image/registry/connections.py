@@ -186,7 +186,7 @@ class Connections:
         own = certificates.directory_of(url, self._environ)
         authorities = bool(authorities or own) and verify and (url.scheme == "https" or proxy.startswith("https:"))
         pool = self._manager(verify, authorities, proxy, own).connection_from_host(url.name, url.port, url.scheme)
-        target = str(url) if proxy.startswith("http") and url.scheme == "http" else url.target
+        target = str(url) if proxy and not socks.is_one(proxy) and url.scheme == "http" else url.target
         headers = {"Host": url.authority, "User-Agent": self._agent, "Accept-Encoding": "identity", **request.headers}
         patience, body = self.timeouts.read, request.body
         sent: Any
@@ -253,7 +253,7 @@ def _make_manager(context: ssl.SSLContext, proxy: str, watch: Watch) -> PoolMana
     if context.verify_mode == ssl.CERT_NONE:
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # the endpoint has said so, once
     options = {"num_pools": 16, "maxsize": 16, "ssl_context": context, "blocksize": SENT}
-    if proxy.partition("://")[0].lower() in socks.SCHEMES:
+    if socks.is_one(proxy):
         manager: PoolManager = urllib3.PoolManager(**options)
         adapt(manager, watch, _read_socks(proxy))
         return manager

@@ -69,6 +69,11 @@ class Socks:
             raise OSError("the proxy does not take our user name and password")
 
 
+def is_one(proxy: str) -> bool:
+    """Whether the URL of a proxy is one of SOCKS."""
+    return proxy.partition("://")[0].lower() in SCHEMES
+
+
 def read(proxy: str) -> Socks:
     """Return the proxy of a URL, SCHEME://[USER:PASSWORD@]HOST[:PORT]. Raises ValueError."""
     place = proxy.partition("://")[2]

@@ -351,11 +351,14 @@ def test_delete(fake: Fake, client_of: Make) -> None:
 # Proxies ----------------------------------------------------------------------------------------------------------
 
 
-def test_through_a_proxy(fake: Fake, client_of: Make, far_away: None, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("scheme", ["http", "HTTP"])
+def test_through_a_proxy(
+    fake: Fake, client_of: Make, far_away: None, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
     """The proxy gets the whole URL, and its own password; the registry's name is never looked up here."""
     monkeypatch.setattr("runjail.image.registry.endpoint.Endpoint._probe", lambda self: "http://registry.test")
     top = fake.add_image("v1", CONTENT)
-    environ = {"http_proxy": f"http://bob:pa%20ss@{fake.host}"}
+    environ = {"http_proxy": f"{scheme}://bob:pa%20ss@{fake.host}"}
     client = client_of("registry.test", insecure=True, environ=environ)
 
     assert client.source().top() == top
