@@ -46,7 +46,7 @@ class Template:
             body = None
             if words[0] == RANGE:
                 inside, rest = _until_end(rest, pieces)
-                body = Template(inside)
+                body = Template(TABLE + inside)  # which is taken off: a body may begin with that word
             self._actions.append(words)
             self._bodies.append(body)
             self._texts.append(rest)

@@ -32,6 +32,7 @@ ROW: dict[str, Any] = {
         ('{{index .Labels "a.b"}}{{index .Labels "none"}}', "c d\n"),
         ("{{index .State.Codes 1}}{{len .Args}}{{len .Labels}}", "b22\n"),
         ("<{{range .Args}}{{.}},{{end}}>", "<sh,-c,>\n"),
+        ("{{range .Args}}table {{.}} {{end}}", "table sh table -c \n"),
         ("{{range .Labels}}{{println .}}{{end}}", "c d\n\n\n"),
         ("{{range .Deep}}{{range .In}}{{.X}}{{end}};{{end}}{{.Pid}}", "12;3;7\n"),
         ("plain", "plain\n"),
