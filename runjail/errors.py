@@ -123,8 +123,8 @@ class ProgramNotFound(RunjailError):
 class ProgramDenied(RunjailError):
     """The program to run may not or cannot be executed; callers end with 126."""
 
-    def __init__(self, name: str, why: str = "permission denied") -> None:
-        super().__init__(f'exec: "{name}": {why}')
+    def __init__(self, name: str, why: str = "permission denied", hint: str | None = None) -> None:
+        super().__init__(f'exec: "{name}": {why}', hint)
 
 
 class HookError(RunjailError):

@@ -81,6 +81,7 @@ def run(argv: Sequence[str], own: bool = False) -> int:
         return _dispatch(parsed, verb, rest, exposed)
     except RunjailError as error:
         log.error(str(error), error.hint)
+        return OWN_FAILURE.get(verb, error.code)
     except KeyboardInterrupt as error:
         log.error("interrupted")
         return getattr(error, "code", 130)

@@ -13,7 +13,8 @@ from runjail.cli.image.session import ImageSession
 from runjail.cli.process import change, volume_mounts
 from runjail.cli.progress import copying
 from runjail.container.container import Runtime
-from runjail.errors import ContainerExists, StoreNotFound, UsageError
+from runjail.container.program import exit_code
+from runjail.errors import ContainerExists, ProgramDenied, ProgramNotFound, StoreNotFound, UsageError
 from runjail.image.bundle import etc_files, owned, volumes
 from runjail.image.bundle.oci_config import LONGEST_HOSTNAME, config
 from runjail.image.bundle.owned import OwnedBundle
@@ -164,6 +165,19 @@ def tell(program: UserNetwork, bundle: str, args: Args) -> None:
     from runjail.cli import run_network
 
     run_network.tell_program(program, run_names.names(args, args.positionals[0], hostname(args), "private"), bundle)
+
+
+@scope
+def podmans_codes() -> Iterator[None]:
+    """Have runjail exit with 127 for a program that is missing, and 126 for one that cannot be executed.
+
+    podman and docker do, and so do shells (XCU 2.8.2). A bundle's `run`, as runc's, exits with 1.
+    """
+    try:
+        yield
+    except (ProgramNotFound, ProgramDenied) as error:
+        error.code = exit_code(error)
+        raise
 
 
 def release(path: str, context: Context) -> None:

@@ -164,7 +164,7 @@ def reset_signals() -> None:
 def execute(path: str, process: Process, env: dict[bytes, bytes]) -> None:
     """execve(2), with execvp's fallback to the shell for a text without a first line. Returns only by raising.
 
-    Raises ProgramNotFound (also for a missing interpreter), ProgramDenied, HostError.
+    Raises ProgramNotFound (also for a missing interpreter), ProgramDenied for whatever else execve refuses.
     """
     args = [argument.encode("utf-8", "surrogateescape") for argument in process.args]
     try:
@@ -180,7 +180,7 @@ def execute(path: str, process: Process, env: dict[bytes, bytes]) -> None:
         raise ProgramDenied(path, cause(error)) from None
     except OSError as error:
         hint = "it is a program of another processor or system" if error.errno == errno.ENOEXEC else None
-        raise HostError(f'exec: "{path}": {reason(error)}', hint) from error
+        raise ProgramDenied(path, reason(error), hint) from error
 
 
 def _is_text(path: str) -> bool:
