@@ -96,7 +96,10 @@ PLAIN = {f"runjail.image.content.{name}" for name in ("ingest", "layout", "open"
 PLAIN |= {"runjail.cli.containerd_shim", "runjail.cli.runj", "runjail.image.registry.registries_conf"}
 PLAIN |= {f"runjail.cli.image.{name}" for name in "inspect layerinfo ls names options remote session".split()}
 PLAIN |= {f"runjail.cli.{name}" for name in ("args", "context", "main", "output", "process", "progress", "template")}
-PLAIN |= {f"runjail.cli.run_{name}" for name in ("devices", "image", "mounts", "names", "options", "security")}
+PLAIN.add("runjail.cli.named_option")
+PLAIN |= {
+    f"runjail.cli.run_{name}" for name in ("devices", "faults", "image", "mounts", "names", "options", "security")
+}
 PLAIN |= {
     f"runjail.cli.verbs.{name}"
     for name in ("create", "delete", "exec", "features", "kill", "pause", "resume", "run", "start", "state")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from runjail.cli.args import Args
+from runjail.cli.named_option import named
 from runjail.errors import UsageError
 
 MAX_ENV_FILE = 1 << 20
@@ -26,7 +27,7 @@ def change(document: dict[str, Any], args: Args, command: list[str]) -> None:
         process["args"] = command
     if args.flag("tty"):
         process["terminal"] = True
-    variables = [*_of_files(args.many("env-file")), *_environment(args.many("env"))]
+    variables = [*_of_files(args.many("env-file")), *environment(args.many("env"))]
     if variables:
         extend(process, "env", variables)
 
@@ -36,17 +37,18 @@ def _of_files(paths: list[str]) -> Iterator[str]:
     from runjail.files import read
 
     for path in paths:
-        content = read(os.path.abspath(path), MAX_ENV_FILE).decode("utf-8", "surrogateescape")
+        with named("--env-file", path):
+            content = read(os.path.abspath(path), MAX_ENV_FILE).decode("utf-8", "surrogateescape")
         for line, text in enumerate(content.split("\n"), 1):
             text = text.lstrip().removesuffix("\r")
             name = text.partition("=")[0]
-            if name and (name.strip() != name or " " in name) and not text.startswith("#"):
+            if text and not text.startswith("#") and (not name or name.strip() != name or " " in name):
                 raise UsageError(f"--env-file: {path}:{line}: not NAME=VALUE: {text[:80]!r}")
             if text and not text.startswith("#"):
-                yield from _environment([text])
+                yield from environment([text])
 
 
-def _environment(wanted: list[str]) -> Iterator[str]:
+def environment(wanted: list[str]) -> Iterator[str]:
     """Yield NAME=VALUE for each --env; a bare NAME passes our own variable on, if there is one, as podman does."""
     for text in wanted:
         if "=" in text or not text:
@@ -65,6 +67,8 @@ def volume_mounts(volumes: list[str]) -> list[dict[str, Any]]:
             raise UsageError(f"--volume: not SRC:DST[:ro]: {volume[:200]!r}")
         words = ["rbind", *[word for word in options.split(",") if word]]
         kind, source = ("bind", os.path.abspath(source)) if _is_path(source) else ("volume", source)
+        if kind == "bind" and not os.path.lexists(source):
+            raise UsageError(f"--volume {volume[:200]}: {source} does not exist")
         mounts.append({"type": kind, "source": source, "destination": destination, "options": words})
     return mounts
 

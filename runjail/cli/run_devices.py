@@ -25,8 +25,8 @@ def devices(texts: list[str], host: str) -> Document:
     return _nodes(texts) if host == "linux" else _shown(texts)
 
 
-def _split(text: str) -> tuple[str, str, str]:
-    """Return the path on the host, that in the container, and how the device may be used."""
+def split(text: str) -> tuple[str, str, str]:
+    """Return the path on the host, that in the container, and how the device may be used. Raises UsageError."""
     source, *more = text.split(":")
     access = more.pop() if more and more[-1] and not more[-1].strip(ACCESS) else ACCESS
     place = more.pop(0) if more else source
@@ -39,7 +39,7 @@ def _nodes(texts: list[str]) -> Document:
     """Return device files and who may use them; Linux makes them anew in the container."""
     nodes, rules = [], []
     for text in texts:
-        source, place, access = _split(text)
+        source, place, access = split(text)
         for path, found in _files(source):
             kind = "b" if stat.S_ISBLK(found.st_mode) else "c"
             number = {"type": kind, "major": os.major(found.st_rdev), "minor": os.minor(found.st_rdev)}
@@ -70,7 +70,7 @@ def _shown(texts: list[str]) -> Document:
     """Return which nodes of devfs are shown: under their own names, to be used as their modes say."""
     shown = []
     for text in texts:
-        source, place, access = _split(text)
+        source, place, access = split(text)
         if place != source or access != ACCESS:
             raise UsageError(f"--device: FreeBSD shows a device under its own name, to read and write: {text[:200]!r}")
         if not source.startswith(DEVICES) or ".." in source.split("/"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 
-from runjail.cli import run_names, run_options
+from runjail.cli import run_faults, run_names, run_options
 from runjail.cli.args import Args
 from runjail.cli.context import Context
 from runjail.cli.image.options import storage_size
@@ -73,6 +73,7 @@ def _fill(bundle: OwnedBundle, images: ImageSession, network: str, ids: IdMappin
     args, limit = images.args, storage_size(images.args)
     binds = volume_mounts(args.many("volume"))  # first: a mistake in one costs no download
     found_options = run_options.options_of(args, images.context.host().os)
+    run_faults.check(args, found_options, binds, network, images.context.host().os)
     entrypoint = run_options.entrypoint(args)
     names = run_names.names(args, args.positionals[0], hostname(args), network)
     more = [*found_options["mounts"], *binds]

@@ -6,14 +6,25 @@ import os
 
 from runjail.cli.args import size
 from runjail.errors import UsageError
+from runjail.plan import mount_options
+from runjail.sizes import read_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     Mount = dict[str, Any]
 
 TMPFS = ["nosuid", "nodev", "noexec", "tmpcopyup"]  # podman's
+TMPFS_HINT = "such as size=64m, mode=1777, uid=1000, nr_inodes=1k, ro, exec, notmpcopyup"
+TMPFS_VALUES: dict[str, Callable[[str], str]] = {  # tmpfs(5) of both systems
+    "size": mount_options.size,
+    "mode": mount_options.octal,
+    **dict.fromkeys(("uid", "gid"), mount_options.number),
+    **dict.fromkeys(("nr_inodes", "nr_blocks", "inodes", "maxfilesize"), mount_options.size),
+    **dict.fromkeys(("huge", "mpol"), str),
+}
 KINDS = ("bind", "tmpfs", "volume")
 PLACES = {"target": "destination", "dst": "destination", "src": "source"}  # other words for the same
 PROPAGATION = ("private", "rprivate", "shared", "rshared", "slave", "rslave", "unbindable", "runbindable")
@@ -26,7 +37,28 @@ def tmpfs(text: str) -> Mount:
     destination, _, more = text.partition(":")
     if not destination.startswith("/"):
         raise UsageError(f"--tmpfs: not an absolute path: {text[:200]!r}")
-    return _tmpfs(destination, [word for word in more.split(",") if word])
+    words = [word for word in more.split(",") if word]
+    for word in words:
+        _check_memory(word)
+    return _tmpfs(destination, words)
+
+
+def _check_memory(word: str) -> None:
+    """Raise UsageError for what is no option of tmpfs: the kernel would say only that one of them is wrong."""
+    name, equals, value = word.partition("=")
+    check = TMPFS_VALUES.get(name)
+    try:
+        if not (word in mount_options.WORDS or (check and equals)):
+            raise ValueError("not an option of tmpfs")
+        if check and not (name == "size" and _is_share(value)):
+            check(value)
+    except ValueError as error:
+        raise UsageError(f"--tmpfs: {word[:80]!r}: {error}", TMPFS_HINT) from None
+
+
+def _is_share(text: str) -> bool:
+    """Say whether a text is a share of memory, such as `50%`: Linux takes that, too."""
+    return text.endswith("%") and read_number(text.removesuffix("%"), 100) is not None
 
 
 def _tmpfs(destination: str, words: list[str]) -> Mount:

@@ -31,6 +31,9 @@ def wanted(args: Args, context: Context, runtime: Runtime) -> Networks:
         raise UsageError(f"--network: host and none stand alone, and a name stands once: {', '.join(words)[:200]}")
     if published and words and words[0] in ALONE:
         raise UsageError(f"--publish is of no use with --network {words[0]}", "--network NAME has ports of its own")
+    for name in words:
+        if name not in ALONE and not lists.is_name(name):
+            raise UsageError(f"--network: not host, none, pasta, slirp4netns or a network's name: {name[:80]!r}")
     settled = places(context)
     found = [lists.find(name, settled.directories) for name in words] or [_first(settled)]
     if published and not any(each.can(PORTS) for each in found):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from runjail.cli.args import Args, flag, number, size, value, values
 from runjail.errors import UsageError
+from runjail.target import TARGETS, Target
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,12 +85,12 @@ def options_of(args: Args, host: str) -> Document:
         "mounts": [*map(run_mounts.tmpfs, args.many("tmpfs")), *map(run_mounts.mount, args.many("mount"))],
         "annotations": dict(_pair(text, "--label") for text in args.many("label")) | _stop_signal(args),
         "sysctl": dict(_pair(text, "--sysctl") for text in args.many("sysctl")),
-        "rlimits": [_ulimit(text) for text in args.many("ulimit")],
+        "rlimits": [_ulimit(text, TARGETS[host]) for text in args.many("ulimit")],
         "resources": _resources(args),
         "devices": run_devices.devices(args.many("device"), host),
         "security": run_security.security(args.many("security-opt"), host),
         "init": _init(host) if args.flag("init") else "",
-        "capabilities": [[_capability(text) for text in args.many(name)] for name in ("cap-add", "cap-drop")],
+        "capabilities": [[_capability(text, name) for text in args.many(name)] for name in ("cap-add", "cap-drop")],
     }
 
 
@@ -134,12 +135,15 @@ def _init(host: str) -> str:
 
 
 def _stop_signal(args: Args) -> Document:
+    from runjail.cli.named_option import named
     from runjail.container.kill import signal_number
 
     text = args.text("stop-signal")
     if not text:
         return {}
-    signal_number(text)
+    with named("--stop-signal", text):
+        if not signal_number(text):
+            raise UsageError("0 is no signal")
     return {"org.opencontainers.image.stopSignal": text}
 
 
@@ -160,12 +164,14 @@ def _bounding() -> set[str]:
     return {f"CAP_{name}" for bit, name in enumerate(NAMES) if mask >> bit & 1}
 
 
-def _capability(text: str) -> str:
+def _capability(text: str, option: str) -> str:
     from runjail.spec.capabilities import NAMES
 
     name = f"CAP_{text.upper().removeprefix('CAP_')}"
     if name.removeprefix("CAP_") not in (*NAMES, "ALL"):
-        raise UsageError(f"unknown capability {text[:40]!r}", "such as NET_ADMIN or CAP_NET_ADMIN; man 7 capabilities")
+        raise UsageError(
+            f"--{option}: unknown capability {text[:40]!r}", "such as NET_ADMIN or CAP_NET_ADMIN; man 7 capabilities"
+        )
     return name
 
 
@@ -176,13 +182,18 @@ def _pair(text: str, option: str) -> tuple[str, str]:
     return name, found
 
 
-def _ulimit(text: str) -> Document:
+def _ulimit(text: str, target: Target) -> Document:
     name, equals, limits = text.partition("=")
     soft, _, hard = limits.partition(":")
     if not (equals and name.isalpha() and name.isascii()):
         raise UsageError(f"--ulimit: not NAME=SOFT[:HARD]: {text[:80]!r}", "for example nofile=1024:4096")
-    numbers = [number(part, "--ulimit", 2**63 - 1, -1) for part in (soft, hard or soft)]
+    if name.upper() not in target.rlimits:
+        known = ", ".join(sorted(target.rlimits)).lower()
+        raise UsageError(f"--ulimit {text[:80]}: {target.title} has no limit {name[:40]!r}", f"one of {known}")
+    numbers = [number(part, f"--ulimit {name}", 2**63 - 1, -1) for part in (soft, hard or soft)]
     low, high = (UNLIMITED if each == -1 else each for each in numbers)
+    if low > high:
+        raise UsageError(f"--ulimit {text[:80]}: the soft limit {soft} is above the hard limit {hard}")
     return {"type": f"RLIMIT_{name.upper()}", "soft": low, "hard": high}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from runjail.cli.named_option import named
 from runjail.errors import UsageError
 
 TYPE_CHECKING = False
@@ -67,9 +68,18 @@ def _take(name: str, value: str, found: Document) -> None:
         if value != "unconfined":
             found["process"]["apparmorProfile"] = value
     elif name in ("mask", "unmask") and value:
-        found[f"{name}ed"] += value.split(":")
+        found[f"{name}ed"] += _paths(name, value)
     else:
-        raise UsageError(f"--security-opt: what is {f'{name}={value}'[:80]!r}?", KNOWN)
+        raise UsageError(f"--security-opt: what is {f'{name}={value}'.removesuffix('=')[:80]!r}?", KNOWN)
+
+
+def _paths(name: str, value: str) -> list[str]:
+    """Return the paths of mask= and unmask=; the latter takes ALL, and patterns. Raises UsageError."""
+    paths = value.split(":")
+    for path in paths:
+        if not path.startswith("/") and not (name == "unmask" and path == "ALL"):
+            raise UsageError(f"--security-opt {name}: must be an absolute path: {path[:80]!r}")
+    return paths
 
 
 def _seccomp(path: str) -> tuple[object, str]:
@@ -79,7 +89,8 @@ def _seccomp(path: str) -> tuple[object, str]:
     from runjail.files import read
 
     try:
-        document = jsonio.loads(read(os.path.abspath(path), LARGEST))
+        with named("--security-opt", f"seccomp={path}"):
+            document = jsonio.loads(read(os.path.abspath(path), LARGEST))
     except ValueError as error:
         raise UsageError(f"--security-opt seccomp={path}: not JSON: {error}") from None
     convert(document, path, ())

@@ -31,6 +31,7 @@ PROPAGATION = frozenset(f"{deep}{word}" for deep in ("", "r") for word in ("priv
 BINDS = frozenset(("bind", "rbind", "nullfs"))  # any of them makes a mount a bind, whatever its type says
 MAPPED = frozenset(("idmap", "ridmap"))  # of bind mounts: ids of their own, for the mount or for all below it as well
 COPY_UP = frozenset(("tmpcopyup", "notmpcopyup"))  # of tmpfs: begin with what the image has there
+WORDS = LINUX_FLAGS | CLEARS.keys() | RECURSIVE | PROPAGATION | COPY_UP | {"defaults", "silent", "loud", "noswap"}
 DEVFS_KEYS = frozenset(("ruleset", "rule"))
 LAST_RULESET = 65535  # of devfs(8)
 NEUTRAL = frozenset(("defaults", "silent", "loud"))

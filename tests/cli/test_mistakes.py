@@ -143,6 +143,15 @@ MISTAKES = {  # command line: exit code and lines after `runjail: `
     "--log /nonexistent/x list": (1, "opening log /nonexistent/x: does not exist"),
     "image tag a": (1, "image tag takes SRC NAME, got 1", f"{USAGE} image tag SRC NAME"),
 }
+TMPFS = "hint: such as size=64m, mode=1777, uid=1000, nr_inodes=1k, ro, exec, notmpcopyup"
+LIMITS = (
+    "hint: one of as, core, cpu, data, fsize, locks, memlock, msgqueue, nice, nofile, nproc, rss, rtprio, rttime, "
+    "sigpending, stack"
+)
+SYSCTLS = (
+    "hint: a container has of its own net.*, kernel.msg*, kernel.sem*, kernel.shm*, fs.mqueue.* and kernel.domainname; "
+    "net.* with --network NAME"
+)
 IMAGE_MISTAKES = {  # options of run --image absent
     "--bundle /x": ("run takes --bundle or --image, not both",),
     "--network host --network none": ("--network: host and none stand alone, and a name stands once: host, none",),
@@ -169,7 +178,7 @@ IMAGE_MISTAKES = {  # options of run --image absent
         "hint: for example type=bind,src=/a,dst=/b",
     ),
     "--mount type=volume,dst=/x": ("--mount: type=volume needs a source, the volume's name",),
-    "--volume .x:/x --volume a+b:/x": (
+    "--volume .:/x --volume a+b:/x": (
         "'a+b' cannot be the name of a volume",
         "hint: it begins with a letter or digit, and has 64 of these and _ . - at most; ./NAME is a directory here",
     ),
@@ -185,7 +194,29 @@ IMAGE_MISTAKES = {  # options of run --image absent
     "--dns one.one": ("--dns: not an address: 'one.one'",),
     "--network none --dns 1.1.1.1": ("--dns is of no use with --network none",),
     "--security-opt no-new-privileges=maybe": ("--security-opt: no-new-privileges is true or false, not 'maybe'",),
-    "--stop-signal LOUD": ('unknown signal "LOUD"',),
+    "--stop-signal LOUD": ('--stop-signal LOUD: unknown signal "LOUD"',),
+    "--stop-signal 0": ("--stop-signal 0: 0 is no signal",),
+    "--ulimit nofile=5:2": ("--ulimit nofile=5:2: the soft limit 5 is above the hard limit 2",),
+    "--ulimit nofile=1x": ("--ulimit nofile: not a number from -1 to 9223372036854775807: '1x'",),
+    "--ulimit nofile=5 --ulimit nofile=6": ("--ulimit nofile=6: RLIMIT_NOFILE limits the same as an earlier entry",),
+    "--workdir etc": ("--workdir: must be an absolute path: 'etc'",),
+    "--hostname ä": ("""--hostname 'ä': must be printable ASCII without blanks, not "\\u00e4\"""",),
+    "--tmpfs /x:bogus": ("--tmpfs: 'bogus': not an option of tmpfs", TMPFS),
+    "--tmpfs /x:size=big": (
+        "--tmpfs: 'size=big': must be a number of bytes such as 65536, 64k, 512m or 1g",
+        TMPFS,
+    ),
+    "--tmpfs /x:ro,mode=9": ("--tmpfs: 'mode=9': must be an octal mode such as 1777", TMPFS),
+    "--tmpfs /": ("--tmpfs /: nothing can be mounted on the root itself",),
+    "--mount type=tmpfs,dst=/": ("--mount type=tmpfs,dst=/: nothing can be mounted on the root itself",),
+    "--volume /nonexistent:/x": ("--volume /nonexistent:/x: /nonexistent does not exist",),
+    "--tmpfs /a --volume /etc:/": ("--volume /etc:/: nothing can be mounted on the root itself",),
+    "--network container:x": ("--network: not host, none, pasta, slirp4netns or a network's name: 'container:x'",),
+    "--env-file /nonexistent": ("--env-file /nonexistent: is missing",),
+    "--env =x": ("""--env '=x': must be NAME=VALUE, not "=x\"""",),
+    "--platform bogus": ("--platform bogus: not a platform such as freebsd/amd64: 'bogus'",),
+    "-d --log-opt path=/nonexistent/x": ("--log-opt path: cannot write /nonexistent/x: its directory does not exist",),
+    "-d --log-opt path=/etc": ("--log-opt path: /etc is a directory",),
     "--restart always": (
         "--restart needs --detach: in the foreground a container is deleted when its program ends",
         "hint: run -d, then runjail logs -f",
@@ -203,14 +234,31 @@ LINUX_MISTAKES = {
     "--device /nonexistent": ("--device: /nonexistent: does not exist",),
     "--device /etc/passwd": ("--device: /etc/passwd is not a device",),
     "--security-opt privileged": (
-        "--security-opt: what is 'privileged='?",
+        "--security-opt: what is 'privileged'?",
         "hint: no-new-privileges, seccomp=, apparmor=, label=, mask= and unmask= are known",
     ),
     "--security-opt label=on": ("--security-opt: not label=disable or label=type:NAME: 'on'",),
     "--security-opt seccomp=/etc/passwd": (
         "--security-opt seccomp=/etc/passwd: not JSON: Expecting value: line 1 column 1 (char 0)",
     ),
-    "--cap-add NOSUCH": ("unknown capability 'NOSUCH'", "hint: such as NET_ADMIN or CAP_NET_ADMIN; man 7 capabilities"),
+    "--cap-add NOSUCH": (
+        "--cap-add: unknown capability 'NOSUCH'",
+        "hint: such as NET_ADMIN or CAP_NET_ADMIN; man 7 capabilities",
+    ),
+    "--ulimit foo=1": (
+        "--ulimit foo=1: Linux has no limit 'foo'",
+        LIMITS,
+    ),
+    "--sysctl foo.bar=1": ("--sysctl foo.bar=1: is not a setting that a container can have of its own", SYSCTLS),
+    "--sysctl net.ipv4.ip_forward=1": ("--sysctl net.ipv4.ip_forward=1: needs a network namespace", SYSCTLS),
+    "--device /dev/null:/etc/x": ("--device: the container has devices below /dev: '/dev/null:/etc/x'",),
+    "--security-opt mask=etc": ("--security-opt mask: must be an absolute path: 'etc'",),
+    "--security-opt seccomp=/nonexistent": ("--security-opt seccomp=/nonexistent: /nonexistent is missing",),
+    "--volume /etc:/x:bogus": ("--volume /etc:/x:bogus: 'bogus': not an option of a bind mount",),
+    "--cpuset-cpus many": (
+        """--cpuset-cpus many: must be a list such as 0-2,5, not "many\"""",
+        "hint: for example 0-2,5",
+    ),
     "--sysctl kernel.x": ("--sysctl: not NAME=VALUE: 'kernel.x'",),
 }
 
@@ -278,3 +326,27 @@ def test_a_mistyped_image_is_compared_with_the_store(runjail: Runjail, tmp_path:
 
     assert result.returncode == 1
     assert result.stderr.splitlines()[-1] == "hint: did you mean localhost:1/hello:latest?"
+
+
+@pytest.mark.linux
+def test_processors_that_are_not_there(runjail: Runjail, tmp_path: Path) -> None:
+    """The kernel would say `numerical result out of range` when the container is half made."""
+    online = Path("/sys/devices/system/cpu/online").read_text().strip()
+    lines = (f"--cpuset-cpus 0,99999: this machine has processors {online}",)
+    test_a_mistake_about_an_image_costs_nothing(runjail, tmp_path, "--cpuset-cpus 0,99999", lines)
+
+
+@pytest.mark.needs("root", "containers")
+def test_a_user_that_the_image_has_not(runjail: Runjail, tmp_path: Path) -> None:
+    """Only the image says who its users are."""
+    store, root = ("--store", f"dir:{tmp_path}/store"), tmp_path / "root"
+    root.mkdir()
+    runjail.ok(*store, "image", "import", f"rootfs:{root}", "localhost:1/hello")
+
+    result = runjail(*store, "run", "--image", "localhost:1/hello", "-u", "nobody9", "web", "true")
+
+    assert (result.returncode, result.stderr) == (
+        1,
+        answer(("--user nobody9: the image has no user 'nobody9' in its /etc/passwd",)),
+    )
+    assert list(tmp_path.glob("store/bundles/*")) + list(tmp_path.glob("store/roots/*")) == []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from runjail.cli.named_option import named
 from runjail.errors import ImageNotFound, RegistryError, UsageError
+from runjail.image import platform
 from runjail.image import reference as references
 
 TYPE_CHECKING = False
@@ -10,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import TypeVar
 
+    from runjail.image.model import Platform
     from runjail.image.reference import Reference
     from runjail.image.registry.registries_conf import Registries
 
@@ -86,3 +89,9 @@ def _places(reference: Reference, conf: Conf) -> Sequence[Reference]:
         path = conf().path
         raise UsageError(f"{reference.word[:200]!r} is a short name: short-name-mode is enforcing in {path}", hint)
     return found
+
+
+def platform_of(text: str) -> Platform:
+    """Return what --platform says. Raises UsageError."""
+    with named("--platform", text):
+        return platform.parse(text)

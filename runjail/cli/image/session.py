@@ -9,6 +9,7 @@ from runjail.cli.args import Args, find, number
 from runjail.cli.context import Context, write_stdout
 from runjail.cli.image import names
 from runjail.cli.image.options import compression
+from runjail.cli.named_option import named
 from runjail.cli.output import choice
 from runjail.errors import ImageNotFound, RunjailError, StoreNotFound
 from runjail.image import platform, resolve
@@ -144,7 +145,8 @@ class ImageSession:
             from runjail.image.trust import gate, policy
 
             home, system = os.environ.get("HOME", ""), this_system().policies
-            found = policy.load(self.text("signature-policy"), home, system)
+            with named("--signature-policy", self.text("signature-policy")):
+                found = policy.load(self.text("signature-policy"), home, system)
             self._gate = gate.Gate(found, self.content, ordinary=self.context.ordinary)
         return self._gate
 
@@ -187,7 +189,7 @@ class ImageSession:
             wanted = self.args.many("platform")
         else:
             wanted = [self.args.text("platform")] if self.args.text("platform") else []
-        return [platform.parse(text) for text in wanted] or platform.accepted(platform.host())
+        return [names.platform_of(text) for text in wanted] or platform.accepted(platform.host())
 
     def selection(self) -> list[Platform] | None:
         """Return the platforms to transfer, None for all of them."""

@@ -99,6 +99,7 @@ def _output(args: Args, bundle: str, runtime: Runtime) -> MonitorOptions | None:
                 "--restart excludes --console-socket and --log-driver passthrough: both end with the caller"
             )
         return None
+    from runjail.cli.run_faults import require_writable
     from runjail.container.monitor import MonitorOptions
     from runjail.container.output_log import FILE, LEAST, MOST
 
@@ -109,6 +110,7 @@ def _output(args: Args, bundle: str, runtime: Runtime) -> MonitorOptions | None:
             most = max(size(text, "--log-opt max-size"), LEAST)
         elif name == "path" and text:
             path = os.path.abspath(text)
+            require_writable(path, "--log-opt path")
         else:
             raise UsageError(f"--log-opt: not max-size=BYTES or path=FILE: {option[:80]!r}")
     return MonitorOptions("" if driver == "none" else path, most, restart, args.flag("interactive"))

@@ -60,7 +60,7 @@ def config(
     if system not in TARGETS:
         raise ImageError(f"the image is for {system[:40]}, which neither FreeBSD nor Linux can run")
     volumes = _volumes(image)
-    identity = _look(root, user or _text(image, "User"), () if readonly else volumes)
+    identity = _look(root, user or _text(image, "User"), () if readonly else volumes, bool(user))
     document: dict[str, Any] = {
         "ociVersion": "1.3.0",
         "process": _process(image, system, identity, args, cwd),
@@ -90,8 +90,11 @@ def _in_memory(volumes: Sequence[str]) -> default_mounts.Mounts:
     return [default_mounts.volume(path) for path in volumes if not default_mounts.is_kernels(path)]
 
 
-def _look(root: str, user: str, volumes: Sequence[str]) -> Identity:
-    """Return who a user is below the root, in which directories are made for volumes that have none."""
+def _look(root: str, user: str, volumes: Sequence[str], asked: bool) -> Identity:
+    """Return who a user is below the root, in which directories are made for volumes that have none.
+
+    asked: the user is none of the image's, but of who runs it.
+    """
     try:
         directory = rootfs.open_root(root)
     except OSError as error:
@@ -99,7 +102,10 @@ def _look(root: str, user: str, volumes: Sequence[str]) -> Identity:
     try:
         for path in volumes:
             rootfs.mount_point(directory, path, True, lambda *_made: None).close()
-        return users.resolve(directory, user)
+        try:
+            return users.resolve(directory, user)
+        except ImageError as error:
+            raise error if not asked else ImageError(f"--user {user[:100]}: {error}") from None
     except OSError as error:
         raise ImageError(f"cannot make the image's volumes: {reason(error)}") from error
     finally:
