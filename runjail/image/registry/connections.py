@@ -43,7 +43,7 @@ class Reader(Protocol):
 
 
 BLOCK = 256 << 10  # bytes read at a time
-SENT = 64 << 10  # bytes sent at a time: what has to go within the time for a connection
+SENT = 32 << 10  # bytes sent at a time: what has to go within the time for a connection
 SPARE = 64 << 10  # bytes of an answer nobody wants that are read to keep its connection
 SPARE_TIME = 2.0  # seconds in which they have to arrive
 
@@ -52,11 +52,12 @@ SPARE_TIME = 2.0  # seconds in which they have to arrive
 class Timeouts:
     """connect, read: seconds without any progress; slowest: bytes a second, below which an answer counts as stuck.
 
-    stored: seconds a server may take to answer after it has received a blob, which some of them copy once more.
+    connect is for TLS too. read is twice as long before the answer to a change. stored: seconds a server may take to
+    answer after it has received a blob, which some of them copy once more.
     """
 
-    connect: float = 30.0
-    read: float = 60.0
+    connect: float = 15.0
+    read: float = 30.0
     stored: float = 600.0
     slowest: int = 1024
 
@@ -128,9 +129,9 @@ class Answer:
                 block: bytes = self._response.read1(BLOCK, decode_content=False)
             except (HTTPError, OSError) as error:
                 cause = "no answer in time" if limit.late else _cause(error)
-                raise Temporary(RegistryError(f"{self.what}: {cause}")) from None
+                raise Temporary(RegistryError(f"{self.what}: {cause}"), silent=limit.late) from None
         if limit.late and not block:
-            raise Temporary(RegistryError(f"{self.what}: no answer in time"))
+            raise Temporary(RegistryError(f"{self.what}: no answer in time"), silent=True)
         return block
 
     def read(self, limit: int, patience: float = 0.0) -> bytes:
@@ -188,7 +189,7 @@ class Connections:
         pool = self._manager(verify, authorities, proxy, own).connection_from_host(url.name, url.port, url.scheme)
         target = str(url) if proxy and not socks.is_one(proxy) and url.scheme == "http" else url.target
         headers = {"Host": url.authority, "User-Agent": self._agent, "Accept-Encoding": "identity", **request.headers}
-        patience, body = self.timeouts.read, request.body
+        patience, body = self.timeouts.read * (1 if request.method in ("GET", "HEAD") else 2), request.body
         sent: Any
         if body is None or isinstance(body, bytes):
             sent = body
@@ -289,8 +290,11 @@ def _failure(request: Request, error: Exception) -> Exception:
     known = RegistryError(f"{_name(request)}: {_cause(error)}")
     broken = (exceptions.ProtocolError, exceptions.ReadTimeoutError, exceptions.ConnectTimeoutError, ConnectionError)
     final = (exceptions.NewConnectionError, exceptions.ProxyError)
-    cut_off = isinstance(_innermost(error), (ssl.SSLEOFError, ssl.SSLZeroReturnError))
-    return Temporary(known) if cut_off or (isinstance(error, broken) and not isinstance(error, final)) else known
+    first = _innermost(error)
+    cut_off = isinstance(first, (ssl.SSLEOFError, ssl.SSLZeroReturnError))
+    if cut_off or (isinstance(error, broken) and not isinstance(error, final)):
+        return Temporary(known, silent=isinstance(first, TimeoutError))
+    return known
 
 
 def _name(request: Request) -> str:

@@ -115,7 +115,7 @@ class Endpoint:
             raise known from None
         except Temporary as lost:
             text = f"registry {self.host}: {self._named(call)}: {lost.error}"
-            raise Temporary(RegistryError(text, status=lost.error.status), lost.wait) from None
+            raise Temporary(RegistryError(text, status=lost.error.status), lost.wait, lost.silent) from None
         self._reached = True
         answer.what = f"registry {self.host}: {self._named(call)}"
         if answer.status not in call.accept:
@@ -242,6 +242,8 @@ class Endpoint:
                 if isinstance(error.__cause__, ssl.SSLCertVerificationError):
                     raise
                 failure = error
+                if scheme == "https" and isinstance(error, Temporary) and error.silent:
+                    log.warning(f"registry {self.host}: {error}: trying plain http")
                 continue
             answer.drain()
             if scheme == "http" and answer.status == 400:  # what speaks TLS says so to plain requests: the first failed

@@ -17,41 +17,50 @@ ATTEMPTS = 6
 FIRST = 0.25  # seconds before the second attempt; doubled for each further one
 LONGEST = 60.0  # seconds; who is told to wait longer is told so instead
 SILENT = 5.0  # seconds after which people are told why nothing moves
+PATIENCE = 75.0  # seconds of no answer at all, in one try or several, after which none is begun any more
 
 
 class Temporary(Exception):
     """A failure that may pass; it never leaves this package. error: what to raise in the end.
 
-    wait: seconds that the server asked for (Retry-After), None when it did not.
+    wait: seconds that the server asked for (Retry-After), None when it did not. silent: it did not answer at all.
     """
 
-    def __init__(self, error: RegistryError, wait: float | None = None) -> None:
+    def __init__(self, error: RegistryError, wait: float | None = None, silent: bool = False) -> None:
         super().__init__(str(error))
-        self.error, self.wait = error, wait
+        self.error, self.wait, self.silent = error, wait, silent
 
 
 class Retry:
-    """How often and how fast. sleep: called with seconds; it may raise to give up."""
+    """How often and how fast. sleep: called with seconds; it may raise to give up. clock: returns seconds."""
 
-    def __init__(self, sleep: Callable[[float], None], attempts: int = ATTEMPTS) -> None:
-        self.sleep, self.attempts = sleep, attempts
+    def __init__(
+        self,
+        sleep: Callable[[float], None],
+        attempts: int = ATTEMPTS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.sleep, self.attempts, self.clock = sleep, attempts, clock
 
     def run(self, work: Callable[[], Result]) -> Result:
         """Return work's result, started again after each Temporary. Raises its error when there were too many."""
-        failures = 0
+        failures, silence = 0, 0.0
         while True:
-            start = time.monotonic()
+            start = self.clock()
             try:
                 return work()
             except Temporary as lost:
-                failures += 1
-                self.pause(failures, lost, time.monotonic() - start)
+                failures, took = failures + 1, self.clock() - start
+                silence += took if lost.silent else 0.0
+                self.pause(failures, lost, took, silence)
 
-    def pause(self, failures: int, lost: Temporary, took: float = 0.0) -> None:
+    def pause(self, failures: int, lost: Temporary, took: float = 0.0, silence: float = 0.0) -> None:
         """Wait after this many failures in a row. Raises the error when it is time to give up.
 
-        took: seconds until the last one.
+        took: seconds until the last one; silence: seconds of those in which there was no answer.
         """
+        if silence >= PATIENCE:
+            raise RegistryError(f"{lost.error}, {silence:.0f} s in all", lost.error.hint, lost.error.status)
         if failures >= self.attempts:
             raise lost.error
         wait = FIRST * 2 ** (failures - 1) * random.uniform(0.5, 1.5) if lost.wait is None else lost.wait

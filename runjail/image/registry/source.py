@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -146,15 +145,18 @@ class _Download:
 
     def blocks(self, endpoint: Endpoint) -> Iterator[bytes]:
         """Yield the rest, resumed after each break until there were too many without much between them."""
-        failures, since = 0, self._position
+        failures, silence, since = 0, 0.0, self._position
         while self._position < self._size:
-            start = time.monotonic()
+            start = endpoint.retry.clock()
             try:
                 yield from self._connection(endpoint)
             except Temporary as lost:
-                failures = 1 if self._position - since >= PROGRESS else failures + 1
-                since = self._position
-                endpoint.retry.pause(failures, lost, time.monotonic() - start)
+                if self._position - since >= PROGRESS:
+                    failures, silence = 0, 0.0
+                took = endpoint.retry.clock() - start
+                failures, since = failures + 1, self._position
+                silence += took if lost.silent else 0.0
+                endpoint.retry.pause(failures, lost, took, silence)
 
     def _connection(self, endpoint: Endpoint) -> Iterator[bytes]:
         """Yield what one connection brings."""
