@@ -14,6 +14,10 @@ from __future__ import annotations
 from runjail.record import Record
 from runjail.spec.model import IdMappings, Resources, Seccomp
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 Property = tuple[str, str, object]  # name, D-Bus signature, value; an array is a tuple
 
 
@@ -103,7 +107,8 @@ class Mount(Step):
     ruleset: devfs ruleset to start from (0: every device), None when fstype is not devfs.
     rules: extra devfs rules, in rule words, e.g. `path shm unhide mode 1777`.
     copy_up: fill a tmpfs with what it covers. recursive: a bind that brings submounts along.
-    create: make the mount point when it is missing.
+    create: make the mount point when it is missing. entry: its place in config.json, `mounts[3]`, "" for none: errors
+    tell it, and steps that differ in nothing else are equal.
     """
 
     fstype: str
@@ -122,6 +127,14 @@ class Mount(Step):
     recursive: bool = False
     create: bool = True
     inside: bool = False
+    entry: str = ""
+
+    def _values(self) -> tuple[Any, ...]:
+        return tuple(getattr(self, name) for name in self._fields if name != "entry")
+
+    def told(self, part: str = "") -> str:
+        """Return how errors begin about the mount, or about a part of its entry: `mounts[3].source: `."""
+        return f"{self.entry}{part and f'.{part}'}: " if self.entry else ""
 
 
 class AddressAlias(Step):

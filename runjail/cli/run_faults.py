@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 
+from runjail.cli import run_mounts
 from runjail.cli.args import Args
-from runjail.cli.process import environment
+from runjail.cli.process import environment, volume_mounts
 from runjail.cli.run_devices import DEVICES, split
 from runjail.errors import InvalidConfig, UsageError
 
@@ -59,6 +60,19 @@ def reworded(problem: str, typed: Mapping[str, str]) -> str:
         if problem.startswith(path):
             return f"{option}: {problem.removeprefix(path).partition(': ')[2]}"
     return problem
+
+
+def told(text: str, args: Args, mounts: list[Document]) -> str:
+    """Return an error that begins with an entry of mounts[] with the option that this comes from instead.
+
+    mounts: of the container's config.json.
+    """
+    found = [("tmpfs", word, run_mounts.tmpfs(word)) for word in args.many("tmpfs")]
+    found += [("mount", word, run_mounts.mount(word)) for word in args.many("mount")]
+    found += [("volume", word, mount) for word in args.many("volume") for mount in volume_mounts([word])]
+    asked = {mount["destination"]: f"--{name} {word[:200]}" for name, word, mount in found}
+    typed = {f"mounts[{index}]": asked.get(mount["destination"], "") for index, mount in enumerate(mounts)}
+    return reworded(text, {entry: option for entry, option in typed.items() if option})
 
 
 def _document(args: Args, found: Document, binds: list[Document], network: str, host: str) -> tuple[Document, Typed]:

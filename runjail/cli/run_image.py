@@ -14,7 +14,7 @@ from runjail.cli.process import change, volume_mounts
 from runjail.cli.progress import copying
 from runjail.container.container import Runtime
 from runjail.container.program import exit_code
-from runjail.errors import ContainerExists, ProgramDenied, ProgramNotFound, StoreNotFound, UsageError
+from runjail.errors import ContainerExists, HostError, ProgramDenied, ProgramNotFound, StoreNotFound, UsageError
 from runjail.image.bundle import etc_files, owned, volumes
 from runjail.image.bundle.oci_config import LONGEST_HOSTNAME, config
 from runjail.image.bundle.owned import OwnedBundle
@@ -169,15 +169,19 @@ def tell(program: UserNetwork, bundle: str, args: Args) -> None:
 
 
 @scope
-def podmans_codes() -> Iterator[None]:
+def in_podmans_words(args: Args, document: dict[str, Any]) -> Iterator[None]:
     """Have runjail exit with 127 for a program that is missing, and 126 for one that cannot be executed.
 
-    podman and docker do, and so do shells (XCU 2.8.2). A bundle's `run`, as runc's, exits with 1.
+    podman and docker do, and so do shells (XCU 2.8.2). A bundle's `run`, as runc's, exits with 1. An error about a
+    mount is one about an option. document: config.json.
     """
     try:
         yield
     except (ProgramNotFound, ProgramDenied) as error:
         error.code = exit_code(error)
+        raise
+    except HostError as error:
+        error.args = (run_faults.told(str(error), args, document["mounts"]),)
         raise
 
 

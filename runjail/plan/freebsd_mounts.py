@@ -90,6 +90,7 @@ class _Entry:
             rules=tuple(self.rules),
             copy_up=self.copy_up,
             recursive=self.recursive,
+            entry=self.where,
         )
 
     def _refuse_type(self) -> None:

@@ -119,6 +119,7 @@ class _Entry:
             copy_up=self.copy_up,
             recursive="rbind" in mount.options,
             inside=True,
+            entry=self.where,
         )
 
     def mapped(self, step: steps.Mount, mappings: model.IdMappings | str | None) -> steps.Mount:

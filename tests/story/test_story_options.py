@@ -115,3 +115,13 @@ def test_resources_of_an_image_are_in_its_bundle(cli: Cli, hello: str) -> None:
     assert bundle["process"]["args"] == ["/bin/sleep", "600"]
     assert (bundle["annotations"]["a"], bundle["annotations"]["bare"]) == ("b", "")
     assert "CAP_SYS_ADMIN" in bundle["process"]["capabilities"]["bounding"]
+
+
+@pytest.mark.parametrize("option", ["--volume /etc:/etc/passwd", "--tmpfs /etc/passwd"])
+def test_a_mount_that_fails_is_told_by_its_option(cli: Cli, hello: str, option: str) -> None:
+    """Only the image says what is at the destination; config.json, where it has a number, nobody has seen."""
+    said = cli.refused("run", "--image", hello, *option.split(), "web")
+
+    assert said.startswith(f"{option}: mounting ")
+    assert said.endswith(" on /etc/passwd: not a directory")
+    assert cli.left() == {"roots": [], "bundles": [], "containers": []}

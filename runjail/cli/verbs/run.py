@@ -72,8 +72,8 @@ def run(args: Args, context: Context) -> int:
         _output(args, "", runtime)  # only to check the options, before anything is fetched
         network, networks, program = run_image.networks(args, context, runtime)
         with (
-            run_image.podmans_codes(),
             run_image.owned_bundle(args, context, runtime, network) as (path, document),
+            run_image.in_podmans_words(args, document),
         ):
             if networks:
                 networks = run_image.telling(networks, path, args)

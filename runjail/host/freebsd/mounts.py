@@ -68,9 +68,18 @@ def mount(change: Change, step: Mount) -> None:
             mount(change, inner)
     except OSError as error:
         number = error.errno or 0
-        raise HostError(f"{what}: {CAUSES.get(number) or reason(error)}", HINTS.get(number)) from error
+        text = CAUSES.get(number) or reason(error)
+        raise HostError(f"{_told(step, text)}{what}: {text}", HINTS.get(number)) from error
     except HostError as error:
-        raise HostError(f"{what}: {error}", error.hint) from error
+        raise HostError(f"{_told(step, str(error))}{what}: {error}", error.hint) from error
+
+
+def _told(step: Mount, text: str) -> str:
+    """Return how an error begins: with the part of an entry of mounts[] that it is about, as far as that is known."""
+    if "mount point" in text:
+        return step.told("destination")
+    missing = step.source.startswith("/") and not os.path.lexists(step.source)
+    return step.told("source" if missing or text.startswith("its source") else "")
 
 
 def _submounts(change: Change, step: Mount) -> list[Mount]:
@@ -81,7 +90,9 @@ def _submounts(change: Change, step: Mount) -> list[Mount]:
     own = [os.path.realpath(path) for path in (change.host_state.root, change.host_state.source)]
     inner = [mounted.path for mounted in change.libc.mounts() if is_below(mounted.path, source)]
     return [
-        step.replace(source=path, destination=step.destination + path[len(source.rstrip("/")) :], recursive=False)
+        step.replace(
+            source=path, destination=step.destination + path[len(source.rstrip("/")) :], recursive=False, entry=""
+        )
         for path in inner
         if not any(path == root or is_below(path, root) for root in own)  # or it would contain itself
     ]

@@ -68,7 +68,19 @@ def mount(change: Change, step: steps.Mount) -> None:
         hint = rights.hint(error) if error.errno == errno.EPERM else _advice(step, error.errno)
         if hint and change.root.user and step.fstype in OWNERS:
             hint = f"in a user namespace {step.fstype} takes a new {OWNERS[step.fstype]} namespace, or a bind mount"
-        raise HostError(f"mounting {what}({step.fstype}) on {step.destination}: {reason(error)}", hint) from error
+        told = step.told(_part(step, error.errno))
+        raise HostError(f"{told}mounting {what}({step.fstype}) on {step.destination}: {reason(error)}", hint) from error
+
+
+def _part(step: steps.Mount, number: int | None) -> str:
+    """Return which part of an entry of mounts[] an error is about, "" where the kernel does not let us know."""
+    if step.source.startswith("/") and not os.path.lexists(step.source):
+        return "source"
+    if number in (errno.ENOTDIR, errno.ENOENT, errno.ELOOP, errno.EROFS):
+        return "destination"
+    if number == errno.ENODEV:
+        return "type"
+    return "options" if number == errno.EINVAL and step.data else ""
 
 
 def _advice(step: steps.Mount, number: int | None) -> str | None:
@@ -89,7 +101,8 @@ def _mount_below(root: int, change: Change, step: steps.Mount) -> None:
     place, made = change.root.points.find(root, step.destination, directory, change.note)
     try:
         if step.fstype in KERNELS and place.path != os.path.normpath(step.destination).strip("/"):
-            raise HostError(f"mounting {step.fstype} on {step.destination}: it is a symbolic link in the image")
+            what = f"mounting {step.fstype} on {step.destination}"
+            raise HostError(f"{step.told('destination')}{what}: it is a symbolic link in the image")
         _mount_at(root, place, change, step, 0 if made else place.mode())
     finally:
         place.close()

@@ -66,7 +66,7 @@ def _namespace(ids: IdMappings | str) -> int:
 
 
 def _map(tree: int, step: Mount, namespace: int) -> None:
-    doing = f"mounting {step.source} (bind) on {step.destination} with ids of its own"
+    doing = f"{step.told()}mounting {step.source} (bind) on {step.destination} with ids of its own"
     remedy = "idmapped mounts take Linux 5.12 and a file system that has them: ext4, xfs, btrfs; tmpfs since 6.3"
     wanted = (tree, libc_mounts.MOUNT_ATTR_IDMAP, 0, step.mapped_below, 0, namespace)
     rights.ask(doing, "mount_setattr(2)", libc_mounts.mount_setattr, *wanted, remedy=remedy)
@@ -84,7 +84,9 @@ def _open(step: Mount, propagation: int) -> int:
         if error.errno == errno.EPERM:
             raise
         hint = "it takes Linux 5.12" if error.errno == errno.ENOSYS else None
-        raise HostError(f"mounting {step.source} (bind) on {step.destination}: {reason(error)}", hint) from error
+        told = step.told("source" if error.errno == errno.ENOENT else "")
+        what = f"mounting {step.source} (bind) on {step.destination}"
+        raise HostError(f"{told}{what}: {reason(error)}", hint) from error
     return tree
 
 

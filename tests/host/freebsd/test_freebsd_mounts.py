@@ -116,9 +116,11 @@ def test_types_that_do_not_fit_are_explained(machine: Machine, source: str, targ
         (base / "linked").write_text("")
         os.link(base / "linked", base / "other-name")
 
-    with pytest.raises(HostError, match=text):
-        machine.apply(Mount("nullfs", os.path.join(machine.base, source), f"/{target}"))
+    with pytest.raises(HostError, match=text) as caught:
+        machine.apply(Mount("nullfs", os.path.join(machine.base, source), f"/{target}", entry="mounts[2]"))
 
+    part = "destination" if "mount point" in text else "source"
+    assert str(caught.value).startswith(f"mounts[2].{part}: mount {os.path.join(machine.base, source)} (nullfs) on ")
     assert nmounts(machine) == []
 
 

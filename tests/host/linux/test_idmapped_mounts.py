@@ -100,7 +100,8 @@ def test_a_file_system_that_cannot(life: Life) -> None:
     add(life, Path("/proc/sys"), "bind", uidMappings=SHIFTED, gidMappings=SHIFTED)
     result = life.runjail("create", "-b", life.bundle.write(), "c")
 
-    what = "mounting /proc/sys (bind) on /vol with ids of its own"
+    entry = f"mounts[{len(life.bundle.config['mounts']) - 1}]"
+    what = f"{entry}: mounting /proc/sys (bind) on /vol with ids of its own"
     failed(result, f"{what}: mount_setattr(2): invalid argument")
     assert "idmapped mounts take Linux 5.12 and a file system that has them" in result.stderr
     life.gone()

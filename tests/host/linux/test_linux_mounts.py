@@ -185,29 +185,6 @@ def test_flags_of_a_file_system(life: Life) -> None:
     assert "lazytime" in life.says("grep ' /fresh ' /proc/self/mounts").split()[3].split(",")
 
 
-@pytest.mark.parametrize(
-    ("kind", "source", "option", "text", "hint"),
-    [
-        ("ext4", "/nowhere", "ro", "/nowhere (ext4) on /x: does not exist", "/nowhere has to be on the host"),
-        ("tmpfs", "tmpfs", "sise=1m", "(tmpfs) on /x: invalid argument", "of its options tmpfs has to know sise=1m"),
-        ("none-such", "x", "ro", "(none-such) on /x: ", "the kernel has no file system none-such; /proc/filesystems"),
-    ],
-)
-def test_what_the_kernel_does_not_mount(life: Life, kind: str, source: str, option: str, text: str, hint: str) -> None:
-    """The error names source, type and place, and what to look at; nothing stays."""
-    if kind == "ext4" and "ext4" not in Path("/proc/filesystems").read_text(encoding="ascii"):
-        pytest.skip("this kernel has no ext4")
-    add_mount(life, "/x", kind, source, option)
-
-    result = life.runjail("create", "-b", life.bundle.write(), "c")
-
-    assert result.returncode == 1
-    said, more = result.stderr.splitlines()
-    assert said.startswith(f"runjail: mounting {text}")
-    assert more.startswith(f"hint: {hint}")
-    life.gone()
-
-
 def test_recursive_options(life: Life, nested: Path) -> None:
     """`ro` is about the mount, `rro` also about what is mounted below it; of `rro` and `rrw` the later one counts."""
     words = {"/ro": ("ro",), "/rro": ("rro", "rnosuid", "rstrictatime"), "/rrw": ("rro", "rrw", "rnoexec", "rexec")}

@@ -158,7 +158,8 @@ def test_a_volume_that_is_not_there(life: Life) -> None:
     life.bundle.config["mounts"].append({"destination": "/x", "type": "bind", "source": "/nowhere", "options": []})
     result = life.runjail("create", "-b", life.bundle.write(), "c")
 
-    failed(result, "mounting /nowhere (bind) on /x: does not exist")
+    last = len(life.bundle.config["mounts"]) - 1
+    failed(result, f"mounts[{last}].source: mounting /nowhere (bind) on /x: does not exist")
     life.gone()
 
 
