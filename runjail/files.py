@@ -147,13 +147,30 @@ def require_replaceable(path: str) -> None:
 
 
 def write_file(
-    path: str, content: bytes, mode: int, beside: str, directory: int | None = None, *, synced: bool = False
+    path: str,
+    content: bytes,
+    mode: int,
+    beside: str,
+    directory: int | None = None,
+    *,
+    synced: bool = False,
+    named: str = "",
 ) -> None:
     """Write a file so that readers see the old content or the new one, whole.
 
     beside: where it is written first; what is there is removed, and no link followed. Both paths may be relative to an
     open directory. synced: the content is on the disk before it has its name, so that a power cut leaves no empty file.
+    named: the path for errors, where it is relative. Raises OSError: write(2) names no file, and a full disk is one of
+    several.
     """
+    try:
+        _write_file(path, content, mode, beside, directory, synced)
+    except OSError as error:
+        error.filename = named or path
+        raise
+
+
+def _write_file(path: str, content: bytes, mode: int, beside: str, directory: int | None, synced: bool) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
         descriptor = os.open(beside, flags, mode, dir_fd=directory)
@@ -164,9 +181,8 @@ def write_file(
         write_all(descriptor, content)
         if synced:
             os.fsync(descriptor)
-    except OSError as error:
+    except OSError:
         os.unlink(beside, dir_fd=directory)
-        error.filename = error.filename or path  # write(2) names none, and a full disk is one of several
         raise
     finally:
         os.close(descriptor)

@@ -12,7 +12,7 @@ import sys
 from runjail.cli import main as cli
 from runjail.cli.args import Args
 from runjail.cli.context import Context
-from runjail.cli.verbs.exec import ARGS, HELP, OPTIONS, read_document, request
+from runjail.cli.verbs.exec import ARGS, HELP, OPTIONS, of_document, request
 from runjail.errors import UsageError
 
 TYPE_CHECKING = False
@@ -72,11 +72,10 @@ def _sorted(words: list[str]) -> tuple[list[str], list[str]]:
 
 def run(args: Args, context: Context) -> int:
     """Run one more process in a container, as this very process: `exec` in the place of the verb of that name."""
-    from runjail.container.exec import exec_in_place, read_process
+    from runjail.container.exec import exec_in_place
     from runjail.host.freebsd import attach  # noqa: F401  inside, nothing can be imported any more
 
     if not args.text("process"):
         raise UsageError("extension exec needs --process FILE")
     runtime = context.runtime()
-    process = read_process(read_document(args), runtime.host)
-    exec_in_place(request(args, context, process), runtime)
+    exec_in_place(request(args, context, of_document(args, runtime.host)), runtime)

@@ -20,6 +20,7 @@ gone anyway and status says so.
 
 from __future__ import annotations
 
+import errno
 import os
 
 from runjail import jsonio
@@ -44,15 +45,13 @@ ID_LENGTH = 255
 ID_RULE = "1 to 255 letters of ASCII, digits and _ + . - make an id, but not . or .."
 LOCK_SECONDS = 30.0
 FACTS_FILE, NOTES_FILE = "state.json", "undo"
+NOTING = os.O_WRONLY | os.O_CREAT | os.O_APPEND
 
 
 def check_id(container_id: str) -> str:
     """Return the id if it may be one: `[A-Za-z0-9_+.-]{1,255}`, not `.` or `..`. Raises UsageError."""
-    if (
-        not 1 <= len(container_id) <= ID_LENGTH
-        or not ID_CHARACTERS.issuperset(container_id)
-        or container_id in (".", "..")
-    ):
+    known = ID_CHARACTERS.issuperset(container_id) and container_id not in (".", "..")
+    if not known or not 1 <= len(container_id) <= ID_LENGTH:
         shown = container_id if container_id.isprintable() else ascii(container_id)[1:-1]
         raise UsageError(f"invalid container ID format: '{shown[:80]}'", ID_RULE)
     return container_id
@@ -64,9 +63,8 @@ def default_root(target: Target) -> str:
     Who is root only in a user namespace, as podman's callers without root are, is such a user.
     """
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    if runtime and (os.geteuid() or (os.environ.get("USER") != "root" and in_user_namespace())):
-        return f"{runtime}/runjail"
-    return target.state_root
+    own = runtime and (os.geteuid() or (os.environ.get("USER") != "root" and in_user_namespace()))
+    return f"{runtime}/runjail" if own else target.state_root
 
 
 class Container:
@@ -141,7 +139,11 @@ class Container:
     def open(self, name: str, flags: int) -> int:
         """Open a file."""
         path, within = self._at(name)
-        return os.open(path, flags | os.O_CLOEXEC, 0o600, dir_fd=within)
+        try:
+            return os.open(path, flags | os.O_CLOEXEC, 0o600, dir_fd=within)
+        except OSError as error:
+            error.filename = f"{self.path}/{name}"
+            raise
 
     def _at(self, name: str) -> tuple[str, int | None]:
         """Return where a file is: below the locked directory, or at its path where this process never locked it."""
@@ -164,7 +166,7 @@ class Container:
         """Write a file whole; the caller holds the lock, so one name beside it serves all who write."""
         from runjail.files import write_file
 
-        write_file(name, content, 0o600, f"{name}.new", self._directory)
+        write_file(name, content, 0o600, f"{name}.new", self._directory, named=f"{self.path}/{name}")
 
     def has(self, name: str) -> bool:
         """Say whether a file is there."""
@@ -201,22 +203,20 @@ class Container:
     def note(self, note: Note) -> None:
         """Append one undo note. It begins a new line, so that one that was cut off (a full disk) spoils no other."""
         line = _line(note)
-        descriptor = self._notes if self._notes >= 0 else self._open_notes()
+        descriptor = self._notes if self._notes >= 0 else self.open(NOTES_FILE, NOTING)
         try:
             if os.write(descriptor, line) < len(line):
-                from errno import ENOSPC
-
-                raise OSError(ENOSPC, os.strerror(ENOSPC), f"{self.path}/{NOTES_FILE}")
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            error.filename = f"{self.path}/{NOTES_FILE}"
+            raise
         finally:
             if descriptor != self._notes:
                 os.close(descriptor)
 
-    def _open_notes(self) -> int:
-        return self.open(NOTES_FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-
     def keep_notes(self) -> None:
         """Open the notes for a process that will not be able to: it is about to enter a user namespace."""
-        self._notes = self._open_notes()
+        self._notes = self.open(NOTES_FILE, NOTING)
 
     def replace_notes(self, notes: list[Note]) -> None:
         """Replace all notes by these."""

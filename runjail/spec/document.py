@@ -26,8 +26,13 @@ def read(path: str, what: str = "config.json") -> object:
     except UnreadableFile as error:
         raise InvalidConfig([str(error)], what) from None
     except InvalidConfig as error:
-        shown = path if path.isprintable() else ascii(path)[1:-1]
-        raise InvalidConfig([f"{shown}: {problem}" for problem in error.problems], what) from None
+        raise in_file(path, error, what) from None
+
+
+def in_file(path: str, error: InvalidConfig, what: str) -> InvalidConfig:
+    """Return the error with the file before each problem."""
+    shown = path if path.isprintable() else ascii(path)[1:-1]
+    return InvalidConfig([f"{shown}: {problem}" for problem in error.problems], what)
 
 
 def decode(data: bytes, what: str = "config.json") -> object:

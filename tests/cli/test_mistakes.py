@@ -9,7 +9,7 @@ from runjail.cli.args import GLOBALS, Args, parse
 from runjail.cli.context import Context
 from runjail.cli.image.session import ImageSession
 from runjail.errors import UsageError
-from tests.support.program import Runjail
+from tests.support.program import Bundle, Runjail
 
 USAGE = "hint: usage: runjail"
 ID_RULE = "hint: 1 to 255 letters of ASCII, digits and _ + . - make an id, but not . or .."
@@ -313,6 +313,28 @@ def test_who_names_a_store_needs_no_home(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(("line", "lines"), LINUX_MISTAKES.items(), ids=LINUX_MISTAKES)
 def test_a_mistake_about_linux(runjail: Runjail, tmp_path: Path, line: str, lines: tuple[str, ...]) -> None:
     test_a_mistake_about_an_image_costs_nothing(runjail, tmp_path, line, lines)
+
+
+@pytest.mark.needs("containers")
+@pytest.mark.parametrize(
+    ("line", "document", "expected"),
+    [
+        ("exec -p", '{"args": "sh"}', "invalid process document: FILE: args: must be a list, not a string"),
+        ("update -r", '{"memory": 5}', "invalid resources document: FILE: memory: must be an object, not a number"),
+        ("update -r", "[]", "--resources FILE: not a JSON object"),
+        ("update --memory 5m -r", '{"memory": 5}', "--resources FILE: memory is not an object"),
+    ],
+)
+def test_the_shape_of_a_document(bundle: Bundle, runjail: Runjail, line: str, document: str, expected: str) -> None:
+    """The error names the file, as that of a file without JSON does."""
+    path = runjail.directory / "document"
+    path.write_text(document)
+    runjail.ok("run", "-d", "-b", bundle.write(), "web")
+
+    result = runjail(*line.split(), str(path), "web")
+
+    assert result.stderr.splitlines()[0].split("; ")[0] == f"runjail: {expected.replace('FILE', str(path))}"
+    runjail.ok("delete", "-f", "web")
 
 
 @pytest.mark.parametrize("verb", ["unpack", "inspect", "layerinfo"])

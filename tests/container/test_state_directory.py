@@ -1,5 +1,6 @@
 """The state directory: facts, notes, undoing; with a host of Python where one is asked."""
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -237,12 +238,32 @@ def test_a_note_that_does_not_fit_is_an_error(runtime: Runtime, monkeypatch: pyt
     container = made(runtime)
     real = os.write
     monkeypatch.setattr(os, "write", lambda descriptor, data: real(descriptor, data[: len(data) // 2]))
-    with pytest.raises(OSError, match="No space left on device"):
+    with pytest.raises(OSError, match="No space left on device") as caught:
         container.note({"undo": "thing", "name": "a"})
     monkeypatch.undo()
+    assert caught.value.filename == f"{container.path}/undo"
     container.note({"undo": "thing", "name": "b"})
 
     assert [note["name"] for note in container.notes()] == ["b"]
+
+
+@pytest.mark.parametrize("call", ["write", "open"])
+@pytest.mark.parametrize("file", ["state.json", "undo"])
+def test_a_full_disk_is_told_by_its_path(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch, call: str, file: str
+) -> None:
+    """Files are written below an open directory: which, nobody would know from `state.json`."""
+    container = made(runtime)
+
+    def full(*_arguments: Any, **_named: Any) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left on device") as caught:
+        patch.setattr(os, call, full)
+        container.save() if file == "state.json" else container.note({"undo": "thing", "name": "a"})
+
+    assert caught.value.filename == f"{container.path}/{file}"
+    assert not list(Path(container.path).glob("*.new"))
 
 
 @pytest.mark.parametrize("damage", ["{", '{"box": 5}', "boot", "pid", "started", "cgroup"])

@@ -16,13 +16,15 @@ from runjail.cli.context import Context
 from runjail.cli.verbs.create import PIDFD, absolute, pidfd_socket, require_linux
 from runjail.container.container import Runtime
 from runjail.container.exec import Request
-from runjail.errors import UsageError
+from runjail.errors import InvalidConfig, UsageError
 from runjail.spec.model import Process
 from runjail.target import TARGETS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from runjail.host.base import Host
 
 HELP = "run another program in a container"
 ARGS = ("ID", "CMD...")
@@ -132,7 +134,7 @@ def _process(args: Args, context: Context, runtime: Runtime) -> Process:
         if context.rest:
             raise UsageError("exec takes --process or a command, not both")
         _refuse_others(args)
-        return read_process(read_document(args), runtime.host)
+        return of_document(args, runtime.host)
     if not context.rest:
         raise UsageError("exec needs --process or a command", "usage: runjail exec [OPTIONS] ID CMD...")
     return read_process(_changed(args, context, runtime), runtime.host)
@@ -147,14 +149,19 @@ def _refuse_others(args: Args) -> None:
         raise UsageError(f"exec takes --process or --{given[0]}, not both", "say it in the document")
 
 
-def read_document(args: Args) -> object:
-    """Return the document of --process."""
-    from runjail.spec.document import read
+def of_document(args: Args, host: Host) -> Process:
+    """Return the process of the document of --process. Raises InvalidConfig, which names the file."""
+    from runjail.container.exec import read_process
+    from runjail.spec.document import in_file, read
 
-    document = read(absolute(args.text("process")), "process document")
+    path, what = absolute(args.text("process")), "process document"
+    document = read(path, what)
     if isinstance(document, dict) and args.flag("tty"):
         document["terminal"] = True
-    return document
+    try:
+        return read_process(document, host)
+    except InvalidConfig as error:
+        raise in_file(path, error, what) from None
 
 
 def _changed(args: Args, context: Context, runtime: Runtime) -> dict[str, Any]:

@@ -8,12 +8,13 @@ from typing import Any
 from runjail.cli.args import Args, ignored, size, value
 from runjail.cli.context import Context
 from runjail.container.update import update
-from runjail.errors import UsageError
-from runjail.spec.document import read
+from runjail.errors import InvalidConfig, UsageError
+from runjail.spec.document import in_file, read
 from runjail.spec.resources import parse_resources
 
 HELP = "change the limits of a container"
 ARGS = ("ID",)
+WHAT = "resources document"
 RDT = ("l3-cache-schema", "mem-bw-schema")  # refused
 OPTIONS = (
     value("resources", "r", "FILE|-", "read the limits from this JSON document"),
@@ -58,22 +59,27 @@ def run(args: Args, context: Context) -> int:
         if args.text(option):
             raise UsageError(f"--{option}: Intel RDT is not supported")
 
-    document = _document(args.text("resources"))
+    path = args.text("resources") if args.text("resources") != "-" else "/dev/stdin"
+    document = _document(path)
     for option, (section, name) in PLACES.items():
         if option in args.options:
             text = args.text(option)
             part = document.setdefault(section, {})
             if not isinstance(part, dict):
-                raise UsageError(f"--resources: {section} is not an object")
+                raise UsageError(f"--resources {path}: {section} is not an object")
             part[name] = text if option.startswith("cpuset") else size(text, f"--{option}")
-    update(args.positionals[0], parse_resources(document), context.runtime())
+    try:
+        resources = parse_resources(document)
+    except InvalidConfig as error:
+        raise error if not path else in_file(path, error, WHAT) from None
+    update(args.positionals[0], resources, context.runtime())
     return 0
 
 
 def _document(path: str) -> dict[str, Any]:
     if not path:
         return {}
-    document = read("/dev/stdin" if path == "-" else os.path.abspath(path), "resources document")
+    document = read(os.path.abspath(path), WHAT)
     if not isinstance(document, dict):
-        raise UsageError("--resources: not a JSON object")
+        raise UsageError(f"--resources {path}: not a JSON object")
     return document
