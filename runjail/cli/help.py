@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from runjail.cli.args import GLOBALS, Option
+from runjail.cli.help_examples import lines
 from runjail.cli.verbs import GROUPS, VERBS
 from runjail.storage.open import forms
 
@@ -74,10 +75,13 @@ def page(words: list[str]) -> str:
     """Return the help of the program, of one verb, or of a verb's verb."""
     command: click.Command = program()
     context = click.Context(command, info_name="runjail")
+    names: list[str] = []
     for word in words:
         found = command.get_command(context, word) if isinstance(command, click.Group) else None
         if not found:
             break
         command = found
+        names.append(word)
         context = click.Context(command, info_name=command.name, parent=context)
-    return f"{command.get_help(context)}\n"
+    examples = "\n".join(lines(" ".join(names)))
+    return f"{command.get_help(context)}\n" + (f"\n{examples}\n" if examples else "")

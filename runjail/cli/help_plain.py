@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 
 from runjail.cli.args import GLOBALS, Option
+from runjail.cli.help_examples import lines
 from runjail.cli.verbs import GROUPS, VERBS
 from runjail.storage.open import forms
 
@@ -20,7 +21,7 @@ def page(words: list[str]) -> str:
     if name in verbs:
         verb = import_module(verbs[name])
         usage = " ".join(["runjail", *(words[:1] if group else []), name, "[OPTIONS]", *verb.ARGS])
-        return _page(usage, verb.HELP, _options(verb.OPTIONS))
+        return _page(usage, verb.HELP, _options(verb.OPTIONS), lines(f"{words[0]} {name}" if group else name))
     about = {verb: import_module(module).HELP for verb, module in (verbs if group else verbs | GROUPS).items()}
     if group:
         return _page(f"runjail {words[0]} COMMAND [ARGS]...", group.HELP, _commands(about))
@@ -29,28 +30,28 @@ def page(words: list[str]) -> str:
 
 
 def _page(usage: str, text: str, *blocks: list[str]) -> str:
-    lines = [f"Usage: {usage}", "", f"  {text[:1].upper()}{text[1:]}."]
-    for block in blocks:
-        lines += ["", *block]
-    return "\n".join(lines) + "\n"
+    page = [f"Usage: {usage}", "", f"  {text[:1].upper()}{text[1:]}."]
+    for block in filter(None, blocks):
+        page += ["", *block]
+    return "\n".join(page) + "\n"
 
 
 def _options(options: Sequence[Option]) -> list[str]:
     """Return a line or two for each option; those without a text belong to other runtimes and are not shown."""
-    lines = ["Options:"]
+    rows = ["Options:"]
     for option in options:
         if option.help:
             spelled = ", ".join([*[f"-{letter}" for letter in option.letters], f"--{option.name}"])
-            lines += _row(f"{spelled} {option.metavar}".rstrip(), option.about.replace("{stores}", forms()))
-    return lines
+            rows += _row(f"{spelled} {option.metavar}".rstrip(), option.about.replace("{stores}", forms()))
+    return rows
 
 
 def _commands(about: Mapping[str, str]) -> list[str]:
-    lines = ["Commands:"]
+    rows = ["Commands:"]
     for verb in sorted(about):
         if about[verb]:
-            lines += _row(verb, about[verb])
-    return lines
+            rows += _row(verb, about[verb])
+    return rows
 
 
 def _row(left: str, right: str) -> list[str]:
