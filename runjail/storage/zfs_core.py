@@ -88,7 +88,7 @@ def as_numbers(properties: Mapping[str, str]) -> dict[str, int | str]:
     found: dict[str, int | str] = {}
     for key, value in properties.items():
         if key in NUMBERS:
-            found[key] = NUMBERS[key][value]
+            found[key] = NUMBERS[key].get(value, value)  # ZFS says what is wrong with others
         else:
             found[key] = int(value) if key in SIZES else value
     return found

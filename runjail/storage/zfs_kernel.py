@@ -20,35 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from runjail.storage.zfs_cli import Facts
-    from runjail.storage.zfs_library import ZfsLibrary
+    from runjail.storage.zfs_library import Property, ZfsLibrary
 
-# What zfs.get_prop of zfs-program(8) knows as zfs-get(8) -p prints it, and the two that are seen in the mount table.
-# Not `encryption`: older kernels say "off" of each dataset (openzfs/zfs issue 12337, mended by its change 17280).
+# What is printed here as by zfs-get(8) -p. Not `encryption`, which libzfs puts together from several.
 KNOWN = {"type", "used", "referenced", "origin", "creation", "mountpoint", "mounted"}
 FORBIDDING = {"canmount": "off", "jailed": "on", "overlay": "off"}  # what zfs-mount(8) heeds, and the kernel does not
-READ = r"""
-local given, lines = ..., {}
-local function note(name)
-  for key in string.gmatch(given["keys"], "[^\n]+") do
-    local value, source = zfs.get_prop(name, key)
-    lines[#lines + 1] = table.concat({name, key, source or "", value or "-"}, "\t")
-  end
-end
-local function look(name)
-  note(name)
-  -- OpenZFS panics where it lists what is in a dataset whose name leaves no room for that, as nothing can be
-  if given["recursive"] and not string.find(name, "@", 1, true) and #name < 254 then
-    -- zfs-get(8) lists them, too; zfs.get_prop knows nothing of them
-    for bookmark in zfs.list.bookmarks(name) do error(bookmark) end
-    for snapshot in zfs.list.snapshots(name) do note(snapshot) end
-    for child in zfs.list.children(name) do look(child) end
-  end
-end
-for name in string.gmatch(given["names"], "[^\n]+") do
-  if zfs.exists(name) then look(name) end
-end
-return table.concat(lines, "\n")
-"""
+INDEX = {"canmount": ("off", "on", "noauto"), "jailed": ("off", "on"), "overlay": ("off", "on")}
+DEFAULTS = {"canmount": "on", "jailed": "off", "overlay": "on"}
 
 
 class Kernel(Cli):
@@ -70,21 +48,32 @@ class Kernel(Cli):
         return super().read(names, properties, recursive=recursive)
 
     def _read(self, names: Sequence[str], properties: Sequence[str], recursive: bool) -> Facts:
-        """Do it; LookupError when it cannot be told where a file system would be mounted."""
-        asked = {"type": None, **dict.fromkeys(key for key in properties if key != "mounted")}
-        given = {"names": "\n".join(names), "keys": "\n".join(asked)} | ({"recursive": "yes"} if recursive else {})
-        text = self._library.program(names[0].partition("/")[0], READ, given)
-        places = self._places()
+        """Do it; LookupError for what cannot be told here."""
         found: Facts = {}
-        for line in text.splitlines():
-            name, key, source, value = line.split("\t", 3)
-            if key == "mountpoint" and value.startswith("/"):
-                value = _place(name, source, places)
-            found.setdefault(name, {})[key] = value
-        for name, facts in found.items():
-            mounted = "yes" if name in places else "no"
-            facts["mounted"] = mounted if facts["type"] == "filesystem" else "-"
-        return {name: {key: facts[key] for key in properties} for name, facts in found.items()}
+        places, waiting = self._places(), list(names)
+        while waiting:
+            name = waiting.pop()
+            if not (facts := self._facts(name, properties, places)):
+                continue
+            found[name] = facts
+            if recursive and "@" not in name:
+                if self._library.has_bookmarks(name):
+                    raise LookupError(name)
+                waiting += self._library.below(name)
+        return found
+
+    def _facts(self, name: str, properties: Sequence[str], places: Mapping[str, str]) -> dict[str, str]:
+        """Return the properties of one; none when it is not there."""
+        given = self._library.properties(name, {*properties, "volsize", "mountpoint"})
+        if given is None:
+            return {}
+        kind = "snapshot" if "@" in name else "volume" if "volsize" in given else "filesystem"
+        facts = {"type": kind, "mounted": "-", "mountpoint": "-"}
+        if kind == "filesystem":
+            facts["mounted"] = "yes" if name in places else "no"
+            if "mountpoint" in properties:
+                facts["mountpoint"] = _place(name, *given.get("mountpoint", (f"/{name}", "default")), places)
+        return {key: facts[key] if key in facts else _text(key, given) for key in properties}
 
     def _places(self) -> dict[str, str]:
         """Return where which dataset is mounted."""
@@ -169,12 +158,22 @@ def _place_of(name: str, facts: Mapping[str, str]) -> str:
     return facts["mountpoint"]
 
 
-def _place(name: str, source: str, places: Mapping[str, str]) -> str:
+def _text(key: str, given: Mapping[str, Property]) -> str:
+    """Return a property as zfs-get(8) -p prints it. Raises LookupError for a number without a name."""
+    if key not in given:
+        return DEFAULTS.get(key, "-")
+    value = given[key][0]
+    return INDEX[key][value] if key in INDEX and isinstance(value, int) else str(value)
+
+
+def _place(name: str, value: str | int, source: str, places: Mapping[str, str]) -> str:
     """Return where a file system is mounted, or would be.
 
-    source: what it has its mount point from; all between them have it from there, too (zfsprops(7), "mountpoint").
-    LookupError when none of them is mounted: then the pool's altroot counts.
+    value, source: its mount point and what it has that from; all between them have it from there, too (zfsprops(7),
+    "mountpoint"). LookupError when none of them is mounted: then the pool's altroot counts.
     """
+    if not str(value).startswith("/"):  # none, legacy
+        return str(value)
     if name in places:
         return places[name]
     above = os.path.dirname(name)

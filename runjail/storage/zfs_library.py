@@ -1,13 +1,15 @@
 """libzfs_core of FreeBSD's base system: what of it a store needs.
 
-Sources: libzfs_core.h, libnvpair(3), and zfs-program(8) for what is asked of the kernel in Lua. Through the C half of
-ctypes: pyzfs would take thirty times as long to import as one of these calls takes.
+Sources: libzfs_core.h, libnvpair(3), and sys/zfs_ioctl.h for what is read, by the requests of zfs-get(8). A channel
+program (zfs-program(8)) could read it, too, but the kernel writes each into the history of its pool. Through the C half
+of ctypes: pyzfs would take thirty times as long to import as one of these calls takes.
 """
 
 from __future__ import annotations
 
 import _ctypes
 import _struct
+import errno
 import os
 
 from runjail.host.freebsd.libc import Library, buffer, string_behind
@@ -15,31 +17,40 @@ from runjail.scope import scope
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any
 
     Values = Mapping[str, str | int | None]  # of an nvlist; None: present without a value
+    Property = tuple[str | int, str]  # its value, and the dataset that it is set at; "" for what nobody sets
 
 PATH = "/lib/libzfs_core.so.2"  # which brings libnvpair along
 SIGNATURES = {
     "libzfs_core_init": "",
     "libzfs_core_fini": "",
-    "lzc_exists": "z",
+    "lzc_ioctl_fd": "iNP",
+    "lzc_get_bookmarks": "zPP",
     "lzc_create": "ziPPI",
     "lzc_clone": "zzP",
     "lzc_snapshot": "PPP",
     "lzc_destroy": "z",
     "lzc_destroy_snaps": "PiP",
-    "lzc_channel_program_nosync": "zzqqPP",
     "nvlist_alloc": "PIi",
     "nvlist_free": "P",
     "nvlist_add_boolean": "Pz",
     "nvlist_add_uint64": "Pzq",
     "nvlist_add_string": "Pzz",
+    "nvlist_empty": "P",
+    "nvlist_unpack": "PNPi",
+    "nvlist_lookup_nvlist": "PzP",
+    "nvlist_lookup_uint64": "PzP",
     "nvlist_lookup_string": "PzP",
 }
 NV_UNIQUE_NAME, LZC_DATSET_TYPE_ZFS = 1, 2
-MOST_STEPS, MOST_MEMORY = 100_000_000, 100 << 20  # of a program: the kernel's own limits
+DEVICE = "/dev/zfs"
+OBJSET_STATS, DATASET_LIST_NEXT, SNAPSHOT_LIST_NEXT = 0x12, 0x14, 0x15  # zfs_ioc_t of sys/fs/zfs.h
+# zfs_cmd_t: more than its length, which the library knows; zc_name[MAXPATHLEN]; where zc_nvlist_dst and its size are.
+COMMAND_SIZE, NAME_SIZE, ANSWER = 64 << 10, 1024, 1040
+USUAL_SIZE = 64 << 10  # bytes of an nvlist
 
 
 class ZfsLibrary:
@@ -50,8 +61,36 @@ class ZfsLibrary:
 
     def exists(self, name: str) -> bool:
         """Whether there is this dataset or snapshot."""
-        with self._opened():
-            return bool(self._library.call("lzc_exists", name.encode()))
+        with self._command() as command:
+            return command.send(OBJSET_STATS, name) is not None
+
+    def properties(self, name: str, keys: Iterable[str]) -> dict[str, Property] | None:
+        """Return those that a dataset or a snapshot has or inherits; None when it is not there.
+
+        What has its default is left out. Sizes, times and index properties are numbers.
+        """
+        with self._command() as command, self._result() as result:
+            answer = command.ask(OBJSET_STATS, name)
+            if answer is None:
+                return None
+            self._do("nvlist_unpack", _ctypes.addressof(answer), len(answer), _ctypes.addressof(result), 0)
+            found = ((key, self._property(_pointer(result), key)) for key in keys)
+            return {key: value for key, value in found if value}
+
+    def below(self, name: str) -> list[str]:
+        """Return the snapshots of a dataset and the datasets immediately below it."""
+        found = []
+        for request in (SNAPSHOT_LIST_NEXT, DATASET_LIST_NEXT):
+            with self._command() as command:
+                while (below := command.send(request, name)) is not None:
+                    found.append(below)
+        return found
+
+    def has_bookmarks(self, name: str) -> bool:
+        """Whether a dataset has bookmarks."""
+        with self._opened(), self._list({}) as wanted, self._result() as result:
+            self._do("lzc_get_bookmarks", name.encode(), wanted, _ctypes.addressof(result))
+            return not self._library.call("nvlist_empty", _pointer(result))
 
     def create(self, name: str, properties: Values) -> None:
         """Create a file system, which is not mounted. properties: index properties and sizes are numbers."""
@@ -77,14 +116,32 @@ class ZfsLibrary:
             with self._list({name: None}) as names, self._result() as refused:
                 self._do("lzc_destroy_snaps", names, 0, _ctypes.addressof(refused))
 
-    def program(self, pool: str, text: str, arguments: Values) -> str:
-        """Run a channel program that changes nothing, and return the string that it returns."""
-        answer = buffer(8)
-        with self._opened(), self._list(arguments) as given, self._result() as result:
-            limits, place = (MOST_STEPS, MOST_MEMORY), _ctypes.addressof(result)
-            self._do("lzc_channel_program_nosync", pool.encode(), text.encode(), *limits, given, place)
-            self._do("nvlist_lookup_string", _pointer(result), b"return", _ctypes.addressof(answer))
-            return string_behind(answer).decode("utf-8", "surrogateescape")
+    def _property(self, properties: int, key: str) -> Property | None:
+        """Return one of an nvlist of properties."""
+        place = buffer(8)
+        if self._library.call("nvlist_lookup_nvlist", properties, key.encode(), _ctypes.addressof(place)):
+            return None
+        found, source = _pointer(place), self._string(_pointer(place), b"source")
+        if (value := self._string(found, b"value")) is not None:
+            return value, source or ""
+        self._do("nvlist_lookup_uint64", found, b"value", _ctypes.addressof(place))
+        number: int = _struct.unpack("Q", bytes(place))[0]
+        return number, source or ""
+
+    def _string(self, nvlist: int, key: bytes) -> str | None:
+        place = buffer(8)
+        if self._library.call("nvlist_lookup_string", nvlist, key, _ctypes.addressof(place)):
+            return None
+        return string_behind(place).decode("utf-8", "surrogateescape")
+
+    @scope
+    def _command(self) -> Iterator[_Command]:
+        with self._opened():
+            device = os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                yield _Command(self._library, device)
+            finally:
+                os.close(device)
 
     @scope
     def _opened(self) -> Iterator[None]:
@@ -126,6 +183,43 @@ class ZfsLibrary:
         """Make a call that returns an error's number."""
         if number := self._library.call(name, *arguments):
             raise OSError(number, f"{name}: {os.strerror(number)}")
+
+
+class _Command:
+    """A zfs_cmd_t, in which the kernel also keeps how far a list is."""
+
+    def __init__(self, library: Library, device: int) -> None:
+        self._library, self._device, self._memory = library, device, buffer(COMMAND_SIZE)
+
+    def send(self, request: int, name: str, answer: _ctypes.Array[Any] | None = None) -> str | None:
+        """Return the name that comes back; None when there is no such dataset, or no more. Raises OSError.
+
+        answer: room for an nvlist. ENOMEM: it was too small.
+        """
+        if len(name.encode()) >= NAME_SIZE:
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+        _struct.pack_into(f"{NAME_SIZE}s", self._memory, 0, name.encode())
+        room = (_ctypes.addressof(answer), len(answer)) if answer else (0, 0)
+        _struct.pack_into("QQ", self._memory, ANSWER, *room)
+        if self._library.call("lzc_ioctl_fd", self._device, request, _ctypes.addressof(self._memory)):
+            number = _ctypes.get_errno()
+            if number in (errno.ENOENT, errno.ESRCH):
+                return None
+            raise OSError(number, os.strerror(number))
+        return bytes(self._memory)[:NAME_SIZE].partition(b"\0")[0].decode()
+
+    def ask(self, request: int, name: str) -> _ctypes.Array[Any] | None:
+        """Return the packed nvlist that is the answer; None when there is no such dataset."""
+        size = USUAL_SIZE
+        while True:
+            answer = buffer(size)
+            try:
+                return answer if self.send(request, name, answer) is not None else None
+            except OSError as error:
+                needed = _struct.unpack_from("Q", self._memory, ANSWER + 8)[0]
+                if error.errno != errno.ENOMEM or needed <= size:
+                    raise
+                size = needed
 
 
 def _pointer(memory: _ctypes.Array[Any]) -> int:

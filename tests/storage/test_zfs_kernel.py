@@ -2,6 +2,7 @@
 
 import errno
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -50,7 +51,7 @@ def refusing(*_arguments: object) -> None:
 @pytest.fixture
 def deaf(fake_zfs: FakeZfs) -> ZfsStore:
     """A store whose kernel refuses everything."""
-    names = ("exists", "create", "clone", "snapshot", "destroy", "program")
+    names = ("exists", "create", "clone", "snapshot", "destroy", "properties", "below", "has_bookmarks")
     library: Any = SimpleNamespace(**dict.fromkeys(names, refusing))
     system: Any = SimpleNamespace(mounts=refusing, nmount=refusing)
     kernel = zfs_kernel.Kernel(fake_zfs.cli(), library, system)
@@ -81,14 +82,13 @@ def test_what_zfs_refuses_too_is_said_in_its_words(deaf: ZfsStore, fake_zfs: Fak
 class Told:
     """A kernel that says this of a dataset, which is not mounted, and has been told to mount `places`."""
 
-    def __init__(self, fake: FakeZfs, facts: dict[str, str]) -> None:
-        self.facts, self.places = {"type": "filesystem", "mountpoint": "/s/a", **facts}, list[str]()
-        library: Any = SimpleNamespace(program=self.program)
+    def __init__(self, fake: FakeZfs, facts: dict[str, tuple[int, str]]) -> None:
+        self.facts, self.places = {"mountpoint": ("/s", "tank/store"), **facts}, list[str]()
+        library: Any = SimpleNamespace(properties=self.properties)
         self.kernel = zfs_kernel.Kernel(fake.cli(), library, self)  # type: ignore[arg-type]
 
-    def program(self, _pool: str, _text: str, given: dict[str, str]) -> str:
-        lines = [(given["names"], key, "tank", self.facts.get(key, "-")) for key in given["keys"].splitlines()]
-        return "\n".join("\t".join(line) for line in lines)
+    def properties(self, _name: str, keys: set[str]) -> dict[str, tuple[str | int, str]]:
+        return {key: value for key, value in self.facts.items() if key in keys}
 
     def mounts(self) -> list[MountEntry]:
         return [MountEntry((1, 2), "zfs", "tank/store", "/s", 0)]
@@ -97,13 +97,18 @@ class Told:
         self.places.append(dict(options)["fspath"])
 
 
-@pytest.mark.parametrize("forbids", [{"canmount": "off"}, {"jailed": "on"}, {"overlay": "off"}, {}])
+NOBODY_FORBIDS = {"canmount": (2, "tank/store/a"), "jailed": (0, "tank"), "overlay": (1, "tank")}  # zfs.h's numbers
+
+
+@pytest.mark.parametrize(
+    "forbids", [{"canmount": (0, "tank/store/a")}, {"jailed": (1, "tank")}, {"overlay": (0, "")}, {}]
+)
 def test_what_zfs_would_not_mount_the_kernel_is_not_asked_to(
-    forbids: dict[str, str], fake_zfs: FakeZfs, monkeypatch: pytest.MonkeyPatch
+    forbids: dict[str, tuple[int, str]], fake_zfs: FakeZfs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("runjail.storage.zfs_kernel.os.makedirs", lambda *_arguments, **_named: None)
     fake_zfs.failing["mount"] = ["cannot mount 'tank/store/a': it may not be"]
-    told = Told(fake_zfs, {"canmount": "noauto", "jailed": "off", "overlay": "on", **forbids})
+    told = Told(fake_zfs, {**NOBODY_FORBIDS, **forbids})
     if forbids:
         with pytest.raises(StorageError, match="it may not be"):
             told.kernel.mount("tank/store/a")
@@ -116,7 +121,7 @@ def test_what_zfs_would_not_mount_the_kernel_is_not_asked_to(
 def test_whether_it_is_encrypted_is_asked_of_zfs(fake_zfs: FakeZfs) -> None:
     """Older kernels say "off" of each dataset."""
     fake_zfs.sets["tank/a"] = {"mounted": "no", "encryptionroot": "tank/a"}
-    told = Told(fake_zfs, {"encryption": "off"})
+    told = Told(fake_zfs, {"encryption": (0, "")})
 
     assert told.kernel.read(["tank/a"], ["encryption"]) == {"tank/a": {"encryption": "aes-256-gcm"}}
 
@@ -133,14 +138,14 @@ MOUNTED = {"tank/s": "/s", "tank/on": "/mnt/elsewhere", "zroot": "/"}
 
 @pytest.mark.parametrize(("name", "source", "place"), PLACES)
 def test_where_a_file_system_would_be_mounted(name: str, source: str, place: str) -> None:
-    assert zfs_kernel._place(name, source, MOUNTED) == place
+    assert zfs_kernel._place(name, "/of its own", source, MOUNTED) == place
 
 
 @pytest.mark.parametrize("source", ["default", "tank", "tank/off", "tank/off/own", "tank/of", "$recvd", ""])
 def test_where_nothing_above_is_mounted_only_zfs_can_tell(source: str) -> None:
     for name in ("tank/off/own", "tank"):
         with pytest.raises(LookupError):
-            zfs_kernel._place(name, source, MOUNTED)
+            zfs_kernel._place(name, "/of its own", source, MOUNTED)
 
 
 # A real kernel --------------------------------------------------------------------------------------------------
@@ -176,6 +181,39 @@ def test_both_read_the_same(dataset: str, tmp_path: Path) -> None:
             found = kernel.read(names, READ, recursive=recursive)
             assert found == cli.read(names, READ, recursive=recursive)
             assert set(found) >= set(names) - {f"{dataset}/missing"}
+
+
+@real
+def test_many_properties(dataset: str) -> None:
+    """More than what there is room for at first."""
+    for number in range(12):
+        zfs("set", f"org.runjail:p{number}={'x' * 8000}", dataset)
+    kernel, cli = Counting().kernel(), zfs_cli.find()
+    assert cli
+    names = ["org.runjail:p0", "org.runjail:p11", "type"]
+
+    assert kernel.read([dataset], names) == cli.read([dataset], names)
+
+
+@real
+def test_what_is_read_is_not_in_the_history_of_the_pool(dataset: str) -> None:
+    """Channel programs would be, whole, and the history is a ring."""
+    zfs("create", f"{dataset}/a")
+    zfs("snapshot", f"{dataset}/a@ready")
+    kernel, pool = Counting().kernel(), dataset.partition("/")[0]
+    os.sync()
+    before = history(pool)
+    assert set(kernel.read([dataset], READ, recursive=True)) == {dataset, f"{dataset}/a", f"{dataset}/a@ready"}
+    assert kernel.exists(f"{dataset}/a@ready")
+    assert not kernel.exists(f"{dataset}/b")
+    os.sync()
+
+    assert history(pool) == before
+
+
+def history(pool: str) -> bytes:
+    """Return all that a pool remembers: commands, and what the kernel did."""
+    return subprocess.run(["zpool", "history", "-i", pool], stdout=subprocess.PIPE, check=True).stdout
 
 
 @real
