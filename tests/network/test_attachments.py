@@ -133,6 +133,32 @@ def test_check_asks_every_plugin(cni: Cni) -> None:
     ] * 2
 
 
+@pytest.mark.parametrize(
+    ("kind", "family", "address", "passes"),
+    [
+        ("portmap", "ipv6", "192.0.2.7/24", True),
+        ("portmap", "ipv6", "fd00::7/64", False),
+        ("portmap", "ipv4", "192.0.2.7/24", False),
+        ("first", "ipv6", "192.0.2.7/24", False),
+    ],
+)
+def test_rules_of_a_family_that_the_container_has_not(
+    cni: Cni, kind: str, family: str, address: str, passes: bool
+) -> None:
+    """portmap 1.1 misses those of IPv6 for a container that has only IPv4; it does so without us as well."""
+    cni.add("portmap")
+    why = f"could not check {family} dnat: chain CNI-DN-0 not found in iptables table nat"
+    cni.write("web", {"type": kind, "fail": ["CHECK"], "why": why}, {"type": "second"})
+    asked = cni.attachment("web").replace(result={"ips": [{"address": address}]})
+
+    if passes:
+        assert asked.check()
+        assert [config["type"] for command, config, _ in cni.seen()] == [kind, "second"]
+    else:
+        with pytest.raises(NetworkError, match=f"could not check {family} dnat"):
+            asked.check()
+
+
 @pytest.mark.parametrize(("version", "more"), [("0.3.1", {}), ("1.0.0", {"disableCheck": True})])
 def test_nobody_may_ask(cni: Cni, version: str, more: dict[str, bool]) -> None:
     cni.write("web", {"type": "first"}, version=version, **more)

@@ -98,7 +98,7 @@ def test_nobody_has_the_exit_status_when_the_monitor_died(cli: Cli, hello: str) 
 
 def test_what_fails_leaves_nothing(cli: Cli, hello: str) -> None:
     """The error is the one that `run` has without -d, and no monitor stays."""
-    said = cli.refused("run", "-d", "--image", hello, "--name", "web", "/nonexistent")
+    said = cli.refused("run", "-d", "--image", hello, "--name", "web", "/nonexistent", code=127)
 
     assert said == 'exec: "/nonexistent": stat /nonexistent: no such file or directory'
     assert cli.left() == {"roots": [], "bundles": [], "containers": []}

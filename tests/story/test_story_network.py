@@ -73,7 +73,7 @@ def test_two_containers_talk_and_a_port_answers(told: Cli, hello: str, place: Na
 
 
 def test_plugins_check_what_they_have_made(told: Cli, hello: str, place: Namespace) -> None:
-    told.ok("run", "-d", "--image", hello, "--network", "web", "one", "/bin/sleep", "600")
+    told.ok("run", "-d", "--image", hello, "--network", "web", "-p", "8080:80", "one", "/bin/sleep", "600")
     told.ok("network", "check", "one")
 
     place.run("ip", "link", "set", "cni-web", "down")
@@ -87,7 +87,7 @@ def test_a_container_that_cannot_be_made_leaves_nothing(
 ) -> None:
     words = ("run", "--image", hello, "--network", "web", "-p", "8080:80", "one", "/no/such")
 
-    assert 'exec: "/no/such"' in told.refused(*words)
+    assert 'exec: "/no/such"' in told.refused(*words, code=127)
     assert clean(place, tmp_path)
 
 

@@ -110,7 +110,7 @@ def test_users_environment_and_directories(cli: Cli, hello: str) -> None:
 
 def test_exit_codes_are_the_program_s(cli: Cli, hello: str) -> None:
     assert cli("run", "--image", hello, "one", "--", "/bin/sh", "-c", "exit 7").returncode == 7
-    assert "no such file or directory" in cli.refused("run", "--image", hello, "one", "--", "/no/such")
+    assert "no such file or directory" in cli.refused("run", "--image", hello, "one", "--", "/no/such", code=127)
     assert cli.left() == {"roots": [], "bundles": [], "containers": []}
 
 

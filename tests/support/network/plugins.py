@@ -15,8 +15,8 @@ from runjail.network.attachment import Attachment
 
 PLUGINS = next((place for place in ("/usr/lib/cni", "/opt/cni/bin") if os.path.exists(f"{place}/bridge")), "")
 # What a plugin does is in its configuration: fail, wait (for a file), escape (a child that sets up its own session),
-# say (instead of a result). What it is called with it writes down; ADD takes an address, DEL gives it back, GC those of
-# who is gone.
+# say (instead of a result), why (it fails). What it is called with it writes down; ADD takes an address, DEL gives it
+# back, GC those of who is gone.
 SCRIPT = """#!{python} -IS
 import json, os, sys, time
 base, config, command = {base!r}, json.load(sys.stdin), os.environ["CNI_COMMAND"]
@@ -29,7 +29,7 @@ with open(base + "/seen", "a") as file:
 whose = [words.get(name, "") for name in ("CNI_CONTAINERID", "CNI_IFNAME")]
 ours = base + "/taken/" + "-".join((os.path.basename(sys.argv[0]), *whose))
 if command in config.get("fail", ()):
-    print(json.dumps({{"code": 11, "msg": "no room", "details": "try again"}}))
+    print(json.dumps({{"code": 11, "msg": config.get("why", "no room"), "details": "try again"}}))
     sys.exit(1)
 if command in config.get("escape", ()) and not os.fork():
     os.setsid()

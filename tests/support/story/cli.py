@@ -26,10 +26,10 @@ class Cli:
         assert result.returncode == 0, result
         return result.stdout
 
-    def refused(self, *args: str, **more: Any) -> str:
-        """Run a verb that has to fail in a clear way; return its one line."""
+    def refused(self, *args: str, code: int = 1, **more: Any) -> str:
+        """Run a verb that has to fail in a clear way, with this exit code; return its one line."""
         result = self(*args, **more)
-        assert result.returncode == 1, result
+        assert result.returncode == code, result
         assert result.stderr.startswith("runjail: "), result
         assert "internal error" not in result.stderr, result
         return result.stderr.removeprefix("runjail: ").splitlines()[0]
