@@ -72,6 +72,20 @@ def test_two_containers_talk_and_a_port_answers(told: Cli, hello: str, place: Na
     assert place.interfaces() == ["lo"]
 
 
+def test_another_container_by_its_name(told: Cli, hello: str) -> None:
+    """Who is told it knows it; nobody else's names are written into a container."""
+    told.ok("run", "-d", "--image", hello, "--network", "web", "one", "/bin/sh", "-c", SERVE)
+    address = told.ok("inspect", "--format", "{{.NetworkSettings.IPAddress}}", "one").strip()
+    told.ok("run", "-d", "--image", hello, "--network", "web", "plain", "/bin/sleep", "600")
+    script = "until wget -qO- http://one/index.html 2>/dev/null; do sleep 0.1; done"
+    words = ("--network", "web", "--add-host", f"one:{address}", "two", "/bin/sh", "-c", script)
+
+    assert told.ok("run", "--image", hello, *words) == "served\n"
+    names = [word for line in told.ok("exec", "plain", "/bin/cat", "/etc/hosts").splitlines() for word in line.split()]
+    assert "plain" in names
+    assert not {"one", "two"} & set(names)
+
+
 def test_plugins_check_what_they_have_made(told: Cli, hello: str, place: Namespace) -> None:
     told.ok("run", "-d", "--image", hello, "--network", "web", "-p", "8080:80", "one", "/bin/sleep", "600")
     told.ok("network", "check", "one")
