@@ -48,10 +48,11 @@ def check(args: Args, found: Document, binds: list[Document], network: str, host
     from runjail.spec.parse import parse
 
     try:
-        make_plan(parse(document, host), container_id="web", bundle="/", state="/", os=host)
+        make_plan(parse(document, host), container_id="web", bundle="/bundle", state="/state", os=host)
     except InvalidConfig as error:
-        text = reworded(error.problems[0], typed)
-        raise UsageError(text, next((HINTS[word] for word in HINTS if text.startswith(word)), None)) from None
+        texts = [text for problem in error.problems if (text := reworded(problem, typed)) != problem]
+        for text in texts[:1]:  # what is nobody's option is told of the whole document
+            raise UsageError(text, next((HINTS[word] for word in HINTS if text.startswith(word)), None)) from None
 
 
 def reworded(problem: str, typed: Mapping[str, str]) -> str:
@@ -80,7 +81,7 @@ def _document(args: Args, found: Document, binds: list[Document], network: str, 
     variables = [(text, entry) for text in args.many("env") for entry in environment([text])]
     document = {
         "ociVersion": "1.3.0",
-        "root": {"path": "/"},
+        "root": {"path": "/bundle/rootfs"},
         "hostname": args.text("hostname"),
         "process": {
             "args": ["true"],
