@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 ONLINE = "/sys/devices/system/cpu/online"
 SYSCTLS = "net.*, kernel.msg*, kernel.sem*, kernel.shm*, fs.mqueue.* and kernel.domainname; net.* with --network NAME"
+LABELS = {"apparmor: ": "apparmor", "selinux label ": "label"}  # how errors begin, and what asks for either
 HINTS = {"--sysctl": f"a container has of its own {SYSCTLS}", "--cpuset-cpus": "for example 0-2,5"}
 
 
@@ -64,10 +65,14 @@ def reworded(problem: str, typed: Mapping[str, str]) -> str:
 
 
 def told(text: str, args: Args, mounts: list[Document]) -> str:
-    """Return an error that begins with an entry of mounts[] with the option that this comes from instead.
+    """Return an error of making a container with the option that it comes from, where that is known.
 
     mounts: of the container's config.json.
     """
+    for start, word in LABELS.items():
+        option = next((each for each in args.many("security-opt") if each.startswith(word)), "")
+        if option and text.startswith(start):
+            return f"--security-opt {option[:80]}: {text}"
     found = [("tmpfs", word, run_mounts.tmpfs(word)) for word in args.many("tmpfs")]
     found += [("mount", word, run_mounts.mount(word)) for word in args.many("mount")]
     found += [("volume", word, mount) for word in args.many("volume") for mount in volume_mounts([word])]

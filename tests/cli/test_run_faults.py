@@ -61,6 +61,28 @@ def test_a_limit_of_the_other_system() -> None:
         assert caught.value.hint and other in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("line", "text", "option"),
+    [
+        (
+            "--security-opt apparmor=ours",
+            "apparmor: not supported",
+            "--security-opt apparmor=ours: apparmor: not supported",
+        ),
+        ("--security-opt label=type:x", "selinux label is odd", "--security-opt label=type:x: selinux label is odd"),
+        ("-v /etc:/x", "mounts[1].source: mounting /etc: no", "--volume /etc:/x: mounting /etc: no"),
+        ("-v /etc:/x", "mounts[0].source: mounting proc: no", "mounts[0].source: mounting proc: no"),
+        ("-v /etc:/x", "apparmor: not supported", "apparmor: not supported"),
+    ],
+)
+def test_what_fails_later_is_told_of_the_option(line: str, text: str, option: str) -> None:
+    """Only the kernel knows some of it."""
+    args = Args((*run.OPTIONS, *GLOBALS))
+    parse([*line.split(), "web"], args, 1, late=True)
+
+    assert run_faults.told(text, args, [{"destination": "/proc"}, {"destination": "/x"}]) == option
+
+
 def test_what_is_of_no_option_is_not_told_here() -> None:
     """The whole document is checked later."""
     assert run_faults.reworded("root.path: is odd", {"mounts[0]": "--tmpfs /x"}) == "root.path: is odd"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ATTRIBUTES = "/proc/self/attr"
 APPARMOR = "/sys/module/apparmor/parameters/enabled"
 SELINUX = "/sys/fs/selinux/enforce"
-HINT = "leave it out of config.json, or boot a kernel that has it"
+HINT = "ask for none, or boot a kernel that has it"
 
 
 def require(_change: Change, step: SecurityLabels) -> None:
