@@ -137,6 +137,8 @@ class _Entry:
         own = mount_options.BINDS | mount_options.NEUTRAL | mount_options.MAPPED
         ignored = text in own or key in FREEBSD_KEYS.get(self.mount.type, ())
         flags = mount_options.BIND_FLAGS if self.bind else mount_options.LINUX_FLAGS
+        if text == "remount":
+            raise ValueError("changes no earlier mount: the entry that makes the mount has to have these options")
         if text in mount_options.PROPAGATION:
             self.propagation.append(text)  # in this order: slave and then shared is both
         elif text in mount_options.COPY_UP:

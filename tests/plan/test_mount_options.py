@@ -169,3 +169,12 @@ def test_recursive_words() -> None:
 
     assert (linux.flags, linux.recursive_flags) == ((), ("rro", "rsuid", "rrelatime"))
     assert (freebsd.flags, freebsd.recursive_flags, freebsd.recursive) == (("ro",), (), True)
+
+
+@pytest.mark.parametrize(("type", "options"), [("bind", ("rw", "remount")), ("tmpfs", ("ro", "remount"))])
+def test_an_entry_changes_no_earlier_mount(type: str, options: tuple[str, ...]) -> None:
+    """runc applies such an entry; the kernel would refuse it here without saying which it was."""
+    entries = (Mount("/m", type, "vol"), Mount("/m", type, "vol", options))
+    (problem,) = problems_of(spec_of(*entries), os="linux")
+
+    assert problem.startswith("mounts[1].options[1]: 'remount': changes no earlier mount")
