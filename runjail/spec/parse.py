@@ -12,7 +12,7 @@ from runjail.spec.problems import quote
 from runjail.spec.process import read_environment, read_process, read_surroundings
 from runjail.spec.reader import Reader, Report
 from runjail.spec.resources import read_resources
-from runjail.spec.unused import find_unused
+from runjail.spec.unused import find_unused, unused_options
 from runjail.target import TARGETS, Target
 
 MOUNTS = 1000
@@ -48,7 +48,8 @@ def parse(document: object, os: str) -> Spec:
     )
     report.raise_if_any("config.json")
     seccomp = spec.linux.seccomp
-    return spec.replace(unused=find_unused(config.values, target, seccomp is not None and bool(seccomp.listener)))
+    unused = find_unused(config.values, target, seccomp is not None and bool(seccomp.listener))
+    return spec.replace(unused=(*unused, *unused_options(spec.mounts, target)))
 
 
 def _read_version(config: Reader) -> str:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
+    from runjail.spec.model import Mount
     from runjail.target import Target
 
 WINDOWS = ("process.commandLine", "process.user.username")
@@ -32,6 +34,17 @@ ON_FREEBSD = (
     *(f"linux.{key}" for key in ("readonlyPaths", "mountLabel", "intelRdt", "memoryPolicy", "personality")),
 )
 PERIOD, QUOTA = ("linux.resources.cpu.period", "linux.resources.cpu.quota")  # on FreeBSD one rule says both
+OF_SUPERBLOCKS = ("sync", "dirsync", "mand")  # mount(2): a bind mount leaves them as its file system has them
+# `ruleset` is none of them: /dev is like what the usual ones leave
+FREEBSD_WORDS = ("cache", "nocache", "nomtime", "nonc", "pgread", "maxfilesize", "rule")
+LINUX_WORDS = (
+    "dirsync", "mand", "iversion", "lazytime", "noswap", "relatime", "rrelatime", "nodiratime", "rnodiratime",
+    "shared", "rshared", "slave", "rslave", "unbindable", "runbindable",
+)  # fmt: skip
+CLEARED_BY = {
+    "sync": "async", "mand": "nomand", "iversion": "noiversion", "lazytime": "nolazytime", "relatime": "norelatime",
+    "rrelatime": "rnorelatime", "nodiratime": "diratime", "rnodiratime": "rdiratime",
+}  # fmt: skip
 LISTENER = ("linux.seccomp.listenerPath", "linux.seccomp.listenerMetadata")
 
 
@@ -45,6 +58,25 @@ def find_unused(document: dict[str, Any], target: Target, listened: bool) -> tup
         paths = (*paths, PERIOD)
     unknown = _unknown_annotations(document.get("annotations")) if target.jails else []
     return (*(path for path in paths if _has_value(document, path)), *unknown)
+
+
+def unused_options(mounts: Sequence[Mount], target: Target) -> tuple[str, ...]:
+    """Return the JSON paths of the words of mounts[].options that change nothing, each with its word."""
+    found = []
+    for i, mount in enumerate(mounts):
+        words = LINUX_WORDS if target.jails else _unused_words(mount)
+        for j, text in enumerate(mount.options):
+            word = text.partition("=")[0]
+            if word in words and CLEARED_BY.get(word) not in mount.options[j:]:
+                found.append(f"mounts[{i}].options[{j}] ({word})")
+    return tuple(found)
+
+
+def _unused_words(mount: Mount) -> tuple[str, ...]:
+    """Return the words without effect on an entry that Linux mounts."""
+    bind = mount.type in ("", "bind", "nullfs") or bool({"bind", "rbind", "nullfs"}.intersection(mount.options))
+    foreign = FREEBSD_WORDS if mount.type in ("devfs", "nullfs", "tmpfs") else ()
+    return (*foreign, *OF_SUPERBLOCKS) if bind else foreign
 
 
 def unused_of_process(document: object) -> tuple[str, ...]:

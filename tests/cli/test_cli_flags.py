@@ -238,3 +238,12 @@ def test_update_takes_a_document_from_stdin(life: Life) -> None:
         result = life.runjail("update", "-r", "-", "c", stdin=broken)
         assert result.returncode == 1
         assert "internal error" not in result.stderr
+
+
+@pytest.mark.parametrize("option", ["kernel-memory", "kernel-memory-tcp"])
+def test_limits_that_kernels_gave_up_are_warned_of(life: Life, option: str) -> None:
+    life.start("/bin/sleep", "600")
+    result = life.runjail.ok("update", f"--{option}", "64m", "c")
+
+    assert f"--{option}: without effect" in result.stderr
+    assert "without effect" not in life.runjail.ok("update", "--pids-limit", "77", "c").stderr

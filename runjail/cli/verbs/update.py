@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from runjail import log
 from runjail.cli.args import Args, ignored, size, value
 from runjail.cli.context import Context
 from runjail.container.update import update
@@ -15,6 +16,7 @@ from runjail.spec.resources import parse_resources
 HELP = "change the limits of a container"
 ARGS = ("ID",)
 WHAT = "resources document"
+KERNEL_MEMORY = ("kernel-memory", "kernel-memory-tcp")  # runc warns of them too: limits that kernels gave up
 RDT = ("l3-cache-schema", "mem-bw-schema")  # refused
 OPTIONS = (
     value("resources", "r", "FILE|-", "read the limits from this JSON document"),
@@ -32,7 +34,7 @@ OPTIONS = (
     value("cpu-idle", "", "N", "1: only CPU time that nobody else wants"),
     value("cpu-rt-period", "", "MICROSECONDS", "period of real-time processes"),
     value("cpu-rt-runtime", "", "MICROSECONDS", "their CPU time in a period"),
-    *[ignored(name, "X") for name in ("kernel-memory", "kernel-memory-tcp", *RDT)],
+    *[ignored(name, "X") for name in (*KERNEL_MEMORY, *RDT)],
 )
 
 PLACES = {  # option: section and name in the document (runtime-spec, config-linux.md, resources)
@@ -58,6 +60,9 @@ def run(args: Args, context: Context) -> int:
     for option in RDT:
         if args.text(option):
             raise UsageError(f"--{option}: Intel RDT is not supported")
+    for option in KERNEL_MEMORY:
+        if args.text(option):
+            log.warning(f"--{option}: without effect")
 
     path = args.text("resources") if args.text("resources") != "-" else "/dev/stdin"
     document = _document(path)
