@@ -1,11 +1,12 @@
 """Fixtures for tests of running containers."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from runjail.container.container import Runtime
+from runjail.container.container import Container, Runtime
 from tests.support.container.fake_host import FakeHost
 
 
@@ -15,7 +16,23 @@ def host() -> FakeHost:
     return FakeHost()
 
 
+class Remembering(Runtime):
+    """A runtime that knows its handles: a verb's process closes their directories by its end, a test's does not."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.handles: list[Container] = []
+
+    def container(self, container_id: str) -> Container:
+        """Return a handle on an id."""
+        self.handles.append(super().container(container_id))
+        return self.handles[-1]
+
+
 @pytest.fixture
-def runtime(tmp_path: Path, host: Any) -> Runtime:
+def runtime(tmp_path: Path, host: Any) -> Iterator[Runtime]:
     """A state root that is not there yet."""
-    return Runtime(host, str(tmp_path / "state"))
+    made = Remembering(host, str(tmp_path / "state"))
+    yield made
+    for container in made.handles:
+        container.forget()

@@ -40,6 +40,7 @@ def test_notes_are_undone_backwards_whatever_was_done(tmp_path_factory: Any, nam
     assert [note["name"] for note in container.notes()] == noted
     twice = container.notes()
     delete.destroy(container)
+    container.forget()
     assert host.undone == noted[::-1]
     assert host.things == []
     for note in reversed(twice):
