@@ -122,6 +122,6 @@ def test_a_mount_that_fails_is_told_by_its_option(cli: Cli, hello: str, option: 
     """Only the image says what is at the destination; config.json, where it has a number, nobody has seen."""
     said = cli.refused("run", "--image", hello, *option.split(), "web")
 
-    assert said.startswith(f"{option}: mounting ")
+    assert said.startswith(f"{option}: mount")
     assert said.endswith(" on /etc/passwd: not a directory")
     assert cli.left() == {"roots": [], "bundles": [], "containers": []}
