@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from runjail.spec.problems import Path
 
 LARGEST = 4 * 1024 * 1024  # bytes of a document; podman's are about 10 KiB
+LONG = 6 * 1024  # bytes from which on the C half of json saves more than it takes to load: 0.6 of 1.4 ms at 9 KiB
 
 
 def read(path: str, what: str = "config.json") -> object:
@@ -37,6 +38,8 @@ def in_file(path: str, error: InvalidConfig, what: str) -> InvalidConfig:
 
 def decode(data: bytes, what: str = "config.json") -> object:
     """Decode one JSON document. Raises InvalidConfig with the position of the mistake."""
+    if len(data) > LONG:
+        jsonio.hasten()
     try:
         return jsonio.loads(data)
     except UnicodeDecodeError as error:

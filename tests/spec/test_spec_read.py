@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from runjail import jsonio
 from runjail.errors import InvalidConfig
-from runjail.spec.document import LARGEST, decode, read
+from runjail.spec.document import LARGEST, LONG, decode, read
 
 
 def error_of(path: Path | str) -> str:
@@ -109,3 +110,13 @@ def test_no_descriptor_stays_open(tmp_path: Path) -> None:
     os.close(after)
 
     assert after == before
+
+
+@pytest.mark.parametrize("long", [False, True])
+def test_long_documents_are_read_by_the_c_half_of_json(monkeypatch: pytest.MonkeyPatch, long: bool) -> None:
+    """A profile of seccomp makes them so; a short one is read before that is loaded."""
+    monkeypatch.setattr(jsonio._Quick, "scan", None)
+    value = {"a": ["x" * LONG if long else "x"]}
+
+    assert decode(jsonio.dumps(value).encode()) == value
+    assert bool(jsonio._Quick.scan) is long
