@@ -38,15 +38,15 @@ ROOTS: dict[str, dict[str, str]] = {
         " host.linux.cgroup_users rootfs container.pid_file",
         "exec": "host.interpreter cli.verbs.exec host.linux.host spec.process cli.process container.foreground"
         " host.linux.identity host.linux.join host.linux.change host.linux.cgroups",
-        "image-inspect": "cli.image.inspect image.registry.registries_conf storage.overlay",
-        "image-ls": "cli.image.ls storage.overlay",
+        "image-inspect": "cli.image.inspect image.registry.registries_conf storage.open storage.overlay",
+        "image-ls": "cli.image.ls storage.open storage.overlay",
         "kill": "cli.verbs.kill container.kill host.linux.host host.linux.processes",
         "run": "host.interpreter cli.verbs.run host.linux.host cli.process container.run container.foreground"
         " plan.linux host.linux.cgroup_settings host.linux.identity host.linux.namespaces host.linux.nodes"
         " host.linux.mask host.linux.processes",
         "run-image": "host.interpreter cli.verbs.run host.linux.host cli.run_image container.query storage.overlay"
-        " cli.run_devices cli.run_mounts cli.run_security container.kill cli.progress image.bundle.unpack container.run"
-        " container.foreground spec.freebsd plan.linux host.linux.cgroup_settings host.linux.identity"
+        " storage.open cli.run_devices cli.run_mounts cli.run_security container.kill cli.progress image.bundle.unpack"
+        " container.run container.foreground spec.freebsd plan.linux host.linux.cgroup_settings host.linux.identity"
         " host.linux.namespaces host.linux.nodes host.linux.mask host.linux.processes image.trust.gate"
         " image.registry.registries_conf",
         "shim": "shim.server container.create container.start container.exec plan.linux host.linux.cgroup_settings"
@@ -68,14 +68,14 @@ ROOTS: dict[str, dict[str, str]] = {
         "exec": "cli.verbs.exec host.freebsd.host spec.process spec.unused cli.process container.foreground"
         " host.freebsd.attach",
         "image-inspect": "cli.image.inspect image.registry.registries_conf host.freebsd.host"
-        " storage.zfs_open storage.zfs storage.zfs_kernel",
-        "image-ls": "cli.image.ls host.freebsd.host storage.zfs_open storage.zfs storage.zfs_kernel",
+        " storage.open storage.zfs_open storage.zfs storage.zfs_kernel",
+        "image-ls": "cli.image.ls host.freebsd.host storage.open storage.zfs_open storage.zfs storage.zfs_kernel",
         "kill": "cli.verbs.kill container.kill host.freebsd.host",
         "run": "cli.verbs.run host.freebsd.host cli.process container.run container.foreground plan.freebsd"
         " spec.freebsd host.program_lock host.freebsd.change host.freebsd.mounts host.freebsd.devfs host.freebsd.jails"
         " host.freebsd.attach host.freebsd.unmount host.freebsd.mount_points",
         "run-image": "cli.verbs.run host.freebsd.host cli.run_image container.query storage.zfs_open storage.zfs"
-        " storage.zfs_kernel cli.run_devices cli.run_mounts cli.run_security container.kill cli.progress"
+        " storage.open storage.zfs_kernel cli.run_devices cli.run_mounts cli.run_security container.kill cli.progress"
         " image.bundle.unpack container.run container.foreground spec.freebsd plan.freebsd host.program_lock"
         " host.freebsd.change host.freebsd.mounts host.freebsd.devfs host.freebsd.jails host.freebsd.attach"
         " host.freebsd.unmount host.freebsd.mount_points image.trust.gate image.registry.registries_conf",

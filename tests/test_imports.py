@@ -102,7 +102,7 @@ PLAIN |= {
 }
 PLAIN |= {
     f"runjail.cli.verbs.{name}"
-    for name in ("create", "delete", "exec", "features", "kill", "pause", "resume", "run", "start", "state")
+    for name in ("create", "delete", "exec", "features", "kill", "list", "pause", "resume", "run", "start", "state")
 }
 # Cold modules of the other rooms
 COLD_MODULES = {f"runjail.plan.{name}" for name in ("show", "show_freebsd", "show_linux", "show_process")}

@@ -5,14 +5,16 @@ What is JSON here, in ps and in events has no blanks, as runc's: scripts search 
 
 from __future__ import annotations
 
-from typing import Any
-
 from runjail import jsonio
 from runjail.cli.args import TEMPLATE, Args, flag
 from runjail.cli.context import Context, write_stdout
 from runjail.cli.output import table, terminal_columns
 from runjail.cli.template import template
 from runjail.container.query import documents, owner_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 HELP = "list containers"
 ARGS = ()
