@@ -1,6 +1,7 @@
 """run --image with options: what runs is what the bundle says, and the store is asked for once."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -123,5 +124,5 @@ def test_a_mount_that_fails_is_told_by_its_option(cli: Cli, hello: str, option: 
     said = cli.refused("run", "--image", hello, *option.split(), "web")
 
     assert said.startswith(f"{option}: mount")
-    assert said.endswith(" on /etc/passwd: not a directory")
+    assert re.search(r" on /etc/passwd: .*\b(not a|no) directory$", said)  # the second: nullfs(4) of FreeBSD
     assert cli.left() == {"roots": [], "bundles": [], "containers": []}
