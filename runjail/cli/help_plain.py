@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 
+from runjail.cli import help_examples
 from runjail.cli.args import GLOBALS, Option
-from runjail.cli.help_examples import lines
 from runjail.cli.verbs import GROUPS, VERBS
 from runjail.storage.open import forms
 
@@ -21,7 +21,8 @@ def page(words: list[str]) -> str:
     if name in verbs:
         verb = import_module(verbs[name])
         usage = " ".join(["runjail", *(words[:1] if group else []), name, "[OPTIONS]", *verb.ARGS])
-        return _page(usage, verb.HELP, _options(verb.OPTIONS), lines(f"{words[0]} {name}" if group else name))
+        examples = help_examples.lines(f"{words[0]} {name}" if group else name)
+        return _page(usage, verb.HELP, _options(verb.OPTIONS), examples)
     about = {verb: import_module(module).HELP for verb, module in (verbs if group else verbs | GROUPS).items()}
     if group:
         return _page(f"runjail {words[0]} COMMAND [ARGS]...", group.HELP, _commands(about))
@@ -30,28 +31,28 @@ def page(words: list[str]) -> str:
 
 
 def _page(usage: str, text: str, *blocks: list[str]) -> str:
-    page = [f"Usage: {usage}", "", f"  {text[:1].upper()}{text[1:]}."]
+    lines = [f"Usage: {usage}", "", f"  {text[:1].upper()}{text[1:]}."]
     for block in filter(None, blocks):
-        page += ["", *block]
-    return "\n".join(page) + "\n"
+        lines += ["", *block]
+    return "\n".join(lines) + "\n"
 
 
 def _options(options: Sequence[Option]) -> list[str]:
     """Return a line or two for each option; those without a text belong to other runtimes and are not shown."""
-    rows = ["Options:"]
+    lines = ["Options:"]
     for option in options:
         if option.help:
             spelled = ", ".join([*[f"-{letter}" for letter in option.letters], f"--{option.name}"])
-            rows += _row(f"{spelled} {option.metavar}".rstrip(), option.about.replace("{stores}", forms()))
-    return rows
+            lines += _row(f"{spelled} {option.metavar}".rstrip(), option.about.replace("{stores}", forms()))
+    return lines
 
 
 def _commands(about: Mapping[str, str]) -> list[str]:
-    rows = ["Commands:"]
+    lines = ["Commands:"]
     for verb in sorted(about):
         if about[verb]:
-            rows += _row(verb, about[verb])
-    return rows
+            lines += _row(verb, about[verb])
+    return lines
 
 
 def _row(left: str, right: str) -> list[str]:

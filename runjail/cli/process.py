@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 from runjail.cli.args import Args
-from runjail.cli.named_option import named
 from runjail.errors import UsageError
 
 MAX_ENV_FILE = 1 << 20
@@ -27,13 +26,15 @@ def change(document: dict[str, Any], args: Args, command: list[str]) -> None:
         process["args"] = command
     if args.flag("tty"):
         process["terminal"] = True
-    variables = [*_of_files(args.many("env-file")), *environment(args.many("env"))]
+    files = args.many("env-file")
+    variables = [*(_of_files(files) if files else ()), *environment(args.many("env"))]
     if variables:
         extend(process, "env", variables)
 
 
 def _of_files(paths: list[str]) -> Iterator[str]:
     """Yield the variables of each --env-file as podman reads it: comments begin with #. Raises UsageError."""
+    from runjail.cli.named_option import named
     from runjail.files import read
 
     for path in paths:

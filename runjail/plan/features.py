@@ -6,6 +6,7 @@ See runtime-spec 1.3, features.md.
 from __future__ import annotations
 
 from runjail.plan import freebsd_mounts, mount_options
+from runjail.spec import model
 from runjail.target import Target
 
 TYPE_CHECKING = False
@@ -45,14 +46,14 @@ def _flags(known: frozenset[str]) -> frozenset[str]:
 def _freebsd_options() -> frozenset[str]:
     own = (key for keys in freebsd_mounts.TYPES.values() for key in keys)
     return _flags(mount_options.FREEBSD_FLAGS).union(
-        mount_options.BINDS, mount_options.NEUTRAL, mount_options.COPY_UP, mount_options.DEVFS_KEYS, own
+        model.BINDS, mount_options.NEUTRAL, mount_options.COPY_UP, mount_options.DEVFS_KEYS, own
     )
 
 
 def _linux_options() -> frozenset[str]:
     return _flags(mount_options.LINUX_FLAGS).union(
         mount_options.PROPAGATION,
-        mount_options.BINDS,
+        model.BINDS,
         mount_options.NEUTRAL,
         mount_options.COPY_UP,
         mount_options.MAPPED,

@@ -45,7 +45,7 @@ def translate(mounts: Sequence[model.Mount], bundle: str, problems: list[str]) -
 
 def kind(mount: model.Mount) -> str:
     """Return the file system type; an option that asks for a bind mount beats the type, as the specification says."""
-    if mount.type in ("", "bind") or mount_options.BINDS.intersection(mount.options):
+    if mount.bind:
         return "nullfs"
     return mount.type
 
@@ -116,7 +116,7 @@ class _Entry:
         key = RENAMED.get(key, key)
         if text in mount_options.RECURSIVE:  # flags go to the submounts of a bind anyway: each is a mount of ours
             text = key = text[1:]
-        if text in mount_options.BINDS:
+        if text in model.BINDS:
             self.recursive = self.recursive or text == "rbind"
         elif (
             mount_options.switch(text, mount_options.FREEBSD_FLAGS, self.flags)

@@ -82,7 +82,7 @@ class _Entry:
 
     def __init__(self, mount: model.Mount, where: str, problems: list[str]) -> None:
         self.mount, self.where, self.problems = mount, where, problems
-        self.bind = mount.type in ("", "bind", "nullfs") or bool(mount_options.BINDS.intersection(mount.options))
+        self.bind = mount.bind
         self.flags: list[str] = []
         self.recursive_flags: list[str] = []
         self.data: dict[str, str] = {}
@@ -134,7 +134,7 @@ class _Entry:
     def _take(self, text: str) -> None:
         """Sort one word. Raises ValueError when it means nothing here."""
         key, _, value = text.partition("=")
-        own = mount_options.BINDS | mount_options.NEUTRAL | mount_options.MAPPED
+        own = model.BINDS | mount_options.NEUTRAL | mount_options.MAPPED
         ignored = text in own or key in FREEBSD_KEYS.get(self.mount.type, ())
         flags = mount_options.BIND_FLAGS if self.bind else mount_options.LINUX_FLAGS
         if text == "remount":

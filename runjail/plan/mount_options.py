@@ -28,7 +28,6 @@ RECURSIVE = frozenset((
     "rnorelatime", "rstrictatime", "rnostrictatime", "rnodiratime", "rdiratime", "rnosymfollow", "rsymfollow",
 ))  # fmt: skip
 PROPAGATION = frozenset(f"{deep}{word}" for deep in ("", "r") for word in ("private", "shared", "slave", "unbindable"))
-BINDS = frozenset(("bind", "rbind", "nullfs"))  # any of them makes a mount a bind, whatever its type says
 MAPPED = frozenset(("idmap", "ridmap"))  # of bind mounts: ids of their own, for the mount or for all below it as well
 COPY_UP = frozenset(("tmpcopyup", "notmpcopyup"))  # of tmpfs: begin with what the image has there
 WORDS = LINUX_FLAGS | CLEARS.keys() | RECURSIVE | PROPAGATION | COPY_UP | {"defaults", "silent", "loud", "noswap"}

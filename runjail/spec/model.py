@@ -12,6 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runjail.spec.scheduling import MemoryPolicy, Scheduler
 
+BINDS = frozenset(("bind", "rbind", "nullfs"))  # any of these words makes a mount a bind, whatever its type says
+
 
 class Rlimit(Record):
     """process.rlimits[]: `type` is `RLIMIT_NOFILE` and so on; -1 stands for unlimited."""
@@ -88,6 +90,11 @@ class Mount(Record):
     source: str = ""
     options: tuple[str, ...] = ()
     mappings: IdMappings | None = None
+
+    @property
+    def bind(self) -> bool:
+        """Whether it is a bind mount, which FreeBSD calls nullfs."""
+        return self.type in ("", "bind", "nullfs") or bool(BINDS.intersection(self.options))
 
 
 class Hook(Record):

@@ -74,9 +74,8 @@ def unused_options(mounts: Sequence[Mount], target: Target) -> tuple[str, ...]:
 
 def _unused_words(mount: Mount) -> tuple[str, ...]:
     """Return the words without effect on an entry that Linux mounts."""
-    bind = mount.type in ("", "bind", "nullfs") or bool({"bind", "rbind", "nullfs"}.intersection(mount.options))
     foreign = FREEBSD_WORDS if mount.type in ("devfs", "nullfs", "tmpfs") else ()
-    return (*foreign, *OF_SUPERBLOCKS) if bind else foreign
+    return (*foreign, *OF_SUPERBLOCKS) if mount.bind else foreign
 
 
 def unused_of_process(document: object) -> tuple[str, ...]:

@@ -64,7 +64,7 @@ class Kernel(Cli):
 
     def _facts(self, name: str, properties: Sequence[str], places: Mapping[str, str]) -> dict[str, str]:
         """Return the properties of one; none when it is not there."""
-        given = self._library.properties(name, {*properties, "volsize", "mountpoint"})
+        given = self._library.properties(name, {*properties, "volsize"})
         if given is None:
             return {}
         kind = "snapshot" if "@" in name else "volume" if "volsize" in given else "filesystem"

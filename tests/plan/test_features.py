@@ -7,7 +7,7 @@ import pytest
 from runjail.errors import InvalidConfig
 from runjail.plan import features, freebsd_mounts, mount_options
 from runjail.plan.plan import make_plan
-from runjail.spec import capabilities, linux, schema
+from runjail.spec import capabilities, linux, model, schema
 from runjail.spec.parse import parse
 from runjail.target import FREEBSD, LINUX, TARGETS, Target
 
@@ -16,7 +16,7 @@ VALUES |= {"rule": "path null unhide"}
 WORDS = sorted(
     {
         *mount_options.LINUX_FLAGS, *mount_options.CLEARS, *mount_options.RECURSIVE, *mount_options.PROPAGATION,
-        *mount_options.BINDS, *mount_options.NEUTRAL, *mount_options.COPY_UP, *mount_options.DEVFS_KEYS,
+        *model.BINDS, *mount_options.NEUTRAL, *mount_options.COPY_UP, *mount_options.DEVFS_KEYS,
         *(key for keys in freebsd_mounts.TYPES.values() for key in keys), "nosuchword", *mount_options.MAPPED,
     }
 )  # fmt: skip

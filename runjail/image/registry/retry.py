@@ -44,31 +44,35 @@ class Retry:
 
     def run(self, work: Callable[[], Result]) -> Result:
         """Return work's result, started again after each Temporary. Raises its error when there were too many."""
-        failures, silence = 0, 0.0
+        failures = Failures(self)
         while True:
             start = self.clock()
             try:
                 return work()
             except Temporary as lost:
-                failures, took = failures + 1, self.clock() - start
-                silence += took if lost.silent else 0.0
-                self.pause(failures, lost, took, silence)
+                failures.add(lost, self.clock() - start)
 
-    def pause(self, failures: int, lost: Temporary, took: float = 0.0, silence: float = 0.0) -> None:
-        """Wait after this many failures in a row. Raises the error when it is time to give up.
 
-        took: seconds until the last one; silence: seconds of those in which there was no answer.
-        """
-        if silence >= PATIENCE:
-            raise RegistryError(f"{lost.error}, {silence:.0f} s in all", lost.error.hint, lost.error.status)
-        if failures >= self.attempts:
+class Failures:
+    """Those in a row: how many, and the seconds of them in which there was no answer."""
+
+    def __init__(self, retry: Retry) -> None:
+        self._retry, self._number, self._silence = retry, 0, 0.0
+
+    def add(self, lost: Temporary, took: float) -> None:
+        """Wait after one more, `took` seconds after its start. Raises the error when it is time to give up."""
+        self._number += 1
+        self._silence += took if lost.silent else 0.0
+        if self._silence >= PATIENCE:
+            raise RegistryError(f"{lost.error}, {self._silence:.0f} s in all", lost.error.hint, lost.error.status)
+        if self._number >= self._retry.attempts:
             raise lost.error
-        wait = FIRST * 2 ** (failures - 1) * random.uniform(0.5, 1.5) if lost.wait is None else lost.wait
+        wait = FIRST * 2 ** (self._number - 1) * random.uniform(0.5, 1.5) if lost.wait is None else lost.wait
         if wait > LONGEST and lost.wait is not None:
             raise RegistryError(f"{lost.error}: try again in {wait:.0f} s", status=lost.error.status)
         if took + wait > SILENT:
-            log.warning(f"{lost.error}: trying again, {failures} of {self.attempts - 1}")
-        self.sleep(min(wait, LONGEST))
+            log.warning(f"{lost.error}: trying again, {self._number} of {self._retry.attempts - 1}")
+        self._retry.sleep(min(wait, LONGEST))
 
 
 def parse_retry_after(text: str, now: float) -> float | None:

@@ -13,7 +13,7 @@ from runjail.image.registry import referrers
 from runjail.image.registry.client import Registry
 from runjail.image.registry.connections import Answer
 from runjail.image.registry.endpoint import Call, Endpoint
-from runjail.image.registry.retry import Temporary
+from runjail.image.registry.retry import Failures, Temporary
 
 ACCEPT = ", ".join((*media_types.MANIFESTS, *media_types.INDEXES))
 VAGUE = ("", "application/json", "application/octet-stream", "text/plain")  # what servers call what they do not know
@@ -145,18 +145,16 @@ class _Download:
 
     def blocks(self, endpoint: Endpoint) -> Iterator[bytes]:
         """Yield the rest, resumed after each break until there were too many without much between them."""
-        failures, silence, since = 0, 0.0, self._position
+        failures, since = Failures(endpoint.retry), self._position
         while self._position < self._size:
             start = endpoint.retry.clock()
             try:
                 yield from self._connection(endpoint)
             except Temporary as lost:
                 if self._position - since >= PROGRESS:
-                    failures, silence = 0, 0.0
-                took = endpoint.retry.clock() - start
-                failures, since = failures + 1, self._position
-                silence += took if lost.silent else 0.0
-                endpoint.retry.pause(failures, lost, took, silence)
+                    failures = Failures(endpoint.retry)
+                since = self._position
+                failures.add(lost, endpoint.retry.clock() - start)
 
     def _connection(self, endpoint: Endpoint) -> Iterator[bytes]:
         """Yield what one connection brings."""
