@@ -12,7 +12,7 @@ from runjail.cli import run_mounts
 from runjail.cli.args import Args
 from runjail.cli.process import environment, volume_mounts
 from runjail.cli.run_devices import DEVICES, split
-from runjail.errors import InvalidConfig, UsageError
+from runjail.errors import HostError, InvalidConfig, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ def check(args: Args, found: Document, binds: list[Document], network: str, host
     for path in args.many("env-file"):  # what is there is read later: a pipe can be read once
         if not os.path.exists(path):
             raise UsageError(f"--env-file {path[:200]}: is missing")
+    if found["security"]["label"]:
+        _require_selinux(args)
     document, typed = _document(args, found, binds, network, host)
     if not typed:
         return
@@ -54,6 +56,16 @@ def check(args: Args, found: Document, binds: list[Document], network: str, host
         texts = [text for problem in error.problems if (text := reworded(problem, typed)) != problem]
         for text in texts[:1]:  # what is nobody's option is told of the whole document
             raise UsageError(text, next((HINTS[word] for word in HINTS if text.startswith(word)), None)) from None
+
+
+def _require_selinux(args: Args) -> None:
+    from runjail.host.linux.security_labels import require_selinux
+
+    try:
+        require_selinux()
+    except HostError as error:
+        error.args = (told(str(error), args, []),)
+        raise
 
 
 def reworded(problem: str, typed: Mapping[str, str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 
+from runjail import log
 from runjail.cli import run_faults, run_names, run_options
 from runjail.cli.args import Args
 from runjail.cli.context import Context
@@ -82,13 +83,16 @@ def _fill(bundle: OwnedBundle, images: ImageSession, network: str, ids: IdMappin
             check_volume_name(mount["source"])
     with images.content.lease():
         image, found = images.unpack(images.parse(args.text("image")))
+        label = found_options["security"]["label"]
+        if label and not images.store.labels:
+            log.warning(f"{images.store.location} cannot label files for SELinux; a store of overlays can")
         transient = not (args.flag("detach") or args.flag("keep"))
         with copying(args.positionals[0], quiet=images.flag("quiet")) as report:
-            use = RootfsUse(limit, bundle.properties(), transient=transient, report=report)
+            use = RootfsUse(limit, bundle.properties(), transient=transient, label=label, report=report)
             root = images.store.create_rootfs(bundle.name, found.chain, found.seal, use)
     named = volumes.resolve(more, images.store)
     taken = [posixpath.normpath(mount["destination"]) for mount in more]
-    etc = etc_files.make(bundle.path, names, images.context.host().os, taken)
+    etc = etc_files.make(bundle.path, names, images.context.host().os, taken, label)
     document = _config(image, root, images, network, entrypoint, etc)
     run_options.apply(document, found_options)
     document["mounts"] += binds

@@ -17,14 +17,17 @@ LARGEST = 1 << 20  # bytes of a file of seccomp rules
 KNOWN = "no-new-privileges, seccomp=, apparmor=, label=, mask= and unmask= are known"
 LABEL = ("user", "role", "type", "level")  # the parts of an SELinux context, in order
 DEFAULT_LABEL = {"user": "system_u", "role": "system_r", "type": "container_t", "level": "s0"}
+FILES = "filetype"  # the type of the container's files
+DEFAULT_FILES = {"role": "object_r", "type": "container_file_t"}
 
 
 def security(texts: list[str], host: str) -> Document:
     """Return "process" (members of it), "seccomp" (a profile and its path, or None), "masked" and "unmasked" (paths).
 
-    Raises UsageError, also on FreeBSD for what only Linux has.
+    And "label": SELinux's of the container's files, "" for none. Raises UsageError, also on FreeBSD for what only Linux
+    has.
     """
-    found: Document = {"process": {}, "seccomp": None, "masked": [], "unmasked": []}
+    found: Document = {"process": {}, "label": "", "seccomp": None, "masked": [], "unmasked": []}
     label: dict[str, str] = {}
     for text in texts:
         name, separator, value = text.partition("=")
@@ -39,8 +42,13 @@ def security(texts: list[str], host: str) -> Document:
         else:
             _take(name, value, found)
     if label:
-        found["process"]["selinuxLabel"] = ":".join({**DEFAULT_LABEL, **label}[part] for part in LABEL)
+        of_files = {**label, **DEFAULT_FILES, **({"type": label[FILES]} if FILES in label else {})}
+        found["process"]["selinuxLabel"], found["label"] = _context(label), _context(of_files)
     return found
+
+
+def _context(parts: dict[str, str]) -> str:
+    return ":".join({**DEFAULT_LABEL, **parts}[part] for part in LABEL)
 
 
 def _is(value: str) -> bool:
@@ -50,9 +58,9 @@ def _is(value: str) -> bool:
 
 
 def _take_label(value: str, label: dict[str, str]) -> None:
-    """Take label=disable, which is how containers are anyway, or one part of an SELinux context."""
+    """Take label=disable, which is how containers are anyway, or one part of an SELinux context: of the files', too."""
     part, _, what = value.partition(":")
-    if part in LABEL and what:
+    if part in (*LABEL, FILES) and what:
         label[part] = what
     elif value == "disable":
         label.clear()
@@ -100,6 +108,8 @@ def _seccomp(path: str) -> tuple[object, str]:
 def apply(document: Document, found: Document) -> None:
     """Put what `security` returned into the config.json of an image."""
     document["process"] |= found["process"]
+    if found["label"]:
+        document["linux"]["mountLabel"] = found["label"]
     if found["seccomp"]:
         from runjail.cli.seccomp_profile import convert
 

@@ -97,13 +97,14 @@ class RootfsUse(Record):
 
     size: quota in bytes, 0 for none. properties: texts without control characters by name ([a-z0-9._-], but for name,
     chain and seal). transient: it goes when its program ends, so nothing of it has to reach the disk, whatever is
-    synced inside; a store that cannot make use of that ignores it. report: told how many bytes more of how many are
-    copied, from any thread, by a store that copies.
+    synced inside; a store that cannot make use of that ignores it. label: SELinux's, of all files (Linux), by a store
+    that `labels`. report: told how many bytes more of how many are copied, from any thread, by a store that copies.
     """
 
     size: int = 0
     properties: Mapping[str, str] = {}
     transient: bool = False
+    label: str = ""
     report: Callable[[int, int], None] | None = None
 
 
@@ -188,6 +189,7 @@ class Store(Protocol):
 
     kind: str  # of open.DRIVERS: "zfs", "overlay", "dir"
     apart: bool  # a layer costs its own files only, so there may be one for each; else it costs those of all below it
+    labels: bool  # a root is mounted with what it is made for, so all its files can have one SELinux label
     location: str  # what open_store takes: "zfs:tank/runjail", "dir:/var/db/runjail"
 
     def content(self) -> str:

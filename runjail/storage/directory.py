@@ -57,7 +57,7 @@ class DirectoryStore(TreeStore):
 
         return of_trees(f"{layer}/root", f"{place}/root")
 
-    def _show(self, place: str, layer: str, *, transient: bool) -> None:
+    def _show(self, place: str, layer: str, use: RootfsUse) -> None:
         """Do nothing: the files are there already."""
 
 

@@ -68,6 +68,7 @@ class OverlayStore(TreeStore):
 
     kind = "overlay"
     apart = True
+    labels = True
 
     def __init__(self, path: str, warn: Report, *, make: bool = True) -> None:
         inside = in_user_namespace()
@@ -110,11 +111,11 @@ class OverlayStore(TreeStore):
 
         return of_overlay(self._lowers(layer), f"{place}/upper")
 
-    def _show(self, place: str, layer: str, *, transient: bool) -> None:
-        self._mount(place, "upper", self._lowers(layer), volatile=transient)
+    def _show(self, place: str, layer: str, use: RootfsUse) -> None:
+        self._mount(place, "upper", self._lowers(layer), volatile=use.transient, label=use.label)
 
-    def _mount(self, place: str, upper: str, lowers: list[str], *, volatile: bool) -> None:
-        what = Overlay(tuple(lowers), f"{place}/{upper}", f"{place}/work", self._user, volatile)
+    def _mount(self, place: str, upper: str, lowers: list[str], *, volatile: bool, label: str = "") -> None:
+        what = Overlay(tuple(lowers), f"{place}/{upper}", f"{place}/work", self._user, volatile, label)
         overlay_mount.mount(what, f"{place}/root")
 
     def _lowers(self, layer: str) -> list[str]:

@@ -44,7 +44,7 @@ class Overlay(Record):
 
     user: whiteouts and opaque directories are told by user.overlay.* instead of trusted.overlay.*, which only root
     outside of user namespaces may set. volatile: nobody needs the files after a power cut, so nothing waits for the
-    disk.
+    disk. label: SELinux's, which all files have whatever the layers say, "" for their own.
     """
 
     lowers: tuple[str, ...]
@@ -52,6 +52,7 @@ class Overlay(Record):
     work: str
     user: bool = False
     volatile: bool = False
+    label: str = ""
 
     def flags(self) -> list[str]:
         """Return the options without a value."""
@@ -127,6 +128,8 @@ def _configure(context: int, overlay: Overlay, held: list[int]) -> None:
     for lower in overlay.lowers[1:]:
         _set(context, SET_STRING, "lowerdir+", _short(lower, held))
     values = {"upperdir": _short(overlay.upper, held), "workdir": _short(overlay.work, held), "source": "runjail"}
+    if overlay.label:
+        values["context"] = overlay.label
     for name, value in {**values, **FIXED}.items():
         _set(context, SET_STRING, name, value)
     for name in overlay.flags():
@@ -168,6 +171,7 @@ def _mount_numbered(overlay: Overlay, place: str, held: list[int]) -> None:
     *lowers, upper, work = map(str, held[start:])
     options = [f"lowerdir={':'.join(lowers)}", f"upperdir={upper}", f"workdir={work}", *overlay.flags()]
     options += [f"{name}={value}" for name, value in FIXED.items()]
+    options += [f'context="{overlay.label}"'] if overlay.label else []  # quoted: a label has commas
     _mount("runjail", place, "overlay", 0, ",".join(options))
 
 

@@ -43,6 +43,7 @@ class TreeStore(abc.ABC):
 
     kind = ""
     apart = True
+    labels = False
 
     def __init__(
         self, path: str, warn: Report = log.warning, *, make: bool = True, facts: Mapping[str, str] = _NONE
@@ -64,7 +65,7 @@ class TreeStore(abc.ABC):
         """Make the root of a container in `making`. Returns what has to be known of it: `size`."""
 
     @abc.abstractmethod
-    def _show(self, place: str, layer: str, *, transient: bool) -> None:
+    def _show(self, place: str, layer: str, use: RootfsUse) -> None:
         """Have a container's files in `place`/root: the last step of making a root."""
 
     @abc.abstractmethod
@@ -166,7 +167,7 @@ class TreeStore(abc.ABC):
         try:
             found = self._fill(making, layer, use)
             self._places.keep(making, place, {**facts, **found}, "root.json", durable=False)
-            self._show(place, layer, transient=use.transient)
+            self._show(place, layer, use)
         except BaseException:
             self._discard_root(name, lock)
             raise

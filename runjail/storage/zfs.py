@@ -33,6 +33,7 @@ class ZfsStore:
 
     kind = "zfs"
     apart = True
+    labels = False
 
     def __init__(self, dataset: str, home: StoreDirectory, zfs: Cli, many: Callable[[], Cli] | None = None) -> None:
         self.dataset, self.location, self._home, self._zfs = dataset, f"zfs:{dataset}", home, zfs

@@ -6,7 +6,8 @@ from runjail.cli import run_faults, run_options
 from runjail.cli.args import GLOBALS, Args, parse
 from runjail.cli.process import volume_mounts
 from runjail.cli.verbs import run
-from runjail.errors import UsageError
+from runjail.errors import HostError, UsageError
+from runjail.host.linux import security_labels
 
 HOSTS = [("freebsd", "host"), ("freebsd", "none"), ("freebsd", "web"), ("linux", "host"), ("linux", "private")]
 MOUNTS = "-v data:/data -v /etc:/x:ro --mount type=volume,src=v,dst=/v --mount type=bind,src=/etc,dst=/b,ro"
@@ -81,6 +82,14 @@ def test_what_fails_later_is_told_of_the_option(line: str, text: str, option: st
     parse([*line.split(), "web"], args, 1, late=True)
 
     assert run_faults.told(text, args, [{"destination": "/proc"}, {"destination": "/x"}]) == option
+
+
+def test_a_label_needs_selinux_before_anything_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(security_labels, "SELINUX", "/nowhere")
+    with pytest.raises(HostError, match=r"^--security-opt label=type:x: selinux label is specified in config, but"):
+        check("--security-opt label=type:x", "linux", "host")
+    monkeypatch.setattr(security_labels, "SELINUX", "/")
+    check("--security-opt label=type:x", "linux", "host")
 
 
 def test_what_is_of_no_option_is_not_told_here() -> None:

@@ -33,7 +33,15 @@ def test_words_of_security() -> None:
     assert found["process"]["noNewPrivileges"] is True
     assert found["process"]["apparmorProfile"] == "ours"
     assert found["process"]["selinuxLabel"] == "system_u:system_r:web_t:s0:c1"
+    assert found["linux"]["mountLabel"] == "system_u:object_r:container_file_t:s0:c1"
     assert found["linux"]["maskedPaths"] == [*default_mounts.MASKED, "/proc/x", "/y"]
+
+
+def test_the_label_of_files_has_a_type_of_its_own() -> None:
+    found = applied("label=role:web_r", "label=filetype:web_file_t")
+
+    assert found["process"]["selinuxLabel"] == "system_u:web_r:container_t:s0"
+    assert found["linux"]["mountLabel"] == "system_u:object_r:web_file_t:s0"
 
 
 def test_what_is_unconfined() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from runjail.errors import InUse, StorageError
 from runjail.storage import overlay_mount
-from runjail.storage.base import Store
+from runjail.storage.base import RootfsUse, Store
 from runjail.storage.open import choose, open_store
 from tests.support.storage.kinds import mounts
 from tests.support.storage.layers import A, B, C, D, add, names
@@ -299,3 +299,36 @@ def test_whatever_the_kernels_module_was_told_layers_are_complete(
 
     assert {"metacopy=off", "redirect_dir=nofollow", "index=off"} <= given
     assert (root.parent / "upper/d/file").read_bytes() == b"f" * 10_000
+
+
+@pytest.mark.parametrize("how", ["one by one", "all at once"])
+def test_a_root_with_a_label_for_all_its_files(store: Store, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    """A kernel without SELinux refuses it, so here it is taken out on the way; nothing stays of a refused one."""
+    label = "system_u:object_r:container_file_t:s0:c1,c2"
+    given: list[str] = []
+    mount, setting = overlay_mount._mount, overlay_mount._set
+
+    def whole(source: str, place: str, kind: str | None, flags: int, options: str | None = None) -> None:
+        given.append((options or "").rpartition(",context=")[2])
+        mount(source, place, kind, flags, (options or "").removesuffix(f',context="{label}"'))
+
+    def one(context: int, command: int, name: str | None, value: str | None) -> None:
+        if name == "context":
+            given.append(f'"{value}"')
+        else:
+            setting(context, command, name, value)
+
+    add(store, A, {"d/file": "f"})
+    if how == "all at once":
+        monkeypatch.setattr(overlay_mount, "_mount_each", lambda *_arguments: False)
+    if not os.path.exists("/sys/fs/selinux/enforce"):
+        with pytest.raises(StorageError, match="overlayfs cannot be mounted"):
+            store.create_rootfs("web", A, use=RootfsUse(label=label))
+    assert (store.roots(), mounts(Path(store.bundles()).parent)) == ([], [])
+    monkeypatch.setattr(overlay_mount, "_mount", whole)
+    monkeypatch.setattr(overlay_mount, "_set", one)
+    root = Path(store.create_rootfs("web", A, use=RootfsUse(label=label)))
+
+    assert given == [f'"{label}"']
+    assert (root / "d/file").read_text() == "f"
+    store.remove_root("web")

@@ -28,7 +28,7 @@ def require(_change: Change, step: SecurityLabels) -> None:
     if step.apparmor:
         _require_apparmor()
     if step.selinux or step.mounts:
-        _require_selinux()
+        require_selinux()
 
 
 def apply(process: Process) -> None:
@@ -39,7 +39,7 @@ def apply(process: Process) -> None:
         path = own if os.path.exists(own) else f"{ATTRIBUTES}/exec"
         _write(path, f"exec {process.apparmor_profile}", "apply the AppArmor profile", process.apparmor_profile)
     if process.selinux_label:
-        _require_selinux()
+        require_selinux()
         _write(f"{ATTRIBUTES}/exec", process.selinux_label, "set the SELinux label", process.selinux_label)
         if os.path.exists(f"{ATTRIBUTES}/keycreate"):  # of the session keyring that it is about to get
             _write(f"{ATTRIBUTES}/keycreate", process.selinux_label, "label the keyring", process.selinux_label)
@@ -55,7 +55,8 @@ def _require_apparmor() -> None:
         raise HostError("apparmor: config provided but apparmor not supported", HINT)
 
 
-def _require_selinux() -> None:
+def require_selinux() -> None:
+    """Raise HostError, with runc's words, where the kernel has no SELinux."""
     if not os.path.exists(SELINUX):
         raise HostError("selinux label is specified in config, but selinux is disabled or not supported", HINT)
 

@@ -49,10 +49,11 @@ class Names(Record):
     server: str = ""
 
 
-def make(directory: str, names: Names, host: str, taken: Sequence[str]) -> list[dict[str, Any]]:
+def make(directory: str, names: Names, host: str, taken: Sequence[str], label: str = "") -> list[dict[str, Any]]:
     """Write the files into a bundle's directory and return the mounts that show them.
 
-    host: a name of target.TARGETS. taken: mount points that the caller has something else for. Raises StorageError.
+    host: a name of target.TARGETS. taken: mount points that the caller has something else for. label: the files' for
+    SELinux, "" for that of their directory. Raises StorageError.
     """
     contents = {HOSTS: hosts(names), HOSTNAME: f"{names.hostname}\n"}
     if names.resolver and (names.apart or names.servers is not None or os.path.isfile(RESOLVER)):
@@ -63,7 +64,7 @@ def make(directory: str, names: Names, host: str, taken: Sequence[str]) -> list[
             continue
         path = f"{directory}/{os.path.basename(place)}"
         try:
-            _write(path, text)
+            _write(path, text, label)
         except OSError as error:
             raise StorageError(f"cannot write {path}: {reason(error)}") from error
         mounts.append(default_mounts.file(place, path, host))
@@ -147,8 +148,10 @@ def _read(path: str) -> str:
         return ""
 
 
-def _write(path: str, text: str) -> None:
+def _write(path: str, text: str, label: str) -> None:
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     with open(file, "w", encoding="utf-8", errors="surrogateescape") as stream:
+        if label:
+            os.setxattr(file, "security.selinux", label.encode())
         os.fchmod(file, 0o644)  # whatever umask our caller has: everybody inside reads it
         stream.write(text)

@@ -1,5 +1,6 @@
 """/etc/hosts and its neighbours as podman makes them."""
 
+import os
 import stat
 from pathlib import Path
 from typing import Any
@@ -66,8 +67,12 @@ def test_resolver(more: Any, expected: str) -> None:
     assert etc_files.resolver(Names("web", **more)) == expected
 
 
-def test_files_are_readable_for_everybody_and_mounted_one_by_one(tmp_path: Path) -> None:
+def test_files_are_readable_for_everybody_and_mounted_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """But where something else is mounted there."""
+    labelled = []
+    monkeypatch.setattr(os, "setxattr", lambda _file, *rest: labelled.append(rest), raising=False)
     mounts = etc_files.make(str(tmp_path), Names("web", servers=("1.1.1.1",)), "freebsd", ["/etc/hosts"])
 
     assert [(mount["destination"], mount["type"]) for mount in mounts] == [
@@ -77,5 +82,15 @@ def test_files_are_readable_for_everybody_and_mounted_one_by_one(tmp_path: Path)
     assert (tmp_path / "hostname").read_text() == "web\n"
     assert stat.S_IMODE((tmp_path / "resolv.conf").stat().st_mode) == 0o644
     assert not (tmp_path / "hosts").exists()
+    assert not labelled
     with pytest.raises(StorageError, match=r"cannot write .*/hosts: does not exist"):
         etc_files.make(f"{tmp_path}/nowhere", Names("web"), "linux", [])
+
+
+def test_files_have_the_label_of_the_containers_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a program that SELinux confines could not read them."""
+    labelled = []
+    monkeypatch.setattr(os, "setxattr", lambda _file, *rest: labelled.append(rest), raising=False)
+    etc_files.make(str(tmp_path), Names("web", servers=("1.1.1.1",)), "linux", [], "a:b:c:s0")
+
+    assert labelled == [("security.selinux", b"a:b:c:s0")] * 3
