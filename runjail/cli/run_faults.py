@@ -62,7 +62,7 @@ def _require_selinux(args: Args) -> None:
     from runjail.host.linux.security_labels import require_selinux
 
     try:
-        require_selinux()
+        require_selinux("the option")
     except HostError as error:
         error.args = (told(str(error), args, []),)
         raise

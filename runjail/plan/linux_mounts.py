@@ -106,7 +106,7 @@ class _Entry:
             self.problems.append(f"{self.where}.source: must name what to mount")
         if mount.type == "devfs" and not self.bind:
             self.flags = [*(flag for flag in self.flags if flag != "nodev"), "nosuid"]
-            self.data = dict(DEVICES)
+            self.data = {**dict(DEVICES), **self.data}
         fstype = "bind" if self.bind else FREEBSD_TYPES.get(mount.type, mount.type)
         return steps.Mount(
             fstype,

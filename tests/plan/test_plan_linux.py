@@ -123,6 +123,13 @@ def test_devfs_becomes_a_tmpfs_with_terminals_and_fdescfs_a_link() -> None:
     assert ("/dev/fd", "/proc/self/fd") in step_of(spec, steps.DeviceNodes).links
 
 
+def test_words_of_devfs_are_those_of_its_tmpfs() -> None:
+    """What the document says counts; what tmpfs does not know the kernel refuses."""
+    made = mount_of("size=1m", "uid=5", "ruleset=4", type="devfs", os="linux")
+
+    assert made.data == (("mode", "755"), ("size", "1m"), ("uid", "5"))
+
+
 def test_terminals_are_not_mounted_twice() -> None:
     spec = spec_of(Mount("/dev", "devfs"), Mount("/dev/pts", "devpts"))
     mounts = [step.destination for step in plan_of(spec, "linux").steps if isinstance(step, steps.Mount)]

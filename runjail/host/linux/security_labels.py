@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ATTRIBUTES = "/proc/self/attr"
 APPARMOR = "/sys/module/apparmor/parameters/enabled"
 SELINUX = "/sys/fs/selinux/enforce"
-HINT = "ask for none, or boot a kernel that has it"
+OF_PROCESS = "process.selinuxLabel"
 
 
 def require(_change: Change, step: SecurityLabels) -> None:
@@ -28,7 +28,7 @@ def require(_change: Change, step: SecurityLabels) -> None:
     if step.apparmor:
         _require_apparmor()
     if step.selinux or step.mounts:
-        require_selinux()
+        require_selinux(OF_PROCESS if step.selinux else "linux.mountLabel")
 
 
 def apply(process: Process) -> None:
@@ -52,13 +52,18 @@ def _require_apparmor() -> None:
     except OSError:
         enabled = False
     if not enabled:
-        raise HostError("apparmor: config provided but apparmor not supported", HINT)
+        raise HostError("apparmor: config provided but apparmor not supported", _hint("process.apparmorProfile"))
 
 
-def require_selinux() -> None:
-    """Raise HostError, with runc's words, where the kernel has no SELinux."""
+def require_selinux(asked: str = OF_PROCESS) -> None:
+    """Raise HostError, with runc's words, where the kernel has no SELinux. asked: what asks for a label."""
     if not os.path.exists(SELINUX):
-        raise HostError("selinux label is specified in config, but selinux is disabled or not supported", HINT)
+        why = "selinux label is specified in config, but selinux is disabled or not supported"
+        raise HostError(why, _hint(asked))
+
+
+def _hint(asked: str) -> str:
+    return f"leave {asked} out, or boot a kernel that has it"
 
 
 def _write(path: str, content: str, doing: str, label: str) -> None:

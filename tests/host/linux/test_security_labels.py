@@ -69,19 +69,21 @@ def test_a_profile_that_is_not_loaded(kernel: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("missing", "labels", "text"),
+    ("missing", "labels", "text", "asked"),
     [
-        ("enabled", ("p", "", ""), NO_APPARMOR),
-        ("enforce", ("", LABEL, ""), NO_SELINUX),
-        ("enforce", ("", "", LABEL), NO_SELINUX),
+        ("enabled", ("p", "", ""), NO_APPARMOR, "process.apparmorProfile"),
+        ("enforce", ("", LABEL, ""), NO_SELINUX, "process.selinuxLabel"),
+        ("enforce", ("", "", LABEL), NO_SELINUX, "linux.mountLabel"),
     ],
 )
-def test_a_kernel_without(kernel: Path, missing: str, labels: tuple[str, str, str], text: str) -> None:
+def test_a_kernel_without(kernel: Path, missing: str, labels: tuple[str, str, str], text: str, asked: str) -> None:
+    """The text is runc's, the hint says where the document asks for it."""
     mine = change(HostState("c", "c", "", "", ""))
     security_labels.require(mine, SecurityLabels(*labels))
     (kernel / missing).unlink()
-    with pytest.raises(HostError, match=text):
+    with pytest.raises(HostError, match=text) as caught:
         security_labels.require(mine, SecurityLabels(*labels))
+    assert caught.value.hint == f"leave {asked} out, or boot a kernel that has it"
     with pytest.raises(HostError, match=text):
         security_labels.apply(Process(("x",), apparmor_profile=labels[0], selinux_label=labels[1] or labels[2]))
     assert written(kernel) == {}
