@@ -212,3 +212,34 @@ def test_wrong_images_are_named(qemu: Stubs, args: tuple[str, ...], code: int, s
 
     assert (run.returncode, run.stdout, run.stderr) == (code, "", said + "\n")
     assert qemu.calls() == []
+
+
+def test_the_example_for_runners_of_ones_own_prepares_tests_and_keeps_the_results(stubs: Stubs) -> None:
+    """Its lines are typed here, the second job's through ssh; both leave the file that they say they do."""
+    yaml = pytest.importorskip("yaml")
+    example = yaml.safe_load((TOP / "vagrant" / "gitlab-ci.example.yml").read_text(encoding="utf-8"))
+    stubs.add(sudo=LOG, chmod=LOG)
+    for job in example.values():
+        done = subprocess.run(
+            ["/bin/sh", "-ec", "\n".join(job["script"])],
+            env={
+                "PATH": f"{stubs.programs}:{os.environ['PATH']}",
+                "LOG": str(stubs.log),
+                "FREEBSD_KEY": "key",
+                "FREEBSD_HOST": "machine",
+            },
+            cwd=stubs.checkout,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert (done.returncode, done.stderr) == (0, ""), job
+    results = [job["artifacts"]["reports"]["junit"] for job in example.values()]
+
+    called = stubs.log.read_text().splitlines()
+    assert called[:2] == ["sudo sh vagrant/provision.sh", "sudo make test PYTEST_ARGS=--junitxml=junit.xml"]
+    assert [line for line in called[2:] if "ssh -i key root@machine cd runjail && " in line]
+    assert results == ["junit.xml", ".vagrant-results/ssh.xml"]
+    assert (stubs.checkout / results[1]).read_text() == "<testsuites/>"
